@@ -1,0 +1,205 @@
+"""The schema of a row: all that the two halves of the project, doing and concluding, share.
+
+One row states one number: a metric of one cell (an arm transferred to a task under a protocol, at a shot count and draw), on one subset of
+the test set. Every field that could change that number stands on the row. Missing is null, never 0. The written form of this schema is
+docs/rows.md, which a test keeps equal to `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+
+Kind = Literal["str", "int", "float", "bool"]
+PANDAS_TYPES: dict[Kind, str] = {"str": "string", "int": "Int64", "float": "Float64", "bool": "boolean"}
+
+
+@dataclass(frozen=True)
+class Column:
+    name: str
+    kind: Kind
+    meaning: str
+    required: bool = False
+    """True where null is not allowed."""
+    volatile: bool = False
+    """True for what may differ between two correct runs of one cell (time, host, attempt): left out when rows are compared."""
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("cell", "str", "id of the cell: a hash of all that determines the number", required=True),
+    Column("arm", "str", "id of the arm (the pre-trained encoder) that the cell transfers", required=True),
+    Column("study", "str", "name of the study that ran the cell first", required=True, volatile=True),
+    Column("status", "str", "done; diverged (final, with its reason); failed (retried by the next run)", required=True),
+    Column("reason", "str", "why a cell diverged or failed"),
+    Column("metric", "str", "top1 (share of test samples that are right) or mean_per_class (mean over classes of that share)", required=True),
+    Column("subset", "str", "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without images that the arm was trained on)", required=True),
+    Column("value", "float", "the number, in [0, 1]; null unless status is done"),
+    Column("n_test", "int", "test samples in this subset"),
+    # what was pre-trained on
+    Column("method", "str", "supervised, clip, simclr or scratch (no pre-training)", required=True),
+    Column("source", "str", "name of the source in the study; null for scratch"),
+    Column("source_fingerprint", "str", "digest of the source's training images (ids and bytes)"),
+    Column("size", "str", "how much of the source the study asked for: all, or a number of images"),
+    Column("unique_images", "int", "distinct images in pre-training"),
+    Column("labels", "str", "label view of the arm: level:k, instance, random:K; caption field for clip; null for simclr and scratch"),
+    Column("label_level", "int", "k of level:k, 0 = finest; null otherwise"),
+    Column("num_labels", "int", "classes in the arm's label view, or distinct captions for clip"),
+    # how
+    Column("images_seen", "int", "images that passed through pre-training (images, not views)"),
+    Column("epochs", "float", "images_seen / unique_images"),
+    Column("steps", "int", "optimiser steps of pre-training"),
+    Column("pretrain_flops", "float", "estimated FLOPs of pre-training (forward and backward, multiply-add = 2)"),
+    Column("backbone", "str", "timm architecture, or tiny", required=True),
+    Column("image_size", "int", "side of the images that the encoder sees, in pixels", required=True),
+    Column("batch", "int", "pre-training batch, in images"),
+    Column("optimiser", "str", "pre-training optimiser"),
+    Column("lr", "float", "pre-training base learning rate"),
+    Column("weight_decay", "float", "pre-training weight decay"),
+    Column("recipe", "str", "the whole resolved pre-training recipe, as canonical JSON"),
+    Column("seed", "int", "seed of the arm: initial weights, order, augmentation, label view; also of the few-shot draws and fine-tuning", required=True),
+    Column("pretrain_loss", "float", "mean training loss over the last tenth of pre-training"),
+    # transferred to
+    Column("task", "str", "name of the task in the study", required=True),
+    Column("task_labels", "str", "label view of the task", required=True),
+    Column("task_classes", "int", "classes of the task"),
+    Column("task_majority", "float", "share of the test set that its most frequent class has: what a constant answer attains"),
+    Column("task_fingerprint", "str", "digest of the task's images, labels and splits"),
+    Column("protocol", "str", "probe (frozen encoder, logistic regression) or finetune (the whole network)", required=True),
+    Column("shots", "int", "training images per class; null = the full training split"),
+    Column("draw", "int", "number of the few-shot draw; null at full size"),
+    Column("n_train", "int", "training images of the cell"),
+    Column("n_val", "int", "validation images that chose the hyper-parameters"),
+    Column("val_protocol", "str", "how validation was formed: split (the task's own), carved (cut from train) and whether it was cut to few-shot size"),
+    Column("val_missing_classes", "int", "classes without a validation image"),
+    Column("head_init", "str", "initialisation of the classification head in fine-tuning; null for a probe"),
+    Column("chosen", "str", "hyper-parameters that validation chose, as canonical JSON"),
+    Column("grid", "str", "the grid they were chosen from, equal for all arms, as canonical JSON"),
+    Column("val_value", "float", "accuracy on validation of what was chosen (optimistic: it was maximised)"),
+    Column("label_reuse", "bool", "the task's labels are nested with the labels that the arm was trained on, on the same images: a frozen probe then decides nothing"),
+    Column("leaked_test_images", "int", "test images whose bytes are among the arm's pre-training images"),
+    # where it came from
+    Column("schema", "int", "version of this schema", required=True),
+    Column("precision", "str", "precision that was asked for (auto, fp32, bf16)"),
+    Column("fingerprint", "str", "what was computed on: device, resolved precision, threads, processor"),
+    Column("versions", "str", "versions of headwater, torch, timm and numpy, as canonical JSON"),
+    Column("seconds", "float", "wall time of the cell, features apart", volatile=True),
+    Column("pretrain_seconds", "float", "wall time of the arm's pre-training", volatile=True),
+    Column("host", "str", "machine that ran the cell", volatile=True),
+    Column("finished", "str", "when the cell was finished, UTC, ISO 8601", volatile=True),
+    Column("attempt", "int", "how often the cell was tried, this time counted", volatile=True),
+)
+NAMES = tuple(column.name for column in COLUMNS)
+VOLATILE = frozenset(column.name for column in COLUMNS if column.volatile)
+_BY_NAME = {column.name: column for column in COLUMNS}
+_PYTHON: dict[Kind, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
+STATUSES = ("done", "diverged", "failed")
+
+
+def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
+    """The row with every column of the schema present (null where it was missing), or an InputError that names the field."""
+    unknown = set(row) - set(NAMES)
+    if unknown:
+        raise InputError(f"{where}: {sorted(unknown)[0]!r} is not a field of the row schema (docs/rows.md)")
+    for column in COLUMNS:
+        value = row.get(column.name)
+        if value is None:
+            if column.required:
+                raise InputError(f"{where}: the field {column.name!r} is required and missing")
+        elif not isinstance(value, _PYTHON[column.kind]) or (isinstance(value, bool) and column.kind != "bool"):
+            raise InputError(f"{where}: the field {column.name!r} should be {column.kind}, not {value!r}")
+    if row["status"] not in STATUSES:
+        raise InputError(f"{where}: status {row['status']!r} is none of {', '.join(STATUSES)}")
+    if (row.get("value") is None) == (row["status"] == "done"):
+        raise InputError(f"{where}: a row has a value if and only if its status is done")
+    return {name: row.get(name) for name in NAMES}
+
+
+def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A DataFrame with the schema's columns, in order, in pandas' nullable types, sorted so that equal rows make equal tables."""
+    import pandas as pd
+
+    listed = list(rows)
+    frame = pd.DataFrame({c.name: pd.array([r.get(c.name) for r in listed], dtype=PANDAS_TYPES[c.kind]) for c in COLUMNS})  # type: ignore[call-overload]
+    return frame.sort_values(["cell", "metric", "subset"], ignore_index=True)
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """The rows of a store folder, or of a .csv, .parquet or .jsonl table that was exported from one (or made by somebody else).
+
+    Raises InputError for a path that does not exist, a table that lacks a required column, or a value of the wrong type.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    if path.is_dir():
+        folder = path / "rows" if (path / "rows").is_dir() else path
+        found: list[dict[str, Any]] = []
+        for file in sorted(folder.glob("*.json")):
+            found.extend(read_cell_file(file))
+        return to_frame(found)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file or store; `headwater run` makes one")
+    try:
+        if path.suffix == ".csv":
+            frame = pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+        elif path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        elif path.suffix == ".jsonl":
+            frame = pd.DataFrame([json.loads(line) for line in path.read_text().splitlines() if line.strip()])
+        else:
+            raise InputError(f"{path}: rows are read from a store folder, .csv, .parquet or .jsonl")
+    except InputError:
+        raise
+    except Exception as error:  # pandas, pyarrow and json each have their own kinds
+        raise InputError(f"{path}: cannot be read as a table of rows ({error})") from None
+    return conform(frame, str(path))
+
+
+def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """`frame` with the schema's columns and types; extra columns are dropped, absent optional ones are null."""
+    import pandas as pd
+
+    missing = [c.name for c in COLUMNS if c.required and c.name not in frame]
+    if missing:
+        raise InputError(f"{where}: the columns {', '.join(missing)} are missing (docs/rows.md lists the schema)")
+    out: dict[str, Any] = {}
+    for column in COLUMNS:
+        if column.name not in frame:
+            out[column.name] = pd.array([None] * len(frame), dtype=PANDAS_TYPES[column.kind])  # type: ignore[call-overload]
+            continue
+        values = frame[column.name]
+        try:
+            if column.kind == "bool" and not pd.api.types.is_bool_dtype(values):
+                values = values.map({"True": True, "False": False, "true": True, "false": False, "1": True, "0": False})
+            elif column.kind in ("int", "float") and not pd.api.types.is_numeric_dtype(values):
+                values = pd.to_numeric(values)
+            out[column.name] = values.astype(PANDAS_TYPES[column.kind])  # type: ignore[call-overload]
+        except (ValueError, TypeError) as error:
+            raise InputError(f"{where}: the column {column.name!r} should be {column.kind} ({error})") from None
+        if column.required and out[column.name].isna().any():
+            raise InputError(f"{where}: the column {column.name!r} has an empty field")
+    return pd.DataFrame(out).sort_values(["cell", "metric", "subset"], ignore_index=True)
+
+
+def read_cell_file(file: Path) -> list[dict[str, Any]]:
+    """The rows of one cell, as `store.Store.write_rows` wrote them. A damaged file is an InputError that says to remove it."""
+    try:
+        rows = json.loads(file.read_text())
+        return [check_row(row, str(file)) for row in rows]
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
+        raise InputError(f"{file}: this file of rows is damaged ({error}); remove it, and the next run makes it again") from None
+
+
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without their volatile columns: what must be equal between two correct runs of one study."""
+    return frame.drop(columns=[name for name in NAMES if name in VOLATILE and name in frame])

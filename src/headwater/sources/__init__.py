@@ -1,0 +1,83 @@
+"""Where images, captions and class names come from.
+
+A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand. Nothing
+here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder plus one entry in `KINDS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import InputError
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What is known of a source's samples without reading a pixel. Arrays have one entry per sample, in a fixed order (sorted by id)."""
+
+    ids: NDArray[np.object_]
+    """Sample ids: POSIX, NFC paths relative to the source's root, or shard/key."""
+    splits: Mapping[str, NDArray[np.object_]]
+    """Split columns by name (`split` is the default one), each holding train, val, test or '' per sample."""
+    levels: tuple[NDArray[np.object_], ...] = ()
+    """Class names per level, FINEST first (level:0). '' where a sample has no class at that level."""
+    texts: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    """Text fields by name, each a list[str] per sample (captions, name, description, ...)."""
+    hard: NDArray[np.bool_] | None = None
+    """True for a hard sample (one that lacks the common feature), None where the source marks none."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class Source(ABC):
+    """A readable set of images. `name` is how error messages call it."""
+
+    name: str
+    table: Table
+
+    @abstractmethod
+    def image(self, position: int) -> bytes | NDArray[np.uint8]:
+        """The encoded file (bytes) or decoded pixels (uint8 [height, width, 3], RGB) of one sample.
+
+        Raises InputError, naming the sample, where it cannot be read.
+        """
+
+    @abstractmethod
+    def byte_hashes(self, positions: Positions) -> list[str]:
+        """A hex digest of each sample's bytes: equal digests mean identical images. Cached where hashing costs a read."""
+
+    def split(self, column: str, name: str) -> Positions:
+        """Positions of one split, ascending. Raises InputError for a split column that the source lacks."""
+        if column not in self.table.splits:
+            raise InputError(
+                f"{self.name}: there is no split column {column!r}; it has {', '.join(sorted(self.table.splits)) or 'none'}"
+            )
+        return np.flatnonzero(self.table.splits[column] == name).astype(np.int64)
+
+    def fingerprint(self, positions: Positions) -> str:
+        """A digest of which images these are: sample ids and the hashes of their bytes, in order. It enters the identity of arms and cells."""
+        digest = hashlib.sha256()
+        for sample_id, byte_hash in zip(self.table.ids[positions], self.byte_hashes(positions), strict=True):
+            digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
+        return digest.hexdigest()[:32]
+
+
+def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:
+    """Split names as this project calls them: `validation`, `valid` and `dev` are val; `training` is train. Anything else is an InputError."""
+    names = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "": ""}
+    out = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        try:
+            out[row] = names[value.strip().lower()]
+        except KeyError:
+            raise InputError(f"{where}, row {row + 2}: the split {value!r} is none of train, val, test") from None
+    return out

@@ -62,7 +62,7 @@ def sample_hashes(ids: Sequence[str]) -> NDArray[np.int64]:
     """int64 [num_samples]: a 64-bit BLAKE2b hash of each sample id, the per-sample part of every keyed draw."""
     digest = hashlib.blake2b
     raw = b"".join(digest(i.encode(), digest_size=8).digest() for i in ids)
-    return np.frombuffer(raw, dtype="<i8").astype(np.int64, copy=False)
+    return np.frombuffer(raw, dtype="<i8").astype(np.int64)  # a copy, since torch wants writable memory
 
 
 def bits(key: int, hashes: Lanes, n: int) -> Lanes:

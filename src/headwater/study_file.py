@@ -1,0 +1,206 @@
+"""YAML in, line-precise errors out: the file side of headwater.study.
+
+YAML is read with the safe loader's resolver only, node by node, so that every key keeps its line. Duplicate keys, aliases that expand
+without bound and files of absurd size are refused before anything is built.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from headwater.errors import InputError
+from headwater.study import Misplaced, Study
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 100_000
+Location = tuple[str | int, ...]
+
+
+def load_study(path: Path) -> Study:
+    """The study in a YAML file. Raises InputError."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such study file (`headwater init` writes one to start from)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    if len(raw) > MAX_BYTES:
+        raise InputError(f"{path}: {len(raw)} bytes is too large for a study file (at most {MAX_BYTES})")
+    try:
+        return parse_study(raw.decode("utf-8-sig"), str(path))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+
+
+def parse_study(text: str, where: str = "study") -> Study:
+    """The study in a YAML text; `where` is how errors call it. Raises InputError."""
+    tree = _Tree(text, where)
+    try:
+        return Study.model_validate(tree.value)
+    except ValidationError as error:
+        raise InputError(_first_error(error, tree)) from None
+    except RecursionError:
+        raise InputError(f"{where}: is nested too deeply") from None
+
+
+class _Tree:
+    """A YAML document as plain values, with the line of each."""
+
+    def __init__(self, text: str, where: str) -> None:
+        self.where = where
+        self.lines: dict[Location, int] = {}
+        self._count = 0
+        self._loader = yaml.SafeLoader("")  # its constructors turn scalars into values
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            raise InputError(f"{where}, line {mark.line + 1 if mark else '?'}: not valid YAML: {error.problem}") from None
+        except yaml.YAMLError as error:
+            raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+        except RecursionError:
+            raise InputError(f"{where}: is nested too deeply") from None
+        if node is None:
+            raise InputError(f"{where}: the file is empty; a study needs at least study, data, budget and tasks (docs/study.md)")
+        self.value = self._build(node, ())
+        if not isinstance(self.value, dict):
+            raise InputError(f"{where}, line 1: a study is a mapping of keys to values, not a {type(self.value).__name__}")
+
+    def _build(self, node: yaml.Node, at: Location) -> Any:
+        self._count += 1
+        if self._count > MAX_NODES or len(at) > 32:
+            raise InputError(f"{self.where}, line {node.start_mark.line + 1}: the file expands to too many values or nests too deeply")
+        self.lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, at)
+        if isinstance(node, yaml.SequenceNode):
+            return [self._build(child, (*at, i)) for i, child in enumerate(node.value)]
+        return self._scalar(node, at)
+
+    def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for key_node, child in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                raise InputError(f"{self.where}, line {line}: a key is plain text here")
+            key = str(key_node.value)
+            if key in values:
+                raise InputError(f"{self.where}, line {line}: the key {key!r} is given twice (first in line {self.lines[(*at, key)]})")
+            self.lines[(*at, key)] = line
+            values[key] = self._build(child, (*at, key))
+        return values
+
+    def _scalar(self, node: yaml.Node, at: Location) -> Any:
+        try:
+            value = yaml.SafeLoader.yaml_constructors[node.tag](self._loader, node)
+        except KeyError:
+            raise InputError(f"{self.where}, line {node.start_mark.line + 1}: the tag {node.tag} is not allowed in a study") from None
+        except ValueError as error:
+            raise InputError(f"{self.where}, line {node.start_mark.line + 1}: {node.value!r} cannot be read ({error})") from None
+        if isinstance(value, str):
+            return _number(value)
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        return str(node.value)
+
+    def line(self, at: Location) -> int:
+        """Line of a location, or of the nearest enclosing one."""
+        while at and at not in self.lines:
+            at = at[:-1]
+        return self.lines.get(at, 1)
+
+
+def _number(text: str) -> str | float:
+    """YAML 1.1 reads 3e-4 as text, because it wants a point; people who write learning rates do not."""
+    if text[:1] in "0123456789.-+" and "e" in text.lower():
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _first_error(error: ValidationError, tree: _Tree) -> str:
+    """One line for the error that stands first in the file; at one line an unknown key comes first, since it may explain a missing one."""
+    by_place: dict[Location, list[Any]] = {}
+    for item in error.errors(include_url=False):
+        cause = item.get("ctx", {}).get("error")
+        at = cause.location if isinstance(cause, Misplaced) else _within(tuple(item["loc"]), tree.value)
+        by_place.setdefault(at, []).append(item)
+    at, items = min(by_place.items(), key=lambda pair: (tree.line(pair[0]), pair[1][0]["type"] != "extra_forbidden"))
+    more = len(by_place) - 1
+    tail = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
+    return f"{tree.where}, line {tree.line(at)}: {_describe(items, at, tree)}{tail}"
+
+
+def _within(loc: Location, value: Any) -> Location:
+    """pydantic's location without the parts that are not in the file (union branches); a missing or extra last key stays."""
+    at: list[str | int] = []
+    for i, part in enumerate(loc):
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
+            value = value[part]
+            at.append(part)
+        elif i == len(loc) - 1 and isinstance(part, str) and isinstance(value, dict):
+            at.append(part)
+    return tuple(at)
+
+
+def _describe(items: list[Any], at: Location, tree: _Tree) -> str:
+    """What is wrong at one place; several items are the branches of a union."""
+    item, path = items[0], ".".join(str(part) for part in at)
+    kind, given = item["type"], item.get("input")
+    if kind == "extra_forbidden":
+        return f"unknown key {path!r}" + _nearest(str(at[-1]), _valid_keys(at[:-1], tree.value))
+    if kind == "missing":
+        return f"the key {path!r} is missing"
+    if kind == "value_error":
+        return f"{path}: {item['ctx']['error']}"
+    if kind == "union_tag_not_found":
+        return f"{path}: say what kind of data it is, for example `kind: folder` or `kind: world`"
+    if kind in ("literal_error", "union_tag_invalid") and len(items) == 1:
+        wrong = str(item["ctx"]["tag"] if kind == "union_tag_invalid" else given)
+        valid = str(item["ctx"]["expected" if kind == "literal_error" else "expected_tags"]).replace("'", "").replace(" or ", ", ").split(", ")
+        return f"{path}: {wrong!r} is none of {', '.join(valid)}" + _nearest(wrong, valid, list_all=False)
+    shown = repr(given)
+    message = ", or ".join(i["msg"] if n == 0 else i["msg"].removeprefix("Input ") for n, i in enumerate(items))
+    return f"{path}: {message}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
+
+
+def _nearest(given: str, valid: list[str], *, list_all: bool = True) -> str:
+    near = difflib.get_close_matches(given, valid, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; valid keys are {', '.join(sorted(valid))}" if list_all and valid else ""
+
+
+def _valid_keys(at: Location, value: Any) -> list[str]:
+    """The keys that the schema allows at a location of the file."""
+    models: list[type[BaseModel]] = [Study]
+    free_name = False
+    for part in at:
+        value = value[part]
+        if free_name:
+            free_name = False
+            continue
+        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        if fields:
+            models = _models_in(fields[0].annotation)
+            free_name = get_origin(fields[0].annotation) is dict
+    kind = value.get("kind") if isinstance(value, dict) else None
+    fitting = [m for m in models if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)]
+    return [key for m in (fitting or models)[:1] for key in m.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """All models that an annotation mentions, at any depth."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    found: list[type[BaseModel]] = []
+    for inner in get_args(annotation):
+        found.extend(_models_in(inner))
+    return found

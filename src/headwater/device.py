@@ -1,0 +1,93 @@
+"""Device, precision, threads, and the fingerprint of what a number was computed on."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import platform
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from headwater.errors import InputError
+
+
+@functools.cache
+def cpu_has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 in hardware: there, bf16 trains small conv nets 1.4-2.1x faster (docs/log.md)."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+@functools.cache
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how tensors are computed: a resolved device and precision."""
+
+    device: torch.device
+    bf16: bool
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bf16 autocast where it is on, nothing otherwise."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+
+    @property
+    def fingerprint(self) -> str:
+        """What a number was computed on. Same fingerprint, same bits."""
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
+        return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'} threads={torch.get_num_threads()} {name}"
+
+
+def resolve(device: str = "auto", precision: str = "auto") -> Compute:
+    """The device and precision that `auto` means here. Raises InputError for a device that this machine lacks."""
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    if device.split(":")[0] not in available:
+        raise InputError(f"--device {device!r} is none of auto, cpu, cuda, mps")
+    if not available[device.split(":")[0]]:
+        raise InputError(f"--device {device}: this machine has none; use --device cpu")
+    if precision == "auto":
+        bf16 = (device.startswith("cuda") and torch.cuda.is_bf16_supported()) or (device == "cpu" and cpu_has_bf16())
+    else:
+        bf16 = precision == "bf16"
+    return Compute(torch.device(device), bf16)
+
+
+@contextlib.contextmanager
+def seeded(key: int) -> Iterator[None]:
+    """torch's global generator seeded by a key inside the block, as it was before afterwards. For initial weights, drawn on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(key & ((1 << 63) - 1))
+        yield
+
+
+@functools.cache
+def versions() -> str:
+    """Versions of what could change a number, as canonical JSON."""
+    from importlib.metadata import version
+
+    return json.dumps({name: version(name) for name in ("headwater", "numpy", "timm", "torch")}, sort_keys=True)
+
+
+def be_deterministic() -> None:
+    """Ask torch for deterministic kernels; on the CPU they are so already at a fixed number of threads."""
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True

@@ -1,0 +1,63 @@
+"""Crash-proof files: temp -> fsync -> rename. A reader sees the old file or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+def _sync_folder(folder: Path) -> None:
+    with suppress(OSError):  # some file systems cannot sync a folder
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`; what the block writes there takes the name `path` when it ends without error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    try:
+        yield temp
+        with temp.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temp, path)
+        _sync_folder(path.parent)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write a whole file, or nothing of it."""
+    with atomic_path(path) as temp:
+        temp.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder that takes the name `path` when the block ends without error. Where `path` exists by then, that one is kept:
+    content-addressed folders of one name hold the same."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    temp.mkdir()
+    try:
+        yield temp
+        for file in temp.iterdir():
+            with file.open("rb+") as handle:
+                os.fsync(handle.fileno())
+        _sync_folder(temp)
+        try:
+            os.rename(temp, path)
+        except OSError:
+            if not path.is_dir():
+                raise
+        _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)

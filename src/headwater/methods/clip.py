@@ -1,0 +1,74 @@
+"""CLIP (Radford et al. 2021): images and captions that belong together attract, with a learned temperature; open_clip's text tower, small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional as F
+
+from headwater import keys
+from headwater.device import seeded
+from headwater.labels.captions import choose
+from headwater.methods import Method
+from headwater.study import Recipe
+
+MAX_LOGIT_SCALE = math.log(100.0)
+"""CLIP's bound on the learned inverse temperature."""
+
+
+def clip_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Symmetric InfoNCE of embeddings [b, e] and [b, e] (normalised here), in float32; `scale` is the inverse temperature."""
+    logits = scale * F.normalize(images.float(), dim=1) @ F.normalize(texts.float(), dim=1).T
+    diagonal = torch.arange(len(logits), device=logits.device)
+    return 0.5 * (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal))
+
+
+class Clip(Method):
+    """Image tower, linear projection, and open_clip's TextTransformer.
+
+    The text tower's context is trimmed to the longest caption, which is exact under its causal mask. A caption that occurs more than once in a
+    batch is encoded once: the tower is a function of the tokens alone, so values and gradients are those of encoding each copy.
+    """
+
+    def __init__(self, encoder: nn.Module, captions: Sequence[list[str]], hashes: NDArray[np.int64], *, recipe: Recipe, seed: int) -> None:
+        super().__init__(encoder)
+        from open_clip.tokenizer import SimpleTokenizer
+        from open_clip.transformer import TextTransformer
+
+        assert recipe.text_width and recipe.text_layers and recipe.text_heads and recipe.embedding and recipe.temperature
+        self._captions, self._hashes, self._seed = captions, hashes, seed
+        tokenizer = SimpleTokenizer()
+        texts = sorted({text for own in captions for text in own})
+        tokens = tokenizer(texts)
+        context = int((tokens != 0).sum(dim=1).max())
+        self._tokens = tokens[:, :context]
+        self._text_index = {text: i for i, text in enumerate(texts)}
+        with seeded(keys.key(seed, "clip heads")):
+            self.text = TextTransformer(
+                context_length=context,
+                vocab_size=tokenizer.vocab_size,
+                width=recipe.text_width,
+                heads=recipe.text_heads,
+                layers=recipe.text_layers,
+                output_dim=recipe.embedding,
+            )
+            self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+
+    def encode(self, views: torch.Tensor) -> torch.Tensor:
+        return self.projection(self.encoder(views))  # type: ignore[no-any-return]
+
+    def loss(self, embeddings: torch.Tensor, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> torch.Tensor:
+        chosen = np.empty(len(positions), dtype=np.int64)
+        for epoch in np.unique(epochs):
+            of_epoch = epochs == epoch
+            own = [self._captions[p] for p in positions[of_epoch]]
+            chosen[of_epoch] = [self._text_index[t] for t in choose(own, int(epoch), self._seed, self._hashes[positions[of_epoch]])]
+        distinct, inverse = np.unique(chosen, return_inverse=True)
+        texts = self.text(self._tokens[torch.from_numpy(distinct)].to(embeddings.device))[torch.from_numpy(inverse).to(embeddings.device)]
+        return clip_loss(embeddings, texts, self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp())

@@ -1,0 +1,82 @@
+"""Pre-training recipes: per-method defaults, each marked [paper], [recalled] or [ours].
+
+The papers trained ResNet-50 and ViT-B/16 at 224 px on millions of images. Headwater's studies are small and controlled, so sizes and rates
+here are ours; what the papers fix in kind (optimiser family, augmentation, temperature, head) is kept. A study's `recipe:` block overrides
+any of them, and the whole resolved recipe stands on every row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater.errors import InputError
+from headwater.study import Augmentation, Method, Recipe, Study
+
+_COMMON: dict[str, Any] = {
+    "optimiser": "adamw",  # [paper] entezari2023 for CLIP and SimCLR; hong2023 used Adam for ImageNet-21k [recalled]
+    "momentum": 0.9,  # [paper] AdamW beta1
+    "beta2": 0.999,  # [paper] entezari2023, CLIP
+    "warmup": 0.05,  # [ours] a fraction, so that it can never exceed training (entezari2023's code: 500 steps of 128)
+    "schedule": "cosine",  # [paper] entezari2023
+    "clip_norm": 1.0,  # [recalled]
+    "batch": 128,  # [ours] the papers: 1024 (entezari2023), 4096 (hong2023 [recalled])
+    "weight_decay": 0.05,  # [ours] entezari2023: 0.1
+}
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "supervised": {
+        **_COMMON,
+        "lr": 3e-3,  # [ours]
+        "label_smoothing": 0.0,  # [ours]
+        "augmentation": {"crop_min": 0.35, "flip": 0.5, "jitter": 0.4, "jitter_probability": 0.5, "grey": 0.0, "blur": 0.0},  # [ours]
+    },
+    "clip": {
+        **_COMMON,
+        "lr": 2e-3,  # [ours] entezari2023: 1e-3
+        "temperature": 0.07,  # [paper] initial value, learned (Radford et al. 2021)
+        "embedding": 128,  # [ours]
+        "text_width": 128,  # [ours]
+        "text_layers": 2,  # [ours]
+        "text_heads": 4,  # [ours]
+        "augmentation": {"crop_min": 0.5, "flip": 0.5, "jitter": 0.0, "jitter_probability": 0.0, "grey": 0.0, "blur": 0.0},  # [ours]
+    },
+    "simclr": {
+        **_COMMON,
+        "beta2": 0.98,  # [paper] entezari2023
+        "lr": 2e-3,  # [ours] entezari2023: 1e-3
+        "batch": 256,  # [ours] entezari2023: 1024
+        "temperature": 0.1,  # [paper] entezari2023
+        "embedding": 128,  # [ours] entezari2023: 256
+        "head_layers": 3,  # [paper] entezari2023
+        "head_width": 512,  # [ours] entezari2023: 4096
+        "augmentation": {
+            "crop_min": 0.2,  # [ours] entezari2023: 0.08, which at 32 px leaves crops of 9 px
+            "flip": 0.5,  # [paper]
+            "jitter": 0.5,  # [paper] (0.4, 0.4, 0.4, 0.1) is s = 0.5
+            "jitter_probability": 0.8,  # [recalled] Chen et al. 2020
+            "grey": 0.2,  # [paper]
+            "blur": 0.0,  # [recalled] Chen et al. 2020 leave blur out for small images; entezari2023: 0.5 at 224 px
+        },
+    },
+}
+
+
+def resolve(study: Study, method: Method) -> Recipe | None:
+    """The whole recipe of one method in a study, defaults filled in; None for scratch, which trains nothing.
+
+    Raises InputError where the study sets a field that the method does not have under that method's own name; a field set for all methods
+    reaches those that have it.
+    """
+    if method == "scratch":
+        return None
+    defaults = DEFAULTS[method]
+    own = getattr(study.recipe, method)
+    for name in own.words() if own else ():
+        if name not in defaults:
+            raise InputError(f"recipe.{method}.{name}: {method} has no such setting; it has {', '.join(sorted(defaults))}")
+    given = {name: value for name, value in study.recipe.of(method).items() if name in defaults}
+    augmentation = Augmentation(**{**defaults["augmentation"], **given.pop("augmentation", {})})
+    recipe = Recipe(**{**defaults, **given, "augmentation": augmentation})
+    if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:
+        raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}")
+    return recipe

@@ -1,0 +1,131 @@
+"""What was computed, by content: arms (encoders) and rows (one file per cell). Crash-proof; there is no unlock command.
+
+    <store>/arms/<arm id>/          encoder.safetensors, encoder.json, arm.json, metrics.jsonl
+    <store>/partial/<arm id>/       checkpoints of an arm that is being trained; gone when it is finished
+    <store>/rows/<cell id>.json     the rows of a finished cell (done or diverged)
+    <store>/rows/<cell id>.failed.json   why a cell failed; the next run tries it again and removes this
+    <store>/cache/                  decoded pixels and byte hashes: can be removed at any time
+
+Two processes on one store are safe because an id means one content: whoever renames first wins, and the other's copy is the same.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from headwater import files
+from headwater.errors import InputError
+from headwater.rows import check_row, read_cell_file
+
+_MARK = "headwater-store"
+_VERSION = 1
+
+
+class Store:
+    """A results folder. `Store(path)` opens it; `create=True` makes it where it is missing."""
+
+    def __init__(self, root: str | Path, *, create: bool = False) -> None:
+        self.root = Path(root)
+        mark = self.root / f"{_MARK}.json"
+        if create and not mark.exists():
+            self._make(mark)
+        elif not mark.is_file():
+            raise InputError(f"{self.root}: there is no store here; `headwater run` makes one, --store names another")
+        try:
+            version = json.loads(mark.read_text())["version"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{mark}: is damaged; it should hold {{\"version\": {_VERSION}}}") from None
+        if version != _VERSION:
+            raise InputError(f"{self.root}: was written by another version of headwater (store version {version}, this one reads {_VERSION})")
+        self.arms, self.rows, self.partial, self.cache = (self.root / name for name in ("arms", "rows", "partial", "cache"))
+
+    def _make(self, mark: Path) -> None:
+        if self.root.is_dir() and any(self.root.iterdir()):
+            raise InputError(f"{self.root}: is not empty and is no store; name another folder with --store")
+        try:
+            files.write_atomic(mark, json.dumps({"version": _VERSION}) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.root}: cannot be written ({error.strerror})") from None
+
+    # arms
+    def arm_folder(self, arm_id: str) -> Path:
+        return self.arms / arm_id
+
+    def has_arm(self, arm_id: str) -> bool:
+        """Whether the arm was finished (trained, or diverged)."""
+        return (self.arms / arm_id / "arm.json").is_file()
+
+    def read_arm(self, arm_id: str) -> dict[str, Any]:
+        """What is known of a finished arm: its words, status, steps, FLOPs, seconds."""
+        path = self.arms / arm_id / "arm.json"
+        try:
+            record = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: this arm is damaged ({error}); remove its folder, and the next run trains it again") from None
+        if not isinstance(record, dict):
+            raise InputError(f"{path}: this arm is damaged; remove its folder, and the next run trains it again")
+        return record
+
+    def writing_arm(self, arm_id: str) -> AbstractContextManager[Path]:
+        """A temporary folder that becomes the arm's when the block ends."""
+        return files.atomic_folder(self.arms / arm_id)
+
+    def checkpoints(self, arm_id: str) -> Path:
+        return self.partial / arm_id
+
+    def drop_checkpoints(self, arm_id: str) -> None:
+        shutil.rmtree(self.partial / arm_id, ignore_errors=True)
+
+    def drop_arm(self, arm_id: str) -> None:
+        """Forget an arm, so that the next run trains it again."""
+        shutil.rmtree(self.arms / arm_id, ignore_errors=True)
+        self.drop_checkpoints(arm_id)
+
+    # rows
+    def write_rows(self, cell_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """The rows of one cell, whole or not at all; a row of status failed goes beside, and is replaced by what succeeds."""
+        checked = [check_row(row, f"cell {cell_id}") for row in rows]
+        text = json.dumps(checked, indent=0, ensure_ascii=False, allow_nan=False) + "\n"
+        failed = self.rows / f"{cell_id}.failed.json"
+        if any(row["status"] == "failed" for row in checked):
+            files.write_atomic(failed, text)
+            return
+        files.write_atomic(self.rows / f"{cell_id}.json", text)
+        failed.unlink(missing_ok=True)
+
+    def finished_cells(self) -> set[str]:
+        """Ids of cells that are done or have diverged."""
+        return {p.name[:-5] for p in self.rows.glob("*.json") if not p.name.endswith(".failed.json")} if self.rows.is_dir() else set()
+
+    def failed_cells(self) -> set[str]:
+        """Ids of cells whose last try failed and that nothing has finished since."""
+        names = {p.name[: -len(".failed.json")] for p in self.rows.glob("*.failed.json")} if self.rows.is_dir() else set()
+        return names - self.finished_cells()
+
+    def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
+        """The rows of a cell, finished or failed; none where there are none."""
+        for name in (f"{cell_id}.json", f"{cell_id}.failed.json"):
+            if (self.rows / name).is_file():
+                return read_cell_file(self.rows / name)
+        return []
+
+    def drop_cell(self, cell_id: str) -> None:
+        """Forget a cell, so that the next run measures it again."""
+        for name in (f"{cell_id}.json", f"{cell_id}.failed.json"):
+            (self.rows / name).unlink(missing_ok=True)
+
+    def sweep(self, *, older_than_s: float = 86_400.0) -> int:
+        """Remove temporary files that killed runs left behind a day ago or longer; the number removed."""
+        removed = 0
+        for temp in self.root.glob("**/.*.tmp"):
+            with suppress(OSError):
+                if time.time() - temp.stat().st_mtime > older_than_s:
+                    shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
+                    removed += 1
+        return removed

@@ -58,13 +58,15 @@ def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
 
 
 def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """The inverse of `pack_optimiser`."""
+    """The inverse of `pack_optimiser`. Moments take the memory layout of their parameter: fused kernels pair elements by address."""
     packed = optimiser.state_dict()
+    parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith("optimiser."):
             _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = tensor
+            like = parameters[int(index)]
+            state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
     optimiser.load_state_dict({"state": state, "param_groups": packed["param_groups"]})
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headwater import checkpoint, optim
+from headwater import checkpoint, keys, optim
 from headwater.device import Compute
 from headwater.loader import Order
 from headwater.methods import Method
@@ -88,7 +88,7 @@ def pretrain(
     for step in range(start, order.steps):
         lr = recipe.lr * optim.lr_factor(step, order.steps, warmup=recipe.warmup, schedule=recipe.schedule)
         positions, epochs = order.at(step)
-        loss = _step(model, optimiser, pixels, views, order, positions, epochs, lr, recipe.clip_norm, compute, key=step)
+        loss = _step(model, optimiser, pixels, views, order, positions, epochs, lr, recipe.clip_norm, compute, seed=keys.key(seed, "dropout", step))
         if not math.isfinite(loss):
             raise Diverged(step, loss)
         losses.append(loss)
@@ -117,13 +117,13 @@ def _step(
     clip_norm: float | None,
     compute: Compute,
     *,
-    key: int,
+    seed: int,
 ) -> float:
     optim.set_lr(optimiser, lr)
     images, sizes = (torch.from_numpy(a).to(compute.device) for a in pixels.gather(positions))
     hashes = order.hashes[positions]
     batch = torch.cat([views(images, sizes, hashes, epochs, view) for view in range(model.num_views)])
-    torch.manual_seed(key)  # dropout and stochastic depth, keyed by step
+    torch.manual_seed(seed & (2**63 - 1))  # dropout and stochastic depth, keyed by step
     with compute.autocast():
         embeddings = model.encode(batch.contiguous(memory_format=torch.channels_last))
         loss = model.loss(embeddings, positions, epochs)

@@ -1,0 +1,107 @@
+"""The linear probe: multinomial logistic regression on standardised features, l2 chosen on validation.
+
+The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as scikit-learn's LogisticRegression at C = 1 / (l2 * n). Features are
+standardised with the mean and deviation of the cell's own training images [ours]: without it the strength of l2 would mean something else for
+every encoder. The path runs from strong to weak l2, each fit started from the one before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from headwater.transfer import Choice
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+_TOLERANCE = 1e-5
+_MAX_ITERATIONS = 500
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """logits = (features - mean) / deviation @ weight + bias. float64; weight [d, classes]."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def logits(self, features: Features) -> NDArray[np.float64]:
+        """float64 [n, classes]."""
+        return ((features - self.mean) / self.deviation) @ self.weight + self.bias
+
+    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(weight [classes, d], bias [classes]) on raw features: the head that an LP-FT run starts from."""
+        weight = self.weight / self.deviation[:, None]
+        return weight.T.astype(np.float32), (self.bias - self.mean @ weight).astype(np.float32)
+
+
+def cross_entropy(logits: NDArray[np.float64], labels: Labels) -> float:
+    """Mean cross-entropy in nats."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())
+
+
+def fit_logistic(x: NDArray[np.float64], labels: Labels, num_classes: int, l2: float, start: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """The optimum [d + 1, classes] (last row: bias) of the loss above by L-BFGS, from `start` or zero. `x` float64 [n, d]."""
+    n, d = x.shape
+    x1 = np.hstack([x, np.ones((n, 1))])
+    rows = np.arange(n)
+
+    def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        w = flat.reshape(d + 1, num_classes)
+        logits = x1 @ w
+        logits -= logits.max(axis=1, keepdims=True)
+        exp = np.exp(logits)
+        total = exp.sum(axis=1)
+        loss = float((np.log(total) - logits[rows, labels]).mean()) + 0.5 * l2 * float((w[:d] ** 2).sum())
+        exp /= total[:, None]
+        exp[rows, labels] -= 1
+        gradient = x1.T @ exp / n
+        gradient[:d] += l2 * w[:d]
+        return loss, gradient.ravel()
+
+    first = np.zeros((d + 1, num_classes)) if start is None else start
+    found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 1e-9})
+    return np.asarray(found.x).reshape(d + 1, num_classes)
+
+
+def fit_path(train: Features, labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> dict[float, LinearHead]:
+    """The probe at every l2, from strong to weak, each started from the last."""
+    mean = train.mean(axis=0, dtype=np.float64)
+    deviation = train.std(axis=0, dtype=np.float64)
+    deviation[deviation < 1e-8 * max(1.0, float(np.abs(mean).max()))] = 1.0  # a feature that is constant says nothing
+    x = (train - mean) / deviation
+    heads: dict[float, LinearHead] = {}
+    w: NDArray[np.float64] | None = None
+    for l2 in sorted(l2s, reverse=True):
+        w = fit_logistic(x, labels, num_classes, l2, w)
+        heads[l2] = LinearHead(mean, deviation, w[:-1], w[-1])
+    return heads
+
+
+def select(heads: dict[float, LinearHead], val: Features, labels: Labels) -> tuple[float, float]:
+    """(l2, accuracy) of the head with the best validation accuracy; ties go to the lower cross-entropy, then to the stronger l2."""
+
+    def score(l2: float) -> tuple[float, float, float]:
+        logits = heads[l2].logits(val)
+        return float((logits.argmax(axis=1) == labels).mean()), -cross_entropy(logits, labels), l2
+
+    best = max(heads, key=score)
+    return best, score(best)[0]
+
+
+def probe(train: Features, train_labels: Labels, val: Features, val_labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> tuple[LinearHead, float, float]:
+    """Fit on train at every l2, choose on val, no refit. Returns (head, l2, validation accuracy); never sees a test image."""
+    heads = fit_path(train, train_labels, num_classes, l2s)
+    l2, value = select(heads, val, val_labels)
+    return heads[l2], l2, value
+
+
+def probe_choice(head: LinearHead, l2: float, val_value: float, test: Features) -> Choice:
+    """Open the test set, once, with the chosen head."""
+    return Choice({"l2": l2}, val_value, head.logits(test).argmax(axis=1).astype(np.int64))

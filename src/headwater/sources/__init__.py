@@ -1,7 +1,7 @@
 """Where images, captions and class names come from.
 
 A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand. Nothing
-here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder plus one entry in `KINDS`.
+here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in headwater.study, and one line in `open_source`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
+from headwater.study import Data
 
 Positions = NDArray[np.int64]
 
@@ -81,3 +83,24 @@ def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:
         except KeyError:
             raise InputError(f"{where}, row {row + 2}: the split {value!r} is none of train, val, test") from None
     return out
+
+
+def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path | None) -> Source:
+    """The source that a study's `data:` entry means. Raises InputError where it cannot be found or read."""
+    if words.kind == "world":
+        from headwater.sources.world import WorldSource
+
+        return WorldSource(name, words)
+    from headwater.sources.folder import FolderSource
+
+    root = Path(words.path).expanduser()
+    if not root.is_absolute():
+        if data_root is None:
+            raise InputError(
+                f"data.{name}: the folder {words.path!r} is looked for under the data root, and none is given; get the data, then name its folder with "
+                "--data-root DIR or HEADWATER_DATA=DIR (or write an absolute path)"
+            )
+        root = data_root / root
+    if not root.is_dir():
+        raise InputError(f"data.{name}: there is no folder {str(root)!r}; get the data and put it there, or name another data root (--data-root or HEADWATER_DATA)")
+    return FolderSource(name, root, fingerprint_cache=cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json" if cache else None)

@@ -1,0 +1,260 @@
+"""A study against its data: which arms and cells there are, by content, and what only data can tell to be wrong.
+
+An arm's id hashes its resolved recipe, the images it is trained on (ids and bytes) and their targets; a cell's id hashes the arm's id, the
+task's images, labels and splits, and the protocol. Names are not in ids: two studies that mean the same arm share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import keys, recipes
+from headwater.errors import InputError
+from headwater.labels import Targets, label_view, nested
+from headwater.labels.captions import caption_lists
+from headwater.sources import Positions, Source, open_source
+from headwater.study import Arm, Cell, Recipe, Study, identity
+from headwater.tasks import Task, resolve_task
+
+LEAK_LIMIT = 0.01
+"""Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm and what its words mean on the data. Positions index the source's table; targets and captions follow positions."""
+
+    id: str
+    words: Arm
+    recipe: Recipe | None = None
+    source: Source | None = None
+    positions: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    source_fingerprint: str | None = None
+    targets: Targets | None = None
+    captions: list[list[str]] | None = None
+    images_seen: int = 0
+
+    @property
+    def steps(self) -> int:
+        return -(-self.images_seen // self.recipe.batch) if self.recipe and self.recipe.batch else 0
+
+    @property
+    def views(self) -> int:
+        """Views of an image in a step."""
+        return 2 if self.words.method == "simclr" else 1
+
+    @property
+    def num_labels(self) -> int | None:
+        if self.targets is not None:
+            return self.targets.num_classes
+        return len({text for own in self.captions for text in own}) if self.captions is not None else None
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    id: str
+    words: Cell
+    arm: PlannedArm
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What an arm's pre-training images and labels have in common with a task's."""
+
+    label_reuse: bool
+    leaked_test: NDArray[np.bool_]
+    """bool [n_test]: test images whose bytes the arm was trained on."""
+
+
+@dataclass
+class Plan:
+    """A resolved study. `Plan.make` reads tables and hashes bytes, but decodes no image."""
+
+    study: Study
+    sources: dict[str, Source]
+    tasks: dict[str, Task]
+    arms: list[PlannedArm] = field(default_factory=list)
+    cells: list[PlannedCell] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """Things a person should know before the run (small leaks, capped shots)."""
+    _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
+    _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
+
+    @classmethod
+    def make(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
+        """Resolve a study. `data_root` is where folders are looked for, `cache` where byte hashes are remembered. Raises InputError."""
+        for method in study.methods:
+            recipes.resolve(study, method)
+        opened = {name: open_source(name, words, data_root=data_root, cache=cache) for name, words in study.data.items() if _is_used(study, name)}
+        tasks = {name: resolve_task(name, opened[use.data], use.labels, split_column=use.split_column) for name, use in study.tasks.items()}
+        plan = cls(study, opened, tasks)
+        plan._check_shots()
+        plan.arms = [plan._arm(words) for words in study.arms()]
+        plan._check_overlaps()
+        plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells()]
+        return plan
+
+    # arms
+    def _arm(self, words: Arm) -> PlannedArm:
+        study = self.study
+        recipe = recipes.resolve(study, words.method)
+        rooms = {room: recipes.ROOM_VERSIONS[room] for room in recipes.ARM_ROOMS}
+        common = {"backbone": study.backbone, "image_size": study.image_size, "seed": words.seed, "precision": study.precision, "rooms": rooms}
+        if recipe is None:
+            return PlannedArm(identity({"method": "scratch", **common}), words)
+        assert words.source is not None and recipe.batch is not None
+        source = self.sources[study.sources[words.source].data]
+        positions = self._positions(words)
+        where = f"sources.{words.source}"
+        targets = label_view(words.labels, source.table, positions, words.seed, where) if words.method == "supervised" and words.labels else None
+        captions = caption_lists(words.labels, source.table, positions, where) if words.method == "clip" and words.labels else None
+        if targets is not None and targets.num_classes < 2:
+            raise InputError(f"{where}: at {words.labels} there is only one class ({targets.names[0]!r}), so there is nothing to learn; choose a finer level")
+        images_seen = study.budget.images(len(positions), recipe.batch)
+        fingerprint = source.fingerprint(positions)
+        meaning = {
+            "method": words.method,
+            "recipe": recipe.words(),
+            "images_seen": images_seen,
+            "source": fingerprint,
+            "targets": targets.digest() if targets else None,
+            "captions": _captions_digest(captions) if captions else None,
+            **common,
+        }
+        return PlannedArm(identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen)
+
+    def _positions(self, words: Arm) -> Positions:
+        """The images of an arm: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
+        assert words.source is not None
+        use = self.study.sources[words.source]
+        source = self.sources[use.data]
+        positions = np.sort(np.concatenate([source.split(use.split_column, name) for name in use.splits]))
+        if len(positions) < 2:
+            raise InputError(f"sources.{words.source}: {source.name} has {len(positions)} images in {', '.join(use.splits)}; pre-training needs at least 2")
+        if words.size in (None, "all"):
+            return positions
+        assert isinstance(words.size, int)
+        if not 2 <= words.size <= len(positions):
+            raise InputError(f"sources.{words.source}: size {words.size} is not between 2 and the {len(positions)} images that there are")
+        order = keys.permutation(keys.key(words.seed, "size"), keys.sample_hashes(list(source.table.ids[positions])))
+        return np.sort(positions[order[: words.size]])
+
+    # cells
+    def _cell(self, arm: PlannedArm, words: Cell) -> PlannedCell:
+        protocol = getattr(self.study.protocols, words.protocol)
+        meaning = {
+            "arm": arm.id,
+            "task": self.task_fingerprint(words.task),
+            "cap": self.study.tasks[words.task].cap or None,
+            "protocol": protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True) | {"name": words.protocol},
+            "shots": words.shots,
+            "draw": words.draw,
+            "precision": self.study.precision,
+            "rooms": {room: recipes.ROOM_VERSIONS[room] for room in recipes.CELL_ROOMS[words.protocol]},
+        }
+        return PlannedCell(identity(meaning), words, arm)
+
+    def task_fingerprint(self, name: str) -> str:
+        """Digest of a task's images, labels and splits."""
+        return self._task_fingerprints[name]
+
+    @cached_property
+    def _task_fingerprints(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for name, task in self.tasks.items():
+            digest = hashlib.sha256("\x1f".join(task.class_names).encode())
+            for positions in (task.train, task.val, task.test):
+                digest.update(task.source.fingerprint(positions).encode())
+                digest.update(task.labels[positions].astype("<i8").tobytes())
+                if task.source.table.hard is not None:
+                    digest.update(task.source.table.hard[positions].tobytes())
+            found[name] = digest.hexdigest()[:32]
+        return found
+
+    # checks that need data
+    def _check_shots(self) -> None:
+        for cell in self.study.cells():
+            if cell.shots is not None:
+                self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
+
+    def _check_overlaps(self) -> None:
+        """No arm may be trained on a task's validation or test images."""
+        noted: set[tuple[str, str]] = set()
+        for arm in self.arms:
+            for name, task in self.tasks.items():
+                if arm.source is None or (arm.words.source or "", name) in noted:
+                    continue
+                noted.add((arm.words.source or "", name))
+                for split, positions in (("val", task.val), ("test", task.test)):
+                    self._check_overlap(arm, task, split, positions)
+
+    def _check_overlap(self, arm: PlannedArm, task: Task, split: str, positions: Positions) -> None:
+        assert arm.source is not None
+        use = self.study.sources[arm.words.source or ""]
+        every = np.concatenate([arm.source.split(use.split_column, name) for name in use.splits])
+        same_file = len(np.intersect1d(every, positions)) if arm.source is task.source else 0
+        if same_file and not (split == "val" and task.carved):
+            raise InputError(
+                f"sources.{arm.words.source}: {same_file} of the {len(positions)} {split} images of task {task.name!r} are among its training images; "
+                "pre-train on other splits"
+            )
+        shared = np.isin(self._byte_hashes(task.source, positions), self._byte_hashes(arm.source, every))
+        if task.carved and split == "val":
+            return
+        if shared.mean() > LEAK_LIMIT:
+            raise InputError(
+                f"sources.{arm.words.source}: {int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are byte for byte among its "
+                "training images; remove them from one of the two"
+            )
+        if shared.any():
+            self.notes.append(
+                f"{int(shared.sum())} of {len(positions)} {split} images of task {task.name} are byte for byte among the images of source "
+                f"{arm.words.source}; scores are also given without them (subset unleaked)"
+            )
+
+    def overlap(self, arm: PlannedArm, task_name: str) -> Overlap:
+        """Label reuse and leaked test images of an arm and a task."""
+        at = (arm.id, task_name)
+        if at not in self._overlaps:
+            task = self.tasks[task_name]
+            if arm.source is None:
+                self._overlaps[at] = Overlap(False, np.zeros(len(task.test), dtype=bool))
+            else:
+                trained_on = self._byte_hashes(arm.source, arm.positions)
+                leaked = np.isin(self._byte_hashes(task.source, task.test), trained_on)
+                self._overlaps[at] = Overlap(self._reuses_labels(arm, task, trained_on), leaked)
+        return self._overlaps[at]
+
+    def _reuses_labels(self, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:
+        """Whether the task's classes are, coarsen to, or are coarsened from the arm's manual labels on images that both have."""
+        if arm.targets is None or not arm.targets.view.startswith("level:"):
+            return False
+        own = np.concatenate([task.train, task.val])
+        _, in_arm, in_task = np.intersect1d(trained_on, self._byte_hashes(task.source, own), return_indices=True)
+        if len(in_arm) < 2:
+            return False
+        a, b = arm.targets.indices[in_arm], task.labels[own][in_task]
+        return nested(a, b) or nested(b, a)
+
+    def _byte_hashes(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
+        at = (source.name, positions.tobytes())
+        if at not in self._hashes:
+            self._hashes[at] = np.array(source.byte_hashes(positions), dtype="S")
+        return self._hashes[at]
+
+
+def _is_used(study: Study, data: str) -> bool:
+    return any(use.data == data for use in [*study.sources.values(), *study.tasks.values()])
+
+
+def _captions_digest(captions: list[list[str]]) -> str:
+    digest = hashlib.sha256()
+    for own in captions:
+        digest.update(("\x1f".join(own) + "\n").encode())
+    return digest.hexdigest()[:32]

@@ -1,1 +1,55 @@
-"""x"""
+"""Headwater tells a team what to pre-train on.
+
+The pipeline, in order:
+
+    study.yaml -> Study (study) -> Plan (plan): arms and cells, by content
+    Source (sources) -> label view (labels) -> views (views) -> one loop (pretrain, methods) -> encoder (models, store)
+    Task (tasks) -> transfer (transfer: probe, finetune) -> rows (rows)
+    rows -> findings (analysis) -> report.html (report)
+
+Doing ends in rows; concluding starts from them and needs no GPU, data or checkpoint.
+
+    import headwater as hw
+
+    rows = hw.run("studies/demo.yaml")                    # a DataFrame, one row per (cell, metric, subset)
+    hw.write_report(rows, "report.html", title="demo")
+    encoder = hw.load_encoder("headwater-store/arms/<id>")   # a timm module
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headwater.api import make_plan, run
+    from headwater.errors import InputError
+    from headwater.models import load_encoder
+    from headwater.report import write_report
+    from headwater.rows import read_rows
+    from headwater.store import Store
+    from headwater.study import Study
+
+_HOMES = {
+    "InputError": "headwater.errors",
+    "Store": "headwater.store",
+    "Study": "headwater.study",
+    "load_encoder": "headwater.models",
+    "make_plan": "headwater.api",
+    "read_rows": "headwater.rows",
+    "run": "headwater.api",
+    "write_report": "headwater.report",
+}
+
+__all__ = ["InputError", "Store", "Study", "load_encoder", "make_plan", "read_rows", "run", "write_report"]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are asked for: torch takes seconds, and reading rows does not need it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headwater' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,12 @@ from headwater.errors import InputError
 from headwater.labels import Targets, label_view, nested
 from headwater.labels.captions import caption_lists
 from headwater.sources import Positions, Source, open_source
+from headwater.store import Store
 from headwater.study import Arm, Cell, Recipe, Study, identity
 from headwater.tasks import Task, resolve_task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEAK_LIMIT = 0.01
 """Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
@@ -177,6 +182,18 @@ class Plan:
             found[name] = digest.hexdigest()[:32]
         return found
 
+    def rows(self, store: Store) -> pd.DataFrame:
+        """The rows of this study's cells, finished and failed, under this study's names (an arm may be shared with another study's)."""
+        from headwater.rows import to_frame
+
+        present = store.finished_cells() | store.failed_cells()
+        found = []
+        for cell in {c.id: c for c in self.cells}.values():
+            if cell.id in present:
+                names = {"study": self.study.study, "task": cell.words.task, "source": cell.arm.words.source}
+                found.extend({**row, **names} for row in store.read_cell(cell.id))
+        return to_frame(found)
+
     # checks that need data
     def _check_shots(self) -> None:
         for cell in self.study.cells():
@@ -185,38 +202,28 @@ class Plan:
 
     def _check_overlaps(self) -> None:
         """No arm may be trained on a task's validation or test images."""
-        noted: set[tuple[str, str]] = set()
-        for arm in self.arms:
-            for name, task in self.tasks.items():
-                if arm.source is None or (arm.words.source or "", name) in noted:
-                    continue
-                noted.add((arm.words.source or "", name))
+        one_arm_each = {arm.words.source: arm for arm in self.arms if arm.source is not None}
+        for arm in one_arm_each.values():
+            for task in self.tasks.values():
+                if task.carved and arm.source is task.source:
+                    self.notes.append(f"the validation split of task {task.name} is cut from train, which source {arm.words.source} pre-trains on")
                 for split, positions in (("val", task.val), ("test", task.test)):
-                    self._check_overlap(arm, task, split, positions)
+                    if split == "test" or not task.carved:
+                        self._check_overlap(arm, task, split, positions)
 
     def _check_overlap(self, arm: PlannedArm, task: Task, split: str, positions: Positions) -> None:
         assert arm.source is not None
         use = self.study.sources[arm.words.source or ""]
         every = np.concatenate([arm.source.split(use.split_column, name) for name in use.splits])
-        same_file = len(np.intersect1d(every, positions)) if arm.source is task.source else 0
-        if same_file and not (split == "val" and task.carved):
-            raise InputError(
-                f"sources.{arm.words.source}: {same_file} of the {len(positions)} {split} images of task {task.name!r} are among its training images; "
-                "pre-train on other splits"
-            )
         shared = np.isin(self._byte_hashes(task.source, positions), self._byte_hashes(arm.source, every))
-        if task.carved and split == "val":
-            return
+        same_files = arm.source is task.source and len(np.intersect1d(every, positions)) > 0
+        what = f"{int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are among the training images of source {arm.words.source!r}"
+        if same_files:
+            raise InputError(f"sources.{arm.words.source}: {what}; pre-train on other splits")
         if shared.mean() > LEAK_LIMIT:
-            raise InputError(
-                f"sources.{arm.words.source}: {int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are byte for byte among its "
-                "training images; remove them from one of the two"
-            )
+            raise InputError(f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the two")
         if shared.any():
-            self.notes.append(
-                f"{int(shared.sum())} of {len(positions)} {split} images of task {task.name} are byte for byte among the images of source "
-                f"{arm.words.source}; scores are also given without them (subset unleaked)"
-            )
+            self.notes.append(f"{what}, byte for byte" + ("; scores are also given without them (subset unleaked)" if split == "test" else ""))
 
     def overlap(self, arm: PlannedArm, task_name: str) -> Overlap:
         """Label reuse and leaked test images of an arm and a task."""

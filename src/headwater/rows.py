@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.errors import InputError
+from headwater.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,3 +204,19 @@ def read_cell_file(file: Path) -> list[dict[str, Any]]:
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows without their volatile columns: what must be equal between two correct runs of one study."""
     return frame.drop(columns=[name for name in NAMES if name in VOLATILE and name in frame])
+
+
+def write_rows(frame: pd.DataFrame, path: Path) -> None:
+    """A table of rows as .csv, .parquet or .jsonl, whole or not at all. Raises InputError for another ending or a path that cannot be written."""
+    writers = {
+        ".csv": lambda temp: frame.to_csv(temp, index=False),
+        ".parquet": lambda temp: frame.to_parquet(temp, index=False),
+        ".jsonl": lambda temp: frame.to_json(temp, orient="records", lines=True, force_ascii=False),
+    }
+    if path.suffix not in writers:
+        raise InputError(f"{path}: rows are written as .csv, .parquet or .jsonl")
+    try:
+        with atomic_path(path) as temp:
+            writers[path.suffix](temp)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -1,0 +1,239 @@
+"""The command line: selects and shows; it does not configure. Every command is a thin face on what Python offers too.
+
+Heavy imports (torch, pandas, altair) wait until a command needs them, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.plan import Plan
+    from headwater.store import Store
+
+app = typer.Typer(
+    name="headwater",
+    help="Tells a team what to pre-train on: which source, which label granularity, which method.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study file (YAML), or the name of a study that is shipped (demo).")]
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")]
+DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
+DEFAULT_STORE = Path("headwater-store")
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The studies inside the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "studies").glob("*.yaml"))}
+
+
+def _study_path(name: str) -> Path:
+    path = Path(name)
+    if not path.exists() and name in shipped_studies():
+        return shipped_studies()[name]
+    return path
+
+
+def _load(study: str, store: Path, data_root: Path | None, *, create: bool = False) -> tuple[Plan, Store | None]:
+    """The plan of a study, and the store where there is one (made where `create`)."""
+    from headwater.plan import Plan
+    from headwater.store import Store
+    from headwater.study import Study
+
+    words = Study.load(_study_path(study))
+    if data_root is not None and not data_root.is_dir():
+        raise InputError(f"--data-root {data_root}: there is no such folder (HEADWATER_DATA sets it too)")
+    opened = Store(store, create=create) if create or store.exists() else None
+    plan = Plan.make(words, data_root=data_root, cache=opened.cache if opened else None)
+    return plan, opened
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml")) -> None:
+    """Write a study file to start from: the demo's, with a comment on every part."""
+    if path.exists():
+        raise InputError(f"{path}: exists already; name another file")
+    from headwater import files
+
+    try:
+        files.write_atomic(path, shipped_studies()["demo"].read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    typer.echo(f"wrote {path}; edit it, then: headwater plan {path}")
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
+    resolved, opened = _load(study, store, data_root)
+    from headwater.engines.local import default_workers
+    from headwater.show import plan_facts, print_plan
+
+    facts = plan_facts(resolved, opened, device=device, workers=workers or default_workers(device))
+    _print_json(facts) if as_json else print_plan(facts)
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(metavar="[STUDY]", help="A study file, or the name of a study that is shipped.")] = "demo",
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    redo: Annotated[list[str] | None, typer.Option("--redo", metavar="ID", help="Forget this arm or cell (an id, or how it begins) first.")] = None,
+    report_path: Annotated[Path | None, typer.Option("--report", help="Where to write the report; in the store when left out.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute what the store lacks of a study, then write the report and print the verdict. Can be stopped and started again at any time."""
+    resolved, opened = _load(study, store, data_root, create=True)
+    assert opened is not None
+    from headwater.engines import local
+    from headwater.show import forget, run_facts, say_verdict, watched
+
+    if redo:
+        forget(resolved, opened, redo)
+    opened.sweep()
+    todo = local.pending(resolved, opened)
+    with watched(todo, quiet=quiet or as_json) as watch:
+        local.run(resolved, opened, data_root=data_root, device=device, workers=workers, watch=watch)
+    facts = run_facts(resolved, opened, todo, report_path)
+    _print_json(facts) if as_json else say_verdict(resolved, opened, facts)
+    if facts["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: DataOption = None, as_json: JsonOption = False) -> None:
+    """How far a study is: arms and cells done, failed, diverged and to do."""
+    resolved, opened = _load(study, store, data_root)
+    from headwater.show import print_status, status_facts
+
+    facts = status_facts(resolved, opened)
+    _print_json(facts) if as_json else print_status(facts)
+
+
+@app.command()
+def rows(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Only this study's rows, under its names; all rows of the store when left out.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .jsonl file; CSV on stdout when left out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The table of results, one row per (cell, metric, subset); docs/rows.md describes its columns."""
+    from headwater.rows import read_rows, write_rows
+    from headwater.store import Store
+
+    if study is None:
+        table = read_rows(Store(store).root)
+    else:
+        resolved, opened = _load(study, store, data_root)
+        if opened is None:
+            raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
+        table = resolved.rows(opened)
+    if out is not None:
+        write_rows(table, out)
+        typer.echo(f"wrote {len(table)} rows to {out}", err=True)
+    elif as_json:
+        typer.echo(table.to_json(orient="records", indent=1, force_ascii=False))
+    else:
+        table.to_csv(sys.stdout, index=False)
+
+
+@app.command()
+def report(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study, or a table of rows (.csv, .parquet, .jsonl) that `headwater rows` wrote.")],
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file to write.")] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="A folder for the charts as SVG and PNG.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report of a study from its rows: no GPU, data or checkpoint is needed for a table of rows."""
+    from headwater.show import report_facts, table_report
+
+    if Path(study).suffix in (".csv", ".parquet", ".jsonl"):
+        facts = table_report(Path(study), out, figures)
+    else:
+        resolved, opened = _load(study, store, data_root)
+        if opened is None:
+            raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
+        facts = report_facts(resolved, opened, out, figures)
+    _print_json(facts) if as_json else typer.echo(facts["report"])
+
+
+@app.command()
+def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
+    """What this machine offers: device, precision, cores, versions, data root."""
+    from headwater import device as device_room
+    from headwater.engines.local import default_workers
+
+    compute = device_room.resolve(device)
+    root = os.environ.get("HEADWATER_DATA")
+    facts = {
+        "device": compute.fingerprint,
+        "workers": default_workers(device),
+        "versions": json.loads(device_room.versions()),
+        "python": sys.version.split()[0],
+        "data_root": root,
+        "data_root_found": bool(root and Path(root).is_dir()),
+        "shipped_studies": sorted(shipped_studies()),
+    }
+    if as_json:
+        _print_json(facts)
+    else:
+        for name, value in facts.items():
+            typer.echo(f"{name:16} {json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value}")
+
+
+def _guarded(run_app: Callable[[], None]) -> int:
+    """Exit codes: 0 done, 1 some cells failed, 2 bad input (one line), 130 stopped by Ctrl-C."""
+    try:
+        run_app()
+    except InputError as error:
+        print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("headwater: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `headwater rows | head`
+        return 0
+    return 0
+
+
+def main() -> None:
+    """Entry point of the `headwater` command."""
+    sys.exit(_guarded(app))
+
+
+if __name__ == "__main__":
+    main()

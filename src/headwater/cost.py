@@ -1,0 +1,112 @@
+"""What a study will cost before it runs: images, FLOPs, time and disk. An estimate, from a second's calibration on this machine."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from headwater import device, models
+from headwater.plan import Plan, PlannedArm, PlannedCell
+from headwater.study import Finetune
+from headwater.views import ViewMaker
+
+_BACKWARD = 3.0
+"""Forward and backward against forward alone."""
+_CALIBRATION_BATCH = 64
+_PROBE_FLOPS_PER_S = 2e9
+_PROBE_EVALUATIONS = 60
+"""L-BFGS evaluations per l2 value on a warm path: about what was counted on the demo's features [ours]."""
+_STARTUP_S = 10.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is still to be done."""
+
+    pretrain_images: int
+    """Images through pre-training (not views)."""
+    finetune_images: int
+    flops: float
+    hours: float
+    """With all workers at work."""
+    disk_mb: float
+    images_per_s: float
+    """Training images per second of one worker, as calibrated."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, device_name: str, workers: int) -> Cost:
+    """The cost of training `arms` and measuring `cells`."""
+    study = plan.study
+    encoder = models.build_encoder(study.backbone, study.image_size, seed=0)
+    forward = models.forward_flops(encoder, study.image_size)
+    train_rate = _calibrate(encoder, study.image_size, device.resolve(device_name, study.precision))
+    views = sum(arm.images_seen * arm.views for arm in arms)
+    finetuned = sum(_finetune_images(plan, cell) for cell in cells)
+    benches = {(cell.arm.id, cell.words.task) for cell in cells}
+    extracted = sum(len(task.train) + len(task.val) + len(task.test) for _, name in benches for task in [plan.tasks[name]])
+    probes = sum(_probe_flops(plan, cell, int(encoder.num_features)) for cell in cells if cell.words.protocol == "probe")  # type: ignore[arg-type]
+    seconds = (views + finetuned) / train_rate + extracted / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
+    weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
+    side = round(1.25 * study.image_size)
+    cached = sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1 if cells else 0
+    return Cost(
+        pretrain_images=sum(arm.images_seen for arm in arms),
+        finetune_images=finetuned,
+        flops=forward * (_BACKWARD * (views + finetuned) + extracted) + probes,
+        hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
+        disk_mb=(len(arms) * weights + cached + 3e4 * len(cells) / 10) / 1e6,
+        images_per_s=train_rate,
+    )
+
+
+def _finetune_images(plan: Plan, cell: PlannedCell) -> int:
+    if cell.words.protocol != "finetune":
+        return 0
+    words = plan.study.protocols.finetune
+    assert isinstance(words, Finetune)
+    task = plan.tasks[cell.words.task]
+    shots = cell.words.shots
+    train = len(task.train) if shots is None else min(len(task.train), shots * task.num_classes)
+    return words.steps * min(words.batch, train) * len(words.lr)
+
+
+def _probe_flops(plan: Plan, cell: PlannedCell, features: int) -> float:
+    task, words = plan.tasks[cell.words.task], plan.study.protocols.probe
+    assert words is not None
+    train = len(task.train) if cell.words.shots is None else cell.words.shots * task.num_classes
+    return 4.0 * train * features * task.num_classes * _PROBE_EVALUATIONS * len(words.l2)
+
+
+def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Compute) -> float:
+    """Training images per second of one worker: views, forward, backward, on random images, one thread on the CPU; median of 3 batches."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        encoder = encoder.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        side = round(1.25 * image_size)
+        n = _CALIBRATION_BATCH
+        images = torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8, device=compute.device)
+        sizes = torch.full((n, 2), side, device=compute.device)
+        from headwater import keys
+        from headwater.recipes import DEFAULTS
+        from headwater.study import Augmentation
+
+        views = ViewMaker(Augmentation(**DEFAULTS["supervised"]["augmentation"]), image_size, 0)
+        hashes = keys.sample_hashes([str(i) for i in range(n)])
+        times = []
+        for _ in range(4):
+            began = time.perf_counter()
+            with compute.autocast():
+                loss = encoder(views(images, sizes, hashes, hashes * 0, 0)).float().square().mean()
+            float(loss.detach())
+            loss.backward()
+            times.append(time.perf_counter() - began)
+        return n / sorted(times[1:])[1]
+    finally:
+        torch.set_num_threads(threads)

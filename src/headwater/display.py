@@ -1,0 +1,81 @@
+"""What a person sees while a study runs: a live table where stdout is a terminal, plain lines where it is not."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:
+    from headwater.engines.local import Event
+
+_PLAIN_EVERY_S = 10.0
+
+
+class RunDisplay:
+    """Watches a run. Use as a context manager; call with each event."""
+
+    def __init__(self, *, arms: int, cells: int, console: Console, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        self._live: Live | None = None
+        self._arms, self._cells, self._arms_done, self._cells_done = arms, cells, 0, 0
+        self._told = self._began = time.monotonic()
+        self._totals = Progress(
+            TextColumn("{task.description:>6}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+        )
+        self._arm_bar = self._totals.add_task("arms", total=arms)
+        self._cell_bar = self._totals.add_task("cells", total=cells)
+        self._workers = Progress(TextColumn("  {task.fields[what]}"), BarColumn(bar_width=20), TextColumn("{task.fields[rate]}"), console=console)
+        self._rows: dict[int, int] = {}
+
+    def __enter__(self) -> RunDisplay:
+        if self._console.is_terminal and not self._quiet:
+            self._live = Live(Group(self._totals, self._workers), console=self._console, refresh_per_second=4)
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        training = event.unit.task is None
+        if event.kind == "finished" and training:
+            self._arms_done += 1
+            self._totals.advance(self._arm_bar)
+        elif event.kind == "cell":
+            self._cells_done += 1
+            self._totals.advance(self._cell_bar)
+        self._worker_row(event)
+        if event.kind == "failed":
+            self._say(f"failed: {event.unit.title}: {event.fields['reason']}")
+        elif event.kind == "died":
+            self._say(f"a worker died (exit code {event.fields['code']}) on: {event.unit.title}")
+        elif not self._live and time.monotonic() - self._told > _PLAIN_EVERY_S:
+            self._plain(event)
+
+    def _worker_row(self, event: Event) -> None:
+        row = self._rows.setdefault(event.worker, -1)
+        if row < 0:
+            row = self._rows[event.worker] = self._workers.add_task("", total=1, what="", rate="")
+        if event.kind == "started":
+            self._workers.reset(row, total=max(1, len(event.unit.cells)), what=event.unit.title, rate="")
+        elif event.kind == "progress":
+            f = event.fields
+            self._workers.update(row, total=f["steps"], completed=f["step"], rate=f"{f['images_per_s']:,.0f} images/s  loss {f['loss']:.3f}")
+        elif event.kind == "cell":
+            self._workers.advance(row)
+
+    def _plain(self, event: Event) -> None:
+        self._told = time.monotonic()
+        elapsed = self._told - self._began
+        rate = f", {event.fields['images_per_s']:,.0f} images/s, loss {event.fields['loss']:.3f}" if event.kind == "progress" else ""
+        self._say(f"[{elapsed:5.0f} s] arms {self._arms_done}/{self._arms}, cells {self._cells_done}/{self._cells}; {event.unit.title}{rate}")
+
+    def _say(self, line: str) -> None:
+        if not self._quiet:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)

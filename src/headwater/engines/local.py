@@ -1,0 +1,219 @@
+"""The local engine: one single-thread worker process per core (or one worker on a GPU), arms in parallel.
+
+Two threads of torch beside a busy neighbour ran at 84 images/s where one ran at 5,191 (docs/log.md), so parallelism is across arms.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from headwater.errors import InputError
+from headwater.plan import Plan, PlannedArm, PlannedCell
+from headwater.store import Store
+
+MAX_DEATHS = 2
+"""A unit whose worker process dies this often (killed for memory, say) has failed."""
+
+
+@dataclass
+class Unit:
+    """One arm to train (task None), or the cells of one arm on one task."""
+
+    arm: PlannedArm
+    task: str | None = None
+    cells: list[PlannedCell] = field(default_factory=list)
+    deaths: int = 0
+
+    @property
+    def title(self) -> str:
+        what = f"{self.arm.words.title} · seed {self.arm.words.seed}"
+        return f"train {what}" if self.task is None else f"{self.task} ← {what}"
+
+    def message(self) -> dict[str, Any]:
+        return {"arm": self.arm.id, "task": self.task, "cells": [cell.id for cell in self.cells]}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a watcher of a run hears. `kind` is started, progress, cell, finished, failed or died."""
+
+    kind: str
+    worker: int
+    unit: Unit
+    fields: dict[str, Any]
+
+
+@dataclass
+class Pending:
+    """What a store lacks of a plan."""
+
+    arms: list[PlannedArm]
+    cells: list[PlannedCell]
+
+
+def pending(plan: Plan, store: Store) -> Pending:
+    """Cells that are not finished, and the arms that they need and the store lacks; each once, in the plan's order."""
+    finished = store.finished_cells()
+    cells = list({c.id: c for c in plan.cells if c.id not in finished}.values())
+    needed = {c.arm.id for c in cells}
+    arms = list({a.id: a for a in plan.arms if a.id in needed and not store.has_arm(a.id)}.values())
+    return Pending(arms, cells)
+
+
+def default_workers(device: str) -> int:
+    """One worker per core that this process may use; one on a GPU."""
+    if device in ("cuda", "mps") or device.startswith("cuda:"):
+        return 1
+    if device == "auto":
+        import torch
+
+        if torch.cuda.is_available() or torch.backends.mps.is_available():
+            return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def run(plan: Plan, store: Store, *, data_root: Path | None, device: str = "auto", workers: int | None = None, watch: Callable[[Event], None] = lambda event: None) -> None:
+    """Compute what the store lacks of a plan. Failures become rows of status failed; see `Store.failed_cells`. Raises InputError for bad input."""
+    todo = pending(plan, store)
+    if not todo.cells:
+        return
+    from headwater import device as device_room
+    from headwater import work
+
+    device_room.resolve(device, plan.study.precision)
+    for data in plan.sources:
+        work.pixels(plan, data, store)
+    count = min(workers or default_workers(device), len(todo.cells))
+    setting = {
+        "study": plan.study.words(),
+        "store": str(store.root.resolve()),
+        "data_root": str(data_root) if data_root else None,
+        "device": device,
+        "threads": 1 if count > 1 or device == "cpu" else max(1, (os.cpu_count() or 1) // count),
+    }
+    _Run(plan, store, todo, setting, watch).go(count)
+
+
+class _Run:
+    def __init__(self, plan: Plan, store: Store, todo: Pending, setting: dict[str, Any], watch: Callable[[Event], None]) -> None:
+        self._plan, self._store, self._setting, self._watch = plan, store, setting, watch
+        self._cells: dict[str, dict[str, list[PlannedCell]]] = {}
+        for cell in todo.cells:
+            self._cells.setdefault(cell.arm.id, {}).setdefault(cell.words.task, []).append(cell)
+        training = {arm.id for arm in todo.arms}
+        self._ready = deque(unit for arm_id in self._cells if arm_id not in training for unit in self._measuring(arm_id))
+        self._ready.extend(Unit(arm) for arm in todo.arms)
+        self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
+        self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._busy: dict[int, Unit] = {}
+        self._awake: set[int] = set()
+        self._started = 0
+
+    def _measuring(self, arm_id: str) -> list[Unit]:
+        return [Unit(cells[0].arm, task, cells) for task, cells in self._cells[arm_id].items()]
+
+    def go(self, count: int) -> None:
+        try:
+            for _ in range(count):
+                self._spawn()
+            while self._busy or self._ready:
+                number, answer = self._answers.get()
+                if answer is None:
+                    self._died(number)
+                else:
+                    self._heard(number, answer)
+        finally:
+            for process in self._processes.values():
+                process.kill()
+                process.wait()
+
+    def _spawn(self) -> None:
+        number, self._started = self._started, self._started + 1
+        log = self._store.root / "logs" / f"worker-{os.getpid()}-{number}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        threads = str(self._setting["threads"])
+        environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "headwater.engines.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            )
+        self._processes[number] = process
+        assert process.stdout is not None
+        threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True).start()
+        self._send(number, self._setting)
+
+    def _listen(self, number: int, stream: IO[str]) -> None:
+        for line in stream:
+            self._answers.put((number, json.loads(line)))
+        self._answers.put((number, None))
+
+    def _send(self, number: int, message: dict[str, Any]) -> None:
+        stream = self._processes[number].stdin
+        assert stream is not None
+        try:
+            stream.write(json.dumps(message) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            pass  # the worker's end is heard as the end of its stdout
+
+    def _heard(self, number: int, answer: dict[str, Any]) -> None:
+        kind = answer.pop("event")
+        if kind == "ready":
+            self._awake.add(number)
+        else:
+            unit = self._busy[number]
+            if kind == "failed":
+                self._fail(unit, answer["reason"])
+            elif kind == "finished" and unit.task is None:
+                self._ready.extendleft(reversed(self._measuring(unit.arm.id)))
+            self._watch(Event(kind, number, unit, answer))
+            if kind not in ("failed", "finished"):
+                return
+            del self._busy[number]
+        for idle in [n for n in self._awake if n not in self._busy]:
+            self._next(idle)
+
+    def _next(self, number: int) -> None:
+        if self._ready:
+            unit = self._busy[number] = self._ready.popleft()
+            self._watch(Event("started", number, unit, {}))
+            self._send(number, unit.message())
+
+    def _fail(self, unit: Unit, reason: str) -> None:
+        """Note that cells failed; where an arm failed, that is all of its cells."""
+        finished = self._store.finished_cells()
+        from headwater.work import failed_rows
+
+        cells = unit.cells or [cell for cells in self._cells[unit.arm.id].values() for cell in cells]
+        for cell in cells:
+            if cell.id not in finished:
+                self._store.write_rows(cell.id, failed_rows(self._plan, cell, self._store, reason))
+
+    def _died(self, number: int) -> None:
+        process = self._processes.pop(number)
+        code = process.wait()
+        unit = self._busy.pop(number, None)
+        log = self._store.root / "logs" / f"worker-{os.getpid()}-{number}.log"
+        if number not in self._awake:
+            raise InputError(f"a worker process could not start (exit code {code}); see {log}")
+        self._awake.discard(number)
+        if unit is None:
+            return
+        unit.deaths += 1
+        if unit.deaths < MAX_DEATHS:
+            self._ready.appendleft(unit)
+        else:
+            self._fail(unit, f"the worker process died {unit.deaths} times (last exit code {code}; see {log})")
+        self._watch(Event("died", number, unit, {"code": code}))
+        if self._ready:
+            self._spawn()

@@ -1,0 +1,83 @@
+"""A worker process: takes units as JSON lines on stdin, answers with events as JSON lines on stdout.
+
+Started as `python -m headwater.engines.worker`, so that a script or notebook that runs a study needs no main guard. It ends when stdin
+closes, at once and wherever it is: so no worker outlives a parent that was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from headwater.errors import InputError
+
+
+def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        messages.put(json.loads(line))
+    os._exit(0)
+
+
+class Worker:
+    """Resolves the study once, then works unit after unit."""
+
+    def __init__(self, setting: dict[str, Any], out: TextIO) -> None:
+        import torch
+
+        from headwater import device
+        from headwater.plan import Plan
+        from headwater.store import Store
+        from headwater.study import Study
+
+        torch.set_num_threads(setting["threads"])
+        device.be_deterministic()
+        self._out = out
+        self._store = Store(setting["store"])
+        root = setting["data_root"]
+        self._plan = Plan.make(Study.model_validate(setting["study"]), data_root=Path(root) if root else None, cache=self._store.cache)
+        self._arms = {arm.id: arm for arm in self._plan.arms}
+        self._compute = device.resolve(setting["device"], self._plan.study.precision)
+
+    def tell(self, event: str, **fields: Any) -> None:
+        self._out.write(json.dumps({"event": event, **fields}) + "\n")
+        self._out.flush()
+
+    def work(self, unit: dict[str, Any]) -> None:
+        """One unit: train an arm, or measure the cells of one arm on one task. A failure is told, not raised."""
+        from headwater import work
+
+        arm = self._arms[unit["arm"]]
+        try:
+            if unit["task"] is None:
+                work.run_arm(self._plan, arm, self._store, self._compute, lambda p: self.tell("progress", **vars(p)))
+            else:
+                wanted = set(unit["cells"])
+                cells = [cell for cell in self._plan.cells if cell.id in wanted]
+                work.run_cells(self._plan, arm, unit["task"], cells, self._store, self._compute, lambda cell: self.tell("cell", cell=cell))
+        except Exception as error:
+            if not isinstance(error, InputError):
+                traceback.print_exc()
+            self.tell("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        else:
+            self.tell("finished")
+
+
+def main() -> None:
+    out = sys.stdout
+    sys.stdout = sys.stderr  # what a library prints must not reach the parent as an event
+    messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(messages,), daemon=True).start()
+    worker = Worker(messages.get(), out)
+    worker.tell("ready")
+    while True:
+        worker.work(messages.get())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""One arm or one cell: resolve inputs -> call -> write artifact -> write rows. Never chooses threads, device or retries."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import checkpoint, device, keys, methods, models, pretrain
+from headwater.device import Compute
+from headwater.loader import Order
+from headwater.plan import Plan, PlannedArm, PlannedCell
+from headwater.rows import SCHEMA_VERSION
+from headwater.sources.pixels import PixelCache
+from headwater.store import Store
+from headwater.study import Finetune, Probe, canonical
+from headwater.tasks import Draw, Task
+from headwater.transfer import Choice, accuracy, mean_per_class_accuracy
+from headwater.transfer.features import extract
+from headwater.transfer.finetune import FinetuneDiverged, Split, finetune, finetune_choice
+from headwater.transfer.probe import probe, probe_choice
+
+Watch = Callable[[pretrain.Progress], None]
+
+
+def pixels(plan: Plan, data: str, store: Store) -> tuple[PixelCache, NDArray[np.int64]]:
+    """Decoded images of one data set (all that the plan uses of it), and the table position of each cached row, ascending."""
+    source = plan.sources[data]
+    used = [arm.positions for arm in plan.arms if arm.source is source]
+    used += [np.concatenate([task.train, task.val, task.test]) for task in plan.tasks.values() if task.source is source]
+    positions = np.unique(np.concatenate(used))
+    fingerprint = source.fingerprint(positions)
+    path = store.cache / "pixels" / f"{fingerprint}-{plan.study.image_size}"
+    return PixelCache.build(source, positions, plan.study.image_size, path, fingerprint=fingerprint), positions
+
+
+# arms
+def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: Watch = lambda progress: None) -> None:
+    """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it."""
+    if store.has_arm(arm.id):
+        return
+    study = plan.study
+    encoder = models.build_encoder(study.backbone, study.image_size, seed=arm.words.seed)
+    record: dict[str, Any] = {
+        "id": arm.id,
+        "words": arm.words.words(),
+        "status": "done",
+        "backbone": study.backbone,
+        "image_size": study.image_size,
+        "recipe": arm.recipe.words() if arm.recipe else None,
+        "source_fingerprint": arm.source_fingerprint,
+        "unique_images": len(arm.positions) or None,
+        "num_labels": arm.num_labels,
+        "fingerprint": compute.fingerprint,
+        "versions": device.versions(),
+    }
+    curve: list[dict[str, float]] = []
+    if arm.recipe is not None:
+        try:
+            outcome, curve = _train(plan, arm, encoder, store, compute, watch)
+            flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
+            record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
+        except pretrain.Diverged as error:
+            record |= {"status": "diverged", "reason": str(error)}
+    with store.writing_arm(arm.id) as folder:
+        models.save_encoder(folder, encoder, backbone=study.backbone, image_size=study.image_size)
+        record["encoder_sha256"] = checkpoint.file_sha256(folder / "encoder.safetensors")
+        pretrain.write_curve(folder / "metrics.jsonl", curve)
+        (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+    store.drop_checkpoints(arm.id)
+
+
+def _train(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute, watch: Watch) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
+    assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
+    cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
+    hashes = keys.sample_hashes(list(arm.source.table.ids[arm.positions]))
+    method = methods.build(
+        arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=arm.targets, captions=arm.captions, hashes=hashes
+    )
+    return pretrain.pretrain(
+        method,
+        cache.subset(np.searchsorted(cached, arm.positions)),
+        Order(hashes, arm.images_seen, arm.recipe.batch, arm.words.seed),
+        arm.recipe,
+        image_size=plan.study.image_size,
+        seed=arm.words.seed,
+        compute=compute,
+        checkpoints=store.checkpoints(arm.id),
+        watch=watch,
+    )
+
+
+# cells
+class Bench:
+    """One encoder on one task: features are computed once, when the first cell asks for them."""
+
+    def __init__(self, plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute) -> None:
+        self.plan, self.arm, self.task_name, self.store, self.compute = plan, arm, task_name, store, compute
+        self.task: Task = plan.tasks[task_name]
+        self.record = store.read_arm(arm.id)
+        self._features: NDArray[np.float32] | None = None
+        cache, cached = pixels(plan, plan.study.tasks[task_name].data, store)
+        self.positions = np.unique(np.concatenate([self.task.train, self.task.val, self.task.test]))
+        self.pixels = cache.subset(np.searchsorted(cached, self.positions))
+        self.encoder = models.load_encoder(store.arm_folder(arm.id)) if self.record["status"] == "done" else None
+
+    def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.searchsorted(self.positions, positions)
+
+    def features(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        """float32 [n, d] of table positions."""
+        if self._features is None:
+            assert self.encoder is not None
+            self._features = extract(self.encoder, self.pixels, image_size=self.plan.study.image_size, compute=self.compute)
+        return self._features[self.rows_of(positions)]
+
+    def split(self, positions: NDArray[np.int64]) -> Split:
+        return Split(self.rows_of(positions), self.task.labels[positions], keys.sample_hashes(list(self.task.source.table.ids[positions])))
+
+
+def run_cells(
+    plan: Plan, arm: PlannedArm, task: str, cells: Sequence[PlannedCell], store: Store, compute: Compute, told: Callable[[str], None] = lambda cell: None
+) -> None:
+    """Measure cells of one arm on one task that the store lacks, and write their rows; `told` hears of each that is finished."""
+    finished = store.finished_cells()
+    bench: Bench | None = None
+    for cell in cells:
+        if cell.id not in finished:
+            bench = bench or Bench(plan, arm, task, store, compute)
+            store.write_rows(cell.id, _measure(bench, cell))
+        told(cell.id)
+
+
+def failed_rows(plan: Plan, cell: PlannedCell, store: Store, reason: str) -> list[dict[str, Any]]:
+    """The row of a cell that failed; the next run tries it again."""
+    before = store.read_cell(cell.id)
+    attempt = (before[0].get("attempt") or 0) + 1 if before else 1
+    words = {**_cell_fields(plan, cell), "metric": "top1", "subset": "all", "status": "failed", "reason": reason, "attempt": attempt}
+    return [{**words, "finished": _now(), "host": platform.node()}]
+
+
+def _measure(bench: Bench, cell: PlannedCell) -> list[dict[str, Any]]:
+    began = time.monotonic()
+    plan, task, words = bench.plan, bench.task, cell.words
+    protocol: Probe | Finetune = getattr(plan.study.protocols, words.protocol)
+    draw = task.draw(words.shots, words.draw, seed=cell.arm.words.seed, val=protocol.val)
+    common = {**_cell_fields(plan, cell), **_arm_fields(bench.record), **_draw_fields(task, draw, cell, protocol)}
+    common |= {"fingerprint": bench.compute.fingerprint, "versions": device.versions()}
+    overlap = plan.overlap(cell.arm, bench.task_name)
+    common |= {"label_reuse": overlap.label_reuse, "leaked_test_images": int(overlap.leaked_test.sum())}
+    common |= {"host": platform.node(), "attempt": _attempt(bench.store, cell.id)}
+    if bench.record["status"] != "done":
+        return [{**common, "metric": "top1", "subset": "all", "status": "diverged", "reason": f"pre-training: {bench.record['reason']}", "finished": _now()}]
+    try:
+        choice = _probe(bench, draw, protocol) if isinstance(protocol, Probe) else _finetune(bench, draw, protocol, cell.arm.words.seed)
+    except FinetuneDiverged as error:
+        return [{**common, "metric": "top1", "subset": "all", "status": "diverged", "reason": str(error), "finished": _now()}]
+    common |= {"chosen": canonical(choice.chosen), "val_value": choice.val_value, "seconds": time.monotonic() - began, "finished": _now()}
+    return [{**common, **scored} for scored in _scores(task, choice, overlap.leaked_test)]
+
+
+def _probe(bench: Bench, draw: Draw, words: Probe) -> Choice:
+    task = bench.task
+    head, l2, val_value = probe(
+        bench.features(draw.train), task.labels[draw.train], bench.features(draw.val), task.labels[draw.val], task.num_classes, words.l2
+    )
+    return probe_choice(head, l2, val_value, bench.features(task.test))
+
+
+def _finetune(bench: Bench, draw: Draw, words: Finetune, seed: int) -> Choice:
+    task, size = bench.task, bench.plan.study.image_size
+    assert bench.encoder is not None
+    start = None
+    if words.head_init == "probe":
+        l2s = Probe().l2
+        head, _, _ = probe(bench.features(draw.train), task.labels[draw.train], bench.features(draw.val), task.labels[draw.val], task.num_classes, l2s)
+        start = head.folded()
+    model, chosen, val_value = finetune(
+        bench.encoder,
+        bench.pixels,
+        bench.split(draw.train),
+        bench.split(draw.val),
+        task.num_classes,
+        words,
+        head=start,
+        image_size=size,
+        seed=seed,
+        compute=bench.compute,
+    )
+    return finetune_choice(model, chosen, val_value, bench.pixels, bench.rows_of(task.test), image_size=size, compute=bench.compute)
+
+
+def _scores(task: Task, choice: Choice, leaked: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Both metrics on every subset of the test set that the task has."""
+    labels = task.labels[task.test]
+    subsets = {"all": np.ones(len(labels), dtype=bool)}
+    if task.source.table.hard is not None:
+        hard = task.source.table.hard[task.test]
+        subsets |= {"easy": ~hard, "hard": hard}
+    if leaked.any():
+        subsets["unleaked"] = ~leaked
+    metrics = {"top1": accuracy, "mean_per_class": mean_per_class_accuracy}
+    return [
+        {"metric": metric, "subset": subset, "status": "done", "value": score(choice.predictions[mask], labels[mask]), "n_test": int(mask.sum())}
+        for subset, mask in subsets.items()
+        if mask.any()
+        for metric, score in metrics.items()
+    ]
+
+
+# fields of a row
+def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
+    study, arm, task = plan.study, cell.arm, plan.tasks[cell.words.task]
+    recipe = arm.recipe
+    labels = arm.words.labels
+    return {
+        "cell": cell.id,
+        "arm": arm.id,
+        "study": study.study,
+        "schema": SCHEMA_VERSION,
+        "method": arm.words.method,
+        "source": arm.words.source,
+        "source_fingerprint": arm.source_fingerprint,
+        "size": None if arm.words.size is None else str(arm.words.size),
+        "unique_images": len(arm.positions) or None,
+        "labels": arm.targets.view if arm.targets else labels,
+        "label_level": int(arm.targets.view.removeprefix("level:")) if arm.targets and arm.targets.view.startswith("level:") else None,
+        "num_labels": arm.num_labels,
+        "backbone": study.backbone,
+        "image_size": study.image_size,
+        "batch": recipe.batch if recipe else None,
+        "optimiser": recipe.optimiser if recipe else None,
+        "lr": recipe.lr if recipe else None,
+        "weight_decay": recipe.weight_decay if recipe else None,
+        "recipe": canonical(recipe.words()) if recipe else None,
+        "seed": arm.words.seed,
+        "task": cell.words.task,
+        "task_labels": task.view,
+        "task_classes": task.num_classes,
+        "task_majority": task.majority,
+        "task_fingerprint": plan.task_fingerprint(cell.words.task),
+        "protocol": cell.words.protocol,
+        "shots": cell.words.shots,
+        "draw": cell.words.draw,
+        "precision": study.precision,
+    }
+
+
+def _arm_fields(record: dict[str, Any]) -> dict[str, Any]:
+    images, unique = record.get("images_seen"), record.get("unique_images")
+    return {
+        "images_seen": images,
+        "epochs": images / unique if images and unique else None,
+        "steps": record.get("steps"),
+        "pretrain_flops": record.get("flops"),
+        "pretrain_loss": record.get("loss"),
+        "pretrain_seconds": record.get("seconds"),
+    }
+
+
+def _draw_fields(task: Task, draw: Draw, cell: PlannedCell, protocol: Probe | Finetune) -> dict[str, Any]:
+    how = "carved" if task.carved else "split"
+    grid = {"l2": list(protocol.l2)} if isinstance(protocol, Probe) else protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks", "val"})
+    return {
+        "n_train": len(draw.train),
+        "n_val": len(draw.val),
+        "val_protocol": how + (" few-shot" if cell.words.shots is not None and protocol.val == "matched" else ""),
+        "val_missing_classes": draw.val_missing_classes,
+        "head_init": protocol.head_init if isinstance(protocol, Finetune) else None,
+        "grid": canonical(grid),
+    }
+
+
+def _attempt(store: Store, cell_id: str) -> int:
+    before = store.read_cell(cell_id)
+    return (before[0].get("attempt") or 0) + 1 if before else 1
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -220,10 +220,11 @@ class Winner:
         return self.next_id is not None and not self.not_separated
 
 
-def winner(scores: pd.DataFrame, *, order: Iterable[str] = (), level: float = LEVEL) -> Winner | None:
+def winner(scores: pd.DataFrame, *, order: Iterable[str] = (), comparisons: int | None = None, level: float = LEVEL) -> Winner | None:
     """The column of `scores` (a part of `wide`) with the highest mean over seeds; None where no column has a value in every setting.
 
-    Ties go to the column that comes first in `order`.
+    Ties go to the column that comes first in `order`. `comparisons` is the size of the family that the intervals are corrected for: the number
+    of columns less 1, unless the columns were themselves chosen from more.
     """
     means = per_seed(scores.dropna(axis=1, how="all")).mean().dropna()
     if not len(means):
@@ -231,7 +232,7 @@ def winner(scores: pd.DataFrame, *, order: Iterable[str] = (), level: float = LE
     places = {c: i for i, c in enumerate(order)}
     ranked = sorted(means.index, key=lambda c: (-float(means[c]), places.get(c, len(places)), str(c)))
     best, others = ranked[0], ranked[1:]
-    family = max(1, len(others))
+    family = comparisons or max(1, len(others))
     seeds = per_seed(-scores[others].sub(scores[best], axis=0)) if others else None
     gaps = {c: t_interval(seeds[c].dropna().tolist(), level=level, comparisons=family) for c in others} if seeds is not None else {}
     open_ones = tuple(c for c in others if not (gaps[c].excludes_zero and (gaps[c].mean or 0) > 0))
@@ -239,7 +240,7 @@ def winner(scores: pd.DataFrame, *, order: Iterable[str] = (), level: float = LE
     tied = tuple(c for c in others if abs(float(means[c]) - float(means[best])) < 1e-12)
     needed = None if any(n is None for n in needs) else max([n for n in needs if n is not None], default=0)
     gap = gaps[others[0]] if others else t_interval([])
-    return Winner(best, float(means[best]), others[0] if others else None, gap, len(others), open_ones, tied, needed if others else None)
+    return Winner(best, float(means[best]), others[0] if others else None, gap, family if others else 0, open_ones, tied, needed if others else None)
 
 
 def best(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL) -> pd.DataFrame:

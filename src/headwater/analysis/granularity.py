@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.compare import difference, summarise, wide
-from headwater.analysis.configurations import SETTING, label_kind, prepare, shots_number
-from headwater.analysis.intervals import LEVEL, Interval, seeds_needed
+from headwater.analysis.compare import difference, per_seed, summarise, wide
+from headwater.analysis.configurations import SETTING, label_kind, main_metric, prepare, shots_number
+from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ they are shown beside the curve and are no part of it."""
 AGAINST = ("coarser", "coarsest", "finest", "scratch")
 
 
-def granularity(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
+def granularity_curves(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """One row per supervised configuration x task x protocol x shots x metric x subset, coarse to fine within a group.
 
     The columns of `summarise`, and for each word of `AGAINST`: versus_{word} (paired difference to the next coarser view, the coarsest, the
@@ -160,3 +160,43 @@ def _shape(top: int, views: int, gaps: dict[str, Interval]) -> str:
     if top == views - 1:
         return "finest" if above["coarse"] else "cannot tell"
     return "coarsest" if above["fine"] else "cannot tell"
+
+
+def hard_gains(rows: pd.DataFrame, *, metric: str | None = None, level: float = LEVEL) -> pd.DataFrame:
+    """Do fine labels help hard test images more than easy ones? (The claim of Hong et al. 2023 that is about features, not about the average.)
+
+    One row per curve x task x protocol x shots that has both subsets and two hierarchy levels. Columns: task, protocol, shots, series, fine, coarse
+    (labels), hard and easy (gain of fine over coarse on that subset), extra (hard minus easy, paired by seed), low, high, num_seeds, decides, cells.
+    """
+    import pandas as pd
+
+    table = prepare(rows)
+    metric = metric or main_metric(table)
+    marked = table[(table["metric"] == metric) & table["subset"].isin(["hard", "easy"])]
+    groups: dict[tuple[Any, ...], dict[str, _Group]] = {}
+    for group in _groups(marked):
+        key = (group.setting["task"], group.setting["protocol"], group.setting["shots"], group.series)
+        groups.setdefault(key, {})[group.setting["subset"]] = group
+    found = []
+    for key, both in groups.items():
+        levels = [view for view in _curve(both["hard"]) if label_kind(view["labels"]) == "level"] if len(both) == 2 else []
+        if len(levels) < 2:
+            continue
+        coarse, fine = levels[0], levels[-1]
+        ids = fine["configuration"], coarse["configuration"]
+        gains = {word: per_seed((g.scores[ids[0]] - g.scores[ids[1]]).to_frame("gain"))["gain"] for word, g in both.items() if set(ids) <= set(g.scores)}
+        if len(gains) < 2:
+            continue
+        extra = t_interval((gains["hard"] - gains["easy"]).dropna().tolist(), level=level)
+        found.append(
+            dict(zip(("task", "protocol", "shots", "series"), key, strict=True))
+            | {"fine": fine["labels"], "coarse": coarse["labels"], "hard": float(gains["hard"].mean()), "easy": float(gains["easy"].mean())}
+            | {"extra": extra.mean, "low": extra.low, "high": extra.high, "num_seeds": extra.num_seeds}
+            | {"decides": bool(fine["decides"] and coarse["decides"]), "cells": tuple(sorted({*fine["cells"], *coarse["cells"]}))}
+        )
+    columns = ["task", "protocol", "shots", "series", "fine", "coarse", "hard", "easy", "extra", "low", "high", "num_seeds", "decides", "cells"]
+    out = pd.DataFrame(found, columns=columns)
+    out["shots"] = out["shots"].astype("Int64")
+    for column in ("extra", "low", "high"):
+        out[column] = out[column].astype("Float64")
+    return out

@@ -34,6 +34,9 @@ class Interval:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
+NO_INTERVAL = Interval(None, None, None, None, 0)
+
+
 def t_quantile(dof: int, *, level: float = LEVEL, comparisons: int = 1) -> float:
     """Two-sided critical value of Student's t at `level`, Bonferroni-corrected for `comparisons`."""
     from scipy.special import stdtrit

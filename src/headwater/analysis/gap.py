@@ -1,0 +1,138 @@
+"""The source gap: how much the choice of source matters, against the number of images that fine-tuning has.
+
+The claim to test (papers: Entezari et al. 2023): the choice of source matters most for few-shot transfer, and less as more data is available.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from headwater.analysis.compare import per_seed, wide
+from headwater.analysis.configurations import configuration_sources, main_metric, prepare
+from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def source_gap(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL) -> pd.DataFrame:
+    """Best source minus worst source, one row per context (everything but the source) x task x protocol x shots, and over all tasks.
+
+    Columns: context, task ("mean over tasks" where all tasks of the protocol were pooled), protocol, shots, num_sources, best, worst (sources),
+    gap, low, high, num_seeds, num_comparisons, cells. Best and worst were chosen on these data: the interval is Bonferroni-corrected for all
+    pairs of sources, and the gap itself is biased upward where sources are nearly equal. Only rows that decide are used.
+    """
+    import pandas as pd
+
+    found = []
+    for context, task, protocol, shots, scores, sources, cells in _parts(rows, metric, subset):
+        ends = _ends(scores)
+        if ends is None:
+            continue
+        top, bottom, family = ends
+        gap = t_interval(_seeds(scores, top, bottom), level=level, comparisons=family)
+        found.append(
+            {"context": context, "task": task, "protocol": protocol, "shots": None if shots == -1 else shots}
+            | {"num_sources": scores.shape[1], "best": sources[top], "worst": sources[bottom], "gap": gap.mean, "low": gap.low, "high": gap.high}
+            | {"num_seeds": gap.num_seeds, "num_comparisons": family, "cells": cells}
+        )
+    columns = ["context", "task", "protocol", "shots", "num_sources", "best", "worst", "gap", "low", "high", "num_seeds", "num_comparisons", "cells"]
+    out = pd.DataFrame(found, columns=columns)
+    out["shots"] = out["shots"].astype("Int64")
+    for column in ("gap", "low", "high"):
+        out[column] = out[column].astype("Float64")
+    return out
+
+
+POOLED = "mean over tasks"
+
+
+def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL) -> pd.DataFrame:
+    """Does the gap shrink with shots? Per context x task x protocol with at least two shot counts: gap at the fewest minus gap at the most shots.
+
+    Columns: context, task, protocol, fewest, most (shots; null is the full split), change, low, high, num_seeds, answer ("shrinks", "grows",
+    "cannot tell"), seeds_needed, cells. At each end the best and worst source are the ones of `source_gap`; the difference is paired by seed.
+    """
+    import pandas as pd
+
+    groups: dict[tuple[str, str, str], list[tuple[int, pd.DataFrame, tuple[str, ...]]]] = {}
+    for context, task, protocol, shots, scores, _, cells in _parts(rows, metric, subset):
+        groups.setdefault((context, task, protocol), []).append((shots, scores, cells))
+    found = []
+    for (context, task, protocol), parts in groups.items():
+        parts.sort(key=lambda part: (part[0] == -1, part[0]))
+        if len(parts) < 2:
+            continue
+        (fewest, few, cells_a), (most, many, cells_b) = parts[0], parts[-1]
+        change = _change(few, many, level)
+        answer = "cannot tell" if not change.excludes_zero else "shrinks" if (change.mean or 0) > 0 else "grows"
+        found.append(
+            {"context": context, "task": task, "protocol": protocol, "fewest": fewest, "most": None if most == -1 else most}
+            | {"change": change.mean, "low": change.low, "high": change.high, "num_seeds": change.num_seeds, "answer": answer}
+            | {"seeds_needed": seeds_needed(change, level=level), "cells": tuple(sorted({*cells_a, *cells_b}))}
+        )
+    columns = ["context", "task", "protocol", "fewest", "most", "change", "low", "high", "num_seeds", "answer", "seeds_needed", "cells"]
+    out = pd.DataFrame(found, columns=columns)
+    for column in ("fewest", "most", "seeds_needed"):
+        out[column] = out[column].astype("Int64")
+    for column in ("change", "low", "high"):
+        out[column] = out[column].astype("Float64")
+    return out
+
+
+def _parts(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[tuple[str, str, str, int, pd.DataFrame, dict[str, str], tuple[str, ...]]]:
+    """Score matrices of the configurations that share a context: (context, task, protocol, shots, scores, digest -> source, cells)."""
+    table = prepare(rows)
+    metric = metric or main_metric(table)
+    scores = wide(table, metric=metric, subset=subset)
+    used = table[table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)]
+    used = used.assign(shots=used["shots"].fillna(-1).astype("int64"))
+    contexts = used[used["source"].notna()].groupby("context")["configuration"].agg(lambda c: sorted(set(c)))
+    sources = configuration_sources(table)
+    index = scores.index.to_frame(index=False)
+    for context, members in contexts.items():
+        if len({sources[m] for m in members}) < 2:
+            continue
+        mine = used[used["configuration"].isin(members)]
+        pairs: Any = sorted(set(zip(index["protocol"], index["shots"], strict=True)))
+        for protocol, shots in pairs:
+            here = ((index["protocol"] == protocol) & (index["shots"] == shots)).to_numpy()
+            tasks = []
+            for task in sorted(set(index.loc[here, "task"])):
+                part = scores[here & (index["task"] == task).to_numpy()][members].dropna(axis=1, how="all")
+                if part.shape[1] >= 2:
+                    tasks.append(task)
+                    yield str(context), task, protocol, int(shots), part, sources, _cells(mine, protocol, shots, [task])
+            if len(tasks) > 1:
+                part = scores[here & index["task"].isin(tasks).to_numpy()][members].dropna(axis=1, how="all")
+                yield str(context), POOLED, protocol, int(shots), part, sources, _cells(mine, protocol, shots, tasks)
+
+
+def _cells(rows: pd.DataFrame, protocol: str, shots: int, tasks: list[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(rows.loc[(rows["protocol"] == protocol) & (rows["shots"] == shots) & rows["task"].isin(tasks), "cell"])))
+
+
+def _ends(scores: pd.DataFrame) -> tuple[Any, Any, int] | None:
+    """Best and worst column by the mean over seeds, and the number of pairs they were chosen from."""
+    means = per_seed(scores).mean().dropna()
+    if len(means) < 2:
+        return None
+    ranked = sorted(means.index, key=lambda c: (-float(means[c]), str(c)))
+    return ranked[0], ranked[-1], len(means) * (len(means) - 1) // 2
+
+
+def _by_seed(scores: pd.DataFrame, a: Any, b: Any) -> pd.Series[float]:
+    return per_seed((scores[a] - scores[b]).to_frame("gap"))["gap"].dropna()
+
+
+def _seeds(scores: pd.DataFrame, a: Any, b: Any) -> list[float]:
+    return [float(v) for v in _by_seed(scores, a, b)]
+
+
+def _change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> Interval:
+    first, last = _ends(few), _ends(many)
+    if first is None or last is None:
+        return t_interval([])
+    paired = (_by_seed(few, first[0], first[1]) - _by_seed(many, last[0], last[1])).dropna()
+    return t_interval([float(v) for v in paired], level=level)

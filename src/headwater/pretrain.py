@@ -20,7 +20,7 @@ from headwater import checkpoint, keys, optim
 from headwater.device import Compute
 from headwater.loader import Order
 from headwater.methods import Method
-from headwater.sources.pixels import PixelCache
+from headwater.sources.pixels import Images
 from headwater.study import Augmentation, Recipe
 from headwater.views import ViewMaker
 
@@ -56,7 +56,7 @@ class Outcome:
 
 def pretrain(
     model: Method,
-    pixels: PixelCache,
+    pixels: Images,
     order: Order,
     recipe: Recipe,
     *,
@@ -108,7 +108,7 @@ def pretrain(
 def _step(
     model: Method,
     optimiser: torch.optim.Optimizer,
-    pixels: PixelCache,
+    pixels: Images,
     views: ViewMaker,
     order: Order,
     positions: np.ndarray,

@@ -28,7 +28,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import simplejpeg  # type: ignore[import-untyped]
@@ -289,6 +289,10 @@ class PixelCache:
             images[at, :h, :w] = pixels[offset : offset + 3 * h * w].reshape(h, w, 3)
         return images, sizes
 
+    def subset(self, rows: NDArray[np.int64]) -> PixelSubset:
+        """The images of some rows, int64 [num_images], in that order; nothing is copied."""
+        return PixelSubset(self, rows)
+
     def __post_init__(self) -> None:
         same = len(self.index) > 0 and bool((self.index[:, 1:] == self.index[0, 1:]).all())
         equal = self.pixels.reshape(len(self.index), *self.index[0, 1:].tolist(), 3) if same else None
@@ -296,6 +300,32 @@ class PixelCache:
 
     _equal: NDArray[np.uint8] | None = field(init=False, repr=False, default=None)
     """All pixels as [num_images, height, width, 3] where every image has one size."""
+
+
+class Images(Protocol):
+    """Decoded images by row: a whole cache or a part of one."""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """(images uint8 [batch, h_max, w_max, 3], sizes int64 [batch, 2]), as PixelCache.gather."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PixelSubset:
+    """Some rows of a cache, numbered anew."""
+
+    cache: PixelCache
+    rows: NDArray[np.int64]
+    """int64 [num_images]: the cache's row of each image."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """As PixelCache.gather, by row of the subset."""
+        return self.cache.gather(self.rows[rows])
 
 
 def _meta(image_size: int, fingerprint: str) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headwater.device import Compute
-from headwater.sources.pixels import PixelCache
+from headwater.sources.pixels import Images
 from headwater.views import centre_view
 
 
 @torch.no_grad()
-def extract(encoder: nn.Module, pixels: PixelCache, *, image_size: int, compute: Compute, batch: int = 256) -> NDArray[np.float32]:
+def extract(encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute, batch: int = 256) -> NDArray[np.float32]:
     """float32 [n, num_features]: the encoder's pooled features of every cached image under the test transform, in evaluation mode."""
     encoder = encoder.to(compute.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     out: list[NDArray[np.float32]] = []

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from headwater import keys, optim
 from headwater.device import Compute
 from headwater.loader import Order
-from headwater.sources.pixels import PixelCache
+from headwater.sources.pixels import Images
 from headwater.study import Augmentation, Finetune
 from headwater.transfer import Choice
 from headwater.views import ViewMaker, centre_view
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
 
 
 @torch.no_grad()
-def predict(model: nn.Module, pixels: PixelCache, rows: NDArray[np.int64], *, image_size: int, compute: Compute, batch: int = 256) -> NDArray[np.float32]:
+def predict(model: nn.Module, pixels: Images, rows: NDArray[np.int64], *, image_size: int, compute: Compute, batch: int = 256) -> NDArray[np.float32]:
     """float32 [n, classes]: logits of cached images under the test transform, in evaluation mode."""
     model.eval()
     out = []
@@ -68,7 +68,7 @@ def predict(model: nn.Module, pixels: PixelCache, rows: NDArray[np.int64], *, im
 
 def finetune(
     encoder: nn.Module,
-    pixels: PixelCache,
+    pixels: Images,
     train: Split,
     val: Split,
     num_classes: int,
@@ -112,7 +112,7 @@ def finetune(
 def _step(
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    pixels: PixelCache,
+    pixels: Images,
     train: Split,
     order: Order,
     views: ViewMaker,
@@ -135,7 +135,7 @@ def _step(
     return float(loss.detach())
 
 
-def finetune_choice(model: nn.Module, chosen: dict[str, Any], val_value: float, pixels: PixelCache, rows: NDArray[np.int64], *, image_size: int, compute: Compute) -> Choice:
+def finetune_choice(model: nn.Module, chosen: dict[str, Any], val_value: float, pixels: Images, rows: NDArray[np.int64], *, image_size: int, compute: Compute) -> Choice:
     """Open the test set, once, with the chosen model."""
     logits = predict(model, pixels, rows, image_size=image_size, compute=compute)
     return Choice(chosen, val_value, logits.argmax(axis=1).astype(np.int64))

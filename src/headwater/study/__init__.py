@@ -1,0 +1,190 @@
+"""The words of a study: what is varied, what is held equal, what is measured. Frozen, validated, canonical; needs no data.
+
+A study file is YAML in the closed schema below (docs/study.md shows all of it). `Study.arms()` crosses the axes
+
+    sources x sizes x methods x (labels | captions) x seeds        plus one `scratch` arm a seed
+
+and every arm is transferred to every task under every protocol, at every shot count and draw. An axis that means nothing to a method
+(labels to SimCLR) is not crossed with it. All else (budget, backbone, image size, recipe, grids) is one value for the study: arms differ
+only in what the study varies.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from headwater.study.data import Data, FolderData, WorldData
+from headwater.study.protocols import Finetune, Probe, Protocols
+from headwater.study.recipe import METHODS, Augmentation, Budget, Method, Recipe, Recipes
+from headwater.study.words import Misplaced, Name, Words, canonical, identity, one_as_list
+
+Size = Literal["all"] | Annotated[int, Field(ge=1)]
+
+
+class SourceUse(Words):
+    """A data set used for pre-training. `methods`, `labels` and `sizes` narrow the study's axes for this source."""
+
+    data: Name
+    splits: Annotated[tuple[str, ...], BeforeValidator(one_as_list), Field(min_length=1)] = ("train",)
+    """Splits whose images are pre-trained on."""
+    split_column: str = "split"
+    methods: Annotated[tuple[Method, ...], BeforeValidator(one_as_list)] | None = None
+    labels: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] | None = None
+    captions: str | None = None
+    sizes: Annotated[tuple[Size, ...], BeforeValidator(one_as_list)] | None = None
+
+
+class TaskUse(Words):
+    """A downstream task: a data set, a label view of it and its splits."""
+
+    data: Name
+    labels: str = "level:0"
+    split_column: str = "split"
+    cap: bool = False
+    """Where a class has fewer images than shots: take what there is (recorded) instead of an error."""
+
+
+class Arm(Words):
+    """One pre-training run, in words. Its id also takes in the images and labels that the words point to (headwater.plan)."""
+
+    method: Method
+    source: str | None = None
+    size: Size | None = None
+    labels: str | None = None
+    """Label view for supervised, caption field for clip."""
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """How a person calls it, without the seed."""
+        parts = [self.method, self.source, self.labels, None if self.size in (None, "all") else f"{self.size} images"]
+        return " · ".join(str(p) for p in parts if p is not None)
+
+
+class Cell(Words):
+    """One measurement, in words: an arm on a task under a protocol, at a shot count (None = full) and a draw (None at full)."""
+
+    task: str
+    protocol: Literal["probe", "finetune"]
+    shots: int | None
+    draw: int | None
+
+
+def _source_shorthand(value: Any) -> Any:
+    """`sources: [a, b]` means each of these data sets, with nothing narrowed."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list):
+        for i, name in enumerate(value):
+            if not isinstance(name, str):
+                raise ValueError(f"a list of sources holds names of data sets, not {name!r}")
+            if name in value[:i]:
+                raise ValueError(f"{name!r} is listed twice")
+        return {name: {"data": name} for name in value}
+    if isinstance(value, dict):
+        return {name: {"data": name} if use is None else {"data": name, **use} if isinstance(use, dict) else use for name, use in value.items()}
+    return value
+
+
+def _seed_shorthand(value: Any) -> Any:
+    """`seeds: 3` means seeds 0, 1, 2."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 10_000:
+            raise ValueError("a number of seeds is between 1 and 10000")
+        return list(range(value))
+    return value
+
+
+class Study(Words):
+    """A whole study. `Study.load(path)` reads a file; errors name the line, the key and the nearest valid one."""
+
+    study: Name
+    """Its name."""
+    question: str | None = None
+    """What it is to answer, shown at the top of the report."""
+    data: Annotated[dict[Name, Data], Field(min_length=1)]
+    """Data sets by name."""
+    sources: Annotated[dict[Name, SourceUse], BeforeValidator(_source_shorthand)] = Field(default_factory=dict)
+    """What is pre-trained on: names of data sets, or a mapping with narrowed axes."""
+    methods: Annotated[tuple[Method, ...], BeforeValidator(one_as_list), Field(min_length=1)] = ("scratch", "supervised")
+    labels: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] = ("level:0",)
+    """Label views that the supervised arms are trained on."""
+    captions: str = "captions"
+    """Text field that the CLIP arms are trained on, or `template` (class names in templates)."""
+    sizes: Annotated[tuple[Size, ...], BeforeValidator(one_as_list), Field(min_length=1)] = ("all",)
+    """How many of a source's images are used, drawn by key: nested, so that a larger size holds the smaller one."""
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_seed_shorthand), Field(min_length=1)] = (0, 1, 2)
+    budget: Budget
+    backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
+    """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    recipe: Recipes = Field(default_factory=Recipes)
+    tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
+    protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Study:
+        for name, use in self.sources.items():
+            _known(("sources", name, "data"), use.data, self.data)
+        for name, task in self.tasks.items():
+            _known(("tasks", name, "data"), task.data, self.data)
+        for protocol, words in self.protocols.items():
+            for task_name in words.tasks or ():
+                _known(("protocols", protocol, "tasks"), task_name, self.tasks)
+        if not self.sources and set(self.methods) != {"scratch"}:
+            raise Misplaced(("sources",), "none is named, and every method but scratch pre-trains on one")
+        for axis in ("methods", "labels", "sizes", "seeds"):
+            values = getattr(self, axis)
+            for i, value in enumerate(values):
+                if value in values[:i]:
+                    raise Misplaced((axis,), f"{value!r} is listed twice")
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path) -> Study:
+        """Read and validate a study file. Raises InputError with file, line, key and the nearest valid key."""
+        from headwater.study.file import load_study
+
+        return load_study(Path(path))
+
+    def arms(self) -> list[Arm]:
+        """All arms, each once, in the order of the axes."""
+        arms: dict[Arm, None] = {}
+        for seed in self.seeds:
+            if "scratch" in self.methods:
+                arms[Arm(method="scratch", seed=seed)] = None
+            for name, use in self.sources.items():
+                for size in use.sizes or self.sizes:
+                    for method in use.methods or self.methods:
+                        for labels in self._views(use, method):
+                            arms[Arm(method=method, source=name, size=size, labels=labels, seed=seed)] = None
+        return list(arms)
+
+    def _views(self, use: SourceUse, method: Method) -> tuple[str | None, ...]:
+        if method == "supervised":
+            return use.labels or self.labels
+        if method == "clip":
+            return (use.captions or self.captions,)
+        return () if method == "scratch" else (None,)
+
+    def cells(self) -> list[Cell]:
+        """What is measured of every arm, in words."""
+        cells: list[Cell] = []
+        for protocol, words in self.protocols.items():
+            for task in words.tasks or tuple(self.tasks):
+                for shots in words.shots:
+                    for draw in range(words.draws) if shots != "full" else (None,):
+                        cells.append(Cell(task=task, protocol=protocol, shots=None if shots == "full" else shots, draw=draw))
+        return cells
+
+
+def _known(at: tuple[str | int, ...], name: str, valid: Mapping[str, Any]) -> None:
+    if name not in valid:
+        near = difflib.get_close_matches(name, list(valid), n=1)
+        raise Misplaced(at, f"{name!r} is not defined" + (f"; did you mean {near[0]!r}?" if near else f"; defined are {', '.join(valid)}"))

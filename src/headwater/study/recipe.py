@@ -1,0 +1,101 @@
+"""How an arm is pre-trained: budget, augmentation, recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from headwater.study.words import Fraction, NonNegative, Positive, Words
+
+METHODS = ("scratch", "supervised", "clip", "simclr")
+Method = Literal["scratch", "supervised", "clip", "simclr"]
+
+
+class Budget(Words):
+    """How long an arm is pre-trained: exactly one of epochs, images_seen, steps."""
+
+    epochs: Positive | None = None
+    """Passes over the arm's images; may be a fraction."""
+    images_seen: Annotated[int, Field(ge=1)] | None = None
+    """Images (not views) that pass through training."""
+    steps: Annotated[int, Field(ge=1)] | None = None
+    """Optimiser steps."""
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Budget:
+        given = [name for name in ("epochs", "images_seen", "steps") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of epochs, images_seen, steps, not {' and '.join(given) if given else 'none'}")
+        return self
+
+    def images(self, unique_images: int, batch: int) -> int:
+        """Images seen by an arm of `unique_images` images at this batch (at least 1)."""
+        if self.epochs is not None:
+            return max(1, round(self.epochs * unique_images))
+        if self.images_seen is not None:
+            return self.images_seen
+        assert self.steps is not None
+        return self.steps * batch
+
+
+class Augmentation(Words):
+    """Random views of an image. None takes the method's default (headwater.recipes)."""
+
+    crop_min: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Smallest area of a random resized crop, as a share of the image."""
+    flip: Fraction | None = None
+    """Probability of a horizontal flip."""
+    jitter: Annotated[float, Field(ge=0, le=2)] | None = None
+    """Strength s of colour jitter: brightness, contrast, saturation 0.8 s, hue 0.2 s (SimCLR's s)."""
+    jitter_probability: Fraction | None = None
+    grey: Fraction | None = None
+    """Probability of turning a view grey."""
+    blur: Fraction | None = None
+    """Probability of a Gaussian blur, sigma in [0.1, 2] px at 224 px, scaled with the image size."""
+
+
+class Recipe(Words):
+    """How an arm is trained. None takes the method's default (headwater.recipes lists them with their sources)."""
+
+    batch: Annotated[int, Field(ge=2, le=65536)] | None = None
+    optimiser: Literal["adamw", "sgd"] | None = None
+    lr: Positive | None = None
+    weight_decay: NonNegative | None = None
+    momentum: Fraction | None = None
+    """SGD's momentum, or AdamW's beta1."""
+    beta2: Fraction | None = None
+    warmup: Fraction | None = None
+    """Warm-up as a fraction of the steps."""
+    schedule: Literal["cosine", "constant", "linear"] | None = None
+    clip_norm: Positive | None = None
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    temperature: Positive | None = None
+    """SimCLR's temperature; for CLIP the initial one, which is learned."""
+    embedding: Annotated[int, Field(ge=2)] | None = None
+    """Width of the contrastive embedding (SimCLR, CLIP)."""
+    head_layers: Annotated[int, Field(ge=1, le=4)] | None = None
+    """Layers of SimCLR's projection head."""
+    head_width: Annotated[int, Field(ge=2)] | None = None
+    text_width: Annotated[int, Field(ge=8)] | None = None
+    text_layers: Annotated[int, Field(ge=1)] | None = None
+    text_heads: Annotated[int, Field(ge=1)] | None = None
+    augmentation: Augmentation | None = None
+
+
+class Recipes(Recipe):
+    """The study's `recipe:` block: fields for all methods, and under a method's name those for it alone (these win)."""
+
+    supervised: Recipe | None = None
+    clip: Recipe | None = None
+    simclr: Recipe | None = None
+
+    def of(self, method: Method) -> dict[str, Any]:
+        """What the study says of one method's recipe, as nested plain values."""
+        own: Recipe | None = getattr(self, method, None)
+        common = self.model_dump(mode="json", exclude_none=True, exclude={"supervised", "clip", "simclr"})
+        special = own.words() if own else {}
+        both = {**common, **special}
+        if "augmentation" in common and "augmentation" in special:
+            both["augmentation"] = {**common["augmentation"], **special["augmentation"]}
+        return both

@@ -1,7 +1,7 @@
 """labels.csv and captions.jsonl: the two files from which a folder, or any other source, takes classes, splits and texts.
 
 Both are read whole and checked at once; a mistake is an InputError of one line that names the file and the line. labels.csv is parsed by
-pyarrow (10 million rows in well under a minute), and Python looks at single rows only to say where a mistake is.
+pyarrow (measured: 3 million rows of 6 columns in 6 s and 1.7 GB on one core), and Python looks at single rows only to say where a mistake is.
 """
 
 from __future__ import annotations

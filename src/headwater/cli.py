@@ -142,7 +142,9 @@ def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: 
 
 @app.command()
 def rows(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="Only this study's rows, under its names; all rows of the store when left out.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Only this study's rows, under its names; all rows of the store when left out.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .jsonl file; CSV on stdout when left out.")] = None,

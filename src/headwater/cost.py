@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from headwater import device, models
+from headwater import device, keys, models
 from headwater.plan import Plan, PlannedArm, PlannedCell
-from headwater.study import Finetune
+from headwater.recipes import DEFAULTS
+from headwater.study import Augmentation, Finetune
 from headwater.views import ViewMaker
 
 _BACKWARD = 3.0
@@ -50,7 +51,8 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
     finetuned = sum(_finetune_images(plan, cell) for cell in cells)
     benches = {(cell.arm.id, cell.words.task) for cell in cells}
     extracted = sum(len(task.train) + len(task.val) + len(task.test) for _, name in benches for task in [plan.tasks[name]])
-    probes = sum(_probe_flops(plan, cell, int(encoder.num_features)) for cell in cells if cell.words.protocol == "probe")  # type: ignore[arg-type]
+    features = int(encoder.num_features)  # type: ignore[arg-type]
+    probes = sum(_probe_flops(plan, cell, features) for cell in cells if cell.words.protocol == "probe")
     seconds = (views + finetuned) / train_rate + extracted / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
@@ -93,10 +95,6 @@ def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Comput
         n = _CALIBRATION_BATCH
         images = torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8, device=compute.device)
         sizes = torch.full((n, 2), side, device=compute.device)
-        from headwater import keys
-        from headwater.recipes import DEFAULTS
-        from headwater.study import Augmentation
-
         views = ViewMaker(Augmentation(**DEFAULTS["supervised"]["augmentation"]), image_size, 0)
         hashes = keys.sample_hashes([str(i) for i in range(n)])
         times = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
     from headwater.engines.local import Event
@@ -25,12 +25,18 @@ class RunDisplay:
         self._arms, self._cells, self._arms_done, self._cells_done = arms, cells, 0, 0
         self._told = self._began = time.monotonic()
         self._totals = Progress(
-            TextColumn("{task.description:>6}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=console
+            TextColumn("{task.description:>6}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
         )
         self._arm_bar = self._totals.add_task("arms", total=arms)
         self._cell_bar = self._totals.add_task("cells", total=cells)
         self._workers = Progress(TextColumn("  {task.fields[what]}"), BarColumn(bar_width=20), TextColumn("{task.fields[rate]}"), console=console)
-        self._rows: dict[int, int] = {}
+        self._rows: dict[int, TaskID] = {}
 
     def __enter__(self) -> RunDisplay:
         if self._console.is_terminal and not self._quiet:
@@ -59,9 +65,9 @@ class RunDisplay:
             self._plain(event)
 
     def _worker_row(self, event: Event) -> None:
-        row = self._rows.setdefault(event.worker, -1)
-        if row < 0:
-            row = self._rows[event.worker] = self._workers.add_task("", total=1, what="", rate="")
+        if event.worker not in self._rows:
+            self._rows[event.worker] = self._workers.add_task("", total=1, what="", rate="")
+        row = self._rows[event.worker]
         if event.kind == "started":
             self._workers.reset(row, total=max(1, len(event.unit.cells)), what=event.unit.title, rate="")
         elif event.kind == "progress":

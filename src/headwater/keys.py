@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,11 @@ def bits(key: int, hashes: Lanes, n: int) -> Lanes:
     return _mix(lanes)  # type: ignore[no-any-return]
 
 
-def uniform(key: int, hashes: Lanes, n: int) -> Lanes:
+@overload
+def uniform(key: int, hashes: NDArray[np.int64], n: int) -> NDArray[np.float32]: ...
+@overload
+def uniform(key: int, hashes: torch.Tensor, n: int) -> torch.Tensor: ...
+def uniform(key: int, hashes: Any, n: int) -> Any:
     """float32 [num_samples, n] in [0, 1): the top 24 bits of `bits`, hence exact in float32 and equal on every device."""
     top = (bits(key, hashes, n) >> 40) & ((1 << 24) - 1)
     if isinstance(top, np.ndarray):

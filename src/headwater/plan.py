@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -187,7 +187,7 @@ class Plan:
         from headwater.rows import to_frame
 
         present = store.finished_cells() | store.failed_cells()
-        found = []
+        found: list[dict[str, Any]] = []
         for cell in {c.id: c for c in self.cells}.values():
             if cell.id in present:
                 names = {"study": self.study.study, "task": cell.words.task, "source": cell.arm.words.source}
@@ -257,7 +257,7 @@ class Plan:
 
 
 def _is_used(study: Study, data: str) -> bool:
-    return any(use.data == data for use in [*study.sources.values(), *study.tasks.values()])
+    return data in {use.data for use in study.sources.values()} | {use.data for use in study.tasks.values()}
 
 
 def _captions_digest(captions: list[list[str]]) -> str:

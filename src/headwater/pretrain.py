@@ -6,6 +6,7 @@ checkpoint ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -71,7 +72,7 @@ def pretrain(
 
     `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written every `checkpoint_every_s` seconds.
     """
-    model.to(compute.device, memory_format=torch.channels_last).train()
+    model.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     assert recipe.lr and recipe.optimiser and recipe.schedule and recipe.warmup is not None
     optimiser = optim.build(
         model,
@@ -158,7 +159,7 @@ def _curve(losses: list[float], steps: int, recipe: Recipe) -> list[dict[str, fl
             "loss": float(np.mean(losses[a:b])),
             "lr": (recipe.lr or 0.0) * optim.lr_factor(int(b) - 1, steps, warmup=recipe.warmup or 0.0, schedule=recipe.schedule or "cosine"),
         }
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
 
 

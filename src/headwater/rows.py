@@ -43,7 +43,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("status", "str", "done; diverged (final, with its reason); failed (retried by the next run)", required=True),
     Column("reason", "str", "why a cell diverged or failed"),
     Column("metric", "str", "top1 (share of test samples that are right) or mean_per_class (mean over classes of that share)", required=True),
-    Column("subset", "str", "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without images that the arm was trained on)", required=True),
+    Column(
+        "subset",
+        "str",
+        "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without images that the arm was trained on)",
+        required=True,
+    ),
     Column("value", "float", "the number, in [0, 1]; null unless status is done"),
     Column("n_test", "int", "test samples in this subset"),
     # what was pre-trained on
@@ -86,7 +91,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("chosen", "str", "hyper-parameters that validation chose, as canonical JSON"),
     Column("grid", "str", "the grid they were chosen from, equal for all arms, as canonical JSON"),
     Column("val_value", "float", "accuracy on validation of what was chosen (optimistic: it was maximised)"),
-    Column("label_reuse", "bool", "the task's labels are nested with the labels that the arm was trained on, on the same images: a frozen probe then decides nothing"),
+    Column(
+        "label_reuse",
+        "bool",
+        "the task's labels are nested with the labels that the arm was trained on, on the same images: a frozen probe then decides nothing",
+    ),
     Column("leaked_test_images", "int", "test images whose bytes are among the arm's pre-training images"),
     # where it came from
     Column("schema", "int", "version of this schema", required=True),

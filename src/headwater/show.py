@@ -33,7 +33,14 @@ def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) ->
         "study": study.study,
         "question": study.question,
         "tasks": [
-            {"task": t.name, "classes": t.num_classes, "train": len(t.train), "val": len(t.val), "test": len(t.test), "val_from": "train" if t.carved else "split"}
+            {
+                "task": t.name,
+                "classes": t.num_classes,
+                "train": len(t.train),
+                "val": len(t.val),
+                "test": len(t.test),
+                "val_from": "train" if t.carved else "split",
+            }
             for t in plan.tasks.values()
         ],
         "protocols": {name: words.model_dump(mode="json", exclude_none=True) for name, words in study.protocols.items()},
@@ -51,7 +58,12 @@ def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) ->
             }
             for arm in plan.arms
         ],
-        "cells": {"total": len({c.id for c in plan.cells}), "kept": len({c.id for c in plan.cells} & finished), "new": len(todo.cells), "orphaned": _orphans(plan, store)},
+        "cells": {
+            "total": len({c.id for c in plan.cells}),
+            "kept": len({c.id for c in plan.cells} & finished),
+            "new": len(todo.cells),
+            "orphaned": _orphans(plan, store),
+        },
         "shared": len(plan.cells) - len({c.id for c in plan.cells}),
         "notes": plan.notes,
         "workers": workers,
@@ -83,10 +95,12 @@ def print_plan(facts: dict[str, Any]) -> None:
     _console.print(table)
     tasks = Table("task", "classes", "train", "val", "test", "", box=None, header_style="bold")
     for t in facts["tasks"]:
-        tasks.add_row(_plain(t["task"]), *[f"{t[k]:,}" for k in ("classes", "train", "val", "test")], "val is cut from train" if t["val_from"] == "train" else "")
+        tasks.add_row(
+            _plain(t["task"]), *[f"{t[k]:,}" for k in ("classes", "train", "val", "test")], "val is cut from train" if t["val_from"] == "train" else ""
+        )
     _console.print(tasks)
     cells, cost = facts["cells"], facts["cost"]
-    _console.print(f"cells: {cells['total']} ({cells['new']} new, {cells['kept']} kept, {cells['orphaned']} orphaned); {facts['shared']} shared between arms of equal content")
+    _console.print(f"cells: {cells['total']} ({cells['new']} new, {cells['kept']} kept, {cells['orphaned']} orphaned); {facts['shared']} shared by equal arms")
     for note in facts["notes"]:
         _console.print(f"note: {note}", markup=False)
     _console.print(

@@ -40,7 +40,7 @@ class Store:
         try:
             version = json.loads(mark.read_text())["version"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{mark}: is damaged; it should hold {{\"version\": {_VERSION}}}") from None
+            raise InputError(f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}') from None
         if version != _VERSION:
             raise InputError(f"{self.root}: was written by another version of headwater (store version {version}, this one reads {_VERSION})")
         self.arms, self.rows, self.partial, self.cache = (self.root / name for name in ("arms", "rows", "partial", "cache"))

@@ -166,4 +166,5 @@ def blur(x: torch.Tensor, u: torch.Tensor, *, on: torch.Tensor) -> torch.Tensor:
     weight = torch.exp(-0.5 * (distance[None] / sigma[:, None, None]) ** 2)
     weight = weight / weight.sum(dim=2, keepdim=True)
     matrix = torch.where(on[:, None, None], weight, torch.eye(size, device=x.device))
-    return torch.einsum("bij,bcjk,blk->bcil", matrix, x, matrix)
+    blurred: torch.Tensor = torch.einsum("bij,bcjk,blk->bcil", matrix, x, matrix)
+    return blurred

@@ -80,9 +80,7 @@ def _train(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Com
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
     hashes = keys.sample_hashes(list(arm.source.table.ids[arm.positions]))
-    method = methods.build(
-        arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=arm.targets, captions=arm.captions, hashes=hashes
-    )
+    method = methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=arm.targets, captions=arm.captions, hashes=hashes)
     return pretrain.pretrain(
         method,
         cache.subset(np.searchsorted(cached, arm.positions)),

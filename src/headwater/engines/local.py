@@ -82,7 +82,9 @@ def default_workers(device: str) -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(plan: Plan, store: Store, *, data_root: Path | None, device: str = "auto", workers: int | None = None, watch: Callable[[Event], None] = lambda event: None) -> None:
+def run(
+    plan: Plan, store: Store, *, data_root: Path | None, device: str = "auto", workers: int | None = None, watch: Callable[[Event], None] = lambda event: None
+) -> None:
     """Compute what the store lacks of a plan. Failures become rows of status failed; see `Store.failed_cells`. Raises InputError for bad input."""
     todo = pending(plan, store)
     if not todo.cells:

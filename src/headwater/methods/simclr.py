@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -33,7 +35,7 @@ class SimCLR(Method):
         widths = [int(encoder.num_features), *[recipe.head_width] * (recipe.head_layers - 1), recipe.embedding]  # type: ignore[arg-type]
         layers: list[nn.Module] = []
         with seeded(keys.key(seed, "simclr head")):
-            for i, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+            for i, (before, after) in enumerate(itertools.pairwise(widths)):
                 last = i == recipe.head_layers - 1
                 layers.append(nn.Linear(before, after, bias=last))
                 if not last:

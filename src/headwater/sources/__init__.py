@@ -1,7 +1,7 @@
 """Where images, captions and class names come from.
 
-A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand. Nothing
-here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in headwater.study, and one line in `open_source`.
+A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand.
+Nothing here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in headwater.study, and one line in `open_source`.
 """
 
 from __future__ import annotations
@@ -102,5 +102,8 @@ def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path |
             )
         root = data_root / root
     if not root.is_dir():
-        raise InputError(f"data.{name}: there is no folder {str(root)!r}; get the data and put it there, or name another data root (--data-root or HEADWATER_DATA)")
-    return FolderSource(name, root, fingerprint_cache=cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.json" if cache else None)
+        raise InputError(
+            f"data.{name}: there is no folder {str(root)!r}; get the data and put it there, or name another data root (--data-root or HEADWATER_DATA)"
+        )
+    remembered = cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet" if cache else None
+    return FolderSource(name, root, fingerprint_cache=remembered)

@@ -25,7 +25,7 @@ from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.errors import InputError

@@ -23,6 +23,29 @@ from headwater.study.protocols import Finetune, Probe, Protocols
 from headwater.study.recipe import METHODS, Augmentation, Budget, Method, Recipe, Recipes
 from headwater.study.words import Misplaced, Name, Words, canonical, identity, one_as_list
 
+__all__ = [
+    "METHODS",
+    "Arm",
+    "Augmentation",
+    "Budget",
+    "Cell",
+    "Data",
+    "Finetune",
+    "FolderData",
+    "Method",
+    "Misplaced",
+    "Probe",
+    "Protocols",
+    "Recipe",
+    "Recipes",
+    "SourceUse",
+    "Study",
+    "TaskUse",
+    "WorldData",
+    "canonical",
+    "identity",
+]
+
 Size = Literal["all"] | Annotated[int, Field(ge=1)]
 
 

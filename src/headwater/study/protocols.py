@@ -13,7 +13,7 @@ Shots = Literal["full"] | Annotated[int, Field(ge=1)]
 
 
 def _default_l2() -> tuple[float, ...]:
-    return tuple(10.0**e for e in range(-6, 3))
+    return tuple(10.0**e for e in range(-5, 2))
 
 
 class Probe(Words):

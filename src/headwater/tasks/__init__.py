@@ -61,7 +61,7 @@ class Task:
         if not cap and counts.min() < shots:
             worst = int(counts.argmin())
             raise InputError(
-                f"task {self.name!r}: {shots} shots, but class {self.class_names[worst]!r} has {counts[worst]} training image{'s' if counts[worst] != 1 else ''}"
+                f"task {self.name!r}: {shots} shots, but class {self.class_names[worst]!r} has {counts[worst]} training images"
                 f"{' after validation was cut from train' if self.carved else ''}; ask for fewer shots, or set `cap: true` to take what there is"
             )
 
@@ -117,7 +117,9 @@ def _check_closed(name: str, labels: NDArray[np.int64], found: dict[str, Positio
         strange = np.setdiff1d(labels[found[split]], known)
         if len(strange):
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-            raise InputError(f"task {name!r}: class {targets.names[strange[0]]!r}{more} of its {split} split has no training image; name another split column or level")
+            raise InputError(
+                f"task {name!r}: class {targets.names[strange[0]]!r}{more} of its {split} split has no training image; name another split column or level"
+            )
 
 
 def _carve(source: Source, labels: NDArray[np.int64], train: Positions) -> tuple[Positions, Positions]:

@@ -135,7 +135,9 @@ def _step(
     return float(loss.detach())
 
 
-def finetune_choice(model: nn.Module, chosen: dict[str, Any], val_value: float, pixels: Images, rows: NDArray[np.int64], *, image_size: int, compute: Compute) -> Choice:
+def finetune_choice(
+    model: nn.Module, chosen: dict[str, Any], val_value: float, pixels: Images, rows: NDArray[np.int64], *, image_size: int, compute: Compute
+) -> Choice:
     """Open the test set, once, with the chosen model."""
     logits = predict(model, pixels, rows, image_size=image_size, compute=compute)
     return Choice(chosen, val_value, logits.argmax(axis=1).astype(np.int64))

@@ -17,8 +17,11 @@ from headwater.transfer import Choice
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
-_TOLERANCE = 1e-5
+_TOLERANCE = 1e-4
+"""Largest component of the gradient, in the scaled coordinates, at which a fit stops."""
 _MAX_ITERATIONS = 500
+_CONSTANT = 1e-8
+"""Relative size below which a deviation, or a variance along a principal axis, is nothing but rounding."""
 
 
 @dataclass(frozen=True)
@@ -46,41 +49,57 @@ def cross_entropy(logits: NDArray[np.float64], labels: Labels) -> float:
     return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())
 
 
-def fit_logistic(x: NDArray[np.float64], labels: Labels, num_classes: int, l2: float, start: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
-    """The optimum [d + 1, classes] (last row: bias) of the loss above by L-BFGS, from `start` or zero. `x` float64 [n, d]."""
+def fit_logistic(
+    x: NDArray[np.float64], variances: NDArray[np.float64], labels: Labels, num_classes: int, l2: float, start: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """The optimum [d + 1, classes] (last row: bias) of the loss above by L-BFGS, from `start` or zero.
+
+    `x` float64 [n, d] has uncorrelated columns with these `variances` [d]. The search runs in coordinates v with
+    w = v / sqrt(p (1 - p) variance + l2), p = 1 / classes, in which the Hessian at zero is nearly the identity: the same optimum in far fewer steps.
+    """
     n, d = x.shape
-    x1 = np.hstack([x, np.ones((n, 1))])
+    curvature = (num_classes - 1) / num_classes**2
+    scale = np.append(1 / np.sqrt(curvature * variances + l2), 1 / np.sqrt(curvature))[:, None]
+    penalty = np.append(np.full(d, l2), 0.0)[:, None] * scale**2
+    scaled = np.hstack([x, np.ones((n, 1))]) * scale[:, 0]
     rows = np.arange(n)
 
     def loss_and_gradient(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        w = flat.reshape(d + 1, num_classes)
-        logits = x1 @ w
+        v = flat.reshape(d + 1, num_classes)
+        logits = scaled @ v
         logits -= logits.max(axis=1, keepdims=True)
         exp = np.exp(logits)
         total = exp.sum(axis=1)
-        loss = float((np.log(total) - logits[rows, labels]).mean()) + 0.5 * l2 * float((w[:d] ** 2).sum())
+        penalised = penalty * v
+        loss = float((np.log(total) - logits[rows, labels]).mean()) + 0.5 * float((penalised * v).sum())
         exp /= total[:, None]
         exp[rows, labels] -= 1
-        gradient = x1.T @ exp / n
-        gradient[:d] += l2 * w[:d]
-        return loss, gradient.ravel()
+        return loss, (scaled.T @ exp / n + penalised).ravel()
 
-    first = np.zeros((d + 1, num_classes)) if start is None else start
-    found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 1e-9})
-    return np.asarray(found.x).reshape(d + 1, num_classes)
+    first = np.zeros((d + 1, num_classes)) if start is None else start / scale
+    options = {"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 0.0}
+    found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x).reshape(d + 1, num_classes) * scale
 
 
 def fit_path(train: Features, labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> dict[float, LinearHead]:
-    """The probe at every l2, from strong to weak, each started from the last."""
+    """The probe at every l2, from strong to weak, each started from the last.
+
+    Features are standardised, then turned to their principal axes and reduced to their span, which changes neither logits nor ||W||.
+    """
     mean = train.mean(axis=0, dtype=np.float64)
     deviation = train.std(axis=0, dtype=np.float64)
-    deviation[deviation < 1e-8 * max(1.0, float(np.abs(mean).max()))] = 1.0  # a feature that is constant says nothing
+    deviation[deviation < _CONSTANT * max(1.0, float(np.abs(mean).max()))] = 1.0  # a feature that is constant says nothing
     x = (train - mean) / deviation
+    variances, axes = np.linalg.eigh(x.T @ x / len(x))
+    spanned = variances > _CONSTANT * max(1.0, float(variances.max()))
+    variances, axes = variances[spanned], axes[:, spanned]
+    x = x @ axes
     heads: dict[float, LinearHead] = {}
     w: NDArray[np.float64] | None = None
     for l2 in sorted(l2s, reverse=True):
-        w = fit_logistic(x, labels, num_classes, l2, w)
-        heads[l2] = LinearHead(mean, deviation, w[:-1], w[-1])
+        w = fit_logistic(x, variances, labels, num_classes, l2, w)
+        heads[l2] = LinearHead(mean, deviation, axes @ w[:-1], w[-1])
     return heads
 
 
@@ -95,7 +114,9 @@ def select(heads: dict[float, LinearHead], val: Features, labels: Labels) -> tup
     return best, score(best)[0]
 
 
-def probe(train: Features, train_labels: Labels, val: Features, val_labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> tuple[LinearHead, float, float]:
+def probe(
+    train: Features, train_labels: Labels, val: Features, val_labels: Labels, num_classes: int, l2s: tuple[float, ...]
+) -> tuple[LinearHead, float, float]:
     """Fit on train at every l2, choose on val, no refit. Returns (head, l2, validation accuracy); never sees a test image."""
     heads = fit_path(train, train_labels, num_classes, l2s)
     l2, value = select(heads, val, val_labels)

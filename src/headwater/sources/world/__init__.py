@@ -53,7 +53,7 @@ class WorldSource(Source):
         others = (self._family() + 1 + (chance[:, 2] * (spec.families - 1)).astype(np.int64)) % spec.families
         self._lobes = np.where(self._hard, others, self._family()) + _FEWEST_LOBES
         self._bin = (chance[:, 3] * HUES).astype(np.int64)
-        self._low = chance[:, 4] >= 0.5  # noqa: PLR2004
+        self._low = chance[:, 4] >= 0.5
         self._codes = words.codes(spec.seed, self.num_species)
         self.table = Table(ids=ids, splits={"split": split_of}, levels=self._levels(), texts=self._texts(chance), hard=self._hard.copy())
 
@@ -99,7 +99,7 @@ class WorldSource(Source):
     def images(self, positions: Positions | Sequence[int]) -> NDArray[np.uint8]:
         """uint8 [n, resolution, resolution, 3], RGB: the same pixels as `image` gives, many at once. Raises InputError as `image` does."""
         at = np.asarray(positions, dtype=np.int64)
-        if at.size and not (0 <= at.min() and at.max() < len(self.table)):
+        if at.size and not (at.min() >= 0 and at.max() < len(self.table)):
             raise InputError(f"{self.name}: positions must lie between 0 and {len(self.table) - 1}, not {at.min()} to {at.max()}")
         return draw(self._scene(at), self._look())
 

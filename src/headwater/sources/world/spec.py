@@ -1,2 +1,1 @@
 """tmp"""
-from headwater.study.data import Domain, WorldData

@@ -217,15 +217,15 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_rows(frame: pd.DataFrame, path: Path) -> None:
     """A table of rows as .csv, .parquet or .jsonl, whole or not at all. Raises InputError for another ending or a path that cannot be written."""
-    writers = {
-        ".csv": lambda temp: frame.to_csv(temp, index=False),
-        ".parquet": lambda temp: frame.to_parquet(temp, index=False),
-        ".jsonl": lambda temp: frame.to_json(temp, orient="records", lines=True, force_ascii=False),
-    }
-    if path.suffix not in writers:
+    if path.suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{path}: rows are written as .csv, .parquet or .jsonl")
     try:
         with atomic_path(path) as temp:
-            writers[path.suffix](temp)
+            if path.suffix == ".csv":
+                frame.to_csv(temp, index=False)
+            elif path.suffix == ".parquet":
+                frame.to_parquet(temp, index=False)
+            else:
+                frame.to_json(temp, orient="records", lines=True, force_ascii=False)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

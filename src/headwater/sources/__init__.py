@@ -1,7 +1,8 @@
 """Where images, captions and class names come from.
 
 A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand.
-Nothing here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in headwater.study, and one line in `open_source`.
+Nothing here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in
+headwater.study.data, and one line in `open_source`.
 """
 
 from __future__ import annotations

@@ -142,8 +142,9 @@ def _within(loc: Location, value: Any) -> Location:
     """pydantic's location without the parts that are not in the file (union branches); a missing or extra last key stays."""
     at: list[str | int] = []
     for i, part in enumerate(loc):
-        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int) and part < len(value)):
-            value = value[part]
+        known: Any = value
+        if (isinstance(known, dict) and part in known) or (isinstance(known, list) and isinstance(part, int) and part < len(known)):
+            value = known[part]
             at.append(part)
         elif i == len(loc) - 1 and isinstance(part, str) and isinstance(value, dict):
             at.append(part)

@@ -78,8 +78,9 @@ def fit_logistic(
 
     first = np.zeros((d + 1, num_classes)) if start is None else start / scale
     options = {"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 0.0}
-    found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)
-    return np.asarray(found.x).reshape(d + 1, num_classes) * scale
+    found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
+    solution: NDArray[np.float64] = found.x
+    return solution.reshape(d + 1, num_classes) * scale
 
 
 def fit_path(train: Features, labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> dict[float, LinearHead]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.store import Store
 
-_console = Console(soft_wrap=True, highlight=False)
+_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:
@@ -82,7 +83,10 @@ def _orphans(plan: Plan, store: Store | None) -> int:
 def print_plan(facts: dict[str, Any]) -> None:
     """The plan as tables, seeds folded together."""
     _console.print(f"[bold]{facts['study']}[/bold]" + (f": {_plain(facts['question'])}" if facts["question"] else ""))
-    table = Table("arm", "images", "classes", "images seen", "steps", "seeds", "trained", "cells", "done", box=None, header_style="bold")
+    table = Table("arm", box=None, header_style="bold")
+    for heading in ("images", "classes", "images seen", "steps", "seeds", "trained", "cells", "done"):
+        table.add_column(heading, justify="right")
+    table.columns[0].no_wrap = True
     folded: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for arm in facts["arms"]:
         folded.setdefault((arm["method"], arm.get("source"), arm.get("size"), arm.get("labels")), []).append(arm)

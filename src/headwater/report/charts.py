@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import summarise
-from headwater.analysis.configurations import main_metric, prepare, shots_word
-from headwater.analysis.gap import source_gap
+from headwater.analysis.configurations import main_metric, missing, prepare, shots_word
+from headwater.analysis.gap import POOLED, source_gap
 from headwater.analysis.granularity import granularity_curves
-from headwater.analysis.words import missing
 from headwater.report.palette import GREY, SERIES, arm_colours, arm_word
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ def _accuracy_panels(summary: pd.DataFrame, colours: dict[str, str]) -> Iterator
         spec = {
             "$schema": SCHEMA,
             "data": {"values": values},
-            "height": {"step": 21},
+            "height": 21 * len(names) + 4,
             "encoding": {"y": y, "color": colour},
             "layer": [
                 {
@@ -191,7 +190,8 @@ def _granularity_spec(values: list[dict[str, Any]], subsets: list[str], colours:
 def _gap_panels(gaps: pd.DataFrame, whole: pd.DataFrame, colours: dict[str, str]) -> Iterator[Panel]:
     arms = {r["context"]: arm_word(r["method"], r["labels"]) for r in whole.to_dict("records")}
     contexts = list(dict.fromkeys(whole.sort_values("order")["context"]))
-    for (protocol, task), part in _split(gaps, ["protocol", "task"]):
+    first = gaps.assign(rank=(gaps["task"] != POOLED).astype(int))
+    for (_, protocol, task), part in _split(first, ["rank", "protocol", "task"]):
         values = []
         for row in part.to_dict("records"):
             short = str(row["context"]).removeprefix("supervised ")
@@ -280,7 +280,8 @@ def theme(*, dark: bool) -> Spec:
         "axisY": {"labelColor": ink},
         "legend": {
             "labelColor": ink, "titleColor": faint, "orient": "bottom", "columns": 3, "labelFontSize": 11, "titleFontSize": 11, "titleFontWeight": "normal",
-            "symbolStrokeWidth": 2, "labelLimit": 160, "rowPadding": 3,
+            "symbolStrokeWidth": 2, "symbolOpacity": 1, "labelLimit": 160, "rowPadding": 3, "offset": 8,
+            "layout": {"bottom": {"direction": "vertical", "anchor": "start", "margin": 6}},
         },
         "title": {"color": ink, "anchor": "start", "fontSize": 13, "fontWeight": 600, "subtitleColor": faint},
     }  # fmt: skip

@@ -48,6 +48,7 @@
         figure.hidden = !fits(figure, ["task", "protocol", "shots"]);
         if (!figure.hidden) { shown += 1; watcher.unobserve(figure); watcher.observe(figure); }
       }
+      section.querySelector(".grid").dataset.count = shown;
       section.querySelector(".empty").hidden = shown > 0;
     }
     let task = null;

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater import analysis
-from headwater.analysis.configurations import prepare, shots_word
-from headwater.analysis.words import count, missing
+from headwater.analysis.configurations import missing, prepare, shots_word
+from headwater.analysis.words import count
 from headwater.report.charts import panels, theme
 from headwater.report.figures import KINDS, VEGA_LITE
 from headwater.report.palette import arm_colours, arm_word
@@ -30,6 +30,8 @@ from headwater.rows import NAMES
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from headwater.analysis import Finding
 
 _KIND_WORDS = {
     "accuracy": "A dot is the mean over seeds, the bar its 95 % interval. Hollow: labels re-used, decides nothing.",
@@ -77,7 +79,7 @@ def render(rows: pd.DataFrame, *, title: str, question: str | None = None, notes
         "rows": _packed(table),
         "cells": list(cells),
     }
-    verdict = analysis.verdict(table)
+    verdict, answers, columns = analysis.verdict(table), analysis.findings(table), held(table)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(_resource("page.html")).render(
         title=title,
@@ -85,27 +87,27 @@ def render(rows: pd.DataFrame, *, title: str, question: str | None = None, notes
         notes=list(notes),
         verdict=verdict,
         verdict_cells=_places(verdict.cells, cells),
-        style=_Markup(_resource("page.css")),
-        scripts={name: _Markup(text) for name, text in scripts.items()},
+        style=_ours(_resource("page.css")),
+        scripts={name: _ours(text) for name, text in scripts.items()},
         hashes=[_digest(text) for text in scripts.values()],
-        data=_Markup(_script_json(data)),
+        data=_ours(_script_json(data)),
         kinds=[(k, words, _KIND_WORDS[k]) for k, words in KINDS.items() if any(p.kind == k for p in found)],
         panels=list(enumerate(found)),
         choices=_choices(found, summary, verdict.protocol),
         summary=_summary(summary, cells),
-        findings=_findings(table, cells),
-        facts=_facts(table),
-        held=[h for h in held(table) if h.equal],
-        differs=[h for h in held(table) if not h.equal],
+        findings=_findings(answers, cells),
+        facts=_facts(table, answers),
+        held=[h for h in columns if h.equal],
+        differs=[h for h in columns if not h.equal],
         warnings=warnings(table),
     )
 
 
-def _Markup(text: str) -> Any:
+def _ours(text: str) -> Any:
     """Text of ours (style, scripts, JSON with `<` escaped) that jinja2 must leave as it is."""
     from markupsafe import Markup
 
-    return Markup(text)  # noqa: S704
+    return Markup(text)
 
 
 def _resource(name: str) -> str:
@@ -117,7 +119,7 @@ def _bundle() -> str:
     """Vega, Vega-Lite and vega-embed as one script (0.9 MB, 2 s to make), safe to stand inside a script element."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(vl_version=VEGA_LITE)).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)).replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _digest(script: str) -> str:
@@ -183,20 +185,19 @@ def _summary(summary: pd.DataFrame, cells: dict[str, int]) -> list[dict[str, Any
     return out
 
 
-def _findings(table: pd.DataFrame, cells: dict[str, int]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _findings(found: Sequence[Finding], cells: dict[str, int]) -> list[tuple[str, list[dict[str, Any]]]]:
     titles = {
         "failures": "Failures", "label_reuse": "Label re-use", "best": "Best per task", "granularity": "Label granularity",
         "hard": "Hard and easy images", "gap": "Sources against shots",
     }  # fmt: skip
     groups: dict[str, list[dict[str, Any]]] = {}
-    for finding in analysis.findings(table):
+    for finding in found:
         words = {"question": finding.question, "answer": finding.answer, "cells": _places(finding.cells, cells), "num_cells": count(len(finding.cells), "cell")}
         groups.setdefault(finding.kind, []).append(words | {"comparisons": finding.num_comparisons})
     return [(titles.get(kind, kind), items) for kind, items in groups.items()]
 
 
-def _facts(table: pd.DataFrame) -> list[tuple[str, str]]:
-    found = analysis.findings(table)
+def _facts(table: pd.DataFrame, found: Sequence[Finding]) -> list[tuple[str, str]]:
     trained = table.loc[table["method"] != "scratch", "arm"].nunique()
     return [
         (str(table["configuration"].nunique()), "configurations"),

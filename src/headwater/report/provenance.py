@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import SETTING, configuration_names, main_metric, prepare
-from headwater.analysis.words import count, listed, missing, percent
+from headwater.analysis.configurations import SETTING, configuration_names, main_metric, missing, prepare
+from headwater.analysis.words import count, listed, percent
 from headwater.rows import COLUMNS
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def _reuse(done: pd.DataFrame) -> list[str]:
     leaked = done[done["leaked_test_images"].fillna(0) > 0]
     if len(leaked):
         most = int(leaked["leaked_test_images"].max())
-        out.append(f"Test images are among the pre-training images of {listed(sorted(set(leaked['name'])))} on {listed(sorted(set(leaked['task'])))} (up to {most}).")
+        who, where = listed(sorted(set(leaked["name"]))), listed(sorted(set(leaked["task"])))
+        out.append(f"Up to {count(most, 'test image')} on {where} are among the pre-training images of {who}.")
     return out
 
 

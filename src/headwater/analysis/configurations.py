@@ -96,7 +96,9 @@ def sort_key(row: dict[Any, Any], num_labels: float | None) -> tuple[Any, ...]:
     method, kind = str(row["method"]), label_kind(row["labels"])
     words = tuple("" if missing(row[c]) else str(row[c]) for c in ("labels", "source", "size", "backbone", "recipe"))
     known = METHODS.index(method) if method in METHODS else len(METHODS) - 1.5
-    return (known, LABEL_KINDS.index(kind) if kind in LABEL_KINDS else len(LABEL_KINDS), num_labels or 0.0, *words)
+    number = words[0].partition(":")[2]
+    height = -int(number) if kind == "level" and number.isdigit() else 0
+    return (known, LABEL_KINDS.index(kind) if kind in LABEL_KINDS else len(LABEL_KINDS), num_labels or 0.0, height, *words)
 
 
 def _describe(digests: list[str], rows: list[dict[Any, Any]], counts: dict[str, float | None]) -> list[tuple[Any, ...]]:

@@ -101,7 +101,10 @@ def _tip(*fields: tuple[str, str]) -> list[dict[str, str]]:
     return [{"field": field, "title": title} | ({"format": ".1f"} if field in ("mean", "low", "high") else {}) for field, title in fields]
 
 
-_ARM_TIP = (("name", "arm"), ("mean", "right, %"), ("spread", "95 %"), ("seeds", "seeds"), ("cells", "cells"), ("note", "note"))
+def _arm_tip(values: list[dict[str, Any]], *more: tuple[str, str]) -> list[dict[str, str]]:
+    """What hovering over an arm tells; the note only where some arm has one."""
+    fields = (*more, ("name", "arm"), ("mean", "right, %"), ("spread", "95 %"), ("seeds", "seeds"), ("cells", "cells"))
+    return _tip(*fields, *([("note", "note")] if any(v["note"] for v in values) else []))
 
 
 def _accuracy_panels(summary: pd.DataFrame, colours: dict[str, str]) -> Iterator[Panel]:
@@ -119,12 +122,12 @@ def _accuracy_panels(summary: pd.DataFrame, colours: dict[str, str]) -> Iterator
             "layer": [
                 {
                     "mark": {"type": "rule", "strokeWidth": 2.5, "opacity": 0.55, "clip": True},
-                    "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}, "tooltip": _tip(*_ARM_TIP)},
+                    "encoding": {"x": x | {"field": "low"}, "x2": {"field": "high"}, "tooltip": _arm_tip(values)},
                 },
                 {
                     "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "strokeWidth": 1.6},
                     "encoding": {
-                        "x": x | {"field": "mean"}, "tooltip": _tip(*_ARM_TIP), "fillOpacity": _FILL,
+                        "x": x | {"field": "mean"}, "tooltip": _arm_tip(values), "fillOpacity": _FILL,
                         "stroke": colour,
                     },
                 },
@@ -162,7 +165,7 @@ def _granularity_spec(values: list[dict[str, Any]], subsets: list[str], colours:
     dash: Spec = {"field": "subset", "type": "nominal", "title": "test images", "scale": {"domain": subsets, "range": list(_DASHES[: len(subsets)])}}
     colour |= {"legend": None} if one else {}
     dash |= {"legend": None} if len(subsets) == 1 else {}
-    tip = _tip(("classes", "classes"), ("subset", "test images"), *_ARM_TIP)
+    tip = _arm_tip(values, ("classes", "classes"), ("subset", "test images"))
     on, off = {"filter": "datum.curve"}, {"filter": "!datum.curve"}
     layers: list[Spec] = [
         {"mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.45, "clip": True}, "encoding": {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
@@ -260,7 +263,7 @@ def _shots_panels(summary: pd.DataFrame, colours: dict[str, str]) -> Iterator[Pa
                 {"mark": {"type": "line", "strokeWidth": 1.8, "opacity": 0.85}, "encoding": shared | {"y": y | {"field": "mean"}, "strokeDash": dash}},
                 {
                     "mark": {"type": "point", "filled": True, "size": 42, "opacity": 1, "strokeWidth": 1.4},
-                    "encoding": shared | {"y": y | {"field": "mean"}, "tooltip": _tip(*_ARM_TIP), "fillOpacity": _FILL, "stroke": colour},
+                    "encoding": shared | {"y": y | {"field": "mean"}, "tooltip": _arm_tip(values), "fillOpacity": _FILL, "stroke": colour},
                 },
             ],
         }

@@ -91,6 +91,7 @@ def _compose(kind: str, members: list[Panel]) -> dict[str, Any]:
         "concat": parts,
         "columns": min(len(parts), 3 if len(parts) != 4 else 2),
         "spacing": 28,
+        "resolve": {"scale": {"strokeDash": "independent"}, "legend": {"strokeDash": "independent"}} if kind == "granularity" else {},
         "padding": 16,
         "config": theme(dark=False) | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
     }

@@ -162,6 +162,17 @@ def test_scratch_ahead_is_said_plainly() -> None:
     assert found.method == "scratch" and "train from scratch" in found.answer
 
 
+def test_pre_training_is_compared_with_scratch_of_the_same_backbone() -> None:
+    rows = curve(U) + [
+        one_row(cell=f"{b}{s}", seed=s, value=v, **arm_fields("scratch", None, None, None) | {"backbone": b})
+        for b, v in (("another", 0.1), ("tiny", 0.4))
+        for s in range(3)
+    ]
+    views = granularity_curves(to_frame(rows)).set_index("labels")
+    assert views.loc["level:1", "versus_scratch"] == pytest.approx(0.21, abs=0.02)
+    assert any("What it is worth: 21" in s for s in verdict(to_frame(rows)).sentences)
+
+
 def test_thousands_of_cells_take_seconds() -> None:
     import time
 

@@ -60,7 +60,7 @@ class _Ground:
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
-        columns = ["configuration", "name", "context", "source", "labels", "method", "configuration_labels"]
+        columns = ["configuration", "name", "context", "source", "labels", "method", "backbone", "image_size", "configuration_labels"]
         return {str(r["configuration"]): {str(k): v for k, v in r.items()} for r in self.table[columns].drop_duplicates("configuration").to_dict("records")}
 
 
@@ -254,7 +254,9 @@ def _method(ground: _Ground, won: Winner) -> str | None:
 
 
 def _scratch(ground: _Ground, won: Winner) -> str | None:
-    scratch = [c for c in ground.scores.columns if ground.facts[c]["method"] == "scratch"]
+    mine = ground.facts[won.best_id]
+    same = [c for c in ground.scores.columns if all(str(ground.facts[c][k]) == str(mine[k]) for k in ("backbone", "image_size"))]
+    scratch = [c for c in same if ground.facts[c]["method"] == "scratch"]
     if not scratch or won.best_id in scratch:
         return None
     gap = difference(ground.scores, won.best_id, scratch[0], comparisons=won.num_comparisons)

@@ -60,7 +60,7 @@ def _groups(rows: pd.DataFrame) -> Iterator[_Group]:
         record: dict[str, Any] = {str(k): v for k, v in row.items()}
         where = (record["metric"], record["subset"], record["task"], record["protocol"], shots_number(record["shots"]))
         if record["method"] == "scratch":
-            scratch.setdefault(where, record["configuration"])
+            scratch.setdefault((*where, record["backbone"]), record["configuration"])
         elif record["method"] == "supervised" and not missing(record["num_labels"]):
             record["series"] = _series(str(record["context"]), record["labels"]) + ("" if missing(record["source"]) else f" · {record['source']}")
             groups.setdefault((*where, record["series"]), []).append(record)
@@ -73,7 +73,7 @@ def _groups(rows: pd.DataFrame) -> Iterator[_Group]:
         metric, subset, task, protocol, shots, series = key
         words = {"task": task, "protocol": protocol, "shots": None if shots == -1 else shots, "metric": metric, "subset": subset}
         views = sorted(groups[key], key=lambda view: (float(view["num_labels"]), view["order"]))
-        yield _Group(series, views, matrices[key[:5]], scratch.get(key[:5]), words)
+        yield _Group(series, views, matrices[key[:5]], scratch.get((*key[:5], views[0]["backbone"])), words)
 
 
 def _series(context: str, labels: Any) -> str:
@@ -126,6 +126,7 @@ def peaks(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     columns += ["fine", "fine_low", "fine_high", "num_seeds", "num_comparisons", "shape", "seeds_needed", "decides", "cells"]
     out = pd.DataFrame(found, columns=columns)
     out["shots"] = out["shots"].astype("Int64")
+    out = out.sort_values(["task", "protocol", "shots", "metric", "subset", "series"], na_position="last", ignore_index=True)
     out["seeds_needed"] = out["seeds_needed"].astype("Int64")
     for column in ("coarse", "coarse_low", "coarse_high", "fine", "fine_low", "fine_high"):
         out[column] = out[column].astype("Float64")

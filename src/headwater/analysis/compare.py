@@ -277,4 +277,4 @@ def best(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", 
     for column in ("mean", "gap", "low", "high"):
         out[column] = out[column].astype("Float64")
     out["seeds_needed"] = out["seeds_needed"].astype("Int64")
-    return out
+    return out.sort_values([*SETTING], na_position="last", ignore_index=True)

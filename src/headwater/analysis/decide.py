@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import Winner, difference, per_seed, wide, winner
-from headwater.analysis.configurations import SETTING, configuration_names, configuration_order, label_kind, main_metric, prepare
+from headwater.analysis.configurations import SETTING, configuration_names, configuration_order, label_kind, main_metric, missing, prepare
 from headwater.analysis.intervals import NO_INTERVAL, Interval
-from headwater.analysis.words import count, interval, listed, missing, percent, points, shots_words
+from headwater.analysis.words import count, interval, listed, percent, points, shots_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,9 +58,9 @@ class _Ground:
     reused: tuple[str, ...]
     """Tasks of this protocol that were set aside because frozen encoders met their own labels there."""
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
-        columns = ["configuration", "name", "context", "source", "labels", "method", "configuration_labels"]
+        columns = ["configuration", "name", "context", "source", "labels", "method", "backbone", "image_size", "configuration_labels"]
         return {str(r["configuration"]): {str(k): v for k, v in r.items()} for r in self.table[columns].drop_duplicates("configuration").to_dict("records")}
 
 
@@ -253,7 +254,9 @@ def _method(ground: _Ground, won: Winner) -> str | None:
 
 
 def _scratch(ground: _Ground, won: Winner) -> str | None:
-    scratch = [c for c in ground.scores.columns if ground.facts[c]["method"] == "scratch"]
+    mine = ground.facts[won.best_id]
+    same = [c for c in ground.scores.columns if all(str(ground.facts[c][k]) == str(mine[k]) for k in ("backbone", "image_size"))]
+    scratch = [c for c in same if ground.facts[c]["method"] == "scratch"]
     if not scratch or won.best_id in scratch:
         return None
     gap = difference(ground.scores, won.best_id, scratch[0], comparisons=won.num_comparisons)

@@ -1,6 +1,6 @@
 """The command line: selects and shows; it does not configure. Every command is a thin face on what Python offers too.
 
-Heavy imports (torch, pandas, altair) wait until a command needs them, so that help is there at once.
+Heavy imports (torch, pandas) wait until a command needs them, so that help is there at once.
 """
 
 from __future__ import annotations

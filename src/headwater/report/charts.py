@@ -1,6 +1,6 @@
 """The charts as Vega-Lite specifications: pure functions from analysis tables to dicts, drawn by a browser (page.py) or by vl-convert (figures.py).
 
-They are written as dicts, and not through altair, because a report has dozens of them and checking one through altair's schema takes 40 ms.
+They are written as plain dicts: Vega-Lite is their language, and a layer over it would only be a second one to know.
 Shares are drawn in percent. A hollow mark decides nothing (label re-use). An interval that leaves the frame is cut at its edge.
 """
 

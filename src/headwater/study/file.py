@@ -142,12 +142,14 @@ def _within(loc: Location, value: Any) -> Location:
     """pydantic's location without the parts that are not in the file (union branches); a missing or extra last key stays."""
     at: list[str | int] = []
     for i, part in enumerate(loc):
-        known: Any = value
-        if (isinstance(known, dict) and part in known) or (isinstance(known, list) and isinstance(part, int) and part < len(known)):
-            value = known[part]
+        last = i == len(loc) - 1
+        if isinstance(value, dict):
+            if part in value or (last and isinstance(part, str)):
+                at.append(part)
+            value = value.get(part, value)
+        elif isinstance(value, list) and isinstance(part, int) and part < len(value):
             at.append(part)
-        elif i == len(loc) - 1 and isinstance(part, str) and isinstance(value, dict):
-            at.append(part)
+            value = value[part]
     return tuple(at)
 
 

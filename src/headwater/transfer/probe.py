@@ -79,8 +79,8 @@ def fit_logistic(
     first = np.zeros((d + 1, num_classes)) if start is None else start / scale
     options = {"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 0.0}
     found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
-    solution: NDArray[np.float64] = found.x
-    return solution.reshape(d + 1, num_classes) * scale
+    solution: NDArray[np.float64] = np.reshape(found.x, (d + 1, num_classes)) * scale
+    return solution
 
 
 def fit_path(train: Features, labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> dict[float, LinearHead]:

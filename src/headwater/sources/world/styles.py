@@ -31,7 +31,7 @@ class Fields:
     hue: F32
     """[n] background hue in [0, 1)."""
     u: F32
-    """[n, 16] uniforms for colours: 0-3 background, 4-6 body, 7-9 lobes, 10-13 light."""
+    """[n, 16] uniforms for colours: 0-3 background, 4-6 body, 7-9 lobes, 10-11 light, 12-13 strength of hatching and lines."""
 
 
 def over(canvas: F32, colour: F32, alpha: F32) -> None:
@@ -47,12 +47,14 @@ def hsv(hue: F32, saturation: F32, value: F32) -> F32:
     k = offsets + 6 * hue[:, None]
     k = k - 6 * np.floor(k / 6)
     ramp = np.clip(np.minimum(k, 4 - k), 0, 1)
-    return value[:, None] * (1 - saturation[:, None] * ramp)
+    rgb: F32 = value[:, None] * (1 - saturation[:, None] * ramp)
+    return rgb
 
 
 def _cover(field: F32) -> F32:
     """Share of each pixel inside the border, by distance."""
-    return np.clip(field + np.float32(0.5), 0, 1)
+    share: F32 = np.clip(field + np.float32(0.5), 0, 1)
+    return share
 
 
 def _between(u: F32, low: float, high: float) -> F32:
@@ -109,10 +111,10 @@ def sketch(f: Fields) -> F32:
     paper = np.maximum(body, lobes)
     tone += (np.float32(0.9) - tone) * paper
     tone -= body * (np.float32(0.16) * diagonal + np.float32(0.1))
-    tone -= (lobes * (1 - body)) * (np.float32(0.3) * counter + np.float32(0.18))
-    tone -= np.clip(np.float32(1.2) - np.abs(whole), 0, 1) * np.float32(0.6)
+    tone -= (lobes * (1 - body)) * (np.float32(0.3) * counter + np.float32(0.18)) * _between(f.u[:, 12], 0.3, 1.2)[:, None, None]
+    tone -= np.clip(np.float32(1.2) - np.abs(whole), 0, 1) * _between(f.u[:, 13], 0.35, 0.75)[:, None, None]
     tone += f.grain * np.float32(0.03)
-    return _planes(hsv(f.hue, _between(f.u[:, 0], 0.06, 0.16), _between(f.u[:, 1], 0.85, 1.0)), np.clip(tone, 0, 1))
+    return _planes(hsv(f.hue, _between(f.u[:, 0], 0.06, 0.16), _between(f.u[:, 1], 0.7, 1.0)), np.clip(tone, 0, 1))
 
 
 def night(f: Fields) -> F32:
@@ -121,7 +123,7 @@ def night(f: Fields) -> F32:
     tone = 1 + np.float32(0.3) * f.texture + np.float32(0.3) * light
     for field, shade in f.blobs:
         tone += _cover(field) * (np.float32(0.5) * shade)[:, None, None]
-    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.5, 0.8), _between(f.u[:, 1], 0.14, 0.28)), tone)
+    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.5, 0.8), _between(f.u[:, 1], 0.1, 0.32)), tone)
     canvas += ((f.grain > np.float32(2.4)) * np.float32(0.45))[:, None]
     whole = np.maximum(f.body, f.lobes)
     glow = np.clip(1 + whole * np.float32(0.16), 0, 1)
@@ -129,7 +131,7 @@ def night(f: Fields) -> F32:
     over(canvas, _lobe_colour(f, 0.6, 0.3, 0.5), _cover(f.lobes))
     over(canvas, _body_colour(f, 0.6, 0.22, 0.42), _cover(f.body))
     rim = np.clip(np.float32(1.4) - np.abs(whole - np.float32(0.6)), 0, 1) * np.clip(np.float32(0.3) + light, 0, 1)
-    canvas += (rim * np.float32(0.4))[:, None]
+    canvas += (rim * _between(f.u[:, 13], 0.15, 0.45)[:, None, None])[:, None]
     return canvas
 
 

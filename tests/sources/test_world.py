@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import time
 from typing import Any, get_args
 
@@ -271,7 +272,8 @@ def test_every_resolution_shows_the_same_picture(resolution: int, domain: Domain
     def blocks(res: int) -> NDArray[np.float64]:
         images = world(domain=domain, resolution=res, noise=0, hard_test=0).images(np.arange(40)).astype(np.float64)
         edges = np.round(np.arange(9) * res / 8).astype(int)
-        return np.stack([images[:, a:b, c:d].mean((1, 2)) for a, b in zip(edges, edges[1:], strict=False) for c, d in zip(edges, edges[1:], strict=False)])
+        cuts = list(itertools.pairwise(edges))
+        return np.stack([images[:, a:b, c:d].mean((1, 2)) for a, b in cuts for c, d in cuts])
 
     a, b = blocks(resolution), blocks(40)
     assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > (0.8 if domain == "mosaic" else 0.9)  # tiles have their own brightness, drawn by pixel

@@ -29,7 +29,7 @@ _BODY_X, _BODY_Y = 11.0, 9.2  # half axes of the body: two codes of up to 3 x 2.
 _LOBE_OUT, _LOBE_LONG, _LOBE_WIDE = 2.6, 6.4, 4.2  # a lobe's middle lies this far outside the body; its half axes where there are 3.5 lobes
 _CODE_GAP, _CODE_Y = 1.4, 0.9  # between the two codes; their middle below the body's
 _PATCH_AWAY, _PATCH_RADIUS = 14.0, 5.5
-_CHUNK = 32  # images drawn at once, so that their planes stay in the cache
+_CHUNK_PIXELS = 32 * 40 * 40  # drawn at once, so that the planes stay in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,9 @@ class Look:
 def draw(scene: Scene, look: Look) -> NDArray[np.uint8]:
     """uint8 [n, resolution, resolution, 3], RGB."""
     out = np.empty((len(scene.hashes), look.resolution, look.resolution, 3), dtype=np.uint8)
-    for start in range(0, len(out), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    at_once = max(1, _CHUNK_PIXELS // look.resolution**2)
+    for start in range(0, len(out), at_once):
+        rows = slice(start, start + at_once)
         out[rows] = _draw_chunk(scene.part(rows), look)
     return out
 

@@ -33,7 +33,8 @@ class WorldData(BaseModel):
     """Test images, balanced in the same way."""
     hard_train: float = Field(default=0.0, ge=0, le=1)
     """Share of hard images in train (each drawn by key, so the realised share is binomial). 0, as in the paper, for a source to pre-train
-    on. A TASK whose training images are all easy cannot reward fine features, since the silhouette alone answers it: give tasks 0.5."""
+    on. For a task: a probe fitted on easy images only may lean on silhouettes, whatever the encoder knows, while one fitted on 0.5 uses the
+    codes where the encoder has them. Fine beats coarse labels on hard images in both (benchmarks/world_learnability.md)."""
     hard_val: float | None = Field(default=None, ge=0, le=1)
     """Share of hard images in val; None means `hard_train`. Validation chooses learning rates and penalties, and whoever chooses has images
     like those trained on: a val split like the test split would let the choice peek at the shift that the test measures."""

@@ -6,7 +6,7 @@ Colours are drawn without regard to the class, so that they cannot give it away.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,21 +139,22 @@ def mosaic(f: Fields) -> F32:
     """Everything but eyes and codes in square tiles with dark joints."""
     res = f.texture.shape[-1]
     tile = max(2, res * 3 // 40)
-    pick = np.minimum(np.arange(res) // tile * tile + tile // 2, res - 1)
+    middles = np.minimum(np.arange(0, res, tile) + tile // 2, res - 1)
 
     def tiled(field: F32) -> F32:
-        return field[:, pick][:, :, pick]
+        return field[:, middles][:, :, middles]
 
+    grain = tiled(f.grain)
+    tone = 1 + np.float32(0.2) * tiled(f.texture) + np.float32(0.12) * grain
+    for field, shade in f.blobs:
+        tone += _cover(tiled(field)) * (np.float32(0.3) * shade)[:, None, None]
+    tiles = _planes(hsv(f.hue, _between(f.u[:, 0], 0.25, 0.55), _between(f.u[:, 1], 0.5, 0.9)), tone)
+    over(tiles, _lobe_colour(f, 0.9, 0.35, 0.9), np.round(_cover(tiled(f.lobes))))
+    over(tiles, _body_colour(f, 0.5, 0.7, 1.0), np.round(_cover(tiled(f.body))))
+    tiles *= (1 + np.float32(0.08) * grain)[:, None]
     joints = np.where(np.arange(res) % tile == 0, np.float32(0.78), np.float32(1))
-    flat = replace(f, body=tiled(f.body), lobes=tiled(f.lobes), texture=tiled(f.texture), blobs=[(tiled(b), s) for b, s in f.blobs])
-    tone = 1 + np.float32(0.2) * flat.texture + np.float32(0.12) * tiled(f.grain)
-    for field, shade in flat.blobs:
-        tone += _cover(field) * (np.float32(0.3) * shade)[:, None, None]
-    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.25, 0.55), _between(f.u[:, 1], 0.5, 0.9)), tone)
-    jitter = 1 + np.float32(0.08) * tiled(f.grain)
-    over(canvas, _lobe_colour(f, 0.9, 0.35, 0.9), np.round(_cover(flat.lobes)))
-    over(canvas, _body_colour(f, 0.5, 0.7, 1.0), np.round(_cover(flat.body)))
-    canvas *= (jitter * (joints[:, None] * joints[None]))[:, None]
+    canvas: F32 = np.repeat(np.repeat(tiles, tile, axis=2)[:, :, :res], tile, axis=3)[..., :res]
+    canvas *= joints[:, None] * joints[None]
     return canvas
 
 

@@ -31,54 +31,55 @@ class WorldData(Words):
     pixels. What answers are planted is said field by field.
     """
 
-    kind: Literal["world"]
+    kind: Literal["world"] = "world"
     domain: Domain = "paint"
     """The rendering style. Codes are black and white in all of them, so fine features transfer between domains; silhouettes transfer less."""
-    train: int = Field(4000, ge=0, le=999_999)
+    train: int = Field(default=4000, ge=0, le=999_999)
     """Training images; species take turns, so classes are balanced to within one image."""
-    val: int = Field(800, ge=0, le=999_999)
+    val: int = Field(default=800, ge=0, le=999_999)
     """Validation images, balanced in the same way."""
-    test: int = Field(1600, ge=0, le=999_999)
+    test: int = Field(default=1600, ge=0, le=999_999)
     """Test images, balanced in the same way."""
-    hard_train: float = Field(0.0, ge=0, le=1)
+    hard_train: float = Field(default=0.0, ge=0, le=1)
     """Share of hard images in train (each drawn by key, so the realised share is binomial). 0, as in the paper, for a source to pre-train
-    on. A TASK whose training images are all easy cannot reward fine features, since the silhouette alone answers it: give tasks 0.5."""
-    hard_val: float | None = Field(None, ge=0, le=1)
+    on. For a task: a probe fitted on easy images only may lean on silhouettes, whatever the encoder knows, while one fitted on 0.5 uses the
+    codes where the encoder has them. Fine beats coarse labels on hard images in both (benchmarks/world_learnability.md)."""
+    hard_val: float | None = Field(default=None, ge=0, le=1)
     """Share of hard images in val; None means `hard_train`. Validation chooses learning rates and penalties, and whoever chooses has images
     like those trained on: a val split like the test split would let the choice peek at the shift that the test measures."""
-    hard_test: float = Field(0.5, ge=0, le=1)
+    hard_test: float = Field(default=0.5, ge=0, le=1)
     """Share of hard images in test; they carry the mark `hard`, so every metric can be read on easy and hard images apart."""
-    families: int = Field(4, ge=2, le=6)
+    families: int = Field(default=4, ge=2, le=6)
     """Superclasses: silhouettes with 2, 3, ... lobes."""
-    species: int = Field(8, ge=1, le=32)
+    species: int = Field(default=8, ge=1, le=32)
     """Subclasses in each family (k of the theory). Below about 8 coarse labels learn the codes as well, and there is nothing to show."""
-    dilution: float = Field(1.0, ge=1, le=1000)
+    dilution: float = Field(default=1.0, ge=1, le=1000)
     """A planted exchange rate r: of r TRAINING images one shows a creature; the others show background only, under a label (and captions)
     that they do not deserve, drawn from the same class distribution. r images of such a source hold what one of an undiluted source
     holds, so that one undiluted image is worth at least r: exactly r where wrong labels cost nothing but their place. val and test stay clean."""
-    wrong_captions: float = Field(0.0, ge=0, le=1)
+    wrong_captions: float = Field(default=0.0, ge=0, le=1)
     """Share of images whose captions all name another species (uniform over the others), in every split."""
-    captions_per_image: int = Field(2, ge=1, le=5)
+    captions_per_image: int = Field(default=2, ge=1, le=5)
     """Captions per image, each worded after a different template."""
-    code_strength: float = Field(1.0, ge=0, le=1)
+    code_strength: float = Field(default=0.6, ge=0, le=1)
     """Contrast of the code: 1 is black on white, 0 plain grey (no fine feature at all)."""
-    code_cell: float = Field(2.6, ge=1, le=3.2)
+    code_cell: float = Field(default=2.2, ge=1, le=2.6)
     """Side of a cell of the code in pixels at resolution 40; it scales with resolution and with the creature."""
-    lobe_strength: float = Field(1.0, ge=0, le=1.25)
+    lobe_strength: float = Field(default=1.0, ge=0, le=1.25)
     """Size of the lobes relative to the default: the strength of the common feature (alpha of the theory)."""
-    hard_lobes: float = Field(0.1, ge=0, le=1)
+    hard_lobes: float = Field(default=0.1, ge=0, le=1)
     """On hard images the (wrong) lobes are shrunk to this share of their size (alpha-dagger of the theory)."""
-    hard_noise: float = Field(0.35, ge=0, le=1)
+    hard_noise: float = Field(default=0.35, ge=0, le=1)
     """Standard deviation of the noise patch of hard images, as a share of the full range."""
-    noise: float = Field(0.04, ge=0, le=0.5)
+    noise: float = Field(default=0.04, ge=0, le=0.5)
     """Standard deviation of the noise on every pixel, as a share of the full range."""
-    clutter: int = Field(3, ge=0, le=8)
+    clutter: int = Field(default=3, ge=0, le=8)
     """Blobs in the background of every image."""
-    resolution: int = Field(40, ge=24, le=256)
+    resolution: int = Field(default=40, ge=24, le=256)
     """Side of the image in pixels. 40 is 1.25 x 32: the cached short side of a study at 32 px."""
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     """Which world: the names of its species and their codes, and all draws below them."""
-    collection: int = Field(0, ge=0)
+    collection: int = Field(default=0, ge=0)
     """Which photographer: two collections of one world show the same species and share no image. A task that should see other images
     than pre-training of the same domain saw takes another collection."""
     paired: bool = False

@@ -25,11 +25,11 @@ NUM_DRAWS = 160
 """Uniforms that a scene holds per image: 0-31 pose, 32-79 clutter, 80-95 colours and noise patch, 96-159 texture."""
 
 _MAX_LOBES = 7
-_BODY_X, _BODY_Y = 11.0, 9.2  # half axes of the body: two codes of 7.8 px side by side fit in it
+_BODY_X, _BODY_Y = 11.0, 9.2  # half axes of the body: two codes of up to 3 x 2.6 px side by side fit in it
 _LOBE_OUT, _LOBE_LONG, _LOBE_WIDE = 2.6, 6.4, 4.2  # a lobe's middle lies this far outside the body; its half axes where there are 3.5 lobes
 _CODE_GAP, _CODE_Y = 1.4, 0.9  # between the two codes; their middle below the body's
 _PATCH_AWAY, _PATCH_RADIUS = 14.0, 5.5
-_CHUNK = 32  # images drawn at once, so that their planes stay in the cache
+_CHUNK_PIXELS = 32 * 40 * 40  # drawn at once, so that the planes stay in the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,9 @@ class Look:
 def draw(scene: Scene, look: Look) -> NDArray[np.uint8]:
     """uint8 [n, resolution, resolution, 3], RGB."""
     out = np.empty((len(scene.hashes), look.resolution, look.resolution, 3), dtype=np.uint8)
-    for start in range(0, len(out), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    at_once = max(1, _CHUNK_PIXELS // look.resolution**2)
+    for start in range(0, len(out), at_once):
+        rows = slice(start, start + at_once)
         out[rows] = _draw_chunk(scene.part(rows), look)
     return out
 
@@ -88,7 +89,13 @@ def _draw_chunk(scene: Scene, look: Look) -> NDArray[np.uint8]:
     grain = _grain(scene, look)
     body, lobes = _silhouette(scene, grid)
     fields = Fields(
-        body=body, lobes=lobes, blobs=_blobs(scene, grid, look), texture=_texture(scene.draws[:, 96:], look), grain=grain[:, 0], hue=scene.hue, u=scene.draws[:, 80:96]
+        body=body,
+        lobes=lobes,
+        blobs=_blobs(scene, grid, look),
+        texture=_texture(scene.draws[:, 96:], look),
+        grain=grain[:, 0],
+        hue=scene.hue,
+        u=scene.draws[:, 80:96],
     )
     canvas = STYLES[scene.domain](fields)
     if scene.patch.any():
@@ -179,7 +186,7 @@ def _silhouette(scene: Scene, grid: _Grid) -> tuple[F32, F32]:
     body[scene.empty] = -100
     lobes = np.full_like(body, -100)
     tilt = _circle(u[:, 3], 0.12)
-    drawn = (scene.lobe_size > 0) & ~scene.empty
+    drawn = (scene.lobe_size > np.float32(1e-3)) & ~scene.empty  # a smaller lobe shows in no pixel, and its reciprocal would overflow
     for k in range(int(scene.lobes.max())):
         rows = np.flatnonzero(drawn & (scene.lobes > k))
         if len(rows) == 0:
@@ -214,14 +221,15 @@ def _texture(u: F32, look: Look) -> F32:
     knots = 2 * u.reshape(-1, 8, 8) - 1
     rows = knots[:, low] + (knots[:, low + 1] - knots[:, low]) * t[:, None]
     left = rows[:, :, low]
-    return left + (rows[:, :, low + 1] - left) * t
+    smooth: F32 = left + (rows[:, :, low + 1] - left) * t
+    return smooth
 
 
 def _grain(scene: Scene, look: Look) -> F32:
     """[n, 3, res, res] noise of mean 0 and variance 1: the number of ones among 16 keyed bits (binomial, near Gaussian), no logarithm needed."""
     count = 3 * look.resolution**2
     words = keys.bits(scene.noise_key, scene.hashes, -(-count // 4)).astype("<i8", copy=False)
-    ones = np.bitwise_count(words.view("<u2"))[:, :count].astype(np.float32)
+    ones: F32 = np.bitwise_count(words.view("<u2"))[:, :count].astype(np.float32)
     ones -= 8
     ones *= np.float32(0.5)
     return ones.reshape(-1, 3, look.resolution, look.resolution)
@@ -262,7 +270,8 @@ def _stamp_codes(canvas: F32, scene: Scene, grid: _Grid, look: Look) -> None:
         """[n, res]: the share of each pixel between `start` and `start` + one cell."""
         first = np.maximum(grid_axis - half, np.float32(start))
         last = np.minimum(grid_axis + half, np.float32(start) + cell)
-        return np.maximum(last - first, 0) / (2 * half)
+        share: F32 = np.maximum(last - first, 0) / (2 * half)
+        return share
 
     lefts = (-(_CODE_GAP / 2 + 3 * look.code_cell), _CODE_GAP / 2)
     columns = [covered(grid.x, lefts[0] + i * look.code_cell) + covered(grid.x, lefts[1] + i * look.code_cell) for i in range(3)]

@@ -49,7 +49,7 @@ def species_names(seed: int, count: int) -> list[str]:
     names: dict[str, None] = {}
     attempt = 0
     while len(names) < count:
-        draw = keys.uniform(keys.key(seed, "world names"), keys.sample_hashes([str(attempt)]), 3)[0]
+        draw = np.asarray(keys.uniform(keys.key(seed, "world names"), keys.sample_hashes([str(attempt)]), 3)[0])
         names["".join(_SYLLABLES[int(u * len(_SYLLABLES))] for u in draw)] = None
         attempt += 1
     return list(names)

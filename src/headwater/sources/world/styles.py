@@ -6,7 +6,7 @@ Colours are drawn without regard to the class, so that they cannot give it away.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ class Fields:
     hue: F32
     """[n] background hue in [0, 1)."""
     u: F32
-    """[n, 16] uniforms for colours: 0-3 background, 4-6 body, 7-9 lobes, 10-13 light."""
+    """[n, 16] uniforms for colours: 0-3 background, 4-6 body, 7-9 lobes, 10-11 light, 12-13 strength of hatching and lines."""
 
 
 def over(canvas: F32, colour: F32, alpha: F32) -> None:
@@ -47,12 +47,14 @@ def hsv(hue: F32, saturation: F32, value: F32) -> F32:
     k = offsets + 6 * hue[:, None]
     k = k - 6 * np.floor(k / 6)
     ramp = np.clip(np.minimum(k, 4 - k), 0, 1)
-    return value[:, None] * (1 - saturation[:, None] * ramp)
+    rgb: F32 = value[:, None] * (1 - saturation[:, None] * ramp)
+    return rgb
 
 
 def _cover(field: F32) -> F32:
     """Share of each pixel inside the border, by distance."""
-    return np.clip(field + np.float32(0.5), 0, 1)
+    share: F32 = np.clip(field + np.float32(0.5), 0, 1)
+    return share
 
 
 def _between(u: F32, low: float, high: float) -> F32:
@@ -109,10 +111,10 @@ def sketch(f: Fields) -> F32:
     paper = np.maximum(body, lobes)
     tone += (np.float32(0.9) - tone) * paper
     tone -= body * (np.float32(0.16) * diagonal + np.float32(0.1))
-    tone -= (lobes * (1 - body)) * (np.float32(0.3) * counter + np.float32(0.18))
-    tone -= np.clip(np.float32(1.2) - np.abs(whole), 0, 1) * np.float32(0.6)
+    tone -= (lobes * (1 - body)) * (np.float32(0.3) * counter + np.float32(0.18)) * _between(f.u[:, 12], 0.3, 1.2)[:, None, None]
+    tone -= np.clip(np.float32(1.2) - np.abs(whole), 0, 1) * _between(f.u[:, 13], 0.35, 0.75)[:, None, None]
     tone += f.grain * np.float32(0.03)
-    return _planes(hsv(f.hue, _between(f.u[:, 0], 0.06, 0.16), _between(f.u[:, 1], 0.85, 1.0)), np.clip(tone, 0, 1))
+    return _planes(hsv(f.hue, _between(f.u[:, 0], 0.06, 0.16), _between(f.u[:, 1], 0.7, 1.0)), np.clip(tone, 0, 1))
 
 
 def night(f: Fields) -> F32:
@@ -121,7 +123,7 @@ def night(f: Fields) -> F32:
     tone = 1 + np.float32(0.3) * f.texture + np.float32(0.3) * light
     for field, shade in f.blobs:
         tone += _cover(field) * (np.float32(0.5) * shade)[:, None, None]
-    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.5, 0.8), _between(f.u[:, 1], 0.14, 0.28)), tone)
+    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.5, 0.8), _between(f.u[:, 1], 0.1, 0.32)), tone)
     canvas += ((f.grain > np.float32(2.4)) * np.float32(0.45))[:, None]
     whole = np.maximum(f.body, f.lobes)
     glow = np.clip(1 + whole * np.float32(0.16), 0, 1)
@@ -129,7 +131,7 @@ def night(f: Fields) -> F32:
     over(canvas, _lobe_colour(f, 0.6, 0.3, 0.5), _cover(f.lobes))
     over(canvas, _body_colour(f, 0.6, 0.22, 0.42), _cover(f.body))
     rim = np.clip(np.float32(1.4) - np.abs(whole - np.float32(0.6)), 0, 1) * np.clip(np.float32(0.3) + light, 0, 1)
-    canvas += (rim * np.float32(0.4))[:, None]
+    canvas += (rim * _between(f.u[:, 13], 0.15, 0.45)[:, None, None])[:, None]
     return canvas
 
 
@@ -137,21 +139,22 @@ def mosaic(f: Fields) -> F32:
     """Everything but eyes and codes in square tiles with dark joints."""
     res = f.texture.shape[-1]
     tile = max(2, res * 3 // 40)
-    pick = np.minimum(np.arange(res) // tile * tile + tile // 2, res - 1)
+    middles = np.minimum(np.arange(0, res, tile) + tile // 2, res - 1)
 
     def tiled(field: F32) -> F32:
-        return field[:, pick][:, :, pick]
+        return field[:, middles][:, :, middles]
 
+    grain = tiled(f.grain)
+    tone = 1 + np.float32(0.2) * tiled(f.texture) + np.float32(0.12) * grain
+    for field, shade in f.blobs:
+        tone += _cover(tiled(field)) * (np.float32(0.3) * shade)[:, None, None]
+    tiles = _planes(hsv(f.hue, _between(f.u[:, 0], 0.25, 0.55), _between(f.u[:, 1], 0.5, 0.9)), tone)
+    over(tiles, _lobe_colour(f, 0.9, 0.35, 0.9), np.round(_cover(tiled(f.lobes))))
+    over(tiles, _body_colour(f, 0.5, 0.7, 1.0), np.round(_cover(tiled(f.body))))
+    tiles *= (1 + np.float32(0.08) * grain)[:, None]
     joints = np.where(np.arange(res) % tile == 0, np.float32(0.78), np.float32(1))
-    flat = replace(f, body=tiled(f.body), lobes=tiled(f.lobes), texture=tiled(f.texture), blobs=[(tiled(b), s) for b, s in f.blobs])
-    tone = 1 + np.float32(0.2) * flat.texture + np.float32(0.12) * tiled(f.grain)
-    for field, shade in flat.blobs:
-        tone += _cover(field) * (np.float32(0.3) * shade)[:, None, None]
-    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.25, 0.55), _between(f.u[:, 1], 0.5, 0.9)), tone)
-    jitter = 1 + np.float32(0.08) * tiled(f.grain)
-    over(canvas, _lobe_colour(f, 0.9, 0.35, 0.9), np.round(_cover(flat.lobes)))
-    over(canvas, _body_colour(f, 0.5, 0.7, 1.0), np.round(_cover(flat.body)))
-    canvas *= (jitter * (joints[:, None] * joints[None]))[:, None]
+    canvas: F32 = np.repeat(np.repeat(tiles, tile, axis=2)[:, :, :res], tile, axis=3)[..., :res]
+    canvas *= joints[:, None] * joints[None]
     return canvas
 
 

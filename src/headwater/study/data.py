@@ -54,9 +54,11 @@ class WorldData(Words):
     species: int = Field(default=8, ge=1, le=32)
     """Subclasses in each family (k of the theory). Below about 8 coarse labels learn the codes as well, and there is nothing to show."""
     dilution: float = Field(default=1.0, ge=1, le=1000)
-    """A planted exchange rate r: of r TRAINING images one shows a creature; the others show background only, under a label (and captions)
-    that they do not deserve, drawn from the same class distribution. r images of such a source hold what one of an undiluted source
-    holds, so that one undiluted image is worth at least r: exactly r where wrong labels cost nothing but their place. val and test stay clean."""
+    """A planted exchange rate r: of r TRAINING images one (drawn by key) shows a creature; the others show background only, under a label and
+    captions that they do not deserve, distributed as the right ones are. r images of such a source hold the creatures that one image of an
+    undiluted source holds. What a study measures depends on what it holds equal: at equal epochs the diluted source takes r times the steps
+    and the rate comes out below r, at equal images seen it shows each creature r times less often and the rate comes out above r
+    (benchmarks/world_learnability.md). val and test stay undiluted."""
     wrong_captions: float = Field(default=0.0, ge=0, le=1)
     """Share of images whose captions all name another species (uniform over the others), in every split."""
     captions_per_image: int = Field(default=2, ge=1, le=5)

@@ -62,7 +62,8 @@ def test_draws_keep_their_values_across_releases():
     assert keys.sample_hashes(["a/1.jpg", "b/é.png"]).tolist() == [int.from_bytes(b, "little", signed=True) for b in blake]
     hashes = keys.sample_hashes([str(i) for i in range(8)])
     assert keys.permutation(keys.key(0, "order", 0), hashes).tolist() == [6, 4, 5, 1, 3, 7, 2, 0]
-    assert (keys.uniform(keys.key(1, "augment", 2, 0), hashes[:2], 3) * 2**24).astype(int).tolist() == [[4246330, 7966923, 12097127], [14244256, 16618841, 14534266]]
+    draws = keys.uniform(keys.key(1, "augment", 2, 0), hashes[:2], 3)
+    assert (draws * 2**24).astype(int).tolist() == [[4246330, 7966923, 12097127], [14244256, 16618841, 14534266]]
     assert keys.generator(7, "world", "design").integers(0, 1000, 4).tolist() == [989, 755, 557, 628]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 
 import pytest
@@ -119,8 +120,8 @@ def test_every_schedule_reaches_the_base_rate_and_never_stops_before_the_end(ste
     assert min(factors) > 0
     peak = factors.index(1.0)
     assert peak <= max(0, min(steps - 1, warmup * steps + 0.5))
-    assert all(a < b for a, b in zip(factors[:peak], factors[1 : peak + 1], strict=True))
-    assert all(a >= b for a, b in zip(factors[peak:], factors[peak + 1 :], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(factors[: peak + 1]))
+    assert all(a >= b for a, b in itertools.pairwise(factors[peak:]))
 
 
 def test_three_steps_of_a_one_shot_run_warm_up_and_come_down():

@@ -64,11 +64,22 @@ def resolve(device: str = "auto", precision: str = "auto") -> Compute:
         raise InputError(f"--device {device!r} is none of auto, cpu, cuda, mps")
     if not available[device.split(":")[0]]:
         raise InputError(f"--device {device}: this machine has none; use --device cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"--device {device!r}: after the colon comes the number of the device, as in cuda:0") from None
+    if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {device}: this machine has {torch.cuda.device_count()}, numbered from 0")
     if precision == "auto":
-        bf16 = (device.startswith("cuda") and torch.cuda.is_bf16_supported()) or (device == "cpu" and cpu_has_bf16())
+        bf16 = (resolved.type == "cuda" and torch.cuda.is_bf16_supported()) or (resolved.type == "cpu" and cpu_has_bf16())
     else:
         bf16 = precision == "bf16"
-    return Compute(torch.device(device), bf16)
+    return Compute(resolved, bf16)
+
+
+def full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
+    """float32 inside an autocast block: there, `.float()` alone does not keep a matrix product from being rounded to bf16 again."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from operator import index
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -54,8 +55,8 @@ def _digest(*parts: object) -> int:
 
 
 def key(seed: int, purpose: str, *counters: int | str) -> int:
-    """One signed 64-bit key for a purpose. `counters` are such things as epoch, view or draw."""
-    return _digest("headwater", seed, purpose, *counters)
+    """One signed 64-bit key for a purpose. `counters` are such things as epoch, view or draw; numpy integers count as integers."""
+    return _digest("headwater", index(seed), purpose, *(c if isinstance(c, str) else index(c) for c in counters))
 
 
 def sample_hashes(ids: Sequence[str]) -> NDArray[np.int64]:

@@ -15,7 +15,7 @@ class Order:
     """Which samples the steps of a run see. `hashes` int64 [n] are the keyed hashes of the sample ids; positions index them.
 
     A run sees `images` images in ceil(images / batch) steps. Batches are as equal as can be (they differ by one image at most), so that no
-    run ends in a batch of one sample, which batch normalisation cannot take.
+    run ends in a batch of one sample, which batch normalisation cannot take (an odd number of images in batches of two still has one).
     """
 
     hashes: NDArray[np.int64]

@@ -4,7 +4,8 @@ An encoder that Headwater trained loads back into plain timm:
 
     timm.create_model("test_resnet", num_classes=0, checkpoint_path="<store>/arms/<id>/encoder.safetensors")
 
-(the architecture's name stands in encoder.json beside it), or with `headwater.load_encoder(folder)`.
+(the architecture's name and the image size stand in encoder.json beside it; architectures whose weights depend on the image size, such as
+ViTs, need `img_size=<image_size>` as well), or with `headwater.load_encoder(folder)`.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def load_encoder(folder: str | Path) -> nn.Module:
         about: dict[str, Any] = json.loads((folder / "encoder.json").read_text())
         model = build_encoder(about["backbone"], about["image_size"], seed=0)
         model.load_state_dict(load_file(folder / "encoder.safetensors"))
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove the folder to train it again") from None
     return model.eval()
 
@@ -92,6 +93,6 @@ def forward_flops(module: nn.Module, image_size: int) -> float:
     module.eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
-        module(torch.zeros(1, 3, image_size, image_size))
+        module(torch.zeros(1, 3, image_size, image_size, device=next(module.parameters()).device))
     module.train(was_training)
     return float(counter.get_total_flops())

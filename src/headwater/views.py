@@ -136,11 +136,12 @@ def _luma(x: torch.Tensor) -> torch.Tensor:
 def jitter(x: torch.Tensor, u: torch.Tensor, *, strength: float, on: torch.Tensor) -> torch.Tensor:
     """Colour jitter of views in [0, 1]: brightness, contrast, saturation, hue in this order, each factor uniform as torchvision draws it.
 
-    Factors lie in 1 +- 0.8 s, hue in +- 0.2 s turns. Hue turns the chroma plane of YIQ, a linear map that keeps luma, where torchvision
-    shifts the H of HSV; torchvision also shuffles the order of the four.
+    Factors lie in 1 +- 0.8 s (from 0 where that is negative), hue in +- 0.2 s turns. Hue turns the chroma plane of YIQ, a linear map that
+    keeps luma, where torchvision shifts the H of HSV; torchvision also shuffles the order of the four.
     """
-    spread = 0.8 * strength
-    factors = torch.where(on[:, None], 1 + spread * (2 * u[:, :3] - 1), torch.ones_like(u[:, :3])).clamp(min=0)
+    low, high = max(0.0, 1 - 0.8 * strength), 1 + 0.8 * strength
+    drawn = (low + high) / 2 + (high - low) / 2 * (2 * u[:, :3] - 1)
+    factors = torch.where(on[:, None], drawn, torch.ones_like(drawn))
     angle = torch.where(on, 2 * math.pi * 0.2 * strength * (2 * u[:, 3] - 1), torch.zeros_like(u[:, 3]))
     brightness, contrast, saturation = (factors[:, i].view(-1, 1, 1, 1) for i in range(3))
     x = (x * brightness).clamp(0, 1)

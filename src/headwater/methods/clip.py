@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from headwater import keys
-from headwater.device import seeded
+from headwater.device import full_precision, seeded
 from headwater.labels.captions import choose
 from headwater.methods import Method
 from headwater.study import Recipe
@@ -23,9 +23,10 @@ MAX_LOGIT_SCALE = math.log(100.0)
 
 def clip_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Symmetric InfoNCE of embeddings [b, e] and [b, e] (normalised here), in float32; `scale` is the inverse temperature."""
-    logits = scale * F.normalize(images.float(), dim=1) @ F.normalize(texts.float(), dim=1).T
-    diagonal = torch.arange(len(logits), device=logits.device)
-    return 0.5 * (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal))
+    with full_precision(images):
+        logits = scale.float() * F.normalize(images.float(), dim=1) @ F.normalize(texts.float(), dim=1).T
+        diagonal = torch.arange(len(logits), device=logits.device)
+        return 0.5 * (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal))
 
 
 class Clip(Method):
@@ -45,7 +46,7 @@ class Clip(Method):
         tokenizer = SimpleTokenizer()
         texts = sorted({text for own in captions for text in own})
         tokens = tokenizer(texts)
-        context = int((tokens != 0).sum(dim=1).max())
+        context = int(tokens.argmax(dim=1).max()) + 1  # the end token has the largest number; 0 is not only padding but also a token, "!"
         self._tokens = tokens[:, :context]
         self._text_index = {text: i for i, text in enumerate(texts)}
         with seeded(keys.key(seed, "clip heads")):
@@ -71,4 +72,6 @@ class Clip(Method):
             chosen[of_epoch] = [self._text_index[t] for t in choose(own, int(epoch), self._seed, self._hashes[positions[of_epoch]])]
         distinct, inverse = np.unique(chosen, return_inverse=True)
         texts = self.text(self._tokens[torch.from_numpy(distinct)].to(embeddings.device))[torch.from_numpy(inverse).to(embeddings.device)]
-        return clip_loss(embeddings, texts, self.logit_scale.clamp(max=MAX_LOGIT_SCALE).exp())
+        with torch.no_grad():
+            self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)  # the parameter, as the reference does: beyond a clamped value there is no way back
+        return clip_loss(embeddings, texts, self.logit_scale.exp())

@@ -11,18 +11,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from headwater import keys
-from headwater.device import seeded
+from headwater.device import full_precision, seeded
 from headwater.methods import Method
 from headwater.study import Recipe
 
 
 def nt_xent(embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
     """The normalised temperature-scaled cross-entropy of embeddings [2 b, e], views 0 then views 1, in float32; mean over all 2 b views."""
-    z = F.normalize(embeddings.float(), dim=1)
-    similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
-    b = len(z) // 2
-    partner = torch.cat([torch.arange(b, 2 * b), torch.arange(b)]).to(z.device)
-    return F.cross_entropy(similarity, partner)
+    with full_precision(embeddings):
+        z = F.normalize(embeddings.float(), dim=1)
+        similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
+        b = len(z) // 2
+        partner = torch.cat([torch.arange(b, 2 * b), torch.arange(b)]).to(z.device)
+        return F.cross_entropy(similarity, partner)
 
 
 class SimCLR(Method):

@@ -1,0 +1,132 @@
+"""CLIP: the loss against open_clip's own, and the two short cuts of the text tower against the tower without them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from headwater.labels.captions import choose
+from headwater.methods import build
+from headwater.methods.clip import Clip, clip_loss
+from headwater.models import build_encoder
+from headwater.recipes import DEFAULTS
+from headwater.study import Recipe
+from tests.toy import BF16, hashes
+
+CAPTIONS = [["a red dog", "a dog that sleeps in the long grass by the river"], ["a red dog"], ["two cats"], ["a cup of tea", "tea"], ["two cats"], ["rain!"]]
+
+
+def method(captions: list[list[str]] = CAPTIONS, seed: int = 0, **words: object) -> Clip:
+    recipe = Recipe(**{**DEFAULTS["clip"], "embedding": 16, "text_width": 32, "text_heads": 2, **words})
+    made = build("clip", build_encoder("tiny", 32, seed=0), recipe=recipe, seed=seed, targets=None, captions=captions, hashes=hashes(len(captions)))
+    assert isinstance(made, Clip)
+    return made
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("b", [1, 2, 9])
+def test_the_loss_and_all_gradients_equal_open_clips(b):
+    open_clip_loss = pytest.importorskip("open_clip.loss")
+    ours, theirs = ([normal(b, 8).requires_grad_(), normal(b, 8, seed=1).requires_grad_(), torch.tensor(2.6).requires_grad_()] for _ in range(2))
+    one = clip_loss(ours[0], ours[1], ours[2].exp())
+    other = open_clip_loss.ClipLoss()(F.normalize(theirs[0], dim=1), F.normalize(theirs[1], dim=1), theirs[2].exp())
+    one.backward()
+    other.backward()
+    assert one.item() == pytest.approx(other.item(), abs=1e-5)
+    for a, t in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, t.grad, atol=1e-5, rtol=0)
+
+
+def test_the_loss_is_computed_in_float32_inside_bf16_autocast():
+    images, texts, scale = normal(64, 32), normal(64, 32, seed=1), torch.tensor(14.3)
+    with BF16.autocast():
+        inside = clip_loss(images, texts, scale)
+    assert torch.equal(inside, clip_loss(images, texts, scale))
+
+
+def test_the_temperature_starts_at_the_recipes_and_its_bound_can_be_left_again():
+    model = method(temperature=0.07)
+    assert model.logit_scale.exp().item() == pytest.approx(1 / 0.07, rel=1e-5)
+    with torch.no_grad():
+        model.logit_scale.fill_(7.0)
+    positions, epochs = np.array([1, 2, 3]), np.zeros(3, dtype=np.int64)
+    texts = model.text(model._tokens[[model._text_index[t] for t in ("a red dog", "two cats", "tea")]]).detach()
+    loss = model.loss(-texts, positions, epochs)  # every image points away from its caption, so that a lower scale is better
+    loss.backward()
+    assert loss.item() <= 200  # inverse temperatures are bounded by 100
+    assert model.logit_scale.item() == pytest.approx(math.log(100))
+    assert model.logit_scale.grad > 0
+
+
+@pytest.mark.parametrize("captions", [CAPTIONS, [["tea"], ["!~"], ["!$!$ (!("], ["a!a !b"]], [["word " * 100], ["tea"]]])
+def test_the_trimmed_text_tower_equals_the_untrimmed_one(captions):
+    """Exact under the causal mask. "!" is token 0, which also pads, so that counting zeros would cut the end off captions such as "!~"."""
+    from open_clip.tokenizer import SimpleTokenizer
+    from open_clip.transformer import TextTransformer
+
+    model = method(captions)
+    texts = sorted(model._text_index)
+    whole = SimpleTokenizer()(texts)
+    assert whole.shape[1] == 77
+    assert model._tokens.shape[1] == max((row == 49407).nonzero()[0].item() + 1 for row in whole)
+    tower = TextTransformer(context_length=77, vocab_size=49408, width=32, heads=2, layers=2, output_dim=16)
+    weights = model.text.state_dict()
+    padded = tower.positional_embedding.detach().clone()
+    padded[: model._tokens.shape[1]] = weights["positional_embedding"]
+    tower.load_state_dict({**weights, "positional_embedding": padded})
+    with torch.no_grad():
+        torch.testing.assert_close(model.text(model._tokens), tower(whole), atol=1e-5, rtol=0)
+
+
+def test_encoding_distinct_captions_once_equals_encoding_each_in_value_and_gradient():
+    model = method()
+    positions, epochs = np.array([2, 4, 1, 0, 2, 3]), np.array([0, 0, 0, 1, 1, 1])
+    embeddings = normal(6, 16)
+    chosen = [choose([CAPTIONS[p]], int(e), 0, hashes(6)[[p]])[0] for p, e in zip(positions, epochs, strict=True)]
+    assert len(set(chosen)) < len(chosen)
+    each = torch.cat([model.text(model._tokens[[model._text_index[text]]]) for text in chosen])
+    slow = clip_loss(embeddings, each, model.logit_scale.exp())
+    slow.backward()
+    gradients = {name: p.grad.clone() for name, p in model.text.named_parameters()}
+    model.zero_grad()
+    fast = model.loss(embeddings, positions, epochs)
+    fast.backward()
+    assert fast.item() == pytest.approx(slow.item(), abs=1e-5)
+    for name, p in model.text.named_parameters():
+        torch.testing.assert_close(p.grad, gradients[name], atol=1e-5, rtol=1e-3)
+
+
+def test_permuting_a_batch_does_not_change_its_loss():
+    model = method()
+    embeddings, epochs = normal(6, 16), np.array([0, 0, 1, 1, 1, 2])
+    order = np.array([5, 1, 4, 0, 2, 3])
+    here = model.loss(embeddings, np.arange(6), epochs)
+    there = model.loss(embeddings[order], np.arange(6)[order], epochs[order])
+    assert there.item() == pytest.approx(here.item(), abs=1e-5)
+
+
+def test_towers_follow_the_seed_and_leave_the_global_generator_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    a, b, c = method(seed=1), method(seed=1), method(seed=2)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    assert not torch.equal(a.projection.weight, c.projection.weight)
+    assert not torch.equal(a.text.token_embedding.weight, c.text.token_embedding.weight)
+
+
+def test_a_batch_of_two_has_finite_losses_and_gradients_in_bf16():
+    model = method().train()
+    with BF16.autocast():
+        loss = model.loss(model.encode(normal(2, 3, 32, 32)), np.array([0, 2]), np.zeros(2, dtype=np.int64))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

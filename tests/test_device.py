@@ -1,0 +1,84 @@
+"""Devices and precision: what `auto` means, and clear words for what is not there."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from headwater import device
+from headwater.errors import InputError
+
+
+def test_auto_takes_an_accelerator_before_the_processor(monkeypatch):
+    for cuda, mps, expected in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda here=cuda: here)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda here=cuda: int(here))
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda here=mps: here)
+        assert device.resolve("auto", "fp32").device.type == expected
+
+
+def test_automatic_precision_is_bf16_where_the_hardware_has_it(monkeypatch):
+    for has in (True, False):
+        monkeypatch.setattr(device, "cpu_has_bf16", lambda has=has: has)
+        assert device.resolve("cpu").bf16 == device.resolve("cpu:0").bf16 == has
+    assert device.resolve("cpu", "bf16").bf16
+    assert not device.resolve("cpu", "fp32").bf16
+
+
+@pytest.mark.parametrize(("name", "message"), [("tpu", "none of auto, cpu, cuda, mps"), ("", "none of"), ("cpu:x", "after the colon"), ("cpu:-2", "number")])
+def test_a_device_that_is_none_is_refused(name, message):
+    with pytest.raises(InputError, match=message):
+        device.resolve(name)
+
+
+def test_a_device_that_is_not_here_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="this machine has none; use --device cpu"):
+        device.resolve("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert device.resolve("cuda:1").device == torch.device("cuda:1")
+    with pytest.raises(InputError, match="this machine has 2, numbered from 0"):
+        device.resolve("cuda:2")
+
+
+def test_autocast_rounds_products_to_bf16_only_where_it_is_on_and_full_precision_ends_it():
+    a = torch.rand(4, 4)
+    for bf16, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        with device.Compute(torch.device("cpu"), bf16).autocast():
+            assert (a @ a).dtype == dtype
+            with device.full_precision(a):
+                assert (a @ a).dtype == torch.float32
+            assert (a @ a).dtype == dtype
+
+
+def test_the_fingerprint_tells_precision_and_threads_apart():
+    prints = {device.Compute(torch.device("cpu"), bf16).fingerprint for bf16 in (True, False)}
+    assert len(prints) == 2
+    assert all(f"threads={torch.get_num_threads()}" in p for p in prints)
+
+
+def test_seeded_draws_depend_on_the_key_and_restore_the_global_generator():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    drawn = []
+    for key in (5, 5, 6, -5):
+        with device.seeded(key):
+            drawn.append(torch.rand(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(drawn[0], drawn[1])
+    assert not any(torch.equal(drawn[0], other) for other in drawn[2:])
+    with pytest.raises(ZeroDivisionError), device.seeded(1):
+        torch.rand(3 // 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_versions_are_canonical_json_of_the_packages_that_could_change_a_number():
+    versions = json.loads(device.versions())
+    assert versions["torch"] == torch.__version__.split("+")[0] or versions["torch"] == torch.__version__
+    assert device.versions() == json.dumps(versions, sort_keys=True)
+    assert set(versions) >= {"headwater", "numpy", "timm", "torch"}

@@ -1,0 +1,52 @@
+"""Toys that tests of training share: images in memory whose classes a small network learns in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from headwater import keys
+from headwater.device import Compute
+
+torch.set_num_threads(1)
+FP32 = Compute(torch.device("cpu"), bf16=False)
+BF16 = Compute(torch.device("cpu"), bf16=True)
+
+
+@dataclass(frozen=True)
+class MemoryImages:
+    """The Images contract over one uint8 array [n, h, w, 3]."""
+
+    images: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        return self.images[rows], np.full((len(rows), 2), self.images.shape[1], dtype=np.int64)
+
+
+def stripes(per_class: int, num_classes: int = 4, *, side: int = 40, noise: float = 30.0, seed: int = 0) -> tuple[MemoryImages, NDArray[np.int64]]:
+    """Images of class c: horizontal stripes of a period that is c's own, at a random phase and tint, with noise; and their classes [n]."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.arange(num_classes), per_class)
+    phase, tint = rng.uniform(0, 2 * np.pi, len(labels)), rng.uniform(0.6, 1.0, (len(labels), 1, 1, 3))
+    waves = np.sin(np.arange(side)[None] * (2 * np.pi / (3 * 1.8 ** labels[:, None])) + phase[:, None])
+    images = (128 + 90 * waves[:, :, None, None]) * tint + rng.normal(0, noise, (len(labels), side, side, 3))
+    return MemoryImages(images.clip(0, 255).astype(np.uint8)), labels
+
+
+def hashes(n: int, prefix: str = "") -> NDArray[np.int64]:
+    return keys.sample_hashes([f"{prefix}{i}" for i in range(n)])
+
+
+def state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: t.detach().clone() for name, t in module.state_dict().items()}
+
+
+def same_bits(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from headwater.analysis.intervals import Interval, seeds_needed, t_interval
 
 __all__ = [
-    "Difference", "Finding", "Interval", "Verdict", "best", "findings", "gap_trend", "granularity_curves", "hard_gains", "paired_difference", "peaks", "prepare",
-    "seeds_needed", "source_gap", "summarise", "t_interval", "verdict",
+    "Difference", "Finding", "Interval", "Verdict", "best", "findings", "gap_trend", "granularity_curves", "hard_gains", "paired_difference", "peaks",
+    "prepare", "seeds_needed", "source_gap", "summarise", "t_interval", "verdict",
 ]  # fmt: skip
 
 _HOMES = {

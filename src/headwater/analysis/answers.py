@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import best
-from headwater.analysis.configurations import main_metric, prepare, setting_word, shots_word
+from headwater.analysis.configurations import main_metric, missing, prepare, setting_word, shots_word
 from headwater.analysis.gap import POOLED, gap_trend
 from headwater.analysis.granularity import hard_gains, peaks
-from headwater.analysis.words import count, interval, listed, missing, percent, points
+from headwater.analysis.words import count, interval, listed, percent, points
 
 if TYPE_CHECKING:
     import pandas as pd

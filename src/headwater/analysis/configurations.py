@@ -63,11 +63,12 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _digest(row: dict[Any, Any]) -> str:
-    words = {str(k): (None if _missing(v) else str(v)) for k, v in row.items()}
+    words = {str(k): (None if missing(v) else str(v)) for k, v in row.items()}
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _missing(value: Any) -> bool:
+def missing(value: Any) -> bool:
+    """None, NaN or pandas' NA."""
     import pandas as pd
 
     return value is None or bool(pd.isna(value))
@@ -77,14 +78,14 @@ def _median_labels(table: pd.DataFrame, row: dict[Any, Any]) -> float | None:
     """Classes of a configuration: the median over its arms, as a draw of a source's images by seed may lose a class."""
     same = table["method"] == row["method"]
     for column in ("source", "size", "labels"):
-        same &= table[column].isna() if _missing(row[column]) else (table[column] == row[column]).fillna(False).astype(bool)
+        same &= table[column].isna() if missing(row[column]) else (table[column] == row[column]).fillna(False).astype(bool)
     counts = table.loc[same, "num_labels"].dropna()
     return float(counts.astype("float64").median()) if len(counts) else None
 
 
 def label_kind(labels: Any) -> str:
     """level, instance, cluster, shuffle, random; class counts as level; another view is its first word; nothing is ''."""
-    if _missing(labels):
+    if missing(labels):
         return ""
     word = str(labels).split(":")[0].split(" ")[0]
     return "level" if word == "class" else word
@@ -93,19 +94,21 @@ def label_kind(labels: Any) -> str:
 def sort_key(row: dict[Any, Any], num_labels: float | None) -> tuple[Any, ...]:
     """Method, then kind of labels, then coarse to fine, then source and size."""
     method, kind = str(row["method"]), label_kind(row["labels"])
-    words = tuple("" if _missing(row[c]) else str(row[c]) for c in ("labels", "source", "size", "backbone", "recipe"))
+    words = tuple("" if missing(row[c]) else str(row[c]) for c in ("labels", "source", "size", "backbone", "recipe"))
     known = METHODS.index(method) if method in METHODS else len(METHODS) - 1.5
-    return (known, LABEL_KINDS.index(kind) if kind in LABEL_KINDS else len(LABEL_KINDS), num_labels or 0.0, *words)
+    number = words[0].partition(":")[2]
+    height = -int(number) if kind == "level" and number.isdigit() else 0
+    return (known, LABEL_KINDS.index(kind) if kind in LABEL_KINDS else len(LABEL_KINDS), num_labels or 0.0, height, *words)
 
 
 def _describe(digests: list[str], rows: list[dict[Any, Any]], counts: dict[str, float | None]) -> list[tuple[Any, ...]]:
-    contexts = [" ".join([str(r["method"])] + ([] if _missing(r["labels"]) else [str(r["labels"])])) for r in rows]
-    sources = ["" if _missing(r["source"]) else f" · {r['source']}" for r in rows]
+    contexts = [" ".join([str(r["method"])] + ([] if missing(r["labels"]) else [str(r["labels"])])) for r in rows]
+    sources = ["" if missing(r["source"]) else f" · {r['source']}" for r in rows]
     trained = [r["method"] != "scratch" for r in rows]
     for column, words in _SUFFIXES.items():
         if _separates(column, rows, contexts, sources):
             for i, row in enumerate(rows):
-                if not _missing(row[column]) and (trained[i] or column in ("backbone", "image_size")):
+                if not missing(row[column]) and (trained[i] or column in ("backbone", "image_size")):
                     contexts[i] += ", " + words.format(row[column])
     order = sorted(range(len(rows)), key=lambda i: (sort_key(rows[i], counts[digests[i]]), digests[i]))
     place, seen = {i: p for p, i in enumerate(order)}, dict[str, int]()
@@ -121,7 +124,7 @@ def _separates(column: str, rows: list[dict[Any, Any]], contexts: list[str], sou
     """Does this column tell apart two configurations that so far have one name? Only then is it worth a place in all names."""
     values: dict[str, set[str]] = {}
     for row, context, source in zip(rows, contexts, sources, strict=True):
-        values.setdefault(context + source, set()).add("" if _missing(row[column]) else str(row[column]))
+        values.setdefault(context + source, set()).add("" if missing(row[column]) else str(row[column]))
     return any(len(v) > 1 for v in values.values())
 
 
@@ -133,12 +136,12 @@ def main_metric(table: pd.DataFrame) -> str:
 
 def shots_word(shots: Any) -> str:
     """'all' for the full training split (null or the internal -1), else the number."""
-    return "all" if _missing(shots) or int(shots) == -1 else str(int(shots))
+    return "all" if missing(shots) or int(shots) == -1 else str(int(shots))
 
 
 def shots_number(shots: Any) -> int:
     """The number of shots with -1 for the full training split: how score matrices are indexed, as a null cannot be."""
-    return -1 if _missing(shots) else int(shots)
+    return -1 if missing(shots) else int(shots)
 
 
 def setting_word(task: str, protocol: str, shots: Any) -> str:
@@ -164,4 +167,4 @@ def configuration_order(table: pd.DataFrame) -> list[str]:
 
 def _lookup(table: pd.DataFrame, column: str) -> dict[str, str]:
     distinct = table[["configuration", column]].drop_duplicates()
-    return {str(c): "" if _missing(n) else str(n) for c, n in zip(distinct["configuration"], distinct[column], strict=True)}
+    return {str(c): "" if missing(n) else str(n) for c, n in zip(distinct["configuration"], distinct[column], strict=True)}

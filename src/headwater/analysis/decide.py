@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import Winner, difference, per_seed, wide, winner
-from headwater.analysis.configurations import SETTING, configuration_names, configuration_order, label_kind, main_metric, prepare
+from headwater.analysis.configurations import SETTING, configuration_names, configuration_order, label_kind, main_metric, missing, prepare
 from headwater.analysis.intervals import NO_INTERVAL, Interval
-from headwater.analysis.words import count, interval, listed, missing, percent, points, shots_words
+from headwater.analysis.words import count, interval, listed, percent, points, shots_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ class _Ground:
     reused: tuple[str, ...]
     """Tasks of this protocol that were set aside because frozen encoders met their own labels there."""
 
-    @property
+    @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
         columns = ["configuration", "name", "context", "source", "labels", "method", "configuration_labels"]
         return {str(r["configuration"]): {str(k): v for k, v in r.items()} for r in self.table[columns].drop_duplicates("configuration").to_dict("records")}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import per_seed, wide
-from headwater.analysis.configurations import configuration_sources, main_metric, prepare
+from headwater.analysis.configurations import SETTING, configuration_sources, main_metric, prepare
 from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "a
 
 def _parts(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[tuple[str, str, str, int, pd.DataFrame, dict[str, str], tuple[str, ...]]]:
     """Score matrices of the configurations that share a context: (context, task, protocol, shots, scores, digest -> source, cells)."""
+    import pandas as pd
+
     table = prepare(rows)
     metric = metric or main_metric(table)
     scores = wide(table, metric=metric, subset=subset)
@@ -90,27 +92,24 @@ def _parts(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[tupl
     used = used.assign(shots=used["shots"].fillna(-1).astype("int64"))
     contexts = used[used["source"].notna()].groupby("context")["configuration"].agg(lambda c: sorted(set(c)))
     sources = configuration_sources(table)
-    index = scores.index.to_frame(index=False)
+    owned: dict[tuple[Any, ...], set[str]] = {}
+    for c, task, protocol, shots, cell in zip(*(used[k].astype(object) for k in ("configuration", *SETTING, "cell")), strict=True):
+        owned.setdefault((c, task, protocol, shots), set()).add(cell)
+    settings: Any = dict(list(scores.groupby(level=list(SETTING))))
     for context, members in contexts.items():
         if len({sources[m] for m in members}) < 2:
             continue
-        mine = used[used["configuration"].isin(members)]
-        pairs: Any = sorted(set(zip(index["protocol"], index["shots"], strict=True)))
-        for protocol, shots in pairs:
-            here = ((index["protocol"] == protocol) & (index["shots"] == shots)).to_numpy()
-            tasks = []
-            for task in sorted(set(index.loc[here, "task"])):
-                part = scores[here & (index["task"] == task).to_numpy()][members].dropna(axis=1, how="all")
-                if part.shape[1] >= 2:
-                    tasks.append(task)
-                    yield str(context), task, protocol, int(shots), part, sources, _cells(mine, protocol, shots, [task])
-            if len(tasks) > 1:
-                part = scores[here & index["task"].isin(tasks).to_numpy()][members].dropna(axis=1, how="all")
-                yield str(context), POOLED, protocol, int(shots), part, sources, _cells(mine, protocol, shots, tasks)
-
-
-def _cells(rows: pd.DataFrame, protocol: str, shots: int, tasks: list[str]) -> tuple[str, ...]:
-    return tuple(sorted(set(rows.loc[(rows["protocol"] == protocol) & (rows["shots"] == shots) & rows["task"].isin(tasks), "cell"])))
+        pooled: dict[tuple[str, int], list[tuple[pd.DataFrame, tuple[str, ...]]]] = {}
+        for (task, protocol, shots), scored in settings.items():
+            part = scored[[m for m in members if m in scored]].dropna(axis=1, how="all").dropna(axis=0, how="all")
+            if part.shape[1] >= 2:
+                cells = tuple(sorted(set().union(*(owned.get((m, task, protocol, shots), set()) for m in members))))
+                pooled.setdefault((protocol, shots), []).append((part, cells))
+                yield str(context), task, protocol, shots, part, sources, cells
+        for (protocol, shots), parts in pooled.items():
+            if len(parts) > 1:
+                together = pd.concat([part for part, _ in parts])
+                yield str(context), POOLED, protocol, shots, together, sources, tuple(sorted({c for _, cells in parts for c in cells}))
 
 
 def _ends(scores: pd.DataFrame) -> tuple[Any, Any, int] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import difference, per_seed, summarise, wide
-from headwater.analysis.configurations import SETTING, label_kind, main_metric, prepare, shots_number
+from headwater.analysis.configurations import SETTING, label_kind, main_metric, missing, prepare, shots_number
 from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
 
 if TYPE_CHECKING:
@@ -53,24 +53,27 @@ class _Group:
 def _groups(rows: pd.DataFrame) -> Iterator[_Group]:
     table = prepare(rows)
     summary = summarise(table)
-    triples = zip(summary["context"], summary["labels"], summary["source"].fillna(""), strict=True)
-    summary["series"] = [_series(context, labels) + (f" · {source}" if source else "") for context, labels, source in triples]
-    supervised = summary[(summary["method"] == "supervised") & summary["mean"].notna() & summary["num_labels"].notna()]
-    matrices: dict[tuple[str, str], pd.DataFrame] = {}
-    key: Any
-    for key, group in supervised.groupby([*SETTING, "metric", "subset", "series"], dropna=False, sort=True):
-        task, protocol, shots, metric, subset, series = key
-        if (metric, subset) not in matrices:
-            matrices[metric, subset] = wide(table, metric=metric, subset=subset, deciding=False)
-        scores = matrices[metric, subset]
-        number = shots_number(shots)
-        index = scores.index.to_frame(index=False)
-        here = ((index["task"] == task) & (index["protocol"] == protocol) & (index["shots"] == number)).to_numpy()
-        scratch = summary[(summary["method"] == "scratch") & summary["configuration"].isin(list(scores.columns[scores[here].notna().any()]))]
-        none = str(scratch["configuration"].iloc[0]) if len(scratch) else None
-        setting = {"task": task, "protocol": protocol, "shots": None if number == -1 else number, "metric": metric, "subset": subset}
-        views = group.sort_values(["num_labels", "order"]).to_dict("records")
-        yield _Group(str(series), [{str(k): v for k, v in view.items()} for view in views], scores[here], none, setting)
+    # Plain records and one split of the matrix: groups are many and small, where pandas is slow.
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    scratch: dict[tuple[Any, ...], str] = {}
+    for row in summary[summary["mean"].notna()].to_dict("records"):
+        record: dict[str, Any] = {str(k): v for k, v in row.items()}
+        where = (record["metric"], record["subset"], record["task"], record["protocol"], shots_number(record["shots"]))
+        if record["method"] == "scratch":
+            scratch.setdefault(where, record["configuration"])
+        elif record["method"] == "supervised" and not missing(record["num_labels"]):
+            record["series"] = _series(str(record["context"]), record["labels"]) + ("" if missing(record["source"]) else f" · {record['source']}")
+            groups.setdefault((*where, record["series"]), []).append(record)
+    matrices: dict[tuple[Any, ...], pd.DataFrame] = {}
+    for metric, subset in sorted({key[:2] for key in groups}):
+        scores = wide(table, metric=metric, subset=subset, deciding=False)
+        for setting, part in scores.groupby(level=list(SETTING)):
+            matrices[metric, subset, *setting] = part
+    for key in sorted(groups):
+        metric, subset, task, protocol, shots, series = key
+        words = {"task": task, "protocol": protocol, "shots": None if shots == -1 else shots, "metric": metric, "subset": subset}
+        views = sorted(groups[key], key=lambda view: (float(view["num_labels"]), view["order"]))
+        yield _Group(series, views, matrices[key[:5]], scratch.get(key[:5]), words)
 
 
 def _series(context: str, labels: Any) -> str:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.analysis.configurations import shots_word
-
-
-def missing(value: Any) -> bool:
-    """None, NaN or pandas' NA."""
-    import pandas as pd
-
-    return value is None or bool(pd.isna(value))
+from headwater.analysis.configurations import missing, shots_word
 
 
 def percent(value: Any) -> str:

@@ -1,0 +1,30 @@
+"""Showing: rows and what they say as one offline HTML file, figures, and text for a terminal. No torch in here, and no network.
+
+    rows -> analysis -> charts.py (specifications) -> page.py     one HTML file, interactive
+                                                   -> figures.py  SVG, PNG, PDF, with no browser
+                     -> provenance.py (what was held equal, what to beware of)
+                     -> text.py                                   the terminal, the README
+
+Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headwater.report.figures import figure, save_figures
+    from headwater.report.page import write_report
+    from headwater.report.text import markdown_table, verdict_lines
+
+__all__ = ["figure", "markdown_table", "save_figures", "verdict_lines", "write_report"]
+
+_HOMES = {"figures": ("figure", "save_figures"), "page": ("write_report",), "text": ("markdown_table", "verdict_lines")}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"headwater.report.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,173 @@
+"""Granularity, source gap, findings and verdict on tables whose answer is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+from headwater.analysis import findings, gap_trend, granularity_curves, hard_gains, peaks, source_gap, summarise, verdict
+from headwater.analysis.decide import ALONE, NOTHING, ONE_SEED, OPEN, SURE
+from headwater.rows import to_frame
+
+from .synthetic import arm_fields, one_row, synthetic_rows
+
+U = {"level:2": (8, 0.5), "level:1": (57, 0.6), "level:0": (400, 0.55)}
+
+
+def curve(values: dict[str, tuple[int, float]], seeds: int = 3, wobble: float = 0.002, **changes: object) -> list[dict[str, object]]:
+    rows = []
+    for k, (labels, (classes, value)) in enumerate(values.items()):
+        for seed in range(seeds):
+            number = value + 0.01 * seed + wobble * ((seed * 2 + k) % 3)
+            rows.append(one_row(cell=f"{labels}{seed}", arm=f"{labels}{seed}", labels=labels, num_labels=classes, seed=seed, value=number) | changes)
+    return rows
+
+
+def test_a_u_is_supported_where_the_peak_beats_both_ends() -> None:
+    (row,) = peaks(to_frame(curve(U))).to_dict("records")
+    assert (row["peak"], row["peak_classes"], row["shape"], row["num_comparisons"]) == ("level:1", 57, "U", 2)
+    assert row["coarse_low"] > 0 and row["fine_low"] > 0
+
+
+@pytest.mark.parametrize(("values", "shape"), [((0.4, 0.5, 0.6), "finest"), ((0.6, 0.5, 0.4), "coarsest")])
+def test_a_monotone_curve_is_no_u(values: tuple[float, ...], shape: str) -> None:
+    made = {labels: (classes, value) for (labels, (classes, _)), value in zip(U.items(), values, strict=True)}
+    assert peaks(to_frame(curve(made)))["shape"].tolist() == [shape]
+
+
+def test_the_shape_cannot_be_told_at_one_seed_or_where_seeds_vary_more_than_levels() -> None:
+    assert peaks(to_frame(curve(U, seeds=1)))["shape"].tolist() == ["cannot tell"]
+    assert peaks(to_frame(curve(U, wobble=0.2)))["shape"].tolist() == ["cannot tell"]
+    assert peaks(to_frame(curve({k: U[k] for k in ("level:1", "level:0")})))["shape"].tolist() == ["too few views"]
+
+
+def test_differences_to_the_next_coarser_view_and_to_scratch_are_paired() -> None:
+    rows = curve(U) + [one_row(cell=f"s{s}", seed=s, value=0.3 + 0.02 * s, **arm_fields("scratch", None, None, None)) for s in range(3)]
+    frame = to_frame(rows)
+    views = granularity_curves(frame).set_index("labels")
+    by_arm = {labels: [r["value"] for r in rows if r["labels"] == labels] for labels in U}
+    scratch = [r["value"] for r in rows if r["method"] == "scratch"]
+    for word, other in (("coarser", by_arm["level:2"]), ("finest", by_arm["level:0"]), ("scratch", scratch)):
+        expected = stats.ttest_rel(by_arm["level:1"], other).confidence_interval(0.95)
+        assert views.loc["level:1", f"versus_{word}_low"] == pytest.approx(expected.low)
+        assert views.loc["level:1", f"versus_{word}_high"] == pytest.approx(expected.high)
+    assert pd.isna(views.loc["level:2", "versus_coarser"])
+
+
+def test_random_labels_are_shown_and_are_no_part_of_the_curve() -> None:
+    rows = curve(U | {"random:57": (57, 0.99)})
+    assert peaks(to_frame(rows))["peak"].tolist() == ["level:1"]
+    assert granularity_curves(to_frame(rows)).set_index("labels")["on_curve"].to_dict()["random:57"] is False
+
+
+def test_fine_labels_help_hard_images_more_in_the_made_up_world() -> None:
+    found = hard_gains(synthetic_rows(protocols=("finetune",)))
+    assert set(found["task"]) == {"birds", "leaves"}  # the other tasks have no hard marks
+    assert (found["extra"] > 0.04).all() and (found["hard"] > found["easy"]).all()
+
+
+def test_the_source_gap_of_the_made_up_world_shrinks_with_shots() -> None:
+    rows = synthetic_rows(protocols=("finetune",), failures=False)
+    trends = gap_trend(rows)
+    assert (trends.loc[trends["task"] == "mean over tasks", "answer"] == "shrinks").all()
+    gaps = source_gap(rows)
+    few = gaps[(gaps["context"] == "supervised level:1") & (gaps["task"] == "mean over tasks") & (gaps["shots"] == 1)].iloc[0]
+    assert (few["best"], few["worst"], few["num_comparisons"]) == ("photos", "sketches", 1)
+    assert few["gap"] == pytest.approx(0.06, abs=0.01) and few["low"] < 0.06 < few["high"] + 0.01
+
+
+def test_the_gap_over_three_sources_is_corrected_for_their_three_pairs() -> None:
+    values = {"a": [0.6, 0.63, 0.61], "b": [0.5, 0.52, 0.55], "c": [0.4, 0.44, 0.40]}
+    rows = [one_row(cell=f"{s}{i}", source=s, seed=i, value=v) for s, numbers in values.items() for i, v in enumerate(numbers)]
+    (row,) = source_gap(to_frame(rows)).to_dict("records")
+    expected = stats.ttest_rel(values["a"], values["c"]).confidence_interval(1 - 0.05 / 3)
+    assert (row["low"], row["high"], row["num_sources"]) == (pytest.approx(expected.low), pytest.approx(expected.high), 3)
+
+
+def test_the_verdict_finds_the_truth_of_the_made_up_world() -> None:
+    found = verdict(synthetic_rows(seeds=6, noise=0.003, failures=False))
+    assert (found.source, found.labels, found.method, found.confidence) == ("photos", "level:1", "supervised", SURE)
+    assert found.gap.low is not None and found.gap.low > 0 and found.num_comparisons == 14
+    assert found.protocol == "finetune" and len(found.tasks) == 4
+
+
+def test_three_noisy_seeds_name_the_equals_and_how_many_seeds_to_run() -> None:
+    found = verdict(synthetic_rows(noise=0.02))
+    assert found.confidence == OPEN and found.equals
+    assert any("seed" in step for step in found.next_steps) and any("failed" in step for step in found.next_steps)
+
+
+def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
+    rows = synthetic_rows(protocols=("probe",))
+    found = verdict(rows)
+    assert found.tasks == ("leaves", "scenes", "textures")
+    assert any("Fine-tune on birds" in step for step in found.next_steps)
+    alone = verdict(rows[rows["task"] == "birds"])
+    assert alone.confidence == NOTHING and "Fine-tune" in alone.next_steps[0]
+
+
+def test_odd_tables_get_an_answer_and_never_an_error() -> None:
+    rows = synthetic_rows(seeds=2, shots=(5, None), draws=1)
+    bad = rows.assign(status="failed", value=pd.NA, reason=pd.NA)
+    nan = rows.assign(value=float("nan"))
+    tables: dict[str, tuple[pd.DataFrame, str | None]] = {
+        "empty": (rows.iloc[:0], NOTHING),
+        "no columns": (pd.DataFrame(), NOTHING),
+        "all failed": (bad, NOTHING),
+        "all nan": (nan, NOTHING),
+        "one seed": (rows[rows["seed"] == 0], ONE_SEED),
+        "one arm": (rows[(rows["labels"] == "level:1") & (rows["source"] == "photos")].fillna({}), ALONE),
+        "one row": (rows[rows["status"] == "done"].iloc[[0]], None),
+        "one task": (rows[rows["task"] == "scenes"], None),
+        "no scratch": (rows[rows["method"] != "scratch"], None),
+        "only scratch": (rows[rows["method"] == "scratch"], ALONE),
+        "no hard marks": (rows[rows["subset"] == "all"], None),
+        "only hard": (rows[rows["subset"] == "hard"], NOTHING),
+        "another metric": (rows.assign(metric="mean_per_class"), None),
+        "tasks that no two arms share": (rows[(rows["task"] == "birds") == (rows["source"] == "photos").fillna(False)], None),
+    }
+    asked: tuple[Callable[[pd.DataFrame], object], ...] = (summarise, granularity_curves, peaks, hard_gains, source_gap, gap_trend, findings)
+    for words, (frame, confidence) in tables.items():
+        found = verdict(frame)
+        assert found.answer and found.next_steps, words
+        assert confidence is None or found.confidence == confidence, (words, found)
+        for question in asked:
+            question(frame)
+
+
+def test_a_configuration_that_lacks_a_task_is_left_out_and_named() -> None:
+    rows = synthetic_rows(protocols=("finetune",), failures=False)
+    lost = (rows["method"] == "simclr") & (rows["source"] == "photos") & (rows["task"] == "scenes")
+    found = verdict(rows[~lost])
+    assert any("Not ranked" in s and "simclr · photos" in s for s in found.sentences)
+    assert len(found.tasks) == 4
+
+
+def test_every_finding_rests_on_cells_of_the_table() -> None:
+    rows = synthetic_rows(seeds=2)
+    known = set(rows["cell"])
+    found = findings(rows)
+    assert {f.kind for f in found} == {"failures", "label_reuse", "best", "granularity", "hard", "gap"}
+    for finding in found:
+        assert finding.cells and set(finding.cells) <= known
+        assert finding.answer.endswith(".") and "nan" not in finding.answer.lower() and "None" not in finding.answer
+
+
+def test_scratch_ahead_is_said_plainly() -> None:
+    rows = curve({"level:0": (400, 0.3)}) + [one_row(cell=f"s{s}", seed=s, value=0.6 + 0.01 * s, **arm_fields("scratch", None, None, None)) for s in range(3)]
+    found = verdict(to_frame(rows))
+    assert found.method == "scratch" and "train from scratch" in found.answer
+
+
+def test_thousands_of_cells_take_seconds() -> None:
+    import time
+
+    rows = synthetic_rows(seeds=5, sources=tuple("abcd"), tasks=tuple(f"task {i}" for i in range(6)), reuse_task=None)
+    assert rows["cell"].nunique() > 8000
+    start = time.perf_counter()
+    verdict(rows)
+    findings(rows)
+    assert time.perf_counter() - start < 60

@@ -1,0 +1,151 @@
+"""The report in a real Chromium: it must draw, under its own strict policy, and ask nothing of any network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater.report import write_report
+from tests.analysis.synthetic import synthetic_rows
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--window-size=1280,900",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield started
+    started.quit()
+
+
+@pytest.fixture(scope="module")
+def report(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = synthetic_rows(seeds=2, sources=("photos", "</script><b>x</b>"), shots=(5, None), draws=1)
+    path = write_report(rows, tmp_path_factory.mktemp("report") / "report.html", title="Photos or <b>sketches</b>?")
+    driver.get(path.as_uri())
+    wait(driver, "return document.documentElement.dataset.ready === 'yes'")
+    return path
+
+
+def wait(driver: Any, script: str, seconds: float = 20) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := driver.execute_script(script):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never became true: {script}")
+
+
+def draw_all(driver: Any) -> None:
+    """Scroll through the page, as charts are drawn when they come into sight."""
+    driver.execute_script(
+        """window.scrolled = false;
+           (async () => {
+             for (const figure of document.querySelectorAll('figure:not([hidden])')) {
+               figure.scrollIntoView();
+               for (let i = 0; i < 100 && !figure.querySelector('svg'); i += 1) await new Promise((done) => setTimeout(done, 30));
+             }
+             window.scrolled = true;
+           })();"""
+    )
+    wait(driver, "return window.scrolled", 60)
+    assert driver.execute_script("return [...document.querySelectorAll('figure:not([hidden])')].every((f) => f.querySelector('svg'))")
+
+
+def test_all_charts_are_drawn_with_marks_that_have_a_size(driver: Any, report: Path) -> None:
+    draw_all(driver)
+    kinds = driver.execute_script(
+        """return [...document.querySelectorAll('section.charts')].map((section) => {
+             const marks = [...section.querySelectorAll('figure:not([hidden]) svg .mark-symbol.role-mark path')];
+             return [section.dataset.kind, marks.length, marks.every((m) => m.getBoundingClientRect().width > 0)];
+           })"""
+    )
+    assert {k for k, _, _ in kinds} == {"accuracy", "granularity", "gap", "shots"}
+    assert all(number > 10 and sized for _, number, sized in kinds), kinds
+
+
+def test_no_chart_or_text_is_wider_than_the_page(driver: Any, report: Path) -> None:
+    for width in (1280, 390):
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600})
+        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"), width
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_tooltip_shows_the_number_under_the_pointer(driver: Any, report: Path) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+
+    draw_all(driver)
+    mark = driver.find_elements(By.CSS_SELECTOR, "section[data-kind=accuracy] figure:not([hidden]) .mark-symbol.role-mark path")[4]
+    driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
+    ActionChains(driver).move_to_element(mark).perform()
+    text = wait(driver, "const t = document.querySelector('#vg-tooltip-element.visible'); return t && t.innerText")
+    assert "supervised level:0 · </script><b>x</b>" in text and "seeds" in text
+
+
+def test_the_choice_of_protocol_changes_charts_and_numbers(driver: Any, report: Path) -> None:
+    count = "return [...document.querySelectorAll('#summary tbody tr')].filter((r) => !r.hidden && r.dataset.protocol === '{}').length"
+    choose = "const s = document.getElementById('protocol'); s.value = '{}'; s.dispatchEvent(new Event('change'))"
+    driver.execute_script(choose.format("probe"))
+    assert driver.execute_script(count.format("finetune")) == 0 and driver.execute_script(count.format("probe")) == 15 * 4
+    draw_all(driver)
+    driver.execute_script(choose.format("finetune"))
+
+
+def test_a_number_leads_to_its_rows_and_the_search_narrows_them(driver: Any, report: Path) -> None:
+    driver.execute_script("[...document.querySelectorAll('#summary tbody tr')].find((r) => !r.hidden).querySelector('button').click()")
+    assert driver.execute_script("return document.getElementById('found').textContent").endswith("rows behind that number")
+    cells = driver.execute_script("return new Set([...document.querySelectorAll('#explorer tbody tr')].map((r) => r.lastChild.textContent)).size")
+    assert cells == 2  # two seeds at full size
+    driver.execute_script("document.getElementById('clear').click()")
+    driver.execute_script("const s = document.getElementById('search'); s.value = 'failed'; s.dispatchEvent(new Event('input'))")
+    wait(driver, "return document.getElementById('found').textContent.startsWith('3 rows')")
+    driver.execute_script("document.querySelector('#explorer tbody tr').click()")
+    assert "out of memory" in driver.execute_script("return document.querySelector('#explorer .open').innerText")
+
+
+def test_markup_in_names_is_text_in_the_page(driver: Any, report: Path) -> None:
+    assert driver.execute_script("return document.querySelector('h1').textContent") == "Photos or <b>sketches</b>?"
+    assert driver.execute_script("return document.querySelectorAll('h1 b, td b b').length") == 0
+
+
+def test_a_dark_page_redraws_its_charts_in_light_ink(driver: Any, report: Path) -> None:
+    inks = "return [...document.querySelectorAll('figure:not([hidden]) svg .role-axis-label text')].map((t) => t.getAttribute('fill').toLowerCase())"
+    driver.execute_script("document.querySelector('section.charts').scrollIntoView()")
+    wait(driver, inks + ".includes('#1f2933')")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    wait(driver, inks + ".includes('#e6e8eb')")
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]})
+
+
+def test_nothing_went_wrong_and_nothing_was_asked_of_a_network(driver: Any, report: Path) -> None:
+    """Runs last: the logs hold all that the tests above did."""
+    draw_all(driver)
+    said = [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert said == []
+    asked = set()  # the browser's own start page (chrome:) was there before the report
+    for entry in driver.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            asked.add(message["params"]["request"]["url"])
+    assert {url for url in asked if not url.startswith(("chrome:", "chrome-", "data:"))} == {report.as_uri()}

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import json
+import re
+import stat
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from headwater.report import write_report
+from headwater.report.page import render
+from headwater.report.provenance import held, warnings
+from headwater.rows import to_frame
+from tests.analysis.synthetic import arm_fields, one_row, synthetic_rows
+
+EVIL = "</script><script>window.stolen=1</script>\"'&<img src=x onerror=alert(1)>"
+
+
+class Tags(HTMLParser):
+    """Elements of a page by name, and the text of its script and JSON elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+def parsed(page: str) -> list[tuple[str, dict[str, str | None]]]:
+    parser = Tags()
+    parser.feed(page)
+    return parser.tags
+
+
+@pytest.fixture(scope="module")
+def small() -> pd.DataFrame:
+    return synthetic_rows(seeds=2, tasks=("birds", "scenes"), shots=(5, None), draws=1)
+
+
+def test_a_report_is_one_file_that_names_no_address(small: pd.DataFrame, tmp_path: Path) -> None:
+    path = write_report(small, tmp_path / "new" / "report.html", title="T")
+    assert [p.name for p in path.parent.iterdir()] == ["report.html"]  # nothing temporary is left
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    page = path.read_text()
+    for tag, attributes in parsed(page):
+        assert not {"src", "srcset", "action"} & set(attributes), (tag, attributes)
+        assert attributes.get("href", "data:,") == "data:,"
+    policy = next(a["content"] for t, a in parsed(page) if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy and "default-src 'none'" in policy and "unsafe-eval" not in policy and "unsafe-inline" not in policy.split("style-src")[0]
+
+
+def test_a_failed_write_leaves_the_old_report_and_nothing_else(small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("old")
+
+    def broken(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", broken)
+    with pytest.raises(OSError, match="disk full"):
+        write_report(small, path, title="T")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_markup_in_data_and_titles_stays_text() -> None:
+    rows = [one_row(cell=f"c{s}{k}", seed=s, source=EVIL if k else "photos", task=EVIL, reason=None, value=0.5 + 0.1 * k) for s in range(2) for k in range(2)]
+    rows.append(one_row(cell="bad", seed=3, source=EVIL, task=EVIL, status="failed", value=None, reason=EVIL))
+    page = render(to_frame(rows), title=EVIL, question=EVIL, notes=[EVIL])
+    assert "<script>window.stolen" not in page and "<img src=x" not in page
+    assert len([t for t, _ in parsed(page) if t == "script"]) == 3
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    assert any(EVIL in c.get("distinct", []) or c.get("constant") == EVIL for c in data["rows"]["columns"])
+
+
+def test_the_rows_are_embedded_whole_and_every_number_names_its_cells(small: pd.DataFrame) -> None:
+    page = render(small, title="T")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    assert data["rows"]["count"] == len(small) and set(data["cells"]) == set(small["cell"])
+    column = next(c for c in data["rows"]["columns"] if c["name"] == "value")
+    kept = [v for v in column["values"] if v is not None]
+    assert sorted(kept) == sorted(small["value"].dropna().tolist())
+    traced = [a["data-cells"] for _, a in parsed(page) if a.get("class") == "trace"]
+    assert traced and all(cells and all(int(place) < len(data["cells"]) for place in cells.split()) for cells in traced)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame(), to_frame([]), to_frame([one_row()]), to_frame([one_row(status="failed", value=None, reason="oom")])])
+def test_odd_tables_make_a_report(frame: pd.DataFrame) -> None:
+    page = render(frame, title="Nothing much")
+    assert "Verdict" in page and "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S).lower().replace("finance", "")
+
+
+def test_what_was_held_equal_is_told_from_what_differs(small: pd.DataFrame) -> None:
+    equal = {h.column: h.words for h in held(small) if h.equal}
+    differs = {h.column for h in held(small) if not h.equal}
+    assert equal["backbone"] == "tiny" and equal["images_seen"] == "400000"  # scratch, which saw none, does not count
+    assert {"source", "labels", "method", "seed"} <= differs and not differs & set(equal)
+
+
+def test_warnings_name_what_makes_a_comparison_unfair() -> None:
+    rows = [
+        one_row(cell="a", seed=0, versions="{\"torch\":\"2.8\"}"),
+        one_row(cell="b", seed=1, versions="{\"torch\":\"2.9\"}", fingerprint="cuda"),
+        one_row(cell="c", seed=0, labels="level:1", leaked_test_images=12, head_init="lp", value=0.04),
+        one_row(cell="d", seed=0, labels="level:1", value=0.04, n_test=10, task_fingerprint="other"),
+        one_row(cell="e", seed=1, labels="level:1", value=None, status="diverged", reason="nan"),
+        one_row(cell="f", seed=0, labels="level:2", protocol="probe", label_reuse=True, head_init=None),
+    ]
+    text = "\n".join(warnings(to_frame(rows)))
+    for words in ("torch 2.9", "cuda", "12 test images", "Head initialisation", "differ in size", "different data", "1 cell diverged",
+                  "averages several cells", "re-used", "most frequent class", "Seeds are unequal"):  # fmt: skip
+        assert words in text, words
+
+
+def test_a_clean_table_has_no_warnings() -> None:
+    rows = [one_row(cell=f"{k}{s}", seed=s, labels=f"level:{k}") for s in range(2) for k in range(2)]
+    rows += [one_row(cell=f"s{s}", seed=s, **arm_fields("scratch", None, None, None)) for s in range(2)]
+    assert warnings(to_frame(rows)) == []

@@ -242,6 +242,7 @@ def write_rows(frame: pd.DataFrame, path: Path) -> None:
             elif path.suffix == ".parquet":
                 frame.to_parquet(temp, index=False)
             else:
-                frame.to_json(temp, orient="records", lines=True, force_ascii=False)
+                records = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+                temp.write_text("".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

@@ -109,8 +109,10 @@ def run(
 
     device_room.resolve(device, plan.study.precision)
     models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0)  # says what is wrong with either before anything is decoded
-    for data in plan.sources:
-        work.pixels(plan, data, store)
+    read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]
+    for data, source in plan.sources.items():
+        if any(source is one for one in read):  # a source of scratch arms alone is named, but never read
+            work.pixels(plan, data, store)
     count = min(workers or default_workers(device), len(todo.cells))
     setting = {
         "study": plan.study.words(),

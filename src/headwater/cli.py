@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,18 +23,24 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="headwater",
-    help="Tells a team what to pre-train on: which source, which label granularity, which method.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _device(value: str) -> str:
+    """Checked in form at once, also where nothing is left to compute; whether the machine has it is asked when it is needed."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
+        raise InputError(f"--device {value!r} is none of auto, cpu, cuda, mps (or cuda:N)")
+    return value
+
+
 StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study file (YAML), or the name of a study that is shipped (demo).")]
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")]
 DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+DeviceOption = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or mps.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
 DEFAULT_STORE = Path("headwater-store")
 
@@ -45,9 +52,14 @@ def shipped_studies() -> dict[str, Path]:
 
 def _study_path(name: str) -> Path:
     path = Path(name)
-    if not path.exists() and name in shipped_studies():
-        return shipped_studies()[name]
-    return path
+    return shipped_studies().get(name, path) if not path.exists() else path
+
+
+@app.callback(invoke_without_command=True)
+def _headwater(context: typer.Context) -> None:
+    """Tells a team what to pre-train on: which source, which label granularity, which method."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def _load(study: str, store: Path, data_root: Path | None, *, create: bool = False) -> tuple[Plan, Store | None]:
@@ -216,20 +228,31 @@ def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
             typer.echo(f"{name:16} {json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value}")
 
 
-def _guarded(run_app: Callable[[], None]) -> int:
+def _guarded(run_app: Callable[..., object]) -> int:
     """Exit codes: 0 done, 1 some cells failed, 2 bad input (one line), 130 stopped by Ctrl-C."""
     try:
-        run_app()
+        code = run_app(standalone_mode=False, prog_name="headwater")
     except InputError as error:
-        print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("headwater: stopped; run the same command again to go on", file=sys.stderr)
-        return 130
+        return _refused(error)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `headwater rows | head`
         return 0
-    return 0
+    except OSError as error:  # a full disk, a folder without permission: no input of ours, but a line says more than a traceback
+        return _refused(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # typer's usage errors; their class has moved between its versions
+        if usage is None:
+            raise
+        command = getattr(getattr(error, "ctx", None), "command_path", "headwater")
+        return _refused(f"{usage()} See `{command} --help`.")
+    if code == 130:  # what typer makes of Ctrl-C
+        print("headwater: stopped; run the same command again to go on", file=sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+def _refused(error: object) -> int:
+    print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
 
 
 def main() -> None:

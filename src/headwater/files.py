@@ -61,3 +61,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder, all at once for whoever reads it: it loses its name first. Nothing happens where there is none."""
+    temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+    with suppress(FileNotFoundError):
+        os.rename(path, temp)
+        shutil.rmtree(temp, ignore_errors=True)

@@ -6,6 +6,7 @@ checkpoint ends with the same bits as one that was not.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import math
@@ -96,7 +97,8 @@ def pretrain(
         images += len(positions)
         now = time.monotonic()
         if now - saved > checkpoint_every_s:
-            _save(model, optimiser, checkpoints, step + 1, losses, seconds + now - began)
+            with contextlib.suppress(FileNotFoundError):  # another process finished this arm, and removed the folder of its checkpoints
+                _save(model, optimiser, checkpoints, step + 1, losses, seconds + now - began)
             saved = now
         if now - told > 0.5 or step == order.steps - 1:
             watch(Progress(step + 1, order.steps, images / (now - began), loss))

@@ -190,7 +190,7 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         values = frame[column.name]
         try:
             if column.kind == "bool" and not pd.api.types.is_bool_dtype(values):
-                values = values.map({"True": True, "False": False, "true": True, "false": False, "1": True, "0": False})
+                values = pd.Series([_bool(value) for value in values], dtype="boolean", index=frame.index)
             elif column.kind in ("int", "float") and not pd.api.types.is_numeric_dtype(values):
                 values = pd.to_numeric(values)
             out[column.name] = values.astype(PANDAS_TYPES[column.kind])  # type: ignore[call-overload]
@@ -198,15 +198,31 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             raise InputError(f"{where}: the column {column.name!r} should be {column.kind} ({error})") from None
         if column.required and out[column.name].isna().any():
             raise InputError(f"{where}: the column {column.name!r} has an empty field")
+    strange = set(out["status"]) - set(STATUSES)
+    if strange:
+        raise InputError(f"{where}: status {min(strange)!r} is none of {', '.join(STATUSES)}")
+    if ((out["status"] == "done") != pd.Series(out["value"]).notna()).any():
+        raise InputError(f"{where}: a row has a value if and only if its status is done")
     return pd.DataFrame(out).sort_values(["cell", "metric", "subset"], ignore_index=True)
+
+
+def _bool(value: Any) -> bool | None:
+    """A truth value as tables write it; None where there is none. Raises ValueError for anything else."""
+    known = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False, "": None, "none": None, "nan": None, "<na>": None}
+    text = str(value).strip().lower()
+    if text not in known:
+        raise ValueError(f"{value!r} is neither true nor false")
+    return known[text]
 
 
 def read_cell_file(file: Path) -> list[dict[str, Any]]:
     """The rows of one cell, as `store.Store.write_rows` wrote them. A damaged file is an InputError that says to remove it."""
     try:
         rows = json.loads(file.read_text())
-        return [check_row(row, str(file)) for row in rows]
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, AttributeError, KeyError) as error:
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a list of rows was expected")
+        return [check_row(row, "a row") for row in rows]
+    except (OSError, ValueError, RecursionError) as error:  # JSON's, UTF-8's and check_row's errors are ValueErrors
         raise InputError(f"{file}: this file of rows is damaged ({error}); remove it, and the next run makes it again") from None
 
 
@@ -226,6 +242,7 @@ def write_rows(frame: pd.DataFrame, path: Path) -> None:
             elif path.suffix == ".parquet":
                 frame.to_parquet(temp, index=False)
             else:
-                frame.to_json(temp, orient="records", lines=True, force_ascii=False)
+                records = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+                temp.write_text("".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records), encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None

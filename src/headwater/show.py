@@ -138,15 +138,18 @@ def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
 
 def forget(plan: Plan, store: Store, ids: list[str]) -> None:
     """Drop the arms and cells whose ids begin so; an arm takes its cells along. Raises InputError for an id that means nothing here."""
+    doomed: list[tuple[set[str], set[str]]] = []
     for prefix in ids:
         arms = {arm.id for arm in plan.arms if arm.id.startswith(prefix)}
         cells = {cell.id for cell in plan.cells if cell.id.startswith(prefix) or cell.arm.id in arms}
         if not prefix or not arms | cells:
             raise InputError(f"--redo {prefix!r}: no arm or cell of this study has an id that begins so (`headwater plan --json` lists arms, `rows` cells)")
-        for arm in arms:
-            store.drop_arm(arm)
-        for cell in cells:
-            store.drop_cell(cell)
+        doomed.append((arms, cells))
+    for doomed_arms, doomed_cells in doomed:  # cells first: were this stopped half-way, the next run would measure them again
+        for cell_id in doomed_cells:
+            store.drop_cell(cell_id)
+        for arm_id in doomed_arms:
+            store.drop_arm(arm_id)
 
 
 def _counts(plan: Plan, store: Store) -> dict[str, int]:

@@ -66,14 +66,16 @@ class Store:
         path = self.arms / arm_id / "arm.json"
         try:
             record = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: this arm is damaged ({error}); remove its folder, and the next run trains it again") from None
-        if not isinstance(record, dict):
-            raise InputError(f"{path}: this arm is damaged; remove its folder, and the next run trains it again")
+        if not isinstance(record, dict) or record.get("id") != arm_id or record.get("status") not in ("done", "diverged") or "encoder_sha256" not in record:
+            raise InputError(f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its folder, and the next run trains it again")
         return record
 
     def writing_arm(self, arm_id: str) -> AbstractContextManager[Path]:
-        """A temporary folder that becomes the arm's when the block ends."""
+        """A temporary folder that becomes the arm's when the block ends. What lies there without an arm.json is no arm, and makes room."""
+        if not self.has_arm(arm_id):
+            files.remove_folder(self.arms / arm_id)
         return files.atomic_folder(self.arms / arm_id)
 
     def checkpoints(self, arm_id: str) -> Path:
@@ -84,7 +86,7 @@ class Store:
 
     def drop_arm(self, arm_id: str) -> None:
         """Forget an arm, so that the next run trains it again."""
-        shutil.rmtree(self.arms / arm_id, ignore_errors=True)
+        files.remove_folder(self.arms / arm_id)
         self.drop_checkpoints(arm_id)
 
     # rows

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from headwater import checkpoint, device, keys, methods, models, pretrain
 from headwater.device import Compute
+from headwater.errors import InputError
 from headwater.loader import Order
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.rows import SCHEMA_VERSION
@@ -41,8 +43,10 @@ def pixels(plan: Plan, data: str, store: Store) -> tuple[PixelCache, NDArray[np.
 
 
 # arms
-def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: Watch = lambda progress: None) -> None:
-    """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it."""
+def run_arm(
+    plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: Watch = lambda progress: None, *, checkpoint_every_s: float = 20.0
+) -> None:
+    """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart."""
     if store.has_arm(arm.id):
         return
     study = plan.study
@@ -63,7 +67,7 @@ def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: 
     curve: list[dict[str, float]] = []
     if arm.recipe is not None:
         try:
-            outcome, curve = _train(plan, arm, encoder, store, compute, watch)
+            outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s)
             flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
             record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
         except pretrain.Diverged as error:
@@ -76,7 +80,9 @@ def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: 
     store.drop_checkpoints(arm.id)
 
 
-def _train(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute, watch: Watch) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
+def _train(
+    plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute, watch: Watch, checkpoint_every_s: float
+) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
     hashes = keys.sample_hashes(list(arm.source.table.ids[arm.positions]))
@@ -90,6 +96,7 @@ def _train(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Com
         seed=arm.words.seed,
         compute=compute,
         checkpoints=store.checkpoints(arm.id),
+        checkpoint_every_s=checkpoint_every_s,
         watch=watch,
     )
 
@@ -106,7 +113,7 @@ class Bench:
         cache, cached = pixels(plan, plan.study.tasks[task_name].data, store)
         self.positions = np.unique(np.concatenate([self.task.train, self.task.val, self.task.test]))
         self.pixels = cache.subset(np.searchsorted(cached, self.positions))
-        self.encoder = models.load_encoder(store.arm_folder(arm.id)) if self.record["status"] == "done" else None
+        self.encoder = _trained(store, arm, self.record) if self.record["status"] == "done" else None
 
     def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self.positions, positions)
@@ -120,6 +127,15 @@ class Bench:
 
     def split(self, positions: NDArray[np.int64]) -> Split:
         return Split(self.rows_of(positions), self.task.labels[positions], keys.sample_hashes(list(self.task.source.table.ids[positions])))
+
+
+def _trained(store: Store, arm: PlannedArm, record: dict[str, Any]) -> nn.Module:
+    """The encoder of a finished arm. Raises InputError where its bytes are not those that were trained: a flipped bit would pass for a result."""
+    folder = store.arm_folder(arm.id)
+    weights = folder / "encoder.safetensors"
+    if not weights.is_file() or checkpoint.file_sha256(weights) != record["encoder_sha256"]:
+        raise InputError(f"{weights}: is missing or damaged; remove the folder, and the next run trains this arm again")
+    return models.load_encoder(folder)
 
 
 def run_cells(

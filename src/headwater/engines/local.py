@@ -5,6 +5,7 @@ Two threads of torch beside a busy neighbour ran at 84 images/s where one ran at
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -22,7 +23,9 @@ from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.store import Store
 
 MAX_DEATHS = 2
-"""A unit whose worker process dies this often (killed for memory, say) has failed."""
+"""A unit whose worker process dies this often (killed for memory, say) has failed; so many workers may die before they are ready."""
+COMMAND = (sys.executable, "-m", "headwater.engines.worker")
+"""What a worker process is started as."""
 
 
 @dataclass
@@ -83,24 +86,40 @@ def default_workers(device: str) -> int:
 
 
 def run(
-    plan: Plan, store: Store, *, data_root: Path | None, device: str = "auto", workers: int | None = None, watch: Callable[[Event], None] = lambda event: None
+    plan: Plan,
+    store: Store,
+    *,
+    data_root: Path | None,
+    device: str = "auto",
+    workers: int | None = None,
+    checkpoint_every_s: float = 20.0,
+    watch: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Compute what the store lacks of a plan. Failures become rows of status failed; see `Store.failed_cells`. Raises InputError for bad input."""
+    """Compute what the store lacks of a plan. Failures become rows of status failed; see `Store.failed_cells`. Raises InputError for bad input.
+
+    An arm in training writes a checkpoint every `checkpoint_every_s` seconds; how often does not change its weights.
+    """
     todo = pending(plan, store)
     if not todo.cells:
         return
+    for arm_id in {cell.arm.id for cell in todo.cells} - {arm.id for arm in todo.arms}:
+        store.read_arm(arm_id)  # a damaged one is bad input, and is better heard of now than after hours
     from headwater import device as device_room
-    from headwater import work
+    from headwater import models, work
 
     device_room.resolve(device, plan.study.precision)
-    for data in plan.sources:
-        work.pixels(plan, data, store)
+    models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0)  # says what is wrong with either before anything is decoded
+    read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]
+    for data, source in plan.sources.items():
+        if any(source is one for one in read):  # a source of scratch arms alone is named, but never read
+            work.pixels(plan, data, store)
     count = min(workers or default_workers(device), len(todo.cells))
     setting = {
         "study": plan.study.words(),
         "store": str(store.root.resolve()),
         "data_root": str(data_root) if data_root else None,
         "device": device,
+        "checkpoint_every_s": checkpoint_every_s,
         "threads": 1 if count > 1 or device == "cpu" else max(1, (os.cpu_count() or 1) // count),
     }
     _Run(plan, store, todo, setting, watch).go(count)
@@ -118,8 +137,10 @@ class _Run:
         self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._busy: dict[int, Unit] = {}
+        self._listeners: list[threading.Thread] = []
         self._awake: set[int] = set()
         self._started = 0
+        self._stillborn = 0
 
     def _measuring(self, arm_id: str) -> list[Unit]:
         return [Unit(cells[0].arm, task, cells) for task, cells in self._cells[arm_id].items()]
@@ -137,7 +158,9 @@ class _Run:
         finally:
             for process in self._processes.values():
                 process.kill()
-                process.wait()
+                _close(process)
+            for listener in self._listeners:
+                listener.join()
 
     def _spawn(self) -> None:
         number, self._started = self._started, self._started + 1
@@ -147,29 +170,32 @@ class _Run:
         environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "headwater.engines.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", env=environment
             )
         self._processes[number] = process
         assert process.stdout is not None
-        threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True).start()
+        self._listeners.append(threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True))
+        self._listeners[-1].start()
         self._send(number, self._setting)
 
     def _listen(self, number: int, stream: IO[str]) -> None:
-        for line in stream:
-            self._answers.put((number, json.loads(line)))
+        with stream:
+            for line in stream:
+                if line.endswith("\n"):  # a worker that was killed may have said half a line
+                    self._answers.put((number, json.loads(line)))
         self._answers.put((number, None))
 
     def _send(self, number: int, message: dict[str, Any]) -> None:
         stream = self._processes[number].stdin
         assert stream is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):  # the worker's end is heard as the end of its stdout
             stream.write(json.dumps(message) + "\n")
             stream.flush()
-        except BrokenPipeError:
-            pass  # the worker's end is heard as the end of its stdout
 
     def _heard(self, number: int, answer: dict[str, Any]) -> None:
         kind = answer.pop("event")
+        if kind == "refused":
+            raise InputError(answer["reason"])
         if kind == "ready":
             self._awake.add(number)
         else:
@@ -203,11 +229,15 @@ class _Run:
 
     def _died(self, number: int) -> None:
         process = self._processes.pop(number)
-        code = process.wait()
+        code = _close(process)
         unit = self._busy.pop(number, None)
         log = self._store.root / "logs" / f"worker-{os.getpid()}-{number}.log"
         if number not in self._awake:
-            raise InputError(f"a worker process could not start (exit code {code}); see {log}")
+            self._stillborn += 1
+            if self._stillborn == MAX_DEATHS:
+                raise InputError(f"a worker process could not start (exit code {code}); see {log}")
+            self._spawn()
+            return
         self._awake.discard(number)
         if unit is None:
             return
@@ -219,3 +249,11 @@ class _Run:
         self._watch(Event("died", number, unit, {"code": code}))
         if self._ready:
             self._spawn()
+
+
+def _close(process: subprocess.Popen[str]) -> int:
+    """The exit code of a worker that has ended, its input closed; its output is closed by who listens to it."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # what it had not read yet
+        process.stdin.close()
+    return process.wait()

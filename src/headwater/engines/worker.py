@@ -13,9 +13,12 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.pretrain import Progress
 
 
 def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -43,10 +46,14 @@ class Worker:
         self._plan = Plan.make(Study.model_validate(setting["study"]), data_root=Path(root) if root else None, cache=self._store.cache)
         self._arms = {arm.id: arm for arm in self._plan.arms}
         self._compute = device.resolve(setting["device"], self._plan.study.precision)
+        self._checkpoint_every_s = float(setting["checkpoint_every_s"])
 
     def tell(self, event: str, **fields: Any) -> None:
         self._out.write(json.dumps({"event": event, **fields}) + "\n")
         self._out.flush()
+
+    def _progress(self, progress: Progress) -> None:
+        self.tell("progress", **vars(progress))
 
     def work(self, unit: dict[str, Any]) -> None:
         """One unit: train an arm, or measure the cells of one arm on one task. A failure is told, not raised."""
@@ -55,7 +62,7 @@ class Worker:
         arm = self._arms[unit["arm"]]
         try:
             if unit["task"] is None:
-                work.run_arm(self._plan, arm, self._store, self._compute, lambda p: self.tell("progress", **vars(p)))
+                work.run_arm(self._plan, arm, self._store, self._compute, self._progress, checkpoint_every_s=self._checkpoint_every_s)
             else:
                 wanted = set(unit["cells"])
                 cells = [cell for cell in self._plan.cells if cell.id in wanted]
@@ -73,7 +80,12 @@ def main() -> None:
     sys.stdout = sys.stderr  # what a library prints must not reach the parent as an event
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
-    worker = Worker(messages.get(), out)
+    try:
+        worker = Worker(messages.get(), out)
+    except InputError as error:  # data that changed since the parent looked, say
+        out.write(json.dumps({"event": "refused", "reason": str(error)}) + "\n")
+        out.flush()
+        return
     worker.tell("ready")
     while True:
         worker.work(messages.get())

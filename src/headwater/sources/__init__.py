@@ -94,7 +94,11 @@ def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path |
         return WorldSource(name, words)
     from headwater.sources.folder import FolderSource
 
-    root = Path(words.path).expanduser()
+    try:
+        root = Path(words.path).expanduser()
+        (data_root or Path()).joinpath(root).is_dir()
+    except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
+        raise InputError(f"data.{name}: the folder {words.path!r} cannot be found ({error})") from None
     if not root.is_absolute():
         if data_root is None:
             raise InputError(

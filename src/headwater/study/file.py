@@ -24,13 +24,14 @@ Location = tuple[str | int, ...]
 def load_study(path: Path) -> Study:
     """The study in a YAML file. Raises InputError."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such study file (`headwater init` writes one to start from)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if len(raw) > MAX_BYTES:
-        raise InputError(f"{path}: {len(raw)} bytes is too large for a study file (at most {MAX_BYTES})")
+        raise InputError(f"{path}: is too large for a study file (at most {MAX_BYTES:,} bytes)")
     try:
         return parse_study(raw.decode("utf-8-sig"), str(path))
     except UnicodeDecodeError as error:
@@ -103,6 +104,8 @@ class _Tree:
         except ValueError as error:
             raise InputError(f"{self.where}, line {node.start_mark.line + 1}: {node.value!r} cannot be read ({error})") from None
         if isinstance(value, str):
+            if not value.isprintable() and any((ord(c) < 32 and c not in "\t\n") or "\ud800" <= c <= "\udfff" for c in value):
+                raise InputError(f"{self.where}, line {node.start_mark.line + 1}: {value!r} holds a character that is no text")
             return _number(value)
         if value is None or isinstance(value, bool | int | float):
             return value

@@ -1,0 +1,233 @@
+"""The house as DESIGN draws it: who imports whom, sizes and names of files, and papers that must not drift from the code."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SRC = ROOT / "src" / "headwater"
+TORCH = {"torch", "torchvision", "timm", "open_clip"}
+LEAVES = {"errors", "files"}
+DOING = {
+    "api", "checkpoint", "cli", "cost", "device", "display", "engines", "labels", "loader", "methods", "models", "optim", "plan", "pretrain",
+    "recipes", "show", "sources", "store", "tasks", "transfer", "views", "work",
+}
+ALLOWED: dict[str, set[str]] = {  # rule 9 of DESIGN, and the leaf rooms; a room may always import itself
+    "errors": set(),
+    "files": set(),
+    "keys": set(),
+    "rows": {"errors", "files"},
+    "study": {"errors", "files"},
+    "analysis": {"rows", "study", "errors", "files"},
+    "report": {"analysis", "rows", "study", "errors", "files"},
+    "device": {"errors"},
+    "optim": set(),
+    "checkpoint": {"files", "errors"},
+    "recipes": {"study", "errors"},
+    "sources": {"study", "keys", "errors", "files"},
+    "labels": {"sources", "keys", "errors"},
+    "tasks": {"labels", "sources", "keys", "errors"},
+    "store": {"rows", "study", "files", "errors"},
+    "models": {"device", "keys", "errors"},
+    "views": {"keys", "sources", "study"},
+    "loader": {"keys", "sources"},
+    "methods": {"labels", "views", "models", "study", "keys", "device"},
+    "pretrain": {"methods", "loader", "optim", "checkpoint", "device", "views", "sources", "study", "keys"},
+    "transfer": {"methods", "loader", "optim", "checkpoint", "device", "views", "sources", "study", "keys"},
+    "plan": {"store", "sources", "labels", "tasks", "models", "study", "recipes", "rows", "keys", "errors"},
+}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(["headwater", *path.relative_to(SRC).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "headwater"
+
+
+MODULES = {module_of(path): path for path in sorted(SRC.rglob("*.py"))}
+ROOMS = sorted({room_of(module) for module in MODULES} - {"headwater"})
+
+
+@functools.cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text())
+
+
+def for_types_only(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+
+
+def nodes(node: ast.AST, *, functions: bool) -> Iterator[ast.AST]:
+    """All nodes that run, at import alone or in functions too; what is there for type checkers only does not run."""
+    for child in ast.iter_child_nodes(node):
+        if for_types_only(child) or (not functions and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            continue
+        yield child
+        yield from nodes(child, functions=functions)
+
+
+def imports(module: str, *, functions: bool = True) -> set[str]:
+    """Modules that a module imports, by their full names."""
+    found: set[str] = set()
+    for node in nodes(tree(module), functions=functions):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
+            found.add(node.module or "")
+            found.update(name for alias in node.names if (name := f"{node.module}.{alias.name}") in MODULES)
+    return {name for name in found if name != "headwater" or len(found) == 1} - {"headwater"}
+
+
+def rooms_imported(room: str) -> set[str]:
+    modules = [module for module in MODULES if room_of(module) == room]
+    return {room_of(name) for module in modules for name in imports(module) if name.startswith("headwater.")} - {room}
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room in ALLOWED])
+def test_a_room_imports_only_what_the_plan_of_the_house_allows(room: str) -> None:
+    assert rooms_imported(room) <= ALLOWED[room]
+
+
+@pytest.mark.parametrize("room", [room for room in ("analysis", "report", "rows", "study", "keys", "errors", "files") if room in ROOMS])
+def test_concluding_imports_no_torch_and_no_doing_room(room: str) -> None:
+    outside = {name.split(".")[0] for module in MODULES if room_of(module) == room for name in imports(module)}
+    assert not outside & (TORCH - ({"torch"} if room == "keys" else set())), "keys takes tensors, and imports torch where it is given one"
+    assert not rooms_imported(room) & DOING
+
+
+def test_concluding_runs_where_torch_cannot_be_imported() -> None:
+    code = (
+        "import sys, importlib\n"
+        f"for name in {sorted(TORCH)!r}: sys.modules[name] = None\n"
+        f"for name in {sorted(m for m in MODULES if room_of(m) in ('analysis', 'report', 'rows', 'study'))!r}: importlib.import_module(name)\n"
+        f"print(sorted(m for m in sys.modules if m.split('.')[:1] == ['headwater'] and m.count('.') and m.split('.')[1] in {sorted(DOING)!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
+
+
+def test_no_circle_of_modules_is_imported() -> None:
+    graph = {module: {name for name in imports(module, functions=False) if name in MODULES} for module in MODULES}
+    for module in graph:  # a package is imported before what is in it, and its names are what others use
+        parents = {".".join(module.split(".")[:end]) for end in range(2, module.count(".") + 1)}
+        graph[module] -= parents | {module}
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join((*path[path.index(module) :], module))
+        if module not in done:
+            for other in sorted(graph[module]):
+                visit(other, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+def test_nothing_but_the_faces_imports_the_command_line() -> None:
+    for room in ROOMS:
+        assert room == "cli" or "cli" not in rooms_imported(room)
+        assert room in ("cli", "show", "display") or not rooms_imported(room) & {"show", "display"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_says_what_it_is_for_and_fits_in_500_lines(module: str) -> None:
+    path = MODULES[module]
+    assert path.stem not in ("utils", "helpers", "common", "misc")
+    assert len(path.read_text().splitlines()) <= 500
+    if not path.stem.startswith("_") or path.stem == "__init__":
+        assert (ast.get_docstring(tree(module)) or "").strip()
+
+
+# papers
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("this is no git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_no_committed_file_names_a_place_outside_the_project() -> None:
+    outside = re.compile("|".join((r"\.\./" + "shared", "/" + r"work/\w", "/" + r"home/\w", "/" + r"Users/\w", "/" + r"root/\w")))
+    for path in tracked():
+        if path == ROOT / ".ci" / "run":
+            continue
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found = outside.search(text)
+        assert found is None, f"{path.relative_to(ROOT)} names {found[0]}"
+
+
+def test_docs_rows_is_the_schema() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "make_rows.py"))["page"]()
+    assert (ROOT / "docs" / "rows.md").read_text() == page, "run: python docs/make_rows.py"
+    from headwater.rows import NAMES
+
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(NAMES)
+
+
+STUDIES = sorted([*ROOT.glob("studies/**/*.yaml"), *SRC.glob("studies/*.yaml")])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_shipped_study_loads(path: Path) -> None:
+    from headwater import recipes
+    from headwater.study import Study
+
+    study = Study.load(path)
+    for method in study.methods:
+        recipes.resolve(study, method)
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text()
+
+
+def shell_lines() -> list[list[str]]:
+    """The words of each command in README's sh blocks; continued lines joined, comments dropped."""
+    blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+    lines = [line.split("#")[0].strip().removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [line.split() for line in lines if line]
+
+
+def test_the_commands_of_the_readme_exist() -> None:
+    from typer.main import get_command
+
+    from headwater.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    for words in shell_lines():
+        program = words[0].rpartition("/")[2]
+        if program == "make":
+            targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+            assert {word for word in words[1:] if "=" not in word} <= set(targets), words
+        if program == "headwater" and len(words) > 1 and not words[1].startswith("-"):
+            assert words[1] in commands, words
+            options = {option for parameter in commands[words[1]].params for option in parameter.opts} | {"--help", "-h"}
+            assert {word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)} <= options, words
+
+
+def test_the_tree_of_the_readme_is_the_tree() -> None:
+    blocks = [block for block in re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL) if block.lstrip().startswith("src/headwater/")]
+    for block in blocks:
+        named = {word for line in block.splitlines()[1:] for word in re.findall(r"^[\s│├└─]*([\w/]+(?:\.py|/))", line)}
+        there = {path.name + "/" for path in SRC.iterdir() if path.is_dir() and list(path.glob("*.*")) and path.name != "__pycache__"}
+        there |= {path.name for path in SRC.glob("*.py")}
+        assert {name for name in named if name.endswith("/")} <= there
+        assert {name for name in there if name.endswith("/")} <= named
+        assert {name for name in named if name.endswith(".py")} <= {path.name for path in MODULES.values()}

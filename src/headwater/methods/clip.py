@@ -33,7 +33,8 @@ class Clip(Method):
     """Image tower, linear projection, and open_clip's TextTransformer.
 
     The text tower's context is trimmed to the longest caption, which is exact under its causal mask. A caption that occurs more than once in a
-    batch is encoded once: the tower is a function of the tokens alone, so values and gradients are those of encoding each copy.
+    batch is encoded once: the tower is a function of the tokens alone, so values and gradients are those of encoding each copy. Of the 49,408
+    rows of the token embedding only those that occur in the captions are kept: the others would get no gradient and change nothing.
     """
 
     def __init__(self, encoder: nn.Module, captions: Sequence[list[str]], hashes: NDArray[np.int64], *, recipe: Recipe, seed: int) -> None:
@@ -47,7 +48,8 @@ class Clip(Method):
         texts = sorted({text for own in captions for text in own})
         tokens = tokenizer(texts)
         context = int(tokens.argmax(dim=1).max()) + 1  # the end token has the largest number; 0 is not only padding but also a token, "!"
-        self._tokens = tokens[:, :context]
+        used, occurring = torch.unique(tokens[:, :context], return_inverse=True)  # in order, so that the end token keeps the largest number
+        self._tokens = occurring
         self._text_index = {text: i for i, text in enumerate(texts)}
         with seeded(keys.key(seed, "clip heads")):
             self.text = TextTransformer(
@@ -58,6 +60,7 @@ class Clip(Method):
                 layers=recipe.text_layers,
                 output_dim=recipe.embedding,
             )
+            self.text.token_embedding = nn.Embedding.from_pretrained(self.text.token_embedding.weight[used].detach().clone(), freeze=False)
             self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
 

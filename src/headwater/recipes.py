@@ -79,6 +79,9 @@ def resolve(study: Study, method: Method) -> Recipe | None:
     recipe = Recipe(**{**defaults, **given, "augmentation": augmentation})
     if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:
         raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}")
+    for name in ("momentum", "beta2"):
+        if recipe.optimiser == "adamw" and getattr(recipe, name) == 1:
+            raise InputError(f"recipe.{method}: {name} should be below 1 for adamw")
     return recipe
 
 

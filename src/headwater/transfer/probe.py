@@ -50,9 +50,9 @@ class LinearHead:
 
 
 def _check_finite(features: Features) -> None:
-    bad = ~np.isfinite(features).all(axis=1)
-    if bad.any():
-        raise NotFinite(f"the encoder's features of {int(bad.sum())} of {len(bad)} images are not finite numbers")
+    finite = int(np.isfinite(features).all(axis=1).sum())
+    if finite < len(features):
+        raise NotFinite(f"the encoder's features of {len(features) - finite} of {len(features)} images are not finite numbers")
 
 
 def cross_entropy(logits: NDArray[np.float64], labels: Labels) -> float:
@@ -91,8 +91,8 @@ def fit_logistic(
     first = np.zeros((d + 1, num_classes)) if start is None else start / scale
     options = {"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 0.0}
     found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
-    solution: NDArray[np.float64] = found.x
-    return solution.reshape(d + 1, num_classes) * scale
+    solution: NDArray[np.float64] = found.x.reshape(d + 1, num_classes) * scale
+    return solution
 
 
 def fit_path(train: Features, labels: Labels, num_classes: int, l2s: tuple[float, ...]) -> dict[float, LinearHead]:

@@ -28,7 +28,7 @@ from headwater.views import ViewMaker
 
 
 class Diverged(Exception):
-    """The loss was not a finite number. Final: the same arm would diverge again."""
+    """The loss was not a finite number, or the last step left weights that are none. Final: the same arm would diverge again."""
 
     def __init__(self, step: int, loss: float) -> None:
         super().__init__(f"loss {loss} at step {step}")
@@ -103,6 +103,8 @@ def pretrain(
         if now - told > 0.5 or step == order.steps - 1:
             watch(Progress(step + 1, order.steps, images / (now - began), loss))
             told = now
+    if not _finite(model):
+        raise Diverged(order.steps, math.nan)
     tail = losses[-max(1, len(losses) // 10) :]
     outcome = Outcome(order.steps, order.images, float(np.mean(tail)), seconds + time.monotonic() - began)
     return outcome, _curve(losses, order.steps, recipe)
@@ -133,6 +135,11 @@ def _step(
     loss.backward()  # type: ignore[no-untyped-call]
     optim.step(optimiser, model, clip_norm=clip_norm)
     return float(loss.detach())
+
+
+def _finite(model: Method) -> bool:
+    """Whether all weights and batch statistics are numbers: no loss has seen what the last step made of them."""
+    return all(bool(t.isfinite().all()) for t in model.state_dict().values())
 
 
 def _resume(model: Method, optimiser: torch.optim.Optimizer, folder: Path) -> tuple[int, list[float], float]:

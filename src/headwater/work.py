@@ -23,7 +23,7 @@ from headwater.sources.pixels import PixelCache
 from headwater.store import Store
 from headwater.study import Finetune, Probe, canonical
 from headwater.tasks import Draw, Task
-from headwater.transfer import Choice, accuracy, mean_per_class_accuracy
+from headwater.transfer import Choice, NotFinite, accuracy, mean_per_class_accuracy
 from headwater.transfer.features import extract
 from headwater.transfer.finetune import FinetuneDiverged, Split, finetune, finetune_choice
 from headwater.transfer.probe import probe, probe_choice
@@ -173,7 +173,7 @@ def _measure(bench: Bench, cell: PlannedCell) -> list[dict[str, Any]]:
         return [{**common, "metric": "top1", "subset": "all", "status": "diverged", "reason": f"pre-training: {bench.record['reason']}", "finished": _now()}]
     try:
         choice = _probe(bench, draw, protocol) if isinstance(protocol, Probe) else _finetune(bench, draw, protocol, cell.arm.words.seed)
-    except FinetuneDiverged as error:
+    except (FinetuneDiverged, NotFinite) as error:
         return [{**common, "metric": "top1", "subset": "all", "status": "diverged", "reason": str(error), "finished": _now()}]
     common |= {"chosen": canonical(choice.chosen), "val_value": choice.val_value, "seconds": time.monotonic() - began, "finished": _now()}
     return [{**common, **scored} for scored in _scores(task, choice, overlap.leaked_test)]

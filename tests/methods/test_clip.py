@@ -67,7 +67,9 @@ def test_the_temperature_starts_at_the_recipes_and_its_bound_can_be_left_again()
 
 @pytest.mark.parametrize("captions", [CAPTIONS, [["tea"], ["!~"], ["!$!$ (!("], ["a!a !b"]], [["word " * 100], ["tea"]]])
 def test_the_trimmed_text_tower_equals_the_untrimmed_one(captions):
-    """Exact under the causal mask, with the embedding's rows that occur put back where the tokenizer numbers them. "!" is token 0, which also pads, so that counting zeros would cut the end off captions such as "!~"."""
+    """Exact under the causal mask, with the embedding's rows that occur put back where the tokenizer numbers them.
+
+    "!" is token 0, which also pads, so that counting zeros would cut the end off captions such as "!~"."""
     from open_clip.tokenizer import SimpleTokenizer
     from open_clip.transformer import TextTransformer
 

@@ -13,6 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class NotFinite(Exception):
+    """The encoder gives features that are no finite numbers: it has diverged, and nothing can be measured with it. Final, as Diverged is."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """What validation chose, and what it then predicts for the test set."""

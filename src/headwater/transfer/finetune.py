@@ -22,12 +22,12 @@ from headwater.device import Compute
 from headwater.loader import Order
 from headwater.sources.pixels import Images
 from headwater.study import Augmentation, Finetune
-from headwater.transfer import Choice
+from headwater.transfer import Choice, accuracy
 from headwater.views import ViewMaker, centre_view
 
 
 class FinetuneDiverged(Exception):
-    """Every learning rate of the grid gave a loss that is not finite."""
+    """Every learning rate of the grid gave a loss or logits that are not finite, before its first look at validation."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,14 @@ def finetune(
                 break
             if step + 1 in looks:
                 logits = torch.from_numpy(predict(model, pixels, val.rows, image_size=image_size, compute=compute))
+                if not logits.isfinite().all():  # the last step broke the weights, which no loss has seen yet
+                    break
                 labels = torch.from_numpy(val.labels)
-                score = (float((logits.argmax(1) == labels).float().mean()), -float(F.cross_entropy(logits, labels)))
+                score = (accuracy(logits.argmax(1).numpy(), val.labels), -float(F.cross_entropy(logits, labels)))
                 if best is None or score > best[0]:
                     best = score, {"lr": lr, "steps": step + 1}, {name: t.clone() for name, t in model.state_dict().items()}
     if best is None:
-        raise FinetuneDiverged(f"the loss was not finite at every learning rate of {list(words.lr)}")
+        raise FinetuneDiverged(f"the loss or the logits were not finite at every learning rate of {list(words.lr)}")
     model.load_state_dict(best[2])
     return model, best[1], best[0][0]
 

@@ -1,6 +1,7 @@
 """The linear probe: multinomial logistic regression on standardised features, l2 chosen on validation.
 
-The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as scikit-learn's LogisticRegression at C = 1 / (l2 * n). Features are
+The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as scikit-learn's LogisticRegression at C = 1 / (l2 * n); for two classes
+at C = 2 / (l2 * n), since scikit-learn then fits one vector, the difference of our two. Features are
 standardised with the mean and deviation of the cell's own training images [ours]: without it the strength of l2 would mean something else for
 every encoder. The path runs from strong to weak l2, each fit started from the one before.
 """
@@ -13,20 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from headwater.transfer import Choice
+from headwater.transfer import Choice, NotFinite
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
 _TOLERANCE = 1e-4
 """Largest component of the gradient, in the scaled coordinates, at which a fit stops."""
 _MAX_ITERATIONS = 500
-_CONSTANT = 1e-8
-"""Relative size below which a deviation, or a variance along a principal axis, is nothing but rounding."""
+_CONSTANT = 1e-6
+"""A feature whose deviation is below this share of its largest value is constant: float32 rounds at 1.2e-7."""
+_SPANNED = 1e-12
+"""Share of the largest variance below which a principal axis is outside the span of the features."""
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """logits = (features - mean) / deviation @ weight + bias. float64; weight [d, classes]."""
+    """logits = (features - mean) / deviation @ weight + bias. float64; weight [d, classes]. The deviation of a constant feature is infinite,
+    so that it says nothing whatever its value."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -34,13 +38,21 @@ class LinearHead:
     bias: NDArray[np.float64]
 
     def logits(self, features: Features) -> NDArray[np.float64]:
-        """float64 [n, classes]."""
-        return ((features - self.mean) / self.deviation) @ self.weight + self.bias
+        """float64 [n, classes]. Raises NotFinite."""
+        _check_finite(features)
+        logits: NDArray[np.float64] = ((features - self.mean) / self.deviation) @ self.weight + self.bias
+        return logits
 
     def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(weight [classes, d], bias [classes]) on raw features: the head that an LP-FT run starts from."""
         weight = self.weight / self.deviation[:, None]
         return weight.T.astype(np.float32), (self.bias - self.mean @ weight).astype(np.float32)
+
+
+def _check_finite(features: Features) -> None:
+    finite = int(np.isfinite(features).all(axis=1).sum())
+    if finite < len(features):
+        raise NotFinite(f"the encoder's features of {len(features) - finite} of {len(features)} images are not finite numbers")
 
 
 def cross_entropy(logits: NDArray[np.float64], labels: Labels) -> float:
@@ -79,7 +91,7 @@ def fit_logistic(
     first = np.zeros((d + 1, num_classes)) if start is None else start / scale
     options = {"maxiter": _MAX_ITERATIONS, "gtol": _TOLERANCE, "ftol": 0.0}
     found = minimize(loss_and_gradient, first.ravel(), jac=True, method="L-BFGS-B", options=options)  # type: ignore[call-overload]
-    solution: NDArray[np.float64] = np.reshape(found.x, (d + 1, num_classes)) * scale
+    solution: NDArray[np.float64] = found.x.reshape(d + 1, num_classes) * scale
     return solution
 
 
@@ -87,13 +99,15 @@ def fit_path(train: Features, labels: Labels, num_classes: int, l2s: tuple[float
     """The probe at every l2, from strong to weak, each started from the last.
 
     Features are standardised, then turned to their principal axes and reduced to their span, which changes neither logits nor ||W||.
+    Raises NotFinite.
     """
+    _check_finite(train)
     mean = train.mean(axis=0, dtype=np.float64)
     deviation = train.std(axis=0, dtype=np.float64)
-    deviation[deviation < _CONSTANT * max(1.0, float(np.abs(mean).max()))] = 1.0  # a feature that is constant says nothing
+    deviation[deviation <= _CONSTANT * np.abs(train).max(axis=0)] = np.inf
     x = (train - mean) / deviation
     variances, axes = np.linalg.eigh(x.T @ x / len(x))
-    spanned = variances > _CONSTANT * max(1.0, float(variances.max()))
+    spanned = variances > _SPANNED * variances.max()
     variances, axes = variances[spanned], axes[:, spanned]
     x = x @ axes
     heads: dict[float, LinearHead] = {}
@@ -118,7 +132,7 @@ def select(heads: dict[float, LinearHead], val: Features, labels: Labels) -> tup
 def probe(
     train: Features, train_labels: Labels, val: Features, val_labels: Labels, num_classes: int, l2s: tuple[float, ...]
 ) -> tuple[LinearHead, float, float]:
-    """Fit on train at every l2, choose on val, no refit. Returns (head, l2, validation accuracy); never sees a test image."""
+    """Fit on train at every l2, choose on val, no refit. Returns (head, l2, validation accuracy); never sees a test image. Raises NotFinite."""
     heads = fit_path(train, train_labels, num_classes, l2s)
     l2, value = select(heads, val, val_labels)
     return heads[l2], l2, value

@@ -1,0 +1,179 @@
+"""The loop: same seed, same bits, stopped or not; losses fall; divergence is said; images are counted once."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headwater import methods
+from headwater.device import Compute
+from headwater.labels import Targets
+from headwater.loader import Order
+from headwater.models import build_encoder
+from headwater.pretrain import Diverged, Outcome, Progress, pretrain, write_curve
+from headwater.recipes import DEFAULTS
+from headwater.study import Augmentation, Budget, Recipe
+from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
+
+PIXELS, LABELS = stripes(32)
+HASHES = hashes(len(LABELS))
+TARGETS = Targets(indices=LABELS, names=("a", "b", "c", "d"), view="level:0")
+CAPTIONS = [[f"stripes of {('tiny', 'small', 'large', 'huge')[c]} period", f"{('tiny', 'small', 'large', 'huge')[c]} stripes"] for c in LABELS]
+METHODS = ("supervised", "clip", "simclr")
+
+
+def recipe(method: str, **words: Any) -> Recipe:
+    small = {"batch": 32, **({} if method == "supervised" else {"embedding": 16})}
+    small |= {"clip": {"text_width": 32, "text_heads": 2, "text_layers": 1}, "simclr": {"head_width": 64}}.get(method, {})
+    made = {**DEFAULTS[method], **small, **words}
+    return Recipe(**{**made, "augmentation": Augmentation(**made["augmentation"])})
+
+
+def run(
+    folder: Path,
+    method: str = "supervised",
+    *,
+    pixels: Any = PIXELS,
+    images: int = 192,
+    seed: int = 0,
+    compute: Compute = FP32,
+    watch: Callable[[Progress], None] = lambda progress: None,
+    every: float = 1e9,
+    **words: Any,
+) -> tuple[methods.Method, Outcome, list[dict[str, float]]]:
+    words_of_run = recipe(method, **words)
+    encoder = build_encoder("tiny", 32, seed=seed)
+    model = methods.build(method, encoder, recipe=words_of_run, seed=seed, targets=TARGETS, captions=CAPTIONS, hashes=HASHES)
+    order = Order(HASHES, images, words_of_run.batch or 0, seed)
+    outcome, curve = pretrain(
+        model, pixels, order, words_of_run, image_size=32, seed=seed, compute=compute, checkpoints=folder, checkpoint_every_s=every, watch=watch
+    )
+    return model, outcome, curve
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("compute", [FP32, BF16])
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path, method, compute):
+    (a, *_), (b, *_), (c, *_) = (run(tmp_path / f"{i}", method, images=96, seed=seed, compute=compute) for i, seed in enumerate((1, 1, 2)))
+    assert same_bits(state(a), state(b))
+    assert not same_bits(state(a), state(c))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_loss_falls(tmp_path, method):
+    """Supervised from ln 4 = 1.39; SimCLR from about ln 63 = 4.14; CLIP cannot fall below ln 8 = 2.08, since the 8 images of a class in a
+    batch of 32 share their captions."""
+    _, outcome, curve = run(tmp_path, method, images=32 * 40)
+    first, last = float(np.mean([point["loss"] for point in curve[:4]])), outcome.last_loss
+    assert last < first - {"supervised": 0.7, "clip": 0.3, "simclr": 1.0}[method]
+    if method == "clip":
+        assert last > math.log(8) - 0.2
+
+
+class Killed(Exception):
+    """Stands for a kill in the middle of a step."""
+
+
+class Dying:
+    """Images whose reader dies when the fourth batch is asked for."""
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def __len__(self) -> int:
+        return len(PIXELS)
+
+    def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.batches += 1
+        if self.batches == 4:
+            raise Killed
+        return PIXELS.gather(rows)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("damage", [False, True])
+def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, method, damage):
+    """Six steps, killed after three; with damage the newest checkpoint is truncated, so that the one before it is used."""
+    whole, outcome, curve = run(tmp_path / "whole", method)
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", method, pixels=Dying(), every=-1.0)
+    newest = max((tmp_path / "killed").glob("step-*.safetensors"))
+    assert newest.stem == "step-0000000003"
+    if damage:
+        newest.write_bytes(newest.read_bytes()[:-1])
+    again, outcome_again, curve_again = run(tmp_path / "killed", method)
+    assert same_bits(state(whole), state(again))
+    assert (outcome.steps, outcome.images_seen, outcome.last_loss) == (outcome_again.steps, outcome_again.images_seen, outcome_again.last_loss)
+    assert curve == curve_again
+
+
+@pytest.mark.parametrize(
+    ("budget", "images", "steps"),
+    [(Budget(epochs=1.5), 192, 6), (Budget(images_seen=100), 100, 4), (Budget(steps=3), 96, 3), (Budget(epochs=0.05), 6, 1)],
+)
+def test_every_form_of_budget_is_counted_in_images_not_views(tmp_path, budget, images, steps):
+    told: list[Progress] = []
+    _, outcome, curve = run(tmp_path, "simclr", images=budget.images(len(PIXELS), 32), watch=told.append)
+    assert (outcome.images_seen, outcome.steps) == (images, steps)
+    assert (told[-1].step, told[-1].steps) == (steps, steps)
+    assert [point["step"] for point in curve] == list(range(1, steps + 1))
+
+
+def test_every_image_is_gathered_as_often_as_the_order_says(tmp_path):
+    seen = np.zeros(len(PIXELS), dtype=int)
+
+    class Counted:
+        def __len__(self) -> int:
+            return len(PIXELS)
+
+        def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            np.add.at(seen, rows, 1)
+            return PIXELS.gather(rows)
+
+    run(tmp_path, pixels=Counted(), images=256 + 50)
+    assert np.bincount(seen).tolist() == [0, 0, 128 - 50, 50]
+
+
+@pytest.mark.parametrize("broken_at", [0, 2])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, monkeypatch, broken_at):
+    from headwater.methods.supervised import Supervised
+
+    plain, calls = Supervised.loss, []
+
+    def loss(self, *args):
+        calls.append(1)
+        return plain(self, *args) * (math.nan if len(calls) == broken_at + 1 else 1.0)
+
+    monkeypatch.setattr(Supervised, "loss", loss)
+    with pytest.raises(Diverged, match=rf"loss nan at step {broken_at}$"):
+        run(tmp_path)
+    assert len(calls) == broken_at + 1
+
+
+@pytest.mark.parametrize("images", [32, 192])
+def test_a_learning_rate_beyond_reason_diverges_even_in_the_last_step(tmp_path, images):
+    """With one step the only loss is ln 4, and what the step leaves is not finite."""
+    with pytest.raises(Diverged):
+        run(tmp_path, images=images, lr=1e38, schedule="constant", clip_norm=None, optimiser="sgd", weight_decay=1e30)
+
+
+def test_images_leave_the_loop_under_the_learning_rates_that_the_curve_shows(tmp_path):
+    _, _, curve = run(tmp_path, images=32 * 8, warmup=0.25, schedule="linear", lr=0.01)
+    assert [point["lr"] for point in curve] == pytest.approx([0.01 / 3, 0.02 / 3] + [0.01 * (1 - i / 6) for i in range(6)])
+
+
+def test_a_long_curve_has_a_hundred_points_whose_means_make_up_all_losses(tmp_path):
+    _, outcome, curve = run(tmp_path, images=4 * 150, batch=4)
+    assert outcome.steps == 150
+    assert len(curve) == 100
+    assert curve[-1]["step"] == 150
+    widths = np.diff([0] + [point["step"] for point in curve])
+    assert set(widths.tolist()) == {1, 2}
+    write_curve(tmp_path / "metrics.jsonl", curve)
+    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == curve

@@ -1,0 +1,75 @@
+"""Recipes: what a study says wins over the defaults, and nothing is silently ignored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headwater.errors import InputError
+from headwater.recipes import ARM_ROOMS, CELL_ROOMS, DEFAULTS, ROOM_VERSIONS, resolve
+from headwater.study import METHODS, Augmentation, Recipe, Study
+
+TRAINED = [method for method in METHODS if method != "scratch"]
+
+
+def study(recipe: dict[str, Any] | None = None) -> Study:
+    data = {"a": {"kind": "folder", "path": "a"}}
+    return Study.model_validate({"study": "s", "data": data, "sources": ["a"], "tasks": {"t": {"data": "a"}}, "budget": {"epochs": 1}, "recipe": recipe or {}})
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_the_defaults_are_a_whole_valid_recipe(method):
+    recipe = resolve(study(), method)
+    assert recipe is not None
+    assert recipe.words() == Recipe(**DEFAULTS[method]).words()
+    for needed in ("batch", "optimiser", "lr", "weight_decay", "momentum", "beta2", "warmup", "schedule", "clip_norm", "augmentation"):
+        assert getattr(recipe, needed) is not None
+    assert recipe.augmentation is not None
+    assert None not in recipe.augmentation.model_dump().values()
+
+
+def test_scratch_has_no_recipe():
+    assert resolve(study({"lr": 0.5}), "scratch") is None
+
+
+def test_a_methods_own_words_win_over_those_for_all_and_those_over_the_defaults():
+    words = study({"lr": 0.1, "batch": 64, "simclr": {"lr": 0.2}})
+    assert [(resolve(words, m).lr, resolve(words, m).batch) for m in TRAINED] == [(0.1, 64), (0.1, 64), (0.2, 64)]
+    assert resolve(words, "simclr").temperature == DEFAULTS["simclr"]["temperature"]
+
+
+def test_words_for_all_methods_reach_only_those_that_have_them():
+    words = study({"temperature": 0.5, "label_smoothing": 0.1})
+    assert resolve(words, "supervised").temperature is None
+    assert resolve(words, "supervised").label_smoothing == 0.1
+    assert resolve(words, "simclr").temperature == resolve(words, "clip").temperature == 0.5
+    assert resolve(words, "simclr").label_smoothing is None
+
+
+def test_a_setting_that_a_method_does_not_have_is_refused_under_its_name():
+    with pytest.raises(InputError, match=r"recipe\.supervised\.temperature: supervised has no such setting; it has augmentation, batch"):
+        resolve(study({"supervised": {"temperature": 0.5}}), "supervised")
+
+
+def test_augmentation_is_merged_field_by_field_and_an_explicit_zero_counts():
+    words = study({"augmentation": {"flip": 0.0, "grey": 0.9}, "simclr": {"augmentation": {"grey": 0.0}}})
+    default = DEFAULTS["simclr"]["augmentation"]
+    assert resolve(words, "simclr").augmentation == Augmentation(**{**default, "flip": 0.0, "grey": 0.0})
+    assert resolve(words, "supervised").augmentation == Augmentation(**{**DEFAULTS["supervised"]["augmentation"], "flip": 0.0, "grey": 0.9})
+
+
+@pytest.mark.parametrize("word", ["momentum", "beta2"])
+def test_a_moment_of_adamw_that_would_never_forget_is_refused_before_training(word):
+    with pytest.raises(InputError, match=rf"recipe\.simclr: {word} should be below 1 for adamw"):
+        resolve(study({word: 1.0}), "simclr")
+    assert resolve(study({"optimiser": "sgd", word: 1.0}), "simclr") is not None
+
+
+def test_text_heads_that_do_not_divide_the_width_are_refused():
+    with pytest.raises(InputError, match="text_width 30 is no multiple of text_heads 4"):
+        resolve(study({"clip": {"text_width": 30}}), "clip")
+
+
+def test_every_room_that_enters_an_identity_has_a_version():
+    assert {*ARM_ROOMS, *(room for rooms in CELL_ROOMS.values() for room in rooms)} == set(ROOM_VERSIONS)

@@ -193,6 +193,8 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
                 values = pd.Series([_bool(value) for value in values], dtype="boolean", index=frame.index)
             elif column.kind in ("int", "float") and not pd.api.types.is_numeric_dtype(values):
                 values = pd.to_numeric(values)
+            if column.kind == "int" and (values.dropna() % 1 != 0).any():
+                raise ValueError("not whole numbers")
             out[column.name] = values.astype(PANDAS_TYPES[column.kind])  # type: ignore[call-overload]
         except (ValueError, TypeError) as error:
             raise InputError(f"{where}: the column {column.name!r} should be {column.kind} ({error})") from None

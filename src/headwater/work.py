@@ -141,14 +141,24 @@ def _trained(store: Store, arm: PlannedArm, record: dict[str, Any]) -> nn.Module
 def run_cells(
     plan: Plan, arm: PlannedArm, task: str, cells: Sequence[PlannedCell], store: Store, compute: Compute, told: Callable[[str], None] = lambda cell: None
 ) -> None:
-    """Measure cells of one arm on one task that the store lacks, and write their rows; `told` hears of each that is finished."""
+    """Measure cells of one arm on one task that the store lacks, and write their rows; `told` hears of each that is finished.
+
+    A cell that fails does not keep the others from being measured; the first failure is raised when all were tried.
+    """
     finished = store.finished_cells()
     bench: Bench | None = None
+    failure: Exception | None = None
     for cell in cells:
         if cell.id not in finished:
             bench = bench or Bench(plan, arm, task, store, compute)
-            store.write_rows(cell.id, _measure(bench, cell))
+            try:
+                store.write_rows(cell.id, _measure(bench, cell))
+            except Exception as error:
+                failure = failure or error
+                continue
         told(cell.id)
+    if failure is not None:
+        raise failure
 
 
 def failed_rows(plan: Plan, cell: PlannedCell, store: Store, reason: str) -> list[dict[str, Any]]:

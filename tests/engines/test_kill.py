@@ -16,9 +16,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from headwater import api
+from headwater import api, cli
 from headwater.engines import local
-from headwater.plan import Plan
+from headwater.plan import Plan, PlannedCell
 from headwater.rows import comparable, read_rows
 from headwater.store import Store
 from headwater.study import Study
@@ -170,7 +170,9 @@ def test_two_runs_at_once_into_one_store_end_with_the_same_rows(finished: Finish
     assert_same_results(store, finished.store)
 
 
-def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(finished: Finished, tmp_path: Path) -> None:
+def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store(shutil.copytree(finished.store, tmp_path / "store"))
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
     arm = next(arm for arm in plan.arms if arm.words.method == "simclr")
@@ -182,7 +184,10 @@ def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(finished:
     for cell in cells:
         store.drop_cell(cell)
     for attempt in (1, 2):
-        rows = api.run(finished.study, store=store.root, device="cpu", workers=1)
+        monkeypatch.setattr(sys, "argv", ["headwater", "run", str(finished.study), "--store", str(store.root), "--device", "cpu", "--workers", "1"])
+        assert cli._guarded(cli.app) == 1
+        assert "4 cells FAILED" in capsys.readouterr().out
+        rows = plan.rows(store)
         failed = rows[rows["status"] == "failed"]
         assert set(failed["cell"]) == set(cells)
         assert failed["reason"].str.contains("missing or damaged; remove the folder").all()
@@ -191,3 +196,26 @@ def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(finished:
     shutil.rmtree(weights.parent)
     assert set(api.run(finished.study, store=store.root, device="cpu", workers=1)["status"]) == {"done"}
     assert_same_results(store.root, finished.store)
+
+
+def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from headwater import device, work
+
+    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
+    plan = Plan.make(Study.load(finished.study), cache=store.cache)
+    cells = [cell for cell in plan.cells if cell.arm is plan.arms[0] and cell.words.protocol == "probe"]
+    for cell in cells:
+        store.drop_cell(cell.id)
+    measure = work._measure
+
+    def first_fails(bench: work.Bench, cell: PlannedCell) -> object:
+        if cell is cells[0]:
+            raise MemoryError("too big")
+        return measure(bench, cell)
+
+    monkeypatch.setattr(work, "_measure", first_fails)
+    with pytest.raises(MemoryError, match="too big"):
+        work.run_cells(plan, plan.arms[0], "other", cells, store, device.Compute(torch.device("cpu"), False))
+    assert store.finished_cells() & {cell.id for cell in cells} == {cell.id for cell in cells[1:]}

@@ -1,0 +1,84 @@
+"""Study files: YAML in, words or one line out."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headwater.errors import InputError
+from headwater.study import Study
+from headwater.study.file import parse_study
+from tests.conftest import TINY
+
+TEXT = yaml.safe_dump(TINY, sort_keys=False)
+
+
+def test_a_file_means_what_its_yaml_says() -> None:
+    assert parse_study(TEXT) == Study.model_validate(TINY)
+    assert parse_study("\ufeff".encode().decode("utf-8-sig") + TEXT) == Study.model_validate(TINY)
+
+
+@pytest.mark.parametrize(("written", "read"), [("3e-4", 3e-4), ("3.0e-4", 3e-4), ("1E-2", 1e-2), ("0.01", 0.01), ("1", 1.0)])
+def test_learning_rates_are_numbers_as_people_write_them(written: str, read: float) -> None:
+    assert parse_study(TEXT.replace("batch: 32", f"lr: {written}", 1)).recipe.lr == read
+
+
+def test_aliases_that_do_not_explode_are_followed() -> None:
+    text = TEXT.replace("kind: world\n    train: 192", "kind: world\n    train: &n 192").replace("test: 64", "test: *n", 1)
+    data = parse_study(text).data["paint"]
+    assert data.kind == "world"
+    assert data.test == data.train == 192
+
+
+def test_the_error_that_stands_first_in_the_file_is_told_and_the_rest_counted() -> None:
+    text = TEXT.replace("seeds: 1", "seeds: none").replace("steps: 40", "steps: -3").replace("shots:", "shuts:")
+    lines = text.splitlines()
+    with pytest.raises(InputError, match=rf"^study, line {lines.index('seeds: none') + 1}: seeds: .*\(and 2 more errors\)$"):
+        parse_study(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong", "right"),
+    [
+        ("recipe", "weight_decoy", "weight_decay"),
+        ("protocols.probe", "drows", "draws"),
+        ("data.paint", "famillies", "families"),
+        ("tasks.other", "lables", "labels"),
+    ],
+)
+def test_a_misspelt_key_at_any_depth_is_named_with_its_line_and_the_nearest_key(path: str, wrong: str, right: str) -> None:
+    import copy
+
+    words = copy.deepcopy(TINY)
+    at = words
+    for part in path.split("."):
+        at = at[part]
+    at[wrong] = 1
+    text = yaml.safe_dump(words, sort_keys=False)
+    line = next(i for i, t in enumerate(text.splitlines(), 1) if t.strip() == f"{wrong}: 1")
+    with pytest.raises(InputError, match=rf"^study, line {line}: unknown key '{path}\.{wrong}'; did you mean '{right}'\?"):
+        parse_study(text)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_study_or_one_line(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_study(text)
+    assert "\n" not in " ".join(str(caught.value).split())
+
+
+@given(st.data())
+def test_a_study_with_a_line_changed_is_a_study_or_one_line(data: st.DataObject) -> None:
+    lines = TEXT.splitlines()
+    at = data.draw(st.integers(0, len(lines) - 1))
+    line = lines[at]
+    lines[at] = data.draw(st.sampled_from(["", line + " x", line + ": [", "  " + line, line.replace(":", ""), "- " + line, line.upper()]))
+    message = "study"
+    try:
+        parse_study("\n".join(lines))
+    except InputError as error:
+        message = str(error)
+    assert message.startswith("study")
+    assert "\n" not in message

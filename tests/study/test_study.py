@@ -1,0 +1,113 @@
+"""The words of a study: crossing counted by hand, and identities that stay."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from headwater.study import Budget, Recipes, Study, canonical, identity
+from tests.conftest import tiny
+
+
+def study(**changes: Any) -> Study:
+    return Study.model_validate(tiny(**changes))
+
+
+def test_axes_are_crossed_and_those_that_mean_nothing_to_a_method_are_not() -> None:
+    words = study(
+        sources=["paint", "other"],
+        methods=["scratch", "supervised", "simclr", "clip"],
+        labels=["level:0", "level:1", "random:4"],
+        sizes=["all", 50],
+        seeds=2,
+    )
+    # a seed: scratch 1; each of 2 sources at 2 sizes: supervised 3 views + simclr 1 + clip 1
+    assert len(words.arms()) == 2 * (1 + 2 * 2 * (3 + 1 + 1))
+    assert len(set(words.arms())) == len(words.arms())
+    assert {arm.labels for arm in words.arms() if arm.method == "simclr"} == {None}
+    assert {arm.labels for arm in words.arms() if arm.method == "clip"} == {"captions"}
+    assert all(arm.source is None and arm.size is None for arm in words.arms() if arm.method == "scratch")
+
+
+def test_a_source_can_narrow_the_axes() -> None:
+    narrowed = {"methods": ["supervised"], "labels": ["instance"], "sizes": [10, 20]}
+    words = study(sources={"paint": None, "other": narrowed}, labels=["level:0", "level:1"], methods=["supervised", "simclr"], seeds=[5])
+    assert [arm.title for arm in words.arms()] == [
+        "supervised · paint · level:0",
+        "supervised · paint · level:1",
+        "simclr · paint",
+        "supervised · other · instance · 10 images",
+        "supervised · other · instance · 20 images",
+    ]
+
+
+def test_cells_cross_tasks_shots_and_draws_and_the_full_split_has_no_draw() -> None:
+    words = study(
+        tasks={"a": {"data": "other"}, "b": {"data": "other", "labels": "level:1"}},
+        protocols={"probe": {"shots": [1, 5, "full"], "draws": 3}, "finetune": {"tasks": "b", "shots": 2}},
+    )
+    cells = words.cells()
+    assert len(cells) == 2 * (2 * 3 + 1) + 1
+    assert {cell.draw for cell in cells if cell.shots is None} == {None}
+    assert [(c.task, c.shots, c.draw) for c in cells if c.protocol == "finetune"] == [("b", 2, 0)]
+
+
+def test_shorthands_mean_what_they_stand_for() -> None:
+    assert study(seeds=3) == study(seeds=[0, 1, 2])
+    assert study(sources="paint") == study(sources={"paint": {"data": "paint"}})
+    assert study(labels="level:1") == study(labels=["level:1"])
+
+
+def test_words_are_frozen_and_survive_json() -> None:
+    words = study(recipe={"lr": 0.1, "simclr": {"lr": 0.2}})
+    with pytest.raises(ValidationError, match="frozen"):
+        words.image_size = 64  # type: ignore[misc]
+    assert Study.model_validate(json.loads(json.dumps(words.words()))) == words
+
+
+def test_a_budget_counts_images() -> None:
+    assert Budget(epochs=2.5).images(101, batch=7) == 252
+    assert Budget(epochs=0.001).images(10, batch=7) == 1
+    assert Budget(images_seen=33).images(101, batch=7) == 33
+    assert Budget(steps=4).images(101, batch=7) == 28
+
+
+def test_a_recipe_under_a_methods_name_wins() -> None:
+    recipe = Recipes.model_validate({"lr": 1, "batch": 8, "augmentation": {"flip": 0, "grey": 0}, "simclr": {"lr": 2, "augmentation": {"grey": 1}}})
+    assert recipe.of("simclr") == {"lr": 2, "batch": 8, "augmentation": {"flip": 0, "grey": 1}}
+    assert recipe.of("clip") == {"lr": 1, "batch": 8, "augmentation": {"flip": 0, "grey": 0}}
+
+
+def test_canonical_json_is_this_text() -> None:
+    assert canonical({"b": (1, 2.0, None), "a": {"z": None, "é": True}}) == '{"a":{"é":true},"b":[1,2.0,null]}'
+
+
+def test_identities_are_golden() -> None:
+    """A change here makes every store start again: it needs a reason in docs/log.md."""
+    assert identity({"method": "scratch", "seed": 0}) == "3fde608bb76ff392"
+    assert identity({"seed": 0, "method": "scratch", "later": None}) == "3fde608bb76ff392"
+
+
+_JSON = st.recursive(
+    st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(_JSON)
+def test_canonical_json_reads_back_and_does_not_depend_on_order(value: Any) -> None:
+    text = canonical(value)
+    assert json.loads(text) == value
+    assert canonical(_reversed(value)) == text
+
+
+def _reversed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _reversed(v) for k, v in reversed(value.items())}
+    return [_reversed(v) for v in value] if isinstance(value, list) else value

@@ -1,0 +1,199 @@
+"""The plan: ids change when, and only when, the meaning does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from headwater import recipes
+from headwater.plan import Plan
+from headwater.study import Study
+from tests.conftest import tiny
+
+
+def plan(**changes: Any) -> Plan:
+    return Plan.make(Study.model_validate(tiny(**changes)))
+
+
+def arms(one: Plan) -> list[str]:
+    return [arm.id for arm in one.arms]
+
+
+def cells(one: Plan) -> list[str]:
+    return [cell.id for cell in one.cells]
+
+
+BASE = plan()
+
+
+def test_ids_are_golden(tmp_path: Path) -> None:
+    """A change here means that every store starts again: it needs a new recipe number of a room, or a reason in docs/log.md."""
+    for split, count in (("train", 4), ("val", 1), ("test", 2)):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(count):
+                (tmp_path / "photos" / split / name / f"{i}.png").write_text(f"{split} {name} {i}")  # a plan decodes nothing
+    one = folder_plan(tmp_path / "photos", methods=["scratch", "supervised", "simclr"], protocols={"probe": {}, "finetune": {"shots": 2}})
+    assert recipes.ROOM_VERSIONS == {"pixels": 1, "views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}
+    assert arms(one) == ["5d479b03f9aa7976", "1654e9a9a060c8f4", "136ace3e466951b2"]
+    assert cells(one)[:2] == ["0d66a90540fa9209", "63bd160a5b1dabac"]
+
+
+def test_names_and_sentences_do_not_enter_ids() -> None:
+    words = tiny(study="other-name", question="why?")
+    words["data"] = {"a": words["data"]["paint"], "b": words["data"]["other"]}
+    words["sources"], words["tasks"] = {"renamed": {"data": "a"}}, {"also": {"data": "b"}}
+    renamed = Plan.make(Study.model_validate(words))
+    assert arms(renamed) == arms(BASE)
+    assert cells(renamed) == cells(BASE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": 40},
+        {"backbone": "test_vit"},
+        {"budget": {"steps": 41}},
+        {"recipe": {**tiny()["recipe"], "lr": 0.5}},
+        {"seeds": [7]},
+        {"precision": "fp32"},
+        {"data": {**tiny()["data"], "paint": {**tiny()["data"]["paint"], "noise": 0.05}}},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_changes_training_changes_the_arms_that_it_trains(changes: dict[str, Any]) -> None:
+    changed = plan(**changes)
+    trained = {arm.words.method: arm.id for arm in BASE.arms if arm.words.method != "scratch"}
+    assert not {arm.id for arm in changed.arms if arm.words.method in trained} & set(trained.values())
+    same_start = set(changes) <= {"budget", "recipe", "data"}
+    assert (changed.arms[0].id == BASE.arms[0].id) == same_start, "scratch does not depend on how others are trained"
+
+
+def test_defaults_written_out_do_not_change_ids() -> None:
+    spelt = plan(image_size=32, backbone="tiny", precision="auto", recipe={**tiny()["recipe"], "optimiser": "adamw", "schedule": "cosine"}, sizes=["all"])
+    assert arms(spelt) == arms(BASE)
+    assert cells(spelt) == cells(BASE)
+
+
+def test_a_budget_in_other_words_is_the_same_arm() -> None:
+    assert arms(plan(budget={"images_seen": 40 * 32})) == arms(BASE)
+
+
+def test_views_with_the_same_classes_are_one_arm() -> None:
+    two = plan(labels=["level:0", "class"], methods=["supervised"])
+    assert len(two.arms) == 2
+    assert len(set(arms(two))) == 1
+
+
+def test_what_is_measured_changes_cells_and_no_arm() -> None:
+    for changes in ({"tasks": {"other": {"data": "other", "labels": "level:1"}}}, {"protocols": {"probe": {"l2": [1, 2], "shots": ["full", 3], "draws": 2}}}):
+        changed = plan(**changes)
+        assert arms(changed) == arms(BASE)
+        assert not set(cells(changed)) & set(cells(BASE))
+
+
+def test_more_shots_draws_seeds_or_tasks_keep_what_there_is() -> None:
+    more = {**tiny()["protocols"], "probe": {"shots": ["full", 3, 5], "draws": 4}}
+    grown = plan(protocols=more, seeds=2, tasks={"other": {"data": "other"}, "coarse": {"data": "other", "labels": "level:1"}})
+    assert set(arms(BASE)) < set(arms(grown))
+    assert set(cells(BASE)) < set(cells(grown))
+
+
+def test_sizes_are_nested_and_seeds_draw_others() -> None:
+    sized = plan(methods=["supervised"], sizes=[20, 50, "all"], seeds=2)
+    drawn = {(arm.words.seed, arm.words.size): set(arm.positions.tolist()) for arm in sized.arms}
+    for seed in (0, 1):
+        assert len(drawn[seed, 20]) == 20
+        assert drawn[seed, 20] < drawn[seed, 50] < drawn[seed, "all"]
+    assert drawn[0, 20] != drawn[1, 20]
+
+
+# photos
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 6), ("test", 3)):
+        for name in ("cat", "dog"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "photos" / split / name / f"{i}.png")
+    return tmp_path / "photos"
+
+
+def folder_plan(photos: Path, **changes: Any) -> Plan:
+    words = {
+        "study": "folders", "data": {"photos": {"kind": "folder", "path": photos.name}}, "sources": ["photos"], "methods": ["supervised", "simclr"],
+        "seeds": 1, "budget": {"steps": 2}, "tasks": {"photos": {"data": "photos"}},
+    }
+    return Plan.make(Study.model_validate({**words, **changes}), data_root=photos.parent, cache=photos.parent / "cache")
+
+
+def test_a_changed_byte_of_a_training_image_changes_arms_and_cells(photos: Path) -> None:
+    before = folder_plan(photos)
+    with (photos / "train" / "dog" / "3.png").open("ab") as file:
+        file.write(b"\0")
+    after = folder_plan(photos)
+    assert not set(arms(before)) & set(arms(after))
+    assert not set(cells(before)) & set(cells(after))
+
+
+def test_a_new_test_image_changes_cells_and_retrains_no_arm(photos: Path) -> None:
+    before = folder_plan(photos)
+    Image.new("RGB", (8, 8), "red").save(photos / "test" / "cat" / "new.png")
+    after = folder_plan(photos)
+    assert arms(before) == arms(after)
+    assert not set(cells(before)) & set(cells(after))
+
+
+def test_a_moved_or_touched_folder_is_the_same(photos: Path) -> None:
+    before = folder_plan(photos)
+    for path in photos.rglob("*.png"):
+        os.utime(path, (1, 1))
+    moved = Path(shutil.move(photos, photos.parent / "elsewhere"))
+    (moved / "notes.txt").write_text("no image")
+    after = folder_plan(moved)
+    assert (arms(before), cells(before)) == (arms(after), cells(after))
+
+
+def test_a_renamed_class_changes_supervised_arms_and_spares_simclr_only_if_ids_stay(photos: Path) -> None:
+    names = [str(path.relative_to(photos)) for path in sorted(photos.rglob("*.png"))]
+    for level in ("{1}", "pet-{1}"):
+        lines = [",".join((name, name.split("/")[0], level.format(*name.split("/")))) for name in names]
+        (photos / f"{level[:3]}.csv").write_text("\n".join(["path,split,level1", *lines]) + "\n")
+    found = []
+    for name in ("{1}", "pet"):
+        shutil.copy(photos / f"{name}.csv", photos / "labels.csv")
+        found.append(folder_plan(photos))
+    by_method = [{arm.words.method: arm.id for arm in one.arms} for one in found]
+    assert by_method[0]["simclr"] == by_method[1]["simclr"]
+    assert by_method[0]["supervised"] != by_method[1]["supervised"]
+
+
+def test_one_leaked_test_image_in_a_hundred_is_noted_and_scored_apart(photos: Path) -> None:
+    rng = np.random.default_rng(1)
+    for i in range(120):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(photos / "test" / "cat" / f"more{i}.png")
+    shutil.copy(photos / "train" / "dog" / "0.png", photos / "test" / "dog" / "leak.png")
+    one = folder_plan(photos)
+    assert any("1 of the 127 test images" in note and "unleaked" in note for note in one.notes)
+    overlap = one.overlap(one.arms[0], "photos")
+    assert overlap.leaked_test.sum() == 1
+    leaked = one.tasks["photos"].test[overlap.leaked_test][0]
+    assert one.sources["photos"].table.ids[leaked] == "test/dog/leak.png"
+
+
+def test_label_reuse_is_seen_through_names_levels_and_copies(photos: Path) -> None:
+    one = folder_plan(photos)
+    by_method = {arm.words.method: one.overlap(arm, "photos").label_reuse for arm in one.arms}
+    assert by_method == {"supervised": True, "simclr": False}
+    coarse = Plan.make(Study.model_validate(tiny(sources=["other"], labels=["level:0", "level:1", "random:3"], methods=["supervised", "scratch"])))
+    assert {arm.words.labels: coarse.overlap(arm, "other").label_reuse for arm in coarse.arms} == {
+        None: False, "level:0": True, "level:1": True, "random:3": False,
+    }
+    assert not any(BASE.overlap(arm, "other").label_reuse for arm in BASE.arms)

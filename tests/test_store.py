@@ -1,0 +1,109 @@
+"""The store: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headwater import files
+from headwater.errors import InputError
+from headwater.store import Store
+from tests.test_rows import row
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store", create=True)
+
+
+def everything(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_a_store_is_made_once_and_opened_again(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no store here"):
+        Store(tmp_path / "store")
+    Store(tmp_path / "store", create=True)
+    before = everything(tmp_path)
+    Store(tmp_path / "store", create=True)
+    assert everything(tmp_path) == before
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    files.write_atomic(path, "old")
+
+    def broken() -> None:
+        with files.atomic_path(path) as temp:
+            temp.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert path.read_text() == "old"
+    assert everything(tmp_path) == ["deep", "deep/file"]
+
+
+def test_an_arm_appears_whole_or_not_at_all(store: Store) -> None:
+    def broken() -> None:
+        with store.writing_arm("a") as folder:
+            (folder / "arm.json").write_text("{}")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        broken()
+    assert not store.has_arm("a")
+    assert everything(store.arms) == []
+
+
+def test_of_two_writers_of_one_arm_the_first_is_kept(store: Store) -> None:
+    with store.writing_arm("a") as mine, store.writing_arm("a") as theirs:
+        (mine / "arm.json").write_text("mine")
+        (theirs / "arm.json").write_text("theirs")
+    assert (store.arm_folder("a") / "arm.json").read_text() == "theirs"
+    assert everything(store.arms) == ["a", "a/arm.json"]
+
+
+def test_a_folder_without_a_record_is_no_arm_and_makes_room(store: Store) -> None:
+    (store.arms / "a").mkdir(parents=True)
+    (store.arms / "a" / "encoder.safetensors").write_text("left over")
+    assert not store.has_arm("a")
+    with store.writing_arm("a") as folder:
+        (folder / "arm.json").write_text("{}")
+    assert store.has_arm("a")
+    assert everything(store.arms) == ["a", "a/arm.json"]
+    store.drop_arm("a")
+    store.drop_arm("a")
+    assert everything(store.arms) == []
+
+
+def test_rows_that_failed_stand_beside_until_something_succeeds(store: Store) -> None:
+    store.write_rows("c", [row(status="failed", value=None, reason="no luck")])
+    assert (store.failed_cells(), store.finished_cells()) == ({"c"}, set())
+    assert store.read_cell("c")[0]["reason"] == "no luck"
+    store.write_rows("c", [row()])
+    assert (store.failed_cells(), store.finished_cells()) == (set(), {"c"})
+    assert store.read_cell("c")[0]["value"] == 0.5
+    store.drop_cell("c")
+    assert store.read_cell("c") == []
+
+
+@pytest.mark.parametrize("wrong", [{"value": None}, {"value": float("nan")}, {"nonsense": 1}, {"seed": "0"}, {"status": "fine"}])
+def test_rows_that_break_the_schema_are_not_written(wrong: dict[str, Any], store: Store) -> None:
+    with pytest.raises(ValueError, match=r"cell c|JSON"):
+        store.write_rows("c", [row(), row(**wrong)])
+    assert not store.finished_cells() | store.failed_cells()
+
+
+def test_sweep_removes_what_was_left_a_day_ago_and_nothing_younger(store: Store) -> None:
+    for name, age in (("old", 100_000), ("young", 10)):
+        temp = store.rows / f".{name}.json.123.tmp"
+        temp.parent.mkdir(exist_ok=True)
+        temp.write_text("")
+        os.utime(temp, (time.time() - age,) * 2)
+    assert store.sweep() == 1
+    assert [path.name for path in store.rows.iterdir()] == [".young.json.123.tmp"]

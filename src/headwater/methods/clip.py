@@ -60,7 +60,8 @@ class Clip(Method):
                 layers=recipe.text_layers,
                 output_dim=recipe.embedding,
             )
-            self.text.token_embedding = nn.Embedding.from_pretrained(self.text.token_embedding.weight[used].detach().clone(), freeze=False)
+            kept = self.text.token_embedding.weight[used].detach().clone()
+            self.text.token_embedding = nn.Embedding(*kept.shape, _weight=kept)
             self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
 

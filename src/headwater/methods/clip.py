@@ -61,7 +61,7 @@ class Clip(Method):
                 output_dim=recipe.embedding,
             )
             kept = self.text.token_embedding.weight[used].detach().clone()
-            self.text.token_embedding = nn.Embedding(*kept.shape, _weight=kept)
+            self.text.token_embedding = nn.Embedding(kept.shape[0], kept.shape[1], _weight=kept)
             self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
 

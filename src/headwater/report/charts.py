@@ -158,7 +158,8 @@ def _granularity_panels(curves: pd.DataFrame, whole: pd.DataFrame) -> Iterator[P
 def _granularity_spec(values: list[dict[str, Any]], subsets: list[str], colours: dict[str, str], scratch: list[float | None]) -> Spec:
     known = [{"mean": s, "low": None, "high": None} for s in scratch if s is not None]
     y = {"type": "quantitative", "scale": {"domain": _domain(values + known), "nice": False}, "axis": {"title": "right, %", "tickCount": 5}}
-    x: Spec = {"field": "classes", "type": "quantitative", "scale": {"type": "log"}, "axis": {"title": "classes (log scale)", "tickCount": 5, "format": "~s"}}
+    x: Spec = {"field": "classes", "type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 15}}
+    x["axis"] = {"title": "classes (log scale)", "tickCount": 5, "format": "~s"}
     used = {s: c for s, c in colours.items() if any(v["series"] == s for v in values)}
     one = len(used) == 1
     colour: Spec = {"field": "series", "type": "nominal", "title": None, "scale": {"domain": list(used), "range": list(used.values())}}
@@ -175,12 +176,10 @@ def _granularity_spec(values: list[dict[str, Any]], subsets: list[str], colours:
             "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1, "strokeWidth": 1.6},
             "encoding": {"y": y | {"field": "mean"}, "tooltip": tip, "stroke": colour, "fillOpacity": _FILL},
         },
-        {
-            "transform": [off],
-            "mark": {"type": "point", "shape": "cross", "filled": True, "size": 70, "opacity": 0.9},
-            "encoding": {"y": y | {"field": "mean"}, "tooltip": tip},
-        },
     ]
+    if not all(v["curve"] for v in values):  # an empty layer would have no extent, and Vega would warn of it
+        crosses = {"type": "point", "shape": "cross", "filled": True, "size": 70, "opacity": 0.9}
+        layers.append({"transform": [off], "mark": crosses, "encoding": {"y": y | {"field": "mean"}, "tooltip": tip}})
     if known:
         rule = {"type": "rule", "strokeDash": [2, 3], "color": GREY, "strokeWidth": 1.5, "clip": True}
         words = {"value": f"no pre-training: {known[0]['mean']:.1f} %"}

@@ -147,7 +147,7 @@ def _within(loc: Location, value: Any) -> Location:
     for i, part in enumerate(loc):
         known: Any = value
         if (isinstance(known, dict) and part in known) or (isinstance(known, list) and isinstance(part, int) and part < len(known)):
-            value = known[part]
+            value = value[part]
             at.append(part)
         elif i == len(loc) - 1 and isinstance(part, str) and isinstance(value, dict):
             at.append(part)

@@ -99,11 +99,16 @@ def test_rows_that_break_the_schema_are_not_written(wrong: dict[str, Any], store
     assert not store.finished_cells() | store.failed_cells()
 
 
-def test_sweep_removes_what_was_left_a_day_ago_and_nothing_younger(store: Store) -> None:
+def test_sweep_removes_temporary_files_of_yesterday_and_checkpoints_of_finished_arms(store: Store) -> None:
     for name, age in (("old", 100_000), ("young", 10)):
         temp = store.rows / f".{name}.json.123.tmp"
         temp.parent.mkdir(exist_ok=True)
         temp.write_text("")
         os.utime(temp, (time.time() - age,) * 2)
-    assert store.sweep() == 1
+    with store.writing_arm("done") as folder:
+        (folder / "arm.json").write_text("{}")
+    for arm in ("done", "in-training"):
+        store.checkpoints(arm).mkdir(parents=True)
+    assert store.sweep() == 2
+    assert everything(store.partial) == ["in-training"]
     assert [path.name for path in store.rows.iterdir()] == [".young.json.123.tmp"]

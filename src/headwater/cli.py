@@ -132,7 +132,6 @@ def run(
 
     if redo:
         forget(resolved, opened, redo)
-    opened.sweep()
     todo = local.pending(resolved, opened)
     with watched(todo, quiet=quiet or as_json) as watch:
         local.run(resolved, opened, data_root=data_root, device=device, workers=workers, watch=watch)

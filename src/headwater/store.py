@@ -123,8 +123,12 @@ class Store:
             (self.rows / name).unlink(missing_ok=True)
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
-        """Remove temporary files that killed runs left behind a day ago or longer; the number removed."""
+        """Remove what killed runs left behind: checkpoints of arms that are finished, and temporary files a day old or older; the number removed."""
         removed = 0
+        for folder in self.partial.iterdir() if self.partial.is_dir() else ():
+            if self.has_arm(folder.name):
+                self.drop_checkpoints(folder.name)
+                removed += 1
         for temp in self.root.glob("**/.*.tmp"):
             with suppress(OSError):
                 if time.time() - temp.stat().st_mtime > older_than_s:

@@ -99,6 +99,7 @@ def run(
 
     An arm in training writes a checkpoint every `checkpoint_every_s` seconds; how often does not change its weights.
     """
+    store.sweep()
     todo = pending(plan, store)
     if not todo.cells:
         return

@@ -1,0 +1,137 @@
+"""Rebuilds README's two blocks of results from the committed rows: python docs/make_results.py
+
+The rows are what `headwater run` left behind, exported with
+
+    headwater rows studies/grocery.yaml --out docs/results/grocery.parquet
+    headwater rows studies/world.yaml --out docs/results/world.parquet
+
+so that every figure in README can be made again with no GPU, data or checkpoint. A test checks that README holds what this script writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from headwater.analysis import paired_difference, prepare, verdict
+from headwater.report import markdown_table
+from headwater.rows import read_rows
+
+ROOT = Path(__file__).parents[1]
+MANUAL = ("level:2", "level:1", "level:0")
+
+
+def name_of(rows: pd.DataFrame, method: str, labels: str | None = None) -> str:
+    """The name that the analysis gives to the arm of a method and label view."""
+    table = prepare(rows)
+    mine = table[(table["method"] == method) & (table["labels"].isna() if labels is None else table["labels"] == labels)]
+    return str(mine["name"].iloc[0])
+
+
+def points(rows: pd.DataFrame, a: str, b: str, **where: object) -> str:
+    """The paired difference a - b in points with its 95 % interval; bold where it excludes 0."""
+    d = paired_difference(rows, a, b, metric="top1", **where)  # type: ignore[arg-type]
+    low, high = 100 * (d.low or 0), 100 * (d.high or 0)
+    text = f"{100 * (d.mean or 0):+.1f} ({low:+.1f} to {high:+.1f})"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def table(head: list[str], lines: list[list[str]]) -> str:
+    rows = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    return "\n".join(rows + ["| " + " | ".join(line) + " |" for line in lines]) + "\n"
+
+
+def answer(rows: pd.DataFrame) -> str:
+    found = verdict(rows)
+    return "> " + found.answer + "\n"
+
+
+def floors(rows: pd.DataFrame) -> str:
+    """The full-size cell that is least far above the best constant answer, max(1 / classes, majority share)."""
+    full = rows[rows["shots"].isna() & (rows["metric"] == "top1") & (rows["subset"] == "all") & (rows["status"] == "done")].copy()
+    full["floor"] = [max(1 / k, m) for k, m in zip(full["task_classes"], full["task_majority"], strict=True)]
+    mean = full.groupby(["method", "labels", "task", "protocol"], dropna=False)[["value", "floor"]].mean().reset_index()
+    mean["over"] = mean["value"] - mean["floor"]
+    worst = mean.loc[mean["over"].astype(float).idxmin()]
+    below = int((full["value"] <= full["floor"]).sum())
+    arm = " ".join(str(w) for w in (worst["method"], worst["labels"]) if not pd.isna(w))
+    return (
+        f"At full size {below} of {len(full)} cells are at or below max(1/classes, majority share); the nearest mean is {arm} on {worst['task']} ({worst['protocol']}): "
+        f"{100 * worst['value']:.1f} % against {100 * worst['floor']:.1f} %.\n"
+    )
+
+
+def grocery(rows: pd.DataFrame) -> str:
+    seeds = rows["seed"].nunique()
+    tasks = sorted(rows["task"].unique(), key=lambda t: ("grocery" not in t, t))
+    scratch = name_of(rows, "scratch")
+    gains = [
+        [f"{view}", *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="probe", shots=5) for t in tasks]] for view in MANUAL
+    ]
+    tuned = sorted(rows[rows["protocol"] == "finetune"]["task"].unique())
+    tuned_gains = [
+        [view, *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="finetune", shots=s) for t in tuned for s in (5, "all")]]
+        for view in MANUAL
+    ]
+    parts = [
+        f"`headwater run studies/grocery.yaml`, {seeds} seeds, the official splits; top-1 in percent, mean ± half-width of the 95 % t-interval over seeds.\n",
+        "Linear probe, 5 images per class (5 draws a seed):\n",
+        markdown_table(rows, metric="top1", protocol="probe", shots=5),
+        "Linear probe, all training images:\n",
+        markdown_table(rows, metric="top1", protocol="probe", shots="all"),
+        "Fine-tuning of the whole network (200 steps, 2 learning rates):\n",
+        markdown_table(rows, metric="top1", protocol="finetune"),
+        "† The arm was trained on these images and on labels nested with the task's: a frozen probe there favours it and decides nothing.\n",
+        "What pre-training on the manual levels gains over no pre-training at 5 images per class, probe, paired over seeds, points (95 % interval; bold excludes 0):\n",
+        table(["labels", *tasks], gains),
+        "The same by fine-tuning:\n",
+        table(["labels", *[f"{t}, {s}" for t in tuned for s in ("5-shot", "all")]], tuned_gains),
+        floors(rows),
+        "Verdict of the report:\n",
+        answer(rows),
+    ]
+    return "\n".join(parts)
+
+
+def world(rows: pd.DataFrame) -> str:
+    tasks = sorted(rows["task"].unique())
+    names = {view: name_of(rows, "supervised", view) for view in (*MANUAL, "random:32", "instance")}
+    pairs = [("level:0", "level:1"), ("level:0", "level:2"), ("level:1", "level:2"), ("level:0", "random:32"), ("level:0", "instance")]
+    lines = {
+        subset: [[f"{a} − {b}", *[points(rows, names[a], names[b], task=t, protocol="probe", shots="all", subset=subset) for t in tasks]] for a, b in pairs]
+        for subset in ("hard", "easy")
+    }
+    parts = [
+        f"`headwater run studies/world.yaml`, {rows['seed'].nunique()} seeds: creatures whose family shows in the silhouette (the common feature) and whose species shows in a small",
+        "code (the fine-grained one). Pre-training sees easy images; on hard test images the silhouette is nearly gone and points to a wrong family. level:2 has 2",
+        "classes, level:1 the 4 families, level:0 the 32 species. No task shares an image with pre-training.\n",
+        "Hard test images, linear probe on all training images, top-1 in percent:\n",
+        markdown_table(rows, metric="top1", protocol="probe", shots="all", subset="hard"),
+        "Paired differences on **hard** images, points (95 % t-interval over seeds; bold excludes 0):\n",
+        table(["labels", *tasks], lines["hard"]),
+        "and on **easy** images:\n",
+        table(["labels", *tasks], lines["easy"]),
+    ]
+    return "\n".join(parts)
+
+
+def blocks() -> dict[str, str]:
+    """What belongs between README's markers, by name."""
+    makers = {"grocery": grocery, "world": world}
+    return {name: maker(read_rows(ROOT / "docs" / "results" / f"{name}.parquet")) for name, maker in makers.items()}
+
+
+def with_blocks(text: str) -> str:
+    """README's text with its blocks made anew."""
+    for name, block in blocks().items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, b=block: m[1] + b + m[2], text, flags=re.S)
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(with_blocks(readme.read_text()))
+    print(json.dumps({"written": "README.md"}))

@@ -32,10 +32,10 @@ def name_of(rows: pd.DataFrame, method: str, labels: str | None = None) -> str:
 
 
 def points(rows: pd.DataFrame, a: str, b: str, **where: object) -> str:
-    """The paired difference a - b in points with its 95 % interval; bold where it excludes 0."""
+    """The paired difference a - b in points of 100 with its 95 % interval; bold where it excludes 0."""
     d = paired_difference(rows, a, b, metric="top1", **where)  # type: ignore[arg-type]
     low, high = 100 * (d.low or 0), 100 * (d.high or 0)
-    text = f"{100 * (d.mean or 0):+.1f} ({low:+.1f} to {high:+.1f})"
+    text = f"{100 * (d.difference or 0):+.1f} ({low:+.1f} to {high:+.1f})"
     return f"**{text}**" if low > 0 or high < 0 else text
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,3 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.
             like = parameters[int(index)]
             state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
     optimiser.load_state_dict({"state": state, "param_groups": packed["param_groups"]})
-
-
-def remove(folder: Path) -> None:
-    """Remove all checkpoints of a run that is finished."""
-    shutil.rmtree(folder, ignore_errors=True)

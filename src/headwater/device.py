@@ -6,6 +6,7 @@ import contextlib
 import functools
 import json
 import platform
+import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -96,7 +97,21 @@ def versions() -> str:
     """Versions of what could change a number, as canonical JSON."""
     from importlib.metadata import version
 
-    return json.dumps({name: version(name) for name in ("headwater", "numpy", "timm", "torch")}, sort_keys=True)
+    names = ("headwater", "numpy", "open_clip_torch", "pillow", "scipy", "simplejpeg", "timm", "torch")
+    return json.dumps({name: version(name) for name in names}, sort_keys=True)
+
+
+@functools.cache
+def commit() -> str | None:
+    """The commit of the code where it runs from a git checkout, `-dirty` behind it where files differ; None elsewhere."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.decode().strip() or None if answer.returncode == 0 else None
 
 
 def be_deterministic() -> None:

@@ -7,6 +7,7 @@ task's images, labels and splits, and the protocol. Names are not in ids: two st
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,16 +18,21 @@ from numpy.typing import NDArray
 
 from headwater import keys, recipes
 from headwater.errors import InputError
-from headwater.labels import Targets, label_view, nested
+from headwater.labels import Targets, label_view, nesting
 from headwater.labels.captions import caption_lists
 from headwater.sources import Positions, Source, open_source
+from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
-from headwater.study import Arm, Cell, Recipe, Study, identity
+from headwater.study import Arm, Cell, Probe, Recipe, Study, identity
 from headwater.tasks import Task, resolve_task
 
 if TYPE_CHECKING:
     import pandas as pd
 
+REUSE_SHARE = 0.01
+"""Share of a task's training images that an arm must have been trained on before label reuse is asked about [ours]."""
+REUSE_AGREEMENT = 0.95
+"""Share of the common images on which one labelling must follow from the other for reuse: duplicates and slips break exact nesting [ours]."""
 LEAK_LIMIT = 0.01
 """Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
 
@@ -54,7 +60,7 @@ class PlannedArm:
         """Views of an image in a step."""
         return 2 if self.words.method == "simclr" else 1
 
-    @property
+    @cached_property
     def num_labels(self) -> int | None:
         if self.targets is not None:
             return self.targets.num_classes
@@ -90,6 +96,9 @@ class Plan:
     """Things a person should know before the run (small leaks, capped shots)."""
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
+    _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    pixel_caches: dict[str, Any] = field(default_factory=dict)
+    """Decoded images that this process has opened, by data set (headwater.work)."""
 
     @classmethod
     def make(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
@@ -109,16 +118,23 @@ class Plan:
     def _arm(self, words: Arm) -> PlannedArm:
         study = self.study
         recipe = recipes.resolve(study, words.method)
-        rooms = {room: recipes.ROOM_VERSIONS[room] for room in recipes.ARM_ROOMS}
+        rooms = recipes.versions_of(recipes.ARM_ROOMS, pixels=PIXELS)
         common = {"backbone": study.backbone, "image_size": study.image_size, "seed": words.seed, "precision": study.precision, "rooms": rooms}
         if recipe is None:
             return PlannedArm(identity({"method": "scratch", **common}), words)
         assert words.source is not None and recipe.batch is not None
         source = self.sources[study.sources[words.source].data]
-        positions = self._positions(words)
         where = f"sources.{words.source}"
-        targets = label_view(words.labels, source.table, positions, words.seed, where) if words.method == "supervised" and words.labels else None
-        captions = caption_lists(words.labels, source.table, positions, where) if words.method == "clip" and words.labels else None
+        of_seed = None if words.size in (None, "all") else words.seed
+        positions = self._once(("positions", words.source, words.size, of_seed), lambda: self._positions(words))
+        targets, captions = None, None
+        if words.method == "supervised" and words.labels:
+            view, seed = words.labels, words.seed
+            drawn = seed if view.startswith("random") else of_seed
+            targets = self._once(("targets", words.source, words.size, view, drawn), lambda: label_view(view, source.table, positions, seed, where))
+        elif words.method == "clip" and words.labels:
+            text = words.labels
+            captions = self._once(("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, where))
         if targets is not None and targets.num_classes < 2:
             raise InputError(f"{where}: at {words.labels} there is only one class ({targets.names[0]!r}), so there is nothing to learn; choose a finer level")
         images_seen = study.budget.images(len(positions), recipe.batch)
@@ -147,23 +163,36 @@ class Plan:
         assert isinstance(words.size, int)
         if not 2 <= words.size <= len(positions):
             raise InputError(f"sources.{words.source}: size {words.size} is not between 2 and the {len(positions)} images that there are")
-        order = keys.permutation(keys.key(words.seed, "size"), keys.sample_hashes(list(source.table.ids[positions])))
+        order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
         return np.sort(positions[order[: words.size]])
 
     # cells
     def _cell(self, arm: PlannedArm, words: Cell) -> PlannedCell:
         protocol = getattr(self.study.protocols, words.protocol)
+        told = protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True) | {"name": words.protocol}
+        rooms = recipes.CELL_ROOMS[words.protocol]
+        if told.get("head_init") == "probe":  # the head comes from a probe, so what makes a probe makes the cell
+            told["l2"] = list(self.probe_l2)
+            rooms = (*rooms, *recipes.CELL_ROOMS["probe"])
+        if "l2" in told:
+            told["l2"] = sorted(told["l2"])
         meaning = {
             "arm": arm.id,
             "task": self.task_fingerprint(words.task),
             "cap": self.study.tasks[words.task].cap or None,
-            "protocol": protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True) | {"name": words.protocol},
+            "protocol": told,
             "shots": words.shots,
             "draw": words.draw,
             "precision": self.study.precision,
-            "rooms": {room: recipes.ROOM_VERSIONS[room] for room in recipes.CELL_ROOMS[words.protocol]},
+            "rooms": recipes.versions_of(rooms, pixels=PIXELS),
         }
         return PlannedCell(identity(meaning), words, arm)
+
+    @property
+    def probe_l2(self) -> tuple[float, ...]:
+        """The l2 grid of the study's probe, or the default one: also what a head that starts from a probe is chosen from."""
+        probe = self.study.protocols.probe
+        return (probe or Probe()).l2
 
     def task_fingerprint(self, name: str) -> str:
         """Digest of a task's images, labels and splits."""
@@ -188,11 +217,25 @@ class Plan:
 
         present = store.finished_cells() | store.failed_cells()
         found: list[dict[str, Any]] = []
-        for cell in {c.id: c for c in self.cells}.values():
+        named = {(cell.id, cell.words, cell.arm.words): cell for cell in self.cells}
+        for cell in named.values():
             if cell.id in present:
-                names = {"study": self.study.study, "task": cell.words.task, "source": cell.arm.words.source}
-                found.extend({**row, **names} for row in store.read_cell(cell.id))
+                found.extend({**row, **self.names(cell)} for row in store.read_cell(cell.id))
         return to_frame(found)
+
+    def names(self, cell: PlannedCell) -> dict[str, Any]:
+        """What this study calls a cell: the fields of a row that are words, not content."""
+        arm = cell.arm
+        view = arm.targets.view if arm.targets else arm.words.labels
+        return {
+            "study": self.study.study,
+            "source": arm.words.source,
+            "size": None if arm.words.size is None else str(arm.words.size),
+            "labels": view,
+            "label_level": int(view.removeprefix("level:")) if view and view.startswith("level:") else None,
+            "task": cell.words.task,
+            "task_labels": self.tasks[cell.words.task].view,
+        }
 
     # checks that need data
     def _check_shots(self) -> None:
@@ -239,15 +282,31 @@ class Plan:
         return self._overlaps[at]
 
     def _reuses_labels(self, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:
-        """Whether the task's classes are, coarsen to, or are coarsened from the arm's manual labels on images that both have."""
-        if arm.targets is None or not arm.targets.view.startswith("level:"):
+        """Whether the task's classes are, coarsen to, or are coarsened from the arm's manual labels on images that both have.
+
+        A few images in common, or a few labels that disagree, do not decide it: see REUSE_SHARE and REUSE_AGREEMENT.
+        """
+        assert arm.source is not None
+        targets = arm.targets
+        if arm.words.method == "clip" and arm.words.labels == "template":  # its captions are the names of the finest classes
+            targets = label_view("level:0", arm.source.table, arm.positions, 0, f"sources.{arm.words.source}")
+        if targets is None or not targets.view.startswith("level:"):
             return False
         own = np.concatenate([task.train, task.val])
-        _, in_arm, in_task = np.intersect1d(trained_on, self._byte_hashes(task.source, own), return_indices=True)
-        if len(in_arm) < 2:
+        own_hashes = self._byte_hashes(task.source, own)
+        first, where = np.unique(trained_on, return_index=True)
+        at = np.searchsorted(first, own_hashes).clip(max=len(first) - 1)
+        shared = first[at] == own_hashes
+        if shared.mean() < REUSE_SHARE:
             return False
-        a, b = arm.targets.indices[in_arm], task.labels[own][in_task]
-        return nested(a, b) or nested(b, a)
+        a, b = targets.indices[where[at[shared]]], task.labels[own[shared]]
+        return max(nesting(a, b), nesting(b, a)) >= REUSE_AGREEMENT
+
+    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What seeds and arms share, made once."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def _byte_hashes(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
         at = (source.name, positions.tobytes())

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def pretrain(
         momentum=0.9 if recipe.momentum is None else recipe.momentum,
         beta2=0.999 if recipe.beta2 is None else recipe.beta2,
     )
-    start, losses, seconds = _resume(model, optimiser, checkpoints)
+    start, losses, seconds = _resume(model, optimiser, checkpoints, compute)
     views = ViewMaker(recipe.augmentation or Augmentation(), image_size, seed)
     began = saved = told = time.monotonic()
     images = 0
@@ -98,7 +99,7 @@ def pretrain(
         now = time.monotonic()
         if now - saved > checkpoint_every_s:
             with contextlib.suppress(FileNotFoundError):  # another process finished this arm, and removed the folder of its checkpoints
-                _save(model, optimiser, checkpoints, step + 1, losses, seconds + now - began)
+                _save(model, optimiser, checkpoints, step + 1, losses, {"seconds": seconds + now - began, "fingerprint": compute.fingerprint})
             saved = now
         if now - told > 0.5 or step == order.steps - 1:
             watch(Progress(step + 1, order.steps, images / (now - began), loss))
@@ -142,9 +143,10 @@ def _finite(model: Method) -> bool:
     return all(bool(t.isfinite().all()) for t in model.state_dict().values())
 
 
-def _resume(model: Method, optimiser: torch.optim.Optimizer, folder: Path) -> tuple[int, list[float], float]:
+def _resume(model: Method, optimiser: torch.optim.Optimizer, folder: Path, compute: Compute) -> tuple[int, list[float], float]:
+    """Where to go on: (step, losses, seconds). What another kind of machine began is begun anew, since its bits would be neither's."""
     found = checkpoint.latest(folder)
-    if found is None:
+    if found is None or found[2].get("fingerprint") != compute.fingerprint:
         return 0, [], 0.0
     step, tensors, meta = found
     model.load_state_dict({name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
@@ -152,11 +154,11 @@ def _resume(model: Method, optimiser: torch.optim.Optimizer, folder: Path) -> tu
     return step, tensors["losses"].tolist(), float(meta["seconds"])
 
 
-def _save(model: Method, optimiser: torch.optim.Optimizer, folder: Path, step: int, losses: list[float], seconds: float) -> None:
+def _save(model: Method, optimiser: torch.optim.Optimizer, folder: Path, step: int, losses: list[float], meta: dict[str, Any]) -> None:
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
     tensors |= checkpoint.pack_optimiser(optimiser)
     tensors["losses"] = torch.tensor(losses, dtype=torch.float64)
-    checkpoint.write(folder, step, tensors, {"seconds": seconds})
+    checkpoint.write(folder, step, tensors, meta)
 
 
 def _curve(losses: list[float], steps: int, recipe: Recipe) -> list[dict[str, float]]:

@@ -85,7 +85,13 @@ def resolve(study: Study, method: Method) -> Recipe | None:
     return recipe
 
 
-ROOM_VERSIONS = {"pixels": 1, "views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}
-"""Raised by hand when a room's behaviour changes, so that what the old code computed is not taken for what the new code would."""
+ROOM_VERSIONS = {"views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}
+"""Raised by hand when a room's behaviour changes, so that what the old code computed is not taken for what the new code would. The
+room of pixels keeps its own (headwater.sources.pixels.RECIPE), since its cache needs it too."""
 ARM_ROOMS = ("pixels", "views", "pretrain")
 CELL_ROOMS = {"probe": ("pixels", "views", "features", "draws", "probe"), "finetune": ("pixels", "views", "draws", "finetune")}
+
+
+def versions_of(rooms: tuple[str, ...], *, pixels: int) -> dict[str, int]:
+    """The versions of some rooms, for an identity."""
+    return {room: pixels if room == "pixels" else ROOM_VERSIONS[room] for room in rooms}

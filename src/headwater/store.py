@@ -46,7 +46,7 @@ class Store:
         self.arms, self.rows, self.partial, self.cache = (self.root / name for name in ("arms", "rows", "partial", "cache"))
 
     def _make(self, mark: Path) -> None:
-        if self.root.is_dir() and any(self.root.iterdir()):
+        if self.root.is_dir() and any(not path.name.startswith(f".{mark.name}.") for path in self.root.iterdir()):  # but for a mark half written
             raise InputError(f"{self.root}: is not empty and is no store; name another folder with --store")
         try:
             files.write_atomic(mark, json.dumps({"version": _VERSION}) + "\n")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from headwater import checkpoint, device, keys, methods, models, pretrain
+from headwater import checkpoint, device, methods, models, pretrain
 from headwater.device import Compute
 from headwater.errors import InputError
 from headwater.loader import Order
@@ -33,19 +33,20 @@ Watch = Callable[[pretrain.Progress], None]
 
 def pixels(plan: Plan, data: str, store: Store) -> tuple[PixelCache, NDArray[np.int64]]:
     """Decoded images of one data set (all that the plan uses of it), and the table position of each cached row, ascending."""
+    if data in plan.pixel_caches:
+        return plan.pixel_caches[data]  # type: ignore[no-any-return]
     source = plan.sources[data]
     used = [arm.positions for arm in plan.arms if arm.source is source]
     used += [np.concatenate([task.train, task.val, task.test]) for task in plan.tasks.values() if task.source is source]
     positions = np.unique(np.concatenate(used))
     fingerprint = source.fingerprint(positions)
     path = store.cache / "pixels" / f"{fingerprint}-{plan.study.image_size}"
-    return PixelCache.build(source, positions, plan.study.image_size, path, fingerprint=fingerprint), positions
+    plan.pixel_caches[data] = PixelCache.build(source, positions, plan.study.image_size, path, fingerprint=fingerprint), positions
+    return plan.pixel_caches[data]  # type: ignore[no-any-return]
 
 
 # arms
-def run_arm(
-    plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: Watch = lambda progress: None, *, checkpoint_every_s: float = 20.0
-) -> None:
+def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: Watch = lambda progress: None, *, checkpoint_every_s: float = 20.0) -> None:
     """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart."""
     if store.has_arm(arm.id):
         return
@@ -85,7 +86,7 @@ def _train(
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
-    hashes = keys.sample_hashes(list(arm.source.table.ids[arm.positions]))
+    hashes = arm.source.hashes[arm.positions]
     method = methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=arm.targets, captions=arm.captions, hashes=hashes)
     return pretrain.pretrain(
         method,
@@ -126,7 +127,7 @@ class Bench:
         return self._features[self.rows_of(positions)]
 
     def split(self, positions: NDArray[np.int64]) -> Split:
-        return Split(self.rows_of(positions), self.task.labels[positions], keys.sample_hashes(list(self.task.source.table.ids[positions])))
+        return Split(self.rows_of(positions), self.task.labels[positions], self.task.source.hashes[positions])
 
 
 def _trained(store: Store, arm: PlannedArm, record: dict[str, Any]) -> nn.Module:
@@ -174,8 +175,8 @@ def _measure(bench: Bench, cell: PlannedCell) -> list[dict[str, Any]]:
     plan, task, words = bench.plan, bench.task, cell.words
     protocol: Probe | Finetune = getattr(plan.study.protocols, words.protocol)
     draw = task.draw(words.shots, words.draw, seed=cell.arm.words.seed, val=protocol.val)
-    common = {**_cell_fields(plan, cell), **_arm_fields(bench.record), **_draw_fields(task, draw, cell, protocol)}
-    common |= {"fingerprint": bench.compute.fingerprint, "versions": device.versions()}
+    common = {**_cell_fields(plan, cell), **_arm_fields(bench.record), **_draw_fields(plan, task, draw, cell, protocol)}
+    common |= {"fingerprint": bench.compute.fingerprint, "versions": device.versions(), "commit": device.commit()}
     overlap = plan.overlap(cell.arm, bench.task_name)
     common |= {"label_reuse": overlap.label_reuse, "leaked_test_images": int(overlap.leaked_test.sum())}
     common |= {"host": platform.node(), "attempt": _attempt(bench.store, cell.id)}
@@ -202,7 +203,7 @@ def _finetune(bench: Bench, draw: Draw, words: Finetune, seed: int) -> Choice:
     assert bench.encoder is not None
     start = None
     if words.head_init == "probe":
-        l2s = Probe().l2
+        l2s = bench.plan.probe_l2
         head, _, _ = probe(bench.features(draw.train), task.labels[draw.train], bench.features(draw.val), task.labels[draw.val], task.num_classes, l2s)
         start = head.folded()
     model, chosen, val_value = finetune(
@@ -242,20 +243,18 @@ def _scores(task: Task, choice: Choice, leaked: NDArray[np.bool_]) -> list[dict[
 def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
     study, arm, task = plan.study, cell.arm, plan.tasks[cell.words.task]
     recipe = arm.recipe
-    labels = arm.words.labels
     return {
+        **plan.names(cell),
         "cell": cell.id,
         "arm": arm.id,
-        "study": study.study,
         "schema": SCHEMA_VERSION,
         "method": arm.words.method,
-        "source": arm.words.source,
         "source_fingerprint": arm.source_fingerprint,
-        "size": None if arm.words.size is None else str(arm.words.size),
         "unique_images": len(arm.positions) or None,
-        "labels": arm.targets.view if arm.targets else labels,
-        "label_level": int(arm.targets.view.removeprefix("level:")) if arm.targets and arm.targets.view.startswith("level:") else None,
         "num_labels": arm.num_labels,
+        "images_seen": arm.images_seen or None,
+        "epochs": arm.images_seen / len(arm.positions) if arm.images_seen else None,
+        "steps": arm.steps or None,
         "backbone": study.backbone,
         "image_size": study.image_size,
         "batch": recipe.batch if recipe else None,
@@ -264,8 +263,6 @@ def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
         "weight_decay": recipe.weight_decay if recipe else None,
         "recipe": canonical(recipe.words()) if recipe else None,
         "seed": arm.words.seed,
-        "task": cell.words.task,
-        "task_labels": task.view,
         "task_classes": task.num_classes,
         "task_majority": task.majority,
         "task_fingerprint": plan.task_fingerprint(cell.words.task),
@@ -277,25 +274,28 @@ def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
 
 
 def _arm_fields(record: dict[str, Any]) -> dict[str, Any]:
-    images, unique = record.get("images_seen"), record.get("unique_images")
+    trained = record.get("recipe") is not None
     return {
-        "images_seen": images,
-        "epochs": images / unique if images and unique else None,
-        "steps": record.get("steps"),
+        "pretrain_fingerprint": record.get("fingerprint") if trained else None,
+        "pretrain_versions": record.get("versions") if trained else None,
         "pretrain_flops": record.get("flops"),
         "pretrain_loss": record.get("loss"),
         "pretrain_seconds": record.get("seconds"),
     }
 
 
-def _draw_fields(task: Task, draw: Draw, cell: PlannedCell, protocol: Probe | Finetune) -> dict[str, Any]:
+def _draw_fields(plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol: Probe | Finetune) -> dict[str, Any]:
     how = "carved" if task.carved else "split"
     grid = {"l2": list(protocol.l2)} if isinstance(protocol, Probe) else protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks", "val"})
+    if isinstance(protocol, Finetune) and protocol.head_init == "probe":
+        grid["l2"] = list(plan.probe_l2)
+    shots = cell.words.shots
     return {
         "n_train": len(draw.train),
         "n_val": len(draw.val),
-        "val_protocol": how + (" few-shot" if cell.words.shots is not None and protocol.val == "matched" else ""),
+        "val_protocol": how + (" few-shot" if shots is not None and protocol.val == "matched" else ""),
         "val_missing_classes": draw.val_missing_classes,
+        "capped": None if shots is None else len(draw.train) < shots * task.num_classes,
         "head_init": protocol.head_init if isinstance(protocol, Finetune) else None,
         "grid": canonical(grid),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.errors import InputError
-from headwater.labels import Targets, label_view, nested, parse_view
+from headwater.labels import Targets, label_view, nesting, parse_view
 from headwater.sources import Table
 from headwater.sources.folder import FolderSource
 
@@ -143,14 +144,15 @@ def test_random_classes_owe_nothing_to_the_order_of_images_or_to_chance_of_anoth
 
 def test_random_classes_coarsen_those_of_a_multiple():
     fine, coarse, odd = (label_view(f"random:{k}", table(count=100), np.arange(100), 4, "set").indices for k in (20, 5, 6))
-    assert nested(fine, coarse)
-    assert not nested(fine, odd)
+    assert nesting(fine, coarse) == 1
+    assert nesting(fine, odd) < 1
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30))
-def test_nested_says_whether_each_class_has_one_parent(pairs):
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
+def test_nesting_is_the_share_that_follows_the_most_frequent_parent(pairs):
     a, b = (np.array([pair[at] for pair in pairs], dtype=np.int64) for at in (0, 1))
-    assert nested(a, b) == all(len({y for x, y in pairs if x == each}) == 1 for each in {x for x, _ in pairs})
+    parents = {x: Counter(y for other, y in pairs if other == x) for x, _ in pairs}
+    assert nesting(a, b) == sum(counts.most_common(1)[0][1] for counts in parents.values()) / len(pairs)
 
 
 def test_digests_are_those_of_the_classes_and_not_of_the_views_name():
@@ -169,7 +171,7 @@ def test_real_hierarchies_are_nested_and_have_the_classes_of_their_readme(name, 
     views = [label_view(f"level:{level}", source.table, every, 0, name) for level in range(len(classes))]
     assert tuple(view.num_classes for view in views) == classes
     for fine, coarse in pairwise(views):
-        assert nested(fine.indices, coarse.indices)
-        assert not nested(coarse.indices, fine.indices)
+        assert nesting(fine.indices, coarse.indices) == 1
+        assert nesting(coarse.indices, fine.indices) < 1
     with pytest.raises(InputError, match=f"level:0 to level:{len(classes) - 1}"):
         label_view(f"level:{len(classes)}", source.table, every, 0, name)

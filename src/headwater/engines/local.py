@@ -108,7 +108,7 @@ def run(
     from headwater import device as device_room
     from headwater import models, work
 
-    device_room.resolve(device, plan.study.precision)
+    on_cpu = device_room.resolve(device, plan.study.precision).device.type == "cpu"
     models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0)  # says what is wrong with either before anything is decoded
     read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]
     for data, source in plan.sources.items():
@@ -121,7 +121,7 @@ def run(
         "data_root": str(data_root) if data_root else None,
         "device": device,
         "checkpoint_every_s": checkpoint_every_s,
-        "threads": 1 if count > 1 or device == "cpu" else max(1, (os.cpu_count() or 1) // count),
+        "threads": 1 if on_cpu else max(1, (os.cpu_count() or 1) // count),  # on the CPU always: another number gives other bits
     }
     _Run(plan, store, todo, setting, watch).go(count)
 

@@ -65,7 +65,7 @@ class Worker:
                 work.run_arm(self._plan, arm, self._store, self._compute, self._progress, checkpoint_every_s=self._checkpoint_every_s)
             else:
                 wanted = set(unit["cells"])
-                cells = [cell for cell in self._plan.cells if cell.id in wanted]
+                cells = list({cell.id: cell for cell in self._plan.cells if cell.id in wanted}.values())
                 work.run_cells(self._plan, arm, unit["task"], cells, self._store, self._compute, lambda cell: self.tell("cell", cell=cell))
         except Exception as error:
             if not isinstance(error, InputError):

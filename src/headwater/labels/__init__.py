@@ -27,7 +27,7 @@ from headwater.labels.hierarchy import level_targets
 from headwater.labels.partitions import instance_targets, random_targets
 from headwater.sources import Positions, Table
 
-__all__ = ["VIEWS", "Targets", "caption_lists", "choose", "label_view", "nested", "parse_view"]
+__all__ = ["VIEWS", "Targets", "caption_lists", "choose", "label_view", "nesting", "parse_view"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +92,15 @@ def label_view(view: str, table: Table, positions: Positions, seed: int, where: 
     return Targets(indices=indices, names=names, view=parse_view(view))
 
 
-def nested(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
-    """Whether each class of `a` lies within one class of `b` (int64 [num_images] each): b coarsens a, or equals it."""
-    if not len(a):
-        return True
-    _, first, inverse = np.unique(a, return_index=True, return_inverse=True)
-    return bool((b[first][inverse] == b).all())
+def nesting(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    """How far `a` determines `b` (int64 [num_images] each): the share of images whose class of `b` is the most frequent one in their class of `a`.
+
+    1.0 where each class of `a` lies within one class of `b` (b coarsens a, or equals it).
+    """
+    pairs, counts = np.unique(np.stack([a, b], axis=1), axis=0, return_counts=True)
+    most = np.zeros(int(a.max()) + 1, dtype=np.int64)
+    np.maximum.at(most, pairs[:, 0], counts)
+    return float(most.sum() / len(a))
 
 
 def _parsed(text: str) -> tuple[str, int, int | None]:

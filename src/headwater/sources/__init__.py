@@ -11,11 +11,13 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater import keys
 from headwater.errors import InputError
 from headwater.study import Data
 
@@ -54,6 +56,10 @@ class Source(ABC):
         Raises InputError, naming the sample, where it cannot be read.
         """
 
+    def images(self, positions: Positions) -> Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8]:
+        """`image` of several positions; a source that makes its images makes them faster together."""
+        return [self.image(position) for position in positions.tolist()]
+
     @abstractmethod
     def byte_hashes(self, positions: Positions) -> list[str]:
         """A hex digest of each sample's bytes: equal digests mean identical images. Cached where hashing costs a read."""
@@ -66,12 +72,27 @@ class Source(ABC):
             )
         return np.flatnonzero(self.table.splits[column] == name).astype(np.int64)
 
+    @cached_property
+    def hashes(self) -> NDArray[np.int64]:
+        """int64 [len(table)]: the keyed hash of every sample id (headwater.keys), the per-sample part of every random draw."""
+        return keys.sample_hashes(list(self.table.ids))
+
+    @cached_property
+    def _fingerprints(self) -> dict[str, str]:
+        return {}
+
     def fingerprint(self, positions: Positions) -> str:
-        """A digest of which images these are: sample ids and the hashes of their bytes, in order. It enters the identity of arms and cells."""
-        digest = hashlib.sha256()
-        for sample_id, byte_hash in zip(self.table.ids[positions], self.byte_hashes(positions), strict=True):
-            digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
-        return digest.hexdigest()[:32]
+        """A digest of which images these are: sample ids and the hashes of their bytes, in order. It enters the identity of arms and cells.
+
+        Computed once for the same positions: a file that changes while a process runs is not looked at again by it.
+        """
+        at = hashlib.sha256(positions.tobytes()).hexdigest()
+        if at not in self._fingerprints:
+            digest = hashlib.sha256()
+            for sample_id, byte_hash in zip(self.table.ids[positions], self.byte_hashes(positions), strict=True):
+                digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
+            self._fingerprints[at] = digest.hexdigest()[:32]
+        return self._fingerprints[at]
 
 
 def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:

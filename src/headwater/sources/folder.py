@@ -20,6 +20,7 @@ the rest when they are hashed, which happens before any training. A link that le
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
@@ -33,6 +34,8 @@ from headwater.sources import Positions, Source, Table, natural_splits
 from headwater.sources.hashes import ByteHashes
 from headwater.sources.tables import Listing, canonical_ids, read_labels, with_captions
 
+MAX_FILE_BYTES = 1 << 28
+"""256 MiB: far above any photo, and a limit on what one file can take of memory [ours]."""
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 """What counts as an image where a folder is walked; what a file really holds is decided by its bytes (pixels.FORMATS)."""
 _SPOT_CHECKS = 64
@@ -63,15 +66,20 @@ class FolderSource(Source):
         """The file's bytes. Raises InputError, naming the sample, where it is missing, unreadable or outside the root."""
         with self._open(position) as file:
             try:
-                return file.read()
+                data = file.read(MAX_FILE_BYTES + 1)
             except OSError as error:
                 raise self._unreadable(position, error) from None
+        if len(data) > MAX_FILE_BYTES:
+            raise InputError(f"{self.name}: the image {self.table.ids[position]!r} is larger than {MAX_FILE_BYTES >> 20} MiB, which no image here should be")
+        return data
 
     def byte_hashes(self, positions: Positions) -> list[str]:
         """Hex BLAKE2b-128 of each file's bytes, in order; reads only files that are new or changed. InputError for a missing file."""
         return self._hashes(positions)
 
     def _open(self, position: int) -> BufferedReader:
+        if not stat.S_ISREG(self._stat(position).st_mode):  # a pipe would be waited for without end
+            raise InputError(f"{self.name}: the image {self.table.ids[position]!r} is no regular file (listed in {self._listing.where(position)})")
         try:
             return open(self._path(position), "rb")
         except OSError as error:

@@ -92,7 +92,7 @@ class ByteHashes:
         columns = {"id": self.ids[known], "size": self._size[known], "mtime_ns": self._mtime[known], "digest": self._digest[known]}
         table: Any = pa.table({name: pa.array(values) for name, values in columns.items()})
         cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.")
+        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.", suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
                 pq.write_table(table.replace_schema_metadata({b"headwater.hashes": _VERSION}), file)

@@ -342,7 +342,8 @@ def _decoded(
     """Decoded images in the order of `positions`, a few tasks ahead of whoever takes them."""
 
     def decode_some(some: Positions) -> list[NDArray[np.uint8]]:
-        return [decode(source.image(at), image_size, f"{source.name}: {source.table.ids[at]}") for at in some.tolist()]
+        names = [f"{source.name}: {sample_id}" for sample_id in source.table.ids[some]]
+        return [decode(image, image_size, name) for image, name in zip(source.images(some), names, strict=True)]
 
     threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
     chunks = (positions[at : at + _DECODE_CHUNK] for at in range(0, len(positions), _DECODE_CHUNK))
@@ -405,7 +406,7 @@ def _sync(folder: Path) -> None:
 
 def _beside(path: Path) -> Path:
     """A new folder on the same disk, hidden, with the permissions that any other folder would have (mkdtemp's are the owner's alone)."""
-    folder = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    folder = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     folder.mkdir()
     return folder
 

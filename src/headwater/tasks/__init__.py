@@ -78,7 +78,7 @@ class Task:
 
     def _first_of_each_class(self, positions: Positions, key: int, count: int) -> Positions:
         """The `count` samples of each class that come first in a keyed order; all of a class that has fewer."""
-        order = positions[keys.permutation(key, keys.sample_hashes(list(self.source.table.ids[positions])))]
+        order = positions[keys.permutation(key, self.source.hashes[positions])]
         return np.sort(order[_rank_within_class(self.labels[order]) < count])
 
 
@@ -124,7 +124,7 @@ def _check_closed(name: str, labels: NDArray[np.int64], found: dict[str, Positio
 
 def _carve(source: Source, labels: NDArray[np.int64], train: Positions) -> tuple[Positions, Positions]:
     """(train, val): 15 % of each class by key, rounded, at least one where a class has two; the same cut for every arm, seed and study."""
-    order = train[keys.permutation(keys.key(0, "val carved from train"), keys.sample_hashes(list(source.table.ids[train])))]
+    order = train[keys.permutation(keys.key(0, "val carved from train"), source.hashes[train])]
     counts = np.bincount(labels[train])
     take = np.where(counts >= 2, np.maximum(1, np.round(VAL_SHARE * counts)), 0)
     is_val = _rank_within_class(labels[order]) < take[labels[order]]

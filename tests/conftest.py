@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
+
+settings.register_profile("headwater", deadline=None, derandomize=True)  # a busy machine is no failure, and a failure comes again
+settings.load_profile("headwater")
 
 TINY: dict[str, Any] = {
     "study": "tiny-world",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +104,12 @@ FILES: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
     "data without a kind": (study_text(data={"paint": {}, "other": {"kind": "world"}}), ("kind",)),
     "too many species": (study_text(data={"paint": {"kind": "world", "families": 6, "species": 32}, "other": {"kind": "world"}}), ("species",)),
     "no protocol": (study_text(protocols={}), ("probe, finetune",)),
+    "a timestamp that is none": ("study: !!timestamp x\n", ("line 1", "'x' cannot be read as timestamp")),
+    "an integer of no digits": ("seeds: !!int ''\n", ("line 1", "cannot be read as int")),
+    "a float of no digits": ("budget: {epochs: !!float }\n", ("line 1", "cannot be read as float")),
+    "a boolean that is none": ("study: !!bool maybe\n", ("line 1", "cannot be read as bool")),
+    "binary that is none": ("study: !!binary 'é'\n", ("line 1", "cannot be read as binary")),
+    "a float in base 60 without end": ("seeds: !!float 1" + ":1" * 400 + "\n", ("line 1",)),
     "an l2 below zero": (study_text(protocols={"probe": {"l2": [-1]}}), ("l2",)),
     "zero shots": (study_text(protocols={"probe": {"shots": [0]}}), ("shots",)),
     "a fraction above one": (study_text(recipe={"warmup": 2}), ("warmup",)),
@@ -134,6 +142,9 @@ PLANS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "level beyond the top": ({"labels": ["level:9"]}, ("no level:9", "level:0 to level:2")),
     "a view that is none": ({"labels": ["lvl:0"]}, ("'lvl:0' is no label view",)),
     "random:0": ({"labels": ["random:0"]}, ("random:0", "at least 2")),
+    "a view with a number without end": ({"labels": ["level:" + "9" * 5000]}, ("is no label view", "9 digits")),
+    "two names of one view": ({"labels": ["level:0", "class"]}, ("labels: 'class' is the same view as 'level:0'",)),
+    "two names of one view for a source": ({"sources": {"paint": {"labels": ["level:0", "level:00"]}}}, ("sources.paint.labels", "'level:00'")),
     "random:K above the images": ({"labels": ["random:1000"]}, ("random:1000", "192")),
     "a task's view that is none": ({"tasks": {"t": {"data": "other", "labels": "level"}}}, ("is no label view",)),
     "captions that are not there": ({"captions": "subtitle"}, ("no text field 'subtitle'", "captions")),
@@ -144,7 +155,14 @@ PLANS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "no training image in the task": ({"tasks": {"t": {"data": "none"}}}, ("no train images",)),
     "no test image in the task": ({"tasks": {"t": {"data": "untested"}}}, ("no test images",)),
     "no image to pre-train on": ({"sources": ["none"]}, ("pre-training needs at least 2",)),
-    "a split that holds nothing": ({"sources": {"paint": {"splits": ["extra"]}}}, ("0 images in extra",)),
+    "a split that is none": ({"sources": {"paint": {"splits": ["train", "trian"]}}}, ("'trian' is none of train, val, test",)),
+    "a split without a name": ({"sources": {"paint": {"splits": ["train", ""]}}}, ("'' is none of train, val, test",)),
+    "a split that holds nothing": ({"sources": {"untested": {"splits": ["train", "test"]}}}, ("0 images in test",)),
+    "one image to see": ({"budget": {"images_seen": 1}}, ("budget.images_seen", "fewer than 2 images")),
+    "a billionth of an epoch": ({"budget": {"epochs": 1e-9}}, ("budget.epochs", "fewer than 2 images")),
+    "steps for all time": ({"budget": {"steps": 10**30}}, ("budget.steps", "more than 1e+15 images")),
+    "epochs for all time": ({"budget": {"epochs": 1e300}}, ("budget.epochs", "more than 1e+15 images")),
+    "infinitely many images": ({"budget": {"epochs": 1.7e308}}, ("budget.epochs", "more than 1e+15 images")),
     "a class without a training image": ({"tasks": {"t": {"data": "few"}}}, ("has no training image",)),
     "pre-training on the test images": (
         {"sources": {"other": {"splits": ["train", "test"]}}},
@@ -163,6 +181,48 @@ PLANS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }
 
 
+LINES: dict[str, tuple[str, str]] = {
+    "level beyond the top": ("labels:", "- level:9"),
+    "a view that is none": ("labels:", "- lvl:0"),
+    "random:0": ("labels:", "- random:0"),
+    "a view with a number without end": ("labels:", "- level:9"),
+    "two names of one view": ("labels:", "- class"),
+    "two names of one view for a source": ("sources:", "- level:00"),
+    "random:K above the images": ("labels:", "- random:1000"),
+    "a task's view that is none": ("tasks:", "labels: level"),
+    "captions that are not there": ("captions:", "captions: subtitle"),
+    "a size above the images": ("sizes:", "- 100000"),
+    "a size of one": ("sizes:", "- 1"),
+    "shots above a class": ("protocols:", "- 50"),
+    "a split column that is not there": ("tasks:", "split_column: fold"),
+    "no training image in the task": ("tasks:", "t:"),
+    "no test image in the task": ("tasks:", "t:"),
+    "no image to pre-train on": ("sources:", "- none"),
+    "a split that is none": ("sources:", "- trian"),
+    "a split without a name": ("sources:", "- ''"),
+    "a split that holds nothing": ("sources:", "- test"),
+    "one image to see": ("budget:", "images_seen:"),
+    "a billionth of an epoch": ("budget:", "epochs:"),
+    "steps for all time": ("budget:", "steps:"),
+    "epochs for all time": ("budget:", "epochs:"),
+    "infinitely many images": ("budget:", "epochs:"),
+    "a class without a training image": ("tasks:", "t:"),
+    "pre-training on the test images": ("sources:", "splits:"),
+    "pre-training on the validation images": ("sources:", "splits:"),
+    "the same images under another name": ("sources:", "splits:"),
+    "a setting that the method lacks": ("recipe:", "label_smoothing:"),
+    "heads that do not divide the width": ("recipe:", "text_width:"),
+}
+"""The block of the file and, in it, the beginning of the first line that the error should name."""
+
+
+def line_of(study: Path, block: str, begins: str) -> str:
+    """`study.yaml, line N:`, counted by hand: the first line after `block` (or itself) that begins so."""
+    lines = study.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(block))
+    return f"{study}, line {next(i for i in range(start, len(lines)) if lines[i].strip().startswith(begins)) + 1}: "
+
+
 def planned(**changes: Any) -> dict[str, Any]:
     words = tiny(**changes)
     other = words["data"]["other"]
@@ -173,7 +233,20 @@ def planned(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("case", PLANS)
 def test_a_study_that_its_data_cannot_serve_is_refused_in_one_line(case: str, headwater: Cli, tmp_path: Path) -> None:
     changes, parts = PLANS[case]
-    refused(headwater("status", write_study(tmp_path / "study.yaml", planned(**changes))), *parts)
+    study = write_study(tmp_path / "study.yaml", planned(**changes))
+    refused(headwater("status", study), line_of(study, *LINES[case]), *parts)
+
+
+def test_what_only_data_can_tell_is_a_line_in_python_too(tmp_path: Path) -> None:
+    from headwater.errors import InputError
+    from headwater.plan import Plan
+    from headwater.study import Study
+
+    study = write_study(tmp_path / "study.yaml", tiny(labels=["level:0", "level:9"]))
+    with pytest.raises(InputError, match=re.escape(line_of(study, "labels:", "- level:9"))):
+        Plan.make(Study.load(study))
+    with pytest.raises(InputError, match=r"^sources.paint: there is no level:9"):  # words that came from no file have no line
+        Plan.make(Study.model_validate(tiny(labels=["level:0", "level:9"])))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +257,8 @@ def test_a_backbone_that_cannot_be_is_refused_before_anything_is_decoded(
     backbone: str, size: int, parts: tuple[str, ...], headwater: Cli, tmp_path: Path
 ) -> None:
     study = write_study(tmp_path / "study.yaml", tiny(backbone=backbone, image_size=size))
-    refused(headwater("run", study, "--device", "cpu", "--quiet"), *parts)
+    for command in (("run", study, "--quiet"), ("plan", study)):
+        refused(headwater(*command, "--device", "cpu"), line_of(study, "backbone:", "backbone"), *parts)
     assert not (tmp_path / "headwater-store" / "cache" / "pixels").exists()
 
 
@@ -226,7 +300,7 @@ def test_a_data_root_that_is_missing_or_no_folder_is_refused(headwater: Cli, pho
     refused(headwater("status", study), "data.photos", "--data-root", "HEADWATER_DATA")
     refused(headwater("status", study, "--data-root", tmp_path / "nowhere"), "no such folder")
     refused(headwater("status", study, "--data-root", study), "no such folder")
-    refused(headwater("status", study, "--data-root", tmp_path), "data.photos", "no folder")
+    refused(headwater("status", study, "--data-root", tmp_path), line_of(study, "data:", "path:"), "data.photos", "no folder")
     monkeypatch.setenv("HEADWATER_DATA", str(tmp_path / "nowhere"))
     refused(headwater("status", study), "HEADWATER_DATA")
 
@@ -274,7 +348,8 @@ def test_a_folder_that_cannot_serve_is_refused_in_one_line(case: str, headwater:
 
 
 def test_clip_on_a_folder_without_captions_is_refused(headwater: Cli, photos: Path, tmp_path: Path) -> None:
-    refused(headwater("status", folder_study(tmp_path, methods=["clip"]), "--data-root", photos.parent), "no text field 'captions'", "template")
+    study = folder_study(tmp_path, methods=["clip"])
+    refused(headwater("status", study, "--data-root", photos.parent), line_of(study, "sources:", "- photos"), "no text field 'captions'", "template")
 
 
 def test_a_copy_of_a_task_under_another_name_is_no_source(headwater: Cli, photos: Path, tmp_path: Path) -> None:
@@ -356,9 +431,32 @@ def test_a_damaged_arm_is_refused_before_anything_runs(content: str, headwater: 
 def test_redo_of_what_is_not_there_forgets_nothing(headwater: Cli, finished: Finished, store: Path) -> None:
     before = sorted(store.glob("*/*"))
     real = min((store / "arms").iterdir()).name
-    for ids in (["nonsense"], [""], [real, "nonsense"]):
-        refused(headwater("run", finished.study, "--store", store, *[part for one in ids for part in ("--redo", one)]), "--redo", "no arm or cell")
+    short, unknown = "at least the first 6", "no arm or cell"
+    for ids, part in ((["nonsense"], unknown), ([real, "nonsense"], unknown), ([""], short), ([real[:1]], short), ([real[:5]], short)):
+        refused(headwater("run", finished.study, "--store", store, *[part for one in ids for part in ("--redo", one)]), "--redo", part)
     assert sorted(store.glob("*/*")) == before
+
+
+def test_redo_forgets_one_arm_with_its_cells_or_one_cell_and_nothing_that_is_ambiguous(finished: Finished, store: Path) -> None:
+    from headwater.errors import InputError
+    from headwater.plan import Plan
+    from headwater.show import forget
+    from headwater.store import Store
+    from headwater.study import Study
+
+    plan, opened = Plan.make(Study.load(finished.study)), Store(store)
+    first, second = plan.arms[:2]
+    plan.arms[1] = dataclasses.replace(second, id=first.id[:8] + "0" * 8)
+    with pytest.raises(InputError, match=r"2 arms and cells have ids that begin so"):
+        forget(plan, opened, [first.id[:7]])
+    plan.arms[1] = second
+    everything = opened.finished_cells()
+    forget(plan, opened, [plan.cells[-1].id[:6]])
+    assert everything - opened.finished_cells() == {plan.cells[-1].id}
+    forget(plan, opened, [first.id])
+    assert everything - opened.finished_cells() == {plan.cells[-1].id} | {cell.id for cell in plan.cells if cell.arm.id == first.id}
+    assert not opened.has_arm(first.id)
+    assert opened.has_arm(second.id)
 
 
 # options
@@ -418,6 +516,8 @@ def test_init_writes_a_study_that_loads(headwater: Cli, tmp_path: Path) -> None:
 
     assert headwater("init", "mine.yaml")[0] == 0
     assert Study.load(tmp_path / "mine.yaml").study
+    code, out, _ = headwater("init", "other.yaml", "--json")
+    assert (code, json.loads(out)) == (0, {"wrote": "other.yaml"})
     refused(headwater("init", "mine.yaml/below.yaml"), "below.yaml")
 
 
@@ -463,6 +563,8 @@ def test_help_is_shown_without_a_command_and_for_each_command(headwater: Cli) ->
         code, out, _ = headwater(command, "--help")
         assert code == 0
         assert "Usage: headwater " + command in out
+        if command in ("plan", "run", "status"):
+            assert ", ".join(cli.shipped_studies()) in " ".join(out.replace("│", " ").split())
 
 
 # as a process

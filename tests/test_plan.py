@@ -86,7 +86,7 @@ def test_a_budget_in_other_words_is_the_same_arm() -> None:
 
 
 def test_views_with_the_same_classes_are_one_arm() -> None:
-    two = plan(labels=["level:0", "class"], methods=["supervised"])
+    two = plan(sources={"fine": {"data": "paint", "labels": "level:0"}, "named": {"data": "paint", "labels": "class"}}, methods=["supervised"])
     assert len(two.arms) == 2
     assert len(set(arms(two))) == 1
 
@@ -112,6 +112,14 @@ def test_sizes_are_nested_and_seeds_draw_others() -> None:
         assert len(drawn[seed, 20]) == 20
         assert drawn[seed, 20] < drawn[seed, 50] < drawn[seed, "all"]
     assert drawn[0, 20] != drawn[1, 20]
+
+
+def test_a_split_by_another_name_or_twice_is_the_same_images() -> None:
+    data = {**tiny()["data"], "more": {"kind": "world", "domain": "night", "train": 20, "val": 20, "test": 0}}
+    named = (["train", "validation"], ["val", "train"], ["val", "valid", "train"])
+    spelt, plain, both = (plan(data=data, methods=["simclr"], sources={"more": {"splits": splits}}) for splits in named)
+    assert arms(spelt) == arms(plain) == arms(both)
+    assert len(both.arms[0].positions) == 40
 
 
 # photos

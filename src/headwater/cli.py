@@ -36,18 +36,19 @@ def _device(value: str) -> str:
     return value
 
 
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help="A study file (YAML), or the name of a study that is shipped (demo).")]
+def shipped_studies() -> dict[str, Path]:
+    """The studies inside the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parent / "studies").glob("*.yaml"))}
+
+
+_SHIPPED = ", ".join(shipped_studies())
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help=f"A study file (YAML), or the name of a study that is shipped ({_SHIPPED}).")]
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")]
 DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 DeviceOption = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or mps.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
 DEFAULT_STORE = Path("headwater-store")
-
-
-def shipped_studies() -> dict[str, Path]:
-    """The studies inside the package, by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parent / "studies").glob("*.yaml"))}
 
 
 def _study_path(name: str) -> Path:
@@ -81,8 +82,8 @@ def _print_json(value: Any) -> None:
 
 
 @app.command()
-def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml")) -> None:
-    """Write a study file to start from: the demo's, with a comment on every part."""
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"), as_json: JsonOption = False) -> None:
+    """Write a study file to start from: the demo's."""
     if path.exists():
         raise InputError(f"{path}: exists already; name another file")
     from headwater import files
@@ -91,7 +92,7 @@ def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("st
         files.write_atomic(path, shipped_studies()["demo"].read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    typer.echo(f"wrote {path}; edit it, then: headwater plan {path}")
+    _print_json({"wrote": str(path)}) if as_json else typer.echo(f"wrote {path}; edit it, then: headwater plan {path}")
 
 
 @app.command()
@@ -106,20 +107,23 @@ def plan(
     """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
     resolved, opened = _load(study, store, data_root)
     from headwater.engines.local import default_workers
-    from headwater.show import plan_facts, print_plan
+    from headwater.show import check_backbone, plan_facts, print_plan
 
+    check_backbone(resolved)
     facts = plan_facts(resolved, opened, device=device, workers=workers or default_workers(device))
     _print_json(facts) if as_json else print_plan(facts)
 
 
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(metavar="[STUDY]", help="A study file, or the name of a study that is shipped.")] = "demo",
+    study: Annotated[
+        str, typer.Argument(metavar="[STUDY]", help=f"A study file (YAML), or the name of a study that is shipped ({_SHIPPED}).")
+    ] = "demo",
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
-    redo: Annotated[list[str] | None, typer.Option("--redo", metavar="ID", help="Forget this arm or cell (an id, or how it begins) first.")] = None,
+    redo: Annotated[list[str] | None, typer.Option("--redo", metavar="ID", help="Forget this arm or cell first (6 characters of its id will do).")] = None,
     report_path: Annotated[Path | None, typer.Option("--report", help="Where to write the report; in the store when left out.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
     as_json: JsonOption = False,
@@ -128,11 +132,13 @@ def run(
     resolved, opened = _load(study, store, data_root, create=True)
     assert opened is not None
     from headwater.engines import local
-    from headwater.show import forget, run_facts, say_verdict, watched
+    from headwater.show import check_backbone, forget, run_facts, say_verdict, watched
 
     if redo:
         forget(resolved, opened, redo)
     todo = local.pending(resolved, opened)
+    if todo.cells:
+        check_backbone(resolved)
     with watched(todo, quiet=quiet or as_json) as watch:
         local.run(resolved, opened, data_root=data_root, device=device, workers=workers, watch=watch)
     facts = run_facts(resolved, opened, todo, report_path)

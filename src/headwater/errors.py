@@ -2,6 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+Location = tuple[str | int, ...]
+"""A place in a study, as keys and positions in lists: ("tasks", "fine", "labels")."""
+
 
 class InputError(ValueError):
     """A study, a file or an option is wrong. The message says what was wrong, where (file, line, key), and what to do."""
+
+    def __init__(self, message: str = "", *, at: Location | None = None) -> None:
+        super().__init__(message)
+        self.at = at
+        """The place in the study that is to blame, where it is known; `Study.located` turns it into the file's line."""
+
+
+@contextmanager
+def blamed_on(*at: str | int) -> Iterator[None]:
+    """An InputError raised within is blamed on this place of the study, unless whoever raised it knew a nearer one."""
+    try:
+        yield
+    except InputError as error:
+        error.at = at if error.at is None else error.at
+        raise

@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import keys, recipes
-from headwater.errors import InputError
-from headwater.labels import Targets, label_view, nesting
+from headwater.errors import InputError, blamed_on
+from headwater.labels import Targets, distinct_views, label_view, nesting
 from headwater.labels.captions import caption_lists
-from headwater.sources import Positions, Source, open_source
+from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
 from headwater.study import Arm, Cell, Probe, Recipe, Study, identity
@@ -35,6 +35,8 @@ REUSE_AGREEMENT = 0.95
 """Share of the common images on which one labelling must follow from the other for reuse: duplicates and slips break exact nesting [ours]."""
 LEAK_LIMIT = 0.01
 """Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
+MAX_IMAGES_SEEN = 10**15
+"""A budget above this is a slip of the pen: it is centuries on any machine."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,25 @@ class Plan:
 
     @classmethod
     def make(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
-        """Resolve a study. `data_root` is where folders are looked for, `cache` where byte hashes are remembered. Raises InputError."""
+        """Resolve a study. `data_root` is where folders are looked for, `cache` where byte hashes are remembered.
+
+        Raises InputError, with the file and the line of what is wrong where the study came from a file.
+        """
+        with study.located():
+            return cls._make(study, data_root, cache)
+
+    @classmethod
+    def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
         for method in study.methods:
             recipes.resolve(study, method)
-        opened = {name: open_source(name, words, data_root=data_root, cache=cache) for name, words in study.data.items() if _is_used(study, name)}
+        distinct_views(study.labels, ("labels",))
+        for name, use in study.sources.items():
+            distinct_views(use.labels or (), ("sources", name, "labels"))
+        opened: dict[str, Source] = {}
+        for name, words in study.data.items():
+            with blamed_on("data", name, "path"):
+                if _is_used(study, name):
+                    opened[name] = open_source(name, words, data_root=data_root, cache=cache)
         tasks = {name: resolve_task(name, opened[use.data], use.labels, split_column=use.split_column) for name, use in study.tasks.items()}
         plan = cls(study, opened, tasks)
         plan._check_shots()
@@ -128,16 +145,22 @@ class Plan:
         of_seed = None if words.size in (None, "all") else words.seed
         positions = self._once(("positions", words.source, words.size, of_seed), lambda: self._positions(words))
         targets, captions = None, None
-        if words.method == "supervised" and words.labels:
-            view, seed = words.labels, words.seed
-            drawn = seed if view.startswith("random") else of_seed
-            targets = self._once(("targets", words.source, words.size, view, drawn), lambda: label_view(view, source.table, positions, seed, where))
-        elif words.method == "clip" and words.labels:
-            text = words.labels
-            captions = self._once(("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, where))
-        if targets is not None and targets.num_classes < 2:
-            raise InputError(f"{where}: at {words.labels} there is only one class ({targets.names[0]!r}), so there is nothing to learn; choose a finer level")
+        with blamed_on(*study.place(words.source, "captions" if words.method == "clip" else "labels", words.labels)):
+            if words.method == "supervised" and words.labels:
+                view, seed = words.labels, words.seed
+                drawn = seed if view.startswith("random") else of_seed
+                targets = self._once(("targets", words.source, words.size, view, drawn), lambda: label_view(view, source.table, positions, seed, where))
+            elif words.method == "clip" and words.labels:
+                text = words.labels
+                captions = self._once(("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, where))
+            if targets is not None and targets.num_classes < 2:
+                only = f"at {words.labels} there is only one class ({targets.names[0]!r})"
+                raise InputError(f"{where}: {only}, so there is nothing to learn; choose a finer level")
         images_seen = study.budget.images(len(positions), recipe.batch)
+        if not 2 <= images_seen <= MAX_IMAGES_SEEN:
+            (unit,) = study.budget.words()
+            many = "fewer than 2" if images_seen < 2 else f"more than {MAX_IMAGES_SEEN:.0e}"
+            raise InputError(f"budget.{unit}: {many} images would be seen in training ({where} has {len(positions)})", at=("budget", unit))
         fingerprint = source.fingerprint(positions)
         meaning = {
             "method": words.method,
@@ -155,16 +178,41 @@ class Plan:
         assert words.source is not None
         use = self.study.sources[words.source]
         source = self.sources[use.data]
-        positions = np.sort(np.concatenate([source.split(use.split_column, name) for name in use.splits]))
+        positions = self._of_splits(words.source)
         if len(positions) < 2:
-            raise InputError(f"sources.{words.source}: {source.name} has {len(positions)} images in {', '.join(use.splits)}; pre-training needs at least 2")
+            raise InputError(
+                f"sources.{words.source}: {source.name} has {len(positions)} images in {', '.join(use.splits)}; pre-training needs at least 2",
+                at=("sources", words.source, "splits"),
+            )
         if words.size in (None, "all"):
             return positions
         assert isinstance(words.size, int)
         if not 2 <= words.size <= len(positions):
-            raise InputError(f"sources.{words.source}: size {words.size} is not between 2 and the {len(positions)} images that there are")
+            raise InputError(
+                f"sources.{words.source}: size {words.size} is not between 2 and the {len(positions)} images that there are",
+                at=self.study.place(words.source, "sizes", words.size),
+            )
         order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
         return np.sort(positions[order[: words.size]])
+
+    def _of_splits(self, name: str) -> Positions:
+        """All images of a source's splits, ascending, each once. Raises InputError for a split that is none or holds no image."""
+        use = self.study.sources[name]
+        source = self.sources[use.data]
+        found: list[Positions] = []
+        for i, split in enumerate(use.splits):
+            with blamed_on("sources", name, "splits", i):
+                try:
+                    natural = str(natural_splits([split], name)[0])
+                except InputError:
+                    natural = ""
+                if not natural:
+                    raise InputError(f"sources.{name}: the split {split!r} is none of train, val, test")
+                with blamed_on("sources", name, "split_column"):
+                    found.append(source.split(use.split_column, natural))
+                if not len(found[-1]):
+                    raise InputError(f"sources.{name}: {source.name} has 0 images in {split}; pre-training needs at least 2")
+        return np.unique(np.concatenate(found))
 
     # cells
     def _cell(self, arm: PlannedArm, words: Cell) -> PlannedCell:
@@ -241,7 +289,8 @@ class Plan:
     def _check_shots(self) -> None:
         for cell in self.study.cells():
             if cell.shots is not None:
-                self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
+                with blamed_on("protocols", cell.protocol, "shots", getattr(self.study.protocols, cell.protocol).shots.index(cell.shots)):
+                    self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
 
     def _check_overlaps(self) -> None:
         """No arm may be trained on a task's validation or test images."""
@@ -256,15 +305,15 @@ class Plan:
 
     def _check_overlap(self, arm: PlannedArm, task: Task, split: str, positions: Positions) -> None:
         assert arm.source is not None
-        use = self.study.sources[arm.words.source or ""]
-        every = np.concatenate([arm.source.split(use.split_column, name) for name in use.splits])
+        every = self._of_splits(arm.words.source or "")
         shared = np.isin(self._byte_hashes(task.source, positions), self._byte_hashes(arm.source, every))
         same_files = arm.source is task.source and len(np.intersect1d(every, positions)) > 0
         what = f"{int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are among the training images of source {arm.words.source!r}"
-        if same_files:
-            raise InputError(f"sources.{arm.words.source}: {what}; pre-train on other splits")
-        if shared.mean() > LEAK_LIMIT:
-            raise InputError(f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the two")
+        with blamed_on("sources", arm.words.source or "", "splits"):
+            if same_files:
+                raise InputError(f"sources.{arm.words.source}: {what}; pre-train on other splits")
+            if shared.mean() > LEAK_LIMIT:
+                raise InputError(f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the two")
         if shared.any():
             self.notes.append(f"{what}, byte for byte" + ("; scores are also given without them (subset unleaked)" if split == "test" else ""))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.errors import InputError
+from headwater.errors import InputError, Location
 from headwater.study import Augmentation, Method, Recipe, Study
 
 _COMMON: dict[str, Any] = {
@@ -73,16 +73,29 @@ def resolve(study: Study, method: Method) -> Recipe | None:
     own = getattr(study.recipe, method)
     for name in own.words() if own else ():
         if name not in defaults:
-            raise InputError(f"recipe.{method}.{name}: {method} has no such setting; it has {', '.join(sorted(defaults))}")
+            settings = ", ".join(sorted(defaults))
+            raise InputError(f"recipe.{method}.{name}: {method} has no such setting; it has {settings}", at=("recipe", method, name))
     given = {name: value for name, value in study.recipe.of(method).items() if name in defaults}
     augmentation = Augmentation(**{**defaults["augmentation"], **given.pop("augmentation", {})})
     recipe = Recipe(**{**defaults, **given, "augmentation": augmentation})
     if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:
-        raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}")
+        at = _place(study, method, "text_width", "text_heads")
+        raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}", at=at)
     for name in ("momentum", "beta2"):
         if recipe.optimiser == "adamw" and getattr(recipe, name) == 1:
-            raise InputError(f"recipe.{method}: {name} should be below 1 for adamw")
+            raise InputError(f"recipe.{method}: {name} should be below 1 for adamw", at=_place(study, method, name))
     return recipe
+
+
+def _place(study: Study, method: Method, *fields: str) -> Location:
+    """Where the study sets one of these fields for a method: under its own name, or for all methods."""
+    own = getattr(study.recipe, method)
+    for name in fields:
+        if own is not None and name in own.model_fields_set:
+            return ("recipe", method, name)
+        if name in study.recipe.model_fields_set:
+            return ("recipe", name)
+    return ("recipe",)
 
 
 ROOM_VERSIONS = {"views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}

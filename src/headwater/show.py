@@ -13,11 +13,21 @@ from rich.console import Console
 from rich.table import Table
 
 from headwater.engines.local import Event, Pending, pending
-from headwater.errors import InputError
+from headwater.errors import InputError, blamed_on
 from headwater.plan import Plan
 from headwater.store import Store
 
+SHORTEST_ID = 6
+"""How much of an id `--redo` asks for: what it forgets may have taken hours."""
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def check_backbone(plan: Plan) -> None:
+    """Raises InputError, with the study's line, for a backbone that timm lacks or that does not take such images. It loads torch."""
+    from headwater import models
+
+    with plan.study.located(), blamed_on("backbone"):
+        models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0)
 
 
 def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:
@@ -137,14 +147,21 @@ def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
 
 
 def forget(plan: Plan, store: Store, ids: list[str]) -> None:
-    """Drop the arms and cells whose ids begin so; an arm takes its cells along. Raises InputError for an id that means nothing here."""
+    """Drop the arms and cells whose ids begin so; an arm takes its cells along.
+
+    Raises InputError, before anything is dropped, for an id that is too short, means nothing here, or could mean two things.
+    """
     doomed: list[tuple[set[str], set[str]]] = []
     for prefix in ids:
+        if len(prefix) < SHORTEST_ID:
+            raise InputError(f"--redo {prefix!r}: give at least the first {SHORTEST_ID} characters of an id (`headwater plan --json` lists arms, `rows` cells)")
         arms = {arm.id for arm in plan.arms if arm.id.startswith(prefix)}
-        cells = {cell.id for cell in plan.cells if cell.id.startswith(prefix) or cell.arm.id in arms}
-        if not prefix or not arms | cells:
+        meant = arms | {cell.id for cell in plan.cells if cell.id.startswith(prefix)}
+        if not meant:
             raise InputError(f"--redo {prefix!r}: no arm or cell of this study has an id that begins so (`headwater plan --json` lists arms, `rows` cells)")
-        doomed.append((arms, cells))
+        if len(meant) > 1:
+            raise InputError(f"--redo {prefix!r}: {len(meant)} arms and cells have ids that begin so ({', '.join(sorted(meant)[:3])}, ...); give more of it")
+        doomed.append((arms, meant - arms | {cell.id for cell in plan.cells if cell.arm.id in arms}))
     for doomed_arms, doomed_cells in doomed:  # cells first: were this stopped half-way, the next run would measure them again
         for cell_id in doomed_cells:
             store.drop_cell(cell_id)

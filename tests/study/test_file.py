@@ -25,6 +25,21 @@ def test_learning_rates_are_numbers_as_people_write_them(written: str, read: flo
     assert parse_study(TEXT.replace("batch: 32", f"lr: {written}", 1)).recipe.lr == read
 
 
+def test_a_number_in_quotes_is_text() -> None:
+    for text in (TEXT.replace("steps: 40", "steps: '40'"), TEXT.replace("batch: 32", "lr: '3e-4'", 1)):
+        with pytest.raises(InputError, match=r"line \d+: (budget.steps|recipe.lr): Input should be a valid (integer|number), not '"):
+            parse_study(text)
+    assert parse_study(TEXT.replace("study: tiny-world", "study: '3e4'")).study == "3e4"
+
+
+def test_a_study_from_a_file_is_the_same_words_as_one_from_nowhere() -> None:
+    read, made = parse_study(TEXT), Study.model_validate(TINY)
+    assert read == parse_study("# moved down by a line\n" + TEXT) == made
+    assert read.words() == made.words()
+    assert repr(read) == repr(made)
+    assert hash(read.arms()[0]) == hash(made.arms()[0])
+
+
 def test_aliases_that_do_not_explode_are_followed() -> None:
     text = TEXT.replace("kind: world\n    train: 192", "kind: world\n    train: &n 192").replace("test: 64", "test: *n", 1)
     data = parse_study(text).data["paint"]

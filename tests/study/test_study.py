@@ -63,6 +63,55 @@ def test_shorthands_mean_what_they_stand_for() -> None:
     assert study(labels="level:1") == study(labels=["level:1"])
 
 
+EMPTY: list[dict[str, Any]] = [
+    {"labels": []}, {"sizes": []}, {"methods": []}, {"seeds": []}, {"sources": {"paint": {"methods": []}}}, {"sources": {"paint": {"labels": []}}},
+    {"sources": {"paint": {"sizes": []}}}, {"sources": {"paint": {"splits": []}}}, {"protocols": {"probe": {"tasks": []}}},
+    {"protocols": {"probe": {"shots": []}}}, {"protocols": {"finetune": {"lr": []}}}, {"protocols": {"finetune": {"tasks": []}}},
+]
+TWICE: list[dict[str, Any]] = [
+    {"methods": ["simclr", "simclr"]}, {"labels": ["level:0", "level:0"]}, {"sizes": [5, 5]}, {"seeds": [3, 3]},
+    {"sources": {"paint": {"splits": ["train", "train"]}}}, {"sources": {"paint": {"sizes": ["all", "all"]}}},
+    {"protocols": {"probe": {"shots": [5, "full", 5]}}}, {"protocols": {"probe": {"tasks": ["other", "other"]}}},
+    {"protocols": {"probe": {"l2": [1, 1.0]}}}, {"protocols": {"finetune": {"lr": [1e-3, 0.001]}}},
+]
+NO_NUMBERS: list[dict[str, Any]] = [
+    {"seeds": True}, {"seeds": [True]}, {"seeds": "3"}, {"budget": {"epochs": True}}, {"budget": {"epochs": "3"}}, {"budget": {"steps": "40"}},
+    {"budget": {"steps": True}}, {"budget": {"steps": 40.0}}, {"sizes": [True]}, {"sizes": ["100"]}, {"image_size": True}, {"recipe": {"lr": True}},
+    {"protocols": {"probe": {"shots": True}}}, {"protocols": {"probe": {"shots": ["5"]}}}, {"protocols": {"probe": {"draws": True}}},
+    {"protocols": {"finetune": {"lr": [True]}}}, {"data": {"paint": {"kind": "world", "train": True}, "other": {"kind": "world"}}},
+    {"data": {"paint": {"kind": "world", "noise": "0.1"}, "other": {"kind": "world"}}}, {"tasks": {"other": {"data": "other", "cap": "yes"}}},
+    {"data": {"paint": {"kind": "world", "seed": 2**31}, "other": {"kind": "world"}}},
+]
+
+
+@pytest.mark.parametrize("changes", EMPTY, ids=str)
+def test_an_empty_list_means_neither_all_nor_none(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        study(**changes)
+
+
+@pytest.mark.parametrize("changes", TWICE, ids=str)
+def test_nothing_is_listed_twice(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="listed twice"):
+        study(**changes)
+
+
+@pytest.mark.parametrize("changes", NO_NUMBERS, ids=str)
+def test_what_is_no_number_is_not_taken_for_one(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        study(**changes)
+
+
+def test_an_integer_is_a_number() -> None:
+    assert study(budget={"epochs": 3}) == study(budget={"epochs": 3.0})
+    assert study(recipe={"lr": 1}).recipe.lr == 1.0
+
+
+def test_a_source_narrows_methods_and_adds_none() -> None:
+    with pytest.raises(ValidationError, match=r"'clip' is not among the study's methods \(supervised, simclr\)"):
+        study(sources={"paint": {"methods": ["simclr", "clip"]}}, methods=["supervised", "simclr"])
+
+
 def test_words_are_frozen_and_survive_json() -> None:
     words = study(recipe={"lr": 0.1, "simclr": {"lr": 0.2}})
     with pytest.raises(ValidationError, match="frozen"):
@@ -75,6 +124,7 @@ def test_a_budget_counts_images() -> None:
     assert Budget(epochs=0.001).images(10, batch=7) == 1
     assert Budget(images_seen=33).images(101, batch=7) == 33
     assert Budget(steps=4).images(101, batch=7) == 28
+    assert Budget(epochs=1.7e308).images(101, batch=7) == 10**18
 
 
 def test_a_recipe_under_a_methods_name_wins() -> None:

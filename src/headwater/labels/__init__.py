@@ -15,19 +15,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.errors import InputError
+from headwater.errors import InputError, Location, blamed_on
 from headwater.labels.captions import caption_lists, choose
 from headwater.labels.hierarchy import level_targets
 from headwater.labels.partitions import instance_targets, random_targets
 from headwater.sources import Positions, Table
 
-__all__ = ["VIEWS", "Targets", "caption_lists", "choose", "label_view", "nesting", "parse_view"]
+__all__ = ["VIEWS", "Targets", "caption_lists", "choose", "distinct_views", "label_view", "nesting", "parse_view"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +81,17 @@ def parse_view(text: str) -> str:
     return f"{kind}{argument}" + (f"@seed={seed}" if seed is not None else "")
 
 
+def distinct_views(views: Iterable[str], at: Location) -> None:
+    """Raises InputError, blamed on its place in the list at `at`, for what is no view and for one that says the same as an earlier one."""
+    seen: dict[str, str] = {}
+    for i, text in enumerate(views):
+        with blamed_on(*at, i):
+            view = parse_view(text)
+            if view in seen:
+                raise InputError(f"{'.'.join(map(str, at))}: {text!r} is the same view as {seen[view]!r}; list it once")
+            seen[view] = text
+
+
 def label_view(view: str, table: Table, positions: Positions, seed: int, where: str) -> Targets:
     """The classes of the images at `positions` (int64 [num_images]) under a view.
 
@@ -107,11 +118,12 @@ def _parsed(text: str) -> tuple[str, int, int | None]:
     """(kind, number or 0, seed or None)."""
     plain = re.sub(r"\s*([:@=])\s*", r"\1", text.strip())
     plain = "level:0" if plain == "class" else plain
-    match = re.fullmatch(r"([a-z]+)(?::([0-9]+))?(?:@seed=([0-9]+))?", plain)
+    match = re.fullmatch(r"([a-z]+)(?::([0-9]{1,9}))?(?:@seed=([0-9]{1,9}))?", plain)
     kind = VIEWS.get(match[1]) if match else None
     if match is None or kind is None or (match[2] is not None) != kind.argument or (match[3] is not None and not kind.seeded):
         forms = ", ".join([*(each.form for each in VIEWS.values()), *(f"{each.form}@seed=S" for each in VIEWS.values() if each.seeded), "class"])
-        raise InputError(f"{text!r} is no label view; the views are {forms}")
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise InputError(f"{shown!r} is no label view; the views are {forms} (numbers of at most 9 digits)")
     number = int(match[2] or 0)
     if number < kind.least:
         raise InputError(f"{text!r}: the number should be at least {kind.least}")

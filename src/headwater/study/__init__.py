@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
+from headwater.errors import Location
 from headwater.study.data import Data, FolderData, WorldData
 from headwater.study.protocols import Finetune, Probe, Protocols
 from headwater.study.recipe import METHODS, Augmentation, Budget, Method, Recipe, Recipes
-from headwater.study.words import Misplaced, Name, Words, canonical, identity, one_as_list
+from headwater.study.words import Flag, Misplaced, Name, Origin, Several, Whole, Words, canonical, identity
 
 __all__ = [
     "METHODS",
@@ -34,6 +36,7 @@ __all__ = [
     "FolderData",
     "Method",
     "Misplaced",
+    "Origin",
     "Probe",
     "Protocols",
     "Recipe",
@@ -46,20 +49,21 @@ __all__ = [
     "identity",
 ]
 
-Size = Literal["all"] | Annotated[int, Field(ge=1)]
+T = TypeVar("T")
+Size = Literal["all"] | Annotated[Whole, Field(ge=1)]
 
 
 class SourceUse(Words):
     """A data set used for pre-training. `methods`, `labels` and `sizes` narrow the study's axes for this source."""
 
     data: Name
-    splits: Annotated[tuple[str, ...], BeforeValidator(one_as_list), Field(min_length=1)] = ("train",)
+    splits: Several[str] = ("train",)
     """Splits whose images are pre-trained on."""
     split_column: str = "split"
-    methods: Annotated[tuple[Method, ...], BeforeValidator(one_as_list)] | None = None
-    labels: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] | None = None
+    methods: Several[Method] | None = None
+    labels: Several[str] | None = None
     captions: str | None = None
-    sizes: Annotated[tuple[Size, ...], BeforeValidator(one_as_list)] | None = None
+    sizes: Several[Size] | None = None
 
 
 class TaskUse(Words):
@@ -68,7 +72,7 @@ class TaskUse(Words):
     data: Name
     labels: str = "level:0"
     split_column: str = "split"
-    cap: bool = False
+    cap: Flag = False
     """Where a class has fewer images than shots: take what there is (recorded) instead of an error."""
 
 
@@ -134,39 +138,38 @@ class Study(Words):
     """Data sets by name."""
     sources: Annotated[dict[Name, SourceUse], BeforeValidator(_source_shorthand)] = Field(default_factory=dict)
     """What is pre-trained on: names of data sets, or a mapping with narrowed axes."""
-    methods: Annotated[tuple[Method, ...], BeforeValidator(one_as_list), Field(min_length=1)] = ("scratch", "supervised")
-    labels: Annotated[tuple[str, ...], BeforeValidator(one_as_list)] = ("level:0",)
+    methods: Several[Method] = ("scratch", "supervised")
+    labels: Several[str] = ("level:0",)
     """Label views that the supervised arms are trained on."""
     captions: str = "captions"
     """Text field that the CLIP arms are trained on, or `template` (class names in templates)."""
-    sizes: Annotated[tuple[Size, ...], BeforeValidator(one_as_list), Field(min_length=1)] = ("all",)
+    sizes: Several[Size] = ("all",)
     """How many of a source's images are used, drawn by key: nested, so that a larger size holds the smaller one."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], BeforeValidator(_seed_shorthand), Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)] = (0, 1, 2)
     budget: Budget
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
     """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
-    image_size: Annotated[int, Field(ge=8, le=1024)] = 32
+    image_size: Annotated[Whole, Field(ge=8, le=1024)] = 32
     recipe: Recipes = Field(default_factory=Recipes)
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
     protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:
         for name, use in self.sources.items():
             _known(("sources", name, "data"), use.data, self.data)
+            for i, method in enumerate(use.methods or ()):
+                if method not in self.methods:
+                    raise Misplaced(("sources", name, "methods", i), f"{method!r} is not among the study's methods ({', '.join(self.methods)}); add it there")
         for name, task in self.tasks.items():
             _known(("tasks", name, "data"), task.data, self.data)
         for protocol, words in self.protocols.items():
-            for task_name in words.tasks or ():
-                _known(("protocols", protocol, "tasks"), task_name, self.tasks)
+            for i, task_name in enumerate(words.tasks or ()):
+                _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
         if not self.sources and set(self.methods) != {"scratch"}:
             raise Misplaced(("sources",), "none is named, and every method but scratch pre-trains on one")
-        for axis in ("methods", "labels", "sizes", "seeds"):
-            values = getattr(self, axis)
-            for i, value in enumerate(values):
-                if value in values[:i]:
-                    raise Misplaced((axis,), f"{value!r} is listed twice")
         return self
 
     @classmethod
@@ -176,6 +179,19 @@ class Study(Words):
 
         return load_study(Path(path))
 
+    def located(self) -> AbstractContextManager[None]:
+        """Within it, an InputError that knows its place in the study (`InputError.at`) is told with the study file's name and line."""
+        return self._origin.located()
+
+    def place(self, source: str, axis: Literal["labels", "captions", "sizes"], value: Any) -> Location:
+        """Where it is written that an arm of this source has this value of an axis; the source itself, where no one wrote it."""
+        own = getattr(self.sources[source], axis)
+        if own is None and axis not in self.model_fields_set:
+            return ("sources", source)
+        at: Location = (axis,) if own is None else ("sources", source, axis)
+        values = _own(own, getattr(self, axis))
+        return (*at, values.index(value)) if isinstance(values, tuple) and value in values else at
+
     def arms(self) -> list[Arm]:
         """All arms, each once, in the order of the axes."""
         arms: dict[Arm, None] = {}
@@ -183,31 +199,36 @@ class Study(Words):
             if "scratch" in self.methods:
                 arms[Arm(method="scratch", seed=seed)] = None
             for name, use in self.sources.items():
-                for size in use.sizes or self.sizes:
-                    for method in use.methods or self.methods:
+                for size in _own(use.sizes, self.sizes):
+                    for method in _own(use.methods, self.methods):
                         for labels in self._views(use, method):
                             arms[Arm(method=method, source=name, size=size, labels=labels, seed=seed)] = None
         return list(arms)
 
     def _views(self, use: SourceUse, method: Method) -> tuple[str | None, ...]:
         if method == "supervised":
-            return use.labels or self.labels
+            return _own(use.labels, self.labels)
         if method == "clip":
-            return (use.captions or self.captions,)
+            return (_own(use.captions, self.captions),)
         return () if method == "scratch" else (None,)
 
     def cells(self) -> list[Cell]:
         """What is measured of every arm, in words."""
         cells: list[Cell] = []
         for protocol, words in self.protocols.items():
-            for task in words.tasks or tuple(self.tasks):
+            for task in _own(words.tasks, tuple(self.tasks)):
                 for shots in words.shots:
                     for draw in range(words.draws) if shots != "full" else (None,):
                         cells.append(Cell(task=task, protocol=protocol, shots=None if shots == "full" else shots, draw=draw))
         return cells
 
 
-def _known(at: tuple[str | int, ...], name: str, valid: Mapping[str, Any]) -> None:
+def _own(own: T | None, common: T) -> T:
+    """What a part of the study says for itself, or else what the study says for all."""
+    return common if own is None else own
+
+
+def _known(at: Location, name: str, valid: Mapping[str, Any]) -> None:
     if name not in valid:
         near = difflib.get_close_matches(name, list(valid), n=1)
         raise Misplaced(at, f"{name!r} is not defined" + (f"; did you mean {near[0]!r}?" if near else f"; defined are {', '.join(valid)}"))

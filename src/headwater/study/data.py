@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from headwater.study.words import Words
+from headwater.study.words import Flag, Real, Whole, Words
 
 
 class FolderData(Words):
@@ -34,57 +34,57 @@ class WorldData(Words):
     kind: Literal["world"] = "world"
     domain: Domain = "paint"
     """The rendering style. Codes are black and white in all of them, so fine features transfer between domains; silhouettes transfer less."""
-    train: int = Field(default=4000, ge=0, le=999_999)
+    train: Whole = Field(default=4000, ge=0, le=999_999)
     """Training images; species take turns, so classes are balanced to within one image."""
-    val: int = Field(default=800, ge=0, le=999_999)
+    val: Whole = Field(default=800, ge=0, le=999_999)
     """Validation images, balanced in the same way."""
-    test: int = Field(default=1600, ge=0, le=999_999)
+    test: Whole = Field(default=1600, ge=0, le=999_999)
     """Test images, balanced in the same way."""
-    hard_train: float = Field(default=0.0, ge=0, le=1)
+    hard_train: Real = Field(default=0.0, ge=0, le=1)
     """Share of hard images in train (each drawn by key, so the realised share is binomial). 0, as in the paper, for a source to pre-train
     on. For a task: a probe fitted on easy images only may lean on silhouettes, whatever the encoder knows, while one fitted on 0.5 uses the
     codes where the encoder has them. Fine beats coarse labels on hard images in both (benchmarks/world_learnability.md)."""
-    hard_val: float | None = Field(default=None, ge=0, le=1)
+    hard_val: Real | None = Field(default=None, ge=0, le=1)
     """Share of hard images in val; None means `hard_train`. Validation chooses learning rates and penalties, and whoever chooses has images
     like those trained on: a val split like the test split would let the choice peek at the shift that the test measures."""
-    hard_test: float = Field(default=0.5, ge=0, le=1)
+    hard_test: Real = Field(default=0.5, ge=0, le=1)
     """Share of hard images in test; they carry the mark `hard`, so every metric can be read on easy and hard images apart."""
-    families: int = Field(default=4, ge=2, le=6)
+    families: Whole = Field(default=4, ge=2, le=6)
     """Superclasses: silhouettes with 2, 3, ... lobes."""
-    species: int = Field(default=8, ge=1, le=32)
+    species: Whole = Field(default=8, ge=1, le=32)
     """Subclasses in each family (k of the theory). Below about 8 coarse labels learn the codes as well, and there is nothing to show."""
-    dilution: float = Field(default=1.0, ge=1, le=1000)
+    dilution: Real = Field(default=1.0, ge=1, le=1000)
     """A planted exchange rate r: of r TRAINING images one (drawn by key) shows a creature; the others show background only, under a label and
     captions that they do not deserve, distributed as the right ones are. r images of such a source hold the creatures that one image of an
     undiluted source holds. What a study measures depends on what it holds equal: at equal epochs the diluted source takes r times the steps
     and the rate comes out below r, at equal images seen it shows each creature r times less often and the rate comes out above r
     (benchmarks/world_learnability.md). val and test stay undiluted."""
-    wrong_captions: float = Field(default=0.0, ge=0, le=1)
+    wrong_captions: Real = Field(default=0.0, ge=0, le=1)
     """Share of images whose captions all name another species (uniform over the others), in every split."""
-    captions_per_image: int = Field(default=2, ge=1, le=5)
+    captions_per_image: Whole = Field(default=2, ge=1, le=5)
     """Captions per image, each worded after a different template."""
-    code_strength: float = Field(default=0.6, ge=0, le=1)
+    code_strength: Real = Field(default=0.6, ge=0, le=1)
     """Contrast of the code: 1 is black on white, 0 plain grey (no fine feature at all)."""
-    code_cell: float = Field(default=2.2, ge=1, le=2.6)
+    code_cell: Real = Field(default=2.2, ge=1, le=2.6)
     """Side of a cell of the code in pixels at resolution 40; it scales with resolution and with the creature."""
-    lobe_strength: float = Field(default=1.0, ge=0, le=1.25)
+    lobe_strength: Real = Field(default=1.0, ge=0, le=1.25)
     """Size of the lobes relative to the default: the strength of the common feature (alpha of the theory)."""
-    hard_lobes: float = Field(default=0.1, ge=0, le=1)
+    hard_lobes: Real = Field(default=0.1, ge=0, le=1)
     """On hard images the (wrong) lobes are shrunk to this share of their size (alpha-dagger of the theory)."""
-    hard_noise: float = Field(default=0.35, ge=0, le=1)
+    hard_noise: Real = Field(default=0.35, ge=0, le=1)
     """Standard deviation of the noise patch of hard images, as a share of the full range."""
-    noise: float = Field(default=0.04, ge=0, le=0.5)
+    noise: Real = Field(default=0.04, ge=0, le=0.5)
     """Standard deviation of the noise on every pixel, as a share of the full range."""
-    clutter: int = Field(default=3, ge=0, le=8)
+    clutter: Whole = Field(default=3, ge=0, le=8)
     """Blobs in the background of every image."""
-    resolution: int = Field(default=40, ge=24, le=256)
+    resolution: Whole = Field(default=40, ge=24, le=256)
     """Side of the image in pixels. 40 is 1.25 x 32: the cached short side of a study at 32 px."""
-    seed: int = Field(default=0, ge=0)
+    seed: Whole = Field(default=0, ge=0, lt=2**31)
     """Which world: the names of its species and their codes, and all draws below them."""
-    collection: int = Field(default=0, ge=0)
+    collection: Whole = Field(default=0, ge=0)
     """Which photographer: two collections of one world show the same species and share no image. A task that should see other images
     than pre-training of the same domain saw takes another collection."""
-    paired: bool = False
+    paired: Flag = False
     """True leaves the domain out of the draws: the same id in another domain is then the same creature in another style. Off by default,
     because a training image of one domain would otherwise be a test image's twin in another."""
 

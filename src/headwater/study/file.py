@@ -13,12 +13,11 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from headwater.errors import InputError
-from headwater.study import Misplaced, Study
+from headwater.errors import InputError, Location
+from headwater.study import Misplaced, Origin, Study
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
-Location = tuple[str | int, ...]
 
 
 def load_study(path: Path) -> Study:
@@ -42,11 +41,14 @@ def parse_study(text: str, where: str = "study") -> Study:
     """The study in a YAML text; `where` is how errors call it. Raises InputError."""
     tree = _Tree(text, where)
     try:
-        return Study.model_validate(tree.value)
+        study = Study.model_validate(tree.value)
     except ValidationError as error:
         raise InputError(_first_error(error, tree)) from None
     except RecursionError:
         raise InputError(f"{where}: is nested too deeply") from None
+    listed = tree.value["sources"] if isinstance(tree.value.get("sources"), list) else []
+    study._origin = Origin(where, tree.lines | {("sources", name): tree.line(("sources", i)) for i, name in enumerate(listed)})
+    return study
 
 
 class _Tree:
@@ -97,25 +99,26 @@ class _Tree:
         return values
 
     def _scalar(self, node: yaml.Node, at: Location) -> Any:
+        line = node.start_mark.line + 1
+        if node.tag not in yaml.SafeLoader.yaml_constructors:
+            raise InputError(f"{self.where}, line {line}: the tag {node.tag} is not allowed in a study")
         try:
             value = yaml.SafeLoader.yaml_constructors[node.tag](self._loader, node)
-        except KeyError:
-            raise InputError(f"{self.where}, line {node.start_mark.line + 1}: the tag {node.tag} is not allowed in a study") from None
-        except ValueError as error:
-            raise InputError(f"{self.where}, line {node.start_mark.line + 1}: {node.value!r} cannot be read ({error})") from None
+        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, yaml.YAMLError):  # PyYAML checks no text that a tag was put before
+            shown = repr(node.value)
+            kind = node.tag.rpartition(":")[2]
+            raise InputError(f"{self.where}, line {line}: {shown if len(shown) <= 60 else shown[:57] + '...'} cannot be read as {kind}") from None
         if isinstance(value, str):
             if not value.isprintable() and any((ord(c) < 32 and c not in "\t\n") or "\ud800" <= c <= "\udfff" for c in value):
-                raise InputError(f"{self.where}, line {node.start_mark.line + 1}: {value!r} holds a character that is no text")
-            return _number(value)
+                raise InputError(f"{self.where}, line {line}: {value!r} holds a character that is no text")
+            return _number(value) if isinstance(node, yaml.ScalarNode) and node.style is None else value  # in quotes it is meant as text
         if value is None or isinstance(value, bool | int | float):
             return value
         return str(node.value)
 
     def line(self, at: Location) -> int:
         """Line of a location, or of the nearest enclosing one."""
-        while at and at not in self.lines:
-            at = at[:-1]
-        return self.lines.get(at, 1)
+        return Origin(self.where, self.lines).line(at)
 
 
 def _number(text: str) -> str | float:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from headwater.study.words import Fraction, NonNegative, Positive, Words
+from headwater.study.words import Fraction, NonNegative, Positive, Real, Whole, Words
 
 METHODS = ("scratch", "supervised", "clip", "simclr")
 Method = Literal["scratch", "supervised", "clip", "simclr"]
@@ -17,9 +17,9 @@ class Budget(Words):
 
     epochs: Positive | None = None
     """Passes over the arm's images; may be a fraction."""
-    images_seen: Annotated[int, Field(ge=1)] | None = None
+    images_seen: Annotated[Whole, Field(ge=1)] | None = None
     """Images (not views) that pass through training."""
-    steps: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[Whole, Field(ge=1)] | None = None
     """Optimiser steps."""
 
     @model_validator(mode="after")
@@ -32,7 +32,7 @@ class Budget(Words):
     def images(self, unique_images: int, batch: int) -> int:
         """Images seen by an arm of `unique_images` images at this batch (at least 1)."""
         if self.epochs is not None:
-            return max(1, round(self.epochs * unique_images))
+            return max(1, round(min(self.epochs * unique_images, 1e18)))  # a float beyond all images would overflow
         if self.images_seen is not None:
             return self.images_seen
         assert self.steps is not None
@@ -42,11 +42,11 @@ class Budget(Words):
 class Augmentation(Words):
     """Random views of an image. None takes the method's default (headwater.recipes)."""
 
-    crop_min: Annotated[float, Field(gt=0, le=1)] | None = None
+    crop_min: Annotated[Real, Field(gt=0, le=1)] | None = None
     """Smallest area of a random resized crop, as a share of the image."""
     flip: Fraction | None = None
     """Probability of a horizontal flip."""
-    jitter: Annotated[float, Field(ge=0, le=2)] | None = None
+    jitter: Annotated[Real, Field(ge=0, le=2)] | None = None
     """Strength s of colour jitter: brightness, contrast, saturation 0.8 s, hue 0.2 s (SimCLR's s)."""
     jitter_probability: Fraction | None = None
     grey: Fraction | None = None
@@ -58,7 +58,7 @@ class Augmentation(Words):
 class Recipe(Words):
     """How an arm is trained. None takes the method's default (headwater.recipes lists them with their sources)."""
 
-    batch: Annotated[int, Field(ge=2, le=65536)] | None = None
+    batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
     optimiser: Literal["adamw", "sgd"] | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
@@ -69,17 +69,17 @@ class Recipe(Words):
     """Warm-up as a fraction of the steps."""
     schedule: Literal["cosine", "constant", "linear"] | None = None
     clip_norm: Positive | None = None
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] | None = None
+    label_smoothing: Annotated[Real, Field(ge=0, lt=1)] | None = None
     temperature: Positive | None = None
     """SimCLR's temperature; for CLIP the initial one, which is learned."""
-    embedding: Annotated[int, Field(ge=2)] | None = None
+    embedding: Annotated[Whole, Field(ge=2)] | None = None
     """Width of the contrastive embedding (SimCLR, CLIP)."""
-    head_layers: Annotated[int, Field(ge=1, le=4)] | None = None
+    head_layers: Annotated[Whole, Field(ge=1, le=4)] | None = None
     """Layers of SimCLR's projection head."""
-    head_width: Annotated[int, Field(ge=2)] | None = None
-    text_width: Annotated[int, Field(ge=8)] | None = None
-    text_layers: Annotated[int, Field(ge=1)] | None = None
-    text_heads: Annotated[int, Field(ge=1)] | None = None
+    head_width: Annotated[Whole, Field(ge=2)] | None = None
+    text_width: Annotated[Whole, Field(ge=8)] | None = None
+    text_layers: Annotated[Whole, Field(ge=1)] | None = None
+    text_heads: Annotated[Whole, Field(ge=1)] | None = None
     augmentation: Augmentation | None = None
 
 

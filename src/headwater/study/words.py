@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
+
+from headwater.errors import InputError, Location
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+@-]{0,63}$")]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Whole = Annotated[int, Strict()]
+"""An integer and nothing that could be taken for one: true is no number, nor is a text in quotes."""
+Real = Annotated[float, Strict()]
+"""A float or an integer; neither true nor a text."""
+Flag = Annotated[bool, Strict()]
+Fraction = Annotated[Real, Field(ge=0, le=1)]
+Positive = Annotated[Real, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
 
 
 def canonical(value: Any) -> str:
@@ -38,10 +47,49 @@ def one_as_list(value: Any) -> Any:
     return [value] if isinstance(value, str | int | float) else value
 
 
+def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The values, if none is there twice: a repeated one would be measured, or counted, twice."""
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise ValueError(f"{value!r} is listed twice")
+        seen.add(value)
+    return values
+
+
+T = TypeVar("T")
+Several = Annotated[tuple[T, ...], BeforeValidator(one_as_list), Field(min_length=1), AfterValidator(distinct)]
+"""One or more different values. An empty list is refused, because it could mean all as well as none."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The file that a study was read from, and the line of each of its keys. It is no part of what a study means: all origins are equal."""
+
+    file: str | None = field(default=None, compare=False)
+    lines: Mapping[Location, int] = field(default_factory=dict, compare=False)
+
+    def line(self, at: Location) -> int:
+        """Line of a place, or of the nearest enclosing one."""
+        while at and at not in self.lines:
+            at = at[:-1]
+        return self.lines.get(at, 1)
+
+    @contextmanager
+    def located(self) -> Iterator[None]:
+        """An InputError raised within that knows its place in the study names the file and the line, if the study came from a file."""
+        try:
+            yield
+        except InputError as error:
+            if self.file is None or error.at is None:
+                raise
+            raise InputError(f"{self.file}, line {self.line(error.at)}: {error}") from None
+
+
 class Misplaced(ValueError):
     """Something wrong at a known place of the study, so that the file's line can be named."""
 
-    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
+    def __init__(self, location: Location, message: str) -> None:
         super().__init__(message)
         self.location = location
 

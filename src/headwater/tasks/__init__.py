@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import keys
-from headwater.errors import InputError
+from headwater.errors import InputError, blamed_on
 from headwater.labels import Targets, label_view
 from headwater.sources import Positions, Source
 
@@ -94,20 +94,22 @@ def _rank_within_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def resolve_task(name: str, source: Source, view: str, *, split_column: str) -> Task:
     """A task from a source, a label view and a split column. Raises InputError for an empty split, one class, or a test class that train lacks."""
-    found = {split: source.split(split_column, split) for split in SPLITS}
+    with blamed_on("tasks", name, "split_column"):
+        found = {split: source.split(split_column, split) for split in SPLITS}
     for split in ("train", "test"):
         if not len(found[split]):
-            raise InputError(f"task {name!r}: {source.name} has no {split} images under the split column {split_column!r}")
+            raise InputError(f"task {name!r}: {source.name} has no {split} images under the split column {split_column!r}", at=("tasks", name, "split_column"))
     positions = np.sort(np.concatenate(list(found.values())))
-    targets = label_view(view, source.table, positions, 0, f"task {name!r}")
+    with blamed_on("tasks", name, "labels"):
+        targets = label_view(view, source.table, positions, 0, f"task {name!r}")
+        if targets.num_classes < 2:
+            raise InputError(f"task {name!r}: has only one class ({targets.names[0]!r} at {view}), so there is nothing to tell apart; choose a finer level")
     labels = np.full(len(source.table), -1, dtype=np.int64)
     labels[positions] = targets.indices
-    if targets.num_classes < 2:
-        raise InputError(f"task {name!r}: has only one class ({targets.names[0]!r} at {view}), so there is nothing to tell apart; choose a finer level")
     _check_closed(name, labels, found, targets)
     train, val = (found["train"], found["val"]) if len(found["val"]) else _carve(source, labels, found["train"])
     if not len(val):
-        raise InputError(f"task {name!r}: has no val split and too few training images to cut one from train")
+        raise InputError(f"task {name!r}: has no val split and too few training images to cut one from train", at=("tasks", name))
     return Task(name, source, view, targets.names, labels, train, val, found["test"], carved=not len(found["val"]))
 
 
@@ -118,7 +120,8 @@ def _check_closed(name: str, labels: NDArray[np.int64], found: dict[str, Positio
         if len(strange):
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
             raise InputError(
-                f"task {name!r}: class {targets.names[strange[0]]!r}{more} of its {split} split has no training image; name another split column or level"
+                f"task {name!r}: class {targets.names[strange[0]]!r}{more} of its {split} split has no training image; name another split column or level",
+                at=("tasks", name),
             )
 
 

@@ -1,0 +1,40 @@
+"""docs/study.md shows all of the schema, and what it shows is a study."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from headwater.study import Augmentation, Budget, Finetune, FolderData, Probe, Protocols, Recipe, Recipes, SourceUse, Study, TaskUse, WorldData
+from headwater.study.file import parse_study
+
+PAGE = Path(__file__).parents[2] / "docs" / "study.md"
+BLOCK = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
+
+
+def written(value: object, found: dict[type[BaseModel], set[str]]) -> dict[type[BaseModel], set[str]]:
+    """The keys that a study gives, by the model that they belong to."""
+    if isinstance(value, BaseModel):
+        found.setdefault(type(value), set()).update(value.model_fields_set)
+        for name in type(value).model_fields:
+            written(getattr(value, name), found)
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            written(inner, found)
+    return found
+
+
+def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
+    found = written(parse_study(BLOCK, "docs/study.md"), {})
+    found[Recipes] |= found.pop(Recipe)  # a method's settings are shown under its own name
+    assert set(found) == {Study, FolderData, WorldData, SourceUse, TaskUse, Budget, Recipes, Augmentation, Probe, Finetune, Protocols}
+    for model, keys in found.items():
+        assert keys == ({"epochs"} if model is Budget else set(model.model_fields)), model
+
+
+def test_the_page_names_the_other_budgets_beside_the_one_that_it_shows() -> None:
+    line = next(line for line in BLOCK.splitlines() if line.startswith("budget:"))
+    assert all(name in line for name in Budget.model_fields)

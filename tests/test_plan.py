@@ -13,6 +13,7 @@ from PIL import Image
 
 from headwater import recipes
 from headwater.plan import Plan
+from headwater.sources import pixels
 from headwater.study import Study
 from tests.conftest import tiny
 
@@ -40,9 +41,18 @@ def test_ids_are_golden(tmp_path: Path) -> None:
             for i in range(count):
                 (tmp_path / "photos" / split / name / f"{i}.png").write_text(f"{split} {name} {i}")  # a plan decodes nothing
     one = folder_plan(tmp_path / "photos", methods=["scratch", "supervised", "simclr"], protocols={"probe": {}, "finetune": {"shots": 2}})
-    assert recipes.ROOM_VERSIONS == {"pixels": 1, "views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}
+    assert recipes.ROOM_VERSIONS == {"views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}
+    assert pixels.RECIPE == 1
     assert arms(one) == ["5d479b03f9aa7976", "1654e9a9a060c8f4", "136ace3e466951b2"]
     assert cells(one)[:2] == ["0d66a90540fa9209", "63bd160a5b1dabac"]
+
+
+def test_a_head_that_starts_from_a_probe_is_made_by_the_probes_room_too() -> None:
+    """Raising the probe's number, or its grid, changes such cells and leaves those whose head starts at zero."""
+    zeros, warm = ({"finetune": {"shots": 2, "head_init": init}} for init in ("zeros", "probe"))
+    grid = {"probe": {"shots": 2, "tasks": ["other"], "l2": 0.5}}
+    assert cells(plan(protocols={**warm, **grid}))[1] != cells(plan(protocols={**warm, "probe": {**grid["probe"], "l2": 0.7}}))[1]
+    assert cells(plan(protocols={**zeros, **grid}))[1] == cells(plan(protocols={**zeros, "probe": {**grid["probe"], "l2": 0.7}}))[1]
 
 
 def test_names_and_sentences_do_not_enter_ids() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from headwater.errors import InputError
 from headwater.report import write_report
 from headwater.report.page import render
 from headwater.report.provenance import held, warnings
@@ -112,6 +113,19 @@ def test_warnings_name_what_makes_a_comparison_unfair() -> None:
     for words in ("torch 2.9", "cuda", "12 test images", "Head initialisation", "differ in size", "different data", "1 cell diverged",
                   "averages several cells", "re-used", "most frequent class", "Seeds are unequal"):  # fmt: skip
         assert words in text, words
+
+
+@pytest.mark.parametrize("recipe", ['{"a":' + "[" * 3000 + "]" * 3000 + "}", '{"a":' + "9" * 5000 + "}", '{"a', "{}"], ids=["nested", "long", "cut", "empty"])
+def test_a_recipe_that_is_no_plain_json_is_shown_as_it_stands(recipe: str) -> None:
+    frame = to_frame([one_row(cell=str(s), seed=s, recipe=recipe) for s in range(2)])
+    assert {h.column: h.words for h in held(frame)}["recipe"] == (recipe if recipe != "{}" else "")
+    assert "Verdict" in render(frame, title="T")
+
+
+@pytest.mark.parametrize("column", ["value", "pretrain_loss", "seconds", "task_majority"])
+def test_an_infinite_number_is_refused_before_a_report_is_made(column: str) -> None:
+    with pytest.raises(InputError, match=rf"'{column}' should be a finite number, not inf as in row 1 \(cell c0\)"):
+        render(to_frame([one_row(**{column: float("inf")})]), title="T")
 
 
 def test_a_clean_table_has_no_warnings() -> None:

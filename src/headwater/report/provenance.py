@@ -66,7 +66,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str) and value.startswith("{"):
         try:
             return ", ".join(f"{k} {v if not isinstance(v, list) else '|'.join(map(str, v))}" for k, v in json.loads(value).items())
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # not JSON, or nested thousands deep: shown as it stands
             return value
     return str(value)
 

@@ -129,6 +129,14 @@ def test_a_row_to_blame_is_found_whatever_the_index() -> None:
         conform(frame, "rows")
 
 
+def test_a_failure_beside_the_finished_cell_is_not_read(tmp_path: Path) -> None:
+    failed = row(status="failed", value=None, reason="no luck")
+    for name, words in (("c.json", row()), ("c.failed.json", failed), ("d.failed.json", {**failed, "cell": "d"})):
+        (tmp_path / name).write_text(json.dumps([words]))
+    frame = read_rows(tmp_path)
+    assert list(zip(frame["cell"], frame["status"], strict=True)) == [("c", "done"), ("d", "failed")]
+
+
 @pytest.mark.parametrize("column", [column for column in COLUMNS if column.required], ids=lambda column: column.name)
 def test_each_required_field_is_required(column: Any) -> None:
     with pytest.raises(InputError, match=column.name):

@@ -120,6 +120,7 @@ VOLATILE = frozenset(column.name for column in COLUMNS if column.volatile)
 _BY_NAME = {column.name: column for column in COLUMNS}
 _PYTHON: dict[Kind, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 STATUSES = ("done", "diverged", "failed")
+_FAILED = ".failed.json"
 
 
 def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
@@ -180,8 +181,11 @@ def read_rows(path: str | Path) -> pd.DataFrame:
     if path.is_dir():
         folder = path / "rows" if (path / "rows").is_dir() else path
         found: list[dict[str, Any]] = []
-        for file in sorted(folder.glob("*.json")):
-            found.extend(read_cell_file(file))
+        files = {file.name: file for file in sorted(folder.glob("*.json"))}
+        for name, file in files.items():
+            # A run that is killed between its two steps leaves the failure of an earlier try beside the finished cell.
+            if not (name.endswith(_FAILED) and name.removesuffix(_FAILED) + ".json" in files):
+                found.extend(read_cell_file(file))
         return to_frame(found)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file or store; `headwater run` makes one")

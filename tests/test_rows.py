@@ -154,7 +154,7 @@ def test_a_field_of_the_wrong_type_is_refused(column: Any) -> None:
 
 
 def test_rows_are_compared_without_what_may_differ() -> None:
-    assert {"seconds", "pretrain_seconds", "host", "finished", "attempt", "study"} == set(VOLATILE)
+    assert {"seconds", "pretrain_seconds", "host", "finished", "attempt", "study", "commit"} == set(VOLATILE)
     one, other = to_frame([row(host="x", seconds=1.0)]), to_frame([row(host="y", seconds=2.0, attempt=3, study="another")])
     assert comparable(one).equals(comparable(other))
     assert not comparable(one).equals(comparable(to_frame([row(value=0.25)])))

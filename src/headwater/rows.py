@@ -35,7 +35,8 @@ class Column:
     required: bool = False
     """True where null is not allowed."""
     volatile: bool = False
-    """True for what may differ between two correct runs of one cell (time, host, attempt): left out when rows are compared."""
+    """True for what may differ between two correct runs of one cell (time, host, attempt), or does not change the number by itself (commit): left
+    out when rows are compared."""
     least: int | None = None
     """The lowest number allowed; None for no bound. Numbers are finite in every column."""
     most: int | None = None
@@ -109,6 +110,10 @@ COLUMNS: tuple[Column, ...] = (
     Column("precision", "str", "precision that was asked for (auto, fp32, bf16)"),
     Column("fingerprint", "str", "what was computed on: device, resolved precision, threads, processor"),
     Column("versions", "str", "versions of headwater, torch, timm and numpy, as canonical JSON"),
+    Column("pretrain_fingerprint", "str", "what the arm was pre-trained on: device, resolved precision, threads, processor; null without pre-training"),
+    Column("pretrain_versions", "str", "versions at pre-training, as canonical JSON; null without pre-training"),
+    Column("commit", "str", "git commit of the code that ran the cell, where it ran from a checkout", volatile=True),
+    Column("capped", "bool", "some class had fewer training images than shots, and the task allows it (cap: true)"),
     Column("seconds", "float", "wall time of the cell, features apart", volatile=True),
     Column("pretrain_seconds", "float", "wall time of the arm's pre-training", volatile=True),
     Column("host", "str", "machine that ran the cell", volatile=True),

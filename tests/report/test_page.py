@@ -12,7 +12,7 @@ import pytest
 from headwater.errors import InputError
 from headwater.report import write_report
 from headwater.report.page import render
-from headwater.report.provenance import held, warnings
+from headwater.report.provenance import _text, held, warnings
 from headwater.rows import to_frame
 from tests.analysis.synthetic import arm_fields, one_row, synthetic_rows
 
@@ -113,6 +113,17 @@ def test_warnings_name_what_makes_a_comparison_unfair() -> None:
     for words in ("torch 2.9", "cuda", "12 test images", "Head initialisation", "differ in size", "different data", "1 cell diverged",
                   "averages several cells", "re-used", "most frequent class", "Seeds are unequal"):  # fmt: skip
         assert words in text, words
+
+
+def test_arms_that_were_not_pre_trained_alike_are_named() -> None:
+    places = {"pretrain_fingerprint": ("cpu bf16", "cuda bf16"), "pretrain_versions": ('{"torch":"2.8"}', '{"torch":"2.9"}')}
+    for column, (one, other) in places.items():
+        rows = [one_row(cell="a", seed=0, **{column: one}), one_row(cell="b", seed=1, **{column: other})]
+        (text,) = warnings(to_frame(rows))
+        assert "not computed alike" in text and column in text and all(_text(word) in text for word in (one, other))
+        assert column in {h.column for h in held(to_frame(rows)) if not h.equal}
+        scratch = one_row(cell="s", **arm_fields("scratch", None, None, None) | {column: None})
+        assert warnings(to_frame([rows[0], scratch])) == []
 
 
 @pytest.mark.parametrize("recipe", ['{"a":' + "[" * 3000 + "]" * 3000 + "}", '{"a":' + "9" * 5000 + "}", '{"a', "{}"], ids=["nested", "long", "cut", "empty"])

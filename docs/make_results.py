@@ -32,10 +32,14 @@ def name_of(rows: pd.DataFrame, method: str, labels: str | None = None) -> str:
 
 
 def points(rows: pd.DataFrame, a: str, b: str, **where: object) -> str:
-    """The paired difference a - b in points of 100 with its 95 % interval; bold where it excludes 0."""
+    """The paired difference a - b in points of 100 with its 95 % interval; bold where it excludes 0. One paired seed has no interval, none a dash."""
     d = paired_difference(rows, a, b, metric="top1", **where)  # type: ignore[arg-type]
-    low, high = 100 * (d.low or 0), 100 * (d.high or 0)
-    text = f"{100 * (d.difference or 0):+.1f} ({low:+.1f} to {high:+.1f})"
+    if d.difference is None:
+        return "\u2013"
+    if d.low is None or d.high is None:
+        return f"{100 * d.difference:+.1f} (no interval)"
+    low, high = 100 * d.low, 100 * d.high
+    text = f"{100 * d.difference:+.1f} ({low:+.1f} to {high:+.1f})"
     return f"**{text}**" if low > 0 or high < 0 else text
 
 
@@ -59,7 +63,8 @@ def floors(rows: pd.DataFrame) -> str:
     below = int((full["value"] <= full["floor"]).sum())
     arm = " ".join(str(w) for w in (worst["method"], worst["labels"]) if not pd.isna(w))
     return (
-        f"At full size {below} of {len(full)} cells are at or below max(1/classes, majority share); the nearest mean is {arm} on {worst['task']} ({worst['protocol']}): "
+        f"At full size {below} of {len(full)} cells are at or below max(1/classes, majority share); "
+        f"the nearest mean is {arm} on {worst['task']} ({worst['protocol']}): "
         f"{100 * worst['value']:.1f} % against {100 * worst['floor']:.1f} %.\n"
     )
 
@@ -85,7 +90,8 @@ def grocery(rows: pd.DataFrame) -> str:
         "Fine-tuning of the whole network (200 steps, 2 learning rates):\n",
         markdown_table(rows, metric="top1", protocol="finetune"),
         "† The arm was trained on these images and on labels nested with the task's: a frozen probe there favours it and decides nothing.\n",
-        "What pre-training on the manual levels gains over no pre-training at 5 images per class, probe, paired over seeds, points (95 % interval; bold excludes 0):\n",
+        "What pre-training on the manual levels gains over no pre-training at 5 images per class, probe, paired over seeds, points "
+        "(95 % interval; bold excludes 0):\n",
         table(["labels", *tasks], gains),
         "The same by fine-tuning:\n",
         table(["labels", *[f"{t}, {s}" for t in tuned for s in ("5-shot", "all")]], tuned_gains),
@@ -105,8 +111,10 @@ def world(rows: pd.DataFrame) -> str:
         for subset in ("hard", "easy")
     }
     parts = [
-        f"`headwater run studies/world.yaml`, {rows['seed'].nunique()} seeds: creatures whose family shows in the silhouette (the common feature) and whose species shows in a small",
-        "code (the fine-grained one). Pre-training sees easy images; on hard test images the silhouette is nearly gone and points to a wrong family. level:2 has 2",
+        f"`headwater run studies/world.yaml`, {rows['seed'].nunique()} seeds: creatures whose family shows in the silhouette (the common feature) "
+        "and whose species shows in a small",
+        "code (the fine-grained one). Pre-training sees easy images; on hard test images the silhouette is nearly gone and points to a wrong family. "
+        "level:2 has 2",
         "classes, level:1 the 4 families, level:0 the 32 species. No task shares an image with pre-training.\n",
         "Hard test images, linear probe on all training images, top-1 in percent:\n",
         markdown_table(rows, metric="top1", protocol="probe", shots="all", subset="hard"),

@@ -8,6 +8,8 @@ docs/rows.md, which a test keeps equal to `COLUMNS`.
 from __future__ import annotations
 
 import json
+import math
+import reprlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +35,11 @@ class Column:
     required: bool = False
     """True where null is not allowed."""
     volatile: bool = False
-    """True for what may differ between two correct runs of one cell (time, host, attempt): left out when rows are compared."""
+    """True for what may differ between two correct runs of one cell (time, host, attempt), or does not change the number by itself (commit): left
+    out when rows are compared."""
+    least: int | None = None
+    """The lowest number allowed; None for no bound. Numbers are finite in every column."""
+    most: int | None = None
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -49,25 +55,25 @@ COLUMNS: tuple[Column, ...] = (
         "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without images that the arm was trained on)",
         required=True,
     ),
-    Column("value", "float", "the number, in [0, 1]; null unless status is done"),
-    Column("n_test", "int", "test samples in this subset"),
+    Column("value", "float", "the number, in [0, 1]; null unless status is done", least=0, most=1),
+    Column("n_test", "int", "test samples in this subset", least=0),
     # what was pre-trained on
     Column("method", "str", "supervised, clip, simclr or scratch (no pre-training)", required=True),
     Column("source", "str", "name of the source in the study; null for scratch"),
     Column("source_fingerprint", "str", "digest of the source's training images (ids and bytes)"),
     Column("size", "str", "how much of the source the study asked for: all, or a number of images"),
-    Column("unique_images", "int", "distinct images in pre-training"),
+    Column("unique_images", "int", "distinct images in pre-training", least=0),
     Column("labels", "str", "label view of the arm: level:k, instance, random:K; caption field for clip; null for simclr and scratch"),
-    Column("label_level", "int", "k of level:k, 0 = finest; null otherwise"),
-    Column("num_labels", "int", "classes in the arm's label view, or distinct captions for clip"),
+    Column("label_level", "int", "k of level:k, 0 = finest; null otherwise", least=0),
+    Column("num_labels", "int", "classes in the arm's label view, or distinct captions for clip", least=0),
     # how
-    Column("images_seen", "int", "images that passed through pre-training (images, not views)"),
-    Column("epochs", "float", "images_seen / unique_images"),
-    Column("steps", "int", "optimiser steps of pre-training"),
-    Column("pretrain_flops", "float", "estimated FLOPs of pre-training (forward and backward, multiply-add = 2)"),
+    Column("images_seen", "int", "images that passed through pre-training (images, not views)", least=0),
+    Column("epochs", "float", "images_seen / unique_images", least=0),
+    Column("steps", "int", "optimiser steps of pre-training", least=0),
+    Column("pretrain_flops", "float", "estimated FLOPs of pre-training (forward and backward, multiply-add = 2)", least=0),
     Column("backbone", "str", "timm architecture, or tiny", required=True),
-    Column("image_size", "int", "side of the images that the encoder sees, in pixels", required=True),
-    Column("batch", "int", "pre-training batch, in images"),
+    Column("image_size", "int", "side of the images that the encoder sees, in pixels", required=True, least=1),
+    Column("batch", "int", "pre-training batch, in images", least=0),
     Column("optimiser", "str", "pre-training optimiser"),
     Column("lr", "float", "pre-training base learning rate"),
     Column("weight_decay", "float", "pre-training weight decay"),
@@ -77,42 +83,49 @@ COLUMNS: tuple[Column, ...] = (
     # transferred to
     Column("task", "str", "name of the task in the study", required=True),
     Column("task_labels", "str", "label view of the task", required=True),
-    Column("task_classes", "int", "classes of the task"),
-    Column("task_majority", "float", "share of the test set that its most frequent class has: what a constant answer attains"),
+    Column("task_classes", "int", "classes of the task", least=0),
+    Column(
+        "task_majority", "float", "share of the test set that its most frequent class has: what a constant answer attains, in [0, 1]", least=0, most=1
+    ),
     Column("task_fingerprint", "str", "digest of the task's images, labels and splits"),
     Column("protocol", "str", "probe (frozen encoder, logistic regression) or finetune (the whole network)", required=True),
-    Column("shots", "int", "training images per class; null = the full training split"),
-    Column("draw", "int", "number of the few-shot draw; null at full size"),
-    Column("n_train", "int", "training images of the cell"),
-    Column("n_val", "int", "validation images that chose the hyper-parameters"),
+    Column("shots", "int", "training images per class, 1 or more; null = the full training split", least=1),
+    Column("draw", "int", "number of the few-shot draw; null at full size", least=0),
+    Column("n_train", "int", "training images of the cell", least=0),
+    Column("n_val", "int", "validation images that chose the hyper-parameters", least=0),
     Column("val_protocol", "str", "how validation was formed: split (the task's own), carved (cut from train) and whether it was cut to few-shot size"),
-    Column("val_missing_classes", "int", "classes without a validation image"),
+    Column("val_missing_classes", "int", "classes without a validation image", least=0),
     Column("head_init", "str", "initialisation of the classification head in fine-tuning; null for a probe"),
     Column("chosen", "str", "hyper-parameters that validation chose, as canonical JSON"),
     Column("grid", "str", "the grid they were chosen from, equal for all arms, as canonical JSON"),
-    Column("val_value", "float", "accuracy on validation of what was chosen (optimistic: it was maximised)"),
+    Column("val_value", "float", "accuracy on validation of what was chosen, in [0, 1] (optimistic: it was maximised)", least=0, most=1),
     Column(
         "label_reuse",
         "bool",
         "the task's labels are nested with the labels that the arm was trained on, on the same images: a frozen probe then decides nothing",
     ),
-    Column("leaked_test_images", "int", "test images whose bytes are among the arm's pre-training images"),
+    Column("leaked_test_images", "int", "test images whose bytes are among the arm's pre-training images", least=0),
     # where it came from
     Column("schema", "int", "version of this schema", required=True),
     Column("precision", "str", "precision that was asked for (auto, fp32, bf16)"),
     Column("fingerprint", "str", "what was computed on: device, resolved precision, threads, processor"),
     Column("versions", "str", "versions of headwater, torch, timm and numpy, as canonical JSON"),
+    Column("pretrain_fingerprint", "str", "what the arm was pre-trained on: device, resolved precision, threads, processor; null without pre-training"),
+    Column("pretrain_versions", "str", "versions at pre-training, as canonical JSON; null without pre-training"),
+    Column("commit", "str", "git commit of the code that ran the cell, where it ran from a checkout", volatile=True),
+    Column("capped", "bool", "some class had fewer training images than shots, and the task allows it (cap: true)"),
     Column("seconds", "float", "wall time of the cell, features apart", volatile=True),
     Column("pretrain_seconds", "float", "wall time of the arm's pre-training", volatile=True),
     Column("host", "str", "machine that ran the cell", volatile=True),
     Column("finished", "str", "when the cell was finished, UTC, ISO 8601", volatile=True),
-    Column("attempt", "int", "how often the cell was tried, this time counted", volatile=True),
+    Column("attempt", "int", "how often the cell was tried, this time counted", volatile=True, least=0),
 )
 NAMES = tuple(column.name for column in COLUMNS)
 VOLATILE = frozenset(column.name for column in COLUMNS if column.volatile)
 _BY_NAME = {column.name: column for column in COLUMNS}
 _PYTHON: dict[Kind, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 STATUSES = ("done", "diverged", "failed")
+_FAILED = ".failed.json"
 
 
 def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
@@ -126,12 +139,31 @@ def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
             if column.required:
                 raise InputError(f"{where}: the field {column.name!r} is required and missing")
         elif not isinstance(value, _PYTHON[column.kind]) or (isinstance(value, bool) and column.kind != "bool"):
-            raise InputError(f"{where}: the field {column.name!r} should be {column.kind}, not {value!r}")
+            raise InputError(f"{where}: the field {column.name!r} should be {column.kind}, not {reprlib.repr(value)}")
+        elif column.kind in ("int", "float") and (wrong := _wrong_number(value, column)):
+            raise InputError(f"{where}: the field {column.name!r} {wrong}, not {reprlib.repr(value)}")
     if row["status"] not in STATUSES:
         raise InputError(f"{where}: status {row['status']!r} is none of {', '.join(STATUSES)}")
     if (row.get("value") is None) == (row["status"] == "done"):
         raise InputError(f"{where}: a row has a value if and only if its status is done")
     return {name: row.get(name) for name in NAMES}
+
+
+def _wrong_number(value: Any, column: Column) -> str | None:
+    """What a number of this column should be and `value` (a number, not null) is not; None where all is well."""
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        return "should be a finite number"
+    if column.kind == "int" and not -(2.0**63) <= number < 2.0**63:
+        return "should be a whole number of 64 bits"
+    if column.most is not None and not (column.least or 0) <= number <= column.most:
+        return f"should be in [{column.least}, {column.most}]"
+    if column.least is not None and number < column.least:
+        return f"should be {column.least} or more"
+    return None
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -154,8 +186,11 @@ def read_rows(path: str | Path) -> pd.DataFrame:
     if path.is_dir():
         folder = path / "rows" if (path / "rows").is_dir() else path
         found: list[dict[str, Any]] = []
-        for file in sorted(folder.glob("*.json")):
-            found.extend(read_cell_file(file))
+        files = {file.name: file for file in sorted(folder.glob("*.json"))}
+        for name, file in files.items():
+            # A run that is killed between its two steps leaves the failure of an earlier try beside the finished cell.
+            if not (name.endswith(_FAILED) and name.removesuffix(_FAILED) + ".json" in files):
+                found.extend(read_cell_file(file))
         return to_frame(found)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file or store; `headwater run` makes one")
@@ -176,12 +211,16 @@ def read_rows(path: str | Path) -> pd.DataFrame:
 
 
 def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """`frame` with the schema's columns and types; extra columns are dropped, absent optional ones are null."""
+    """`frame` with the schema's columns and types; extra columns are dropped, absent optional ones are null, and so is a NaN.
+
+    Raises InputError that names the column, and the row (counted from 1, and by its cell) where one is to blame.
+    """
     import pandas as pd
 
     missing = [c.name for c in COLUMNS if c.required and c.name not in frame]
     if missing:
         raise InputError(f"{where}: the columns {', '.join(missing)} are missing (docs/rows.md lists the schema)")
+    frame = frame.reset_index(drop=True)
     out: dict[str, Any] = {}
     for column in COLUMNS:
         if column.name not in frame:
@@ -192,20 +231,57 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             if column.kind == "bool" and not pd.api.types.is_bool_dtype(values):
                 values = pd.Series([_bool(value) for value in values], dtype="boolean", index=frame.index)
             elif column.kind in ("int", "float") and not pd.api.types.is_numeric_dtype(values):
-                values = pd.to_numeric(values)
+                values = _numbers(values)
+            if column.kind in ("int", "float"):
+                _check_numbers(values, column, frame, where)
             if column.kind == "int" and (values.dropna() % 1 != 0).any():
                 raise ValueError("not whole numbers")
             out[column.name] = values.astype(PANDAS_TYPES[column.kind])  # type: ignore[call-overload]
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{where}: the column {column.name!r} should be {column.kind} ({error})") from None
-        if column.required and out[column.name].isna().any():
-            raise InputError(f"{where}: the column {column.name!r} has an empty field")
-    strange = set(out["status"]) - set(STATUSES)
-    if strange:
-        raise InputError(f"{where}: status {min(strange)!r} is none of {', '.join(STATUSES)}")
-    if ((out["status"] == "done") != pd.Series(out["value"]).notna()).any():
-        raise InputError(f"{where}: a row has a value if and only if its status is done")
+        except InputError:
+            raise
+        except (ValueError, TypeError, OverflowError) as error:
+            raise InputError(f"{where}: the column {column.name!r} should be {column.kind} ({_one_line(error)})") from None
+        if column.required and (empty := out[column.name].isna()).any():
+            raise InputError(f"{where}: the column {column.name!r} has an empty field in {_row(frame, empty)}")
+    if (strange := ~out["status"].isin(STATUSES)).any():
+        word = reprlib.repr(str(out["status"][strange].iloc[0]))
+        raise InputError(f"{where}: status {word} in {_row(frame, strange)} is none of {', '.join(STATUSES)}")
+    if (odd := (out["status"] == "done") != pd.Series(out["value"]).notna()).any():
+        raise InputError(f"{where}: a row has a value if and only if its status is done; {_row(frame, odd)} breaks this")
     return pd.DataFrame(out).sort_values(["cell", "metric", "subset"], ignore_index=True)
+
+
+def _numbers(values: Any) -> Any:
+    """Text or objects as numbers; left as they are where one is an integer beyond any float, which `_check_numbers` then names."""
+    import pandas as pd
+
+    try:
+        return pd.to_numeric(values)
+    except OverflowError:
+        return values
+
+
+def _check_numbers(values: Any, column: Column, frame: pd.DataFrame, where: str) -> None:
+    """Raises InputError for the first number that the column does not allow; before the cast, which wraps what is too large."""
+    import pandas as pd
+
+    if any(_wrong_number(value, column) for value in pd.unique(values.dropna())):
+        wrong = pd.Series([known and _wrong_number(value, column) is not None for value, known in zip(values, values.notna(), strict=True)])
+        value = values[wrong].iloc[0]
+        shown = reprlib.repr(value.item() if hasattr(value, "item") else value)
+        raise InputError(f"{where}: the column {column.name!r} {_wrong_number(value, column)}, not {shown} as in {_row(frame, wrong)}")
+
+
+def _row(frame: pd.DataFrame, mask: Any) -> str:
+    """The first row of the mask in words: 'row 3 (cell 1f00)'."""
+    place = int(mask.to_numpy(dtype=bool, na_value=False).argmax())
+    return f"row {place + 1} (cell {_one_line(frame['cell'].iloc[place])})"
+
+
+def _one_line(words: Any) -> str:
+    """Text of any origin on one line of at most 200 characters."""
+    text = " ".join(str(words).split())
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _bool(value: Any) -> bool | None:

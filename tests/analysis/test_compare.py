@@ -62,10 +62,25 @@ def test_diverged_and_failed_cells_are_counted_and_not_averaged() -> None:
     assert row["cells"] == ("a", "b", "c")
 
 
-def test_a_value_that_is_nan_counts_as_missing() -> None:
+def test_a_finished_row_whose_value_is_nan_is_refused() -> None:
     frame = table({"level:0": [0.4, 0.5]})
-    frame["value"] = [float("nan"), 0.5]
-    assert summarise(frame)["mean"].tolist() == [0.5]
+    frame["value"] = [0.5, float("nan")]
+    with pytest.raises(InputError, match=r"if and only if its status is done; row 2 \(cell level:0-1\)"):
+        summarise(frame)
+
+
+def test_a_group_in_which_any_number_re_uses_labels_is_shown_and_does_not_decide() -> None:
+    for reuse, decides in (((False, False), True), ((True, False), False), ((False, True), False), ((True, True), False)):
+        rows = [one_row(cell=str(s), seed=s, protocol="probe", value=0.4 + 0.2 * s, label_reuse=word) for s, word in enumerate(reuse)]
+        (row,) = summarise(to_frame(rows)).to_dict("records")
+        assert (row["mean"], row["decides"]) == (pytest.approx(0.5), decides)
+
+
+def test_a_failed_cell_with_re_used_labels_does_not_mark_the_others() -> None:
+    rows = [one_row(cell="a", seed=0, protocol="probe", value=0.4)]
+    rows.append(one_row(cell="b", seed=1, protocol="probe", label_reuse=True, status="failed", value=None, reason="no luck"))
+    assert summarise(to_frame(rows))["decides"].tolist() == [True]
+    assert summarise(to_frame(rows[1:]))["decides"].tolist() == [False]
 
 
 def test_a_paired_difference_is_the_interval_of_ttest_rel() -> None:

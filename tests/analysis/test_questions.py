@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from headwater.analysis import findings, gap_trend, granularity_curves, hard_gains, peaks, source_gap, summarise, verdict
+from headwater.analysis import findings, gap, gap_trend, granularity_curves, hard_gains, peaks, source_gap, summarise, verdict
 from headwater.analysis.decide import ALONE, NOTHING, ONE_SEED, OPEN, SURE
 from headwater.rows import to_frame
 
@@ -40,7 +41,7 @@ def test_a_monotone_curve_is_no_u(values: tuple[float, ...], shape: str) -> None
 
 def test_the_shape_cannot_be_told_at_one_seed_or_where_seeds_vary_more_than_levels() -> None:
     assert peaks(to_frame(curve(U, seeds=1)))["shape"].tolist() == ["cannot tell"]
-    assert peaks(to_frame(curve(U, wobble=0.2)))["shape"].tolist() == ["cannot tell"]
+    assert peaks(to_frame(curve(U, wobble=0.15)))["shape"].tolist() == ["cannot tell"]
     assert peaks(to_frame(curve({k: U[k] for k in ("level:1", "level:0")})))["shape"].tolist() == ["too few views"]
 
 
@@ -58,7 +59,7 @@ def test_differences_to_the_next_coarser_view_and_to_scratch_are_paired() -> Non
 
 
 def test_random_labels_are_shown_and_are_no_part_of_the_curve() -> None:
-    rows = curve(U | {"random:57": (57, 0.99)})
+    rows = curve(U | {"random:57": (57, 0.9)})
     assert peaks(to_frame(rows))["peak"].tolist() == ["level:1"]
     assert granularity_curves(to_frame(rows)).set_index("labels")["on_curve"].to_dict()["random:57"] is False
 
@@ -87,6 +88,43 @@ def test_the_gap_over_three_sources_is_corrected_for_their_three_pairs() -> None
     assert (row["low"], row["high"], row["num_sources"]) == (pytest.approx(expected.low), pytest.approx(expected.high), 3)
 
 
+def scores(values: np.ndarray, shots: int) -> pd.DataFrame:
+    """A score matrix of one task: (seeds, sources) as `wide` gives it."""
+    index = pd.MultiIndex.from_tuples([("t", "p", shots, seed, -1) for seed in range(len(values))], names=["task", "protocol", "shots", "seed", "draw"])
+    return pd.DataFrame(values, index=index, columns=[f"source {k}" for k in range(values.shape[1])])
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.03])
+def test_a_gap_that_is_the_same_at_both_ends_is_seldom_said_to_change(truth: float) -> None:
+    rng, wrong, trials, means = np.random.default_rng(11), 0, 150, np.linspace(0, truth, 7)
+    for _ in range(trials):  # 6 times the noise at few shots: the widest of 21 pairs looks wide there, in every table
+        few = scores(0.3 + rng.normal(0, 0.05, (5, 1)) + means + rng.normal(0, 0.03, (5, 7)), 5)
+        wrong += gap._change(few, scores(0.6 + means + rng.normal(0, 0.005, (5, 7)), -1), 0.95)[0].excludes_zero
+    assert wrong <= 14  # exceeded with probability below 1 % at a true rate of 5 %; the interval of one pair is wrong in about 20 of 150
+
+
+@pytest.mark.parametrize(("first", "second", "sign"), [(0.2, 0.02, 1), (0.02, 0.2, -1)])
+def test_a_gap_that_truly_changes_is_found_and_its_interval_covers_the_change(first: float, second: float, sign: int) -> None:
+    rng = np.random.default_rng(12)
+    few, many = (scores(np.linspace(0, width, 5) + rng.normal(0, 0.005, (6, 5)), k) for width, k in ((first, 5), (second, -1)))
+    change, family, needed = gap._change(few, many, 0.95)
+    assert change.low is not None and change.high is not None and change.low < first - second < change.high
+    assert change.low * sign > 0 and change.high * sign > 0 and (family, needed) == (20, 0)
+
+
+def test_the_change_between_two_sources_is_corrected_for_which_of_them_is_ahead() -> None:
+    values: dict[tuple[str, int | None], list[float]] = {("a", 5): [0.60, 0.63, 0.61, 0.66], ("b", 5): [0.5, 0.52, 0.55, 0.51]}
+    values |= {("a", None): [0.80, 0.81, 0.80, 0.79], ("b", None): [0.80, 0.79, 0.81, 0.77]}
+    rows = [one_row(cell=f"{s}{k}{i}", source=s, shots=k, seed=i, value=v) for (s, k), numbers in values.items() for i, v in enumerate(numbers)]
+    (row,) = gap_trend(to_frame(rows)).to_dict("records")
+    at_few, at_many = (np.subtract(values["a", k], values["b", k]) for k in (5, None))
+    ends = [stats.ttest_1samp(at_few - sign * at_many, 0).confidence_interval(1 - 0.05 / 2) for sign in (1, -1)]
+    other = stats.ttest_1samp(-at_few - at_many, 0).confidence_interval(1 - 0.05 / 2)
+    assert row["change"] == pytest.approx((at_few - at_many).mean())
+    assert (row["low"], row["high"]) == (pytest.approx(min(e.low for e in ends)), pytest.approx(max(ends[0].high, other.high)))
+    assert (row["num_comparisons"], row["answer"]) == (2, "shrinks")
+
+
 def test_the_verdict_finds_the_truth_of_the_made_up_world() -> None:
     found = verdict(synthetic_rows(seeds=6, noise=0.003, failures=False))
     assert (found.source, found.labels, found.method, found.confidence) == ("photos", "level:1", "supervised", SURE)
@@ -112,12 +150,10 @@ def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
 def test_odd_tables_get_an_answer_and_never_an_error() -> None:
     rows = synthetic_rows(seeds=2, shots=(5, None), draws=1)
     bad = rows.assign(status="failed", value=pd.NA, reason=pd.NA)
-    nan = rows.assign(value=float("nan"))
     tables: dict[str, tuple[pd.DataFrame, str | None]] = {
         "empty": (rows.iloc[:0], NOTHING),
         "no columns": (pd.DataFrame(), NOTHING),
         "all failed": (bad, NOTHING),
-        "all nan": (nan, NOTHING),
         "one seed": (rows[rows["seed"] == 0], ONE_SEED),
         "one arm": (rows[(rows["labels"] == "level:1") & (rows["source"] == "photos")].fillna({}), ALONE),
         "one row": (rows[rows["status"] == "done"].iloc[[0]], None),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from headwater.errors import InputError
 from headwater.report import write_report
 from headwater.report.page import render
-from headwater.report.provenance import held, warnings
+from headwater.report.provenance import _text, held, warnings
 from headwater.rows import to_frame
 from tests.analysis.synthetic import arm_fields, one_row, synthetic_rows
 
@@ -112,6 +113,30 @@ def test_warnings_name_what_makes_a_comparison_unfair() -> None:
     for words in ("torch 2.9", "cuda", "12 test images", "Head initialisation", "differ in size", "different data", "1 cell diverged",
                   "averages several cells", "re-used", "most frequent class", "Seeds are unequal"):  # fmt: skip
         assert words in text, words
+
+
+def test_arms_that_were_not_pre_trained_alike_are_named() -> None:
+    places = {"pretrain_fingerprint": ("cpu bf16", "cuda bf16"), "pretrain_versions": ('{"torch":"2.8"}', '{"torch":"2.9"}')}
+    for column, (one, other) in places.items():
+        rows = [one_row(cell="a", seed=0, **{column: one}), one_row(cell="b", seed=1, **{column: other})]
+        (text,) = warnings(to_frame(rows))
+        assert "not computed alike" in text and column in text and all(_text(word) in text for word in (one, other))
+        assert column in {h.column for h in held(to_frame(rows)) if not h.equal}
+        scratch = one_row(cell="s", **arm_fields("scratch", None, None, None) | {column: None})
+        assert warnings(to_frame([rows[0], scratch])) == []
+
+
+@pytest.mark.parametrize("recipe", ['{"a":' + "[" * 3000 + "]" * 3000 + "}", '{"a":' + "9" * 5000 + "}", '{"a', "{}"], ids=["nested", "long", "cut", "empty"])
+def test_a_recipe_that_is_no_plain_json_is_shown_as_it_stands(recipe: str) -> None:
+    frame = to_frame([one_row(cell=str(s), seed=s, recipe=recipe) for s in range(2)])
+    assert {h.column: h.words for h in held(frame)}["recipe"] == (recipe if recipe != "{}" else "")
+    assert "Verdict" in render(frame, title="T")
+
+
+@pytest.mark.parametrize("column", ["value", "pretrain_loss", "seconds", "task_majority"])
+def test_an_infinite_number_is_refused_before_a_report_is_made(column: str) -> None:
+    with pytest.raises(InputError, match=rf"'{column}' should be a finite number, not inf as in row 1 \(cell c0\)"):
+        render(to_frame([one_row(**{column: float("inf")})]), title="T")
 
 
 def test_a_clean_table_has_no_warnings() -> None:

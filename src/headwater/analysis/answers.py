@@ -132,10 +132,11 @@ def _gap(table: pd.DataFrame) -> Iterator[Finding]:
     for row in trends.to_dict("records"):
         if row["task"] != POOLED and (row["context"], row["protocol"]) in pooled:
             continue
-        sure = interval(row["low"], row["high"], row["num_seeds"])
+        sure = interval(row["low"], row["high"], row["num_seeds"], row["num_comparisons"])
         answer = (
             f"From {shots_word(row['fewest'])} to {shots_word(row['most'])} images per class the gap between the best and the worst source falls by "
             f"{points(row['change'])} ({sure}): {'it ' + row['answer'] if row['answer'] != 'cannot tell' else 'cannot tell'}."
         )
         question = f"Does the choice of source matter less with more images ({row['context']}, {row['protocol']}, {row['task']})?"
-        yield Finding("gap", question, answer, _number(row["change"]), _number(row["low"]), _number(row["high"]), int(row["num_seeds"]), 1, row["cells"])
+        numbers = (_number(row["change"]), _number(row["low"]), _number(row["high"]), int(row["num_seeds"]), int(row["num_comparisons"]))
+        yield Finding("gap", question, answer, *numbers, row["cells"])

@@ -88,7 +88,8 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     Columns: configuration, name, context, order, method, source, size, labels, num_labels, backbone; task, protocol, shots; metric, subset;
     mean, low, high (shares in [0, 1]; the interval may leave that range, and is null at one seed); num_seeds, num_draws (mean per seed),
     num_cells (those that count), num_diverged, num_failed, n_test, label_reuse, decides, cells (tuple of the ids of all its cells).
-    Diverged and failed cells are counted, and enter no mean.
+    Diverged and failed cells are counted, and enter no mean. decides: every number in the mean decides (and there is one), so that no mean with
+    a re-used label in it can pass for a fair one.
     """
     import pandas as pd
 
@@ -100,9 +101,9 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     groups = table.groupby(keys, sort=False)
     out = groups[list(_DESCRIBING)].first()
     out["label_reuse"] = table.assign(label_reuse=table["label_reuse"].fillna(False).astype(bool)).groupby(keys, sort=False)["label_reuse"].any()
-    out["decides"] = groups["decides"].any()
     out["cells"] = groups["cell"].agg(_distinct)
     used = table[table["usable"]]
+    out["decides"] = used.groupby(keys)["decides"].all().reindex(out.index, fill_value=False).astype(bool)
     draws = used.groupby([*keys, "seed", "draw"])["value"].mean()
     seeds = draws.groupby(level=[*keys, "seed"]).mean().groupby(level=list(keys))
     out["mean"] = seeds.mean()

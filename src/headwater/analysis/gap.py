@@ -6,6 +6,7 @@ The claim to test (papers: Entezari et al. 2023): the choice of source matters m
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import per_seed, wide
@@ -51,8 +52,10 @@ POOLED = "mean over tasks"
 def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL) -> pd.DataFrame:
     """Does the gap shrink with shots? Per context x task x protocol with at least two shot counts: gap at the fewest minus gap at the most shots.
 
-    Columns: context, task, protocol, fewest, most (shots; null is the full split), change, low, high, num_seeds, answer ("shrinks", "grows",
-    "cannot tell"), seeds_needed, cells. At each end the best and worst source are the ones of `source_gap`; the difference is paired by seed.
+    Columns: context, task, protocol, fewest, most (shots; null is the full split), change, low, high, num_seeds, num_comparisons, answer
+    ("shrinks", "grows", "cannot tell"), seeds_needed, cells. At each end the best and worst source are the ones of `source_gap`; differences
+    are paired by seed, and the interval allows for the choice of both pairs (`_change`). The change itself, like the two gaps, is biased by
+    that choice: towards "shrinks" where numbers are noisier at few shots.
     """
     import pandas as pd
 
@@ -65,14 +68,14 @@ def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "a
         if len(parts) < 2:
             continue
         (fewest, few, cells_a), (most, many, cells_b) = parts[0], parts[-1]
-        change = _change(few, many, level)
+        change, family, needed = _change(few, many, level)
         answer = "cannot tell" if not change.excludes_zero else "shrinks" if (change.mean or 0) > 0 else "grows"
         found.append(
             {"context": context, "task": task, "protocol": protocol, "fewest": fewest, "most": None if most == -1 else most}
-            | {"change": change.mean, "low": change.low, "high": change.high, "num_seeds": change.num_seeds, "answer": answer}
-            | {"seeds_needed": seeds_needed(change, level=level), "cells": tuple(sorted({*cells_a, *cells_b}))}
+            | {"change": change.mean, "low": change.low, "high": change.high, "num_seeds": change.num_seeds, "num_comparisons": family}
+            | {"answer": answer, "seeds_needed": needed, "cells": tuple(sorted({*cells_a, *cells_b}))}
         )
-    columns = ["context", "task", "protocol", "fewest", "most", "change", "low", "high", "num_seeds", "answer", "seeds_needed", "cells"]
+    columns = ["context", "task", "protocol", "fewest", "most", "change", "low", "high", "num_seeds", "num_comparisons", "answer", "seeds_needed", "cells"]
     out = pd.DataFrame(found, columns=columns)
     for column in ("fewest", "most", "seeds_needed"):
         out[column] = out[column].astype("Int64")
@@ -129,9 +132,57 @@ def _seeds(scores: pd.DataFrame, a: Any, b: Any) -> list[float]:
     return [float(v) for v in _by_seed(scores, a, b)]
 
 
-def _change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> Interval:
+def _change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> tuple[Interval, int, int | None]:
+    """The gap in `few` minus the gap in `many` with an interval for it, the number of comparisons, and how many more seeds would decide.
+
+    The true gap is the largest true difference between two sources. Hence, whatever pair (a, b) was chosen in `few`, the true change is at
+    least (a - b in few) - (c* - d* in many), where (c*, d*) is the truly widest pair of `many`. That pair is not known, so the low end is the
+    lowest of the low ends over all ordered pairs (c, d). It is wrong only if the low end against (c*, d*) is wrong for some (a, b): with k
+    sources k(k - 1) one-sided statements, each given its share of the error (Bonferroni). The high end is the mirror image. Without this,
+    the widest difference that noise made would pass for a gap, and noise is largest at few shots: "shrinks" would be said where nothing differs.
+    """
     first, last = _ends(few), _ends(many)
     if first is None or last is None:
-        return t_interval([])
-    paired = (_by_seed(few, first[0], first[1]) - _by_seed(many, last[0], last[1])).dropna()
-    return t_interval([float(v) for v in paired], level=level)
+        return t_interval([]), 0, None
+    family = 2 * max(first[2], last[2])
+    at_few, at_many = _ordered_pairs(few), _ordered_pairs(many)
+    chosen = (at_few[first[:2]] - at_many[last[:2]]).dropna()
+    change = t_interval([float(v) for v in chosen], level=level, comparisons=family)
+    falls = _intervals(-at_many.sub(at_few[first[:2]], axis=0), level, family)
+    rises = _intervals(at_few.sub(at_many[last[:2]], axis=0), level, family)
+    low = _least([part.low for part in falls])
+    high = _least([None if part.high is None else -part.high for part in rises])
+    if low is None or high is None:
+        return replace(change, low=None, high=None), family, None
+    change = replace(change, low=low, high=-high)
+    return change, family, _more_seeds(change, falls if (change.mean or 0) > 0 else rises, level, family)
+
+
+def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per seed, one column (a, b) per ordered pair of sources that have a value: a minus b, paired draw by draw."""
+    import pandas as pd
+
+    known = per_seed(scores).mean().dropna().index
+    pairs = [(a, b) for a in known for b in known if a != b]
+    values = pd.DataFrame({place: scores[a] - scores[b] for place, (a, b) in enumerate(pairs)}, index=scores.index)
+    means = per_seed(values)
+    means.columns = pd.Index(pairs, tupleize_cols=False)
+    return means
+
+
+def _intervals(seeds: pd.DataFrame, level: float, comparisons: int) -> list[Interval]:
+    return [t_interval([float(v) for v in seeds.iloc[:, i].dropna()], level=level, comparisons=comparisons) for i in range(seeds.shape[1])]
+
+
+def _least(values: list[float | None]) -> float | None:
+    """The least, or None where any is unknown: what is unknown bounds nothing."""
+    known = [v for v in values if v is not None]
+    return min(known) if known and len(known) == len(values) else None
+
+
+def _more_seeds(change: Interval, parts: list[Interval], level: float, comparisons: int) -> int | None:
+    """More seeds until every part would lie on the side of 0 that `change` is on; None where that cannot be known."""
+    if change.excludes_zero:
+        return 0
+    needs = [seeds_needed(part, level=level, comparisons=comparisons) if (part.mean or 0) * (change.mean or 0) > 0 else None for part in parts]
+    return None if any(n is None for n in needs) else max([n for n in needs if n is not None], default=0) or None

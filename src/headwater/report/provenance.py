@@ -19,6 +19,7 @@ _ARM = (
 )  # fmt: skip
 _TRANSFER = ("head_init", "grid", "val_protocol")
 _PLACE = ("precision", "fingerprint", "versions")
+_PRETRAIN_PLACE = ("pretrain_fingerprint", "pretrain_versions")
 _MEANING = {column.name: column.meaning for column in COLUMNS}
 
 
@@ -47,7 +48,7 @@ def held(rows: pd.DataFrame) -> list[Held]:
     table = prepare(rows)
     trained = table[table["method"] != "scratch"]
     out = []
-    for column in (*_ARM, *_TRANSFER, *_PLACE):
+    for column in (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE):
         if trained[column].isna().all():
             continue
         # The head of a fine-tuned cell is no property of its probes: only an arm's own columns count their nulls.
@@ -66,7 +67,7 @@ def _text(value: Any) -> str:
     if isinstance(value, str) and value.startswith("{"):
         try:
             return ", ".join(f"{k} {v if not isinstance(v, list) else '|'.join(map(str, v))}" for k, v in json.loads(value).items())
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # not JSON, or nested thousands deep: shown as it stands
             return value
     return str(value)
 
@@ -130,10 +131,12 @@ def _averaged(done: pd.DataFrame) -> list[str]:
 
 
 def _differing(done: pd.DataFrame) -> list[str]:
-    differing = [column for column in _PLACE if done[column].nunique() > 1]
+    trained = done[done["method"] != "scratch"]
+    columns = {column: part[column].dropna() for names, part in ((_PLACE, done), (_PRETRAIN_PLACE, trained)) for column in names}
+    differing = {column: sorted(set(values)) for column, values in columns.items() if values.nunique() > 1}
     if not differing:
         return []
-    values = "; ".join(f"{column}: {listed([_text(v) for v in sorted(set(done[column].dropna()))], most=3)}" for column in differing)
+    values = "; ".join(f"{column}: {listed([_text(v) for v in found], most=3)}" for column, found in differing.items())
     return [f"Compared rows were not computed alike ({values})."]
 
 

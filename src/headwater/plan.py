@@ -95,7 +95,7 @@ class Plan:
     arms: list[PlannedArm] = field(default_factory=list)
     cells: list[PlannedCell] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Things a person should know before the run (small leaks, capped shots)."""
+    """Things a person should know before the run: small leaks, a validation split cut from images that are trained on, batches larger than a source."""
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
@@ -294,6 +294,9 @@ class Plan:
 
     def _check_overlaps(self) -> None:
         """No arm may be trained on a task's validation or test images."""
+        for title, arm in {arm.words.title: arm for arm in self.arms}.items():
+            if arm.words.method in ("clip", "simclr") and arm.recipe and (arm.recipe.batch or 0) > len(arm.positions):
+                self.notes.append(f"{title}: a batch of {arm.recipe.batch} holds its {len(arm.positions)} images more than once, as negatives of themselves")
         one_arm_each = {arm.words.source: arm for arm in self.arms if arm.source is not None}
         for arm in one_arm_each.values():
             for task in self.tasks.values():

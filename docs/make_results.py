@@ -89,7 +89,8 @@ def grocery(rows: pd.DataFrame) -> str:
         markdown_table(rows, metric="top1", protocol="probe", shots="all"),
         "Fine-tuning of the whole network (200 steps, 2 learning rates):\n",
         markdown_table(rows, metric="top1", protocol="finetune"),
-        "† The arm was trained on these images and on labels nested with the task's: a frozen probe there favours it and decides nothing.\n",
+        "† The arm was trained on these images and on labels nested with the task's: a frozen probe there favours it and decides nothing.",
+        "Bold is the best of the others.\n",
         "What pre-training on the manual levels gains over no pre-training at 5 images per class, probe, paired over seeds, points "
         "(95 % interval; bold excludes 0):\n",
         table(["labels", *tasks], gains),

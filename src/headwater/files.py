@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes names in a folder last, where the system lets a folder be opened."""
     with suppress(OSError):  # some file systems cannot sync a folder
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -29,7 +30,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         with temp.open("rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(temp, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         temp.unlink(missing_ok=True)
 
@@ -52,13 +53,13 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         for file in temp.iterdir():
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())
-        _sync_folder(temp)
+        sync_folder(temp)
         try:
             os.rename(temp, path)
         except OSError:
             if not path.is_dir():
                 raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     finally:
         shutil.rmtree(temp, ignore_errors=True)
 

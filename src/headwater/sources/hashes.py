@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from headwater.files import atomic_path
 
 _VERSION = b"1"
 _CHUNK = 4096
@@ -91,15 +91,5 @@ class ByteHashes:
         known = np.flatnonzero(self._size >= 0)
         columns = {"id": self.ids[known], "size": self._size[known], "mtime_ns": self._mtime[known], "digest": self._digest[known]}
         table: Any = pa.table({name: pa.array(values) for name, values in columns.items()})
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=cache.parent, prefix=f".{cache.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                pq.write_table(table.replace_schema_metadata({b"headwater.hashes": _VERSION}), file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, cache)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        with atomic_path(cache) as temporary:
+            pq.write_table(table.replace_schema_metadata({b"headwater.hashes": _VERSION}), temporary)

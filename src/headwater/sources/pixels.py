@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from headwater.errors import InputError
+from headwater.files import sync_folder
 from headwater.sources import Positions, Source
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
@@ -240,7 +241,7 @@ class PixelCache:
                         return cls.open(path, image_size=image_size, fingerprint=fingerprint)
                     _discard(path)
                 else:
-                    _sync(path.parent)
+                    sync_folder(path.parent)
                     return cls.open(path, image_size=image_size, fingerprint=fingerprint)
             raise InputError(f"{path}: cannot be replaced by a new pixel cache; remove it")
         finally:
@@ -380,7 +381,7 @@ def _write_cache(images: Iterator[NDArray[np.uint8]], num_images: int, folder: P
     with (folder / _META).open("wb") as file:
         file.write(json.dumps({**_meta(image_size, fingerprint), "index": _index_digest(index)}, indent=1).encode())
         _flush(file)
-    _sync(folder)
+    sync_folder(folder)
 
 
 def _write_npy_header(file: BinaryIO, num_bytes: int) -> None:
@@ -392,16 +393,6 @@ def _write_npy_header(file: BinaryIO, num_bytes: int) -> None:
 def _flush(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Makes names in a folder last, where the system lets a folder be opened."""
-    with suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _beside(path: Path) -> Path:

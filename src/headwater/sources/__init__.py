@@ -123,13 +123,14 @@ def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path |
     if not root.is_absolute():
         if data_root is None:
             raise InputError(
-                f"data.{name}: the folder {words.path!r} is looked for under the data root, and none is given; get the data (docs/data.md says where), then name its folder "
-                "with --data-root DIR or HEADWATER_DATA=DIR (or write an absolute path)"
+                f"data.{name}: the folder {words.path!r} is looked for under the data root, and none is given; get the data (docs/data.md says where), "
+                "then name its folder with --data-root DIR or HEADWATER_DATA=DIR (or write an absolute path)"
             )
         root = data_root / root
     if not root.is_dir():
         raise InputError(
-            f"data.{name}: there is no folder {str(root)!r}; get the data (docs/data.md) and put it there, or name another data root (--data-root or HEADWATER_DATA)"
+            f"data.{name}: there is no folder {str(root)!r}; get the data (docs/data.md) and put it there, "
+            "or name another data root (--data-root or HEADWATER_DATA)"
         )
     remembered = cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet" if cache else None
     return FolderSource(name, root, fingerprint_cache=remembered)

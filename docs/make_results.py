@@ -69,13 +69,34 @@ def floors(rows: pd.DataFrame) -> str:
     )
 
 
+def corrected(rows: pd.DataFrame, cells: list[tuple[str, str, str]], **where: object) -> str:
+    """What is left of a table of differences (view, other arm, task) once its intervals allow for all of its cells (Bonferroni)."""
+    lost = []
+    for view, other, task in cells:
+        alone, among = (
+            paired_difference(rows, name_of(rows, "supervised", view), other, task=task, metric="top1", comparisons=k, **where)  # type: ignore[arg-type]
+            for k in (1, len(cells))
+        )
+        told, still = ((d.low or 0) > 0 or (d.high or 0) < 0 for d in (alone, among))
+        lost += [f"{view} on {task}"] if told and not still else []
+    return f"Corrected for all {len(cells)} cells of the table, these no longer exclude 0: {', '.join(lost) or 'none'}.\n"
+
+
+def looked_at(rows: pd.DataFrame, scratch: str) -> str:
+    """The disclosure that seeds were added after a look, with what the first four said where it mattered."""
+    first = rows[rows["seed"] < 4]
+    told = [f"{view} {points(first, name_of(first, 'supervised', view), scratch, task='eurosat', protocol='probe', shots=5)}" for view in MANUAL]
+    return (
+        f"Seeds 4 and 5 were added after the first four had been looked at, because eurosat was open (then: {'; '.join(told)}), so a nominal 95 % is "
+        "optimistic where they closed it.\n"
+    )
+
+
 def grocery(rows: pd.DataFrame) -> str:
     seeds = rows["seed"].nunique()
     tasks = sorted(rows["task"].unique(), key=lambda t: ("grocery" not in t, t))
     scratch = name_of(rows, "scratch")
-    gains = [
-        [f"{view}", *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="probe", shots=5) for t in tasks]] for view in MANUAL
-    ]
+    gains = [[f"{view}", *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="probe", shots=5) for t in tasks]] for view in MANUAL]
     tuned = sorted(rows[rows["protocol"] == "finetune"]["task"].unique())
     tuned_gains = [
         [view, *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="finetune", shots=s) for t in tuned for s in (5, "all")]]
@@ -92,8 +113,10 @@ def grocery(rows: pd.DataFrame) -> str:
         "† The arm was trained on these images and on labels nested with the task's: a frozen probe there favours it and decides nothing.",
         "Bold is the best of the others.\n",
         "What pre-training on the manual levels gains over no pre-training at 5 images per class, probe, paired over seeds, points "
-        "(95 % interval; bold excludes 0):\n",
+        "(95 % interval of each cell by itself; bold excludes 0):\n",
         table(["labels", *tasks], gains),
+        corrected(rows, [(view, scratch, t) for view in MANUAL for t in tasks], protocol="probe", shots=5),
+        looked_at(rows, scratch),
         "The same by fine-tuning:\n",
         table(["labels", *[f"{t}, {s}" for t in tuned for s in ("5-shot", "all")]], tuned_gains),
         floors(rows),
@@ -116,10 +139,12 @@ def world(rows: pd.DataFrame) -> str:
         "and whose species shows in a small",
         "code (the fine-grained one). Pre-training sees easy images; on hard test images the silhouette is nearly gone and points to a wrong family. "
         "level:2 has 2",
-        "classes, level:1 the 4 families, level:0 the 32 species. No task shares an image with pre-training.\n",
+        "classes, level:1 the 4 families, level:0 the 32 species. No task shares an image with pre-training. "
+        "The strengths of the world and the recipe were chosen on",
+        "pilots (seeds 0 to 2) in which the planted difference shows, so this checks that Headwater finds what is there, not how large it is in nature.\n",
         "Hard test images, linear probe on all training images, top-1 in percent:\n",
         markdown_table(rows, metric="top1", protocol="probe", shots="all", subset="hard"),
-        "Paired differences on **hard** images, points (95 % t-interval over seeds; bold excludes 0):\n",
+        "Paired differences on **hard** images, points (95 % t-interval of each cell by itself; bold excludes 0):\n",
         table(["labels", *tasks], lines["hard"]),
         "and on **easy** images:\n",
         table(["labels", *tasks], lines["easy"]),

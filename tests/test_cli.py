@@ -510,7 +510,6 @@ def test_init_does_not_overwrite(headwater: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "study.yaml").read_text() == "mine"
 
 
-@pytest.mark.skipif("demo" not in cli.shipped_studies(), reason="no demo is shipped yet")
 def test_init_writes_a_study_that_loads(headwater: Cli, tmp_path: Path) -> None:
     from headwater.study import Study
 

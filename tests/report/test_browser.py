@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
 
 from headwater.report import write_report
 from tests.analysis.synthetic import synthetic_rows
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")

@@ -23,7 +23,7 @@ from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
 
 PIXELS, LABELS = stripes(32)
 HASHES = hashes(len(LABELS))
-TARGETS = Targets(indices=LABELS, names=("a", "b", "c", "d"), view="level:0")
+TARGETS = Targets(codes=LABELS, names=("a", "b", "c", "d"), view="level:0")
 CAPTIONS = [[f"stripes of {('tiny', 'small', 'large', 'huge')[c]} period", f"{('tiny', 'small', 'large', 'huge')[c]} stripes"] for c in LABELS]
 METHODS = ("supervised", "clip", "simclr")
 

@@ -156,10 +156,10 @@ def test_nesting_is_the_share_that_follows_the_most_frequent_parent(pairs):
 
 
 def test_digests_are_those_of_the_classes_and_not_of_the_views_name():
-    one = Targets(indices=np.array([0, 1]), names=("a", "b"), view="level:0")
-    assert one.digest() == Targets(indices=np.array([0, 1]), names=("a", "b"), view="level:1").digest()
-    assert one.digest() != Targets(indices=np.array([1, 0]), names=("a", "b"), view="level:0").digest()
-    assert one.digest() != Targets(indices=np.array([0, 1]), names=("a", "c"), view="level:0").digest()
+    one = Targets(codes=np.array([0, 1]), names=("a", "b"), view="level:0")
+    assert one.digest() == Targets(codes=np.array([0, 1]), names=("a", "b"), view="level:1").digest()
+    assert one.digest() != Targets(codes=np.array([1, 0]), names=("a", "b"), view="level:0").digest()
+    assert one.digest() != Targets(codes=np.array([0, 1]), names=("a", "c"), view="level:0").digest()
 
 
 @needs_data

@@ -18,7 +18,7 @@ LABELS = np.array([2, 0, 1, 2, 2], dtype=np.int64)
 
 
 def method(smoothing: float = 0.0, labels: np.ndarray = LABELS, num_classes: int = 3) -> torch.nn.Module:
-    targets = Targets(indices=labels, names=tuple(f"c{i}" for i in range(num_classes)), view="level:0")
+    targets = Targets(codes=labels, names=tuple(f"c{i}" for i in range(num_classes)), view="level:0")
     recipe = Recipe(label_smoothing=smoothing)
     return build("supervised", build_encoder("tiny", 32, seed=0), recipe=recipe, seed=0, targets=targets, captions=None, hashes=hashes(len(labels)))
 

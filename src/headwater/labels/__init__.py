@@ -2,7 +2,7 @@
 
 A view is named by a short text:
 
-    level:k             classes of level k, 0 = finest (hierarchy.py); `class` is another word for level:0
+    level:k             classes of level k, 0 = finest (columns.py); `class` is another word for level:0
     instance            one class per image (partitions.py)
     random:K            K random classes of equal size (partitions.py); the arm's seed decides which
     random:K@seed=S     the same, with a seed of its own, so that all arms share one partition
@@ -13,7 +13,6 @@ that must share a class index are given together and cut apart afterwards. A fur
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -23,33 +22,12 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError, Location, blamed_on
 from headwater.labels.captions import caption_lists, choose
-from headwater.labels.hierarchy import level_targets
+from headwater.labels.columns import level_targets
 from headwater.labels.partitions import instance_targets, random_targets
+from headwater.labels.targets import LabelSets, Targets, targets_of_sets
 from headwater.sources import Positions, Table
 
-__all__ = ["VIEWS", "Targets", "caption_lists", "choose", "distinct_views", "label_view", "nesting", "parse_view"]
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """One class per image."""
-
-    indices: NDArray[np.int64]
-    """int64 [num_images]: each image's class, 0 to num_classes - 1; every class occurs."""
-    names: tuple[str, ...]
-    """Class names by index."""
-    view: str
-    """The view's canonical name."""
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.names)
-
-    def digest(self) -> str:
-        """Hex digest of the classes and who is in them; equal for equal targets, whatever view they came from."""
-        digest = hashlib.blake2b(self.indices.astype("<i8").tobytes(), digest_size=16)
-        digest.update("\x1f".join(self.names).encode())
-        return digest.hexdigest()
+__all__ = ["VIEWS", "LabelSets", "Targets", "caption_lists", "choose", "distinct_views", "label_view", "nesting", "parse_view", "targets_of_sets"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +78,7 @@ def label_view(view: str, table: Table, positions: Positions, seed: int, where: 
     """
     kind, number, own_seed = _parsed(view)
     indices, names = VIEWS[kind].make(table, positions, number, seed if own_seed is None else own_seed, where)
-    return Targets(indices=indices, names=names, view=parse_view(view))
+    return Targets(codes=indices, names=names, view=parse_view(view))
 
 
 def nesting(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:

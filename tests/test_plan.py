@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from headwater import recipes
+from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.sources import pixels
 from headwater.study import Study
@@ -115,6 +116,21 @@ def test_more_shots_draws_seeds_or_tasks_keep_what_there_is() -> None:
     assert set(cells(BASE)) < set(cells(grown))
 
 
+def test_narrowed_seeds_and_sources_drop_arms_and_cells_and_change_none() -> None:
+    wide = {"sources": ["paint", "other"], "methods": ["scratch", "supervised"], "seeds": 2, "tasks": {"other": {"data": "other"}, "paint": {"data": "paint"}}}
+    tasks = {name: {"data": name, "sources": [name]} for name in ("other", "paint")}
+    whole, seeds, sources = plan(**wide), plan(**wide | {"sources": {"paint": {"seeds": 1}, "other": None}}), plan(**wide | {"tasks": tasks})
+    assert set(arms(seeds)) == {arm.id for arm in whole.arms if (arm.words.source, arm.words.seed) != ("paint", 1)}
+    assert set(cells(seeds)) == {cell.id for cell in whole.cells if cell.arm.id in arms(seeds)}
+    assert arms(sources) == arms(whole)
+    assert cells(sources) == [cell.id for cell in whole.cells if cell.arm.words.source in (None, cell.words.task)]
+
+
+def test_a_source_that_no_task_measures_is_noted() -> None:
+    one = plan(sources=["paint", "other"], methods=["supervised"], tasks={"other": {"data": "other", "sources": ["paint"]}})
+    assert [note for note in one.notes if "no task" in note] == ["no task measures the arms of source other"]
+
+
 def test_sizes_are_nested_and_seeds_draw_others() -> None:
     sized = plan(methods=["supervised"], sizes=[20, 50, "all"], seeds=2)
     drawn = {(arm.words.seed, arm.words.size): set(arm.positions.tolist()) for arm in sized.arms}
@@ -204,6 +220,16 @@ def test_one_leaked_test_image_in_a_hundred_is_noted_and_scored_apart(photos: Pa
     assert overlap.leaked_test.sum() == 1
     leaked = one.tasks["photos"].test[overlap.leaked_test][0]
     assert one.sources["photos"].table.ids[leaked] == "test/dog/leak.png"
+
+
+def test_a_leak_is_refused_where_it_would_be_measured_and_nowhere_else(photos: Path) -> None:
+    leaky = {"trained": {"data": "photos", "splits": ["test"]}, "clean": {"data": "photos"}}
+    with pytest.raises(InputError, match=r"6 of the 6 test images of task 'photos' are among the training images of source 'trained'"):
+        folder_plan(photos, sources=leaky)
+    with pytest.raises(InputError, match="among the training images of source 'trained'"):
+        folder_plan(photos, sources=leaky, tasks={"photos": {"data": "photos", "sources": ["clean", "trained"]}})
+    one = folder_plan(photos, sources=leaky, tasks={"photos": {"data": "photos", "sources": ["clean"]}})
+    assert {cell.arm.words.source for cell in one.cells} == {"clean"}
 
 
 def test_label_reuse_is_seen_through_names_levels_and_copies(photos: Path) -> None:

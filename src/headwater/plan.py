@@ -128,7 +128,7 @@ class Plan:
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
         plan._check_overlaps()
-        plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells()]
+        plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
         return plan
 
     # arms
@@ -287,19 +287,23 @@ class Plan:
 
     # checks that need data
     def _check_shots(self) -> None:
-        for cell in self.study.cells():
+        one_arm_each = {arm.source: arm for arm in self.study.arms()}
+        for cell in dict.fromkeys(cell for arm in one_arm_each.values() for cell in self.study.cells(arm)):
             if cell.shots is not None:
                 with blamed_on("protocols", cell.protocol, "shots", getattr(self.study.protocols, cell.protocol).shots.index(cell.shots)):
                     self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
 
     def _check_overlaps(self) -> None:
-        """No arm may be trained on a task's validation or test images."""
+        """No arm may be trained on the validation or test images of a task that it is measured on."""
         for title, arm in {arm.words.title: arm for arm in self.arms}.items():
             if arm.words.method in ("clip", "simclr") and arm.recipe and (arm.recipe.batch or 0) > len(arm.positions):
                 self.notes.append(f"{title}: a batch of {arm.recipe.batch} holds its {len(arm.positions)} images more than once, as negatives of themselves")
         one_arm_each = {arm.words.source: arm for arm in self.arms if arm.source is not None}
         for arm in one_arm_each.values():
-            for task in self.tasks.values():
+            measured_on = dict.fromkeys(cell.task for cell in self.study.cells(arm.words))
+            if not measured_on:
+                self.notes.append(f"no task measures the arms of source {arm.words.source}")
+            for task in (task for name, task in self.tasks.items() if name in measured_on):
                 if task.carved and arm.source is task.source:
                     self.notes.append(f"the validation split of task {task.name} is cut from train, which source {arm.words.source} pre-trains on")
                 for split, positions in (("val", task.val), ("test", task.test)):

@@ -13,6 +13,7 @@ from headwater.study.file import parse_study
 from tests.conftest import TINY
 
 TEXT = yaml.safe_dump(TINY, sort_keys=False)
+OTHER = "tasks:\n  other:\n    data: other\n    "
 
 
 def test_a_file_means_what_its_yaml_says() -> None:
@@ -74,6 +75,22 @@ def test_a_misspelt_key_at_any_depth_is_named_with_its_line_and_the_nearest_key(
     text = yaml.safe_dump(words, sort_keys=False)
     line = next(i for i, t in enumerate(text.splitlines(), 1) if t.strip() == f"{wrong}: 1")
     with pytest.raises(InputError, match=rf"^study, line {line}: unknown key '{path}\.{wrong}'; did you mean '{right}'\?"):
+        parse_study(text)
+
+
+@pytest.mark.parametrize(
+    ("block", "at", "message"),
+    [
+        ("sources:\n  paint:\n    seeds:\n    - 0\n    - 4\n", "    - 4", r"sources\.paint\.seeds\.1: seed 4 is not among the study's seeds; add it there"),
+        ("sources:\n  paint:\n    seeds: 2\n", "    seeds: 2", r"sources\.paint\.seeds\.1: seed 1 is not among the study's seeds"),
+        (OTHER + "sources: paintt\n", "    sources: paintt", r"tasks.other.sources.0: 'paintt' is not defined; did you mean 'paint'\?"),
+        (OTHER + "sources:\n    - paint\n    - sea\n", "    - sea", r"tasks.other.sources.1: 'sea' is not defined; defined are paint"),
+    ],
+)
+def test_a_seed_or_source_that_narrows_to_nothing_known_is_named_with_its_line(block: str, at: str, message: str) -> None:
+    key = block.split(":")[0]
+    text = TEXT.replace("sources:\n- paint\n" if key == "sources" else OTHER.rstrip(" "), block)
+    with pytest.raises(InputError, match=rf"^study, line {text.splitlines().index(at) + 1}: {message}"):
         parse_study(text)
 
 

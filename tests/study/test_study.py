@@ -51,13 +51,31 @@ def test_cells_cross_tasks_shots_and_draws_and_the_full_split_has_no_draw() -> N
         tasks={"a": {"data": "other"}, "b": {"data": "other", "labels": "level:1"}},
         protocols={"probe": {"shots": [1, 5, "full"], "draws": 3}, "finetune": {"tasks": "b", "shots": 2}},
     )
-    cells = words.cells()
+    cells, *others = map(words.cells, words.arms())
+    assert others == [cells] * 3
     assert len(cells) == 2 * (2 * 3 + 1) + 1
     assert {cell.draw for cell in cells if cell.shots is None} == {None}
     assert [(c.task, c.shots, c.draw) for c in cells if c.protocol == "finetune"] == [("b", 2, 0)]
 
 
+def test_a_source_is_trained_for_its_own_seeds_and_scratch_for_all() -> None:
+    words = study(sources={"paint": None, "other": {"seeds": [7]}}, methods=["scratch", "simclr"], seeds=[3, 5, 7])
+    assert [(arm.source, arm.seed) for arm in words.arms()] == [
+        (None, 3), ("paint", 3), (None, 5), ("paint", 5), (None, 7), ("paint", 7), ("other", 7),
+    ]
+
+
+def test_a_task_measures_its_own_sources_and_scratch_always() -> None:
+    tasks = {"all": {"data": "other"}, "one": {"data": "other", "labels": "level:1", "sources": ["other"]}}
+    words = study(sources=["paint", "other"], methods=["scratch", "simclr"], seeds=1, tasks=tasks, protocols={"probe": {}, "finetune": {"tasks": ["one"]}})
+    measured = {arm.source: [(cell.protocol, cell.task) for cell in words.cells(arm)] for arm in words.arms()}
+    whole = [("probe", "all"), ("probe", "one"), ("finetune", "one")]
+    assert measured == {None: whole, "paint": [("probe", "all")], "other": whole}
+
+
 def test_shorthands_mean_what_they_stand_for() -> None:
+    assert study(sources={"paint": {"seeds": 2}}, seeds=3) == study(sources={"paint": {"seeds": [0, 1]}}, seeds=3)
+    assert study(tasks={"other": {"data": "other", "sources": "paint"}}) == study(tasks={"other": {"data": "other", "sources": ["paint"]}})
     assert study(seeds=3) == study(seeds=[0, 1, 2])
     assert study(sources="paint") == study(sources={"paint": {"data": "paint"}})
     assert study(labels="level:1") == study(labels=["level:1"])
@@ -66,15 +84,18 @@ def test_shorthands_mean_what_they_stand_for() -> None:
 EMPTY: list[dict[str, Any]] = [
     {"labels": []}, {"sizes": []}, {"methods": []}, {"seeds": []}, {"sources": {"paint": {"methods": []}}}, {"sources": {"paint": {"labels": []}}},
     {"sources": {"paint": {"sizes": []}}}, {"sources": {"paint": {"splits": []}}}, {"protocols": {"probe": {"tasks": []}}},
+    {"sources": {"paint": {"seeds": []}}}, {"tasks": {"other": {"data": "other", "sources": []}}},
     {"protocols": {"probe": {"shots": []}}}, {"protocols": {"finetune": {"lr": []}}}, {"protocols": {"finetune": {"tasks": []}}},
 ]
 TWICE: list[dict[str, Any]] = [
     {"methods": ["simclr", "simclr"]}, {"labels": ["level:0", "level:0"]}, {"sizes": [5, 5]}, {"seeds": [3, 3]},
     {"sources": {"paint": {"splits": ["train", "train"]}}}, {"sources": {"paint": {"sizes": ["all", "all"]}}},
     {"protocols": {"probe": {"shots": [5, "full", 5]}}}, {"protocols": {"probe": {"tasks": ["other", "other"]}}},
+    {"sources": {"paint": {"seeds": [0, 0]}}}, {"tasks": {"other": {"data": "other", "sources": ["paint", "paint"]}}},
     {"protocols": {"probe": {"l2": [1, 1.0]}}}, {"protocols": {"finetune": {"lr": [1e-3, 0.001]}}},
 ]
 NO_NUMBERS: list[dict[str, Any]] = [
+    {"sources": {"paint": {"seeds": True}}}, {"sources": {"paint": {"seeds": "1"}}},
     {"seeds": True}, {"seeds": [True]}, {"seeds": "3"}, {"budget": {"epochs": True}}, {"budget": {"epochs": "3"}}, {"budget": {"steps": "40"}},
     {"budget": {"steps": True}}, {"budget": {"steps": 40.0}}, {"sizes": [True]}, {"sizes": ["100"]}, {"image_size": True}, {"recipe": {"lr": True}},
     {"protocols": {"probe": {"shots": True}}}, {"protocols": {"probe": {"shots": ["5"]}}}, {"protocols": {"probe": {"draws": True}}},

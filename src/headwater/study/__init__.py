@@ -5,8 +5,8 @@ A study file is YAML in the closed schema below (docs/study.md shows all of it).
     sources x sizes x methods x (labels | captions) x seeds        plus one `scratch` arm a seed
 
 and every arm is transferred to every task under every protocol, at every shot count and draw. An axis that means nothing to a method
-(labels to SimCLR) is not crossed with it. All else (budget, backbone, image size, recipe, grids) is one value for the study: arms differ
-only in what the study varies.
+(labels to SimCLR) is not crossed with it; a source can narrow the axes for itself, a task the sources that it is a question of. All else
+(budget, backbone, image size, recipe, grids) is one value for the study: arms differ only in what the study varies.
 """
 
 from __future__ import annotations
@@ -53,8 +53,20 @@ T = TypeVar("T")
 Size = Literal["all"] | Annotated[Whole, Field(ge=1)]
 
 
+def _seed_shorthand(value: Any) -> Any:
+    """`seeds: 3` means seeds 0, 1, 2."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 10_000:
+            raise ValueError("a number of seeds is between 1 and 10000")
+        return list(range(value))
+    return value
+
+
+Seeds = Annotated[Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)]
+
+
 class SourceUse(Words):
-    """A data set used for pre-training. `methods`, `labels` and `sizes` narrow the study's axes for this source."""
+    """A data set used for pre-training. `methods`, `labels`, `sizes` and `seeds` narrow the study's axes for this source."""
 
     data: Name
     splits: Several[str] = ("train",)
@@ -64,6 +76,8 @@ class SourceUse(Words):
     labels: Several[str] | None = None
     captions: str | None = None
     sizes: Several[Size] | None = None
+    seeds: Seeds | None = None
+    """Seeds of this source's arms, among the study's: a source that is only looked at once need not be trained as often as the others."""
 
 
 class TaskUse(Words):
@@ -74,6 +88,8 @@ class TaskUse(Words):
     split_column: str = "split"
     cap: Flag = False
     """Where a class has fewer images than shots: take what there is (recorded) instead of an error."""
+    sources: Several[Name] | None = None
+    """Sources whose arms are measured on this task; all when left out. Scratch arms, which have no source, are measured on every task."""
 
 
 class Arm(Words):
@@ -118,15 +134,6 @@ def _source_shorthand(value: Any) -> Any:
     return value
 
 
-def _seed_shorthand(value: Any) -> Any:
-    """`seeds: 3` means seeds 0, 1, 2."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= 10_000:
-            raise ValueError("a number of seeds is between 1 and 10000")
-        return list(range(value))
-    return value
-
-
 class Study(Words):
     """A whole study. `Study.load(path)` reads a file; errors name the line, the key and the nearest valid one."""
 
@@ -145,7 +152,7 @@ class Study(Words):
     """Text field that the CLIP arms are trained on, or `template` (class names in templates)."""
     sizes: Several[Size] = ("all",)
     """How many of a source's images are used, drawn by key: nested, so that a larger size holds the smaller one."""
-    seeds: Annotated[Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)] = (0, 1, 2)
+    seeds: Seeds = (0, 1, 2)
     budget: Budget
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
     """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
@@ -163,8 +170,13 @@ class Study(Words):
             for i, method in enumerate(use.methods or ()):
                 if method not in self.methods:
                     raise Misplaced(("sources", name, "methods", i), f"{method!r} is not among the study's methods ({', '.join(self.methods)}); add it there")
+            for i, seed in enumerate(use.seeds or ()):
+                if seed not in self.seeds:
+                    raise Misplaced(("sources", name, "seeds", i), f"seed {seed} is not among the study's seeds; add it there")
         for name, task in self.tasks.items():
             _known(("tasks", name, "data"), task.data, self.data)
+            for i, source in enumerate(task.sources or ()):
+                _known(("tasks", name, "sources", i), source, self.sources)
         for protocol, words in self.protocols.items():
             for i, task_name in enumerate(words.tasks or ()):
                 _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
@@ -199,6 +211,8 @@ class Study(Words):
             if "scratch" in self.methods:
                 arms[Arm(method="scratch", seed=seed)] = None
             for name, use in self.sources.items():
+                if seed not in _own(use.seeds, self.seeds):
+                    continue
                 for size in _own(use.sizes, self.sizes):
                     for method in _own(use.methods, self.methods):
                         for labels in self._views(use, method):
@@ -212,11 +226,14 @@ class Study(Words):
             return (_own(use.captions, self.captions),)
         return () if method == "scratch" else (None,)
 
-    def cells(self) -> list[Cell]:
-        """What is measured of every arm, in words."""
+    def cells(self, arm: Arm) -> list[Cell]:
+        """What is measured of an arm, in words: the same of all arms of a source."""
         cells: list[Cell] = []
         for protocol, words in self.protocols.items():
             for task in _own(words.tasks, tuple(self.tasks)):
+                only = self.tasks[task].sources
+                if arm.source is not None and only is not None and arm.source not in only:
+                    continue
                 for shots in words.shots:
                     for draw in range(words.draws) if shots != "full" else (None,):
                         cells.append(Cell(task=task, protocol=protocol, shots=None if shots == "full" else shots, draw=draw))

@@ -42,7 +42,7 @@ def test_ids_are_golden(tmp_path: Path) -> None:
             for i in range(count):
                 (tmp_path / "photos" / split / name / f"{i}.png").write_text(f"{split} {name} {i}")  # a plan decodes nothing
     one = folder_plan(tmp_path / "photos", methods=["scratch", "supervised", "simclr"], protocols={"probe": {}, "finetune": {"shots": 2}})
-    assert recipes.ROOM_VERSIONS == {"views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1}
+    assert recipes.ROOM_VERSIONS == {"views": 1, "pretrain": 1, "features": 1, "probe": 1, "finetune": 1, "draws": 1, "clusters": 1}
     assert pixels.RECIPE == 1
     assert arms(one) == ["5d479b03f9aa7976", "1654e9a9a060c8f4", "136ace3e466951b2"]
     assert cells(one)[:2] == ["0d66a90540fa9209", "63bd160a5b1dabac"]

@@ -20,12 +20,6 @@ from headwater import files
 KEEP = 2
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
 def write(folder: Path, step: int, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
     """One checkpoint at a step: the tensors, then the JSON that names their hash; the last `KEEP` are kept."""
     data = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})

@@ -22,6 +22,7 @@ from torch import nn
 from headwater import keys
 from headwater.device import seeded
 from headwater.errors import InputError
+from headwater.files import file_sha256
 
 PRESETS = {"tiny": "test_resnet"}
 """`tiny` is timm's test_resnet.r160_in1k architecture from scratch: 0.37 M parameters, 96 features."""
@@ -83,6 +84,14 @@ def load_encoder(folder: str | Path) -> nn.Module:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove the folder to train it again") from None
     return model.eval()
+
+
+def trained_encoder(folder: Path, sha256: str) -> nn.Module:
+    """The encoder of a finished arm. Raises InputError where its bytes are not those that were trained: a flipped bit would pass for a result."""
+    weights = folder / "encoder.safetensors"
+    if not weights.is_file() or file_sha256(weights) != sha256:
+        raise InputError(f"{weights}: is missing or damaged; remove the folder, and the next run trains this arm again")
+    return load_encoder(folder)
 
 
 def forward_flops(module: nn.Module, image_size: int) -> float:

@@ -36,7 +36,7 @@ def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) ->
 
     study = plan.study
     finished = store.finished_cells() if store else set()
-    todo = pending(plan, store) if store else Pending(list({a.id: a for a in plan.arms}.values()), list({c.id: c for c in plan.cells}.values()))
+    todo = pending(plan, store)
     cost = estimate(plan, todo.arms, todo.cells, device_name=device, workers=workers)
     cells_of = Counter(cell.arm.id for cell in plan.cells)
     done_of = Counter(cell.arm.id for cell in plan.cells if cell.id in finished)
@@ -66,8 +66,9 @@ def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) ->
                 "trained": bool(store and store.has_arm(arm.id)),
                 "cells": cells_of[arm.id],
                 "cells_done": done_of[arm.id],
+                **({"labels_from": arm.clusters.origin} if arm.clusters else {}),
             }
-            for arm in plan.arms
+            for arm in (*plan.supports, *plan.arms)
         ],
         "cells": {
             "total": len({c.id for c in plan.cells}),
@@ -155,7 +156,7 @@ def forget(plan: Plan, store: Store, ids: list[str]) -> None:
     for prefix in ids:
         if len(prefix) < SHORTEST_ID:
             raise InputError(f"--redo {prefix!r}: give at least the first {SHORTEST_ID} characters of an id (`headwater plan --json` lists arms, `rows` cells)")
-        arms = {arm.id for arm in plan.arms if arm.id.startswith(prefix)}
+        arms = {arm.id for arm in (*plan.supports, *plan.arms) if arm.id.startswith(prefix)}
         meant = arms | {cell.id for cell in plan.cells if cell.id.startswith(prefix)}
         if not meant:
             raise InputError(f"--redo {prefix!r}: no arm or cell of this study has an id that begins so (`headwater plan --json` lists arms, `rows` cells)")
@@ -227,8 +228,8 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
     if store is None:
         ids = {cell.id for cell in plan.cells}
         counts = {"cells": len(ids), "done": 0, "diverged": 0, "failed": 0, "to_do": len(ids)}
-        return {"study": plan.study.study, **counts, "arms": len({a.id for a in plan.arms}), "arms_done": 0, "in_progress": [], "failures": []}
-    arms = list({a.id: a for a in plan.arms}.values())
+        return {"study": plan.study.study, **counts, "arms": len({a.id for a in (*plan.supports, *plan.arms)}), "arms_done": 0, "in_progress": [], "failures": []}
+    arms = list({a.id: a for a in (*plan.supports, *plan.arms)}.values())
     in_progress = []
     for arm in arms:
         steps = sorted(int(p.stem.split("-")[1]) for p in store.checkpoints(arm.id).glob("step-*.json"))

@@ -2,6 +2,7 @@
 
     <store>/arms/<arm id>/          encoder.safetensors, encoder.json, arm.json, metrics.jsonl
     <store>/partial/<arm id>/       checkpoints of an arm that is being trained; gone when it is finished
+    <store>/labels/<id>/            labels that were made from features (clusters): codes.npy, ids.txt, labels.json
     <store>/rows/<cell id>.json     the rows of a finished cell (done or diverged)
     <store>/rows/<cell id>.failed.json   why a cell failed; the next run tries it again and removes this
     <store>/cache/                  decoded pixels and byte hashes: can be removed at any time
@@ -18,6 +19,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headwater import files
 from headwater.errors import InputError
@@ -43,7 +47,7 @@ class Store:
             raise InputError(f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}') from None
         if version != _VERSION:
             raise InputError(f"{self.root}: was written by another version of headwater (store version {version}, this one reads {_VERSION})")
-        self.arms, self.rows, self.partial, self.cache = (self.root / name for name in ("arms", "rows", "partial", "cache"))
+        self.arms, self.rows, self.partial, self.cache, self.labels = (self.root / name for name in ("arms", "rows", "partial", "cache", "labels"))
 
     def _make(self, mark: Path) -> None:
         if self.root.is_dir() and any(not path.name.startswith(f".{mark.name}.") for path in self.root.iterdir()):  # but for a mark half written
@@ -88,6 +92,30 @@ class Store:
         """Forget an arm, so that the next run trains it again."""
         files.remove_folder(self.arms / arm_id)
         self.drop_checkpoints(arm_id)
+
+    # labels
+    def write_labels(self, labels_id: str, codes: NDArray[np.int64], ids: Sequence[str], about: Mapping[str, Any]) -> None:
+        """Keep labels that were made from features: a class index and an id per image, and what they are. Those that are there already stay."""
+        with files.atomic_folder(self.labels / labels_id) as folder:
+            np.save(folder / "codes.npy", codes, allow_pickle=False)
+            (folder / "ids.txt").write_text("".join(f"{one}\n" for one in ids), encoding="utf-8")
+            told = {**about, "images": len(codes), "codes_sha256": files.file_sha256(folder / "codes.npy")}
+            (folder / "labels.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def read_labels(self, labels_id: str, images: int) -> NDArray[np.int64] | None:
+        """int64 [images] of kept labels; None where there are none. Raises InputError where they are damaged."""
+        folder = self.labels / labels_id
+        if not folder.is_dir():
+            return None
+        try:
+            if json.loads((folder / "labels.json").read_text(encoding="utf-8"))["codes_sha256"] != files.file_sha256(folder / "codes.npy"):
+                raise ValueError("codes.npy is not what was written")
+            codes: NDArray[np.int64] = np.load(folder / "codes.npy", allow_pickle=False)
+            if codes.shape != (images,):
+                raise ValueError(f"it holds {codes.shape} labels for {images} images")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder}: these labels are damaged ({error}); remove the folder, and the next run makes them again") from None
+        return codes
 
     # rows
     def write_rows(self, cell_id: str, rows: Sequence[Mapping[str, Any]]) -> None:

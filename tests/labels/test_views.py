@@ -41,19 +41,32 @@ ALL = np.arange(5)
         ("instance", "instance"),
         ("random:10", "random:10"),
         ("random:10 @ seed = 007", "random:10@seed=7"),
+        ("random : 10  within  level : 1 @seed=3", "random:10 within level:1@seed=3"),
+        ("random:like class", "random:like level:0"),
+        ("shuffle:4", "shuffle:4"),
+        ("cluster:like level:0 within depth:02", "cluster:like level:0 within depth:2"),
+        ("rank:genus", "rank:genus"),
+        ("class with symmetric:.20", "level:0 with symmetric:0.2"),
+        ("level:0@seed=5 with confusion:1 within level:1", "level:0@seed=5 with confusion:1 within level:1"),
+        ("random:7 within rank:family@seed=1 with symmetric:0.5", "random:7 within rank:family@seed=1 with symmetric:0.5"),
     ],
 )
 def test_names_of_views_are_brought_to_one_form(text, canonical):
-    assert parse_view(text) == canonical
-    assert parse_view(canonical) == canonical
+    assert parse_view(text).name == canonical
+    assert parse_view(canonical) == parse_view(text)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "levels", "level", "level:", "level:x", "level:-1", "level:0@seed=1", "instance:3", "random", "random:2.5", "random:3@seed=", "class:1", "Level:0"],
+    [
+        *("", "levels", "level", "level:", "level:x", "level:-1", "level:0@seed=1", "instance:3", "random", "random:2.5", "random:3@seed=", "class:1"),
+        *("Level:0", "random:like", "random:like instance", "random:like random:3", "level:like level:1", "shuffle:3 within level:1", "instance within level:1"),
+        *("random:3 within", "random:3 within instance", "rank:3", "rank:", "depth:x", "cluster", "cluster:x", "level:0 with noise:0.1"),
+        *("level:0 with symmetric", "level:0 with symmetric:x", "level:0 with confusion:0.1", "level:0 with symmetric:0.1 within level:1"),
+    ],
 )
 def test_other_names_are_refused_with_the_list_of_valid_ones(text):
-    with pytest.raises(InputError, match=r"level:k, instance, random:K, random:K@seed=S, class"):
+    with pytest.raises(InputError, match=r"level:k, depth:d, rank:NAME, instance, random:K, random:K within level:j, shuffle:K, cluster:K, .*class"):
         parse_view(text)
 
 

@@ -8,7 +8,23 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from headwater.study import Augmentation, Budget, Finetune, FolderData, Probe, Protocols, Recipe, Recipes, SourceUse, Study, TaskUse, WorldData
+from headwater.study import (
+    Augmentation,
+    Budget,
+    Features,
+    Finetune,
+    FolderData,
+    Noise,
+    Probe,
+    Protocols,
+    Recipe,
+    Recipes,
+    SourceUse,
+    Study,
+    TaskUse,
+    ViewUse,
+    WorldData,
+)
 from headwater.study.file import parse_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "study.md"
@@ -30,7 +46,8 @@ def written(value: object, found: dict[type[BaseModel], set[str]]) -> dict[type[
 def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     found = written(parse_study(BLOCK, "docs/study.md"), {})
     found[Recipes] |= found.pop(Recipe)  # a method's settings are shown under its own name
-    assert set(found) == {Study, FolderData, WorldData, SourceUse, TaskUse, Budget, Recipes, Augmentation, Probe, Finetune, Protocols}
+    parts = {Study, FolderData, WorldData, SourceUse, TaskUse, ViewUse, Features, Noise, Budget, Recipes, Augmentation, Probe, Finetune, Protocols}
+    assert set(found) == parts
     for model, keys in found.items():
         assert keys == ({"epochs"} if model is Budget else set(model.model_fields)), model
 

@@ -19,7 +19,7 @@ SETTING = ("task", "protocol", "shots")
 """Where configurations meet. `shots` is null for the full training split."""
 
 METHODS = ("supervised", "clip", "simclr", "given", "scratch")
-LABEL_KINDS = ("level", "instance", "cluster", "shuffle", "random")
+LABEL_KINDS = ("level", "depth", "rank", "instance", "cluster within", "cluster", "shuffle", "random within", "random", "noisy")
 _SUFFIXES = {
     "size": "{} images", "backbone": "{}", "image_size": "{} px", "images_seen": "{} seen", "lr": "lr {}", "batch": "batch {}",
     "optimiser": "{}", "weight_decay": "wd {}",
@@ -84,11 +84,14 @@ def _median_labels(table: pd.DataFrame, row: dict[Any, Any]) -> float | None:
 
 
 def label_kind(labels: Any) -> str:
-    """level, instance, cluster, shuffle, random; class counts as level; another view is its first word; nothing is ''."""
+    """One of LABEL_KINDS; class counts as level, a view with label noise is noisy; another view is its first word; nothing is ''."""
     if missing(labels):
         return ""
-    word = str(labels).split(":")[0].split(" ")[0]
-    return "level" if word == "class" else word
+    text = str(labels)
+    if " with " in text:
+        return "noisy"
+    word = text.split(":")[0].split(" ")[0]
+    return "level" if word == "class" else f"{word} within" if " within " in text else word
 
 
 def sort_key(row: dict[Any, Any], num_labels: float | None) -> tuple[Any, ...]:

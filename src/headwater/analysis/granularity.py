@@ -13,7 +13,7 @@ from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interv
 if TYPE_CHECKING:
     import pandas as pd
 
-ON_THE_CURVE = ("level", "instance")
+ON_THE_CURVE = ("level", "depth", "rank", "instance")
 """Label views that lie on one line from coarse to fine. Random, shuffled and clustered views have a number of classes too, but another meaning:
 they are shown beside the curve and are no part of it."""
 

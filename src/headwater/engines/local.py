@@ -64,13 +64,26 @@ class Pending:
     cells: list[PlannedCell]
 
 
-def pending(plan: Plan, store: Store) -> Pending:
-    """Cells that are not finished, and the arms that they need and the store lacks; each once, in the plan's order."""
-    finished = store.finished_cells()
+def pending(plan: Plan, store: Store | None) -> Pending:
+    """Cells that are not finished, and the arms that they need and the store lacks; each once, in the plan's order, but that arms whose features
+    others are labelled by come before these."""
+    finished = store.finished_cells() if store else set()
     cells = list({c.id: c for c in plan.cells if c.id not in finished}.values())
     needed = {c.arm.id for c in cells}
-    arms = list({a.id: a for a in plan.arms if a.id in needed and not store.has_arm(a.id)}.values())
-    return Pending(arms, cells)
+    arms: dict[str, PlannedArm] = {}
+    for arm in plan.arms:
+        if arm.id in needed and not (store and store.has_arm(arm.id)):
+            arms |= {one.id: one for one in reversed([arm, *_needed_by(arm)]) if one.id not in arms and not (store and store.has_arm(one.id))}
+    return Pending(list(arms.values()), cells)
+
+
+def _needed_by(arm: PlannedArm) -> list[PlannedArm]:
+    """The arms whose features this one's labels are made from, the nearest first."""
+    found = []
+    while arm.needs is not None:
+        arm = arm.needs
+        found.append(arm)
+    return found
 
 
 def default_workers(device: str) -> int:
@@ -134,7 +147,12 @@ class _Run:
             self._cells.setdefault(cell.arm.id, {}).setdefault(cell.words.task, []).append(cell)
         training = {arm.id for arm in todo.arms}
         self._ready = deque(unit for arm_id in self._cells if arm_id not in training for unit in self._measuring(arm_id))
-        self._ready.extend(Unit(arm) for arm in todo.arms)
+        first = {arm.needs.id for arm in todo.arms if arm.needs is not None}
+        self._ready.extend(Unit(arm) for arm in sorted(todo.arms, key=lambda arm: arm.id not in first) if not self._waits(arm, training))
+        self._waiting: dict[str, list[Unit]] = {}
+        for arm in todo.arms:
+            if self._waits(arm, training):
+                self._waiting.setdefault(arm.needs.id, []).append(Unit(arm))  # type: ignore[union-attr]
         self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._busy: dict[int, Unit] = {}
@@ -144,7 +162,11 @@ class _Run:
         self._stillborn = 0
 
     def _measuring(self, arm_id: str) -> list[Unit]:
-        return [Unit(cells[0].arm, task, cells) for task, cells in self._cells[arm_id].items()]
+        return [Unit(cells[0].arm, task, cells) for task, cells in self._cells.get(arm_id, {}).items()]
+
+    @staticmethod
+    def _waits(arm: PlannedArm, training: set[str]) -> bool:
+        return arm.needs is not None and arm.needs.id in training
 
     def go(self, count: int) -> None:
         try:
@@ -204,6 +226,7 @@ class _Run:
             if kind == "failed":
                 self._fail(unit, answer["reason"])
             elif kind == "finished" and unit.task is None:
+                self._ready.extend(self._waiting.pop(unit.arm.id, []))
                 self._ready.extendleft(reversed(self._measuring(unit.arm.id)))
             self._watch(Event(kind, number, unit, answer))
             if kind not in ("failed", "finished"):
@@ -223,10 +246,13 @@ class _Run:
         finished = self._store.finished_cells()
         from headwater.work import failed_rows
 
-        cells = unit.cells or [cell for cells in self._cells[unit.arm.id].values() for cell in cells]
+        cells = unit.cells or [cell for cells in self._cells.get(unit.arm.id, {}).values() for cell in cells]
         for cell in cells:
             if cell.id not in finished:
                 self._store.write_rows(cell.id, failed_rows(self._plan, cell, self._store, reason))
+        if unit.task is None:
+            for waiting in self._waiting.pop(unit.arm.id, []):
+                self._fail(waiting, f"its labels need {unit.title.removeprefix('train ')}, which failed: {reason}"[:500])
 
     def _died(self, number: int) -> None:
         process = self._processes.pop(number)

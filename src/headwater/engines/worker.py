@@ -44,7 +44,7 @@ class Worker:
         self._store = Store(setting["store"])
         root = setting["data_root"]
         self._plan = Plan.make(Study.model_validate(setting["study"]), data_root=Path(root) if root else None, cache=self._store.cache)
-        self._arms = {arm.id: arm for arm in self._plan.arms}
+        self._arms = {arm.id: arm for arm in (*self._plan.arms, *self._plan.supports)}
         self._compute = device.resolve(setting["device"], self._plan.study.precision)
         self._checkpoint_every_s = float(setting["checkpoint_every_s"])
 

@@ -24,6 +24,20 @@ TEMPLATES = (
 """CLIP's default prompt and its "best 7 of 80" for ImageNet, spelled as there (Radford et al. 2021, Prompt_Engineering_for_ImageNet.ipynb)."""
 
 
+def parse_captions(text: str) -> tuple[str, float | None]:
+    """(text field, rate of swapped captions or None) of `FIELD` or `FIELD with swaps:R`. Raises InputError for a rate outside [0, 1]."""
+    field, _, rest = " ".join(text.split()).partition(" with swaps:")
+    if not rest:
+        return text, None
+    try:
+        rate = float(rest)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= 1:
+        raise InputError(f"{text!r}: a rate of swapped captions is between 0 and 1")
+    return field, rate
+
+
 def caption_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:
     """The captions of each image at `positions`, at least one each, from a text field of the table.
 

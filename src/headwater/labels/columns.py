@@ -1,13 +1,39 @@
-"""Levels of a class hierarchy that a table spells out in columns."""
+"""Levels of a class hierarchy: spelled out in a table's columns, or by a hierarchy that the table's classes are nodes of."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
+from headwater.labels.targets import Targets
+from headwater.labels.views import View
 from headwater.sources import Positions, Table
+
+
+def class_targets(table: Table, positions: Positions, view: View, where: str) -> Targets:
+    """The labels of images at `positions` under level:k, depth:d or rank:NAME.
+
+    Where the source names a hierarchy, its finest classes are nodes of it and all three are asked of it; an image can then have several labels.
+    Otherwise level:k is a column of the table, and depth:d is the column d below the root (which is above the coarsest one), or the finest one
+    where there are fewer. Raises InputError for what the table cannot give.
+    """
+    if table.hierarchy is not None:
+        from headwater.labels.hierarchies import open_hierarchy
+
+        codes, names = level_targets(table, positions, 0, where)
+        asked = view.kind + ":" + (view.rank or str(view.number))
+        found = open_hierarchy(table.hierarchy, where=where).targets(codes.astype(np.int32), names, asked, where=where)
+        return replace(found, view=view.name)
+    if view.kind == "rank":
+        raise InputError(f"{where}: {view.name} needs a hierarchy with named ranks; give the data set a `hierarchy`, or use level:k")
+    level = view.number if view.kind == "level" else max(0, len(table.levels) - view.number)
+    if view.kind == "depth" and level == len(table.levels):
+        raise InputError(f"{where}: depth:0 is the root, one class for all; depth:1 is the coarsest level")
+    return Targets(*level_targets(table, positions, level, where), view.name)
 
 
 def level_targets(table: Table, positions: Positions, level: int, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:

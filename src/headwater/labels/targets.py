@@ -73,6 +73,8 @@ class Targets:
     """The view's canonical name."""
     sets: LabelSets | None = None
     """The label indices of each row; None where every image has exactly one label."""
+    rows: NDArray[np.int64] | None = None
+    """int64 [num_images], ascending: which of the images asked for these are, where a view leaves some out; None where it has all."""
     noise: float | None = None
     """The realised rate of label noise: share of the images whose labels are not what they were; None where none was asked for."""
 
@@ -133,7 +135,7 @@ class Targets:
         if self.sets is None:
             digest.update(self.codes.astype("<i8").tobytes())
         else:
-            distinct, codes = _distinct(self.sets, self.codes)
+            distinct, codes = distinct_sets(self.sets, self.codes)
             for array in (codes.astype("<i8"), distinct.starts.astype("<i8"), distinct.labels.astype("<i4")):
                 digest.update(array.tobytes())
         digest.update("\x1f".join(self.names).encode())
@@ -163,7 +165,7 @@ def targets_of_sets(codes: Codes, sets: LabelSets, names: Sequence[str], view: s
     return Targets(row_of[codes], kept_names, view, LabelSets(kept.starts, labels))
 
 
-def _distinct(sets: LabelSets, codes: Codes) -> tuple[LabelSets, Codes]:
+def distinct_sets(sets: LabelSets, codes: Codes) -> tuple[LabelSets, Codes]:
     """The same labels with every set there once, in the order in which the images first show them: one form for a digest."""
     rows: dict[bytes, int] = {}
     used, first = np.unique(codes, return_index=True)

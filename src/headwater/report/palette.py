@@ -12,7 +12,9 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 """For what is neither a method nor a label view: sources, curves."""
 
 _METHODS = {"clip": VERMILLION, "simclr": PURPLE, "scratch": GREY, "given": GREEN}
-_KINDS = {"instance": GREEN, "random": ORANGE, "shuffle": "#B8860B", "cluster": "#7A6A00"}
+_KINDS = {
+    "instance": GREEN, "cluster within": "#332288", "cluster": "#7A6A00", "shuffle": "#B8860B", "random within": "#F3B95F", "random": ORANGE, "noisy": "#882255",
+}  # fmt: skip
 
 
 def arm_word(method: Any, labels: Any) -> str:
@@ -24,7 +26,7 @@ def arm_colours(summary: Any) -> dict[str, str]:
     """Word of `arm_word` -> colour, in the order of the arms. Hierarchy levels share a ramp: coarse is light blue, fine is dark blue."""
     arms = summary.sort_values("order")[["method", "labels"]].drop_duplicates()
     words = dict.fromkeys(arm_word(m, v) for m, v in zip(arms["method"], arms["labels"], strict=True))
-    levels = [w for w in words if label_kind(w) == "level"]
+    levels = [w for w in words if label_kind(w) in ("level", "depth", "rank")]
     spare = iter(SERIES * (len(words) // len(SERIES) + 1))
     out = {}
     for word in words:

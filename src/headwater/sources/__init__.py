@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,8 @@ class Table:
     """Class names per level, FINEST first (level:0). '' where a sample has no class at that level."""
     texts: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     """Text fields by name, each a list[str] per sample (captions, name, description, ...)."""
+    hierarchy: str | None = None
+    """A class hierarchy whose nodes the finest classes are: `wordnet`, or a file (headwater.labels.hierarchies); None where columns say it all."""
     hard: NDArray[np.bool_] | None = None
     """True for a hard sample (one that lacks the common feature), None where the source marks none."""
 
@@ -133,4 +135,18 @@ def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path |
             "or name another data root (--data-root or HEADWATER_DATA)"
         )
     remembered = cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet" if cache else None
-    return FolderSource(name, root, fingerprint_cache=remembered)
+    source = FolderSource(name, root, fingerprint_cache=remembered)
+    if words.hierarchy is not None:
+        source.table = replace(source.table, hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"))
+    return source
+
+
+def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -> str:
+    """`wordnet`, or the file that is meant: absolute, in the data set's own folder, or under the data root."""
+    if written == "wordnet":
+        return written
+    places = [base / Path(written).expanduser() for base in (folder, data_root) if base is not None]
+    for place in places:
+        if place.is_file():
+            return str(place.resolve())
+    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}; it is `wordnet` or a file")

@@ -23,6 +23,7 @@ from headwater.errors import Location
 from headwater.study.data import Data, FolderData, WorldData
 from headwater.study.protocols import Finetune, Probe, Protocols
 from headwater.study.recipe import METHODS, Augmentation, Budget, Method, Recipe, Recipes
+from headwater.study.views import Features, Noise, ViewUse
 from headwater.study.words import Flag, Misplaced, Name, Origin, Several, Whole, Words, canonical, identity
 
 __all__ = [
@@ -32,10 +33,12 @@ __all__ = [
     "Budget",
     "Cell",
     "Data",
+    "Features",
     "Finetune",
     "FolderData",
     "Method",
     "Misplaced",
+    "Noise",
     "Origin",
     "Probe",
     "Protocols",
@@ -44,6 +47,7 @@ __all__ = [
     "SourceUse",
     "Study",
     "TaskUse",
+    "ViewUse",
     "WorldData",
     "canonical",
     "identity",
@@ -146,6 +150,8 @@ class Study(Words):
     sources: Annotated[dict[Name, SourceUse], BeforeValidator(_source_shorthand)] = Field(default_factory=dict)
     """What is pre-trained on: names of data sets, or a mapping with narrowed axes."""
     methods: Several[Method] = ("scratch", "supervised")
+    views: dict[Name, ViewUse] = Field(default_factory=dict)
+    """Label views that need more than a line of text, by the names that `labels` calls them."""
     labels: Several[str] = ("level:0",)
     """Label views that the supervised arms are trained on."""
     captions: str = "captions"

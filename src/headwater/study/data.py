@@ -15,6 +15,9 @@ class FolderData(Words):
     kind: Literal["folder"]
     path: Annotated[str, Field(min_length=1)]
     """The folder, absolute, or relative to the data root (`--data-root` or HEADWATER_DATA)."""
+    hierarchy: Annotated[str, Field(min_length=1)] | None = None
+    """What the finest classes are nodes of: `wordnet` (class names are synset ids), or a file in the folder or under the data root
+    (headwater.labels.hierarchies lists the formats). Levels, depths and ranks are then the hierarchy's, not the table's columns."""
 
 
 Domain = Literal["paint", "sketch", "night", "mosaic"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from headwater import keys
 from headwater.errors import InputError, blamed_on
-from headwater.labels import Targets, label_view
+from headwater.labels import Targets, View, label_view
 from headwater.sources import Positions, Source
 
 VAL_SHARE = 0.15
@@ -92,25 +92,41 @@ def _rank_within_class(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return rank
 
 
-def resolve_task(name: str, source: Source, view: str, *, split_column: str) -> Task:
-    """A task from a source, a label view and a split column. Raises InputError for an empty split, one class, or a test class that train lacks."""
+def resolve_task(name: str, source: Source, view: str | View, *, split_column: str) -> Task:
+    """A task from a source, a label view and a split column; images that the view leaves out are not in it.
+
+    Raises InputError for an empty split, one class, several labels on an image, or a test class that train lacks.
+    """
     with blamed_on("tasks", name, "split_column"):
         found = {split: source.split(split_column, split) for split in SPLITS}
-    for split in ("train", "test"):
-        if not len(found[split]):
-            raise InputError(f"task {name!r}: {source.name} has no {split} images under the split column {split_column!r}", at=("tasks", name, "split_column"))
+    _check_filled(name, found, f"{source.name} has no {{}} images under the split column {split_column!r}", "split_column")
     positions = np.sort(np.concatenate(list(found.values())))
     with blamed_on("tasks", name, "labels"):
         targets = label_view(view, source.table, positions, 0, f"task {name!r}")
+        if targets.noise is not None:
+            raise InputError(f"task {name!r}: {targets.view} has label noise, which is for pre-training; what is measured should be true")
+        if not targets.single:
+            share = f"{targets.multi_label_share:.1%}"
+            raise InputError(f"task {name!r}: at {targets.view} {share} of the images have several labels; a task needs one class an image, so choose another level")
         if targets.num_classes < 2:
-            raise InputError(f"task {name!r}: has only one class ({targets.names[0]!r} at {view}), so there is nothing to tell apart; choose a finer level")
+            raise InputError(f"task {name!r}: has only one class ({targets.names[0]!r} at {targets.view}), so there is nothing to tell apart; choose a finer level")
+    if targets.rows is not None:
+        positions = positions[targets.rows]
+        found = {split: np.intersect1d(own, positions) for split, own in found.items()}
+        _check_filled(name, found, f"{targets.view} leaves no {{}} image of {source.name}", "labels")
     labels = np.full(len(source.table), -1, dtype=np.int64)
     labels[positions] = targets.indices
     _check_closed(name, labels, found, targets)
     train, val = (found["train"], found["val"]) if len(found["val"]) else _carve(source, labels, found["train"])
     if not len(val):
         raise InputError(f"task {name!r}: has no val split and too few training images to cut one from train", at=("tasks", name))
-    return Task(name, source, view, targets.names, labels, train, val, found["test"], carved=not len(found["val"]))
+    return Task(name, source, targets.view, targets.names, labels, train, val, found["test"], carved=not len(found["val"]))
+
+
+def _check_filled(name: str, found: dict[str, Positions], why: str, key: str) -> None:
+    for split in ("train", "test"):
+        if not len(found[split]):
+            raise InputError(f"task {name!r}: {why.format(split)}", at=("tasks", name, key))
 
 
 def _check_closed(name: str, labels: NDArray[np.int64], found: dict[str, Positions], targets: Targets) -> None:

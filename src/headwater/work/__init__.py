@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
-from headwater import checkpoint, device, methods, models, pretrain
+from headwater import device, methods, models, pretrain
 from headwater.device import Compute
 from headwater.errors import InputError
+from headwater.files import file_sha256
 from headwater.loader import Order
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.rows import SCHEMA_VERSION
-from headwater.sources.pixels import PixelCache
 from headwater.store import Store
 from headwater.study import Finetune, Probe, canonical
 from headwater.tasks import Draw, Task
@@ -27,22 +26,12 @@ from headwater.transfer import Choice, NotFinite, accuracy, mean_per_class_accur
 from headwater.transfer.features import extract
 from headwater.transfer.finetune import FinetuneDiverged, Split, finetune, finetune_choice
 from headwater.transfer.probe import probe, probe_choice
+from headwater.work.decoded import pixels
+from headwater.work.labelling import NoFeatures, labels_of
+
+__all__ = ["Bench", "failed_rows", "pixels", "run_arm", "run_cells"]
 
 Watch = Callable[[pretrain.Progress], None]
-
-
-def pixels(plan: Plan, data: str, store: Store) -> tuple[PixelCache, NDArray[np.int64]]:
-    """Decoded images of one data set (all that the plan uses of it), and the table position of each cached row, ascending."""
-    if data in plan.pixel_caches:
-        return plan.pixel_caches[data]  # type: ignore[no-any-return]
-    source = plan.sources[data]
-    used = [arm.positions for arm in plan.arms if arm.source is source]
-    used += [np.concatenate([task.train, task.val, task.test]) for task in plan.tasks.values() if task.source is source]
-    positions = np.unique(np.concatenate(used))
-    fingerprint = source.fingerprint(positions)
-    path = store.cache / "pixels" / f"{fingerprint}-{plan.study.image_size}"
-    plan.pixel_caches[data] = PixelCache.build(source, positions, plan.study.image_size, path, fingerprint=fingerprint), positions
-    return plan.pixel_caches[data]  # type: ignore[no-any-return]
 
 
 # arms
@@ -71,11 +60,11 @@ def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: 
             outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s)
             flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
             record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
-        except pretrain.Diverged as error:
+        except (pretrain.Diverged, NoFeatures) as error:
             record |= {"status": "diverged", "reason": str(error)}
     with store.writing_arm(arm.id) as folder:
         models.save_encoder(folder, encoder, backbone=study.backbone, image_size=study.image_size)
-        record["encoder_sha256"] = checkpoint.file_sha256(folder / "encoder.safetensors")
+        record["encoder_sha256"] = file_sha256(folder / "encoder.safetensors")
         pretrain.write_curve(folder / "metrics.jsonl", curve)
         (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     store.drop_checkpoints(arm.id)
@@ -87,7 +76,8 @@ def _train(
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
     hashes = arm.source.hashes[arm.positions]
-    method = methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=arm.targets, captions=arm.captions, hashes=hashes)
+    targets = labels_of(plan, arm, store, compute)
+    method = methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=targets, captions=arm.captions, hashes=hashes)
     return pretrain.pretrain(
         method,
         cache.subset(np.searchsorted(cached, arm.positions)),
@@ -114,7 +104,8 @@ class Bench:
         cache, cached = pixels(plan, plan.study.tasks[task_name].data, store)
         self.positions = np.unique(np.concatenate([self.task.train, self.task.val, self.task.test]))
         self.pixels = cache.subset(np.searchsorted(cached, self.positions))
-        self.encoder = _trained(store, arm, self.record) if self.record["status"] == "done" else None
+        done = self.record["status"] == "done"
+        self.encoder = models.trained_encoder(store.arm_folder(arm.id), self.record["encoder_sha256"]) if done else None
 
     def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self.positions, positions)
@@ -128,15 +119,6 @@ class Bench:
 
     def split(self, positions: NDArray[np.int64]) -> Split:
         return Split(self.rows_of(positions), self.task.labels[positions], self.task.source.hashes[positions])
-
-
-def _trained(store: Store, arm: PlannedArm, record: dict[str, Any]) -> nn.Module:
-    """The encoder of a finished arm. Raises InputError where its bytes are not those that were trained: a flipped bit would pass for a result."""
-    folder = store.arm_folder(arm.id)
-    weights = folder / "encoder.safetensors"
-    if not weights.is_file() or checkpoint.file_sha256(weights) != record["encoder_sha256"]:
-        raise InputError(f"{weights}: is missing or damaged; remove the folder, and the next run trains this arm again")
-    return models.load_encoder(folder)
 
 
 def run_cells(

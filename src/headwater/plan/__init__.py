@@ -18,16 +18,21 @@ from numpy.typing import NDArray
 
 from headwater import keys, recipes
 from headwater.errors import InputError, blamed_on
-from headwater.labels import Targets, distinct_views, label_view, nesting
+from headwater.files import file_sha256
+from headwater.labels import Partition, Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, partition, resolve_view
 from headwater.labels.captions import caption_lists
+from headwater.labels.noise import swap_captions
+from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
-from headwater.study import Arm, Cell, Probe, Recipe, Study, identity
+from headwater.study import Arm, Cell, Features, Probe, Study, identity
 from headwater.tasks import Task, resolve_task
 
 if TYPE_CHECKING:
     import pandas as pd
+
+__all__ = ["Clusters", "Overlap", "Plan", "PlannedArm", "PlannedCell"]
 
 REUSE_SHARE = 0.01
 """Share of a task's training images that an arm must have been trained on before label reuse is asked about [ours]."""
@@ -37,52 +42,6 @@ LEAK_LIMIT = 0.01
 """Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
 MAX_IMAGES_SEEN = 10**15
 """A budget above this is a slip of the pen: it is centuries on any machine."""
-
-
-@dataclass(frozen=True)
-class PlannedArm:
-    """An arm and what its words mean on the data. Positions index the source's table; targets and captions follow positions."""
-
-    id: str
-    words: Arm
-    recipe: Recipe | None = None
-    source: Source | None = None
-    positions: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-    source_fingerprint: str | None = None
-    targets: Targets | None = None
-    captions: list[list[str]] | None = None
-    images_seen: int = 0
-
-    @property
-    def steps(self) -> int:
-        return -(-self.images_seen // self.recipe.batch) if self.recipe and self.recipe.batch else 0
-
-    @property
-    def views(self) -> int:
-        """Views of an image in a step."""
-        return 2 if self.words.method == "simclr" else 1
-
-    @cached_property
-    def num_labels(self) -> int | None:
-        if self.targets is not None:
-            return self.targets.num_classes
-        return len({text for own in self.captions for text in own}) if self.captions is not None else None
-
-
-@dataclass(frozen=True)
-class PlannedCell:
-    id: str
-    words: Cell
-    arm: PlannedArm
-
-
-@dataclass(frozen=True)
-class Overlap:
-    """What an arm's pre-training images and labels have in common with a task's."""
-
-    label_reuse: bool
-    leaked_test: NDArray[np.bool_]
-    """bool [n_test]: test images whose bytes the arm was trained on."""
 
 
 @dataclass
@@ -99,6 +58,7 @@ class Plan:
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    data_root: Path | None = None
     pixel_caches: dict[str, Any] = field(default_factory=dict)
     """Decoded images that this process has opened, by data set (headwater.work)."""
 
@@ -115,16 +75,22 @@ class Plan:
     def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
         for method in study.methods:
             recipes.resolve(study, method)
-        distinct_views(study.labels, ("labels",))
+        for name in study.views:
+            resolve_view(name, study.views, data_root)
+        distinct_views(study.labels, ("labels",), study.views)
         for name, use in study.sources.items():
-            distinct_views(use.labels or (), ("sources", name, "labels"))
+            distinct_views(use.labels or (), ("sources", name, "labels"), study.views)
         opened: dict[str, Source] = {}
         for name, words in study.data.items():
             with blamed_on("data", name, "path"):
                 if _is_used(study, name):
                     opened[name] = open_source(name, words, data_root=data_root, cache=cache)
-        tasks = {name: resolve_task(name, opened[use.data], use.labels, split_column=use.split_column) for name, use in study.tasks.items()}
-        plan = cls(study, opened, tasks)
+        tasks = {}
+        for name, use in study.tasks.items():
+            with blamed_on("tasks", name, "labels"):
+                view = resolve_view(use.labels, study.views, data_root)
+            tasks[name] = resolve_task(name, opened[use.data], view, split_column=use.split_column)
+        plan = cls(study, opened, tasks, data_root=data_root)
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
         plan._check_overlaps()
@@ -132,7 +98,22 @@ class Plan:
         return plan
 
     # arms
+    @property
+    def supports(self) -> list[PlannedArm]:
+        """Arms that the study does not measure, but whose features some of its arms are labelled by; each once."""
+        own = {arm.id for arm in self.arms}
+        found: dict[str, PlannedArm] = {}
+        for arm in self.arms:
+            needed = arm.needs
+            while needed is not None and needed.id not in found:
+                found[needed.id] = needed
+                needed = needed.needs
+        return [arm for arm_id, arm in reversed(found.items()) if arm_id not in own]
+
     def _arm(self, words: Arm) -> PlannedArm:
+        return self._once(("arm", words), lambda: self._planned(words))  # type: ignore[no-any-return]
+
+    def _planned(self, words: Arm) -> PlannedArm:
         study = self.study
         recipe = recipes.resolve(study, words.method)
         rooms = recipes.versions_of(recipes.ARM_ROOMS, pixels=PIXELS)
@@ -143,16 +124,18 @@ class Plan:
         source = self.sources[study.sources[words.source].data]
         where = f"sources.{words.source}"
         of_seed = None if words.size in (None, "all") else words.seed
-        positions = self._once(("positions", words.source, words.size, of_seed), lambda: self._positions(words))
-        targets, captions = None, None
+        positions: Positions = self._once(("positions", words.source, words.size, of_seed), lambda: self._positions(words))
+        view, targets, captions, swapped, clusters = None, None, None, None, None
         with blamed_on(*study.place(words.source, "captions" if words.method == "clip" else "labels", words.labels)):
             if words.method == "supervised" and words.labels:
-                view, seed = words.labels, words.seed
-                drawn = seed if view.startswith("random") else of_seed
-                targets = self._once(("targets", words.source, words.size, view, drawn), lambda: label_view(view, source.table, positions, seed, where))
+                view = resolve_view(words.labels, study.views, self.data_root)
+                if view.clustered:
+                    clusters = self._clusters(words, view, source, positions)
+                else:
+                    targets = self._targets(words, view, source, positions)
+                    positions = positions if targets.rows is None else positions[targets.rows]
             elif words.method == "clip" and words.labels:
-                text = words.labels
-                captions = self._once(("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, where))
+                captions, swapped = self._captions(words, source, positions)
             if targets is not None and targets.num_classes < 2:
                 only = f"at {words.labels} there is only one class ({targets.names[0]!r})"
                 raise InputError(f"{where}: {only}, so there is nothing to learn; choose a finer level")
@@ -167,11 +150,65 @@ class Plan:
             "recipe": recipe.words(),
             "images_seen": images_seen,
             "source": fingerprint,
-            "targets": targets.digest() if targets else None,
+            "targets": targets.digest() if targets else clusters.id if clusters else None,
             "captions": _captions_digest(captions) if captions else None,
             **common,
         }
-        return PlannedArm(identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen)
+        return PlannedArm(
+            identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen, clusters, view, swapped
+        )
+
+    def _targets(self, words: Arm, view: View, source: Source, positions: Positions) -> Targets:
+        """The labels of an arm under a view; seeds that they do not depend on share them."""
+        drawn = words.seed if view.drawn or words.size not in (None, "all") else None
+        at = ("targets", words.source, words.size, view, drawn)
+        return self._once(at, lambda: label_view(view, source.table, positions, words.seed, f"sources.{words.source}"))  # type: ignore[no-any-return]
+
+    def _captions(self, words: Arm, source: Source, positions: Positions) -> tuple[list[list[str]], float | None]:
+        """(captions, realised share of swapped ones) of a clip arm."""
+        assert words.labels is not None
+        text, rate = parse_captions(words.labels)
+        of_seed = None if words.size in (None, "all") else words.seed
+        clean = self._once(
+            ("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, f"sources.{words.source}")
+        )
+        if rate is None:
+            return clean, None
+        return self._once(  # type: ignore[no-any-return]
+            ("swapped", words.source, words.size, text, rate, words.seed), lambda: swap_captions(clean, rate, source.hashes[positions], words.seed)
+        )
+
+    def _clusters(self, words: Arm, view: View, source: Source, positions: Positions) -> Clusters:
+        """What is known of an arm's cluster labels before their features are there; plans the arm that makes these."""
+        told = view.features or Features(method="simclr")
+        where = f"sources.{words.source}"
+        drawn = words.seed if words.size not in (None, "all") else None
+        parts: Partition = self._once(
+            ("partition", words.source, words.size, view.name, drawn), lambda: partition(view, source.table, positions, where)
+        )
+        if len(parts.names) < 2:
+            raise InputError(f"{where}: {view.name} makes only one class, so there is nothing to learn")
+        arm = None
+        if told.method is not None:
+            size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
+            arm = self._arm(Arm(method=told.method, source=own, size=size, labels=told.labels, seed=words.seed))
+            if arm.source is not None and not np.array_equal(arm.positions, positions):
+                raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
+        meaning = {
+            "partition": hashlib.sha256(parts.parts.tobytes() + (b"" if parts.groups is None else parts.groups.tobytes())).hexdigest(),
+            "names": list(parts.names),
+            "features": arm.id if arm else told.timm,
+            "file": self._once(("file", told.file or told.weights), lambda: _file_digest(told.file or told.weights)),
+            "algorithm": view.algorithm,
+            "balanced": view.balanced or None,
+            "seed": words.seed if view.seed is None else view.seed,
+            "source": source.fingerprint(positions),
+            "image_size": self.study.image_size,
+            "precision": self.study.precision,
+            "rooms": recipes.versions_of(recipes.CLUSTER_ROOMS, pixels=PIXELS),
+        }
+        paths = {word: Path(path) for word in ("weights", "file") if (path := getattr(told, word))}
+        return Clusters(identity(meaning), view, parts, arm, told.timm, **paths)
 
     def _positions(self, words: Arm) -> Positions:
         """The images of an arm: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
@@ -274,13 +311,13 @@ class Plan:
     def names(self, cell: PlannedCell) -> dict[str, Any]:
         """What this study calls a cell: the fields of a row that are words, not content."""
         arm = cell.arm
-        view = arm.targets.view if arm.targets else arm.words.labels
+        view = arm.view.name if arm.view else arm.words.labels
         return {
             "study": self.study.study,
             "source": arm.words.source,
             "size": None if arm.words.size is None else str(arm.words.size),
             "labels": view,
-            "label_level": int(view.removeprefix("level:")) if view and view.startswith("level:") else None,
+            "label_level": arm.view.level if arm.view else None,
             "task": cell.words.task,
             "task_labels": self.tasks[cell.words.task].view,
         }
@@ -343,10 +380,10 @@ class Plan:
         A few images in common, or a few labels that disagree, do not decide it: see REUSE_SHARE and REUSE_AGREEMENT.
         """
         assert arm.source is not None
-        targets = arm.targets
-        if arm.words.method == "clip" and arm.words.labels == "template":  # its captions are the names of the finest classes
-            targets = label_view("level:0", arm.source.table, arm.positions, 0, f"sources.{arm.words.source}")
-        if targets is None or not targets.view.startswith("level:"):
+        if arm.needs is not None and arm.needs.source is not None and self.overlap(arm.needs, task.name).label_reuse:
+            return True
+        known = self._known_labels(arm)
+        if known is None:
             return False
         own = np.concatenate([task.train, task.val])
         own_hashes = self._byte_hashes(task.source, own)
@@ -355,8 +392,25 @@ class Plan:
         shared = first[at] == own_hashes
         if shared.mean() < REUSE_SHARE:
             return False
-        a, b = targets.indices[where[at[shared]]], task.labels[own[shared]]
+        a, b = known[where[at[shared]]], task.labels[own[shared]]
         return max(nesting(a, b), nesting(b, a)) >= REUSE_AGREEMENT
+
+    def _known_labels(self, arm: PlannedArm) -> NDArray[np.int64] | None:
+        """int64 [images of the arm]: the manual classes that its labels tell; None where they tell none.
+
+        Of noisy labels it is the classes that they were made from; of a class that was split at random or into clusters, the class.
+        """
+        assert arm.source is not None
+        view = arm.view
+        if arm.words.method == "clip" and arm.words.labels and parse_captions(arm.words.labels)[0] == "template":
+            view = parse_view("level:0")  # its captions are the names of the finest classes
+        if view is None or not view.manual:
+            return None
+        told = view.within if view.within is not None else view.clean
+        table, where = arm.source.table, f"sources.{arm.words.source}"
+        return self._once(  # type: ignore[no-any-return]
+            ("known", arm.id), lambda: classes_of(label_view(told, table, arm.positions, arm.words.seed, where))
+        )
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What seeds and arms share, made once."""
@@ -373,6 +427,11 @@ class Plan:
 
 def _is_used(study: Study, data: str) -> bool:
     return data in {use.data for use in study.sources.values()} | {use.data for use in study.tasks.values()}
+
+
+def _file_digest(path: str | None) -> str | None:
+    """SHA-256 of a file that labels are made from."""
+    return None if path is None else file_sha256(Path(path))
 
 
 def _captions_digest(captions: list[list[str]]) -> str:

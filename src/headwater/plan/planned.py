@@ -1,0 +1,92 @@
+"""What a plan consists of: arms and cells with their ids, and what their words mean on the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.labels import Partition, Targets, View
+from headwater.sources import Positions, Source
+from headwater.study import Arm, Cell, Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Clusters:
+    """Labels of an arm that are clusters of features: known when these features are."""
+
+    id: str
+    """Digest of all that they depend on: images, features, counts, algorithm, seed."""
+    view: View
+    partition: Partition
+    arm: PlannedArm | None = None
+    """The arm whose encoder makes the features; None for a timm model and for a file."""
+    timm: str | None = None
+    weights: Path | None = None
+    file: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        """What the features come from, for a row: an arm's id, timm:NAME, or the name of a file."""
+        return self.arm.id if self.arm else f"timm:{self.timm}" if self.timm else f"file:{self.file.name if self.file else ''}"
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """An arm and what its words mean on the data. Positions index the source's table; targets and captions follow positions."""
+
+    id: str
+    words: Arm
+    recipe: Recipe | None = None
+    source: Source | None = None
+    positions: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    source_fingerprint: str | None = None
+    targets: Targets | None = None
+    captions: list[list[str]] | None = None
+    images_seen: int = 0
+    clusters: Clusters | None = None
+    """What the labels will be, where they are clusters; `targets` is None then."""
+    view: View | None = None
+    caption_noise: float | None = None
+    """Realised share of images with captions of another; None where no swaps were asked for."""
+
+    @property
+    def steps(self) -> int:
+        return -(-self.images_seen // self.recipe.batch) if self.recipe and self.recipe.batch else 0
+
+    @property
+    def views(self) -> int:
+        """Views of an image in a step."""
+        return 2 if self.words.method == "simclr" else 1
+
+    @property
+    def needs(self) -> PlannedArm | None:
+        """The arm that must be trained before this one."""
+        return self.clusters.arm if self.clusters else None
+
+    @cached_property
+    def num_labels(self) -> int | None:
+        if self.targets is not None:
+            return self.targets.num_classes
+        if self.clusters is not None:
+            return len(self.clusters.partition.names)
+        return len({text for own in self.captions for text in own}) if self.captions is not None else None
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    id: str
+    words: Cell
+    arm: PlannedArm
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What an arm's pre-training images and labels have in common with a task's."""
+
+    label_reuse: bool
+    leaked_test: NDArray[np.bool_]
+    """bool [n_test]: test images whose bytes the arm was trained on."""

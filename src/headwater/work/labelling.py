@@ -1,0 +1,105 @@
+"""Labels that are known only when an encoder is trained: features of the arm's images, clustered, kept in the store.
+
+They are computed once and then read, so that an arm that goes on after a kill goes on with the same labels.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from headwater import models
+from headwater.device import Compute
+from headwater.errors import InputError
+from headwater.labels import Targets, cluster_targets
+from headwater.labels.clusters import read_embeddings
+from headwater.plan import Clusters, Plan, PlannedArm
+from headwater.sources.pixels import PixelCache
+from headwater.store import Store
+from headwater.transfer.features import extract
+from headwater.views import MEAN, STD
+from headwater.work.decoded import pixels
+
+
+class NoFeatures(Exception):
+    """The arm that an arm's clusters are made from has diverged. Final, as that is."""
+
+
+def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Targets | None:
+    """The labels of an arm; None for methods that have none. Clusters are made where the store lacks them, from an arm that it has.
+
+    Raises NoFeatures where that arm has diverged, InputError for a damaged one, for a timm model that cannot be had and for a wrong file.
+    """
+    clusters = arm.clusters
+    if clusters is None:
+        return arm.targets
+    codes = store.read_labels(clusters.id, len(arm.positions))
+    if codes is None:
+        features = _features(plan, arm, clusters, store, compute)
+        made = cluster_targets(clusters.view, clusters.partition, features, arm.words.seed, f"sources.{arm.words.source}")
+        about = {"view": clusters.view.name, "features": clusters.origin, "names": list(made.names), "fingerprint": compute.fingerprint}
+        assert arm.source is not None
+        store.write_labels(clusters.id, np.asarray(made.indices), arm.source.table.ids[arm.positions].tolist(), about)
+        codes = store.read_labels(clusters.id, len(arm.positions))
+        assert codes is not None
+    return Targets(codes, clusters.partition.names, clusters.view.name)
+
+
+def _features(plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, compute: Compute) -> NDArray[np.float32]:
+    """float32 [images of the arm, d]"""
+    assert arm.source is not None and arm.words.source is not None
+    if clusters.file is not None:
+        return read_embeddings(clusters.file, arm.source.table.ids[arm.positions].tolist(), f"sources.{arm.words.source}")
+    if clusters.timm is not None:
+        encoder, size = _pretrained(clusters.timm, clusters.weights)
+        fingerprint = arm.source.fingerprint(arm.positions)
+        cache = PixelCache.build(arm.source, arm.positions, size, store.cache / "pixels" / f"{fingerprint}-{size}", fingerprint=fingerprint)
+        return extract(encoder, cache, image_size=size, compute=compute, batch=64)
+    assert clusters.arm is not None
+    record = store.read_arm(clusters.arm.id)
+    if record["status"] != "done":
+        raise NoFeatures(f"its clusters need {clusters.arm.words.title}, which diverged: {record['reason']}")
+    cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
+    own = cache.subset(np.searchsorted(cached, arm.positions))
+    encoder = models.trained_encoder(store.arm_folder(clusters.arm.id), record["encoder_sha256"])
+    return extract(encoder, own, image_size=plan.study.image_size, compute=compute)
+
+
+class _Renormalised(nn.Module):
+    """A model behind the normalisation that it was trained with; views come with Headwater's."""
+
+    def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.model = model
+        ours, theirs = (torch.tensor(v, dtype=torch.float64) for v in (STD, std))
+        self.register_buffer("scale", (ours / theirs).float().view(1, 3, 1, 1))
+        self.register_buffer("shift", ((torch.tensor(MEAN, dtype=torch.float64) - torch.tensor(mean, dtype=torch.float64)) / theirs).float().view(1, 3, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x * self.scale + self.shift)  # type: ignore[no-any-return]
+
+
+def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
+    """(model without a classifier, input side in pixels) of a pre-trained timm model; raises InputError where it cannot be had.
+
+    Downloads go through timm, which loads safetensors; weights from a file are read as safetensors only.
+    """
+    import timm
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        model = timm.create_model(name, pretrained=weights is None, num_classes=0)
+        if weights is not None:
+            own = model.state_dict()
+            model.load_state_dict({key: value for key, value in load_file(weights).items() if key in own})
+        config = timm.data.resolve_model_data_config(model)
+    except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        told = " ".join(str(error).split())[:200]
+        hint = "; without a network, give `weights: FILE.safetensors`" if weights is None else ""
+        raise InputError(f"features of timm:{name}: the model cannot be loaded ({type(error).__name__}: {told}){hint}") from None
+    return _Renormalised(model, config["mean"], config["std"]), int(config["input_size"][-1])

@@ -23,7 +23,7 @@ from headwater.labels.captions import caption_lists
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
-from headwater.study import Arm, Cell, Probe, Recipe, Study, identity
+from headwater.study import Arm, Cell, LossName, Probe, Recipe, Study, identity
 from headwater.tasks import Task, resolve_task
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ class PlannedArm:
     def views(self) -> int:
         """Views of an image in a step."""
         return 2 if self.words.method == "simclr" else 1
+
+    @property
+    def loss_name(self) -> LossName | None:
+        """The loss of a supervised arm, once its targets are known."""
+        return self.recipe.loss_name(single=self.targets.single) if self.recipe and self.targets else None
 
     @cached_property
     def num_labels(self) -> int | None:
@@ -127,6 +132,7 @@ class Plan:
         plan = cls(study, opened, tasks)
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
+        plan._note_losses()
         plan._check_overlaps()
         plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
         return plan
@@ -161,6 +167,8 @@ class Plan:
             (unit,) = study.budget.words()
             many = "fewer than 2" if images_seen < 2 else f"more than {MAX_IMAGES_SEEN:.0e}"
             raise InputError(f"budget.{unit}: {many} images would be seen in training ({where} has {len(positions)})", at=("budget", unit))
+        if targets is not None:
+            recipe = recipe.with_rule(single=targets.single)
         fingerprint = source.fingerprint(positions)
         meaning = {
             "method": words.method,
@@ -293,6 +301,17 @@ class Plan:
                 with blamed_on("protocols", cell.protocol, "shots", getattr(self.study.protocols, cell.protocol).shots.index(cell.shots)):
                     self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
 
+    def _note_losses(self) -> None:
+        """Supervised arms with different losses differ in more than their labels, so it is said. Softmax over sets of one is softmax."""
+        views: dict[str, dict[str, None]] = {}
+        for arm in self.arms:
+            if arm.targets is not None and arm.loss_name is not None:
+                title = f"{arm.words.labels} of {arm.words.source}" if len(self.study.sources) > 1 else str(arm.words.labels)
+                views.setdefault(arm.loss_name.removesuffix(" over sets"), {})[title] = None
+        if len(views) > 1:
+            said = ", ".join(f"{' and '.join(titles)} {'train' if len(titles) > 1 else 'trains'} with {loss}" for loss, titles in views.items())
+            self.notes.append(f"{said}; `recipe: {{supervised: {{loss: ...}}}}` holds it equal")
+
     def _check_overlaps(self) -> None:
         """No arm may be trained on the validation or test images of a task that it is measured on."""
         for title, arm in {arm.words.title: arm for arm in self.arms}.items():
@@ -355,7 +374,7 @@ class Plan:
         shared = first[at] == own_hashes
         if shared.mean() < REUSE_SHARE:
             return False
-        a, b = targets.indices[where[at[shared]]], task.labels[own[shared]]
+        a, b = _sets_as_classes(targets)[where[at[shared]]], task.labels[own[shared]]
         return max(nesting(a, b), nesting(b, a)) >= REUSE_AGREEMENT
 
     def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
@@ -373,6 +392,15 @@ class Plan:
 
 def _is_used(study: Study, data: str) -> bool:
     return data in {use.data for use in study.sources.values()} | {use.data for use in study.tasks.values()}
+
+
+def _sets_as_classes(targets: Targets) -> NDArray[np.int64]:
+    """int64 [num_images]: a class for each different set of labels."""
+    if targets.sets is None:
+        return targets.indices
+    found: dict[bytes, int] = {}
+    classes = [found.setdefault(targets.sets[row].tobytes(), len(found)) for row in range(len(targets.sets))]
+    return np.array(classes, dtype=np.int64)[targets.codes]
 
 
 def _captions_digest(captions: list[list[str]]) -> str:

@@ -13,8 +13,10 @@ from PIL import Image
 
 from headwater import recipes
 from headwater.errors import InputError
+from headwater.labels import Targets, label_view
+from headwater.labels.targets import LabelSets
 from headwater.plan import Plan
-from headwater.sources import pixels
+from headwater.sources import Positions, Table, pixels
 from headwater.study import Study
 from tests.conftest import tiny
 
@@ -146,6 +148,51 @@ def test_a_split_by_another_name_or_twice_is_the_same_images() -> None:
     spelt, plain, both = (plan(data=data, methods=["simclr"], sources={"more": {"splits": splits}}) for splits in named)
     assert arms(spelt) == arms(plain) == arms(both)
     assert len(both.arms[0].positions) == 40
+
+
+# losses
+def test_an_open_loss_is_no_part_of_an_id_and_one_that_changes_training_is() -> None:
+    recipe = tiny()["recipe"]
+    said = {loss: arms(plan(recipe={**recipe, "supervised": {"loss": loss}})) for loss in (None, "softmax", "sigmoid")}
+    assert said[None] == said["softmax"] == arms(BASE), "labels are single here, so softmax is what the rule says"
+    assert [a == b for a, b in zip(said["sigmoid"], arms(BASE), strict=True)] == [arm.words.method != "supervised" for arm in BASE.arms]
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """level:1 gives every image two labels: its family, and one that all have."""
+
+    def view(name: str, table: Table, positions: Positions, seed: int, where: str) -> Targets:
+        plain = label_view(name, table, positions, seed, where)
+        if name != "level:1":
+            return plain
+        sets = LabelSets.of([[family, plain.num_classes] for family in range(plain.num_classes)])
+        return Targets(plain.codes, (*plain.names, "thing"), "level:1", sets)
+
+    monkeypatch.setattr("headwater.plan.label_view", view)
+
+
+@pytest.mark.usefixtures("several")
+def test_arms_with_different_losses_in_one_study_are_noted() -> None:
+    words = {"methods": ["scratch", "supervised", "simclr"], "labels": ["level:0", "level:1", "random:3"]}
+    one = plan(**words)
+    assert [arm.loss_name for arm in one.arms] == [None, "softmax", "sigmoid", "softmax", None]
+    notes = [note for note in one.notes if "trains with" in note]
+    assert notes == ["level:0 and random:3 train with softmax, level:1 trains with sigmoid; `recipe: {supervised: {loss: ...}}` holds it equal"]
+    for loss, names in (("softmax", ["softmax", "softmax over sets", "softmax"]), ("sigmoid", ["sigmoid"] * 3)):
+        equal = plan(**words, recipe={**tiny()["recipe"], "supervised": {"loss": loss}})
+        assert [arm.loss_name for arm in equal.arms][1:4] == names
+        assert not [note for note in equal.notes if "loss" in note]
+        same = [a.id == b.id for a, b in zip(one.arms, equal.arms, strict=True)]
+        assert same == ([True, True, False, True, True] if loss == "softmax" else [True, False, True, False, True])
+
+
+@pytest.mark.usefixtures("several")
+def test_label_reuse_is_seen_through_sets() -> None:
+    """A set of labels that only a family has is the family: it is what level:1 is, and what level:0 coarsens to."""
+    tasks = {"fine": {"data": "other"}, "coarse": {"data": "other", "labels": "level:1"}}
+    one = plan(sources=["other"], methods=["supervised"], labels=["level:1"], tasks=tasks)
+    assert [one.overlap(one.arms[0], task).label_reuse for task in tasks] == [True, True]
 
 
 # photos

@@ -10,21 +10,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from headwater import methods
 from headwater.device import Compute
 from headwater.labels import Targets
+from headwater.labels.targets import LabelSets
 from headwater.loader import Order
 from headwater.models import build_encoder
 from headwater.pretrain import Diverged, Outcome, Progress, pretrain, write_curve
 from headwater.recipes import DEFAULTS
 from headwater.study import Augmentation, Budget, Recipe
+from headwater.transfer.features import extract
 from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
 
 PIXELS, LABELS = stripes(32)
 HASHES = hashes(len(LABELS))
 TARGETS = Targets(codes=LABELS, names=("a", "b", "c", "d"), view="level:0")
 CAPTIONS = [[f"stripes of {('tiny', 'small', 'large', 'huge')[c]} period", f"{('tiny', 'small', 'large', 'huge')[c]} stripes"] for c in LABELS]
+SETS = Targets(codes=LABELS, names=("small", "large", "even", "odd"), view="level:1", sets=LabelSets.of([[0, 2], [0, 3], [1, 2], [1, 3]]))
 METHODS = ("supervised", "clip", "simclr")
 
 
@@ -40,6 +44,7 @@ def run(
     method: str = "supervised",
     *,
     pixels: Any = PIXELS,
+    targets: Targets = TARGETS,
     images: int = 192,
     seed: int = 0,
     compute: Compute = FP32,
@@ -49,7 +54,7 @@ def run(
 ) -> tuple[methods.Method, Outcome, list[dict[str, float]]]:
     words_of_run = recipe(method, **words)
     encoder = build_encoder("tiny", 32, seed=seed)
-    model = methods.build(method, encoder, recipe=words_of_run, seed=seed, targets=TARGETS, captions=CAPTIONS, hashes=HASHES)
+    model = methods.build(method, encoder, recipe=words_of_run, seed=seed, targets=targets, captions=CAPTIONS, hashes=HASHES)
     order = Order(HASHES, images, words_of_run.batch or 0, seed)
     outcome, curve = pretrain(
         model, pixels, order, words_of_run, image_size=32, seed=seed, compute=compute, checkpoints=folder, checkpoint_every_s=every, watch=watch
@@ -76,6 +81,19 @@ def test_the_loss_falls(tmp_path, method):
         assert last > math.log(8) - 0.2
 
 
+@pytest.mark.parametrize(("loss", "first"), [(None, 4 * math.log(2)), ("softmax", math.log(4))])
+def test_sets_of_labels_are_learned(tmp_path, loss, first):
+    """Each image is small or large, and even or odd: shares of a half each, so sigmoid starts at 4 ln 2. Softmax cannot fall below ln 2."""
+    model, outcome, curve = run(tmp_path, targets=SETS, images=32 * 60, loss=loss)
+    assert curve[0]["loss"] == pytest.approx(first, rel=1e-5)
+    assert outcome.last_loss < (0.5 * first if loss is None else math.log(2) + 0.5 * (first - math.log(2)))
+    others, classes = stripes(32, seed=1)
+    with torch.no_grad():
+        logits = model.head(torch.from_numpy(extract(model.encoder, others, image_size=32, compute=FP32)))
+    two = logits.topk(2).indices.sort().values.numpy()
+    assert (two == SETS.sets.labels.reshape(4, 2)[classes]).all(axis=1).mean() > 0.7  # by chance 1/6
+
+
 class Killed(Exception):
     """Stands for a kill in the middle of a step."""
 
@@ -96,18 +114,18 @@ class Dying:
         return PIXELS.gather(rows)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "targets"), [*((method, TARGETS) for method in METHODS), ("supervised", SETS)])
 @pytest.mark.parametrize("damage", [False, True])
-def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, method, damage):
+def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, method, targets, damage):
     """Six steps, killed after three; with damage the newest checkpoint is truncated, so that the one before it is used."""
-    whole, outcome, curve = run(tmp_path / "whole", method)
+    whole, outcome, curve = run(tmp_path / "whole", method, targets=targets)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", method, pixels=Dying(), every=-1.0)
+        run(tmp_path / "killed", method, targets=targets, pixels=Dying(), every=-1.0)
     newest = max((tmp_path / "killed").glob("step-*.safetensors"))
     assert newest.stem == "step-0000000003"
     if damage:
         newest.write_bytes(newest.read_bytes()[:-1])
-    again, outcome_again, curve_again = run(tmp_path / "killed", method)
+    again, outcome_again, curve_again = run(tmp_path / "killed", method, targets=targets)
     assert same_bits(state(whole), state(again))
     assert (outcome.steps, outcome.images_seen, outcome.last_loss) == (outcome_again.steps, outcome_again.images_seen, outcome_again.last_loss)
     assert curve == curve_again

@@ -28,6 +28,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         **_COMMON,
         "lr": 3e-3,  # [ours]
         "label_smoothing": 0.0,  # [ours]
+        "loss": None,  # [ours] by the labels: softmax for one each; for sets sigmoid, as big_vision trains ImageNet-21k (hong2023 [recalled])
         "augmentation": {"crop_min": 0.35, "flip": 0.5, "jitter": 0.4, "jitter_probability": 0.5, "grey": 0.0, "blur": 0.0},  # [ours]
     },
     "clip": {

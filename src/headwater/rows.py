@@ -66,6 +66,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("labels", "str", "label view of the arm: level:k, instance, random:K; caption field for clip; null for simclr and scratch"),
     Column("label_level", "int", "k of level:k, 0 = finest; null otherwise", least=0),
     Column("num_labels", "int", "classes in the arm's label view, or distinct captions for clip", least=0),
+    Column("multi_label_share", "float", "share of the arm's images that have several labels, in [0, 1]; null without labels", least=0, most=1),
+    Column("label_noise", "float", "realised rate of label or caption noise, in [0, 1]; null where none was asked for", least=0, most=1),
+    Column("label_features", "str", "what cluster labels were made from: an arm's id, timm:NAME, or the digest of a file; null otherwise"),
     # how
     Column("images_seen", "int", "images that passed through pre-training (images, not views)", least=0),
     Column("epochs", "float", "images_seen / unique_images", least=0),
@@ -78,6 +81,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("lr", "float", "pre-training base learning rate"),
     Column("weight_decay", "float", "pre-training weight decay"),
     Column("recipe", "str", "the whole resolved pre-training recipe, as canonical JSON"),
+    Column("loss", "str", "loss of supervised pre-training: softmax, sigmoid or softmax over sets (label sets normalised); null for other methods"),
     Column("seed", "int", "seed of the arm: initial weights, order, augmentation, label view; also of the few-shot draws and fine-tuning", required=True),
     Column("pretrain_loss", "float", "mean training loss over the last tenth of pre-training"),
     # transferred to

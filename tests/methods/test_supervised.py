@@ -1,4 +1,4 @@
-"""Supervised pre-training: cross-entropy with label smoothing against a value worked out by hand."""
+"""Supervised pre-training: each loss against values worked out by hand and against dense targets given to torch and timm."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from headwater.labels import Targets
+from headwater.labels.targets import LabelSets
 from headwater.methods import build
+from headwater.methods.supervised import sigmoid_loss, softmax_over_sets_loss
 from headwater.models import build_encoder
 from headwater.study import Recipe
-from tests.toy import BF16, hashes
+from tests.toy import BF16, FP32, hashes
 
 LABELS = np.array([2, 0, 1, 2, 2], dtype=np.int64)
+SETS = Targets(codes=np.array([0, 1, 2, 1, 0]), names=("a", "b", "c", "d"), view="level:1", sets=LabelSets.of([[0, 1], [1], [1, 2, 3]]))
+MULTI_HOT = torch.tensor([[1, 1, 0, 0], [0, 1, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0], [1, 1, 0, 0]], dtype=torch.float64)
+"""SETS spelled out by hand: label b is on every image, c and d on one."""
+IMAGES, ON = torch.tensor([0, 0, 1, 2, 2, 2, 3, 4, 4]), torch.tensor([0, 1, 1, 1, 2, 3, 1, 0, 1])
+"""MULTI_HOT's ones, read off by eye."""
 
 
 def method(smoothing: float = 0.0, labels: np.ndarray = LABELS, num_classes: int = 3) -> torch.nn.Module:
@@ -68,3 +76,134 @@ def test_one_class_per_image_trains_in_batches_of_two_in_bf16():
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+# several labels
+def of_sets(targets: Targets = SETS, **words: object) -> torch.nn.Module:
+    recipe = Recipe(**{"label_smoothing": 0.0, **words})
+    return build("supervised", build_encoder("tiny", 32, seed=0), recipe=recipe, seed=0, targets=targets, captions=None, hashes=hashes(len(targets)))
+
+
+@pytest.mark.parametrize(
+    ("loss", "single", "several"),
+    [(None, "softmax", "sigmoid"), ("softmax", "softmax", "softmax over sets"), ("sigmoid", "sigmoid", "sigmoid")],
+)
+def test_the_loss_follows_the_labels_unless_the_recipe_says_otherwise(loss, single, several):
+    one = Targets(codes=LABELS, names=("a", "b", "c"), view="level:0")
+    assert of_sets(one, loss=loss).loss_name == single
+    assert of_sets(SETS, loss=loss).loss_name == several
+
+
+@pytest.mark.parametrize("compute", [FP32, BF16])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_single_labels_give_the_bits_of_plain_cross_entropy(compute, smoothing):
+    model = method(smoothing)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    features, positions = torch.randn(4, 96, generator=torch.Generator().manual_seed(1)), np.array([3, 1, 2, 1])
+    weight, bias = (p.detach().clone().requires_grad_() for p in (model.head.weight, model.head.bias))
+    with compute.autocast():
+        loss = model.loss(features, positions, np.zeros(4, dtype=np.int64))
+        plain = F.cross_entropy(F.linear(features, weight, bias).float(), torch.tensor([2, 0, 1, 0]), label_smoothing=smoothing)
+    loss.backward()
+    plain.backward()
+    assert torch.equal(loss, plain)
+    assert torch.equal(model.head.weight.grad, weight.grad)
+    assert torch.equal(model.head.bias.grad, bias.grad)
+
+
+def dense_sigmoid(logits: torch.Tensor, smoothing: float) -> torch.Tensor:
+    target = (1 - smoothing) * MULTI_HOT + smoothing / 4
+    return F.binary_cross_entropy_with_logits(logits, target.to(logits.dtype), reduction="sum") / 5
+
+
+def dense_softmax(logits: torch.Tensor, smoothing: float) -> torch.Tensor:
+    return F.cross_entropy(logits, (MULTI_HOT / MULTI_HOT.sum(1, keepdim=True)).to(logits.dtype), label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize(("ours", "dense"), [(sigmoid_loss, dense_sigmoid), (softmax_over_sets_loss, dense_softmax)])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize(("dtype", "scale", "tolerance"), [(torch.float64, 3.0, 1e-12), (torch.float32, 3.0, 1e-6), (torch.float32, 30.0, 1e-5)])
+def test_the_few_ones_give_the_loss_and_the_gradient_of_dense_targets(ours, dense, smoothing, dtype, scale, tolerance):
+    logits = scale * torch.randn(5, 4, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    a, b = (logits.clone().requires_grad_() for _ in range(2))
+    loss, expected = ours(a, IMAGES, ON, smoothing), dense(b, smoothing)
+    loss.backward()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=tolerance)
+    torch.testing.assert_close(a.grad, b.grad, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_one_label_each_under_sigmoid_is_timms_binary_cross_entropy(smoothing):
+    from timm.loss import BinaryCrossEntropy
+
+    logits, labels = torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), torch.from_numpy(LABELS)
+    expected = BinaryCrossEntropy(smoothing=smoothing, sum_classes=True)(logits, labels)
+    assert sigmoid_loss(logits, torch.arange(5), labels, smoothing).item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_losses_by_hand():
+    """Logits of ln 3 and -ln 3 are probabilities of 3/4 and 1/4; softmax of (ln 3, 0) is (3/4, 1/4)."""
+    right = torch.tensor([[math.log(3), -math.log(3)]])
+    image, label = torch.tensor([0]), torch.tensor([0])
+    assert sigmoid_loss(right, image, label).item() == pytest.approx(2 * math.log(4 / 3))
+    assert sigmoid_loss(right, image, 1 - label).item() == pytest.approx(2 * math.log(4))
+    assert sigmoid_loss(right, torch.tensor([], dtype=torch.int64), torch.tensor([], dtype=torch.int64)).item() == pytest.approx(math.log(4) + math.log(4 / 3))
+    both = softmax_over_sets_loss(torch.tensor([[math.log(3), 0.0]]), torch.tensor([0, 0]), torch.tensor([0, 1]))
+    assert both.item() == pytest.approx(0.5 * math.log(4 / 3) + 0.5 * math.log(4))
+
+
+def entropy(p: float) -> float:
+    return -p * math.log(p) - (1 - p) * math.log(1 - p)
+
+
+@pytest.mark.parametrize("compute", [FP32, BF16])
+def test_sigmoid_starts_at_the_entropy_of_each_labels_share(compute):
+    """Of five images two have a, one c, one d. All have b: taken for 5 of 6, its part is -ln 5/6."""
+    model = of_sets()
+    with compute.autocast():
+        loss = model.loss(model.encode(torch.randn(5, 3, 32, 32)), np.arange(5), np.zeros(5, dtype=np.int64))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(entropy(2 / 5) + math.log(6 / 5) + 2 * entropy(1 / 5), rel=1e-6)
+    assert torch.count_nonzero(model.head.weight) == 0
+
+
+def test_sigmoid_starts_at_the_entropy_of_smoothed_shares_where_labels_are_smoothed():
+    """One label each, s = 0.3, three classes on 1, 1 and 3 of 5 images: targets of 0.7 + 0.1 and 0.1."""
+    model = of_sets(Targets(codes=LABELS, names=("a", "b", "c"), view="level:0"), loss="sigmoid", label_smoothing=0.3)
+    loss = model.loss(torch.zeros(5, 96), np.arange(5), np.zeros(5, dtype=np.int64))
+    assert loss.item() == pytest.approx(2 * entropy(0.7 / 5 + 0.1) + entropy(0.7 * 3 / 5 + 0.1), rel=1e-6)
+
+
+def test_a_rare_class_among_21843_starts_near_the_public_recipes_minus_ten():
+    """big_vision's ImageNet-21k configs set all biases to -10."""
+    targets = Targets(codes=np.arange(21_843), names=tuple(map(str, range(21_843))), view="level:0")
+    bias = of_sets(targets, loss="sigmoid").head.bias
+    assert bias.min().item() == bias.max().item() == pytest.approx(-10, abs=0.01)
+
+
+def test_softmax_over_sets_starts_at_the_logarithm_of_the_number_of_classes():
+    model = of_sets(loss="softmax", label_smoothing=0.1)
+    assert model.loss(torch.randn(5, 96), np.arange(5), np.zeros(5, dtype=np.int64)).item() == pytest.approx(math.log(4), rel=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "dense"), [("sigmoid", dense_sigmoid), ("softmax", dense_softmax)])
+@pytest.mark.parametrize("compute", [FP32, BF16])
+def test_a_batch_of_sets_is_found_by_its_positions_in_full_precision(loss, dense, compute):
+    model = of_sets(loss=loss, label_smoothing=0.2)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(5, 96, generator=torch.Generator().manual_seed(1))
+    order = np.array([4, 2, 0, 1, 3])
+    with compute.autocast():
+        ours = model.loss(features[order], order, np.zeros(5, dtype=np.int64))
+    assert ours.item() == pytest.approx(dense(F.linear(features, model.head.weight, model.head.bias), 0.2).item(), rel=1e-5)
+
+
+def test_sets_of_one_are_single_labels():
+    plain, sets = Targets(codes=LABELS, names=("a", "b", "c"), view="v"), Targets(LABELS, ("a", "b", "c"), "v", LabelSets.of([[0], [1], [2]]))
+    features = torch.randn(5, 96, generator=torch.Generator().manual_seed(1))
+    for loss in ("softmax", "sigmoid"):
+        a, b = (of_sets(targets, loss=loss) for targets in (plain, sets))
+        assert torch.equal(a.head.bias, b.head.bias)
+        of_each = [model.loss(features, np.arange(5), np.zeros(5, dtype=np.int64)).item() for model in (a, b)]
+        assert of_each[0] == pytest.approx(of_each[1], rel=1e-6)

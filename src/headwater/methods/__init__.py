@@ -44,7 +44,8 @@ def build(
         from headwater.methods.supervised import Supervised
 
         assert targets is not None
-        return Supervised(encoder, targets, seed=seed, label_smoothing=recipe.label_smoothing or 0.0)
+        name = recipe.loss_name(single=targets.single)
+        return Supervised(encoder, targets, seed=seed, label_smoothing=recipe.label_smoothing or 0.0, loss_name=name)
     if method == "clip":
         from headwater.methods.clip import Clip
 

@@ -93,6 +93,7 @@ class Plan:
         plan = cls(study, opened, tasks, data_root=data_root)
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
+        plan._note_losses()
         plan._check_overlaps()
         plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
         return plan
@@ -144,6 +145,8 @@ class Plan:
             (unit,) = study.budget.words()
             many = "fewer than 2" if images_seen < 2 else f"more than {MAX_IMAGES_SEEN:.0e}"
             raise InputError(f"budget.{unit}: {many} images would be seen in training ({where} has {len(positions)})", at=("budget", unit))
+        if targets is not None:
+            recipe = recipe.with_rule(single=targets.single)
         fingerprint = source.fingerprint(positions)
         meaning = {
             "method": words.method,
@@ -329,6 +332,17 @@ class Plan:
             if cell.shots is not None:
                 with blamed_on("protocols", cell.protocol, "shots", getattr(self.study.protocols, cell.protocol).shots.index(cell.shots)):
                     self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
+
+    def _note_losses(self) -> None:
+        """Supervised arms with different losses differ in more than their labels, so it is said. Softmax over sets of one is softmax."""
+        views: dict[str, dict[str, None]] = {}
+        for arm in self.arms:
+            if arm.loss_name is not None:
+                title = f"{arm.words.labels} of {arm.words.source}" if len(self.study.sources) > 1 else str(arm.words.labels)
+                views.setdefault(arm.loss_name.removesuffix(" over sets"), {})[title] = None
+        if len(views) > 1:
+            said = ", ".join(f"{' and '.join(titles)} {'train' if len(titles) > 1 else 'trains'} with {loss}" for loss, titles in views.items())
+            self.notes.append(f"{said}; `recipe: {{supervised: {{loss: ...}}}}` holds it equal")
 
     def _check_overlaps(self) -> None:
         """No arm may be trained on the validation or test images of a task that it is measured on."""

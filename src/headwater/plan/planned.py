@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headwater.labels import Partition, Targets, View
 from headwater.sources import Positions, Source
-from headwater.study import Arm, Cell, Recipe
+from headwater.study import Arm, Cell, LossName, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,13 @@ class PlannedArm:
     def views(self) -> int:
         """Views of an image in a step."""
         return 2 if self.words.method == "simclr" else 1
+
+    @property
+    def loss_name(self) -> LossName | None:
+        """The loss of a supervised arm; clusters give every image one label."""
+        if self.recipe is None or (self.targets is None and self.clusters is None):
+            return None
+        return self.recipe.loss_name(single=self.targets is None or self.targets.single)
 
     @property
     def needs(self) -> PlannedArm | None:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ARM = (
-    "method", "source", "source_fingerprint", "size", "unique_images", "labels", "num_labels", "images_seen", "epochs", "steps", "pretrain_flops", "backbone",
-    "image_size", "batch", "optimiser", "lr", "weight_decay", "recipe", "seed",
+    "method", "source", "source_fingerprint", "size", "unique_images", "labels", "num_labels", "multi_label_share", "label_noise", "label_features",
+    "images_seen", "epochs", "steps", "pretrain_flops", "backbone", "image_size", "batch", "optimiser", "lr", "weight_decay", "recipe", "loss", "seed",
 )  # fmt: skip
 _TRANSFER = ("head_init", "grid", "val_protocol")
 _PLACE = ("precision", "fingerprint", "versions")

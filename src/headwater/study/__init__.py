@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from headwater.errors import Location
 from headwater.study.data import Data, FolderData, WorldData
 from headwater.study.protocols import Finetune, Probe, Protocols
-from headwater.study.recipe import METHODS, Augmentation, Budget, Method, Recipe, Recipes
+from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, Recipe, Recipes
 from headwater.study.views import Features, Noise, ViewUse
 from headwater.study.words import Flag, Misplaced, Name, Origin, Several, Whole, Words, canonical, identity
 
@@ -36,6 +36,7 @@ __all__ = [
     "Features",
     "Finetune",
     "FolderData",
+    "LossName",
     "Method",
     "Misplaced",
     "Noise",

@@ -10,6 +10,8 @@ from headwater.study.words import Fraction, NonNegative, Positive, Real, Whole, 
 
 METHODS = ("scratch", "supervised", "clip", "simclr")
 Method = Literal["scratch", "supervised", "clip", "simclr"]
+LossName = Literal["softmax", "sigmoid", "softmax over sets"]
+"""The losses of supervised arms, as rows name them."""
 
 
 class Budget(Words):
@@ -70,6 +72,9 @@ class Recipe(Words):
     schedule: Literal["cosine", "constant", "linear"] | None = None
     clip_norm: Positive | None = None
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] | None = None
+    """Supervised: with s, a label set's mass 1 - s goes to its labels and s to all classes in equal parts."""
+    loss: Literal["softmax", "sigmoid"] | None = None
+    """Supervised: cross-entropy over the classes, or of each class by itself. None decides by the labels: see `loss_name`."""
     temperature: Positive | None = None
     """SimCLR's temperature; for CLIP the initial one, which is learned."""
     embedding: Annotated[Whole, Field(ge=2)] | None = None
@@ -81,6 +86,21 @@ class Recipe(Words):
     text_layers: Annotated[Whole, Field(ge=1)] | None = None
     text_heads: Annotated[Whole, Field(ge=1)] | None = None
     augmentation: Augmentation | None = None
+
+    def loss_name(self, *, single: bool) -> LossName:
+        """The loss of a supervised arm; `single` says whether every image has exactly one label.
+
+        Where the recipe leaves it open: softmax where they have, sigmoid where some image has several, which is the public recipe for
+        ImageNet-21k's levels. Softmax on several labels is against the set normalised to sum 1.
+        """
+        if self.loss == "sigmoid" or (self.loss is None and not single):
+            return "sigmoid"
+        return "softmax" if single else "softmax over sets"
+
+    def with_rule(self, *, single: bool) -> Recipe:
+        """This recipe, its loss left open where the rule gives the same: an arm is the same one whether the study says so or not."""
+        by_rule = self.model_copy(update={"loss": None})
+        return by_rule if by_rule.loss_name(single=single) == self.loss_name(single=single) else self
 
 
 class Recipes(Recipe):

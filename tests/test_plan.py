@@ -13,7 +13,7 @@ from PIL import Image
 
 from headwater import recipes
 from headwater.errors import InputError
-from headwater.labels import Targets, label_view
+from headwater.labels import Targets, View, label_view
 from headwater.labels.targets import LabelSets
 from headwater.plan import Plan
 from headwater.sources import Positions, Table, pixels
@@ -162,9 +162,9 @@ def test_an_open_loss_is_no_part_of_an_id_and_one_that_changes_training_is() -> 
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """level:1 gives every image two labels: its family, and one that all have."""
 
-    def view(name: str, table: Table, positions: Positions, seed: int, where: str) -> Targets:
-        plain = label_view(name, table, positions, seed, where)
-        if name != "level:1":
+    def view(view: View, table: Table, positions: Positions, seed: int, where: str) -> Targets:
+        plain = label_view(view, table, positions, seed, where)
+        if view.name != "level:1":
             return plain
         sets = LabelSets.of([[family, plain.num_classes] for family in range(plain.num_classes)])
         return Targets(plain.codes, (*plain.names, "thing"), "level:1", sets)

@@ -227,8 +227,9 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
     """Counts, and how far each unfinished arm is."""
     if store is None:
         ids = {cell.id for cell in plan.cells}
-        counts = {"cells": len(ids), "done": 0, "diverged": 0, "failed": 0, "to_do": len(ids)}
-        return {"study": plan.study.study, **counts, "arms": len({a.id for a in (*plan.supports, *plan.arms)}), "arms_done": 0, "in_progress": [], "failures": []}
+        all_arms = len({a.id for a in (*plan.supports, *plan.arms)})
+        counts = {"cells": len(ids), "done": 0, "diverged": 0, "failed": 0, "to_do": len(ids), "arms": all_arms, "arms_done": 0}
+        return {"study": plan.study.study, **counts, "in_progress": [], "failures": []}
     arms = list({a.id: a for a in (*plan.supports, *plan.arms)}.values())
     in_progress = []
     for arm in arms:

@@ -97,10 +97,10 @@ def test_damaged_labels_are_an_error_that_says_what_to_do(clustered: tuple[Path,
     (folder, *_) = sorted(copy.labels.iterdir())
     images = json.loads((folder / "labels.json").read_text())["images"]
     assert copy.read_labels(folder.name, images) is not None
-    with pytest.raises(InputError, match="labels are damaged.*remove the folder"):
+    with pytest.raises(InputError, match=r"labels are damaged.*remove the folder"):
         copy.read_labels(folder.name, images + 1)
     (folder / "codes.npy").write_bytes(b"junk")
-    with pytest.raises(InputError, match="labels are damaged.*remove the folder"):
+    with pytest.raises(InputError, match=r"labels are damaged.*remove the folder"):
         copy.read_labels(folder.name, images)
 
 

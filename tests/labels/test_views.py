@@ -60,7 +60,8 @@ def test_names_of_views_are_brought_to_one_form(text, canonical):
     "text",
     [
         *("", "levels", "level", "level:", "level:x", "level:-1", "level:0@seed=1", "instance:3", "random", "random:2.5", "random:3@seed=", "class:1"),
-        *("Level:0", "random:like", "random:like instance", "random:like random:3", "level:like level:1", "shuffle:3 within level:1", "instance within level:1"),
+        *("Level:0", "random:like", "random:like instance", "random:like random:3", "level:like level:1", "shuffle:3 within level:1"),
+        *("instance within level:1",),
         *("random:3 within", "random:3 within instance", "rank:3", "rank:", "depth:x", "cluster", "cluster:x", "level:0 with noise:0.1"),
         *("level:0 with symmetric", "level:0 with symmetric:x", "level:0 with confusion:0.1", "level:0 with symmetric:0.1 within level:1"),
     ],

@@ -30,8 +30,8 @@ __all__ = [
     "Targets",
     "View",
     "caption_lists",
-    "classes_of",
     "choose",
+    "classes_of",
     "cluster_targets",
     "distinct_views",
     "find_file",
@@ -169,7 +169,8 @@ def _noisy(targets: Targets, view: View, table: Table, positions: Positions, see
     words = view.noise
     assert words is not None
     kept = positions if targets.rows is None else positions[targets.rows]
-    sets, codes = (None, targets.indices) if targets.sets is None else distinct_sets(targets.sets, targets.codes)
+    sets = None if targets.sets is None else distinct_sets(targets.sets, targets.codes)[0]
+    codes = classes_of(targets)
     num_classes = targets.num_classes if sets is None else len(sets)
     hashes = sample_hashes(table.ids[kept].tolist())
     if words.kind == "symmetric":

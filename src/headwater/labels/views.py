@@ -175,7 +175,8 @@ def _short(text: str) -> str:
 
 def _forms() -> str:
     forms = [form for kind in KINDS.values() for form in (kind.form, *([f"{kind.form} within level:j"] if kind.splits else []))]
-    return ", ".join([*forms, "class", "K as `like level:j`", "@seed=S after random, shuffle, cluster", "` with symmetric:R` or ` with confusion:R within level:j`"])
+    more = ("class", "K as `like level:j`", "@seed=S after random, shuffle, cluster", "` with symmetric:R` or ` with confusion:R within level:j`")
+    return ", ".join([*forms, *more])
 
 
 def resolve_view(text: str, named: Mapping[str, ViewUse] = NONE, root: Path | None = None) -> View:

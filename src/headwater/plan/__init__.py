@@ -21,7 +21,6 @@ from headwater.errors import InputError, blamed_on
 from headwater.files import file_sha256
 from headwater.labels import Partition, Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, partition, resolve_view
 from headwater.labels.captions import caption_lists
-from headwater.labels.noise import swap_captions
 from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
@@ -86,10 +85,10 @@ class Plan:
                 if _is_used(study, name):
                     opened[name] = open_source(name, words, data_root=data_root, cache=cache)
         tasks = {}
-        for name, use in study.tasks.items():
+        for name, task in study.tasks.items():
             with blamed_on("tasks", name, "labels"):
-                view = resolve_view(use.labels, study.views, data_root)
-            tasks[name] = resolve_task(name, opened[use.data], view, split_column=use.split_column)
+                view = resolve_view(task.labels, study.views, data_root)
+            tasks[name] = resolve_task(name, opened[task.data], view, split_column=task.split_column)
         plan = cls(study, opened, tasks, data_root=data_root)
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
@@ -145,8 +144,8 @@ class Plan:
             (unit,) = study.budget.words()
             many = "fewer than 2" if images_seen < 2 else f"more than {MAX_IMAGES_SEEN:.0e}"
             raise InputError(f"budget.{unit}: {many} images would be seen in training ({where} has {len(positions)})", at=("budget", unit))
-        if targets is not None:
-            recipe = recipe.with_rule(single=targets.single)
+        if targets is not None or clusters is not None:
+            recipe = recipe.with_rule(single=targets is None or targets.single)
         fingerprint = source.fingerprint(positions)
         meaning = {
             "method": words.method,
@@ -177,6 +176,8 @@ class Plan:
         )
         if rate is None:
             return clean, None
+        from headwater.labels.noise import swap_captions
+
         return self._once(  # type: ignore[no-any-return]
             ("swapped", words.source, words.size, text, rate, words.seed), lambda: swap_captions(clean, rate, source.hashes[positions], words.seed)
         )

@@ -13,7 +13,8 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 
 _METHODS = {"clip": VERMILLION, "simclr": PURPLE, "scratch": GREY, "given": GREEN}
 _KINDS = {
-    "instance": GREEN, "cluster within": "#332288", "cluster": "#7A6A00", "shuffle": "#B8860B", "random within": "#F3B95F", "random": ORANGE, "noisy": "#882255",
+    "instance": GREEN, "cluster within": "#332288", "cluster": "#7A6A00", "shuffle": "#B8860B", "random within": "#F3B95F", "random": ORANGE,
+    "noisy": "#882255",
 }  # fmt: skip
 
 

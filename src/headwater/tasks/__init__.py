@@ -107,9 +107,10 @@ def resolve_task(name: str, source: Source, view: str | View, *, split_column: s
             raise InputError(f"task {name!r}: {targets.view} has label noise, which is for pre-training; what is measured should be true")
         if not targets.single:
             share = f"{targets.multi_label_share:.1%}"
-            raise InputError(f"task {name!r}: at {targets.view} {share} of the images have several labels; a task needs one class an image, so choose another level")
+            raise InputError(f"task {name!r}: at {targets.view} {share} of the images have several labels; a task needs one class an image")
         if targets.num_classes < 2:
-            raise InputError(f"task {name!r}: has only one class ({targets.names[0]!r} at {targets.view}), so there is nothing to tell apart; choose a finer level")
+            only = f"{targets.names[0]!r} at {targets.view}"
+            raise InputError(f"task {name!r}: has only one class ({only}), so there is nothing to tell apart; choose a finer level")
     if targets.rows is not None:
         positions = positions[targets.rows]
         found = {split: np.intersect1d(own, positions) for split, own in found.items()}

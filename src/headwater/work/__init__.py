@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from headwater import device, methods, models, pretrain
 from headwater.device import Compute
-from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.loader import Order
 from headwater.plan import Plan, PlannedArm, PlannedCell

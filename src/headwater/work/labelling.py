@@ -16,7 +16,6 @@ from headwater import models
 from headwater.device import Compute
 from headwater.errors import InputError
 from headwater.labels import Targets, cluster_targets
-from headwater.labels.clusters import read_embeddings
 from headwater.plan import Clusters, Plan, PlannedArm
 from headwater.sources.pixels import PixelCache
 from headwater.store import Store
@@ -53,6 +52,8 @@ def _features(plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, com
     """float32 [images of the arm, d]"""
     assert arm.source is not None and arm.words.source is not None
     if clusters.file is not None:
+        from headwater.labels.clusters import read_embeddings
+
         return read_embeddings(clusters.file, arm.source.table.ids[arm.positions].tolist(), f"sources.{arm.words.source}")
     if clusters.timm is not None:
         encoder, size = _pretrained(clusters.timm, clusters.weights)
@@ -75,12 +76,11 @@ class _Renormalised(nn.Module):
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.model = model
-        ours, theirs = (torch.tensor(v, dtype=torch.float64) for v in (STD, std))
-        self.register_buffer("scale", (ours / theirs).float().view(1, 3, 1, 1))
-        self.register_buffer("shift", ((torch.tensor(MEAN, dtype=torch.float64) - torch.tensor(mean, dtype=torch.float64)) / theirs).float().view(1, 3, 1, 1))
+        self._scale = torch.tensor([ours / theirs for ours, theirs in zip(STD, std, strict=True)]).view(1, 3, 1, 1)
+        self._shift = torch.tensor([(ours - theirs) / by for ours, theirs, by in zip(MEAN, mean, std, strict=True)]).view(1, 3, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.model(x * self.scale + self.shift)  # type: ignore[no-any-return]
+        return self.model(x * self._scale.to(x.device) + self._shift.to(x.device))  # type: ignore[no-any-return]
 
 
 def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
@@ -91,13 +91,14 @@ def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
     import timm
     from safetensors import SafetensorError
     from safetensors.torch import load_file
+    from timm.data.config import resolve_model_data_config
 
     try:
         model = timm.create_model(name, pretrained=weights is None, num_classes=0)
         if weights is not None:
             own = model.state_dict()
             model.load_state_dict({key: value for key, value in load_file(weights).items() if key in own})
-        config = timm.data.resolve_model_data_config(model)
+        config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         told = " ".join(str(error).split())[:200]
         hint = "; without a network, give `weights: FILE.safetensors`" if weights is None else ""

@@ -1,0 +1,212 @@
+"""Rebuilds docs/partitions.md and its figure from the committed rows: python docs/make_partitions.py
+
+The rows are what `headwater run studies/hong2023/grocery_partitions.yaml` left behind, exported with
+
+    headwater rows studies/hong2023/grocery_partitions.yaml --out docs/results/grocery_partitions.parquet
+
+A test checks that the page holds what this script writes.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from headwater.analysis import t_interval
+from headwater.report.figures import draw
+from headwater.rows import read_rows
+
+ROOT = Path(__file__).parents[1]
+ROWS = ROOT / "docs" / "results" / "grocery_partitions.parquet"
+PAGE = ROOT / "docs" / "partitions.md"
+FIGURE = ROOT / "docs" / "partitions.png"
+COLOURS = {
+    "manual": "#0072B2", "cluster within": "#332288", "cluster": "#56B4E9", "random within": "#E69F00", "random": "#D55E00", "instance": "#009E73",
+    "simclr": "#CC79A7", "scratch": "#8C8C8C",
+}  # fmt: skip
+"""Kinds of labels in the paper's order, then what has none."""
+SOURCES = {"grocery": "Grocery Store", "caltech101": "Caltech-101"}
+CHAIN = [
+    ("manual", "cluster within"), ("cluster within", "cluster"), ("cluster", "random within"), ("cluster", "random"), ("random within", "random"),
+    ("random", "instance"), ("manual", "random"), ("manual", "instance"),
+]  # fmt: skip
+"""What is compared: the links of the paper's order (manual > clusters within superclasses > clusters of the whole set > random, instance worst),
+where random classes within superclasses stand in it (the paper has none), and two that span it."""
+PROTOCOLS = {"finetune": "fine-tuned, all images", "probe all": "probe, all images, other data sets", "probe 5": "probe, 5 images a class, other data sets"}
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per source x kind x count x task x protocol x seed: top-1 in percent, draws averaged. Scratch is a line of every source."""
+    use = rows[(rows["metric"] == "top1") & (rows["subset"] == "all")].copy()
+    if set(use["status"]) != {"done"}:
+        raise SystemExit("some cells are not done")
+    use["how"] = np.where(use["protocol"] == "finetune", "finetune", np.where(use["shots"].isna(), "probe all", "probe 5"))
+    if use.loc[use["how"] != "finetune", "label_reuse"].any():
+        raise SystemExit("a probe re-uses labels")
+    use["kind"] = [kind_of(method, labels) for method, labels in zip(use["method"], use["labels"], strict=True)]
+    use["count"] = use["num_labels"].where(~use["kind"].isin(["instance", "simclr", "scratch"]), 0).fillna(0).astype(int)
+    own = {source: set(use.loc[use["source"] == source, "task"]) for source in SOURCES}
+    scratch = [use[(use["method"] == "scratch") & use["task"].isin(own[s]) & use["seed"].isin(use.loc[use["source"] == s, "seed"])].assign(source=s) for s in SOURCES]
+    use = pd.concat([use[use["method"] != "scratch"], *scratch])
+    mean = use.groupby(["source", "how", "task", "kind", "count", "seed"], observed=True)["value"].mean()
+    return (100 * mean.astype(float)).rename("top1").reset_index()
+
+
+def kind_of(method: str, labels: Any) -> str:
+    if method != "supervised":
+        return method
+    word = str(labels).split(":")[0]
+    return "manual" if word == "level" else f"{word} within" if " within " in str(labels) else word
+
+
+def counts_of(table: pd.DataFrame, source: str) -> list[int]:
+    """The matched class counts of a source: those that random classes were made in."""
+    return sorted(table.loc[(table["source"] == source) & (table["kind"] == "random"), "count"].unique())
+
+
+def by_seed(table: pd.DataFrame, source: str, how: str, kind: str, *, task: str | None = None) -> pd.Series:
+    """Per seed: the mean over tasks and matched counts."""
+    mine = table[(table["source"] == source) & (table["how"] == how) & (table["kind"] == kind)]
+    mine = mine[mine["count"].isin([0, *counts_of(table, source)])]
+    if task is not None:
+        mine = mine[mine["task"] == task]
+    return mine.groupby(["seed", "task"])["top1"].mean().groupby("seed").mean()
+
+
+def difference(table: pd.DataFrame, source: str, how: str, a: str, b: str, task: str | None, comparisons: int) -> str:
+    """a - b in points, paired over seeds: mean (95 % interval by itself); bold where it excludes 0, * where it does so corrected for all."""
+    gaps = (by_seed(table, source, how, a, task=task) - by_seed(table, source, how, b, task=task)).dropna().to_numpy()
+    alone, among = (t_interval(gaps, comparisons=n) for n in (1, comparisons))
+    assert alone.low is not None and alone.high is not None and among.low is not None and among.high is not None
+    text = f"{alone.mean:+.1f} ({alone.low:+.1f} to {alone.high:+.1f})"
+    told, kept = (one.low > 0 or one.high < 0 for one in (alone, among))
+    return f"**{text}**{'*' if kept else ''}" if told else text
+
+
+def level_of(table: pd.DataFrame, **where: Any) -> str:
+    mine = table
+    for column, value in where.items():
+        mine = mine[mine[column] == value]
+    if not len(mine):
+        return "\u2013"
+    found = t_interval(mine.sort_values("seed")["top1"].to_numpy())
+    return f"{found.mean:.1f} ± {(found.high - found.low) / 2:.1f}" if found.low is not None and found.high is not None else f"{found.mean:.1f}"
+
+
+def lines(head: list[str], body: list[list[str]]) -> str:
+    return "\n".join(["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1), *("| " + " | ".join(one) + " |" for one in body)]) + "\n"
+
+
+def order_found(table: pd.DataFrame, source: str, how: str, comparisons: int) -> str:
+    """The kinds by their mean, with what the intervals between neighbours say."""
+    kinds = [kind for kind in list(COLOURS)[:6] if len(by_seed(table, source, how, kind))]
+    means = {kind: float(by_seed(table, source, how, kind).mean()) for kind in kinds}
+    ranked = sorted(kinds, key=lambda kind: -means[kind])
+    text = ranked[0]
+    for a, b in pairwise(ranked):
+        told = difference(table, source, how, a, b, None, comparisons)
+        text += (" > " if told.startswith("**") else " ≥ ") + b
+    return text
+
+
+def block(rows: pd.DataFrame) -> str:
+    table = scores(rows)
+    comparisons = len(CHAIN) * len(SOURCES) * len(PROTOCOLS)
+    out = []
+    seeds = {source: table.loc[(table["source"] == source) & (table["kind"] == "manual"), "seed"].nunique() for source in SOURCES}
+    out.append(f"`headwater run studies/hong2023/grocery_partitions.yaml`: {seeds['grocery']} seeds on Grocery Store, {seeds['caltech101']} on Caltech-101.\n")
+    out.append("**Paired differences**, points, mean over the tasks of the column and over both matched class counts (95 % t-interval of each by itself):")
+    out.append(f"bold excludes 0; * still does so corrected for all {comparisons} comparisons of these tables (Bonferroni).\n")
+    for source, title in SOURCES.items():
+        out.append(f"{title}, {' and '.join(map(str, counts_of(table, source)))} classes:\n")
+        body = [[f"{a} − {b}", *[difference(table, source, how, a, b, None, comparisons) for how in PROTOCOLS]] for a, b in CHAIN]
+        out.append(lines(["labels", *PROTOCOLS.values()], body))
+    out.append("**The order found** (by the mean; `>` where the interval between neighbours excludes 0 by itself, `≥` where it does not):\n")
+    for source, title in SOURCES.items():
+        for how, words in PROTOCOLS.items():
+            out.append(f"- {title}, {words}: {order_found(table, source, how, comparisons)}")
+    out.append("\n**Levels**, top-1 in percent, mean ± half-width of the 95 % t-interval over seeds:\n")
+    for source, title in SOURCES.items():
+        for how, words in PROTOCOLS.items():
+            mine = table[(table["source"] == source) & (table["how"] == how)]
+            tasks = sorted(mine["task"].unique())
+            arms = mine[["kind", "count"]].drop_duplicates()
+            arms["order"] = [list(COLOURS).index(kind) for kind in arms["kind"]]
+            body = []
+            for kind, count in arms.sort_values(["order", "count"])[["kind", "count"]].itertuples(index=False):
+                name = kind + (f", {count} classes" if count else "")
+                body.append([name, *[level_of(mine, kind=kind, count=count, task=task) for task in tasks]])
+            out += [f"{title}, {words}:\n", lines(["labels", *tasks], body)]
+    return "\n".join(out)
+
+
+def figure(rows: pd.DataFrame) -> dict[str, Any]:
+    """Accuracy after fine-tuning against the number of classes, a panel per task, a colour per kind of labels."""
+    table = scores(rows)
+    panels = []
+    for source, title in SOURCES.items():
+        for task in sorted(table.loc[(table["source"] == source) & (table["how"] == "finetune"), "task"].unique()):
+            values = []
+            mine = table[(table["source"] == source) & (table["how"] == "finetune") & (table["task"] == task)]
+            for (kind, count), part in mine.groupby(["kind", "count"]):
+                found = t_interval(part["top1"].to_numpy())
+                images = int(rows.loc[rows["source"] == source, "unique_images"].max())
+                classes = images if kind == "instance" else count
+                values.append({"kind": kind, "classes": classes, "mean": found.mean, "low": found.low, "high": found.high})
+            panels.append(_panel(values, f"{title}: {task}", first=not panels))
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
+        "title": {
+            "text": "Labels of equal number: manual, clusters, random, one per image",
+            "subtitle": "Top-1 after fine-tuning the whole network on all images; mean and 95 % interval over seeds. Grey line: no pre-training",
+            "fontSize": 16, "offset": 12, "anchor": "start",
+        },  # fmt: skip
+        "concat": panels,
+        "columns": 2,
+        "spacing": 30,
+        "padding": 16,
+        "config": {"background": "white", "font": "Helvetica, Arial, sans-serif", "view": {"stroke": "#ddd"}},
+    }
+
+
+def _panel(values: list[dict[str, Any]], title: str, *, first: bool) -> dict[str, Any]:
+    labelled = [v for v in values if v["classes"]]
+    scratch = [v for v in values if v["kind"] == "scratch"]
+    kinds = [kind for kind in COLOURS if kind not in ("simclr", "scratch")]
+    ends = [end for v in values if v["kind"] != "simclr" for end in (v["low"], v["high"])]
+    y = {"type": "quantitative", "title": "right, %", "scale": {"domain": [min(ends) - 0.5, max(ends) + 0.5], "nice": False, "zero": False}}
+    x = {"field": "classes", "type": "quantitative", "title": "classes (log scale)", "scale": {"type": "log", "padding": 24}, "axis": {"format": "~s", "tickCount": 5}}
+    colour = {
+        "field": "kind", "type": "nominal", "title": "labels", "scale": {"domain": kinds, "range": [COLOURS[k] for k in kinds]},
+        "legend": {} if first else None,
+    }  # fmt: skip
+    offset = {"field": "kind", "type": "nominal", "scale": {"domain": kinds, "range": [-10, 10]}}
+    base = {"x": x, "xOffset": offset, "color": colour}
+    return {
+        "title": title,
+        "width": 300,
+        "height": 230,
+        "layer": [
+            {"data": {"values": scratch}, "mark": {"type": "rule", "color": COLOURS["scratch"], "strokeDash": [4, 3]}, "encoding": {"y": y | {"field": "mean"}}},
+            {"data": {"values": labelled}, "mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": base | {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
+            {"data": {"values": labelled}, "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": base | {"y": y | {"field": "mean"}}},
+        ],
+    }
+
+
+def with_block(text: str, rows: pd.DataFrame) -> str:
+    """The page's text with its block made anew."""
+    made = block(rows)
+    return re.sub(r"(<!-- partitions -->\n).*?(<!-- /partitions -->)", lambda m: m[1] + made + m[2], text, flags=re.S)
+
+
+if __name__ == "__main__":
+    table = read_rows(ROWS)
+    PAGE.write_text(with_block(PAGE.read_text(), table))
+    FIGURE.write_bytes(draw(figure(table), "png"))
+    print(f"wrote {PAGE.name} and {FIGURE.name}")

@@ -44,10 +44,11 @@ class LabelSets:
 
     def take(self, rows: Codes) -> LabelSets:
         """The sets at `rows` (ints [n]), in that order; a row may be taken more than once."""
-        sizes = self.sizes[rows]
+        every = self.sizes
+        sizes = every[rows]
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(sizes, out=starts[1:])
-        if len(self.labels) == len(self) == np.count_nonzero(self.sizes):  # one label each, the usual case
+        if len(self.labels) == len(self) and bool((every == 1).all()):  # one label each, the usual case
             return LabelSets(starts, self.labels[rows])
         within = np.arange(starts[-1], dtype=np.int32 if starts[-1] < 2**31 else np.int64)
         within += np.repeat((self.starts[rows] - starts[:-1]).astype(within.dtype), sizes)

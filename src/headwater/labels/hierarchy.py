@@ -1,0 +1,395 @@
+"""A hierarchy of classes, a directed acyclic graph, and the label views that it gives: `level:k`, `depth:d` and `rank:NAME`.
+
+A class may have several parents, so a view gives every class a SET of nodes. All the work is on index arrays: 82,115 nouns of WordNet and
+21,843 classes take some tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain, islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import InputError
+from headwater.labels.targets import Codes, LabelSets, Targets, targets_of_sets
+
+Indices = NDArray[np.int32] | NDArray[np.int64]
+FORMS = "level:k (k steps up), depth:d (the cut d steps below the roots), rank:NAME (the ancestors of that rank)"
+_CANDIDATES = 1000
+"""How many names are compared with an unknown one; difflib compares about 50,000 short names a second."""
+
+
+@dataclass(frozen=True)
+class LevelCount:
+    """What a view makes of some classes, as numbers."""
+
+    view: str
+    classes: int
+    labels: int
+    """Different labels over all classes."""
+    several: int
+    """Classes with more than one label."""
+    most: int
+    """The most labels that one class has."""
+    orphans: tuple[str, ...]
+    """Nodes of the classes that have no parent: they are their own label at every level."""
+
+
+@dataclass(frozen=True, eq=False)
+class Hierarchy:
+    """Classes and their parents. Make one with `from_edges` or `from_indices`, which check it, or with `hierarchies.open_hierarchy`."""
+
+    names: tuple[str, ...]
+    """Node ids, each there once."""
+    parents: LabelSets
+    """The parents of each node, as node indices; nodes without parents (several are allowed) have an empty set."""
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """Readable names by node id, where there are any."""
+    ranks: tuple[str, ...] | None = None
+    """The rank of each node ("" for none), where nodes have ranks."""
+    beside: LabelSets | None = None
+    """Further parents of each node that rank views follow and levels and depths do not: for a rank that does not nest between two others."""
+    aliases: Mapping[str, int] = field(default_factory=dict)
+    """Other words under which `index_of` finds a node."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_edges(
+        cls,
+        edges: Iterable[tuple[str, str]],
+        *,
+        where: str,
+        nodes: Iterable[str] = (),
+        titles: Mapping[str, str] | None = None,
+        ranks: Mapping[str, str] | None = None,
+        beside: Iterable[tuple[str, str]] = (),
+        aliases: Mapping[str, str] | None = None,
+    ) -> Hierarchy:
+        """The hierarchy of (parent, child) pairs of node ids; node indices follow the sorted ids, so the order of the pairs does not matter.
+
+        A pair that comes twice counts once. `nodes` may name classes without any relation; several roots are allowed, and a node without
+        parents stays where it is at every level. `titles` and `ranks` are by node id, `aliases` from another word to a node id, `beside`
+        (node above, node) as in the field. Raises InputError for no node at all, an empty id, a class that is its own parent, and a cycle.
+        """
+        pairs, further = list(edges), list(beside)
+        names = sorted({*chain.from_iterable(pairs), *chain.from_iterable(further), *nodes})
+        if names and not names[0]:
+            raise InputError(f"{where}: a class has an empty name")
+        index = {name: at for at, name in enumerate(names)}
+
+        def indexed(some: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
+            return np.fromiter((index[name] for name in chain.from_iterable(some)), np.int64, 2 * len(some)).reshape(-1, 2)
+
+        above, aside = indexed(pairs), indexed(further)
+        return cls.from_indices(
+            names,
+            above[:, 0],
+            above[:, 1],
+            where=where,
+            titles=titles,
+            ranks=None if ranks is None else tuple(ranks.get(name, "") for name in names),
+            beside=_above(aside[:, 0], aside[:, 1], len(names)) if further else None,
+            aliases={word: index[name] for word, name in (aliases or {}).items() if name in index},
+        )
+
+    @classmethod
+    def from_indices(
+        cls,
+        names: Sequence[str],
+        parents: Indices,
+        children: Indices,
+        *,
+        where: str,
+        titles: Mapping[str, str] | None = None,
+        ranks: tuple[str, ...] | None = None,
+        beside: LabelSets | None = None,
+        aliases: Mapping[str, int] | None = None,
+    ) -> Hierarchy:
+        """The hierarchy over `names` in which parents[i] is above children[i] (node indices, ints [num_edges] each); checks as `from_edges` does."""
+        if not len(names):
+            raise InputError(f"{where}: there is no class in this hierarchy")
+        own = np.flatnonzero(parents == children)
+        if len(own):
+            raise InputError(f"{where}: the class {_shown(names[int(children[own[0]])])} is its own parent")
+        made = cls(tuple(names), _above(parents, children, len(names)), titles or {}, ranks, beside, aliases or {})
+        made._refuse_cycles(where)
+        if beside is not None:
+            cls(made.names, made._above_in_ranks)._refuse_cycles(where)
+        return made
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Node indices by id."""
+        return {name: at for at, name in enumerate(self.names)}
+
+    @cached_property
+    def orphans(self) -> NDArray[np.int64]:
+        """int64 [number of roots]: nodes without parents."""
+        return np.flatnonzero(self.parents.sizes == 0)
+
+    @cached_property
+    def children(self) -> LabelSets:
+        """The children of each node."""
+        below = np.repeat(np.arange(len(self)), self.parents.sizes)
+        return _above(below, self.parents.labels, len(self))
+
+    @cached_property
+    def leaves(self) -> NDArray[np.int64]:
+        """int64 [number of leaves]: nodes without children."""
+        return np.flatnonzero(self.children.sizes == 0)
+
+    @cached_property
+    def is_tree(self) -> bool:
+        """Whether no node has two parents: every class has one label at every level and depth."""
+        return bool((self.parents.sizes <= 1).all())
+
+    @cached_property
+    def depths(self) -> NDArray[np.int32]:
+        """int32 [num_nodes]: the LONGEST path from a root, roots 0, as BREEDS counts (robustness.tools.breeds_helpers, "keep longest path");
+        -1 for nodes on or below a cycle, of which a checked hierarchy has none.
+
+        Nodes are taken off the top, a layer at a time; the layer in which a node's last parent went is its longest path.
+        """
+        children, waiting = self.children, self.parents.sizes.copy()
+        depths = np.full(len(self), -1, dtype=np.int32)
+        layer, depth = self.orphans, 0
+        while len(layer):
+            depths[layer] = depth
+            below = _spread(children, layer)[0].astype(np.int64)
+            np.subtract.at(waiting, below, 1)
+            layer, depth = _unique(below[waiting[below] == 0]), depth + 1
+        return depths
+
+    @cached_property
+    def rank_names(self) -> tuple[str, ...]:
+        """The ranks that there are, coarsest first (by the mean depth of their nodes)."""
+        if self.ranks is None:
+            return ()
+        there = np.array(self.ranks, dtype=object)
+        means = {rank: float(self.depths[there == rank].mean()) for rank in sorted(set(self.ranks) - {""})}
+        return tuple(sorted(means, key=lambda rank: means[rank]))
+
+    def index_of(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
+        """int32 [num_classes]: the node of each class, by id or, where no node has that id, by alias.
+
+        Raises InputError that counts the unknown classes, names the first, and the id or alias nearest to it.
+        """
+        index = self.index
+        found = np.fromiter((index.get(name, -1) for name in classes), np.int32, len(classes))
+        for at in np.flatnonzero(found < 0):
+            found[at] = self.aliases.get(classes[int(at)], -1)
+        unknown = np.flatnonzero(found < 0)
+        if len(unknown):
+            first = classes[int(unknown[0])]
+            near = self._nearest(first)
+            hint = f"; the nearest name there is {_shown(near)}" if near else ""
+            raise InputError(f"{where}: {len(unknown)} of {len(classes)} classes are not in the hierarchy, the first is {_shown(first)}{hint}")
+        return found
+
+    def level_sets(self, nodes: Indices, k: int) -> LabelSets:
+        """The nodes exactly k steps above each of `nodes` (ints [num_classes]), where a node without parents stays in its place.
+
+        L0(c) = {c}; L(k+1)(c) = union over x in Lk(c) of (parents(x) if x has any, else {x}): the rule that gives the class counts of Hong et
+        al. (arXiv 2303.16887) on WordNet. Node indices, ascending in each set.
+        """
+        sets = _singles(nodes)
+        for _ in range(k):
+            labels, sizes = _spread(self._up, sets.labels)
+            higher = _from_keys(np.repeat(_owners(sets), sizes) * len(self) + labels, len(sets), len(self))
+            if np.array_equal(higher.labels, sets.labels) and np.array_equal(higher.starts, sets.starts):
+                break  # everything has reached a root
+            sets = higher
+        return sets
+
+    def depth_sets(self, nodes: Indices, d: int) -> LabelSets:
+        """The cut at depth d: of each node's ancestors and itself, those at most d below the roots that have no other such one below them.
+
+        Depth is the longest path from a root (`depths`), so in a tree this is the one ancestor at depth d, or the node itself where it lies
+        higher. A set may have several nodes, and of different depths: a parent whose other line of descent is shorter. Indices ascending.
+        """
+        every = self._ancestors(nodes, self.parents)
+        kept = every[self.depths[every % len(self)] <= d]
+        inner = kept[self.parents.sizes[kept % len(self)] > 0]
+        labels, sizes = _spread(self._up, inner % len(self))
+        covered = np.repeat(inner // len(self), sizes) * len(self) + labels  # an edge suffices: what is between them is there as well
+        return _from_keys(np.setdiff1d(kept, _unique(covered), assume_unique=True), len(nodes), len(self))
+
+    def rank_sets(self, nodes: Indices, rank: str, where: str = "hierarchy") -> LabelSets:
+        """The ancestors of that rank of each node, itself included. Indices ascending.
+
+        Raises InputError for an unknown rank, with those that there are, and for nodes without an ancestor of that rank, with their number.
+        """
+        if rank not in self.rank_names:
+            have = f"the ranks are {', '.join(self.rank_names)}" if self.rank_names else "its nodes have no ranks; use level:k or depth:d"
+            raise InputError(f"{where}: there is no rank {_shown(rank)} in this hierarchy; {have}")
+        of_rank = np.array(self.ranks, dtype=object) == rank
+        every = self._ancestors(nodes, self._above_in_ranks)
+        sets = _from_keys(every[of_rank[every % len(self)]], len(nodes), len(self))
+        without = np.flatnonzero(sets.sizes == 0)
+        if len(without):
+            first = self.names[int(nodes[without[0]])]
+            raise InputError(f"{where}: {len(without)} of {len(nodes)} classes have no ancestor of rank {rank}, the first is {_shown(first)}")
+        return sets
+
+    def sets(self, view: str, nodes: Indices, where: str = "hierarchy") -> LabelSets:
+        """The labels of each node under `level:k`, `depth:d` or `rank:NAME`. Raises InputError for another view, and as `rank_sets` does."""
+        kind, argument = parse_hierarchy_view(view)
+        if kind == "rank":
+            return self.rank_sets(nodes, argument, where)
+        return (self.level_sets if kind == "level" else self.depth_sets)(nodes, int(argument))
+
+    def targets(self, codes: Codes, classes: Sequence[str], view: str, where: str) -> Targets:
+        """The labels of images: `codes` (int32 or int64 [num_images]) index `classes`. Names are node ids; labels on no image are dropped.
+
+        Raises InputError for classes that the hierarchy lacks and for a view that it cannot give.
+        """
+        kind, argument = parse_hierarchy_view(view)
+        sets = self.sets(view, self.index_of(classes, where), where)
+        return targets_of_sets(codes, sets, self.names, f"{kind}:{argument}")
+
+    def counts(self, classes: Sequence[str], view: str, where: str = "hierarchy") -> LevelCount:
+        """How many labels a view gives these classes, and who has several."""
+        nodes = self.index_of(classes, where)
+        sets = self.sets(view, nodes, where)
+        without = np.unique(nodes[self.parents.sizes[nodes] == 0])
+        return LevelCount(
+            view,
+            len(classes),
+            len(np.unique(sets.labels)),
+            int((sets.sizes > 1).sum()),
+            int(sets.sizes.max(initial=0)),
+            tuple(self.names[at] for at in without),
+        )
+
+    def conflict(self, classes: Sequence[str], fine: str, coarse: str, where: str = "hierarchy") -> str | None:
+        """None where the view `coarse` coarsens the view `fine` for these classes: who has the same fine labels has the same coarse ones.
+
+        Otherwise a sentence with two classes for which it does not, and how many sets of fine labels are split.
+        """
+        nodes = self.index_of(classes, where)
+        low, high = self.sets(fine, nodes, where), self.sets(coarse, nodes, where)
+        first: dict[bytes, int] = {}
+        split: dict[bytes, tuple[int, int]] = {}
+        for at in range(len(nodes)):
+            own = low[at].tobytes()
+            other = first.setdefault(own, at)
+            if own not in split and not np.array_equal(high[at], high[other]):
+                split[own] = (other, at)
+        if not split:
+            return None
+        one, other = next(iter(split.values()))
+        shared, of_one, of_other = (", ".join(self.names[label] for label in labels) for labels in (low[one], high[one], high[other]))
+        return (
+            f"{coarse} does not coarsen {fine}: {_shown(classes[one])} and {_shown(classes[other])} are both under {_shown(shared)} of {fine}, but under "
+            f"{_shown(of_one)} and {_shown(of_other)} of {coarse}; {len(split)} of {len(first)} classes of {fine} are split so"
+        )
+
+    @cached_property
+    def _up(self) -> LabelSets:
+        """The parents of each node, or itself where it has none."""
+        owners = np.concatenate([_owners(self.parents), self.orphans])
+        return _from_keys(owners * len(self) + np.concatenate([self.parents.labels, self.orphans]), len(self), len(self))
+
+    @cached_property
+    def _above_in_ranks(self) -> LabelSets:
+        """The nodes above each node that rank views follow: its parents and those beside."""
+        if self.beside is None:
+            return self.parents
+        children = np.concatenate([_owners(self.parents), _owners(self.beside)])
+        return _above(np.concatenate([self.parents.labels, self.beside.labels]), children, len(self))
+
+    def _ancestors(self, nodes: Indices, above: LabelSets) -> NDArray[np.int64]:
+        """int64 [total], ascending: place * num_nodes + ancestor, for every ancestor of the node at each place and the node itself."""
+        frontier: NDArray[np.int64] = np.arange(len(nodes), dtype=np.int64) * len(self) + nodes
+        reached = [frontier]
+        while len(frontier):
+            labels, sizes = _spread(above, frontier % len(self))
+            frontier = _unique(np.repeat(frontier // len(self), sizes) * len(self) + labels)
+            reached.append(frontier)
+        return _unique(np.concatenate(reached))
+
+    def _refuse_cycles(self, where: str) -> None:
+        looping = np.flatnonzero(self.depths < 0)
+        if not len(looping):
+            return
+        path: list[int] = []
+        seen: dict[int, int] = {}
+        at = int(looping[0])
+        while at not in seen:  # every such node has a parent that is one too
+            seen[at] = len(path)
+            path.append(at)
+            at = next(int(parent) for parent in self.parents[at] if self.depths[parent] < 0)
+        cycle = [self.names[node] for node in [*path[seen[at] :], at]][::-1]
+        shown = " -> ".join(_clipped(name) for name in (cycle if len(cycle) <= 12 else [*cycle[:10], "...", cycle[-1]]))
+        raise InputError(f"{where}: classes are their own ancestors, from parent to child: {shown}; take out one of these relations")
+
+    def _nearest(self, name: str) -> str | None:
+        """The known name most like this one, among few: those that share its beginning, as long a part of it as gives enough of them."""
+        lowered = name.casefold()[:80]
+        for length in (6, 3, 1, 0):
+            start = lowered[:length]
+            alike = (known for known in chain(self.names, self.aliases) if known.casefold().startswith(start))
+            if near := difflib.get_close_matches(name[:80], list(islice(alike, _CANDIDATES)), n=1, cutoff=0.5):
+                return near[0]
+        return None
+
+
+def parse_hierarchy_view(view: str) -> tuple[str, str]:
+    """(kind, argument) of `level:k`, `depth:d` (numbers of at most 9 digits, without leading zeros) or `rank:NAME`; InputError for all else."""
+    match = re.fullmatch(r"\s*(?:(level|depth)\s*:\s*([0-9]{1,9})|rank\s*:\s*(\S.*?))\s*", view)
+    if match is None:
+        raise InputError(f"{_shown(view)} is no view of a hierarchy; the views are {FORMS}")
+    return ("rank", match[3]) if match[3] else (match[1], str(int(match[2])))
+
+
+def _above(parents: Indices, children: Indices, num_nodes: int) -> LabelSets:
+    """The parents of each node from pairs of indices; a pair that comes twice counts once."""
+    return _from_keys(children.astype(np.int64) * num_nodes + parents, num_nodes, num_nodes)
+
+
+def _singles(nodes: Indices) -> LabelSets:
+    return LabelSets(np.arange(len(nodes) + 1, dtype=np.int64), nodes.astype(np.int32))
+
+
+def _owners(sets: LabelSets) -> NDArray[np.int64]:
+    """int64 [total]: the set of each label."""
+    return np.repeat(np.arange(len(sets), dtype=np.int64), sets.sizes)
+
+
+def _spread(sets: LabelSets, rows: Indices) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """(labels of the sets at `rows` one after another, sizes of these sets); a set may be empty."""
+    sizes = sets.sizes[rows]
+    ends = np.cumsum(sizes)
+    within = np.arange(ends[-1] if len(ends) else 0) + np.repeat(sets.starts[rows] - ends + sizes, sizes)
+    return sets.labels[within], sizes
+
+
+def _from_keys(keys: NDArray[np.int64], num_sets: int, num_nodes: int) -> LabelSets:
+    """Sets from set * num_nodes + label (int64 [any], any order, doubles counted once)."""
+    keys = _unique(keys)
+    starts = np.searchsorted(keys, np.arange(num_sets + 1, dtype=np.int64) * num_nodes)
+    return LabelSets(starts.astype(np.int64), (keys % num_nodes).astype(np.int32))
+
+
+def _unique(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ascending, each once. A million random keys take 0.06 s, with the hash table of `np.unique` (numpy 2.4) 0.9 s."""
+    keys = np.sort(keys)
+    first = np.ones(len(keys), dtype=bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    return keys[first]
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= 80 else f"{name[:77]}..."
+
+
+def _shown(name: str) -> str:
+    return repr(_clipped(name))

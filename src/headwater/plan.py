@@ -112,7 +112,16 @@ class Plan:
             return cls._make(study, data_root, cache)
 
     @classmethod
-    def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
+    def opened(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
+        """The study's sources and tasks without arms and cells: no byte of an image is hashed, no label view of a source is made.
+
+        Raises InputError as `make` does, for what the tables alone can tell.
+        """
+        with study.located():
+            return cls._opened(study, data_root, cache)
+
+    @classmethod
+    def _opened(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
         for method in study.methods:
             recipes.resolve(study, method)
         distinct_views(study.labels, ("labels",))
@@ -124,7 +133,11 @@ class Plan:
                 if _is_used(study, name):
                     opened[name] = open_source(name, words, data_root=data_root, cache=cache)
         tasks = {name: resolve_task(name, opened[use.data], use.labels, split_column=use.split_column) for name, use in study.tasks.items()}
-        plan = cls(study, opened, tasks)
+        return cls(study, opened, tasks)
+
+    @classmethod
+    def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
+        plan = cls._opened(study, data_root, cache)
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
         plan._check_overlaps()
@@ -143,7 +156,7 @@ class Plan:
         source = self.sources[study.sources[words.source].data]
         where = f"sources.{words.source}"
         of_seed = None if words.size in (None, "all") else words.seed
-        positions = self._once(("positions", words.source, words.size, of_seed), lambda: self._positions(words))
+        positions = self._once(("positions", words.source, words.size, of_seed), lambda: self.images_of(words))
         targets, captions = None, None
         with blamed_on(*study.place(words.source, "captions" if words.method == "clip" else "labels", words.labels)):
             if words.method == "supervised" and words.labels:
@@ -173,8 +186,8 @@ class Plan:
         }
         return PlannedArm(identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen)
 
-    def _positions(self, words: Arm) -> Positions:
-        """The images of an arm: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
+    def images_of(self, words: Arm) -> Positions:
+        """The images of an arm, ascending: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
         assert words.source is not None
         use = self.study.sources[words.source]
         source = self.sources[use.data]

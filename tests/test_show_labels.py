@@ -154,7 +154,7 @@ def test_the_text_says_what_is_expected_why_and_what_to_do_next_in_100_columns(h
     assert "\x1b" not in out
     assert any(line.split() == ["random:6", "not", "aligned", "not", "aligned"] for line in lines)
     assert any(line.startswith("level:0") and line.split()[-1] == "finer" and "100 % (" in line for line in lines)
-    for part in ("no class names in common with creatures", "against sides: 2 classes, on these images", "not a measurement", f"headwater run {study}"):
+    for part in ("only a run can tell: creatures", "against sides: 2 classes, on these images", "not a measurement", f"headwater run {study}"):
         assert part in out
     code, out, _ = headwater("labels", "describe", shop)
     assert "labels: [level:1, level:0, instance]" in out

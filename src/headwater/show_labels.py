@@ -195,7 +195,7 @@ def _print_source(entry: dict[str, Any]) -> None:
         if view["note"] is not None:
             _console.print(f"{view['view']}: {view['note']}", markup=False)
     if entry["unmet"]:
-        _console.print(f"no images and no class names in common with {', '.join(entry['unmet'])}:\nthere only a run can tell", markup=False)
+        _console.print(f"tasks on other data, with other class names, where only a run can tell: {', '.join(entry['unmet'])}", markup=False)
     if len(entry["targets"]) > 1 and known:
         _print_overview(entry["targets"], known)
     for same in _same_targets(entry["targets"], known):

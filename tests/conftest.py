@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
+
+Cli = Callable[..., tuple[int, str, str]]
 
 settings.register_profile("headwater", deadline=None, derandomize=True)  # a busy machine is no failure, and a failure comes again
 settings.load_profile("headwater")
@@ -59,3 +63,34 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     rows = api.run(study, store=folder / "store", device="cpu", workers=1)
     assert set(rows["status"]) == {"done"}
     return Finished(study, folder / "store")
+
+
+@pytest.fixture
+def headwater(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+    """Runs a command in this process, in an empty folder: (exit code, stdout, stderr)."""
+    from headwater import cli
+
+    monkeypatch.delenv("HEADWATER_DATA", raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["headwater", *map(str, arguments)])
+        capsys.readouterr()
+        code = cli._guarded(cli.app)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def refused(result: tuple[int, str, str], *parts: str) -> None:
+    """One line on stderr that starts with `headwater:` and says each of `parts`; nothing else; exit code 2."""
+    code, out, err = result
+    assert code == 2, (out, err)
+    assert err.startswith("headwater: ")
+    assert err.endswith("\n")
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    assert not out
+    for part in parts:
+        assert part in err, err

@@ -20,38 +20,7 @@ import yaml
 from PIL import Image
 
 from headwater import cli
-from tests.conftest import Finished, tiny, write_study
-
-Cli = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def headwater(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
-    """Runs a command in this process, in an empty folder: (exit code, stdout, stderr)."""
-    monkeypatch.delenv("HEADWATER_DATA", raising=False)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["headwater", *map(str, arguments)])
-        capsys.readouterr()
-        code = cli._guarded(cli.app)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-def refused(result: tuple[int, str, str], *parts: str) -> None:
-    """One line on stderr that starts with `headwater:` and says each of `parts`; nothing else; exit code 2."""
-    code, out, err = result
-    assert code == 2, (out, err)
-    assert err.startswith("headwater: ")
-    assert err.endswith("\n")
-    assert err.count("\n") == 1, err
-    assert "Traceback" not in err
-    assert not out
-    for part in parts:
-        assert part in err, err
+from tests.conftest import Cli, Finished, refused, tiny, write_study
 
 
 # study files

@@ -51,6 +51,10 @@ WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, 
 DEFAULT_STORE = Path("headwater-store")
 
 
+labels_app = typer.Typer(name="labels", help="What the images are called: label views, described before anything is trained.", no_args_is_help=True)
+app.add_typer(labels_app)
+
+
 def _study_path(name: str) -> Path:
     path = Path(name)
     return shipped_studies().get(name, path) if not path.exists() else path
@@ -70,11 +74,15 @@ def _load(study: str, store: Path, data_root: Path | None, *, create: bool = Fal
     from headwater.study import Study
 
     words = Study.load(_study_path(study))
-    if data_root is not None and not data_root.is_dir():
-        raise InputError(f"--data-root {data_root}: there is no such folder (HEADWATER_DATA sets it too)")
+    _check_root(data_root)
     opened = Store(store, create=create) if create or store.exists() else None
     plan = Plan.make(words, data_root=data_root, cache=opened.cache if opened else None)
     return plan, opened
+
+
+def _check_root(data_root: Path | None) -> None:
+    if data_root is not None and not data_root.is_dir():
+        raise InputError(f"--data-root {data_root}: there is no such folder (HEADWATER_DATA sets it too)")
 
 
 def _print_json(value: Any) -> None:
@@ -207,6 +215,58 @@ def report(
             raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
         facts = report_facts(resolved, opened, out, figures)
     _print_json(facts) if as_json else typer.echo(facts["report"])
+
+
+@labels_app.command("describe")
+def describe_labels(
+    study: Annotated[
+        str, typer.Argument(metavar="STUDY|FOLDER", help=f"A study file (YAML), the name of a study that is shipped ({_SHIPPED}), or a folder of images.")
+    ],
+    views: Annotated[
+        str | None, typer.Option("--views", metavar="A,B,...", help="Label views, separated by commas; the study's, or a folder's levels and instance.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Classes, images per class, and how each label view lies to the tasks: what to expect of it before a GPU is spent. Decodes no image."""
+    _check_root(data_root)
+    from headwater.show_labels import folder_facts, print_labels, study_facts
+
+    chosen = None if views is None else views.split(",")
+    if plot is not None:
+        from headwater.report import check_label_chart
+
+        check_label_chart(plot)
+    folder = _folder_of(study, data_root)
+    if folder is not None:
+        facts = folder_facts(folder, chosen)
+    else:
+        from headwater.plan import Plan
+        from headwater.store import Store
+        from headwater.study import Study
+
+        cache = Store(store).cache if store.exists() else None
+        facts = study_facts(Plan.opened(Study.load(_study_path(study)), data_root=data_root, cache=cache), chosen)
+    if plot is not None:
+        from headwater.report import save_label_chart
+
+        facts["plot"] = str(save_label_chart(facts, plot))
+    _print_json(facts) if as_json else print_labels(facts, study)
+
+
+def _folder_of(name: str, data_root: Path | None) -> Path | None:
+    """The folder of images that is meant, here or under the data root; None where a study is."""
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml"):
+        return None
+    if data_root is not None and (data_root / path).is_dir():
+        return data_root / path
+    looked = f"here or under {data_root}" if data_root is not None else "here (--data-root DIR or HEADWATER_DATA=DIR names another place to look)"
+    raise InputError(f"{name!r} is no study file, no shipped study ({_SHIPPED}) and no folder {looked}")
 
 
 @app.command()

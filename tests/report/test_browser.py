@@ -149,3 +149,16 @@ def test_nothing_went_wrong_and_nothing_was_asked_of_a_network(driver: Any, repo
         if message["method"] == "Network.requestWillBeSent":
             asked.add(message["params"]["request"]["url"])
     assert {url for url in asked if not url.startswith(("chrome:", "chrome-", "data:"))} == {report.as_uri()}
+
+
+def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path: Path) -> None:
+    from headwater.report import save_label_chart
+
+    against = {"target": "t", "nesting": 1.0, "nesting_by_chance": 0.5, "nmi": 1.0, "expected": "finer", "reason": "why"}
+    view = {"view": "level:0", "classes": 9, "smallest": 1, "median": 5.0, "largest": 9, "singletons": 0, "note": None, "against": [against]}
+    source = {"source": "</script><b>x</b>", "targets": [{"target": "t", "classes": 2}], "views": [view]}
+    driver.get_log("browser")
+    driver.get(save_label_chart({"study": None, "sources": [source]}, tmp_path / "chart.html").as_uri())
+    assert "level:0" in wait(driver, "return document.querySelector('#chart svg')?.textContent")
+    assert not driver.execute_script("return document.querySelectorAll('b').length")
+    assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []

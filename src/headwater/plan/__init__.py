@@ -57,6 +57,7 @@ class Plan:
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    _labelling: list[Arm] = field(default_factory=list)
     data_root: Path | None = None
     pixel_caches: dict[str, Any] = field(default_factory=dict)
     """Decoded images that this process has opened, by data set (headwater.work)."""
@@ -71,7 +72,16 @@ class Plan:
             return cls._make(study, data_root, cache)
 
     @classmethod
-    def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
+    def opened(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
+        """The study's sources and tasks without arms and cells: no byte of an image is hashed, no label view of a source is made.
+
+        Raises InputError as `make` does, for what the tables alone can tell.
+        """
+        with study.located():
+            return cls._opened(study, data_root, cache)
+
+    @classmethod
+    def _opened(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
         for method in study.methods:
             recipes.resolve(study, method)
         for name in study.views:
@@ -89,7 +99,11 @@ class Plan:
             with blamed_on("tasks", name, "labels"):
                 view = resolve_view(task.labels, study.views, data_root)
             tasks[name] = resolve_task(name, opened[task.data], view, split_column=task.split_column)
-        plan = cls(study, opened, tasks, data_root=data_root)
+        return cls(study, opened, tasks, data_root=data_root)
+
+    @classmethod
+    def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
+        plan = cls._opened(study, data_root, cache)
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
         plan._note_losses()
@@ -124,7 +138,7 @@ class Plan:
         source = self.sources[study.sources[words.source].data]
         where = f"sources.{words.source}"
         of_seed = None if words.size in (None, "all") else words.seed
-        positions: Positions = self._once(("positions", words.source, words.size, of_seed), lambda: self._positions(words))
+        positions: Positions = self._once(("positions", words.source, words.size, of_seed), lambda: self.images_of(words))
         view, targets, captions, swapped, clusters = None, None, None, None, None
         with blamed_on(*study.place(words.source, "captions" if words.method == "clip" else "labels", words.labels)):
             if words.method == "supervised" and words.labels:
@@ -195,7 +209,11 @@ class Plan:
         arm = None
         if told.method is not None:
             size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
+            if words in self._labelling:
+                raise InputError(f"{where}: the features of {view.name} come from an arm that is labelled by them")
+            self._labelling.append(words)
             arm = self._arm(Arm(method=told.method, source=own, size=size, labels=told.labels, seed=words.seed))
+            self._labelling.pop()
             if arm.source is not None and not np.array_equal(arm.positions, positions):
                 raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
         meaning = {
@@ -214,8 +232,8 @@ class Plan:
         paths = {word: Path(path) for word in ("weights", "file") if (path := getattr(told, word))}
         return Clusters(identity(meaning), view, parts, arm, told.timm, **paths)
 
-    def _positions(self, words: Arm) -> Positions:
-        """The images of an arm: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
+    def images_of(self, words: Arm) -> Positions:
+        """The images of an arm, ascending: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
         assert words.source is not None
         use = self.study.sources[words.source]
         source = self.sources[use.data]

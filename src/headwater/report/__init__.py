@@ -4,6 +4,7 @@
                                                    -> figures.py  SVG, PNG, PDF, with no browser
                      -> provenance.py (what was held equal, what to beware of)
                      -> text.py                                   the terminal, the README
+    facts of label views -> label_chart.py                        one chart, before anything is trained
 
 Names are imported when they are first used.
 """
@@ -15,12 +16,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.report.figures import figure, save_figures
+    from headwater.report.label_chart import check_label_chart, label_chart, save_label_chart
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
 
-__all__ = ["figure", "markdown_table", "save_figures", "verdict_lines", "write_report"]
+__all__ = [
+    "check_label_chart", "figure", "label_chart", "markdown_table", "save_figures", "save_label_chart", "verdict_lines", "write_report",
+]  # fmt: skip
 
-_HOMES = {"figures": ("figure", "save_figures"), "page": ("write_report",), "text": ("markdown_table", "verdict_lines")}
+_HOMES = {
+    "figures": ("figure", "save_figures"),
+    "label_chart": ("check_label_chart", "label_chart", "save_label_chart"),
+    "page": ("write_report",),
+    "text": ("markdown_table", "verdict_lines"),
+}
 
 
 def __getattr__(name: str) -> Any:

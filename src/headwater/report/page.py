@@ -1,20 +1,14 @@
 """One offline HTML file: the verdict, the charts, the tables, and the rows themselves.
 
-The file asks nothing of any network and runs under the strict Content-Security-Policy that it carries: no script but the ones whose SHA-256 the
-policy lists, no eval, no connection. vl-convert bundles Vega, Vega-Lite and vega-embed; vega-embed 7 holds Vega's interpreter for expressions and
-uses it where `ast: true` is given, which page.js does. Text from data reaches the page through jinja2's escaping, through JSON in which `<` is
-written \\u003c, or through textContent.
+The file asks nothing of any network and runs under a strict Content-Security-Policy (offline.py). Text from data
+reaches the page through jinja2's escaping, through JSON in which `<` is written \\u003c, or through textContent.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +17,8 @@ from headwater import analysis
 from headwater.analysis.configurations import missing, prepare, shots_word
 from headwater.analysis.words import count
 from headwater.report.charts import panels, theme
-from headwater.report.figures import KINDS, VEGA_LITE
+from headwater.report.figures import KINDS
+from headwater.report.offline import bundle, digest, script_json, trusted
 from headwater.report.palette import arm_colours, arm_word
 from headwater.report.provenance import held, warnings
 from headwater.rows import NAMES
@@ -72,7 +67,7 @@ def render(rows: pd.DataFrame, *, title: str, question: str | None = None, notes
     summary = analysis.summarise(table)
     cells = {cell: place for place, cell in enumerate(dict.fromkeys(table["cell"].astype(str)))}
     found = panels(table)
-    scripts = {"bundle": _bundle(), "page": _resource("page.js")}
+    scripts = {"bundle": bundle(), "page": _resource("page.js")}
     data = {
         "panels": [{"kind": p.kind, "task": p.task, "protocol": p.protocol, "shots": p.shots, "spec": p.spec} for p in found],
         "themes": {"light": theme(dark=False), "dark": theme(dark=True)},
@@ -87,10 +82,10 @@ def render(rows: pd.DataFrame, *, title: str, question: str | None = None, notes
         notes=list(notes),
         verdict=verdict,
         verdict_cells=_places(verdict.cells, cells),
-        style=_ours(_resource("page.css")),
-        scripts={name: _ours(text) for name, text in scripts.items()},
-        hashes=[_digest(text) for text in scripts.values()],
-        data=_ours(_script_json(data)),
+        style=trusted(_resource("page.css")),
+        scripts={name: trusted(text) for name, text in scripts.items()},
+        hashes=[digest(text) for text in scripts.values()],
+        data=trusted(script_json(data)),
         kinds=[(k, words, _KIND_WORDS[k]) for k, words in KINDS.items() if any(p.kind == k for p in found)],
         panels=list(enumerate(found)),
         choices=_choices(found, summary, verdict.protocol),
@@ -103,34 +98,8 @@ def render(rows: pd.DataFrame, *, title: str, question: str | None = None, notes
     )
 
 
-def _ours(text: str) -> Any:
-    """Text of ours (style, scripts, JSON with `<` escaped) that jinja2 must leave as it is."""
-    from markupsafe import Markup
-
-    return Markup(text)
-
-
 def _resource(name: str) -> str:
     return files("headwater.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@lru_cache(maxsize=1)
-def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script (0.9 MB, 2 s to make), safe to stand inside a script element."""
-    import vl_convert
-
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)).replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _digest(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _script_json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def _packed(table: pd.DataFrame) -> dict[str, Any]:

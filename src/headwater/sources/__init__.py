@@ -142,11 +142,16 @@ def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path |
 
 
 def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -> str:
-    """`wordnet`, or the file that is meant: absolute, in the data set's own folder, or under the data root."""
-    if written == "wordnet":
+    """The reference that is meant: a file (absolute, in the data set's own folder, or under the data root; `#` and what follows it say how to read
+    it), or, where it looks like no file, the name of one that is built in (headwater.labels.hierarchies knows which there are)."""
+    name, mark, option = written.partition("#")
+    try:
+        places = [base / Path(name).expanduser() for base in (folder, data_root) if base is not None]
+        for place in places:
+            if place.exists():
+                return str(place.resolve()) + mark + option
+    except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
+        raise InputError(f"{where}: the file {name!r} cannot be found ({error})") from None
+    if name.isalnum():
         return written
-    places = [base / Path(written).expanduser() for base in (folder, data_root) if base is not None]
-    for place in places:
-        if place.is_file():
-            return str(place.resolve())
-    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}; it is `wordnet` or a file")
+    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}; it is a file, or `wordnet`")

@@ -51,7 +51,9 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     use["kind"] = [kind_of(method, labels) for method, labels in zip(use["method"], use["labels"], strict=True)]
     use["count"] = use["num_labels"].where(~use["kind"].isin(["instance", "simclr", "scratch"]), 0).fillna(0).astype(int)
     own = {source: set(use.loc[use["source"] == source, "task"]) for source in SOURCES}
-    scratch = [use[(use["method"] == "scratch") & use["task"].isin(own[s]) & use["seed"].isin(use.loc[use["source"] == s, "seed"])].assign(source=s) for s in SOURCES]
+    seeds = {source: set(use.loc[use["source"] == source, "seed"]) for source in SOURCES}
+    bare = use[use["method"] == "scratch"]
+    scratch = [bare[bare["task"].isin(own[source]) & bare["seed"].isin(seeds[source])].assign(source=source) for source in SOURCES]
     use = pd.concat([use[use["method"] != "scratch"], *scratch])
     mean = use.groupby(["source", "how", "task", "kind", "count", "seed"], observed=True)["value"].mean()
     return (100 * mean.astype(float)).rename("top1").reset_index()
@@ -164,8 +166,10 @@ def figure(rows: pd.DataFrame) -> dict[str, Any]:
         "title": {
             "text": "Labels of equal number: manual, clusters, random, one per image",
             "subtitle": "Top-1 after fine-tuning the whole network on all images; mean and 95 % interval over seeds. Grey line: no pre-training",
-            "fontSize": 16, "offset": 12, "anchor": "start",
-        },  # fmt: skip
+            "fontSize": 16,
+            "offset": 12,
+            "anchor": "start",
+        },
         "concat": panels,
         "columns": 2,
         "spacing": 30,
@@ -180,7 +184,8 @@ def _panel(values: list[dict[str, Any]], title: str, *, first: bool) -> dict[str
     kinds = [kind for kind in COLOURS if kind not in ("simclr", "scratch")]
     ends = [end for v in values if v["kind"] != "simclr" for end in (v["low"], v["high"])]
     y = {"type": "quantitative", "title": "right, %", "scale": {"domain": [min(ends) - 0.5, max(ends) + 0.5], "nice": False, "zero": False}}
-    x = {"field": "classes", "type": "quantitative", "title": "classes (log scale)", "scale": {"type": "log", "padding": 24}, "axis": {"format": "~s", "tickCount": 5}}
+    x = {"field": "classes", "type": "quantitative", "title": "classes (log scale)", "scale": {"type": "log", "padding": 24}}
+    x["axis"] = {"format": "~s", "tickCount": 5}
     colour = {
         "field": "kind", "type": "nominal", "title": "labels", "scale": {"domain": kinds, "range": [COLOURS[k] for k in kinds]},
         "legend": {} if first else None,
@@ -192,11 +197,15 @@ def _panel(values: list[dict[str, Any]], title: str, *, first: bool) -> dict[str
         "width": 300,
         "height": 230,
         "layer": [
-            {"data": {"values": scratch}, "mark": {"type": "rule", "color": COLOURS["scratch"], "strokeDash": [4, 3]}, "encoding": {"y": y | {"field": "mean"}}},
-            {"data": {"values": labelled}, "mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": base | {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
-            {"data": {"values": labelled}, "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1}, "encoding": base | {"y": y | {"field": "mean"}}},
+            _layer(scratch, {"type": "rule", "color": COLOURS["scratch"], "strokeDash": [4, 3]}, {"y": y | {"field": "mean"}}),
+            _layer(labelled, {"type": "rule", "strokeWidth": 1.5}, base | {"y": y | {"field": "low"}, "y2": {"field": "high"}}),
+            _layer(labelled, {"type": "point", "filled": True, "size": 60, "opacity": 1}, base | {"y": y | {"field": "mean"}}),
         ],
     }
+
+
+def _layer(values: list[dict[str, Any]], mark: dict[str, Any], encoding: dict[str, Any]) -> dict[str, Any]:
+    return {"data": {"values": values}, "mark": mark, "encoding": encoding}
 
 
 def with_block(text: str, rows: pd.DataFrame) -> str:

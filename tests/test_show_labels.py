@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import shutil
@@ -15,8 +14,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headwater import labels
-from headwater.errors import InputError
 from tests.conftest import Cli, refused, tiny, write_study
 
 HEADER = "path,split,level1,level2\n"
@@ -126,17 +123,15 @@ def test_bare_images_are_described_where_views_that_need_no_labels_are_named(hea
     refused(headwater("labels", "describe", "bare"), "bare", "no levels", "labels.csv", "--views")
 
 
-def test_a_view_that_waits_for_a_trained_arm_is_a_note(headwater: Cli, shop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> Any:
-        raise InputError("cluster:4 needs the features of a SimCLR arm")
-
-    kind = dataclasses.replace(labels.VIEWS["random"], form="cluster:K", make=refuse)
-    monkeypatch.setitem(labels.VIEWS, "cluster", kind)
+def test_a_view_that_waits_for_a_trained_arm_is_a_note(headwater: Cli, shop: Path, tmp_path: Path) -> None:
     study = shop_study(tmp_path, labels=["cluster:4", "level:0"])
     (source,) = facts_of(headwater("labels", "describe", study, "--data-root", shop.parent, "--json"))["sources"]
     assert source["views"][0] == {
-        "view": "cluster:4", "note": "known after its features are trained", "detail": "cluster:4 needs the features of a SimCLR arm", "against": [],
-    }  # fmt: skip
+        "view": "cluster:4",
+        "note": "known after its features are trained",
+        "detail": "4 clusters of 96 images; which ones is known when their features are",
+        "against": [],
+    }
     assert source["views"][1]["note"] is None
     code, out, _ = headwater("labels", "describe", study, "--data-root", shop.parent, "--plot", "chart.svg")
     assert (code, (tmp_path / "chart.svg").exists()) == (0, True)

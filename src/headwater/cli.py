@@ -256,6 +256,43 @@ def describe_labels(
     _print_json(facts) if as_json else print_labels(facts, study)
 
 
+@labels_app.command("levels")
+def label_levels(
+    classes: Annotated[
+        str | None, typer.Option("--classes", metavar="LIST|FILE", help="imagenet21k, imagenet1k, imagenet21k-p, ..., or a file with a synset a line.")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--study", metavar="STUDY|FOLDER", help="A study whose source is meant, or a folder of images.")] = None,
+    source: Annotated[str | None, typer.Option("--source", help="The study's source, where it has several.")] = None,
+    hierarchy: Annotated[str, typer.Option("--hierarchy", metavar="NAME|FILE", help="For --classes: wordnet, or a file with is-a relations.")] = "wordnet",
+    by: Annotated[str, typer.Option("--by", help="level (from the classes up), depth (from the root down), or rank.")] = "level",
+    levels: Annotated[str | None, typer.Option("--levels", metavar="0-10", help="Which levels or depths: 0-10, or 0,2,4; all when left out.")] = None,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How many classes each level of a hierarchy makes, and how many classes have several labels there. Needs no image and no download."""
+    if (classes is None) == (study is None):
+        raise InputError("labels levels: name either --classes (a list or a file of synsets) or --study")
+    if by not in ("level", "depth", "rank"):
+        raise InputError(f"--by {by!r} is none of level, depth, rank")
+    if by == "rank" and levels is not None:
+        raise InputError("--levels are numbers; --by rank shows all ranks")
+    from headwater import show_levels
+
+    asked = None if levels is None else show_levels.parse_levels(levels)
+    how: Any = by
+    if classes is not None:
+        facts = show_levels.list_facts(classes, hierarchy, how, asked)
+    elif (folder := _folder_of(study or "", data_root)) is not None:
+        facts = show_levels.folder_facts(folder, how, asked)
+    else:
+        from headwater.plan import Plan
+        from headwater.study import Study
+
+        _check_root(data_root)
+        facts = show_levels.source_facts(Plan.opened(Study.load(_study_path(study or "")), data_root=data_root), source, how, asked)
+    _print_json(facts) if as_json else show_levels.print_levels(facts)
+
+
 def _folder_of(name: str, data_root: Path | None) -> Path | None:
     """The folder of images that is meant, here or under the data root; None where a study is."""
     path = Path(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -19,15 +18,13 @@ from rich.markup import escape
 from rich.table import Table as TextTable
 
 from headwater.errors import InputError, blamed_on
-from headwater.labels import Targets, distinct_views, label_view
+from headwater.labels import Targets, View, distinct_views, label_view, parse_view, partition, resolve_view
 from headwater.labels.describe import FEW_IMAGES, Direction, against, describe, expected_direction
 from headwater.plan import Plan
 from headwater.sources import Positions, Table
 from headwater.sources.folder import FolderSource
 from headwater.study import Arm
 
-TRAINED = re.compile(r"\bcluster\b")
-"""Views that are made from the features of a trained arm, which is not there yet."""
 _MEANINGS: dict[Direction, str] = {
     "too coarse": "cannot tell the task's classes apart: features that only these need may be lost",
     "matches": "the task's own classes: the arm that others are compared with",
@@ -59,7 +56,7 @@ def study_facts(plan: Plan, views: Sequence[str] | None = None) -> dict[str, Any
     trained arm is a note.
     """
     study = plan.study
-    distinct_views(views or (), ("--views",))
+    distinct_views(views or (), ("--views",), study.views)
     sources = []
     with study.located():
         for (name, size), arms in _arms_by_source(plan):
@@ -72,7 +69,8 @@ def study_facts(plan: Plan, views: Sequence[str] | None = None) -> dict[str, Any
             entry = _entry(title, use.data, positions, study.seeds[0], targets or _own_levels(source.table, positions, name), list(plan.tasks))
             for view in views or own or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
-                    entry["views"].append(_view_facts(entry, view, source.table, positions, f"sources.{name}"))
+                    meant = resolve_view(view, study.views, plan.data_root)
+                    entry["views"].append(_view_facts(entry, meant, source.table, positions, f"sources.{name}"))
             sources.append(_without_codes(entry))
     return {"study": study.study, "folder": None, "sources": sources}
 
@@ -95,7 +93,7 @@ def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, 
     positions = np.arange(len(table), dtype=np.int64)
     entry = _entry(name, name, positions, 0, _own_levels(table, positions, name))
     for view in views or _default_views(table):
-        entry["views"].append(_view_facts(entry, view, table, positions, name))
+        entry["views"].append(_view_facts(entry, parse_view(view), table, positions, name))
     return {"study": None, "folder": str(folder), "sources": [_without_codes(entry)]}
 
 
@@ -153,18 +151,17 @@ def _without_codes(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "codes"}
 
 
-def _view_facts(entry: dict[str, Any], view: str, table: Table, positions: Positions, where: str) -> dict[str, Any]:
-    try:
-        targets = label_view(view, table, positions, entry["seed"], where)
-    except InputError as error:
-        if not TRAINED.search(view):
-            raise
-        return {"view": view, "note": "known after its features are trained", "detail": str(error), "against": []}
+def _view_facts(entry: dict[str, Any], view: View, table: Table, positions: Positions, where: str) -> dict[str, Any]:
+    if view.clustered:
+        parts = partition(view, table, positions, where)
+        detail = f"{len(parts.names)} clusters of {len(positions)} images; which ones is known when their features are"
+        return {"view": view.name, "note": "known after its features are trained", "detail": detail, "against": []}
+    targets = label_view(view, table, positions, entry["seed"], where)
     return {**describe(targets).as_dict(), "note": None, "against": [_against(targets, target) for target in entry["codes"]]}
 
 
 def _against(targets: Targets, target: _Target) -> dict[str, Any]:
-    facts = against(targets, target.codes)
+    facts = against(targets, target.codes if targets.rows is None else target.codes[targets.rows])
     expected = expected_direction(facts)
     return {"target": target.name, **facts.as_dict(), "expected": expected.direction, "reason": expected.reason}
 

@@ -1,0 +1,110 @@
+"""`headwater labels levels`: the counts of hong2023, of lists, files, studies and folders, and that every mistake is one line with exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Cli, refused, tiny, write_study
+
+COUNTS = {  # hong2023.md, computed there from Princeton's data.noun
+    "imagenet21k": {0: 21843, 1: 5995, 2: 2281, 3: 1038, 4: 519, 5: 285, 6: 160, 7: 92, 8: 58, 9: 38, 10: 26},
+    "imagenet1k": {0: 1000, 1: 578, 2: 325, 4: 130, 6: 54, 9: 16},
+    "imagenet21k-p": {0: 11221, 1: 3903, 2: 1653, 4: 423, 6: 133, 9: 31},
+}
+SEVERAL = [0, 453, 1560, 2676, 3999, 4914, 5324, 5226, 4584, 3361, 1976]
+MOST = [1, 3, 4, 5, 5, 6, 7, 6, 7, 5, 4]
+
+
+def facts_of(answer: tuple[int, str, str]) -> dict[str, Any]:
+    code, out, err = answer
+    assert code == 0, err
+    return json.loads(out)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_the_counts_of_the_paper_come_out_of_the_box(headwater: Cli, name: str) -> None:
+    facts = facts_of(headwater("labels", "levels", "--classes", name, "--levels", ",".join(map(str, COUNTS[name])), "--json"))
+    assert {int(row["view"][6:]): row["classes"] for row in facts["levels"]} == COUNTS[name]
+    assert facts["num_classes"] == COUNTS[name][0]
+
+
+def test_the_labels_of_the_full_list_and_its_orphans(headwater: Cli) -> None:
+    facts = facts_of(headwater("labels", "levels", "--classes", "imagenet21k", "--levels", "0-10", "--json"))
+    assert [row["with_several_labels"] for row in facts["levels"]] == SEVERAL
+    assert [row["most_labels"] for row in facts["levels"]] == MOST
+    assert [one["class"] for one in facts["orphans"]] == ["n09450163", "n10994097", "n11196627", "n11318824"]
+    assert facts["orphans"][0]["title"].startswith("sun")
+
+
+def test_the_class_of_imagenet1k_that_the_full_list_lacks_is_named(headwater: Cli) -> None:
+    facts = facts_of(headwater("labels", "levels", "--classes", "imagenet1k", "--levels", "0", "--json"))
+    assert facts["missing_from_imagenet21k"] == [{"class": "n04399382", "title": "teddy, teddy bear"}]
+    code, out, _ = headwater("labels", "levels", "--classes", "imagenet1k", "--levels", "0-2")
+    assert code == 0
+    assert "578" in out
+    assert "n04399382" in out
+    assert max(map(len, out.splitlines()[:6])) <= 100
+
+
+def test_a_file_of_synsets_and_a_hierarchy_of_ones_own(headwater: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("n02085620\nn02123045 tabby\n")
+    found = facts_of(headwater("labels", "levels", "--classes", "mine.txt", "--json"))
+    assert [row["classes"] for row in found["levels"]][0] == 2
+    assert [row["classes"] for row in found["levels"]][-1] == 1, "all levels up to the root"
+    (tmp_path / "edges.txt").write_text("n00000009 n02085620\nn00000009 n02123045\nn00000008 n02123045\n")
+    own = facts_of(headwater("labels", "levels", "--classes", "mine.txt", "--hierarchy", "edges.txt", "--json"))
+    assert [(row["classes"], row["with_several_labels"]) for row in own["levels"]] == [(2, 0), (2, 1)]
+    by_depth = facts_of(headwater("labels", "levels", "--classes", "mine.txt", "--hierarchy", "edges.txt", "--by", "depth", "--json"))
+    assert [row["view"] for row in by_depth["levels"]] == ["depth:0", "depth:1"]
+
+
+def test_a_studys_source_shows_its_images(headwater: Cli, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study.yaml", tiny())
+    found = facts_of(headwater("labels", "levels", "--study", study, "--json"))
+    assert [(row["view"], row["classes"]) for row in found["levels"]] == [("level:0", 6), ("level:1", 2)]
+    assert found["images"] == 192
+    assert found["levels"][1]["images_per_class"] == {"smallest": 96, "median": 96.0, "largest": 96}
+
+
+def test_a_folder_whose_classes_are_nodes_of_a_hierarchy_has_its_levels(headwater: Cli, tmp_path: Path) -> None:
+    for name in ("n02085620", "n02123045"):
+        (tmp_path / "pets" / "train" / name).mkdir(parents=True)
+        for at in range(2):
+            (tmp_path / "pets" / "train" / name / f"{at}.jpg").write_bytes(b"never decoded")
+    (tmp_path / "two.txt").write_text("animal n02085620\nanimal n02123045\npurring n02123045\n")
+    words = tiny(methods=["supervised"], labels=["level:0"], sources=["pets"])
+    words["data"]["pets"] = {"kind": "folder", "path": str(tmp_path / "pets"), "hierarchy": str(tmp_path / "two.txt")}
+    study = write_study(tmp_path / "study.yaml", words)
+    found = facts_of(headwater("labels", "levels", "--study", study, "--json"))
+    assert [(row["view"], row["classes"], row["with_several_labels"]) for row in found["levels"]] == [("level:0", 2, 0), ("level:1", 2, 1)]
+    assert found["levels"][1]["images_per_class"]["largest"] == 4, "animal"
+    described = facts_of(headwater("labels", "describe", study, "--views", "level:0,level:1", "--json"))
+    assert described["sources"][0]["views"][1]["multi_label_share"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), "either --classes"),
+        (("--classes", "imagenet21k", "--study", "demo"), "either --classes"),
+        (("--classes", "imagenet2k"), "neither a list of classes"),
+        (("--classes", "imagenet1k", "--levels", "x"), "no list of levels"),
+        (("--classes", "imagenet1k", "--levels", "5-2"), "no list of levels"),
+        (("--classes", "imagenet1k", "--levels", "0-999999999"), "no list of levels"),
+        (("--classes", "imagenet1k", "--by", "size"), "none of level, depth, rank"),
+        (("--classes", "imagenet1k", "--by", "rank"), "no named ranks"),
+        (("--classes", "imagenet1k", "--by", "rank", "--levels", "0"), "are numbers"),
+        (("--classes", "imagenet1k", "--hierarchy", "none.txt"), "neither a file nor a hierarchy"),
+        (("--classes", "imagenet1k", "--hierarchy", "cifar100"), "not in the hierarchy"),
+        (("--study", "demo", "--source", "nobody"), "no such source"),
+        (("--study", "demo", "--source", "paint", "--by", "rank"), "without ranks"),
+        (("--study", "demo", "--source", "paint", "--levels", "7"), "there is no level:7"),
+        (("--study", "nothing.yaml"), "no such study file"),
+    ],
+)
+def test_mistakes_are_one_line(headwater: Cli, words: tuple[str, ...], told: str) -> None:
+    refused(headwater("labels", "levels", *words), told)

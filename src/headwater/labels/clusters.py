@@ -42,8 +42,8 @@ _EXACT = 500
 _PRICE_SAMPLE = 64
 """Images per cluster that the prices of a balanced assignment look at, and never fewer than _CHUNK."""
 _FIRST_MOVES, _LATER_MOVES = tuple(0.9**turn for turn in range(30)), tuple(0.9**turn for turn in range(15, 23))
-"""Steps of the prices, in the first iteration and, from where the last one left them, in the others. [ours] On 3,000 points the assignment
-costs at most 1.3 % more than the best one, with 7 % without prices."""
+"""Steps of the prices, in the first iteration and, from where the last one left them, in the others. [ours] On four clouds of 400 and
+3,000 points, assignments cost 0.5 to 2.2 % more than the best ones, with 0.7 to 9.7 % without prices."""
 _CHUNK = 16_384
 """Rows that are summed in float64 at a time."""
 

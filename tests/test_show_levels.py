@@ -65,7 +65,7 @@ def test_a_file_of_synsets_and_a_hierarchy_of_ones_own(headwater: Cli, tmp_path:
 def test_a_studys_source_shows_its_images(headwater: Cli, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study.yaml", tiny())
     found = facts_of(headwater("labels", "levels", "--study", study, "--json"))
-    assert [(row["view"], row["classes"]) for row in found["levels"]] == [("level:0", 6), ("level:1", 2)]
+    assert [(row["view"], row["classes"]) for row in found["levels"]] == [("level:0", 6), ("level:1", 2), ("level:2", 2)]
     assert found["images"] == 192
     assert found["levels"][1]["images_per_class"] == {"smallest": 96, "median": 96.0, "largest": 96}
 

@@ -178,7 +178,7 @@ def _noisy(targets: Targets, view: View, table: Table, positions: Positions, see
     else:
         if words.within is not None:
             parents = _single(class_targets(table, kept, words.within, where), where)
-            transition = noise.sibling_transition(_parents(codes, parents.indices, view, where))
+            transition: noise.Transition = noise.sibling_transition(_parents(codes, parents.indices, view, where))
         else:
             assert words.matrix is not None
             if sets is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headwater.errors import InputError
 from headwater.labels.hierarchies import open_hierarchy
@@ -393,3 +396,22 @@ def test_what_is_not_there_or_no_file_is_refused(tmp_path):
     assert len(open_hierarchy(path, where="test")) == 2
     with pytest.raises(InputError, match="line 1: there is no column 'species'; the header has 'kingdom', 'genus'"):
         open_hierarchy(f"{path}#kingdom>species", where="test")
+
+
+PIECES = st.sampled_from(
+    ["a", "b", "c", " ", "\t", ",", "\n", "\r\n", "--", '"', "{", "}", "[", "]", ":", "#", "\0", "\ufeff", "é", "kingdom", "genus", "level1", "parent",
+     "child", '{"categories": [', '{"name": "x", "children": [', '{"LabelName": "x", ', '"genus": "G", ', "00000010 03 n 01 a 0 000 | b", "@", "9" * 30]
+)  # fmt: skip
+
+
+CONTENTS = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=25).map(lambda some: "".join(some).encode()))
+
+
+@given(CONTENTS, st.sampled_from(["", "#child-parent", "#a>b", "#"]))
+@settings(max_examples=400)
+def test_no_content_of_a_file_ends_in_anything_but_a_hierarchy_or_one_line(tmp_path_factory, content, suffix):
+    path = written(tmp_path_factory.getbasetemp(), content, f"fuzz-{hashlib.sha256(content).hexdigest()}.txt")
+    try:
+        assert len(open_hierarchy(f"{path}{suffix}", where="test"))
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1

@@ -41,7 +41,7 @@ class LevelCount:
     """Nodes of the classes that have no parent: they are their own label at every level."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Hierarchy:
     """Classes and their parents. Make one with `from_edges` or `from_indices`, which check it, or with `hierarchies.open_hierarchy`."""
 
@@ -60,6 +60,9 @@ class Hierarchy:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        return f"<Hierarchy of {len(self)} classes, {len(self.parents.labels)} relations>"
 
     @classmethod
     def from_edges(
@@ -143,8 +146,11 @@ class Hierarchy:
 
     @cached_property
     def leaves(self) -> NDArray[np.int64]:
-        """int64 [number of leaves]: nodes without children."""
-        return np.flatnonzero(self.children.sizes == 0)
+        """int64 [number of leaves]: nodes without children, and beside no other."""
+        childless = self.children.sizes == 0
+        if self.beside is not None:
+            childless[self.beside.labels] = False
+        return np.flatnonzero(childless)
 
     @cached_property
     def is_tree(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,14 @@ COUNTS = {  # hong2023.md, computed there from Princeton's data.noun
     "imagenet1k": {0: 1000, 1: 578, 2: 325, 4: 130, 6: 54, 9: 16},
     "imagenet21k-p": {0: 11221, 1: 3903, 2: 1653, 4: 423, 6: 133, 9: 31},
 }
+WORDNET = Path("/usr/share/wordnet/data.noun")
+DATA = os.environ.get("HEADWATER_DATA")
+IS_A = Path(DATA or "") / "hierarchies" / "breeds" / "imagenet_class_hierarchy" / "wordnet" / "class_hierarchy.txt"
+HIERARCHIES = [  # the shipped file, Princeton's own, and ImageNet's list of relations
+    "wordnet",
+    pytest.param(str(WORDNET), id="data.noun", marks=pytest.mark.skipif(not WORDNET.is_file(), reason="Debian's wordnet-base is not installed")),
+    pytest.param(str(IS_A), id="is_a", marks=pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: ImageNet's is_a list is not here")),
+]
 SEVERAL = [0, 453, 1560, 2676, 3999, 4914, 5324, 5226, 4584, 3361, 1976]
 MOST = [1, 3, 4, 5, 5, 6, 7, 6, 7, 5, 4]
 
@@ -25,15 +34,18 @@ def facts_of(answer: tuple[int, str, str]) -> dict[str, Any]:
     return json.loads(out)  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
 @pytest.mark.parametrize("name", COUNTS)
-def test_the_counts_of_the_paper_come_out_of_the_box(headwater: Cli, name: str) -> None:
-    facts = facts_of(headwater("labels", "levels", "--classes", name, "--levels", ",".join(map(str, COUNTS[name])), "--json"))
+def test_the_counts_of_the_paper_come_out_of_the_box(headwater: Cli, name: str, hierarchy: str) -> None:
+    levels = ",".join(map(str, COUNTS[name]))
+    facts = facts_of(headwater("labels", "levels", "--classes", name, "--levels", levels, "--hierarchy", hierarchy, "--json"))
     assert {int(row["view"][6:]): row["classes"] for row in facts["levels"]} == COUNTS[name]
     assert facts["num_classes"] == COUNTS[name][0]
 
 
-def test_the_labels_of_the_full_list_and_its_orphans(headwater: Cli) -> None:
-    facts = facts_of(headwater("labels", "levels", "--classes", "imagenet21k", "--levels", "0-10", "--json"))
+@pytest.mark.parametrize("hierarchy", HIERARCHIES)
+def test_the_labels_of_the_full_list_and_its_orphans(headwater: Cli, hierarchy: str) -> None:
+    facts = facts_of(headwater("labels", "levels", "--classes", "imagenet21k", "--levels", "0-10", "--hierarchy", hierarchy, "--json"))
     assert [row["with_several_labels"] for row in facts["levels"]] == SEVERAL
     assert [row["most_labels"] for row in facts["levels"]] == MOST
     assert [one["class"] for one in facts["orphans"]] == ["n09450163", "n10994097", "n11196627", "n11318824"]
@@ -53,8 +65,8 @@ def test_the_class_of_imagenet1k_that_the_full_list_lacks_is_named(headwater: Cl
 def test_a_file_of_synsets_and_a_hierarchy_of_ones_own(headwater: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("n02085620\nn02123045 tabby\n")
     found = facts_of(headwater("labels", "levels", "--classes", "mine.txt", "--json"))
-    assert [row["classes"] for row in found["levels"]][0] == 2
-    assert [row["classes"] for row in found["levels"]][-1] == 1, "all levels up to the root"
+    assert found["levels"][0]["classes"] == 2
+    assert found["levels"][-1]["classes"] == 1, "all levels up to the root"
     (tmp_path / "edges.txt").write_text("n00000009 n02085620\nn00000009 n02123045\nn00000008 n02123045\n")
     own = facts_of(headwater("labels", "levels", "--classes", "mine.txt", "--hierarchy", "edges.txt", "--json"))
     assert [(row["classes"], row["with_several_labels"]) for row in own["levels"]] == [(2, 0), (2, 1)]

@@ -47,7 +47,7 @@ def list_facts(classes: str, hierarchy: str, by: By, levels: Sequence[int] | Non
     Raises InputError for an unknown list or hierarchy, and for classes that the hierarchy lacks.
     """
     names = class_list(classes, where="--classes")
-    tree = open_hierarchy(hierarchy, where="--hierarchy")
+    tree = open_hierarchy(hierarchy, where="--hierarchy").covering(names)
     counts = [tree.counts(names, view, where=classes) for view in _views(tree, by, levels, names)]
     strangers = missing(names, class_list(FULL_LIST, where="--classes")) if classes.startswith("imagenet") and classes != FULL_LIST else ()
     return {
@@ -86,7 +86,7 @@ def _table_facts(table: Table, positions: Any, name: str, by: By, levels: Sequen
     if not table.levels:
         raise InputError(f"{name}: has no class names; levels are of classes")
     finest = label_view("level:0", table, positions, 0, name)
-    tree = None if table.hierarchy is None else open_hierarchy(table.hierarchy, where=name)
+    tree = None if table.hierarchy is None else open_hierarchy(table.hierarchy, where=name).covering(finest.names)
     if tree is not None:
         views = _views(tree, by, levels, finest.names)
     elif by == "rank":

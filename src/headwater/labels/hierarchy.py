@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, islice
 
@@ -21,6 +21,8 @@ from headwater.labels.targets import Codes, LabelSets, Targets, targets_of_sets
 
 Indices = NDArray[np.int32] | NDArray[np.int64]
 FORMS = "level:k (k steps up), depth:d (the cut d steps below the roots), rank:NAME (the ancestors of that rank)"
+STRAYS = 0.01
+"""Share of the classes that a list of relations may leave out; they have none, and are roots [ours]. Of ImageNet-21k's it is 4 in 21,843."""
 _CANDIDATES = 1000
 """How many names are compared with an unknown one; difflib compares about 50,000 short names a second."""
 
@@ -57,6 +59,8 @@ class Hierarchy:
     """Further parents of each node that rank views follow and levels and depths do not: for a rank that does not nest between two others."""
     aliases: Mapping[str, int] = field(default_factory=dict)
     """Other words under which `index_of` finds a node."""
+    relations_only: bool = False
+    """Whether it was read from a list of relations, which cannot say that there is a class without any (`covering`)."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -183,6 +187,20 @@ class Hierarchy:
         means = {rank: float(self.depths[there == rank].mean()) for rank in sorted(set(self.ranks) - {""})}
         return tuple(sorted(means, key=lambda rank: means[rank]))
 
+    def covering(self, classes: Sequence[str]) -> Hierarchy:
+        """This hierarchy with a node, without parents, for each class that a list of relations leaves out for having none.
+
+        Only for such lists, and while no more than STRAYS of the classes are left out: more are a sign of another list of classes, and
+        `index_of` says so. ImageNet's wordnet.is_a.txt lacks four classes of ImageNet-21k in this way.
+        """
+        if not self.relations_only:
+            return self
+        new = [name for name in dict.fromkeys(classes) if name not in self.index and name not in self.aliases]
+        if not 0 < len(new) <= STRAYS * len(classes):
+            return self
+        starts = np.concatenate([self.parents.starts, np.full(len(new), self.parents.starts[-1])])
+        return replace(self, names=(*self.names, *new), parents=LabelSets(starts, self.parents.labels), relations_only=False)
+
     def index_of(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
         """int32 [num_classes]: the node of each class, by id or, where no node has that id, by alias.
 
@@ -258,21 +276,23 @@ class Hierarchy:
         Raises InputError for classes that the hierarchy lacks and for a view that it cannot give.
         """
         kind, argument = parse_hierarchy_view(view)
-        sets = self.sets(view, self.index_of(classes, where), where)
-        return targets_of_sets(codes, sets, self.names, f"{kind}:{argument}")
+        whole = self.covering(classes)
+        sets = whole.sets(view, whole.index_of(classes, where), where)
+        return targets_of_sets(codes, sets, whole.names, f"{kind}:{argument}")
 
     def counts(self, classes: Sequence[str], view: str, where: str = "hierarchy") -> LevelCount:
         """How many labels a view gives these classes, and who has several."""
-        nodes = self.index_of(classes, where)
-        sets = self.sets(view, nodes, where)
-        without = np.unique(nodes[self.parents.sizes[nodes] == 0])
+        whole = self.covering(classes)
+        nodes = whole.index_of(classes, where)
+        sets = whole.sets(view, nodes, where)
+        without = np.unique(nodes[whole.parents.sizes[nodes] == 0])
         return LevelCount(
             view,
             len(classes),
             len(np.unique(sets.labels)),
             int((sets.sizes > 1).sum()),
             int(sets.sizes.max(initial=0)),
-            tuple(self.names[at] for at in without),
+            tuple(whole.names[at] for at in without),
         )
 
     def conflict(self, classes: Sequence[str], fine: str, coarse: str, where: str = "hierarchy") -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from headwater.errors import InputError
@@ -59,7 +60,7 @@ def read_edges(path: Path, order: str | None = None) -> Hierarchy:
     if order == "child-parent":
         edges = [(parent, child) for child, parent in edges]
     titles = _titles(path)
-    return Hierarchy.from_edges(edges, where=str(path), titles=titles, aliases=unique_aliases(titles))
+    return replace(Hierarchy.from_edges(edges, where=str(path), titles=titles, aliases=unique_aliases(titles)), relations_only=True)
 
 
 def separator_of(head: str) -> str | None:

@@ -53,7 +53,7 @@ ALLOWED: dict[str, set[str]] = {  # rule 9 of DESIGN, and the leaf rooms; a room
     "api": {"engines", "plan", "store", "study"},
     "display": {"engines"},
     "show": {"display", "cost", "report", "engines", "plan", "store", "models", "rows", "errors"},
-    "show_labels": {"labels", "plan", "sources", "study", "errors"},
+    "show_labels": {"labels", "plan", "sources", "store", "study", "errors"},
     "show_levels": {"labels", "plan", "sources", "errors"},
     "cli": {"show", "show_labels", "show_levels", "report", "engines", "plan", "store", "device", "rows", "study", "files", "errors"},
 }

@@ -14,6 +14,9 @@ Doing ends in rows; concluding starts from them and needs no GPU, data or checkp
     rows = hw.run("studies/demo.yaml")                    # a DataFrame, one row per (cell, metric, subset)
     hw.write_report(rows, "report.html", title="demo")
     encoder = hw.load_encoder("headwater-store/arms/<id>")   # a timm module
+
+    tree = hw.open_hierarchy("wordnet")
+    targets = tree.targets(codes, hw.class_list("imagenet21k"), "level:4")   # codes: int32 [images]; .matrix() is multi-hot, scipy CSR
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headwater.api import make_plan, run
     from headwater.errors import InputError
+    from headwater.labels import Targets
+    from headwater.labels.hierarchies import class_list, open_hierarchy
+    from headwater.labels.hierarchy import Hierarchy
     from headwater.models import load_encoder
     from headwater.report import write_report
     from headwater.rows import read_rows
@@ -31,17 +37,34 @@ if TYPE_CHECKING:
     from headwater.study import Study
 
 _HOMES = {
+    "Hierarchy": "headwater.labels.hierarchy",
     "InputError": "headwater.errors",
     "Store": "headwater.store",
     "Study": "headwater.study",
+    "Targets": "headwater.labels",
+    "class_list": "headwater.labels.hierarchies",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",
+    "open_hierarchy": "headwater.labels.hierarchies",
     "read_rows": "headwater.rows",
     "run": "headwater.api",
     "write_report": "headwater.report",
 }
 
-__all__ = ["InputError", "Store", "Study", "load_encoder", "make_plan", "read_rows", "run", "write_report"]
+__all__ = [
+    "Hierarchy",
+    "InputError",
+    "Store",
+    "Study",
+    "Targets",
+    "class_list",
+    "load_encoder",
+    "make_plan",
+    "open_hierarchy",
+    "read_rows",
+    "run",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:

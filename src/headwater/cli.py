@@ -247,8 +247,11 @@ def describe_labels(
         from headwater.store import Store
         from headwater.study import Study
 
-        cache = Store(store).cache if store.exists() else None
-        facts = study_facts(Plan.opened(Study.load(_study_path(study)), data_root=data_root, cache=cache), chosen)
+        words = Study.load(_study_path(study))
+        opened = Store(store) if store.exists() else None
+        known = opened is not None and opened.labels.is_dir()  # clusters that were made: which ones, only a whole plan can tell
+        plan = (Plan.make if known else Plan.opened)(words, data_root=data_root, cache=opened.cache if opened else None)
+        facts = study_facts(plan, chosen, opened)
     if plot is not None:
         from headwater.report import save_label_chart
 

@@ -23,6 +23,7 @@ from headwater.labels.describe import FEW_IMAGES, Direction, against, describe, 
 from headwater.plan import Plan
 from headwater.sources import Positions, Table
 from headwater.sources.folder import FolderSource
+from headwater.store import Store
 from headwater.study import Arm
 
 _MEANINGS: dict[Direction, str] = {
@@ -49,11 +50,11 @@ class _Target:
     """int64 [num_images]: -1 where an image has none."""
 
 
-def study_facts(plan: Plan, views: Sequence[str] | None = None) -> dict[str, Any]:
+def study_facts(plan: Plan, views: Sequence[str] | None = None, store: Store | None = None) -> dict[str, Any]:
     """Each source of an opened study, its label views (or `views`) and how these lie to the study's tasks.
 
-    Seeded views and sizes are drawn with the study's first seed. Raises InputError for a view that the data cannot give; one that needs a
-    trained arm is a note.
+    Seeded views and sizes are drawn with the study's first seed. Raises InputError for a view that the data cannot give. Clusters are described
+    where the store has them and the plan knows its arms (Plan.make); they are a note where they are not made yet.
     """
     study = plan.study
     distinct_views(views or (), ("--views",), study.views)
@@ -70,7 +71,8 @@ def study_facts(plan: Plan, views: Sequence[str] | None = None) -> dict[str, Any
             for view in views or own or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
                     meant = resolve_view(view, study.views, plan.data_root)
-                    entry["views"].append(_view_facts(entry, meant, source.table, positions, f"sources.{name}"))
+                    made = _made_clusters(plan, store, name, size, view) if meant.clustered else None
+                    entry["views"].append(_view_facts(entry, meant, source.table, positions, f"sources.{name}", made))
             sources.append(_without_codes(entry))
     return {"study": study.study, "folder": None, "sources": sources}
 
@@ -151,12 +153,22 @@ def _without_codes(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "codes"}
 
 
-def _view_facts(entry: dict[str, Any], view: View, table: Table, positions: Positions, where: str) -> dict[str, Any]:
-    if view.clustered:
+def _made_clusters(plan: Plan, store: Store | None, source: str, size: Any, view: str) -> Targets | None:
+    """The clusters of an arm of the first seed, where the store has them."""
+    for arm in plan.arms if store else ():
+        words = arm.words
+        if arm.clusters and (words.source, words.size, words.labels, words.seed) == (source, size, view, plan.study.seeds[0]):
+            codes = store.read_labels(arm.clusters.id, len(arm.positions)) if store else None
+            return None if codes is None else Targets(codes, arm.clusters.partition.names, view)
+    return None
+
+
+def _view_facts(entry: dict[str, Any], view: View, table: Table, positions: Positions, where: str, made: Targets | None = None) -> dict[str, Any]:
+    if view.clustered and made is None:
         parts = partition(view, table, positions, where)
         detail = f"{len(parts.names)} clusters of {len(positions)} images; which ones is known when their features are"
         return {"view": view.name, "note": "known after its features are trained", "detail": detail, "against": []}
-    targets = label_view(view, table, positions, entry["seed"], where)
+    targets = made or label_view(view, table, positions, entry["seed"], where)
     return {**describe(targets).as_dict(), "note": None, "against": [_against(targets, target) for target in entry["codes"]]}
 
 

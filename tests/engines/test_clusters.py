@@ -72,6 +72,17 @@ def test_clusters_within_a_level_stay_in_its_classes_in_the_counts_of_the_level_
     assert ids == arm.source.table.ids[arm.positions].tolist()
 
 
+def test_clusters_that_were_made_are_described(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+    from headwater.show_labels import study_facts
+
+    study, store, _ = clustered
+    made = study_facts(api.make_plan(study, store=store), None, Store(store))["sources"][0]["views"]
+    assert [view["note"] for view in made] == [None, None, None]
+    assert made[1]["classes"] == 6
+    waiting = study_facts(Plan.opened(Study.load(study)), None, None)["sources"][0]["views"]
+    assert [view["note"] is None for view in waiting] == [False, False, True]
+
+
 def test_a_second_store_makes_the_same_clusters_and_the_same_rows(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
     study, _, rows = clustered
     again = api.run(study, store=tmp_path / "store", device="cpu", workers=1)

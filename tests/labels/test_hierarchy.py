@@ -258,3 +258,23 @@ def test_taking_from_sets_of_which_some_are_empty_gives_those_sets():
     sets = LabelSets.of([[], [4, 2], [7]])  # three labels in three sets, but not one in each
     taken = sets.take(np.array([2, 0, 1, 1]))
     assert [labels.tolist() for labels in taken] == [[7], [], [2, 4], [2, 4]]
+
+
+@pytest.mark.parametrize("codes", [np.array([0, 2], dtype=np.int32), np.array([-1], dtype=np.int32), np.array([0.5])])
+def test_codes_beyond_the_classes_are_refused(codes: np.ndarray) -> None:
+    tree = Hierarchy.from_edges([("animal", "cat"), ("animal", "dog")], where="pets")
+    with pytest.raises(InputError, match="from 0 to 1"):
+        tree.targets(codes, ["cat", "dog"], "level:1")
+
+
+def test_a_list_of_relations_may_leave_out_few_classes_and_no_more(tmp_path: Path) -> None:
+    """A class without relations cannot be in such a list; many of them are another list of classes."""
+    path = tmp_path / "is_a.txt"
+    path.write_text("".join(f"root c{at}\n" for at in range(300)))
+    classes = [f"c{at}" for at in range(300)]
+    tree = open_hierarchy(path)
+    found = tree.counts([*classes, "stray", "alone"], "level:1")
+    assert (found.labels, found.orphans) == (3, ("stray", "alone"))
+    assert tree.targets(np.array([300, 0]), [*classes, "stray"], "level:1").names == ("root", "stray")
+    with pytest.raises(InputError, match="4 of 304 classes are not in the hierarchy"):
+        tree.counts([*classes, "a", "b", "c", "d"], "level:1")

@@ -270,12 +270,14 @@ class Hierarchy:
             return self.rank_sets(nodes, argument, where)
         return (self.level_sets if kind == "level" else self.depth_sets)(nodes, int(argument))
 
-    def targets(self, codes: Codes, classes: Sequence[str], view: str, where: str) -> Targets:
+    def targets(self, codes: Codes, classes: Sequence[str], view: str, where: str = "hierarchy") -> Targets:
         """The labels of images: `codes` (int32 or int64 [num_images]) index `classes`. Names are node ids; labels on no image are dropped.
 
-        Raises InputError for classes that the hierarchy lacks and for a view that it cannot give.
+        Raises InputError for codes beyond `classes`, for classes that the hierarchy lacks and for a view that it cannot give.
         """
         kind, argument = parse_hierarchy_view(view)
+        if len(codes) and not (np.issubdtype(codes.dtype, np.integer) and 0 <= int(codes.min()) and int(codes.max()) < len(classes)):
+            raise InputError(f"{where}: class codes are whole numbers from 0 to {len(classes) - 1}, the classes that are given")
         whole = self.covering(classes)
         sets = whole.sets(view, whole.index_of(classes, where), where)
         return targets_of_sets(codes, sets, whole.names, f"{kind}:{argument}")

@@ -107,6 +107,7 @@ class Plan:
         plan._check_shots()
         plan.arms = [plan._arm(words) for words in study.arms()]
         plan._note_losses()
+        plan.notes += list(dict.fromkeys(f"{arm.words.title} is trained for its features alone, by which others are labelled" for arm in plan.supports))
         plan._check_overlaps()
         plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
         return plan

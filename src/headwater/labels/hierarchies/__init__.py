@@ -37,7 +37,7 @@ __all__ = ["BUILT_IN", "class_list", "class_lists", "missing", "open_hierarchy",
 BUILT_IN = {"wordnet": shipped_wordnet, "cifar100": cifar100}
 
 
-def open_hierarchy(reference: str | Path, *, where: str) -> Hierarchy:
+def open_hierarchy(reference: str | Path, *, where: str = "hierarchy") -> Hierarchy:
     """The hierarchy that a reference names. `where` says, in messages, who asked for it.
 
     A file is read once for as long as its size and time of change stay. Raises InputError, of one line with the file and the line, for an

@@ -29,7 +29,7 @@ LISTS = {
 """timm's file of each list."""
 
 
-def class_list(reference: str | Path, *, where: str) -> list[str]:
+def class_list(reference: str | Path, *, where: str = "classes") -> list[str]:
     """The synsets of a list, in its order: one of `LISTS` by name, else a file with a synset a line (what follows it after a space is ignored).
 
     Raises InputError for an unknown name, a line that is no synset (n and eight digits) and one that is there twice.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from headwater.errors import InputError
 from headwater.labels import nesting
+from headwater.labels.hierarchies import open_hierarchy
 from headwater.labels.hierarchy import Hierarchy, parse_hierarchy_view
 from headwater.labels.targets import LabelSets
 

@@ -24,6 +24,9 @@ from headwater.store import Store
 
 MAX_DEATHS = 2
 """A unit whose worker process dies this often (killed for memory, say) has failed; so many workers may die before they are ready."""
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "134217728"}
+"""glibc gives the memory of a step's tensors back to the system and asks for it anew in the next one; told to keep it, workers lost 11-33 % of
+their time to the system less (docs/log.md). Other systems pass over these, and what the user has set wins."""
 COMMAND = (sys.executable, "-m", "headwater.engines.worker")
 """What a worker process is started as."""
 
@@ -190,7 +193,7 @@ class _Run:
         log = self._store.root / "logs" / f"worker-{os.getpid()}-{number}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         threads = str(self._setting["threads"])
-        environment = {**os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
+        environment = {**ALLOCATOR, **os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
         with log.open("w") as errors:
             process = subprocess.Popen(
                 COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", env=environment

@@ -50,21 +50,35 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
     views = sum(arm.images_seen * arm.views for arm in arms)
     finetuned = sum(_finetune_images(plan, cell) for cell in cells)
     benches = {(cell.arm.id, cell.words.task) for cell in cells}
+    labelled = [(arm, _feature_cost(arm, forward, study.image_size)) for arm in arms if arm.clusters]
     extracted = sum(len(task.train) + len(task.val) + len(task.test) for _, name in benches for task in [plan.tasks[name]])
     features = int(encoder.num_features)  # type: ignore[arg-type]
     probes = sum(_probe_flops(plan, cell, features) for cell in cells if cell.words.protocol == "probe")
-    seconds = (views + finetuned) / train_rate + extracted / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
+    features_flops = sum(flops * len(arm.positions) for arm, (flops, _) in labelled)
+    decoded = sum({(arm.source_fingerprint, size): size for arm, (_, size) in labelled}.values())
+    seconds = (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
     cached = sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1 if cells else 0
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),
         finetune_images=finetuned,
-        flops=forward * (_BACKWARD * (views + finetuned) + extracted) + probes,
+        flops=forward * (_BACKWARD * (views + finetuned) + extracted) + features_flops + probes,
         hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
-        disk_mb=(len(arms) * weights + cached + 3e4 * len(cells) / 10) / 1e6,
+        disk_mb=(len(arms) * weights + cached + decoded + 3e4 * len(cells) / 10) / 1e6,
         images_per_s=train_rate,
     )
+
+
+def _feature_cost(arm: PlannedArm, forward: float, image_size: int) -> tuple[float, float]:
+    """(FLOPs an image, bytes of decoded images to keep) of the features that an arm's clusters are made from: a timm model has a size of its own."""
+    assert arm.clusters is not None
+    if arm.clusters.file is not None:
+        return 0.0, 0.0
+    if arm.clusters.timm is None:
+        return forward, 0.0
+    flops, size = models.timm_cost(arm.clusters.timm)
+    return flops, len(arm.positions) * (1.25 * size) ** 2 * 3
 
 
 def _finetune_images(plan: Plan, cell: PlannedCell) -> int:

@@ -65,6 +65,8 @@ class RunDisplay:
             self._plain(event)
 
     def _worker_row(self, event: Event) -> None:
+        if event.worker < 0:  # it happened to a unit that no worker had
+            return
         if event.worker not in self._rows:
             self._rows[event.worker] = self._workers.add_task("", total=1, what="", rate="")
         row = self._rows[event.worker]

@@ -41,6 +41,33 @@ def architecture(backbone: str) -> str:
     return name
 
 
+def pretrained_name(name: str) -> str:
+    """The full name, tag included, of the weights that timm would load for a name: another version of timm may have another default.
+
+    Raises InputError for a model that timm lacks or has no weights for.
+    """
+    import timm
+
+    architecture(name.partition(".")[0])
+    try:
+        config = timm.models.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise InputError(f"features of timm:{name}: {error}") from None
+    if config is None or not config.hf_hub_id:
+        raise InputError(f"features of timm:{name}: timm has no weights for it; name other ones, or give `weights: FILE.safetensors`")
+    return f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+
+
+def timm_cost(name: str) -> tuple[float, int]:
+    """(FLOPs of one image's forward pass, input side in pixels) of a timm model at its own size."""
+    import timm
+    from timm.data.config import resolve_model_data_config
+
+    model = timm.create_model(name, pretrained=False, num_classes=0)
+    size = int(resolve_model_data_config(model)["input_size"][-1])  # type: ignore[no-untyped-call]
+    return forward_flops(model, size), size
+
+
 def build_encoder(backbone: str, image_size: int, *, seed: int) -> nn.Module:
     """A timm backbone without a classification head, with weights drawn from the key of `seed`. Input [n, 3, s, s], output [n, num_features].
 

@@ -63,12 +63,16 @@ COLUMNS: tuple[Column, ...] = (
     Column("source_fingerprint", "str", "digest of the source's training images (ids and bytes)"),
     Column("size", "str", "how much of the source the study asked for: all, or a number of images"),
     Column("unique_images", "int", "distinct images in pre-training", least=0),
-    Column("labels", "str", "label view of the arm: level:k, instance, random:K; caption field for clip; null for simclr and scratch"),
+    Column("labels", "str", "label view of the arm (docs/study.md), or the name that the study gave it; caption field for clip; null for simclr and scratch"),
     Column("label_level", "int", "k of level:k, 0 = finest; null otherwise", least=0),
     Column("num_labels", "int", "classes in the arm's label view, or distinct captions for clip", least=0),
     Column("multi_label_share", "float", "share of the arm's images that have several labels, in [0, 1]; null without labels", least=0, most=1),
     Column("label_noise", "float", "realised rate of label or caption noise, in [0, 1]; null where none was asked for", least=0, most=1),
-    Column("label_features", "str", "what cluster labels were made from: an arm's id, timm:NAME, or the digest of a file; null otherwise"),
+    Column(
+        "label_features",
+        "str",
+        "what cluster labels were made from: an arm's id, timm:NAME (with @ and the SHA-256 of weights from a file), or file: and its SHA-256; null otherwise",
+    ),
     # how
     Column("images_seen", "int", "images that passed through pre-training (images, not views)", least=0),
     Column("epochs", "float", "images_seen / unique_images", least=0),

@@ -148,7 +148,7 @@ def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
 
 
 def forget(plan: Plan, store: Store, ids: list[str]) -> None:
-    """Drop the arms and cells whose ids begin so; an arm takes its cells along.
+    """Drop the arms and cells whose ids begin so; an arm takes its cells along, and the arms that are labelled by its features with their labels.
 
     Raises InputError, before anything is dropped, for an id that is too short, means nothing here, or could mean two things.
     """
@@ -162,12 +162,28 @@ def forget(plan: Plan, store: Store, ids: list[str]) -> None:
             raise InputError(f"--redo {prefix!r}: no arm or cell of this study has an id that begins so (`headwater plan --json` lists arms, `rows` cells)")
         if len(meant) > 1:
             raise InputError(f"--redo {prefix!r}: {len(meant)} arms and cells have ids that begin so ({', '.join(sorted(meant)[:3])}, ...); give more of it")
-        doomed.append((arms, meant - arms | {cell.id for cell in plan.cells if cell.arm.id in arms}))
+        doomed.append((arms | labelled_by(plan, arms), meant - arms))
+    labels = {arm.clusters.id for arm in plan.arms for doomed_arms, _ in doomed if arm.id in doomed_arms and arm.clusters}
+    doomed = [(arms, cells | {cell.id for cell in plan.cells if cell.arm.id in arms}) for arms, cells in doomed]
     for doomed_arms, doomed_cells in doomed:  # cells first: were this stopped half-way, the next run would measure them again
         for cell_id in doomed_cells:
             store.drop_cell(cell_id)
         for arm_id in doomed_arms:
             store.drop_arm(arm_id)
+    for labels_id in labels:
+        store.drop_labels(labels_id)
+
+
+def labelled_by(plan: Plan, arms: set[str]) -> set[str]:
+    """Ids of the arms whose labels are made from the features of these, at whatever remove."""
+    found: set[str] = set()
+    for arm in (*plan.supports, *plan.arms):
+        above = arm.needs
+        while above is not None:
+            if above.id in arms:
+                found.add(arm.id)
+            above = above.needs
+    return found
 
 
 def _counts(plan: Plan, store: Store) -> dict[str, int]:

@@ -31,7 +31,7 @@ _MEANINGS: dict[Direction, str] = {
     "matches": "the task's own classes: the arm that others are compared with",
     "finer": "nested in the task, images enough in each class: expected to help, hard images most",
     "too fine": f"most images are in classes of fewer than {FEW_IMAGES}: memorised rather than learned",
-    "not aligned": "the labels cut across the task's classes, as random ones do: expected to do worst",
+    "not aligned": "the labels cut across the task's classes, or were drawn at random: expected to do worst",
 }
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 100)
 
@@ -53,7 +53,7 @@ class _Target:
 def study_facts(plan: Plan, views: Sequence[str] | None = None, store: Store | None = None) -> dict[str, Any]:
     """Each source of an opened study, its label views (or `views`) and how these lie to the study's tasks.
 
-    Seeded views and sizes are drawn with the study's first seed. Raises InputError for a view that the data cannot give. Clusters are described
+    Seeded views and sizes are drawn with the first seed of the source. Raises InputError for a view that the data cannot give. Clusters are described
     where the store has them and the plan knows its arms (Plan.make); they are a note where they are not made yet.
     """
     study = plan.study
@@ -67,11 +67,11 @@ def study_facts(plan: Plan, views: Sequence[str] | None = None, store: Store | N
             own = [arm.labels for arm in arms if arm.method == "supervised" and arm.labels]
             title = name if size in (None, "all") else f"{name}, {size} images"
             targets = list(_targets(plan, use.data, source.table, positions))
-            entry = _entry(title, use.data, positions, study.seeds[0], targets or _own_levels(source.table, positions, name), list(plan.tasks))
+            entry = _entry(title, use.data, positions, arms[0].seed, targets or _own_levels(source.table, positions, name), list(plan.tasks))
             for view in views or own or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
                     meant = resolve_view(view, study.views, plan.data_root)
-                    made = _made_clusters(plan, store, name, size, view) if meant.clustered else None
+                    made = _made_clusters(plan, store, arms[0], view) if meant.clustered else None
                     entry["views"].append(_view_facts(entry, meant, source.table, positions, f"sources.{name}", made))
             sources.append(_without_codes(entry))
     return {"study": study.study, "folder": None, "sources": sources}
@@ -100,8 +100,9 @@ def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, 
 
 
 def _arms_by_source(plan: Plan) -> Iterator[tuple[tuple[str, Any], list[Arm]]]:
-    """((source, size), its arms of the first seed), in the study's order."""
-    arms = [arm for arm in plan.study.arms() if arm.source is not None and arm.seed == plan.study.seeds[0]]
+    """((source, size), its arms of its first seed), in the study's order."""
+    first: dict[str | None, int] = {}
+    arms = [arm for arm in plan.study.arms() if arm.source is not None and arm.seed == first.setdefault(arm.source, arm.seed)]
     for (source, size), group in groupby(arms, lambda arm: (arm.source, arm.size)):
         assert source is not None
         yield (source, size), list(group)
@@ -153,11 +154,11 @@ def _without_codes(entry: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "codes"}
 
 
-def _made_clusters(plan: Plan, store: Store | None, source: str, size: Any, view: str) -> Targets | None:
-    """The clusters of an arm of the first seed, where the store has them."""
+def _made_clusters(plan: Plan, store: Store | None, like: Arm, view: str) -> Targets | None:
+    """The clusters of the arm of this view beside another (of the same source, size and seed), where the store has them."""
     for arm in plan.arms if store else ():
         words = arm.words
-        if arm.clusters and (words.source, words.size, words.labels, words.seed) == (source, size, view, plan.study.seeds[0]):
+        if arm.clusters and (words.source, words.size, words.labels, words.seed) == (like.source, like.size, view, like.seed):
             codes = store.read_labels(arm.clusters.id, len(arm.positions)) if store else None
             return None if codes is None else Targets(codes, arm.clusters.partition.names, view)
     return None
@@ -169,12 +170,12 @@ def _view_facts(entry: dict[str, Any], view: View, table: Table, positions: Posi
         detail = f"{len(parts.names)} clusters of {len(positions)} images; which ones is known when their features are"
         return {"view": view.name, "note": "known after its features are trained", "detail": detail, "against": []}
     targets = made or label_view(view, table, positions, entry["seed"], where)
-    return {**describe(targets).as_dict(), "note": None, "against": [_against(targets, target) for target in entry["codes"]]}
+    return {**describe(targets).as_dict(), "note": None, "against": [_against(targets, target, view) for target in entry["codes"]]}
 
 
-def _against(targets: Targets, target: _Target) -> dict[str, Any]:
+def _against(targets: Targets, target: _Target, view: View) -> dict[str, Any]:
     facts = against(targets, target.codes if targets.rows is None else target.codes[targets.rows])
-    expected = expected_direction(facts)
+    expected = expected_direction(facts, drawn=view.kind == "random")
     return {"target": target.name, **facts.as_dict(), "expected": expected.direction, "reason": expected.reason}
 
 
@@ -195,11 +196,14 @@ def _print_source(entry: dict[str, Any]) -> None:
         "changed\nby noise": [view["noise"] for view in known],
     }
     optional = {heading: values for heading, values in optional.items() if any(values)}
+    if not known:
+        _console.print("no view is known before training")
     table = _text_table("\nclasses", "fewest\nimages", "median\nimages", "most\nimages", "classes of\none image", *optional)
     for at, view in enumerate(known):
         numbers = [f"{view[k]:,.0f}" for k in ("classes", "smallest", "median", "largest", "singletons")]
         table.add_row(escape(view["view"]), *numbers, *("-" if values[at] is None else _percent(values[at]) for values in optional.values()))
-    _console.print(table)
+    if known:
+        _console.print(table)
     for view in entry["views"]:
         if view["note"] is not None:
             _console.print(f"{view['view']}: {view['note']}", markup=False)
@@ -207,7 +211,7 @@ def _print_source(entry: dict[str, Any]) -> None:
         _console.print(f"tasks on other data, with other class names, where only a run can tell: {', '.join(entry['unmet'])}", markup=False)
     if len(entry["targets"]) > 1 and known:
         _print_overview(entry["targets"], known)
-    for same in _same_targets(entry["targets"], known):
+    for same in _same_targets(entry["targets"], known) if known else ():
         _print_target(same, known)
 
 

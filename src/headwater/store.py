@@ -117,6 +117,10 @@ class Store:
             raise InputError(f"{folder}: these labels are damaged ({error}); remove the folder, and the next run makes them again") from None
         return codes
 
+    def drop_labels(self, labels_id: str) -> None:
+        """Forget labels, so that the next run makes them again."""
+        files.remove_folder(self.labels / labels_id)
+
     # rows
     def write_rows(self, cell_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """The rows of one cell, whole or not at all; a row of status failed goes beside, and is replaced by what succeeds."""

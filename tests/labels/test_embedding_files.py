@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.errors import InputError
-from headwater.labels.clusters import read_embeddings
+from headwater.labels.embeddings import read_embeddings
 
 IDS = [f"räume/{at:03d}.png" for at in range(40)]
 TABLE = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)

@@ -22,6 +22,8 @@ from headwater.errors import InputError
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.store import Store
 
+NOBODY = -1
+"""The worker of an event that happened to a unit that no worker had."""
 MAX_DEATHS = 2
 """A unit whose worker process dies this often (killed for memory, say) has failed; so many workers may die before they are ready."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "134217728"}
@@ -76,17 +78,22 @@ def pending(plan: Plan, store: Store | None) -> Pending:
     arms: dict[str, PlannedArm] = {}
     for arm in plan.arms:
         if arm.id in needed and not (store and store.has_arm(arm.id)):
-            arms |= {one.id: one for one in reversed([arm, *_needed_by(arm)]) if one.id not in arms and not (store and store.has_arm(one.id))}
+            arms |= {one.id: one for one in reversed([arm, *_needed_by(arm, store)]) if one.id not in arms}
     return Pending(list(arms.values()), cells)
 
 
-def _needed_by(arm: PlannedArm) -> list[PlannedArm]:
-    """The arms whose features this one's labels are made from, the nearest first."""
+def _needed_by(arm: PlannedArm, store: Store | None) -> list[PlannedArm]:
+    """The arms that must be trained before this one, the nearest first: whose features its labels are made from, where these are not there yet."""
     found = []
-    while arm.needs is not None:
+    while arm.needs is not None and not (store and (_labelled(arm, store) or store.has_arm(arm.needs.id))):
         arm = arm.needs
         found.append(arm)
     return found
+
+
+def _labelled(arm: PlannedArm, store: Store) -> bool:
+    """Whether the store has the clusters that an arm is labelled by."""
+    return arm.clusters is not None and (store.labels / arm.clusters.id).is_dir()
 
 
 def default_workers(device: str) -> int:
@@ -119,7 +126,8 @@ def run(
     todo = pending(plan, store)
     if not todo.cells:
         return
-    for arm_id in {cell.arm.id for cell in todo.cells} - {arm.id for arm in todo.arms}:
+    wanted = {cell.arm.id for cell in todo.cells} | {arm.needs.id for arm in todo.arms if arm.needs and not _labelled(arm, store)}
+    for arm_id in wanted - {arm.id for arm in todo.arms}:
         store.read_arm(arm_id)  # a damaged one is bad input, and is better heard of now than after hours
     from headwater import device as device_room
     from headwater import models, work
@@ -255,7 +263,9 @@ class _Run:
                 self._store.write_rows(cell.id, failed_rows(self._plan, cell, self._store, reason))
         if unit.task is None:
             for waiting in self._waiting.pop(unit.arm.id, []):
-                self._fail(waiting, f"its labels need {unit.title.removeprefix('train ')}, which failed: {reason}"[:500])
+                why = f"its labels need {unit.title.removeprefix('train ')}, which failed: {reason}"[:500]
+                self._fail(waiting, why)
+                self._watch(Event("failed", NOBODY, waiting, {"reason": why}))
 
     def _died(self, number: int) -> None:
         process = self._processes.pop(number)

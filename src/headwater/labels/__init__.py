@@ -8,7 +8,7 @@ before, `cluster_targets` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,24 +45,33 @@ __all__ = [
 ]
 
 
-def label_view(view: str | View, table: Table, positions: Positions, seed: int, where: str) -> Targets:
+def label_view(
+    view: str | View, table: Table, positions: Positions, seed: int, where: str, *, hashes: Callable[[], NDArray[np.int64]] | None = None
+) -> Targets:
     """The labels of the images at `positions` (int64 [num_images]) under a view.
 
     `seed` is the arm's; it matters for views that draw and have no seed of their own. `where` names the source in messages. A view that leaves
-    images out says which ones it kept in `Targets.rows`. Raises InputError for an unknown view, for a table that cannot give it, and for
+    images out says which ones it kept in `Targets.rows`. `hashes` gives the table's (`Source.hashes`, int64 [len(table)]) and is asked only
+    by views that draw: hashing ten million ids anew takes seconds. Raises InputError for an unknown view, for a table that cannot give it, and for
     clusters, which need features.
     """
     view = view if isinstance(view, View) else parse_view(view)
     seed = seed if view.seed is None else view.seed
-    targets = _classes(view, table, positions, seed, where)
+    own = _NO_HASHES
+    if view.kind == "random" or view.noise is not None:
+        own = sample_hashes(table.ids[positions].tolist()) if hashes is None else hashes()[positions]
+    targets = _classes(view, table, positions, own, seed, where)
     if view.merge or view.subset:
         targets = _selected(targets, view, where)
     if view.noise is not None:
-        targets = _noisy(targets, view, table, positions, seed, where)
-    return replace(targets, view=view.name)
+        targets = _noisy(targets, view, table, positions, own, seed, where)
+    return replace(targets, view=view.name, codes=targets.codes.astype(np.int32, copy=False))
 
 
-def _classes(view: View, table: Table, positions: Positions, seed: int, where: str) -> Targets:
+_NO_HASHES = np.empty(0, dtype=np.int64)
+
+
+def _classes(view: View, table: Table, positions: Positions, hashes: NDArray[np.int64], seed: int, where: str) -> Targets:
     if view.kind in ("level", "depth", "rank"):
         return class_targets(table, positions, view, where)
     if view.kind == "instance":
@@ -75,10 +84,10 @@ def _classes(view: View, table: Table, positions: Positions, seed: int, where: s
         groups = shuffled_classes(finest.num_classes, finest.names, count, seed, where)
         return Targets(groups[finest.indices], numbered("shuffle", count), view.name)
     if view.within is None:
-        return Targets(*random_targets(table, positions, _count(view, table, positions, where), seed, where), view.name)
+        return Targets(*random_targets(hashes, _count(view, table, positions, where), seed, where), view.name)
     parts = partition(view, table, positions, where)
     assert parts.groups is not None
-    return Targets(random_within(sample_hashes(table.ids[positions].tolist()), parts.groups, parts.parts, seed), parts.names, view.name)
+    return Targets(random_within(hashes, parts.groups, parts.parts, seed), parts.names, view.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,13 +165,13 @@ def _selected(targets: Targets, view: View, where: str) -> Targets:
     if view.merge:
         new, names = merged(targets.names, dict(view.merge), view.rest, where)
     else:
-        new, names = subset(targets.names, view.subset, where), tuple(sorted(view.subset))
+        new, names = subset(targets.names, view.subset, where), tuple(name for name in targets.names if name in view.subset)
     codes = new[targets.indices]
     kept = np.flatnonzero(codes >= 0)
     return Targets(codes[kept], names, view.name, rows=None if len(kept) == len(codes) else kept)
 
 
-def _noisy(targets: Targets, view: View, table: Table, positions: Positions, seed: int, where: str) -> Targets:
+def _noisy(targets: Targets, view: View, table: Table, positions: Positions, hashes: NDArray[np.int64], seed: int, where: str) -> Targets:
     """Noise over the view's classes; where images have several labels, every distinct set of labels is a class."""
     from headwater.labels import noise
 
@@ -172,7 +181,9 @@ def _noisy(targets: Targets, view: View, table: Table, positions: Positions, see
     sets = None if targets.sets is None else distinct_sets(targets.sets, targets.codes)[0]
     codes = classes_of(targets)
     num_classes = targets.num_classes if sets is None else len(sets)
-    hashes = sample_hashes(table.ids[kept].tolist())
+    hashes = hashes if targets.rows is None else hashes[targets.rows]
+    if words.rate and num_classes < 2:
+        raise InputError(f"{where}: {view.name}: there is only one class, so no label can be wrong")
     if words.kind == "symmetric":
         changed = noise.symmetric(codes, num_classes, words.rate, hashes, seed)
     else:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError
 from headwater.keys import key, uniform
+from headwater.labels.views import rate_text
 from headwater.sources import Positions, Table
 
 TEMPLATES = (
@@ -25,7 +26,10 @@ TEMPLATES = (
 
 
 def parse_captions(text: str) -> tuple[str, float | None]:
-    """(text field, rate of swapped captions or None) of `FIELD` or `FIELD with swaps:R`. Raises InputError for a rate outside [0, 1]."""
+    """(text field, rate of swapped captions or None) of `FIELD` or `FIELD with swaps:R`. Raises InputError for a rate outside [0, 1].
+
+    `captions_name` writes it back in one form.
+    """
     field, _, rest = " ".join(text.split()).partition(" with swaps:")
     if not rest:
         return text, None
@@ -36,6 +40,12 @@ def parse_captions(text: str) -> tuple[str, float | None]:
     if not 0 <= rate <= 1:
         raise InputError(f"{text!r}: a rate of swapped captions is between 0 and 1")
     return field, rate
+
+
+def captions_name(text: str) -> str:
+    """One form of a field with swaps, however the rate was written."""
+    field, rate = parse_captions(text)
+    return field if rate is None else f"{field} with swaps:{rate_text(rate)}"
 
 
 def caption_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,7 @@ def class_targets(table: Table, positions: Positions, view: View, where: str) ->
     if table.hierarchy is not None:
         from headwater.labels.hierarchies import open_hierarchy
 
-        codes, names = level_targets(table, positions, 0, where)
+        codes, names = _column(table, positions, 0, where)
         asked = view.kind + ":" + (view.rank or str(view.number))
         found = open_hierarchy(table.hierarchy, where=where).targets(codes.astype(np.int32), names, asked, where=where)
         return replace(found, view=view.name)
@@ -45,7 +46,19 @@ def level_targets(table: Table, positions: Positions, level: int, where: str) ->
     if level >= len(table.levels):
         have = f"level:0 to level:{len(table.levels) - 1}" if table.levels else "no levels, so it can only be used without labels (simclr) or with instance"
         raise InputError(f"{where}: there is no level:{level}; this source has {have}")
-    check_parents(table, where)
+    if table not in _CHECKED:
+        check_parents(table, where)
+        _CHECKED.add(table)
+    return _column(table, positions, level, where)
+
+
+_CHECKED: weakref.WeakSet[Table] = weakref.WeakSet()
+"""Tables in which no class is under two parents: looking takes seconds at ten million rows."""
+
+
+def _column(table: Table, positions: Positions, level: int, where: str) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    if not table.levels:
+        raise InputError(f"{where}: there are no class names, so a hierarchy says nothing of its images")
     values = table.levels[level][positions]
     missing = np.flatnonzero(values == "")
     if len(missing):

@@ -178,8 +178,8 @@ def against(targets: Targets, task_codes: Codes) -> AlignmentFacts:
     )
 
 
-def expected_direction(facts: AlignmentFacts) -> Expectation:
-    """What to expect of pre-training on a view for a task that it lies to in this way.
+def expected_direction(facts: AlignmentFacts, *, drawn: bool = False) -> Expectation:
+    """What to expect of pre-training on a view for a task that it lies to in this way; `drawn` says that images were put into classes at random.
 
     A prior, not a measurement: hong2023 found that finer labels help a coarser task as long as they are meaningful and nested in its classes,
     down to classes too small to be learned (the U); that labels coarser than the task lose features; and that labels which cut across its classes
@@ -202,6 +202,8 @@ def expected_direction(facts: AlignmentFacts) -> Expectation:
         return Expectation("too coarse", lost + partly)
     if crowded:
         return Expectation("too fine", f"nested in the task's classes, but {few}, which are memorised rather than learned{partly}")
+    if drawn:  # nested because it was drawn inside the classes of a level, and no more meaningful for it
+        return Expectation("not aligned", f"drawn at random: {facts.classes:,} classes that tell no more than the level they were drawn in")
     many = "" if facts.classes >= MANY_CLASSES else f"; below about {MANY_CLASSES} classes clusters may do as well"
     finer = f"{facts.classes:,} classes within the task's {facts.task_classes:,}, {facts.images_per_class:,.0f} images each (median)"
     return Expectation("finer", f"{finer}: expected to help, hard images most{partly}{many}")

@@ -218,6 +218,16 @@ class Hierarchy:
             raise InputError(f"{where}: {len(unknown)} of {len(classes)} classes are not in the hierarchy, the first is {_shown(first)}{hint}")
         return found
 
+    def _own_nodes(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
+        """`index_of`, where each class has a node to itself; InputError that names two that have not (one is another word for the other)."""
+        nodes = self.index_of(classes, where)
+        order = np.argsort(nodes, kind="stable")
+        twice = np.flatnonzero(nodes[order][1:] == nodes[order][:-1])
+        if len(twice):
+            one, other = (_shown(classes[int(order[at])]) for at in (twice[0], twice[0] + 1))
+            raise InputError(f"{where}: {one} and {other} are the same class of the hierarchy; write it in one way")
+        return nodes
+
     def level_sets(self, nodes: Indices, k: int) -> LabelSets:
         """The nodes exactly k steps above each of `nodes` (ints [num_classes]), where a node without parents stays in its place.
 
@@ -276,16 +286,16 @@ class Hierarchy:
         Raises InputError for codes beyond `classes`, for classes that the hierarchy lacks and for a view that it cannot give.
         """
         kind, argument = parse_hierarchy_view(view)
-        if len(codes) and not (np.issubdtype(codes.dtype, np.integer) and 0 <= int(codes.min()) and int(codes.max()) < len(classes)):
+        if len(codes) and not (np.issubdtype(codes.dtype, np.integer) and int(codes.min()) >= 0 and int(codes.max()) < len(classes)):
             raise InputError(f"{where}: class codes are whole numbers from 0 to {len(classes) - 1}, the classes that are given")
         whole = self.covering(classes)
-        sets = whole.sets(view, whole.index_of(classes, where), where)
+        sets = whole.sets(view, whole._own_nodes(classes, where), where)
         return targets_of_sets(codes, sets, whole.names, f"{kind}:{argument}")
 
     def counts(self, classes: Sequence[str], view: str, where: str = "hierarchy") -> LevelCount:
         """How many labels a view gives these classes, and who has several."""
         whole = self.covering(classes)
-        nodes = whole.index_of(classes, where)
+        nodes = whole._own_nodes(classes, where)
         sets = whole.sets(view, nodes, where)
         without = np.unique(nodes[whole.parents.sizes[nodes] == 0])
         return LevelCount(
@@ -302,8 +312,9 @@ class Hierarchy:
 
         Otherwise a sentence with two classes for which it does not, and how many sets of fine labels are split.
         """
-        nodes = self.index_of(classes, where)
-        low, high = self.sets(fine, nodes, where), self.sets(coarse, nodes, where)
+        whole = self.covering(classes)
+        nodes = whole.index_of(classes, where)
+        low, high = whole.sets(fine, nodes, where), whole.sets(coarse, nodes, where)
         first: dict[bytes, int] = {}
         split: dict[bytes, tuple[int, int]] = {}
         for at in range(len(nodes)):
@@ -314,7 +325,7 @@ class Hierarchy:
         if not split:
             return None
         one, other = next(iter(split.values()))
-        shared, of_one, of_other = (", ".join(self.names[label] for label in labels) for labels in (low[one], high[one], high[other]))
+        shared, of_one, of_other = (", ".join(whole.names[label] for label in labels) for labels in (low[one], high[one], high[other]))
         return (
             f"{coarse} does not coarsen {fine}: {_shown(classes[one])} and {_shown(classes[other])} are both under {_shown(shared)} of {fine}, but under "
             f"{_shown(of_one)} and {_shown(of_other)} of {coarse}; {len(split)} of {len(first)} classes of {fine} are split so"

@@ -28,7 +28,8 @@ _CHUNK = 2**20
 
 
 class Transition(ABC):
-    """Which other classes a class may be mistaken for, and how often. Built for tens of thousands of classes: nothing is classes x classes."""
+    """Which other classes a class may be mistaken for, and how often. Built for tens of thousands of classes: `Siblings` holds nothing of
+    classes x classes, a matrix from a file (`read_matrix`) is held whole while it is read."""
 
     @abstractmethod
     def draw(self, codes: Codes, draws: Codes) -> Codes:

@@ -24,6 +24,8 @@ from typing import Literal
 from headwater.errors import InputError, Location, blamed_on
 from headwater.study.views import Features, ViewUse
 
+LONGEST = 300
+"""Characters of a view; longer ones are slips, or worse."""
 NONE: Mapping[str, ViewUse] = {}
 
 
@@ -124,6 +126,8 @@ def parse_view(text: str) -> View:
 
     Raises InputError, with all valid forms, for what is none.
     """
+    if len(text) > LONGEST:
+        raise InputError(f"{_short(text)!r} is no label view; one has at most {LONGEST} characters")
     plain = " ".join(re.sub(r"\s*([:@=])\s*", r"\1", text.strip()).split())
     match = _FORM.fullmatch("level:0" if plain == "class" else re.sub(r"^class(?= with )", "level:0", plain))
     kind = KINDS.get(match["kind"]) if match else None
@@ -165,8 +169,13 @@ def _canonical(view: View) -> str:
     parts = [view.kind, f":{argument}" if argument else "", f" within {view.within.name}" if view.within else ""]
     parts.append("" if view.seed is None else f"@seed={view.seed}")
     if view.noise:
-        parts.append(f" with {view.noise.kind}:{view.noise.rate:g}" + (f" within {view.noise.within.name}" if view.noise.within else ""))
+        parts.append(f" with {view.noise.kind}:{rate_text(view.noise.rate)}" + (f" within {view.noise.within.name}" if view.noise.within else ""))
     return "".join(parts)
+
+
+def rate_text(rate: float) -> str:
+    """All digits of a rate, and no more: 0.2, 1."""
+    return repr(rate).removesuffix(".0")
 
 
 def _short(text: str) -> str:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import keys, recipes
+from headwater import keys, models, recipes
 from headwater.errors import InputError, blamed_on
 from headwater.files import file_sha256
 from headwater.labels import Partition, Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, partition, resolve_view
-from headwater.labels.captions import caption_lists
+from headwater.labels.captions import caption_lists, captions_name
+from headwater.labels.hierarchies import open_hierarchy
+from headwater.plan.clusters import plan_clusters
 from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
@@ -57,7 +59,7 @@ class Plan:
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
-    _labelling: list[Arm] = field(default_factory=list)
+    labelling: list[Arm] = field(default_factory=list)
     data_root: Path | None = None
     pixel_caches: dict[str, Any] = field(default_factory=dict)
     """Decoded images that this process has opened, by data set (headwater.work)."""
@@ -94,6 +96,9 @@ class Plan:
             with blamed_on("data", name, "path"):
                 if _is_used(study, name):
                     opened[name] = open_source(name, words, data_root=data_root, cache=cache)
+            if name in opened and opened[name].table.hierarchy is not None:
+                with blamed_on("data", name, "hierarchy"):
+                    open_hierarchy(opened[name].table.hierarchy or "", where=f"data.{name}.hierarchy")
         tasks = {}
         for name, task in study.tasks.items():
             with blamed_on("tasks", name, "labels"):
@@ -105,7 +110,7 @@ class Plan:
     def _make(cls, study: Study, data_root: Path | None, cache: Path | None) -> Plan:
         plan = cls._opened(study, data_root, cache)
         plan._check_shots()
-        plan.arms = [plan._arm(words) for words in study.arms()]
+        plan.arms = [plan.planned_arm(words) for words in study.arms()]
         plan._note_losses()
         plan.notes += list(dict.fromkeys(f"{arm.words.title} is trained for its features alone, by which others are labelled" for arm in plan.supports))
         plan._check_overlaps()
@@ -125,8 +130,8 @@ class Plan:
                 needed = needed.needs
         return [arm for arm_id, arm in reversed(found.items()) if arm_id not in own]
 
-    def _arm(self, words: Arm) -> PlannedArm:
-        return self._once(("arm", words), lambda: self._planned(words))  # type: ignore[no-any-return]
+    def planned_arm(self, words: Arm) -> PlannedArm:
+        return self.once(("arm", words), lambda: self._planned(words))  # type: ignore[no-any-return]
 
     def _planned(self, words: Arm) -> PlannedArm:
         study = self.study
@@ -139,13 +144,13 @@ class Plan:
         source = self.sources[study.sources[words.source].data]
         where = f"sources.{words.source}"
         of_seed = None if words.size in (None, "all") else words.seed
-        positions: Positions = self._once(("positions", words.source, words.size, of_seed), lambda: self.images_of(words))
+        positions: Positions = self.once(("positions", words.source, words.size, of_seed), lambda: self.images_of(words))
         view, targets, captions, swapped, clusters = None, None, None, None, None
         with blamed_on(*study.place(words.source, "captions" if words.method == "clip" else "labels", words.labels)):
             if words.method == "supervised" and words.labels:
                 view = resolve_view(words.labels, study.views, self.data_root)
                 if view.clustered:
-                    clusters = self._clusters(words, view, source, positions)
+                    clusters = plan_clusters(self, words, view, source, positions)
                 else:
                     targets = self._targets(words, view, source, positions)
                     positions = positions if targets.rows is None else positions[targets.rows]
@@ -179,59 +184,23 @@ class Plan:
         """The labels of an arm under a view; seeds that they do not depend on share them."""
         drawn = words.seed if view.drawn or words.size not in (None, "all") else None
         at = ("targets", words.source, words.size, view, drawn)
-        return self._once(at, lambda: label_view(view, source.table, positions, words.seed, f"sources.{words.source}"))  # type: ignore[no-any-return]
+        return self.once(at, lambda: label_view(view, source.table, positions, words.seed, f"sources.{words.source}", hashes=lambda: source.hashes))  # type: ignore[no-any-return]
 
     def _captions(self, words: Arm, source: Source, positions: Positions) -> tuple[list[list[str]], float | None]:
         """(captions, realised share of swapped ones) of a clip arm."""
         assert words.labels is not None
         text, rate = parse_captions(words.labels)
         of_seed = None if words.size in (None, "all") else words.seed
-        clean = self._once(
+        clean = self.once(
             ("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, f"sources.{words.source}")
         )
         if rate is None:
             return clean, None
         from headwater.labels.noise import swap_captions
 
-        return self._once(  # type: ignore[no-any-return]
+        return self.once(  # type: ignore[no-any-return]
             ("swapped", words.source, words.size, text, rate, words.seed), lambda: swap_captions(clean, rate, source.hashes[positions], words.seed)
         )
-
-    def _clusters(self, words: Arm, view: View, source: Source, positions: Positions) -> Clusters:
-        """What is known of an arm's cluster labels before their features are there; plans the arm that makes these."""
-        told = view.features or Features(method="simclr")
-        where = f"sources.{words.source}"
-        drawn = words.seed if words.size not in (None, "all") else None
-        parts: Partition = self._once(
-            ("partition", words.source, words.size, view.name, drawn), lambda: partition(view, source.table, positions, where)
-        )
-        if len(parts.names) < 2:
-            raise InputError(f"{where}: {view.name} makes only one class, so there is nothing to learn")
-        arm = None
-        if told.method is not None:
-            size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
-            if words in self._labelling:
-                raise InputError(f"{where}: the features of {view.name} come from an arm that is labelled by them")
-            self._labelling.append(words)
-            arm = self._arm(Arm(method=told.method, source=own, size=size, labels=told.labels, seed=words.seed))
-            self._labelling.pop()
-            if arm.source is not None and not np.array_equal(arm.positions, positions):
-                raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
-        meaning = {
-            "partition": hashlib.sha256(parts.parts.tobytes() + (b"" if parts.groups is None else parts.groups.tobytes())).hexdigest(),
-            "names": list(parts.names),
-            "features": arm.id if arm else told.timm,
-            "file": self._once(("file", told.file or told.weights), lambda: _file_digest(told.file or told.weights)),
-            "algorithm": view.algorithm,
-            "balanced": view.balanced or None,
-            "seed": words.seed if view.seed is None else view.seed,
-            "source": source.fingerprint(positions),
-            "image_size": self.study.image_size,
-            "precision": self.study.precision,
-            "rooms": recipes.versions_of(recipes.CLUSTER_ROOMS, pixels=PIXELS),
-        }
-        paths = {word: Path(path) for word in ("weights", "file") if (path := getattr(told, word))}
-        return Clusters(identity(meaning), view, parts, arm, told.timm, **paths)
 
     def images_of(self, words: Arm) -> Positions:
         """The images of an arm, ascending: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
@@ -334,7 +303,7 @@ class Plan:
     def names(self, cell: PlannedCell) -> dict[str, Any]:
         """What this study calls a cell: the fields of a row that are words, not content."""
         arm = cell.arm
-        view = arm.view.name if arm.view else arm.words.labels
+        view = arm.view.name if arm.view else None if arm.words.labels is None else captions_name(arm.words.labels)
         return {
             "study": self.study.study,
             "source": arm.words.source,
@@ -441,12 +410,12 @@ class Plan:
         if view is None or not view.manual:
             return None
         told = view.within if view.within is not None else view.clean
-        table, where = arm.source.table, f"sources.{arm.words.source}"
-        return self._once(  # type: ignore[no-any-return]
-            ("known", arm.id), lambda: classes_of(label_view(told, table, arm.positions, arm.words.seed, where))
+        source, where = arm.source, f"sources.{arm.words.source}"
+        return self.once(  # type: ignore[no-any-return]
+            ("known", arm.id), lambda: classes_of(label_view(told, source.table, arm.positions, arm.words.seed, where, hashes=lambda: source.hashes))
         )
 
-    def _once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What seeds and arms share, made once."""
         if key not in self._made:
             self._made[key] = make()
@@ -461,11 +430,6 @@ class Plan:
 
 def _is_used(study: Study, data: str) -> bool:
     return data in {use.data for use in study.sources.values()} | {use.data for use in study.tasks.values()}
-
-
-def _file_digest(path: str | None) -> str | None:
-    """SHA-256 of a file that labels are made from."""
-    return None if path is None else file_sha256(Path(path))
 
 
 def _captions_digest(captions: list[list[str]]) -> str:

@@ -27,11 +27,15 @@ class Clusters:
     timm: str | None = None
     weights: Path | None = None
     file: Path | None = None
+    digest: str | None = None
+    """SHA-256 of the weights or of the file."""
 
     @property
     def origin(self) -> str:
-        """What the features come from, for a row: an arm's id, timm:NAME, or the name of a file."""
-        return self.arm.id if self.arm else f"timm:{self.timm}" if self.timm else f"file:{self.file.name if self.file else ''}"
+        """What the features come from, for a row: an arm's id, timm:NAME or timm:weights and file with the beginning of their SHA-256."""
+        if self.arm is not None:
+            return self.arm.id
+        return f"timm:{self.timm}" + (f"@{self.digest[:12]}" if self.digest else "") if self.timm else f"file:{(self.digest or '')[:12]}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,16 @@ class PlannedArm:
         if self.recipe is None or (self.targets is None and self.clusters is None):
             return None
         return self.recipe.loss_name(single=self.targets is None or self.targets.single)
+
+    @property
+    def multi_label_share(self) -> float | None:
+        """Share of the images with several labels; clusters give every image one."""
+        return 0.0 if self.clusters else self.targets.multi_label_share if self.targets else None
+
+    @property
+    def label_noise(self) -> float | None:
+        """Realised share of wrong labels or swapped captions; None where no noise was asked for."""
+        return self.targets.noise if self.targets else self.caption_noise
 
     @property
     def needs(self) -> PlannedArm | None:

@@ -18,13 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import keys
-from headwater.errors import InputError
+from headwater.errors import InputError, blamed_on
 from headwater.study import Data
+from headwater.study.data import BUILT_IN_HIERARCHIES
 
 Positions = NDArray[np.int64]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
     """What is known of a source's samples without reading a pixel. Arrays have one entry per sample, in a fixed order (sorted by id)."""
 
@@ -137,13 +138,16 @@ def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path |
     remembered = cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet" if cache else None
     source = FolderSource(name, root, fingerprint_cache=remembered)
     if words.hierarchy is not None:
-        source.table = replace(source.table, hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"))
+        with blamed_on("data", name, "hierarchy"):
+            source.table = replace(source.table, hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"))
     return source
 
 
 def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -> str:
-    """The reference that is meant: a file (absolute, in the data set's own folder, or under the data root; `#` and what follows it say how to read
-    it), or, where it looks like no file, the name of one that is built in (headwater.labels.hierarchies knows which there are)."""
+    """The reference that is meant: one that is built in, or a file: absolute, in the data set's own folder, or under the data root; `#` and what
+    follows it say how to read it."""
+    if written in BUILT_IN_HIERARCHIES:
+        return written
     name, mark, option = written.partition("#")
     try:
         places = [base / Path(name).expanduser() for base in (folder, data_root) if base is not None]
@@ -152,6 +156,4 @@ def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -
                 return str(place.resolve()) + mark + option
     except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
         raise InputError(f"{where}: the file {name!r} cannot be found ({error})") from None
-    if name.isalnum():
-        return written
-    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}; it is a file, or `wordnet`")
+    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}; built in are {', '.join(BUILT_IN_HIERARCHIES)}")

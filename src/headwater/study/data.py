@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from headwater.study.words import Flag, Real, Whole, Words
 
+BUILT_IN_HIERARCHIES = ("wordnet", "cifar100")
+"""Hierarchies that come with the package; they win over files of these names (write ./wordnet for one)."""
+
 
 class FolderData(Words):
     """Images in a folder: an ImageFolder, a folder with labels.csv (and captions.jsonl), or bare images."""

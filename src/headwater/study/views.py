@@ -89,6 +89,8 @@ class ViewUse(Words):
     def _fits(self) -> ViewUse:
         if self.rest is not None and self.merge is None:
             raise ValueError("rest belongs to merge")
+        if self.algorithm == "ward" and self.balanced:
+            raise ValueError("Ward's clusters have the sizes that its tree gives them; use kmeans for balanced ones")
         if self.merge is not None and self.subset is not None:
             raise ValueError("give merge or subset, not both; merge with `rest: drop` does both")
         return self

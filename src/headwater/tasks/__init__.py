@@ -102,7 +102,7 @@ def resolve_task(name: str, source: Source, view: str | View, *, split_column: s
     _check_filled(name, found, f"{source.name} has no {{}} images under the split column {split_column!r}", "split_column")
     positions = np.sort(np.concatenate(list(found.values())))
     with blamed_on("tasks", name, "labels"):
-        targets = label_view(view, source.table, positions, 0, f"task {name!r}")
+        targets = label_view(view, source.table, positions, 0, f"task {name!r}", hashes=lambda: source.hashes)
         if targets.noise is not None:
             raise InputError(f"task {name!r}: {targets.view} has label noise, which is for pre-training; what is measured should be true")
         if not targets.single:

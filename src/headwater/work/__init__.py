@@ -50,7 +50,6 @@ def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: 
         "source_fingerprint": arm.source_fingerprint,
         "unique_images": len(arm.positions) or None,
         "num_labels": arm.num_labels,
-        "labels": _label_facts(arm),
         "fingerprint": compute.fingerprint,
         "versions": device.versions(),
     }
@@ -68,15 +67,6 @@ def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: 
         pretrain.write_curve(folder / "metrics.jsonl", curve)
         (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     store.drop_checkpoints(arm.id)
-
-
-def _label_facts(arm: PlannedArm) -> dict[str, Any] | None:
-    """What an arm's record keeps of the labels it was trained on: they need not be known before training, so its rows take them from there."""
-    if arm.clusters is not None:
-        return {"loss": arm.loss_name, "multi_label_share": 0.0, "noise": None, "features": arm.clusters.origin}
-    if arm.targets is not None:
-        return {"loss": arm.loss_name, "multi_label_share": arm.targets.multi_label_share, "noise": arm.targets.noise, "features": None}
-    return None if arm.captions is None else {"loss": None, "multi_label_share": None, "noise": arm.caption_noise, "features": None}
 
 
 def _train(
@@ -243,6 +233,10 @@ def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
         "source_fingerprint": arm.source_fingerprint,
         "unique_images": len(arm.positions) or None,
         "num_labels": arm.num_labels,
+        "loss": arm.loss_name,
+        "multi_label_share": arm.multi_label_share,
+        "label_noise": arm.label_noise,
+        "label_features": arm.clusters.origin if arm.clusters else None,
         "images_seen": arm.images_seen or None,
         "epochs": arm.images_seen / len(arm.positions) if arm.images_seen else None,
         "steps": arm.steps or None,
@@ -266,12 +260,7 @@ def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
 
 def _arm_fields(record: dict[str, Any]) -> dict[str, Any]:
     trained = record.get("recipe") is not None
-    labels = record.get("labels") or {}  # none without labels, and none in records of before they were kept
     return {
-        "loss": labels.get("loss"),
-        "multi_label_share": labels.get("multi_label_share"),
-        "label_noise": labels.get("noise"),
-        "label_features": labels.get("features"),
         "pretrain_fingerprint": record.get("fingerprint") if trained else None,
         "pretrain_versions": record.get("versions") if trained else None,
         "pretrain_flops": record.get("flops"),

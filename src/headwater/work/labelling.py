@@ -52,7 +52,7 @@ def _features(plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, com
     """float32 [images of the arm, d]"""
     assert arm.source is not None and arm.words.source is not None
     if clusters.file is not None:
-        from headwater.labels.clusters import read_embeddings
+        from headwater.labels.embeddings import read_embeddings
 
         return read_embeddings(clusters.file, arm.source.table.ids[arm.positions].tolist(), f"sources.{arm.words.source}")
     if clusters.timm is not None:
@@ -86,21 +86,25 @@ class _Renormalised(nn.Module):
 def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
     """(model without a classifier, input side in pixels) of a pre-trained timm model; raises InputError where it cannot be had.
 
-    Downloads go through timm, which loads safetensors; weights from a file are read as safetensors only.
+    Weights are read as safetensors and as nothing else: from the file, or from the model's repository on the hub that timm names.
     """
     import timm
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
     from timm.data.config import resolve_model_data_config
 
     try:
-        model = timm.create_model(name, pretrained=weights is None, num_classes=0)
-        if weights is not None:
-            own = model.state_dict()
-            model.load_state_dict({key: value for key, value in load_file(weights).items() if key in own})
+        model = timm.create_model(name, pretrained=False, num_classes=0)
         config = resolve_model_data_config(model)  # type: ignore[no-untyped-call]
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        if weights is None:
+            from huggingface_hub import hf_hub_download
+
+            repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
+            weights = Path(hf_hub_download(str(repository), "model.safetensors"))
+        own = model.state_dict()
+        model.load_state_dict({key: value for key, value in load_file(weights).items() if key in own})
+    except Exception as error:  # the hub's, the network's, safetensors' and torch's are of many kinds
         told = " ".join(str(error).split())[:200]
-        hint = "; without a network, give `weights: FILE.safetensors`" if weights is None else ""
-        raise InputError(f"features of timm:{name}: the model cannot be loaded ({type(error).__name__}: {told}){hint}") from None
+        raise InputError(
+            f"features of timm:{name}: the weights cannot be loaded ({type(error).__name__}: {told}); without a network, give `weights: FILE.safetensors`"
+        ) from None
     return _Renormalised(model, config["mean"], config["std"]), int(config["input_size"][-1])

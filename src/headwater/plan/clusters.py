@@ -1,0 +1,84 @@
+"""What can be planned of labels that are clusters, before the features are there that they are made from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headwater import models, recipes
+from headwater.errors import InputError
+from headwater.files import file_sha256
+from headwater.labels import Partition, View, partition
+from headwater.plan.planned import Clusters
+from headwater.sources import Positions, Source
+from headwater.sources.pixels import RECIPE as PIXELS
+from headwater.study import Arm, Features, identity
+
+if TYPE_CHECKING:
+    from headwater.plan import Plan
+
+
+def plan_clusters(plan: Plan, words: Arm, view: View, source: Source, positions: Positions) -> Clusters:
+    """What is known of an arm's cluster labels before their features are there; plans the arm that makes these."""
+    told = view.features or Features(method="simclr")
+    where = f"sources.{words.source}"
+    drawn = words.seed if words.size not in (None, "all") else None
+    parts: Partition = plan.once(
+        ("partition", words.source, words.size, view.name, drawn), lambda: partition(view, source.table, positions, where)
+    )
+    if len(parts.names) < 2:
+        raise InputError(f"{where}: {view.name} makes only one class, so there is nothing to learn")
+    arm = None
+    if told.method is not None:
+        size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
+        if words in plan.labelling:
+            raise InputError(f"{where}: the features of {view.name} come from an arm that is labelled by them")
+        plan.labelling.append(words)
+        arm = plan.planned_arm(Arm(method=told.method, source=own, size=size, labels=told.labels, seed=words.seed))
+        plan.labelling.pop()
+        if arm.source is not None and not np.array_equal(arm.positions, positions):
+            raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
+    timm = None if told.timm is None else told.timm if told.weights else models.pretrained_name(told.timm)
+    if told.timm and told.weights:
+        models.architecture(told.timm.partition(".")[0])
+    digest = plan.once(("file", told.file or told.weights), lambda: _file_digest(told.file or told.weights))
+    _check(plan, view, parts, source, positions, where)
+    meaning = {
+        "partition": hashlib.sha256(parts.parts.tobytes() + (b"" if parts.groups is None else parts.groups.tobytes())).hexdigest(),
+        "names": list(parts.names),
+        "features": arm.id if arm else timm,
+        "file": digest,
+        "algorithm": view.algorithm,
+        "balanced": view.balanced or None,
+        "seed": words.seed if view.seed is None else view.seed,
+        "source": source.fingerprint(positions),
+        "image_size": plan.study.image_size,
+        "precision": plan.study.precision,
+        "rooms": recipes.versions_of(recipes.CLUSTER_ROOMS, pixels=PIXELS),
+    }
+    paths = {word: Path(path) for word in ("weights", "file") if (path := getattr(told, word))}
+    return Clusters(identity(meaning), view, parts, arm, timm, digest=digest, **paths)
+
+
+def _check(plan: Plan, view: View, parts: Partition, source: Source, positions: Positions, where: str) -> None:
+    """What can be known to go wrong before the features are there: better heard of now than after hours."""
+    from headwater.labels.clusters import WARD_LIMIT
+    from headwater.labels.embeddings import check_embeddings
+
+    largest = len(positions) if parts.groups is None else int(np.bincount(parts.groups).max())
+    if view.algorithm == "ward" and largest > WARD_LIMIT:
+        raise InputError(
+            f"{where}: {view.name}: Ward's method takes at most {WARD_LIMIT:,} images a group, and one has {largest:,}; "
+            "cluster within a finer level, use fewer images, or use kmeans"
+        )
+    if view.features is not None and view.features.file is not None:
+        file = Path(view.features.file)
+        plan.once(("embeddings", file, positions.tobytes()), lambda: check_embeddings(file, source.table.ids[positions].tolist(), where))
+
+
+def _file_digest(path: str | None) -> str | None:
+    """SHA-256 of a file that labels are made from."""
+    return None if path is None else file_sha256(Path(path))

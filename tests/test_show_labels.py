@@ -256,3 +256,25 @@ def test_views_side_by_side_are_told_apart_in_the_chart() -> None:
     assert places[0] == (10.0, "above")
     assert places[1][0] > 10.5 and places[1][1] == "right"
     assert np.all([v["classes"] == 10 for v in spec["vconcat"][0]["data"]["values"]])
+
+
+def test_a_source_that_narrows_its_seeds_is_described_with_its_first_one(headwater: Cli, shop: Path, tmp_path: Path) -> None:
+    study = shop_study(tmp_path, sources={"shop": {"data": "shop", "seeds": [1]}}, seeds=2, labels=["random:3"])
+    (source,) = facts_of(headwater("labels", "describe", study, "--data-root", shop.parent, "--json"))["sources"]
+    assert (source["seed"], [view["view"] for view in source["views"]]) == (1, ["random:3"])
+
+
+def test_random_classes_within_a_level_are_not_expected_to_help(headwater: Cli, shop: Path) -> None:
+    """They are nested, and have images enough; what they were drawn in is all that they tell."""
+    views = "random:like level:0 within level:1,level:0"
+    (source,) = facts_of(headwater("labels", "describe", shop, "--views", views, "--json"))["sources"]
+    told = {view["view"]: {a["target"]: a["expected"] for a in view["against"]} for view in source["views"]}
+    assert told["random:like level:0 within level:1"]["level:1"] == "not aligned"
+    assert told["level:0"]["level:1"] == "finer"
+
+
+def test_only_clusters_leave_no_empty_tables(headwater: Cli, shop: Path) -> None:
+    code, out, _ = headwater("labels", "describe", shop, "--views", "cluster:3")
+    assert code == 0
+    assert "known after its features are trained" in out
+    assert "against" not in out

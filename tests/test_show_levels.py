@@ -98,11 +98,30 @@ def test_a_folder_whose_classes_are_nodes_of_a_hierarchy_has_its_levels(headwate
     assert described["sources"][0]["views"][1]["multi_label_share"] == 0.5
 
 
+def test_a_hierarchy_alone_shows_its_leaves_and_says_which_ranks_do_not_nest(headwater: Cli, tmp_path: Path) -> None:
+    (tmp_path / "taxa.csv").write_text("family,genus,species\nF,G,a\nF,G,b\nF,H,c\n")
+    facts = facts_of(headwater("labels", "levels", "--hierarchy", "taxa.csv", "--by", "rank", "--json"))
+    assert [(row["view"], row["classes"]) for row in facts["levels"]] == [("rank:family", 1), ("rank:genus", 2), ("rank:species", 3)]
+    assert facts["not_nested"] == []
+    category = {"supercategory": "Insects", "kingdom": "A", "phylum": "P", "class": "C", "order": "O", "family": "F", "genus": "G"}
+    taxa = [("Fish", "P", "one"), ("Insects", "P", "two"), ("Fish", "Q", "three")]  # a phylum in two supercategories, a supercategory in two phyla
+    rows = [
+        {**category, "id": at, "supercategory": over, "phylum": phylum, "class": phylum + "c", "order": phylum + "o", "family": phylum + "f",
+         "genus": phylum + "g", "specific_epithet": word, "name": f"{phylum}g {word}", "common_name": word, "image_dir_name": f"{at:05d}_{word}"}
+        for at, (over, phylum, word) in enumerate(taxa)
+    ]  # fmt: skip
+    (tmp_path / "train.json").write_text(json.dumps({"categories": rows}))
+    facts = facts_of(headwater("labels", "levels", "--hierarchy", "train.json", "--by", "rank", "--json"))
+    assert {row["view"]: row["classes"] for row in facts["levels"]}["rank:supercategory"] == 2
+    assert any("supercategory" in sentence for sentence in facts["not_nested"])
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ((), "either --classes"),
-        (("--classes", "imagenet21k", "--study", "demo"), "either --classes"),
+        ((), "either --study"),
+        (("--classes", "imagenet21k", "--study", "demo"), "either --study"),
+        (("--hierarchy", "wordnet", "--study", "demo"), "either --study"),
         (("--classes", "imagenet2k"), "neither a list of classes"),
         (("--classes", "imagenet1k", "--levels", "x"), "no list of levels"),
         (("--classes", "imagenet1k", "--levels", "5-2"), "no list of levels"),

@@ -266,15 +266,17 @@ def label_levels(
     ] = None,
     study: Annotated[str | None, typer.Option("--study", metavar="STUDY|FOLDER", help="A study whose source is meant, or a folder of images.")] = None,
     source: Annotated[str | None, typer.Option("--source", help="The study's source, where it has several.")] = None,
-    hierarchy: Annotated[str, typer.Option("--hierarchy", metavar="NAME|FILE", help="For --classes: wordnet, or a file with is-a relations.")] = "wordnet",
+    hierarchy: Annotated[
+        str | None, typer.Option("--hierarchy", metavar="NAME|FILE", help="For --classes: wordnet (when left out) or a file; alone: of its own leaves.")
+    ] = None,
     by: Annotated[str, typer.Option("--by", help="level (from the classes up), depth (from the root down), or rank.")] = "level",
     levels: Annotated[str | None, typer.Option("--levels", metavar="0-10", help="Which levels or depths: 0-10, or 0,2,4; all when left out.")] = None,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How many classes each level of a hierarchy makes, and how many classes have several labels there. Needs no image and no download."""
-    if (classes is None) == (study is None):
-        raise InputError("labels levels: name either --classes (a list or a file of synsets) or --study")
+    if (classes is None and hierarchy is None) == (study is None):
+        raise InputError("labels levels: name either --study, or --classes (a list or a file of synsets), --hierarchy, or both of these")
     if by not in ("level", "depth", "rank"):
         raise InputError(f"--by {by!r} is none of level, depth, rank")
     if by == "rank" and levels is not None:
@@ -283,8 +285,8 @@ def label_levels(
 
     asked = None if levels is None else show_levels.parse_levels(levels)
     how: Any = by
-    if classes is not None:
-        facts = show_levels.list_facts(classes, hierarchy, how, asked)
+    if study is None:
+        facts = show_levels.list_facts(classes, hierarchy or "wordnet", how, asked)
     elif (folder := _folder_of(study or "", data_root)) is not None:
         facts = show_levels.folder_facts(folder, how, asked)
     else:

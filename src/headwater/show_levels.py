@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,13 +42,15 @@ def parse_levels(text: str) -> list[int]:
     return sorted(found)
 
 
-def list_facts(classes: str, hierarchy: str, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
-    """The levels of a list of classes (a name that timm knows, or a file) in a hierarchy.
+def list_facts(classes: str | None, hierarchy: str, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
+    """The levels of a list of classes (a name that timm knows, or a file) in a hierarchy; of the hierarchy's own leaves where no list is named.
 
     Raises InputError for an unknown list or hierarchy, and for classes that the hierarchy lacks.
     """
-    names = class_list(classes, where="--classes")
-    tree = open_hierarchy(hierarchy, where="--hierarchy").covering(names)
+    tree = open_hierarchy(hierarchy, where="--hierarchy")
+    names = [tree.names[leaf] for leaf in tree.leaves.tolist()] if classes is None else class_list(classes, where="--classes")
+    tree = tree.covering(names)
+    classes = classes or f"the leaves of {Path(hierarchy).name}"
     counts = [tree.counts(names, view, where=classes) for view in _views(tree, by, levels, names)]
     strangers = missing(names, class_list(FULL_LIST, where="--classes")) if classes.startswith("imagenet") and classes != FULL_LIST else ()
     return {
@@ -57,6 +60,7 @@ def list_facts(classes: str, hierarchy: str, by: By, levels: Sequence[int] | Non
         "orphans": _titled(counts[0].orphans, tree),
         "missing_from_imagenet21k": _titled(strangers, tree),
         "levels": [{"view": c.view, "classes": c.labels, "with_several_labels": c.several, "most_labels": c.most} for c in counts],
+        **_nesting(tree, names, by, [c.view for c in counts]),
     }
 
 
@@ -101,7 +105,16 @@ def _table_facts(table: Table, positions: Any, name: str, by: By, levels: Sequen
         "orphans": [] if tree is None else _titled(tree.counts(finest.names, "level:0").orphans, tree),
         "images": len(positions),
         "levels": [_level_facts(label_view(view, table, positions, 0, name), finest) for view in views],
+        **({} if tree is None else _nesting(tree, finest.names, by, views)),
     }
+
+
+def _nesting(tree: Hierarchy, classes: Sequence[str], by: By, views: Sequence[str]) -> dict[str, list[str]]:
+    """Where ranks do not nest: a sentence for each rank that does not coarsen the next finer one. Levels do so by their rule."""
+    if by != "rank":
+        return {}
+    found = (tree.conflict(classes, fine, coarse) for coarse, fine in pairwise(views))
+    return {"not_nested": [conflict for conflict in found if conflict is not None]}
 
 
 def _level_facts(targets: Targets, finest: Targets) -> dict[str, Any]:
@@ -157,3 +170,5 @@ def print_levels(facts: dict[str, Any]) -> None:
             shown = ", ".join(one["class"] + (f" ({one['title']})" if one["title"] else "") for one in found[:8])
             more = f" and {len(found) - 8} more" if len(found) > 8 else ""
             _console.print(f"{words}: {shown}{more}", markup=False)
+    for conflict in facts.get("not_nested", []):
+        _console.print(f"not nested: {conflict}", markup=False)

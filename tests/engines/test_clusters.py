@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from headwater import api
 from headwater.engines import local
 from headwater.errors import InputError
+from headwater.files import file_sha256
 from headwater.labels import label_view
 from headwater.plan import Plan
 from headwater.rows import comparable
@@ -101,6 +102,35 @@ def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(clustered: t
     pd.testing.assert_frame_equal(comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=1)))
 
 
+def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+    from headwater.show import forget
+
+    study, store, rows = clustered
+    shutil.copytree(store, tmp_path / "store")
+    made = api.make_plan(study, store=store)
+    copy = Store(tmp_path / "store")
+    forget(made, copy, [made.supports[0].id[:8]])
+    assert not list(copy.labels.iterdir())
+    todo = local.pending(made, copy)
+    assert {arm.words.labels for arm in todo.arms} == {None, *VIEWS[:2]}
+    assert todo.arms[0].id == made.supports[0].id, "the features come first"
+    pd.testing.assert_frame_equal(comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=2)))
+
+
+def test_an_arm_whose_labels_are_there_waits_for_no_features(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+    study, store, _ = clustered
+    shutil.copytree(store, tmp_path / "store")
+    made = api.make_plan(study, store=store)
+    copy = Store(tmp_path / "store")
+    copy.drop_arm(made.supports[0].id)
+    (arm,) = [arm for arm in made.arms if arm.words.labels == "cluster:5"]
+    forget_cells = [cell.id for cell in made.cells if cell.arm.id == arm.id]
+    copy.drop_arm(arm.id)
+    for cell in forget_cells:
+        copy.drop_cell(cell)
+    assert [one.id for one in local.pending(made, copy).arms] == [arm.id]
+
+
 def test_damaged_labels_are_an_error_that_says_what_to_do(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
     _, store, _ = clustered
     shutil.copytree(store, tmp_path / "store")
@@ -132,12 +162,13 @@ def test_equal_clusters_share_an_arm_and_what_changes_them_changes_its_id() -> N
 def test_label_reuse_is_seen_through_partitions_and_features() -> None:
     """What lies within a manual class tells that class; clusters of a supervised arm's features tell what that arm was told."""
     views = {"taught": {"of": "cluster:6", "features": {"method": "supervised", "labels": "level:1"}}}
-    data = {**tiny()["data"], "paint": {**tiny()["data"]["paint"]}}
     labels = ["cluster:6", "cluster:6 within level:1", "random:6", "random:6 within level:1", "shuffle:3", "level:0 with symmetric:0.9", "taught", "instance"]
-    made = plan(labels=labels, views=views, data=data, tasks={"families": {"data": "paint", "labels": "level:1"}})
-    reuse = {arm.words.labels: made.overlap(arm, "families").label_reuse for arm in made.arms}
+    tasks = {"families": {"data": "paint", "labels": "level:1"}, "species": {"data": "paint"}}
+    made = plan(labels=labels, views=views, tasks=tasks)
     told = {"cluster:6 within level:1", "random:6 within level:1", "level:0 with symmetric:0.9", "taught"}
-    assert {label for label, reused in reuse.items() if reused} - {"shuffle:3"} == told
+    for task, more in (("families", set()), ("species", {"shuffle:3"})):
+        reuse = {arm.words.labels: made.overlap(arm, task).label_reuse for arm in made.arms}
+        assert {label for label, reused in reuse.items() if reused} == told | more, "a species is in one shuffled class, a family in several"
 
 
 def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) -> None:
@@ -167,7 +198,10 @@ def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) 
     agreement = pd.crosstab(found["from-file"], planted).to_numpy()
     assert (agreement.astype(bool).sum(axis=1) == 1).all(), "planted clusters are found, whatever the order of the file's rows"
     assert np.ptp(np.bincount(found["from-scratch"])) <= 1
-    assert set(rows["label_features"].str.split(":").str[0]) == {"file", "timm", *rows["label_features"][~rows["label_features"].str.contains(":")]}
+    told = rows.groupby("labels")["label_features"].first()
+    assert told["from-file"] == f"file:{file_sha256(tmp_path / 'embeddings.parquet')[:12]}"
+    assert told["from-timm"] == f"timm:test_resnet.r160_in1k@{file_sha256(tmp_path / 'weights.safetensors')[:12]}"
+    assert {told["from-scratch"], told["from-clip"]} == {arm.id for arm in api.make_plan(study, store=store.root, data_root=tmp_path).supports}
 
 
 def test_a_features_arm_that_diverges_makes_its_arms_diverge_with_the_reason(tmp_path: Path) -> None:
@@ -191,6 +225,7 @@ def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(tmp_path:
     local.run(made, store, data_root=None, device="cpu", workers=2, watch=events.append)
     rows = made.rows(store)
     assert set(rows["labels"]) == {"cluster:4"}
+    assert [event.unit.arm.words.labels for event in events if event.kind == "failed"] == [None, "cluster:4"]
     assert rows["reason"].str.contains("its labels need simclr.*no luck").all()
     assert {event.unit.arm.words.labels for event in events if event.kind == "finished"} == {"level:0"}
 
@@ -204,12 +239,19 @@ def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(tmp_path:
         ({"it": {"of": "cluster:1000"}}, "more classes than there are images"),
         ({"it": {"of": "cluster:4 within level:7"}}, "there is no level:7"),
         ({"it": {"of": "cluster:4 with symmetric:0.1"}}, "not for clusters"),
+        ({"it": {"of": "cluster:4", "features": {"file": "bad.parquet"}}}, "cannot be read"),
+        ({"it": {"of": "cluster:4", "features": {"file": "few.npy"}}}, "images have no embedding"),
+        ({"it": {"of": "cluster:4", "features": {"timm": "resnet5000"}}}, "no architecture 'resnet5000'"),
+        ({"it": {"of": "cluster:4", "features": {"timm": "resnet18.nope"}}}, "Invalid pretrained tag"),
         ({"it": {"of": "level:0", "subset": ["nobody"]}}, "nobody"),
         ({"it": {"of": "nothing"}}, "is no label view"),
         ({"it": {"of": "level:0"}, "instance": {"of": "level:0"}}, "this is a view already"),
     ],
 )
 def test_what_does_not_fit_is_said_before_anything_runs(views: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.parquet").write_bytes(b"junk")
+    np.save(tmp_path / "few.npy", np.zeros((1, 4), dtype=np.float32))
+    (tmp_path / "few.txt").write_text("somebody\n")
     with pytest.raises(InputError, match=message):
         Plan.make(Study.model_validate(words(labels=["it"], views=views)), data_root=tmp_path)
 

@@ -415,3 +415,10 @@ def test_no_content_of_a_file_ends_in_anything_but_a_hierarchy_or_one_line(tmp_p
         assert len(open_hierarchy(f"{path}{suffix}", where="test"))
     except InputError as error:
         assert len(str(error).splitlines()) == 1
+
+
+def test_the_names_that_a_study_may_use_are_those_that_are_built_in() -> None:
+    from headwater.labels.hierarchies import BUILT_IN
+    from headwater.study.data import BUILT_IN_HIERARCHIES
+
+    assert set(BUILT_IN) == set(BUILT_IN_HIERARCHIES)

@@ -149,6 +149,30 @@ def test_counts_like_a_level_and_within_it() -> None:
             label_view(view, tree, rows, 0, "tree")
 
 
+def test_a_subset_of_a_partition_keeps_each_name_with_its_images() -> None:
+    """Groups come in the order of their names, and a name that begins another's sorts differently with what follows it."""
+    names = ["fruit", "fruit pie"]
+    ids = np.array([f"{at:06d}.png" for at in range(40)], dtype=object)
+    levels = tuple(np.array([f"{names[at % 2]}{end}" for at in range(40)], dtype=object) for end in (" x", ""))
+    both = Table(ids=ids, splits={}, levels=levels)
+    plain = label_view("random:4 within level:1", both, np.arange(40), 0, "set")
+    every = ViewUse(of="random:4 within level:1", subset=plain.names)
+    assert named(label_view(resolve_view("all", {"all": every}), both, np.arange(40), 0, "set")) == named(plain)
+
+
+def test_a_long_text_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match="at most 300 characters"):
+        parse_view("level" + " " * 100_000 + "x")
+
+
+def test_two_words_for_one_class_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "class_hierarchy.txt").write_text("n1 n2\nn1 n3\n")
+    (tmp_path / "node_names.txt").write_text("n1\tanimal\nn2\tcat\nn3\tdog\n")
+    two = Table(ids=np.array(["a", "b", "c"], dtype=object), splits={}, levels=(np.array(["n2", "cat", "n3"], dtype=object),))
+    with pytest.raises(InputError, match="'cat' and 'n2' are the same class"):
+        label_view("level:0", replace(two, hierarchy=str(tmp_path / "class_hierarchy.txt")), np.arange(3), 0, "set")
+
+
 def test_shuffled_classes_stay_whole() -> None:
     tree = table([at % 8 for at in range(80)])
     fine, mixed = (label_view(view, tree, np.arange(80), 3, "tree") for view in ("level:0", "shuffle:3"))

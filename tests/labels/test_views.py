@@ -46,6 +46,7 @@ ALL = np.arange(5)
         ("shuffle:4", "shuffle:4"),
         ("cluster:like level:0 within depth:02", "cluster:like level:0 within depth:2"),
         ("rank:genus", "rank:genus"),
+        ("level:0 with symmetric:0.1234561", "level:0 with symmetric:0.1234561"),
         ("class with symmetric:.20", "level:0 with symmetric:0.2"),
         ("level:0@seed=5 with confusion:1 within level:1", "level:0@seed=5 with confusion:1 within level:1"),
         ("random:7 within rank:family@seed=1 with symmetric:0.5", "random:7 within rank:family@seed=1 with symmetric:0.5"),

@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import keys, models, recipes
+from headwater import keys, recipes
 from headwater.errors import InputError, blamed_on
-from headwater.files import file_sha256
-from headwater.labels import Partition, Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, partition, resolve_view
+from headwater.labels import Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, resolve_view
 from headwater.labels.captions import caption_lists, captions_name
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.clusters import plan_clusters
@@ -27,7 +26,7 @@ from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
-from headwater.study import Arm, Cell, Features, Probe, Study, identity
+from headwater.study import Arm, Cell, Probe, Study, identity
 from headwater.tasks import Task, resolve_task
 
 if TYPE_CHECKING:

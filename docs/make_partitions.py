@@ -147,10 +147,10 @@ def block(rows: pd.DataFrame) -> str:
     kinds = list(COLOURS)[:6]
     for source, title in SOURCES.items():
         for how, words in VIEWS.items():
-            ranked = sorted(kinds, key=lambda kind: -float(by_seed(table, source, how, kind).mean()))  # noqa: B023
+            ranked = sorted(kinds, key=lambda kind: -float(by_seed(table, source, how, kind).mean()))
             out.append(f"- {title}, {words}: {', '.join(ranked)}")
-    out.append("\n**Paired differences**, points, mean over the tasks of the column and over both matched class counts (95 % t-interval over seeds of each by itself):")
-    out.append(f"bold excludes 0; * still does so corrected for all {comparisons} comparisons of these two tables (Bonferroni).\n")
+    out.append("\n**Paired differences**, points, mean over the tasks of the column and over both matched class counts (95 % t-interval over seeds of each")
+    out.append(f"by itself): bold excludes 0; * still does so corrected for all {comparisons} comparisons of these two tables (Bonferroni).\n")
     for source, title in SOURCES.items():
         out.append(f"{title}, {' and '.join(map(str, counts_of(table, source)))} classes:\n")
         body = [[f"{a} − {b}", *[shown(table, source, how, a, b, comparisons=comparisons) for how in VIEWS]] for a, b in CLAIMS]

@@ -159,6 +159,19 @@ def test_equal_clusters_share_an_arm_and_what_changes_them_changes_its_id() -> N
     assert len({base, *ids}) == len(ids) + 1
 
 
+def test_embeddings_with_other_ids_beside_them_are_other_features(tmp_path: Path) -> None:
+    source = plan().arms[0].source
+    assert source is not None
+    ids = source.table.ids.tolist()
+    np.save(tmp_path / "made.npy", np.random.default_rng(0).normal(size=(len(ids), 3)).astype(np.float32))
+    study = Study.model_validate(words(labels=["it"], views={"it": {"of": "cluster:4", "features": {"file": "made.npy"}}}))
+    found = []
+    for order in (ids, ids[::-1]):
+        (tmp_path / "made.txt").write_text("".join(f"{one}\n" for one in order))
+        found.append(Plan.make(study, data_root=tmp_path).arms[0].id)
+    assert found[0] != found[1]
+
+
 def test_label_reuse_is_seen_through_partitions_and_features() -> None:
     """What lies within a manual class tells that class; clusters of a supervised arm's features tell what that arm was told."""
     views = {"taught": {"of": "cluster:6", "features": {"method": "supervised", "labels": "level:1"}}}
@@ -187,7 +200,7 @@ def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) 
         "from-file": {"of": "cluster:4", "features": {"file": "embeddings.parquet"}},
         "from-timm": {"of": "cluster:4", "features": {"timm": "test_resnet.r160_in1k", "weights": "weights.safetensors"}, "algorithm": "ward"},
         "from-scratch": {"of": "cluster:4", "features": {"method": "scratch"}, "balanced": True},
-        "from-clip": {"of": "cluster:4", "features": {"method": "clip", "labels": "captions"}},
+        "from-clip": {"of": "cluster:4", "features": {"method": "clip"}},
     }
     study = Study.model_validate(words(labels=list(views), views=views))
     rows = api.run(study, store=tmp_path / "store", data_root=tmp_path, device="cpu", workers=2)

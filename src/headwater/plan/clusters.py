@@ -36,8 +36,11 @@ def plan_clusters(plan: Plan, words: Arm, view: View, source: Source, positions:
         size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
         if words in plan.labelling:
             raise InputError(f"{where}: the features of {view.name} come from an arm that is labelled by them")
+        labels = told.labels
+        if told.method == "clip" and labels is None:
+            labels = plan.study.sources[words.source or ""].captions or plan.study.captions
         plan.labelling.append(words)
-        arm = plan.planned_arm(Arm(method=told.method, source=own, size=size, labels=told.labels, seed=words.seed))
+        arm = plan.planned_arm(Arm(method=told.method, source=own, size=size, labels=labels, seed=words.seed))
         plan.labelling.pop()
         if arm.source is not None and not np.array_equal(arm.positions, positions):
             raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
@@ -80,5 +83,10 @@ def _check(plan: Plan, view: View, parts: Partition, source: Source, positions: 
 
 
 def _file_digest(path: str | None) -> str | None:
-    """SHA-256 of a file that labels are made from."""
-    return None if path is None else file_sha256(Path(path))
+    """SHA-256 of a file that labels are made from; of embeddings in a .npy that of the ids beside it, too."""
+    if path is None:
+        return None
+    ids = Path(path).with_suffix(".txt")
+    if Path(path).suffix != ".npy" or not ids.is_file():
+        return file_sha256(Path(path))
+    return hashlib.sha256((file_sha256(Path(path)) + file_sha256(ids)).encode()).hexdigest()

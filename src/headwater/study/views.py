@@ -17,7 +17,7 @@ class Features(Words):
     method: Literal["scratch", "supervised", "clip", "simclr"] | None = None
     """The arm's method. It is trained if it has to be, whether the study measures it or not."""
     labels: str | None = None
-    """Label view of a supervised arm, caption field of a clip arm."""
+    """Label view of a supervised arm; caption field of a clip arm (the source's when left out)."""
     timm: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,120}$")] | None = None
     """A pre-trained timm model, at its own input size and normalisation."""
     weights: _Path | None = None

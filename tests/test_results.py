@@ -18,6 +18,21 @@ def test_readme_holds_the_figures_of_the_committed_rows() -> None:
     assert made(text) == text, "run python docs/make_results.py"
 
 
+def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_partitions.py"))
+    rows = read_rows(script["ROWS"])
+    assert set(rows["status"]) == {"done"}
+    text = script["PAGE"].read_text()
+    assert script["with_block"](text, rows) == text, "run python docs/make_partitions.py"
+    seeds = rows[rows["source"].notna()].groupby("source")["seed"].nunique()
+    assert seeds["grocery"] >= 3
+    assert seeds["caltech101"] > seeds["grocery"], "more on the larger"
+    random = rows[rows["labels"].astype("string").str.startswith("random", na=False)]
+    assert random.groupby("source")["num_labels"].unique().map(sorted).to_dict() == {"grocery": [43, 81], "caltech101": [13, 100]}
+    assert not rows.loc[rows["protocol"] == "probe", "label_reuse"].any()
+    assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
+
+
 @pytest.mark.parametrize(("name", "seeds"), [("grocery", 3), ("world", 5)])
 def test_the_committed_rows_are_whole(name: str, seeds: int) -> None:
     rows = read_rows(ROOT / "docs" / "results" / f"{name}.parquet")

@@ -230,7 +230,11 @@ def test_the_commands_of_the_readme_exist() -> None:
             assert {word for word in words[1:] if "=" not in word} <= set(targets), words
         if program == "headwater" and len(words) > 1 and not words[1].startswith("-"):
             assert words[1] in commands, words
-            options = {option for parameter in commands[words[1]].params for option in parameter.opts} | {"--help", "-h"}
+            command = commands[words[1]]
+            if hasattr(command, "commands"):
+                assert words[2] in command.commands, words
+                command = command.commands[words[2]]
+            options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
             assert {word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)} <= options, words
 
 

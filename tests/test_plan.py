@@ -162,8 +162,8 @@ def test_an_open_loss_is_no_part_of_an_id_and_one_that_changes_training_is() -> 
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """level:1 gives every image two labels: its family, and one that all have."""
 
-    def view(view: View, table: Table, positions: Positions, seed: int, where: str) -> Targets:
-        plain = label_view(view, table, positions, seed, where)
+    def view(view: View, table: Table, positions: Positions, seed: int, where: str, **more: Any) -> Targets:
+        plain = label_view(view, table, positions, seed, where, **more)
         if view.name != "level:1":
             return plain
         sets = LabelSets.of([[family, plain.num_classes] for family in range(plain.num_classes)])

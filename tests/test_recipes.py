@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headwater.errors import InputError
-from headwater.recipes import ARM_ROOMS, CELL_ROOMS, DEFAULTS, ROOM_VERSIONS, resolve
+from headwater.recipes import ARM_ROOMS, CELL_ROOMS, CLUSTER_ROOMS, DEFAULTS, ROOM_VERSIONS, resolve
 from headwater.study import METHODS, Augmentation, Recipe, Study
 
 TRAINED = [method for method in METHODS if method != "scratch"]
@@ -72,4 +72,4 @@ def test_text_heads_that_do_not_divide_the_width_are_refused():
 
 
 def test_every_room_that_enters_an_identity_has_a_version():
-    assert {*ARM_ROOMS, *(room for rooms in CELL_ROOMS.values() for room in rooms)} == {*ROOM_VERSIONS, "pixels"}
+    assert {*ARM_ROOMS, *CLUSTER_ROOMS, *(room for rooms in CELL_ROOMS.values() for room in rooms)} == {*ROOM_VERSIONS, "pixels"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,14 +44,3 @@ def plan() -> Plan:
 def test_rows_say_with_which_loss_and_labels_an_arm_was_trained(plan: Plan, tmp_path: Path) -> None:
     nothing = [None] * 4
     assert measured(Store(tmp_path / "store", create=True), plan) == {"scratch": nothing, "supervised": ["sigmoid", 0.25, 0.1, None], "simclr": nothing}
-
-
-def test_an_arm_trained_before_its_record_held_labels_gives_rows_with_nulls(plan: Plan, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store", create=True)
-    for arm in plan.arms:
-        work.run_arm(plan, arm, store, FP32)
-        record = store.arm_folder(arm.id) / "arm.json"
-        words = json.loads(record.read_text())
-        del words["labels"]
-        record.write_text(json.dumps(words))
-    assert measured(store, plan) == dict.fromkeys(("scratch", "supervised", "simclr"), [None] * 4)

@@ -31,7 +31,7 @@ _MEANINGS: dict[Direction, str] = {
     "matches": "the task's own classes: the arm that others are compared with",
     "finer": "nested in the task, images enough in each class: expected to help, hard images most",
     "too fine": f"most images are in classes of fewer than {FEW_IMAGES}: memorised rather than learned",
-    "not aligned": "the labels cut across the task's classes, or were drawn at random: expected to do worst",
+    "not aligned": "labels cut across the task's classes, or drawn at random: expected to do worst",
 }
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 100)
 

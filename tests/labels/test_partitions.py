@@ -14,7 +14,6 @@ from headwater.errors import InputError
 from headwater.keys import sample_hashes
 from headwater.labels import nesting
 from headwater.labels.partitions import merged, random_targets, random_within, shares, shuffled_classes, subset
-from headwater.sources import Table
 
 
 def quotas(sizes: list[int], total: int) -> list[Fraction]:
@@ -83,13 +82,13 @@ def test_random_parts_depend_on_the_seed_and_their_own_groups_images_alone(seed,
 
 def test_random_parts_of_one_group_are_the_random_classes_of_all_images():
     ids = np.array([f"{at}.png" for at in range(100)], dtype=object)
-    whole = random_targets(Table(ids=ids, splits={}), np.arange(100), 7, 3, "set")[0]
+    whole = random_targets(sample_hashes(ids.tolist()), 7, 3, "set")[0]
     assert np.array_equal(random_within(sample_hashes(ids.tolist()), np.zeros(100, dtype=np.int64), np.array([7]), 3), whole)
 
 
 def test_random_classes_are_those_that_earlier_studies_were_trained_on():
     ids = np.array([f"{at:05d}.png" for at in range(12)], dtype=object)
-    indices, names = random_targets(Table(ids=ids, splits={}), np.arange(12), 4, 7, "set")
+    indices, names = random_targets(sample_hashes(ids.tolist()), 4, 7, "set")
     assert indices.tolist() == [0, 3, 1, 0, 2, 3, 2, 1, 0, 3, 2, 1]
     assert names == ("random 0", "random 1", "random 2", "random 3")
 

@@ -127,7 +127,7 @@ def parse_view(text: str) -> View:
     Raises InputError, with all valid forms, for what is none.
     """
     if len(text) > LONGEST:
-        raise InputError(f"{_short(text)!r} is no label view; one has at most {LONGEST} characters")
+        raise InputError(f"{_short(text)!r} is no label view; one has at most {LONGEST} characters (numbers of at most 9 digits)")
     plain = " ".join(re.sub(r"\s*([:@=])\s*", r"\1", text.strip()).split())
     match = _FORM.fullmatch("level:0" if plain == "class" else re.sub(r"^class(?= with )", "level:0", plain))
     kind = KINDS.get(match["kind"]) if match else None

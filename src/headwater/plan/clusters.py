@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater import models, recipes
+from headwater import recipes
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels import Partition, View, partition
@@ -44,9 +44,7 @@ def plan_clusters(plan: Plan, words: Arm, view: View, source: Source, positions:
         plan.labelling.pop()
         if arm.source is not None and not np.array_equal(arm.positions, positions):
             raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
-    timm = None if told.timm is None else told.timm if told.weights else models.pretrained_name(told.timm)
-    if told.timm and told.weights:
-        models.architecture(told.timm.partition(".")[0])
+    timm = None if told.timm is None else _timm_name(told.timm, own_weights=told.weights is not None)
     digest = plan.once(("file", told.file or told.weights), lambda: _file_digest(told.file or told.weights))
     _check(plan, view, parts, source, positions, where)
     meaning = {
@@ -80,6 +78,16 @@ def _check(plan: Plan, view: View, parts: Partition, source: Source, positions: 
     if view.features is not None and view.features.file is not None:
         file = Path(view.features.file)
         plan.once(("embeddings", file, positions.tobytes()), lambda: check_embeddings(file, source.table.ids[positions].tolist(), where))
+
+
+def _timm_name(name: str, *, own_weights: bool) -> str:
+    """A timm model's name, with the tag of the weights that it would be given. timm is imported only where a study names one."""
+    from headwater import models
+
+    if not own_weights:
+        return models.pretrained_name(name)
+    models.architecture(name.partition(".")[0])
+    return name
 
 
 def _file_digest(path: str | None) -> str | None:

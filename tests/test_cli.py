@@ -409,7 +409,7 @@ def test_redo_of_what_is_not_there_forgets_nothing(headwater: Cli, finished: Fin
 def test_redo_forgets_one_arm_with_its_cells_or_one_cell_and_nothing_that_is_ambiguous(finished: Finished, store: Path) -> None:
     from headwater.errors import InputError
     from headwater.plan import Plan
-    from headwater.show import forget
+    from headwater.show.study import forget
     from headwater.store import Store
     from headwater.study import Study
 

@@ -115,7 +115,7 @@ def plan(
     """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
     resolved, opened = _load(study, store, data_root)
     from headwater.engines.local import default_workers
-    from headwater.show import check_backbone, plan_facts, print_plan
+    from headwater.show.study import check_backbone, plan_facts, print_plan
 
     check_backbone(resolved)
     facts = plan_facts(resolved, opened, device=device, workers=workers or default_workers(device))
@@ -140,7 +140,7 @@ def run(
     resolved, opened = _load(study, store, data_root, create=True)
     assert opened is not None
     from headwater.engines import local
-    from headwater.show import check_backbone, forget, run_facts, say_verdict, watched
+    from headwater.show.study import check_backbone, forget, run_facts, say_verdict, watched
 
     if redo:
         forget(resolved, opened, redo)
@@ -159,7 +159,7 @@ def run(
 def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: DataOption = None, as_json: JsonOption = False) -> None:
     """How far a study is: arms and cells done, failed, diverged and to do."""
     resolved, opened = _load(study, store, data_root)
-    from headwater.show import print_status, status_facts
+    from headwater.show.study import print_status, status_facts
 
     facts = status_facts(resolved, opened)
     _print_json(facts) if as_json else print_status(facts)
@@ -205,7 +205,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write the report of a study from its rows: no GPU, data or checkpoint is needed for a table of rows."""
-    from headwater.show import report_facts, table_report
+    from headwater.show.study import report_facts, table_report
 
     if Path(study).suffix in (".csv", ".parquet", ".jsonl"):
         facts = table_report(Path(study), out, figures)
@@ -232,7 +232,7 @@ def describe_labels(
 ) -> None:
     """Classes, images per class, and how each label view lies to the tasks: what to expect of it before a GPU is spent. Decodes no image."""
     _check_root(data_root)
-    from headwater.show_labels import folder_facts, print_labels, study_facts
+    from headwater.show.labels import folder_facts, print_labels, study_facts
 
     chosen = None if views is None else views.split(",")
     if plot is not None:
@@ -281,21 +281,21 @@ def label_levels(
         raise InputError(f"--by {by!r} is none of level, depth, rank")
     if by == "rank" and levels is not None:
         raise InputError("--levels are numbers; --by rank shows all ranks")
-    from headwater import show_levels
+    from headwater.show import levels as shown
 
-    asked = None if levels is None else show_levels.parse_levels(levels)
+    asked = None if levels is None else shown.parse_levels(levels)
     how: Any = by
     if study is None:
-        facts = show_levels.list_facts(classes, hierarchy or "wordnet", how, asked)
+        facts = shown.list_facts(classes, hierarchy or "wordnet", how, asked)
     elif (folder := _folder_of(study or "", data_root)) is not None:
-        facts = show_levels.folder_facts(folder, how, asked)
+        facts = shown.folder_facts(folder, how, asked)
     else:
         from headwater.plan import Plan
         from headwater.study import Study
 
         _check_root(data_root)
-        facts = show_levels.source_facts(Plan.opened(Study.load(_study_path(study or "")), data_root=data_root), source, how, asked)
-    _print_json(facts) if as_json else show_levels.print_levels(facts)
+        facts = shown.source_facts(Plan.opened(Study.load(_study_path(study or "")), data_root=data_root), source, how, asked)
+    _print_json(facts) if as_json else shown.print_levels(facts)
 
 
 def _folder_of(name: str, data_root: Path | None) -> Path | None:

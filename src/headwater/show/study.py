@@ -138,7 +138,7 @@ def _plain(text: str) -> str:
 @contextlib.contextmanager
 def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
     """A display of a run."""
-    from headwater.display import RunDisplay
+    from headwater.show.display import RunDisplay
 
     if not todo.cells:
         yield lambda event: None

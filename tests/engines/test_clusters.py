@@ -84,6 +84,7 @@ def test_clusters_that_were_made_are_described(clustered: tuple[Path, Path, pd.D
     assert [view["note"] is None for view in waiting] == [False, False, True]
 
 
+@pytest.mark.slow
 def test_a_second_store_makes_the_same_clusters_and_the_same_rows(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
     study, _, rows = clustered
     again = api.run(study, store=tmp_path / "store", device="cpu", workers=1)

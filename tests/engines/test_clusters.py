@@ -91,6 +91,7 @@ def test_a_second_store_makes_the_same_clusters_and_the_same_rows(clustered: tup
     pd.testing.assert_frame_equal(comparable(rows), comparable(again))
 
 
+@pytest.mark.slow
 def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
     """Also where the arm of the features was forgotten: the labels are kept for themselves."""
     study, store, rows = clustered

@@ -204,6 +204,7 @@ print(hashlib.sha256(codes).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_fresh_processes_with_other_threads_find_the_same_to_the_bit():
     import faiss
 

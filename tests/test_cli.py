@@ -454,7 +454,7 @@ def test_a_device_that_is_not_there_is_refused(device: str, headwater: Cli, tmp_
     import torch
 
     if torch.cuda.device_count() > 7 or (device == "cuda" and torch.cuda.is_available()) or (device == "mps" and torch.backends.mps.is_available()):
-        pytest.skip("this machine has one")
+        pytest.skip(f"this machine has {device}, and asking for it is no mistake")
     study = write_study(tmp_path / "study.yaml", tiny())
     refused(headwater("run", study, "--device", device, "--quiet"), f"--device {device}", "use --device cpu")
     refused(headwater("doctor", "--device", device), f"--device {device}")

@@ -165,7 +165,7 @@ def test_a_module_says_what_it_is_for_and_fits_in_500_lines(module: str) -> None
 def tracked() -> list[Path]:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode:
-        pytest.skip("this is no git checkout")
+        pytest.skip("this is no git checkout, and what is tracked cannot be told")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
@@ -244,3 +244,30 @@ def test_the_tree_of_the_readme_is_the_tree() -> None:
         assert {name for name in named if name.endswith("/")} <= there
         assert {name for name in there if name.endswith("/")} <= named
         assert {name for name in named if name.endswith(".py")} <= {path.name for path in MODULES.values()}
+
+
+def skips(path: Path) -> Iterator[tuple[str, int, ast.expr | None]]:
+    """(kind, line, reason) of every skip, skipif and xfail in a file of tests."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("skip", "skipif", "xfail", "importorskip"):
+            named = {word.arg: word.value for word in node.keywords}
+            first = node.args[0] if node.args and node.func.attr != "skipif" else None
+            yield node.func.attr, node.lineno, named.get("reason", named.get("msg", first))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_skip_says_why_and_none_is_an_excuse(path: Path) -> None:
+    for kind, line, reason in skips(path):
+        assert kind in ("skip", "skipif"), f"{path}, line {line}: {kind} hides a failure or a dependency"
+        words = reason.value if isinstance(reason, ast.Constant) else ast.unparse(reason) if reason is not None else ""
+        assert len(str(words).split()) >= 4, f"{path}, line {line}: say why"
+
+
+def test_the_readme_says_what_a_plain_make_test_leaves_out() -> None:
+    """Every need that a test is skipped for, and every file with slow tests and how many these are."""
+    section = readme().split("## Checks")[1].split("## The house")[0]
+    for need in ("HEADWATER_DATA", "Chromium", "data.noun", "wordnet-base", "git checkout", "GPU"):
+        assert need in section
+    slow = {path: path.read_text().count("@pytest.mark.slow\n") for path in (ROOT / "tests").rglob("test_*.py")}
+    for path, count in slow.items():
+        assert (f"`{path.relative_to(ROOT)}`" in section) == (count > 0), path

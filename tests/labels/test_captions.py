@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ from headwater.keys import sample_hashes
 from headwater.labels import caption_lists, choose
 from headwater.sources import Table
 from headwater.sources.folder import FolderSource
-
-DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real photo sets are not here")
+from tests.needs import DATA, needs_data
 
 
 def objects(*values: object) -> np.ndarray:

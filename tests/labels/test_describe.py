@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from headwater.labels import describe as room
 from headwater.labels.describe import AlignmentFacts, against, describe, expected_direction
 from headwater.labels.targets import LabelSets
 from headwater.sources.folder import FolderSource
+from tests.needs import DATA, needs_data
 
-DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real photo sets are not here")
 pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=60)
 
 

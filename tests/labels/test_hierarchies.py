@@ -19,9 +19,8 @@ from headwater.errors import InputError
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.labels.hierarchies.cifar100 import COARSE
 from headwater.labels.hierarchy import Hierarchy
+from tests.needs import DATA, needs_data
 
-DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real hierarchies are not here")
 EMBEDDINGS = "semantic-embeddings"
 BREEDS = "breeds/imagenet_class_hierarchy/modified"
 

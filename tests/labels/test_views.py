@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -16,9 +15,7 @@ from headwater.errors import InputError
 from headwater.labels import Targets, label_view, nesting, parse_view
 from headwater.sources import Table
 from headwater.sources.folder import FolderSource
-
-DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real photo sets are not here")
+from tests.needs import DATA, needs_data
 
 
 def table(*levels: list[str], count: int | None = None) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import subprocess
@@ -17,11 +16,9 @@ from headwater.errors import InputError
 from headwater.labels.hierarchies import class_list, missing, open_hierarchy, synset_titles
 from headwater.labels.hierarchies.wordnet import SHIPPED, packed, read_wordnet, shipped_wordnet, synset_names, unpacked
 from headwater.labels.hierarchy import Hierarchy
+from tests.needs import IS_A, NOUNS, needs_data, needs_nouns
 
-DATA = os.environ.get("HEADWATER_DATA")
-NOUNS = Path("/usr/share/wordnet/data.noun")
 ROOT = Path(__file__).parents[2]
-IS_A = "hierarchies/breeds/imagenet_class_hierarchy/wordnet/class_hierarchy.txt"
 IN21K_LABELS = (21843, 5995, 2281, 1038, 519, 285, 160, 92, 58, 38, 26)
 IN21K_SEVERAL = (0, 453, 1560, 2676, 3999, 4914, 5324, 5226, 4584, 3361, 1976)
 IN21K_MOST = (1, 3, 4, 5, 5, 6, 7, 6, 7, 5, 4)
@@ -30,16 +27,14 @@ IN1K = {0: 1000, 1: 578, 2: 325, 4: 130, 6: 54, 9: 16}
 IN21K_P = {0: 11221, 1: 3903, 2: 1653, 4: 423, 6: 133, 9: 31}
 
 
+COPIES = ["shipped", pytest.param("debian", marks=needs_nouns), pytest.param("imagenet", marks=needs_data)]
+
+
 def copy_of(kind: str) -> Hierarchy:
-    if kind == "debian" and not NOUNS.is_file():
-        pytest.skip("WordNet's data.noun is not installed (Debian: wordnet-base)")
-    if kind == "imagenet" and not DATA:
-        pytest.skip("HEADWATER_DATA is not set: ImageNet's list of relations is not here")
-    references = {"shipped": "wordnet", "debian": NOUNS, "imagenet": f"{DATA}/{IS_A}"}
-    return open_hierarchy(references[kind], where="test")
+    return open_hierarchy({"shipped": "wordnet", "debian": NOUNS, "imagenet": IS_A}[kind], where="test")
 
 
-@pytest.mark.parametrize("kind", ["shipped", "debian", "imagenet"])
+@pytest.mark.parametrize("kind", COPIES)
 def test_levels_of_imagenet_have_the_published_numbers_of_classes(kind):
     hierarchy = copy_of(kind)
     classes = class_list("imagenet21k", where="test")
@@ -85,9 +80,8 @@ def test_instances_are_not_kinds():
     assert [hierarchy.names[at] for at in hierarchy.parents[int(star)]] == ["n09239740"]
 
 
+@needs_nouns
 def test_the_shipped_copy_is_what_the_script_makes():
-    if not NOUNS.is_file():
-        pytest.skip("WordNet's data.noun is not installed (Debian: wordnet-base)")
     made = runpy.run_path(str(ROOT / "docs" / "make_wordnet.py"))["made"](NOUNS)
     folder = ROOT / "src" / "headwater" / "labels" / "hierarchies"
     assert zlib.decompress(made[SHIPPED]) == zlib.decompress((folder / SHIPPED).read_bytes())

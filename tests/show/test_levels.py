@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import Cli, refused, tiny, write_study
+from tests.labels.test_wordnet import IN1K, IN21K_LABELS, IN21K_MOST, IN21K_P, IN21K_SEVERAL, ORPHANS
+from tests.needs import IS_A, NOUNS, needs_data, needs_nouns
 
-COUNTS = {  # hong2023.md, computed there from Princeton's data.noun
-    "imagenet21k": {0: 21843, 1: 5995, 2: 2281, 3: 1038, 4: 519, 5: 285, 6: 160, 7: 92, 8: 58, 9: 38, 10: 26},
-    "imagenet1k": {0: 1000, 1: 578, 2: 325, 4: 130, 6: 54, 9: 16},
-    "imagenet21k-p": {0: 11221, 1: 3903, 2: 1653, 4: 423, 6: 133, 9: 31},
-}
-WORDNET = Path("/usr/share/wordnet/data.noun")
-DATA = os.environ.get("HEADWATER_DATA")
-IS_A = Path(DATA or "") / "hierarchies" / "breeds" / "imagenet_class_hierarchy" / "wordnet" / "class_hierarchy.txt"
+COUNTS = {"imagenet21k": dict(enumerate(IN21K_LABELS)), "imagenet1k": IN1K, "imagenet21k-p": IN21K_P}
 HIERARCHIES = [  # the shipped file, Princeton's own, and ImageNet's list of relations
     "wordnet",
-    pytest.param(str(WORDNET), id="data.noun", marks=pytest.mark.skipif(not WORDNET.is_file(), reason="Debian's wordnet-base is not installed")),
-    pytest.param(str(IS_A), id="is_a", marks=pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: ImageNet's is_a list is not here")),
+    pytest.param(str(NOUNS), id="data.noun", marks=needs_nouns),
+    pytest.param(str(IS_A), id="is_a", marks=needs_data),
 ]
-SEVERAL = [0, 453, 1560, 2676, 3999, 4914, 5324, 5226, 4584, 3361, 1976]
-MOST = [1, 3, 4, 5, 5, 6, 7, 6, 7, 5, 4]
 
 
 def facts_of(answer: tuple[int, str, str]) -> dict[str, Any]:
@@ -46,9 +38,9 @@ def test_the_counts_of_the_paper_come_out_of_the_box(headwater: Cli, name: str, 
 @pytest.mark.parametrize("hierarchy", HIERARCHIES)
 def test_the_labels_of_the_full_list_and_its_orphans(headwater: Cli, hierarchy: str) -> None:
     facts = facts_of(headwater("labels", "levels", "--classes", "imagenet21k", "--levels", "0-10", "--hierarchy", hierarchy, "--json"))
-    assert [row["with_several_labels"] for row in facts["levels"]] == SEVERAL
-    assert [row["most_labels"] for row in facts["levels"]] == MOST
-    assert [one["class"] for one in facts["orphans"]] == ["n09450163", "n10994097", "n11196627", "n11318824"]
+    assert [row["with_several_labels"] for row in facts["levels"]] == list(IN21K_SEVERAL)
+    assert [row["most_labels"] for row in facts["levels"]] == list(IN21K_MOST)
+    assert [one["class"] for one in facts["orphans"]] == list(ORPHANS)
     assert facts["orphans"][0]["title"].startswith("sun")
 
 

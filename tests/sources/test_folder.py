@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import unicodedata
 from pathlib import Path
 
@@ -15,9 +14,7 @@ from PIL import Image
 
 from headwater.errors import InputError
 from headwater.sources.folder import FolderSource
-
-DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real photo sets are not here")
+from tests.needs import DATA, needs_data
 
 README_COUNTS = {  # images, classes finest first, as the data root's README says
     "grocery": (5421, (81, 43, 3)),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import struct
 import subprocess
 import sys
@@ -24,9 +23,7 @@ from headwater.errors import InputError
 from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
 from headwater.sources.pixels import MAX_PIXELS, PixelCache, decode, short_side
-
-DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real photo sets are not here")
+from tests.needs import DATA, needs_data
 
 
 def picture(height: int = 60, width: int = 90, channels: int = 3) -> np.ndarray:

@@ -8,7 +8,7 @@ before, `cluster_targets` makes them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,11 +20,10 @@ from headwater.labels.captions import caption_lists, choose, parse_captions
 from headwater.labels.columns import class_targets
 from headwater.labels.partitions import instance_targets, merged, random_targets, random_within, shares, shuffled_classes, subset
 from headwater.labels.targets import LabelSets, Targets, distinct_sets, targets_of_sets
-from headwater.labels.views import KINDS, View, distinct_views, find_file, parse_view, resolve_view
+from headwater.labels.views import View, distinct_views, parse_view, resolve_view
 from headwater.sources import Positions, Table
 
 __all__ = [
-    "KINDS",
     "LabelSets",
     "Partition",
     "Targets",
@@ -34,7 +33,6 @@ __all__ = [
     "classes_of",
     "cluster_targets",
     "distinct_views",
-    "find_file",
     "label_view",
     "nesting",
     "parse_captions",
@@ -124,13 +122,13 @@ def partition(view: View, table: Table, positions: Positions, where: str) -> Par
     return Partition(within.indices, parts, names)
 
 
-def cluster_targets(view: View, parts: Partition, features: NDArray[np.float32], seed: int, where: str) -> Targets:
-    """Clusters of features float32 [num_images, d], whose rows are in the order of the partition's images (sorted by id)."""
+def cluster_targets(view: View, parts: Partition, features: NDArray[np.float32], seed: int, where: str) -> tuple[Targets, float]:
+    """(targets, within-cluster sum of squares) of features float32 [num_images, d], rows in the order of the partition's images (sorted by id)."""
     from headwater.labels.clusters import cluster
 
     own = seed if view.seed is None else view.seed
     found = cluster(features, parts.groups, parts.parts, seed=own, algorithm=view.algorithm, balanced=view.balanced, where=where)
-    return Targets(found.codes, parts.names, view.name)
+    return Targets(found.codes, parts.names, view.name), found.inertia
 
 
 def numbered(word: str, count: int) -> tuple[str, ...]:
@@ -213,8 +211,3 @@ def nesting(a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
 def classes_of(targets: Targets) -> NDArray[np.int64]:
     """int64 [num_images]: one number for each image's label, or set of labels."""
     return targets.indices if targets.sets is None else distinct_sets(targets.sets, targets.codes)[1].astype(np.int64)
-
-
-def forms() -> Sequence[str]:
-    """How views are written."""
-    return [kind.form for kind in KINDS.values()]

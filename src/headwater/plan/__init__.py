@@ -58,7 +58,6 @@ class Plan:
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
-    labelling: list[Arm] = field(default_factory=list)
     data_root: Path | None = None
     pixel_caches: dict[str, Any] = field(default_factory=dict)
     """Decoded images that this process has opened, by data set (headwater.work)."""

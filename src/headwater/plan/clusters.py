@@ -11,7 +11,7 @@ import numpy as np
 from headwater import recipes
 from headwater.errors import InputError
 from headwater.files import file_sha256
-from headwater.labels import Partition, View, partition
+from headwater.labels import Partition, View, partition, resolve_view
 from headwater.plan.planned import Clusters
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import RECIPE as PIXELS
@@ -34,14 +34,11 @@ def plan_clusters(plan: Plan, words: Arm, view: View, source: Source, positions:
     arm = None
     if told.method is not None:
         size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
-        if words in plan.labelling:
-            raise InputError(f"{where}: the features of {view.name} come from an arm that is labelled by them")
+        _refuse_circle(plan, view, where)
         labels = told.labels
         if told.method == "clip" and labels is None:
             labels = plan.study.sources[words.source or ""].captions or plan.study.captions
-        plan.labelling.append(words)
         arm = plan.planned_arm(Arm(method=told.method, source=own, size=size, labels=labels, seed=words.seed))
-        plan.labelling.pop()
         if arm.source is not None and not np.array_equal(arm.positions, positions):
             raise InputError(f"{where}: {view.name} takes features of an arm that is trained on other images; choose one without a subset")
     timm = None if told.timm is None else _timm_name(told.timm, own_weights=told.weights is not None)
@@ -62,6 +59,16 @@ def plan_clusters(plan: Plan, words: Arm, view: View, source: Source, positions:
     }
     paths = {word: Path(path) for word in ("weights", "file") if (path := getattr(told, word))}
     return Clusters(identity(meaning), view, parts, arm, timm, digest=digest, **paths)
+
+
+def _refuse_circle(plan: Plan, view: View, where: str) -> None:
+    """Raises InputError where clusters are of the features of an arm that is labelled by them, at whatever remove."""
+    passed = [view.name]
+    while view.features is not None and view.features.method == "supervised" and view.features.labels is not None:
+        view = resolve_view(view.features.labels, plan.study.views, plan.data_root)
+        if view.name in passed:
+            raise InputError(f"{where}: the features of {view.name} come from an arm that is labelled by them")
+        passed.append(view.name)
 
 
 def _check(plan: Plan, view: View, parts: Partition, source: Source, positions: Positions, where: str) -> None:

@@ -39,8 +39,8 @@ def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Ta
     codes = store.read_labels(clusters.id, len(arm.positions))
     if codes is None:
         features = _features(plan, arm, clusters, store, compute)
-        made = cluster_targets(clusters.view, clusters.partition, features, arm.words.seed, f"sources.{arm.words.source}")
-        about = {"view": clusters.view.name, "features": clusters.origin, "names": list(made.names), "fingerprint": compute.fingerprint}
+        made, inertia = cluster_targets(clusters.view, clusters.partition, features, arm.words.seed, f"sources.{arm.words.source}")
+        about = {"view": clusters.view.name, "features": clusters.origin, "names": list(made.names), "inertia": inertia, "fingerprint": compute.fingerprint}
         assert arm.source is not None
         store.write_labels(clusters.id, np.asarray(made.indices), arm.source.table.ids[arm.positions].tolist(), about)
         codes = store.read_labels(clusters.id, len(arm.positions))

@@ -22,7 +22,7 @@ import torch
 from headwater import checkpoint, keys, optim
 from headwater.device import Compute
 from headwater.loader import Order
-from headwater.methods import Method
+from headwater.methods import Batch, Method
 from headwater.sources.pixels import Images
 from headwater.study import Augmentation, Recipe
 from headwater.views import ViewMaker
@@ -131,8 +131,9 @@ def _step(
     batch = torch.cat([views(images, sizes, hashes, epochs, view) for view in range(model.num_views)])
     torch.manual_seed(seed & (2**63 - 1))  # dropout and stochastic depth, keyed by step
     with compute.autocast():
-        embeddings = model.encode(batch.contiguous(memory_format=torch.channels_last))
-        loss = model.loss(embeddings, positions, epochs)
+        drawn = Batch(positions, epochs)
+        embeddings = model.encode(batch.contiguous(memory_format=torch.channels_last), drawn)
+        loss = model.loss(embeddings, drawn)
     loss.backward()  # type: ignore[no-untyped-call]
     optim.step(optimiser, model, clip_norm=clip_norm)
     return float(loss.detach())

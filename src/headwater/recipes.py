@@ -21,6 +21,8 @@ _COMMON: dict[str, Any] = {
     "clip_norm": 1.0,  # [recalled]
     "batch": 128,  # [ours] the papers: 1024 (entezari2023), 4096 (hong2023 [recalled])
     "weight_decay": 0.05,  # [ours] entezari2023: 0.1
+    "micro_batch": None,  # [ours] a whole batch at once
+    "ema": None,  # [ours] no average of weights
 }
 
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -28,12 +30,15 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         **_COMMON,
         "lr": 3e-3,  # [ours]
         "label_smoothing": 0.0,  # [ours]
+        "mixup": None,  # [ours] neither paper names it
+        "cutmix": None,  # [ours]
         "loss": None,  # [ours] by the labels: softmax for one each; for sets sigmoid, as big_vision trains ImageNet-21k (hong2023 [recalled])
         "augmentation": {"crop_min": 0.35, "flip": 0.5, "jitter": 0.4, "jitter_probability": 0.5, "grey": 0.0, "blur": 0.0},  # [ours]
     },
     "clip": {
         **_COMMON,
         "lr": 2e-3,  # [ours] entezari2023: 1e-3
+        "contrast": None,  # [paper] InfoNCE, entezari2023
         "temperature": 0.07,  # [paper] initial value, learned (Radford et al. 2021)
         "embedding": 128,  # [ours]
         "text_width": 128,  # [ours]
@@ -78,7 +83,7 @@ def resolve(study: Study, method: Method) -> Recipe | None:
             raise InputError(f"recipe.{method}.{name}: {method} has no such setting; it has {settings}", at=("recipe", method, name))
     given = {name: value for name, value in study.recipe.of(method).items() if name in defaults}
     augmentation = Augmentation(**{**defaults["augmentation"], **given.pop("augmentation", {})})
-    recipe = Recipe(**{**defaults, **given, "augmentation": augmentation})
+    recipe = _without_neutral(Recipe(**{**defaults, **given, "augmentation": augmentation}))
     if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:
         at = _place(study, method, "text_width", "text_heads")
         raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}", at=at)
@@ -86,6 +91,17 @@ def resolve(study: Study, method: Method) -> Recipe | None:
         if recipe.optimiser == "adamw" and getattr(recipe, name) == 1:
             raise InputError(f"recipe.{method}: {name} should be below 1 for adamw", at=_place(study, method, name))
     return recipe
+
+
+def _without_neutral(recipe: Recipe) -> Recipe:
+    """A recipe without the later fields that say in words what their absence says: an arm is the same one either way."""
+    augmentation = recipe.augmentation or Augmentation()
+    off = {name: None for name in ("solarise", "randaugment", "cutout") if not getattr(augmentation, name)}
+    if not augmentation.randaugment:
+        off["randaugment_magnitude"] = None
+    contrast = None if recipe.contrast == "infonce" else recipe.contrast
+    micro_batch = None if recipe.micro_batch and recipe.batch and recipe.micro_batch >= recipe.batch else recipe.micro_batch
+    return recipe.model_copy(update={"augmentation": augmentation.model_copy(update=off), "contrast": contrast, "micro_batch": micro_batch})
 
 
 def _place(study: Study, method: Method, *fields: str) -> Location:

@@ -1,4 +1,6 @@
-"""Pre-training methods: encode(views) -> embeddings, loss(embeddings, targets), heads; nothing else. The loop is headwater.pretrain.
+"""Pre-training methods: encode(views) -> embeddings, loss(embeddings, batch, ranks), heads; nothing else. The loop is headwater.pretrain.
+
+Encoding and loss are kept apart, so that embeddings can be gathered from other processes, cached and computed again in parts.
 
 A new method is one file in this folder and one entry in `build`.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +17,37 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headwater.labels import Targets
+from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Two images blended into one (mixup, CutMix): the partner's labels count `share`, the image's own the rest."""
+
+    partners: NDArray[np.int64]
+    """int64 [b]: positions of the images that are mixed in."""
+    partner_epochs: NDArray[np.int64]
+    share: float
+    """In [0, 1]."""
+
+    def part(self, part: slice) -> Mix:
+        return Mix(self.partners[part], self.partner_epochs[part], self.share)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of a step, or some of them, by position and epoch: what finds their targets and captions. int64 [b] each."""
+
+    positions: NDArray[np.int64]
+    epochs: NDArray[np.int64]
+    mix: Mix | None = None
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def part(self, part: slice) -> Batch:
+        return Batch(self.positions[part], self.epochs[part], self.mix.part(part) if self.mix else None)
 
 
 class Method(nn.Module, ABC):
@@ -27,13 +60,17 @@ class Method(nn.Module, ABC):
         super().__init__()
         self.encoder = encoder
 
-    @abstractmethod
-    def encode(self, views: torch.Tensor) -> torch.Tensor:
-        """Embeddings [num_views * b, e] of views [num_views * b, 3, s, s]; view 0 of all images comes first, then view 1."""
+    contrastive: bool = False
+    """Whether the loss compares the images of a batch with one another, so that it is not a mean over images of what each costs by itself."""
 
     @abstractmethod
-    def loss(self, embeddings: torch.Tensor, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> torch.Tensor:
-        """The scalar loss (float32, mean over images, in nats) of a batch's embeddings; positions [b] and epochs [b] find the targets."""
+    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Embeddings of a batch, each float [b, e]: of views [num_views * b, 3, s, s] (view 0 of all images comes first, then view 1), and of its captions."""
+
+    @abstractmethod
+    def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
+        """The scalar loss (float32, mean over this process's images, in nats) of a batch's embeddings, which contrastive methods compare with those of
+        all ranks."""
 
 
 def build(
@@ -45,7 +82,7 @@ def build(
 
         assert targets is not None
         name = recipe.loss_name(single=targets.single)
-        return Supervised(encoder, targets, seed=seed, label_smoothing=recipe.label_smoothing or 0.0, loss_name=name)
+        return Supervised(encoder, targets, label_smoothing=recipe.label_smoothing or 0.0, loss_name=name)
     if method == "clip":
         from headwater.methods.clip import Clip
 

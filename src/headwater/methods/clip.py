@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from headwater import keys
 from headwater.device import full_precision, seeded
 from headwater.labels.captions import choose
-from headwater.methods import Method
+from headwater.methods import Batch, Method
+from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
 MAX_LOGIT_SCALE = math.log(100.0)
@@ -36,6 +37,8 @@ class Clip(Method):
     batch is encoded once: the tower is a function of the tokens alone, so values and gradients are those of encoding each copy. Of the 49,408
     rows of the token embedding only those that occur in the captions are kept: the others would get no gradient and change nothing.
     """
+
+    contrastive = True
 
     def __init__(self, encoder: nn.Module, captions: Sequence[list[str]], hashes: NDArray[np.int64], *, recipe: Recipe, seed: int) -> None:
         super().__init__(encoder)
@@ -65,17 +68,24 @@ class Clip(Method):
             self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
 
-    def encode(self, views: torch.Tensor) -> torch.Tensor:
-        return self.projection(self.encoder(views))  # type: ignore[no-any-return]
+    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+        return self.projection(self.encoder(views)), self._texts(batch)
 
-    def loss(self, embeddings: torch.Tensor, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> torch.Tensor:
-        chosen = np.empty(len(positions), dtype=np.int64)
-        for epoch in np.unique(epochs):
-            of_epoch = epochs == epoch
-            own = [self._captions[p] for p in positions[of_epoch]]
-            chosen[of_epoch] = [self._text_index[t] for t in choose(own, int(epoch), self._seed, self._hashes[positions[of_epoch]])]
+    def _texts(self, batch: Batch) -> torch.Tensor:
+        """Embeddings [b, e] of the captions that are drawn for a batch."""
+        chosen = np.empty(len(batch), dtype=np.int64)
+        for epoch in np.unique(batch.epochs):
+            of_epoch = batch.epochs == epoch
+            positions = batch.positions[of_epoch]
+            own = [self._captions[p] for p in positions]
+            chosen[of_epoch] = [self._text_index[t] for t in choose(own, int(epoch), self._seed, self._hashes[positions])]
         distinct, inverse = np.unique(chosen, return_inverse=True)
-        texts = self.text(self._tokens[torch.from_numpy(distinct)].to(embeddings.device))[torch.from_numpy(inverse).to(embeddings.device)]
+        device = self.logit_scale.device
+        texts: torch.Tensor = self.text(self._tokens[torch.from_numpy(distinct)].to(device))
+        return texts[torch.from_numpy(inverse).to(device)]
+
+    def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
         with torch.no_grad():
             self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)  # the parameter, as the reference does: beyond a clamped value there is no way back
-        return clip_loss(embeddings, texts, self.logit_scale.exp())
+        images, texts = embeddings
+        return clip_loss(images, texts, self.logit_scale.exp())

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 
 from headwater import keys
 from headwater.device import full_precision, seeded
-from headwater.methods import Method
+from headwater.methods import Batch, Method
+from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
 
@@ -28,6 +27,7 @@ def nt_xent(embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
 
 class SimCLR(Method):
     num_views = 2
+    contrastive = True
 
     def __init__(self, encoder: nn.Module, *, recipe: Recipe, seed: int) -> None:
         super().__init__(encoder)
@@ -43,8 +43,8 @@ class SimCLR(Method):
                     layers += [nn.BatchNorm1d(after), nn.ReLU()]
         self.projection = nn.Sequential(*layers)
 
-    def encode(self, views: torch.Tensor) -> torch.Tensor:
-        return self.projection(self.encoder(views))  # type: ignore[no-any-return]
+    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+        return tuple(self.projection(self.encoder(views)).chunk(2))
 
-    def loss(self, embeddings: torch.Tensor, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> torch.Tensor:
-        return nt_xent(embeddings, self._temperature)
+    def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
+        return nt_xent(torch.cat(embeddings), self._temperature)

@@ -6,6 +6,8 @@ cross-entropy on the multi-hot targets, or, if the recipe says so, softmax cross
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,8 @@ from torch.nn import functional as F
 
 from headwater.device import full_precision
 from headwater.labels import Targets
-from headwater.methods import Method
+from headwater.methods import Batch, Method
+from headwater.ranks import ALONE, Ranks
 from headwater.study import LossName
 
 
@@ -58,7 +61,7 @@ class Supervised(Method):
     log(1 / 21,843); a share for each class is ours. A label on no image or on all n is taken to be on 1 / (n + 1) or n / (n + 1) of them [ours].
     """
 
-    def __init__(self, encoder: nn.Module, targets: Targets, *, seed: int, label_smoothing: float, loss_name: LossName) -> None:
+    def __init__(self, encoder: nn.Module, targets: Targets, *, label_smoothing: float, loss_name: LossName) -> None:
         super().__init__(encoder)
         self.loss_name: LossName = loss_name
         self.head = nn.Linear(int(encoder.num_features), targets.num_classes)  # type: ignore[arg-type]
@@ -75,17 +78,25 @@ class Supervised(Method):
             with torch.no_grad():
                 self.head.bias.copy_(torch.from_numpy(np.log(shares / (1 - shares))))
 
-    def encode(self, views: torch.Tensor) -> torch.Tensor:
-        return self.encoder(views)  # type: ignore[no-any-return]
+    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+        return (self.encoder(views),)
 
-    def loss(self, embeddings: torch.Tensor, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> torch.Tensor:
+    def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
+        (features,) = embeddings
         if self.loss_name == "softmax":
-            one_each = self._labels[torch.from_numpy(positions)].to(embeddings.device)
-            return F.cross_entropy(self.head(embeddings).float(), one_each, label_smoothing=self._label_smoothing)
-        images, labels = (torch.from_numpy(a).to(embeddings.device) for a in self._labels_of(positions))
+            logits = self.head(features).float()
+            return _mixed(batch, lambda positions: self._cross_entropy(logits, positions))
+        with full_precision(features):  # a bias of -10 in bf16 is right to a hundredth or two only
+            logits = self.head(features.float())
+            return _mixed(batch, lambda positions: self._loss_of_sets(logits, positions))
+
+    def _cross_entropy(self, logits: torch.Tensor, positions: NDArray[np.int64]) -> torch.Tensor:
+        return F.cross_entropy(logits, self._labels[torch.from_numpy(positions)].to(logits.device), label_smoothing=self._label_smoothing)
+
+    def _loss_of_sets(self, logits: torch.Tensor, positions: NDArray[np.int64]) -> torch.Tensor:
+        images, labels = (torch.from_numpy(a).to(logits.device) for a in self._labels_of(positions))
         loss = sigmoid_loss if self.loss_name == "sigmoid" else softmax_over_sets_loss
-        with full_precision(embeddings):  # a bias of -10 in bf16 is right to a hundredth or two only
-            return loss(self.head(embeddings.float()), images, labels, self._label_smoothing)
+        return loss(logits, images, labels, self._label_smoothing)
 
     def _labels_of(self, positions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """All labels of a batch, int64 [k] each: the image's place in the batch, and the label."""
@@ -94,3 +105,12 @@ class Supervised(Method):
             return places, codes.astype(np.int64)
         spelled = self._sets.take(codes)
         return np.repeat(places, spelled.sizes), spelled.labels.astype(np.int64)
+
+
+def _mixed(batch: Batch, loss: Callable[[NDArray[np.int64]], torch.Tensor]) -> torch.Tensor:
+    """The loss of a batch by the positions whose labels count. All losses here are linear in the targets, so a blend of two images costs the blend of
+    what the labels of each would cost (Zhang et al. 2018, mixup; Yun et al. 2019, CutMix)."""
+    own = loss(batch.positions)
+    if batch.mix is None:
+        return own
+    return (1 - batch.mix.share) * own + batch.mix.share * loss(batch.mix.partners)

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from headwater.errors import Location
 from headwater.study.data import Data, FolderData, WorldData
 from headwater.study.protocols import Finetune, Probe, Protocols
-from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, Recipe, Recipes
+from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, OnlineProbe, Recipe, Recipes
 from headwater.study.views import Features, Noise, ViewUse
 from headwater.study.words import Flag, Misplaced, Name, Origin, Several, Whole, Words, canonical, identity
 
@@ -40,6 +40,7 @@ __all__ = [
     "Method",
     "Misplaced",
     "Noise",
+    "OnlineProbe",
     "Origin",
     "Probe",
     "Protocols",
@@ -164,6 +165,9 @@ class Study(Words):
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
     """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
     image_size: Annotated[Whole, Field(ge=8, le=1024)] = 32
+    patch_size: Annotated[Whole, Field(ge=1, le=256)] | None = None
+    """Side of a ViT's patches, in pixels; the architecture's own when left out, which is large for small images."""
+    online_probe: OnlineProbe | None = None
     recipe: Recipes = Field(default_factory=Recipes)
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
     protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))

@@ -55,13 +55,36 @@ class Augmentation(Words):
     """Probability of turning a view grey."""
     blur: Fraction | None = None
     """Probability of a Gaussian blur, sigma in [0.1, 2] px at 224 px, scaled with the image size."""
+    solarise: Fraction | None = None
+    """Probability of inverting the values above one half."""
+    randaugment: Annotated[Whole, Field(ge=0, le=8)] | None = None
+    """Operations of RandAugment on each view, drawn with replacement; 0 for none."""
+    randaugment_magnitude: Annotated[Real, Field(ge=0, le=10)] | None = None
+    """RandAugment's magnitude on timm's scale of 0 to 10."""
+    cutout: Fraction | None = None
+    """Probability of erasing a random box of the view."""
+
+
+class OnlineProbe(Words):
+    """A probe beside pre-training: a share of every source's images is left out of training in every arm, and classified now and then by the labels
+    of its nearest training images in feature space. What it looks like does not change the weights; what it leaves out does."""
+
+    share: Annotated[Real, Field(gt=0, le=0.5)] = 0.02
+    """Share of a source's images that is left out, drawn by key: the same images in every arm and seed."""
+    looks: Annotated[Whole, Field(ge=1, le=1000)] = 10
+    """How often it is asked, at equal distances, the last time at the end."""
+    neighbours: Annotated[Whole, Field(ge=1, le=1000)] = 20
+    labels: str = "level:0"
+    """The label view that is asked for."""
 
 
 class Recipe(Words):
     """How an arm is trained. None takes the method's default (headwater.recipes lists them with their sources)."""
 
     batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
-    optimiser: Literal["adamw", "sgd"] | None = None
+    micro_batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
+    """Images of one forward pass, where a whole batch does not fit: gradients are added up, for contrastive losses by GradCache to the same result."""
+    optimiser: Literal["adamw", "sgd", "lars"] | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
     momentum: Fraction | None = None
@@ -71,10 +94,18 @@ class Recipe(Words):
     """Warm-up as a fraction of the steps."""
     schedule: Literal["cosine", "constant", "linear"] | None = None
     clip_norm: Positive | None = None
+    ema: Annotated[Real, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights, per step; the encoder that is kept is then the average."""
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] | None = None
     """Supervised: with s, a label set's mass 1 - s goes to its labels and s to all classes in equal parts."""
     loss: Literal["softmax", "sigmoid"] | None = None
     """Supervised: cross-entropy over the classes, or of each class by itself. None decides by the labels: see `loss_name`."""
+    mixup: Positive | None = None
+    """Supervised: alpha of mixup; with `cutmix` as well, each step takes one of the two at random."""
+    cutmix: Positive | None = None
+    """Supervised: alpha of CutMix."""
+    contrast: Literal["infonce", "siglip"] | None = None
+    """CLIP: softmax over the batch (InfoNCE), or SigLIP's sigmoid of each pair."""
     temperature: Positive | None = None
     """SimCLR's temperature; for CLIP the initial one, which is learned."""
     embedding: Annotated[Whole, Field(ge=2)] | None = None

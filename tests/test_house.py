@@ -47,10 +47,10 @@ ALLOWED: dict[str, set[str]] = {  # rule 9 of DESIGN, and the leaf rooms; a room
     "plan": {"store", "sources", "labels", "tasks", "models", "study", "recipes", "rows", "keys", "files", "errors"},
     "cost": {"plan", "recipes", "views", "models", "device", "study", "keys"},
     "work": {
-        "plan", "pretrain", "methods", "transfer", "tasks", "sources", "labels", "views", "store", "models", "loader", "checkpoint", "device", "rows",
+        "plan", "pretrain", "ranks", "methods", "transfer", "tasks", "sources", "labels", "views", "store", "models", "loader", "checkpoint", "device", "rows",
         "study", "files", "errors",
     },
-    "engines": {"work", "plan", "store", "models", "device", "pretrain", "study", "errors"},
+    "engines": {"work", "plan", "store", "models", "device", "pretrain", "ranks", "study", "errors"},
     "api": {"engines", "plan", "store", "study"},
     "show": {"cost", "report", "engines", "plan", "labels", "sources", "study", "store", "models", "rows", "errors"},
     "cli": {"show", "report", "engines", "plan", "store", "device", "rows", "study", "files", "errors"},

@@ -44,6 +44,10 @@ class Compute:
 
     device: torch.device
     bf16: bool
+    compiled: bool = False
+    """Whether encoders are trained through torch.compile: other kernels, other bits."""
+    ranks: int = 1
+    """Processes that train one arm together."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where it is on, nothing otherwise."""
@@ -53,7 +57,8 @@ class Compute:
     def fingerprint(self) -> str:
         """What a number was computed on. Same fingerprint, same bits."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
-        return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'} threads={torch.get_num_threads()} {name}"
+        how = (" compiled" if self.compiled else "") + (f" ranks={self.ranks}" if self.ranks > 1 else "")
+        return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'}{how} threads={torch.get_num_threads()} {name}"
 
 
 def resolve(device: str = "auto", precision: str = "auto") -> Compute:

@@ -80,6 +80,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("pretrain_flops", "float", "estimated FLOPs of pre-training (forward and backward, multiply-add = 2)", least=0),
     Column("backbone", "str", "timm architecture, or tiny", required=True),
     Column("image_size", "int", "side of the images that the encoder sees, in pixels", required=True, least=1),
+    Column("patch_size", "int", "side of a ViT's patches in pixels, where the study set it", least=1),
     Column("batch", "int", "pre-training batch, in images", least=0),
     Column("optimiser", "str", "pre-training optimiser"),
     Column("lr", "float", "pre-training base learning rate"),
@@ -87,6 +88,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("recipe", "str", "the whole resolved pre-training recipe, as canonical JSON"),
     Column("loss", "str", "loss of supervised pre-training: softmax, sigmoid or softmax over sets (label sets normalised); null for other methods"),
     Column("seed", "int", "seed of the arm: initial weights, order, augmentation, label view; also of the few-shot draws and fine-tuning", required=True),
+    Column(
+        "pretrain_knn",
+        "float",
+        "online probe at the end of pre-training: share of held-out source images whose class their nearest training images tell; null without one",
+        least=0,
+        most=1,
+    ),
     Column("pretrain_loss", "float", "mean training loss over the last tenth of pre-training"),
     # transferred to
     Column("task", "str", "name of the task in the study", required=True),

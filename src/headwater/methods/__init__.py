@@ -72,6 +72,14 @@ class Method(nn.Module, ABC):
         """The scalar loss (float32, mean over this process's images, in nats) of a batch's embeddings, which contrastive methods compare with those of
         all ranks."""
 
+    def loss_parameters(self) -> list[nn.Parameter]:
+        """Parameters that only the loss reads, when embeddings are given: a temperature, not a head."""
+        return []
+
+    def at_chance(self, loss: float, batch: int) -> str | None:
+        """What a person should hear where a mean loss at this batch is that of embeddings which tell nothing; None where all is well."""
+        return None
+
 
 def build(
     method: str, encoder: nn.Module, *, recipe: Recipe, seed: int, targets: Targets | None, captions: Sequence[list[str]] | None, hashes: NDArray[np.int64]

@@ -135,7 +135,14 @@ class Plan:
         study = self.study
         recipe = recipes.resolve(study, words.method)
         rooms = recipes.versions_of(recipes.ARM_ROOMS, pixels=PIXELS)
-        common = {"backbone": study.backbone, "image_size": study.image_size, "seed": words.seed, "precision": study.precision, "rooms": rooms}
+        common = {
+            "backbone": study.backbone,
+            "image_size": study.image_size,
+            "patch_size": study.patch_size,
+            "seed": words.seed,
+            "precision": study.precision,
+            "rooms": rooms,
+        }
         if recipe is None:
             return PlannedArm(identity({"method": "scratch", **common}), words)
         assert words.source is not None and recipe.batch is not None
@@ -175,7 +182,7 @@ class Plan:
             **common,
         }
         return PlannedArm(
-            identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen, clusters, view, swapped
+            identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen, clusters, view, swapped, self.held_out(words.source)
         )
 
     def _targets(self, words: Arm, view: View, source: Source, positions: Positions) -> Targets:
@@ -205,7 +212,7 @@ class Plan:
         assert words.source is not None
         use = self.study.sources[words.source]
         source = self.sources[use.data]
-        positions = self._of_splits(words.source)
+        positions = np.setdiff1d(self._of_splits(words.source), self.held_out(words.source))
         if len(positions) < 2:
             raise InputError(
                 f"sources.{words.source}: {source.name} has {len(positions)} images in {', '.join(use.splits)}; pre-training needs at least 2",
@@ -221,6 +228,19 @@ class Plan:
             )
         order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
         return np.sort(positions[order[: words.size]])
+
+    def held_out(self, name: str) -> Positions:
+        """The images of a source that are left out of training for the online probe, ascending: drawn by key, the same in every arm and seed."""
+        words = self.study.online_probe
+        if words is None:
+            return np.empty(0, dtype=np.int64)
+
+        def draw() -> Positions:
+            positions = self._of_splits(name)
+            drawn = keys.uniform(keys.key(0, "online probe"), self.sources[self.study.sources[name].data].hashes[positions], 1)[:, 0]
+            return positions[drawn < words.share]
+
+        return self.once(("held out", name), draw)  # type: ignore[no-any-return]
 
     def _of_splits(self, name: str) -> Positions:
         """All images of a source's splits, ascending, each once. Raises InputError for a split that is none or holds no image."""

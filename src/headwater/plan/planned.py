@@ -56,6 +56,8 @@ class PlannedArm:
     view: View | None = None
     caption_noise: float | None = None
     """Realised share of images with captions of another; None where no swaps were asked for."""
+    held_out: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    """Images of the source that no arm is trained on: the online probe's."""
 
     @property
     def steps(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -57,6 +57,8 @@ class RunDisplay:
             self._cells_done += 1
             self._totals.advance(self._cell_bar)
         self._worker_row(event)
+        if event.kind == "progress" and event.fields.get("note"):
+            self._say(f"note: {event.unit.title}: {event.fields['note']}")
         if event.kind == "failed":
             self._say(f"failed: {event.unit.title}: {event.fields['reason']}")
         elif event.kind == "died":
@@ -74,16 +76,21 @@ class RunDisplay:
             self._workers.reset(row, total=max(1, len(event.unit.cells)), what=event.unit.title, rate="")
         elif event.kind == "progress":
             f = event.fields
-            self._workers.update(row, total=f["steps"], completed=f["step"], rate=f"{f['images_per_s']:,.0f} images/s  loss {f['loss']:.3f}")
+            self._workers.update(row, total=f["steps"], completed=f["step"], rate=_rate(f))
         elif event.kind == "cell":
             self._workers.advance(row)
 
     def _plain(self, event: Event) -> None:
         self._told = time.monotonic()
         elapsed = self._told - self._began
-        rate = f", {event.fields['images_per_s']:,.0f} images/s, loss {event.fields['loss']:.3f}" if event.kind == "progress" else ""
+        rate = f", {_rate(event.fields)}" if event.kind == "progress" else ""
         self._say(f"[{elapsed:5.0f} s] arms {self._arms_done}/{self._arms}, cells {self._cells_done}/{self._cells}; {event.unit.title}{rate}")
 
     def _say(self, line: str) -> None:
         if not self._quiet:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _rate(fields: dict[str, Any]) -> str:
+    knn = f"  kNN {100 * fields['knn']:.1f} %" if fields.get("knn") is not None else ""
+    return f"{fields['images_per_s']:,.0f} images/s  loss {fields['loss']:.3f}{knn}"

@@ -17,6 +17,7 @@ from headwater.device import Compute
 from headwater.files import file_sha256
 from headwater.loader import Order
 from headwater.plan import Plan, PlannedArm, PlannedCell
+from headwater.ranks import ALONE, Ranks
 from headwater.rows import SCHEMA_VERSION
 from headwater.store import Store
 from headwater.study import Finetune, Probe, canonical
@@ -27,19 +28,33 @@ from headwater.transfer.finetune import FinetuneDiverged, Split, finetune, finet
 from headwater.transfer.probe import probe, probe_choice
 from headwater.work.decoded import pixels
 from headwater.work.labelling import NoFeatures, labels_of
+from headwater.work.online import online_probe
 
-__all__ = ["Bench", "failed_rows", "pixels", "run_arm", "run_cells"]
+__all__ = ["Bench", "Watch", "failed_rows", "pixels", "prepare", "run_arm", "run_cells"]
 
 Watch = Callable[[pretrain.Progress], None]
 
 
 # arms
-def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: Watch = lambda progress: None, *, checkpoint_every_s: float = 20.0) -> None:
-    """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart."""
+def run_arm(
+    plan: Plan,
+    arm: PlannedArm,
+    store: Store,
+    compute: Compute,
+    watch: Watch = lambda progress: None,
+    *,
+    checkpoint_every_s: float = 20.0,
+    ranks: Ranks = ALONE,
+    sharded: bool = False,
+) -> None:
+    """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart.
+
+    Several `ranks` call this together; the first one writes.
+    """
     if store.has_arm(arm.id):
         return
     study = plan.study
-    encoder = models.build_encoder(study.backbone, study.image_size, seed=arm.words.seed)
+    encoder = models.build_encoder(study.backbone, study.image_size, seed=arm.words.seed, patch_size=study.patch_size)
     record: dict[str, Any] = {
         "id": arm.id,
         "words": arm.words.words(),
@@ -56,21 +71,39 @@ def run_arm(plan: Plan, arm: PlannedArm, store: Store, compute: Compute, watch: 
     curve: list[dict[str, float]] = []
     if arm.recipe is not None:
         try:
-            outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s)
+            outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s, ranks, sharded)
             flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
             record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
+            record |= {"knn": outcome.knn, "notes": list(outcome.notes)}
         except (pretrain.Diverged, NoFeatures) as error:
             record |= {"status": "diverged", "reason": str(error)}
+    if ranks.rank > 0:
+        return
     with store.writing_arm(arm.id) as folder:
-        models.save_encoder(folder, encoder, backbone=study.backbone, image_size=study.image_size)
+        models.save_encoder(folder, encoder, backbone=study.backbone, image_size=study.image_size, patch_size=study.patch_size)
         record["encoder_sha256"] = file_sha256(folder / "encoder.safetensors")
         pretrain.write_curve(folder / "metrics.jsonl", curve)
         (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     store.drop_checkpoints(arm.id)
 
 
+def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None:
+    """What several processes should not make at once: decoded pixels, and labels that need features."""
+    if arm.source is not None:
+        pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
+        labels_of(plan, arm, store, compute)
+
+
 def _train(
-    plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute, watch: Watch, checkpoint_every_s: float
+    plan: Plan,
+    arm: PlannedArm,
+    encoder: Any,
+    store: Store,
+    compute: Compute,
+    watch: Watch,
+    checkpoint_every_s: float,
+    ranks: Ranks,
+    sharded: bool,
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
@@ -87,6 +120,9 @@ def _train(
         compute=compute,
         checkpoints=store.checkpoints(arm.id),
         checkpoint_every_s=checkpoint_every_s,
+        probe=online_probe(plan, arm, store, compute),
+        ranks=ranks,
+        sharded=sharded,
         watch=watch,
     )
 
@@ -242,6 +278,7 @@ def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
         "steps": arm.steps or None,
         "backbone": study.backbone,
         "image_size": study.image_size,
+        "patch_size": study.patch_size,
         "batch": recipe.batch if recipe else None,
         "optimiser": recipe.optimiser if recipe else None,
         "lr": recipe.lr if recipe else None,
@@ -265,6 +302,7 @@ def _arm_fields(record: dict[str, Any]) -> dict[str, Any]:
         "pretrain_versions": record.get("versions") if trained else None,
         "pretrain_flops": record.get("flops"),
         "pretrain_loss": record.get("loss"),
+        "pretrain_knn": record.get("knn"),
         "pretrain_seconds": record.get("seconds"),
     }
 

@@ -15,7 +15,7 @@ def pixels(plan: Plan, data: str, store: Store) -> tuple[PixelCache, NDArray[np.
     if data in plan.pixel_caches:
         return plan.pixel_caches[data]  # type: ignore[no-any-return]
     source = plan.sources[data]
-    used = [arm.positions for arm in (*plan.arms, *plan.supports) if arm.source is source]
+    used = [positions for arm in (*plan.arms, *plan.supports) if arm.source is source for positions in (arm.positions, arm.held_out)]
     used += [np.concatenate([task.train, task.val, task.test]) for task in plan.tasks.values() if task.source is source]
     positions = np.unique(np.concatenate(used))
     fingerprint = source.fingerprint(positions)

@@ -1,0 +1,105 @@
+"""Several processes on one arm: DDP, or FSDP for models that do not fit in one, under torchrun.
+
+    torchrun --nproc-per-node 8 -m headwater.engines.ranks STUDY [--store DIR] [--data-root DIR] [--device auto|cpu|cuda] [--fsdp]
+
+trains the arms that the store lacks, one after another, each by all processes together; then `headwater run STUDY` measures them. The batch, the order
+of its images and their views are those of one process. What has no batch normalisation ends with the same weights but for rounding; batch normalisation
+sees the part of each process, so such arms differ by nature, and rows say on how many ranks an arm was trained (pretrain_fingerprint).
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from headwater import device, models, work
+from headwater.engines.local import pending
+from headwater.errors import InputError
+from headwater.plan import Plan
+from headwater.pretrain import Progress
+from headwater.ranks import Ranks
+from headwater.store import Store
+from headwater.study import Study
+
+_TELL_EVERY_S = 10.0
+
+
+def run(study: Study, store: Store, ranks: Ranks, *, data_root: Path | None, device_name: str = "auto", sharded: bool = False) -> int:
+    """Train the arms that the store lacks, as one of `ranks`; the number of arms trained. A process group must be there where there are several."""
+    plan = Plan.make(study, data_root=data_root, cache=store.cache)
+    compute = dataclasses.replace(device.resolve(device_name, study.precision), ranks=ranks.size)
+    todo = pending(plan, store).arms
+    ranks.barrier()  # nobody starts to write before all have looked
+    for arm in todo:
+        if ranks.rank == 0:
+            work.prepare(plan, arm, store, compute)
+        ranks.barrier()
+        work.run_arm(plan, arm, store, compute, _teller(arm.words.title, ranks), ranks=ranks, sharded=sharded)
+        ranks.barrier()
+    return len(todo)
+
+
+def _teller(title: str, ranks: Ranks) -> work.Watch:
+    told = time.monotonic()
+
+    def tell(progress: Progress) -> None:
+        nonlocal told
+        if ranks.rank == 0 and (progress.note or progress.step == progress.steps or time.monotonic() - told > _TELL_EVERY_S):
+            told = time.monotonic()
+            note = f"; {progress.note}" if progress.note else ""
+            print(f"{title}: step {progress.step}/{progress.steps}, {progress.images_per_s:,.0f} images/s, loss {progress.loss:.3f}{note}", flush=True)
+
+    return tell
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="torchrun ... -m headwater.engines.ranks", description="Train the arms of a study by all ranks together.")
+    parser.add_argument("study", type=Path)
+    parser.add_argument("--store", type=Path, default=Path("headwater-store"))
+    root = os.environ.get("HEADWATER_DATA")
+    parser.add_argument("--data-root", type=Path, default=Path(root) if root else None)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--fsdp", action="store_true", help="spread the weights over the ranks")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = _arguments()
+    alone = "RANK" not in os.environ
+    device_name = given.device
+    try:
+        compute = device.resolve(device_name)
+        if compute.device.type == "cuda":
+            device_name = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+            torch.cuda.set_device(device_name)
+        elif compute.device.type == "cpu":
+            torch.set_num_threads(1)
+        device.be_deterministic()
+        if not alone:
+            dist.init_process_group("nccl" if compute.device.type == "cuda" else "gloo")
+        ranks = Ranks.current()
+        study = Study.load(given.study)
+        store = Store(given.store, create=ranks.rank == 0) if ranks.rank == 0 else None
+        ranks.barrier()
+        store = store or Store(given.store)
+        models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)  # says what is wrong with it before anything is decoded
+        trained = run(study, store, ranks, data_root=given.data_root, device_name=device_name, sharded=given.fsdp)
+    except InputError as error:
+        print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    if ranks.rank == 0:
+        print(f"trained {trained} arms on {ranks.size} ranks; `headwater run {given.study} --store {given.store}` measures them", flush=True)
+    if not alone:
+        dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""THE loop: every method, every budget, one process or many, one place.
+
+All randomness is keyed by step and sample, so the state is (weights, optimiser, step) and a run that was killed and goes on from its last
+checkpoint ends with the same bits as one that was not. Batches are prepared ahead by other threads (headwater.loader.Feeder); a batch that does not
+fit is passed in parts (headwater.pretrain.gradients); several processes share a batch (headwater.pretrain.scale). None of these changes which images a
+step sees.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from headwater import optim
+from headwater.device import Compute
+from headwater.loader import Feeder, Order, workers_from_environment
+from headwater.methods import Method
+from headwater.pretrain.batches import Batches
+from headwater.pretrain.gradients import Gradients
+from headwater.pretrain.journal import Journal, write_curve
+from headwater.pretrain.scale import Wrapped, whole
+from headwater.pretrain.state import State
+from headwater.ranks import ALONE, Ranks
+from headwater.sources.pixels import Images
+from headwater.study import Recipe
+
+__all__ = ["Diverged", "OnlineProbe", "Outcome", "Progress", "pretrain", "write_curve"]
+
+_TELL_EVERY_S = 0.5
+
+
+class Diverged(Exception):
+    """The loss was not a finite number, or the last step left weights that are none. Final: the same arm would diverge again."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        super().__init__(f"loss {loss} at step {step}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher is told now and then."""
+
+    step: int
+    steps: int
+    images_per_s: float
+    loss: float
+    knn: float | None = None
+    """The last look of the online probe: top-1 in [0, 1]."""
+    note: str | None = None
+    """Something that a person should know, once."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished run knows of itself."""
+
+    steps: int
+    images_seen: int
+    last_loss: float
+    """Mean loss over the last tenth of the steps."""
+    seconds: float
+    """Wall time, that of earlier attempts included."""
+    knn: float | None = None
+    """The online probe at the end: top-1 in [0, 1]."""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OnlineProbe:
+    """A look at the encoder now and then. `ask` is given the encoder in evaluation mode and answers with a share in [0, 1]; it must not change weights."""
+
+    ask: Callable[[nn.Module], float]
+    looks: int
+
+
+def pretrain(
+    model: Method,
+    pixels: Images,
+    order: Order,
+    recipe: Recipe,
+    *,
+    image_size: int,
+    seed: int,
+    compute: Compute,
+    checkpoints: Path,
+    checkpoint_every_s: float = 20.0,
+    checkpoint_every_steps: int | None = None,
+    loader_workers: int | None = None,
+    probe: OnlineProbe | None = None,
+    ranks: Ranks = ALONE,
+    sharded: bool = False,
+    watch: Callable[[Progress], None] = lambda progress: None,
+) -> tuple[Outcome, list[dict[str, float]]]:
+    """Train `model` in place; returns the outcome and the curve (about 100 points, see `Journal`). Raises Diverged.
+
+    `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written every `checkpoint_every_s` seconds, and every so many
+    steps where that is given; the curve so far lies beside it in metrics.jsonl. `loader_workers` threads prepare batches ahead (0: none; left out: one,
+    or HEADWATER_LOADER_WORKERS); their number changes no bit. With several `ranks` each process calls this with the same arguments, takes its part of
+    each batch, and ends with the same weights; the first writes checkpoints. `sharded` spreads the weights over the ranks (FSDP).
+    """
+    assert recipe.optimiser and recipe.lr
+    model.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    if compute.compiled:
+        model.encoder.compile()
+    wrapped = Wrapped(model, ranks, sharded=sharded)
+    optimiser = optim.build(
+        wrapped.method,
+        name=recipe.optimiser,
+        lr=recipe.lr,
+        weight_decay=recipe.weight_decay or 0.0,
+        momentum=0.9 if recipe.momentum is None else recipe.momentum,
+        beta2=0.999 if recipe.beta2 is None else recipe.beta2,
+    )
+    ema = optim.Ema(wrapped.method, recipe.ema) if recipe.ema else None
+    journal = Journal(order, recipe, probe.looks if probe else 0)
+    state = State(wrapped, optimiser, ema, journal, checkpoints, compute)
+    batches = Batches.of(pixels, order, recipe, image_size=image_size, seed=seed, num_views=model.num_views, device=compute.device, ranks=ranks)
+    gradients = Gradients(wrapped, batches, recipe.micro_batch, seed, compute)
+    start = state.resume()
+    run = _Run(wrapped, optimiser, ema, journal, state, recipe, probe, watch)
+    workers = workers_from_environment(1) if loader_workers is None else loader_workers
+    with state, Feeder(batches.make, start, order.steps, workers=workers) as feeder:
+        for step, prepared in enumerate(feeder, start):
+            optim.set_lr(optimiser, journal.lr(step))
+            run.taken(step, gradients(step, prepared), len(prepared.batch) * ranks.size)
+            state.save_when_due(step + 1, checkpoint_every_s, checkpoint_every_steps)
+        run.read_all()
+    wrapped.finish(ema)
+    if not all(bool(t.isfinite().all()) for t in model.state_dict().values()):  # no loss has seen what the last step made of them
+        raise Diverged(order.steps, math.nan)
+    return Outcome(order.steps, order.images, journal.last_loss(), state.seconds, journal.last_knn, tuple(run.notes)), journal.curve()
+
+
+class _Run:
+    """What follows a gradient: the optimiser's step, what is noted of it, and who is told."""
+
+    def __init__(
+        self,
+        wrapped: Wrapped,
+        optimiser: torch.optim.Optimizer,
+        ema: optim.Ema | None,
+        journal: Journal,
+        state: State,
+        recipe: Recipe,
+        probe: OnlineProbe | None,
+        watch: Callable[[Progress], None],
+    ) -> None:
+        self._wrapped, self._optimiser, self._ema, self._journal, self._state = wrapped, optimiser, ema, journal, state
+        self._recipe, self._probe, self._watch = recipe, probe, watch
+        self._began = self._told = time.monotonic()
+        self._images = 0
+        self.notes: list[str] = []
+        self._unread: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+
+    def taken(self, step: int, loss: torch.Tensor, images: int) -> None:
+        """Step the optimiser by the gradient whose loss this is, seen on so many images of all ranks. Raises Diverged."""
+        self._wrapped.average_unsharded()
+        norm = optim.step(self._optimiser, self._wrapped.method, clip_norm=self._recipe.clip_norm)
+        if self._ema is not None:
+            self._ema.update()
+        self._images += images
+        self._unread.append((loss, norm))
+        if loss.device.type == "cpu" or len(self._unread) > 1:  # a GPU is asked for the loss of the step before, so as not to wait for this one
+            self._read()
+        if self._journal.looks_at(step + 1):
+            self.read_all()
+            self._look(step + 1)
+        self._tell(step + 1)
+
+    def read_all(self) -> None:
+        """Note what was not read yet."""
+        while self._unread:
+            self._read()
+
+    def _read(self) -> None:
+        loss, norm = self._unread.pop(0)
+        journal, ranks = self._journal, self._wrapped.ranks
+        step, value = len(journal.losses), ranks.total(float(loss))
+        if not math.isfinite(value):
+            raise Diverged(step, value)
+        journal.note(value, None if norm is None else float(whole(norm)), self._state.seconds)
+        if journal.ends_a_stretch(step + 1):
+            self._state.write_live()
+            self._warn(step + 1)
+
+    def _look(self, step: int) -> None:
+        assert self._probe is not None
+        with self._wrapped.encoder_as_kept(self._ema) as encoder:
+            self._journal.looked(step, self._probe.ask(encoder))
+        self._state.write_live(now=True)
+
+    def _warn(self, step: int) -> None:
+        """A contrastive loss that is still that of chance after half of the steps is worth a word, once."""
+        method, journal = self._wrapped.plain, self._journal
+        if method.contrastive and not self.notes and step >= 0.5 * journal.steps:
+            note = method.at_chance(journal.last_loss(), journal.batch)
+            if note:
+                self.notes.append(f"step {step}: {note}")
+                self._watch(self._progress(step, note))
+
+    def _tell(self, step: int) -> None:
+        last = step == self._journal.steps
+        if last:
+            self.read_all()
+        if (last or time.monotonic() - self._told > _TELL_EVERY_S) and self._journal.losses:
+            self._told = time.monotonic()
+            self._watch(self._progress(step))
+
+    def _progress(self, step: int, note: str | None = None) -> Progress:
+        rate = self._images / max(1e-9, time.monotonic() - self._began)
+        return Progress(step, self._journal.steps, rate, self._journal.losses[-1], self._journal.last_knn, note)

@@ -1,0 +1,139 @@
+"""A method as one module that can be run by several processes: alone, with its gradients averaged (DDP), or with its weights spread out (FSDP)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from headwater.methods import Batch, Method
+from headwater.optim import Ema
+from headwater.ranks import Ranks
+
+
+class _Step(nn.Module):
+    """All that a step asks of a method goes through `forward`, where DDP and FSDP listen."""
+
+    def __init__(self, method: Method, ranks: Ranks) -> None:
+        super().__init__()
+        self.method = method
+        self._ranks = ranks
+
+    def forward(self, what: str, views: torch.Tensor | None, batch: Batch, given: tuple[torch.Tensor, ...] = ()) -> Any:
+        if what == "loss of":
+            return self.method.loss(given, batch, self._ranks)
+        embeddings = self.method.encode(views, batch)  # type: ignore[arg-type]
+        if what == "loss":
+            return self.method.loss(embeddings, batch, self._ranks)
+        if what == "embeddings":
+            return embeddings
+        carried = sum((e.float() * g).sum() for e, g in zip(embeddings, given, strict=True))
+        for parameter in self.method.loss_parameters():  # their gradient is there already; DDP waits for it to be told so
+            carried = carried + 0.0 * parameter.sum()
+        return carried
+
+
+class Wrapped:
+    """`plain` is the method as the caller knows it; `method` holds the parameters that are trained, which FSDP takes from a copy."""
+
+    def __init__(self, plain: Method, ranks: Ranks, *, sharded: bool = False) -> None:
+        self.plain, self.ranks, self.sharded = plain, ranks, sharded and ranks.size > 1
+        self.method = copy.deepcopy(plain) if self.sharded else plain
+        self._step = _Step(self.method, ranks)
+        self._called: nn.Module = self._step
+        self._unsharded: list[nn.Parameter] = []
+        if self.sharded:
+            self._shard()
+        elif ranks.size > 1:
+            self._called = nn.parallel.DistributedDataParallel(self._step)
+
+    def _shard(self) -> None:
+        """FSDP2 on each block (a ViT's blocks, a ResNet's stages, ...) and on what remains. It takes no scalars (CLIP's temperature): these stay whole."""
+        from torch.distributed.fsdp import fully_shard
+
+        self._unsharded = [p for p in self.method.parameters() if p.ndim == 0]
+        for block in _blocks(self.method.encoder):
+            fully_shard(block)
+        fully_shard(self._step, ignored_params=set(self._unsharded))
+
+    def loss(self, views: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The method's loss of these views: float32 scalar, mean over this rank's images."""
+        return self._called("loss", views, batch)  # type: ignore[no-any-return]
+
+    def embeddings(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+        return self._called("embeddings", views, batch)  # type: ignore[no-any-return]
+
+    def loss_of(self, embeddings: tuple[torch.Tensor, ...], batch: Batch) -> torch.Tensor:
+        return self._called("loss of", None, batch, embeddings)  # type: ignore[no-any-return]
+
+    def carried(self, views: torch.Tensor, batch: Batch, gradients: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """A scalar whose gradient is that of a loss with `gradients` at the embeddings of these views."""
+        return self._called("carried", views, batch, gradients)  # type: ignore[no-any-return]
+
+    def apart(self, wanted: bool) -> AbstractContextManager[object]:
+        """Within it gradients are added up without those of other ranks, which come with the last part. FSDP adds up what it has spread out."""
+        if wanted and isinstance(self._called, nn.parallel.DistributedDataParallel):
+            return self._called.no_sync()
+        return nullcontext()
+
+    def average_unsharded(self) -> None:
+        """What FSDP does not take care of."""
+        for parameter in self._unsharded:
+            if parameter.grad is not None:
+                self.ranks.average_(parameter.grad)
+
+    def full_state(self) -> dict[str, torch.Tensor]:
+        """The method's whole state dict, spread-out tensors gathered: all ranks must call this."""
+        return {name: whole(t) for name, t in self.method.state_dict().items()}
+
+    def load_full_state(self, state: dict[str, torch.Tensor]) -> None:
+        mine = self.method.state_dict()
+        with torch.no_grad():
+            for name, value in state.items():
+                mine[name].copy_(spread(value, mine[name]))
+
+    @contextmanager
+    def encoder_as_kept(self, ema: Ema | None) -> Iterator[nn.Module]:
+        """The encoder as it would be kept now, in evaluation mode: whole, and averaged where there is an average."""
+        if not self.sharded and ema is None:
+            self.method.encoder.eval()
+            yield self.method.encoder
+            self.method.encoder.train()
+            return
+        state = ema.state_dict() if ema is not None else self.method.state_dict()
+        encoder = copy.deepcopy(self.plain.encoder)
+        encoder.load_state_dict({name[len("encoder.") :]: whole(t) for name, t in state.items() if name.startswith("encoder.")})
+        yield encoder.eval()
+
+    def finish(self, ema: Ema | None) -> None:
+        """Leave in `plain` what is to be kept."""
+        if self.sharded or ema is not None:
+            state = ema.state_dict() if ema is not None else self.method.state_dict()
+            self.plain.load_state_dict({name: whole(t) for name, t in state.items()})
+
+
+def whole(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor with all of its parts, wherever they are."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def spread(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, in parts as `like` is."""
+    if not hasattr(like, "full_tensor"):
+        return tensor.to(like.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined,no-any-return]
+
+
+def _blocks(encoder: nn.Module) -> list[nn.Module]:
+    """The modules in which an encoder's weights are gathered one after another: the members of its lists and sequences at the top."""
+    found: list[nn.Module] = []
+    for child in encoder.children():
+        if isinstance(child, nn.ModuleList | nn.Sequential) and any(True for _ in child.parameters()):
+            found += [block for block in child if any(True for _ in block.parameters())]
+    return found

@@ -1,0 +1,89 @@
+"""The state of a run on disk: from where it goes on, and when it is written."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from types import TracebackType
+
+import torch
+
+from headwater import checkpoint
+from headwater.device import Compute
+from headwater.optim import Ema
+from headwater.pretrain.journal import Journal, write_curve
+from headwater.pretrain.scale import Wrapped, spread, whole
+
+LIVE = "metrics.jsonl"
+_LIVE_EVERY_S = 1.0
+_ASK_EVERY = 10
+"""Steps after which several ranks agree whether a checkpoint is due: their clocks differ."""
+
+
+class State:
+    """Weights, optimiser, average and journal of one run. As a context manager it ends when all that was to be written is on disk."""
+
+    def __init__(
+        self, wrapped: Wrapped, optimiser: torch.optim.Optimizer, ema: Ema | None, journal: Journal, folder: Path, compute: Compute
+    ) -> None:
+        self._wrapped, self._optimiser, self._ema, self._journal = wrapped, optimiser, ema, journal
+        self._folder, self._compute = folder, compute
+        self._writer = checkpoint.Writer(folder)
+        self._before = 0.0
+        self._began = self._saved = self._shown = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far, that of earlier attempts included."""
+        return self._before + time.monotonic() - self._began
+
+    def resume(self) -> int:
+        """The step to go on at. What another kind of machine began is begun anew, since its bits would be neither's."""
+        found = checkpoint.latest(self._folder)
+        if found is None or found[2].get("fingerprint") != self._compute.fingerprint:
+            return 0
+        step, tensors, meta = found
+        self._wrapped.load_full_state({name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
+        checkpoint.unpack_optimiser(self._optimiser, tensors, spread)
+        if self._ema is not None:
+            mine = self._ema.state_dict()
+            for name, t in mine.items():
+                t.copy_(spread(tensors[f"ema.{name}"], t))
+        self._journal.unpack(tensors)
+        self._before = float(meta["seconds"])
+        return step
+
+    def save_when_due(self, step: int, every_s: float, every_steps: int | None) -> None:
+        due = time.monotonic() - self._saved > every_s
+        ranks = self._wrapped.ranks
+        if ranks.size > 1 and step % _ASK_EVERY == 0:
+            due = ranks.total(float(due and ranks.rank == 0)) > 0
+        elif ranks.size > 1:
+            due = False
+        if due or (every_steps is not None and step % every_steps == 0):
+            self.save(step)
+
+    def save(self, step: int) -> None:
+        tensors = {f"model.{name}": t for name, t in self._wrapped.full_state().items()}
+        tensors |= {name: whole(t) for name, t in checkpoint.pack_optimiser(self._optimiser).items()}
+        if self._ema is not None:
+            tensors |= {f"ema.{name}": whole(t) for name, t in self._ema.state_dict().items()}
+        if self._wrapped.ranks.rank == 0:
+            self._writer.save(step, {**tensors, **self._journal.pack()}, {"seconds": self.seconds, "fingerprint": self._compute.fingerprint})
+        self._saved = time.monotonic()
+
+    def write_live(self, *, now: bool = False) -> None:
+        """The curve so far, beside the checkpoints: for people who look while it runs, so once a second is enough and a lost one is no loss."""
+        if self._wrapped.ranks.rank == 0 and (now or time.monotonic() - self._shown > _LIVE_EVERY_S):
+            self._shown = time.monotonic()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_curve(self._folder / f".{LIVE}.tmp", self._journal.curve())
+            with contextlib.suppress(FileNotFoundError):  # another process finished this arm, and removed the folder
+                (self._folder / f".{LIVE}.tmp").replace(self._folder / LIVE)
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._writer.close()

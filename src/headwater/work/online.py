@@ -1,0 +1,53 @@
+"""The online probe of an arm: how well the labels of held-out images are told by those of their nearest training images, now and then in training."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import nn
+
+from headwater import keys
+from headwater.device import Compute
+from headwater.errors import InputError
+from headwater.labels import classes_of, label_view, parse_view
+from headwater.plan import Plan, PlannedArm
+from headwater.pretrain import OnlineProbe
+from headwater.store import Store
+from headwater.transfer.features import extract
+from headwater.transfer.neighbours import knn_accuracy
+from headwater.work.decoded import pixels
+
+BANK, QUERIES = 2048, 1024
+"""Training images that are compared with and held-out images that are asked about, at most, drawn by key: a look should cost a fraction of a second on a
+CPU [ours]."""
+
+
+def online_probe(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> OnlineProbe | None:
+    """The online probe of an arm; None where the study asks for none, or the source has no such labels or too few images."""
+    words = plan.study.online_probe
+    if words is None or arm.source is None or not len(arm.held_out):
+        return None
+    bank, queries = (_some(arm, positions, most) for positions, most in ((arm.positions, BANK), (arm.held_out, QUERIES)))
+    both = np.concatenate([bank, queries])
+    source = arm.source
+    try:
+        targets = label_view(parse_view(words.labels), source.table, both, 0, f"sources.{arm.words.source}", hashes=lambda: source.hashes)
+    except InputError:  # images without labels, or without this view of them
+        return None
+    labels, cut = classes_of(targets), len(bank)
+    cache, cached = pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
+    images = cache.subset(np.searchsorted(cached, both))
+
+    def ask(encoder: nn.Module) -> float:
+        features = extract(encoder, images, image_size=plan.study.image_size, compute=compute)
+        return knn_accuracy(
+            features[:cut], labels[:cut], features[cut:], labels[cut:], neighbours=min(words.neighbours, cut), num_classes=targets.num_classes
+        )
+
+    return OnlineProbe(ask, words.looks)
+
+
+def _some(arm: PlannedArm, positions: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of these images, by key."""
+    assert arm.source is not None
+    order = keys.permutation(keys.key(0, "online bank"), arm.source.hashes[positions])
+    return np.sort(positions[order[:most]])

@@ -34,17 +34,18 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_every_s: float = 20.0,
+    compiled: bool = False,
     watch: Callable[[local.Event], None] = lambda event: None,
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md). Cells that failed are rows of status failed.
 
     An arm in training writes a checkpoint every `checkpoint_every_s` seconds, from which a run that was killed goes on; the interval does not change
-    the weights. Worker processes need no main guard in the calling script. Raises InputError for a wrong study, wrong data or a device that is not there.
+    the weights. `compiled` trains through torch.compile: other kernels, so other bits, which rows say. Worker processes need no main guard in the calling script. Raises InputError for a wrong study, wrong data or a device that is not there.
     """
     words = study if isinstance(study, Study) else Study.load(study)
     opened = Store(store, create=True)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
-    local.run(plan, opened, data_root=_root(data_root), device=device, workers=workers, checkpoint_every_s=checkpoint_every_s, watch=watch)
+    local.run(plan, opened, data_root=_root(data_root), device=device, workers=workers, checkpoint_every_s=checkpoint_every_s, compiled=compiled, watch=watch)
     return plan.rows(opened)
 
 

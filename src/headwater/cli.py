@@ -47,6 +47,7 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")
 DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 DeviceOption = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or mps.")]
+CompileOption = Annotated[bool, typer.Option("--compile", help="Train through torch.compile (needs a C++ compiler on a CPU; docs/pretraining.md: when it pays).")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
 DEFAULT_STORE = Path("headwater-store")
 
@@ -131,6 +132,7 @@ def run(
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
+    compiled: CompileOption = False,
     redo: Annotated[list[str] | None, typer.Option("--redo", metavar="ID", help="Forget this arm or cell first (6 characters of its id will do).")] = None,
     report_path: Annotated[Path | None, typer.Option("--report", help="Where to write the report; in the store when left out.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
@@ -148,7 +150,7 @@ def run(
     if todo.cells:
         check_backbone(resolved)
     with watched(todo, quiet=quiet or as_json) as watch:
-        local.run(resolved, opened, data_root=data_root, device=device, workers=workers, watch=watch)
+        local.run(resolved, opened, data_root=data_root, device=device, workers=workers, compiled=compiled, watch=watch)
     facts = run_facts(resolved, opened, todo, report_path)
     _print_json(facts) if as_json else say_verdict(resolved, opened, facts)
     if facts["failed"]:

@@ -44,7 +44,7 @@ class Cost:
 def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, device_name: str, workers: int) -> Cost:
     """The cost of training `arms` and measuring `cells`."""
     study = plan.study
-    encoder = models.build_encoder(study.backbone, study.image_size, seed=0)
+    encoder = models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)
     forward = models.forward_flops(encoder, study.image_size)
     train_rate = _calibrate(encoder, study.image_size, device.resolve(device_name, study.precision))
     views = sum(arm.images_seen * arm.views for arm in arms)

@@ -116,11 +116,12 @@ def run(
     device: str = "auto",
     workers: int | None = None,
     checkpoint_every_s: float = 20.0,
+    compiled: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> None:
     """Compute what the store lacks of a plan. Failures become rows of status failed; see `Store.failed_cells`. Raises InputError for bad input.
 
-    An arm in training writes a checkpoint every `checkpoint_every_s` seconds; how often does not change its weights.
+    An arm in training writes a checkpoint every `checkpoint_every_s` seconds; how often does not change its weights. `compiled`: through torch.compile.
     """
     store.sweep()
     todo = pending(plan, store)
@@ -133,7 +134,7 @@ def run(
     from headwater import models, work
 
     on_cpu = device_room.resolve(device, plan.study.precision).device.type == "cpu"
-    models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0)  # says what is wrong with either before anything is decoded
+    models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0, patch_size=plan.study.patch_size)  # says what is wrong with either before anything is decoded
     read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]
     for data, source in plan.sources.items():
         if any(source is one for one in read):  # a source of scratch arms alone is named, but never read
@@ -145,6 +146,7 @@ def run(
         "data_root": str(data_root) if data_root else None,
         "device": device,
         "checkpoint_every_s": checkpoint_every_s,
+        "compiled": compiled,
         "threads": 1 if on_cpu else max(1, (os.cpu_count() or 1) // count),  # on the CPU always: another number gives other bits
     }
     _Run(plan, store, todo, setting, watch).go(count)

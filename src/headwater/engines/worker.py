@@ -6,6 +6,7 @@ closes, at once and wherever it is: so no worker outlives a parent that was kill
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import queue
@@ -45,7 +46,7 @@ class Worker:
         root = setting["data_root"]
         self._plan = Plan.make(Study.model_validate(setting["study"]), data_root=Path(root) if root else None, cache=self._store.cache)
         self._arms = {arm.id: arm for arm in (*self._plan.arms, *self._plan.supports)}
-        self._compute = device.resolve(setting["device"], self._plan.study.precision)
+        self._compute = dataclasses.replace(device.resolve(setting["device"], self._plan.study.precision), compiled=setting["compiled"])
         self._checkpoint_every_s = float(setting["checkpoint_every_s"])
 
     def tell(self, event: str, **fields: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import platform
 import time
@@ -91,7 +92,8 @@ def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None
     """What several processes should not make at once: decoded pixels, and labels that need features."""
     if arm.source is not None:
         pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
-        labels_of(plan, arm, store, compute)
+        with contextlib.suppress(NoFeatures):  # run_arm will say so
+            labels_of(plan, arm, store, compute)
 
 
 def _train(

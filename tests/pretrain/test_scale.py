@@ -1,0 +1,139 @@
+"""Two real processes (gloo) on one arm: the same images in the same order, the same loss, and the weights of one process but for rounding."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from safetensors.torch import load_file, save_file
+
+from headwater import methods, pretrain
+from headwater.device import Compute
+from headwater.loader import Order
+from headwater.models import build_encoder
+from headwater.ranks import ALONE, Ranks
+from tests.pretrain.test_gradients import CAPTIONS, HASHES, LAYER_NORM, PIXELS, TARGETS, recipe
+from tests.toy import FP32
+
+METHODS = ("supervised", "clip", "simclr")
+HOW: dict[str, dict[str, Any]] = {
+    "ddp": {},
+    "ddp in parts": {"micro_batch": 5},
+    "fsdp": {"sharded": True},
+    "fsdp in parts": {"sharded": True, "micro_batch": 5},
+}
+TOLERANCE = 2e-4
+"""Largest difference of a weight after four steps of SGD at 0.05, where weights move by up to 0.1: sums over a batch are taken in another order."""
+
+
+class Recorded:
+    """The toy's images, and which of them were asked for."""
+
+    def __init__(self) -> None:
+        self.rows: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(PIXELS)
+
+    def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.rows.append(rows)
+        return PIXELS.gather(rows)
+
+
+def train(method: str, folder: Path, ranks: Ranks, compute: Compute, *, sharded: bool = False, steps: int = 4, **words: Any) -> dict[str, torch.Tensor]:
+    """The state after four steps of 23 images (odd, so that the parts of two ranks differ); with the losses and this rank's images."""
+    told = recipe(method, optimiser="sgd", lr=0.05, warmup=0.0, batch=23, weight_decay=0.0, **words)
+    model = methods.build(method, build_encoder(LAYER_NORM, 32, seed=0), recipe=told, seed=0, targets=TARGETS, captions=CAPTIONS, hashes=HASHES)
+    images = Recorded()
+    order = Order(HASHES, 23 * 4, 23, 0)
+    outcome, curve = pretrain.pretrain(
+        model,
+        images,
+        order,
+        told,
+        image_size=32,
+        seed=0,
+        compute=compute,
+        checkpoints=folder,
+        checkpoint_every_steps=2,
+        loader_workers=0,
+        ranks=ranks,
+        sharded=sharded,
+    )
+    state = {name: t.detach().clone().contiguous() for name, t in model.state_dict().items()}
+    state["losses"] = torch.tensor([point["loss"] for point in curve])
+    state["norms"] = torch.tensor([point["grad_norm"] for point in curve])
+    state["rows"] = torch.from_numpy(np.concatenate(images.rows))
+    return state
+
+
+def one_of_two(rank: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    ranks = Ranks.current()
+    assert (ranks.rank, ranks.size) == (rank, 2)
+    compute = dataclasses.replace(FP32, ranks=2)
+    for how, words in HOW.items():
+        for method in METHODS:
+            state = train(method, Path(folder) / f"{how}-{method}", ranks, compute, **words)
+            save_file(state, Path(folder) / f"{how}-{method}-{rank}.safetensors")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(one_of_two, (str(folder),), 2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
+    return {method: train(method, tmp_path_factory.mktemp(method), ALONE, FP32) for method in METHODS}
+
+
+def of_rank(folder: Path, how: str, method: str, rank: int) -> dict[str, torch.Tensor]:
+    return load_file(folder / f"{how}-{method}-{rank}.safetensors")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("how", HOW)
+def test_two_ranks_end_with_the_losses_and_weights_of_one(together, alone, how, method):
+    ours = of_rank(together, how, method, 0)
+    weights = [name for name in alone[method] if name not in ("losses", "norms", "rows")]
+    torch.testing.assert_close(ours["losses"], alone[method]["losses"], rtol=2e-4, atol=0)
+    torch.testing.assert_close(ours["norms"], alone[method]["norms"], rtol=5e-3, atol=0)
+    worst = max(float((ours[name] - alone[method][name]).abs().max()) for name in weights)
+    started = build_encoder(LAYER_NORM, 32, seed=0).state_dict()
+    moved = max(float((alone[method][f"encoder.{name}"] - t).abs().max()) for name, t in started.items())
+    assert worst < TOLERANCE < 0.1 * moved
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_all_ranks_end_with_the_same_bits(together, how):
+    for method in METHODS:
+        first, second = (of_rank(together, how, method, rank) for rank in (0, 1))
+        assert all(torch.equal(first[name], second[name]) for name in first if name != "rows")
+
+
+def test_the_ranks_parts_of_each_batch_make_up_the_batch_in_order(together, alone):
+    for method in METHODS:
+        parts = [of_rank(together, "ddp", method, rank)["rows"].reshape(4, -1) for rank in (0, 1)]
+        assert [p.shape[1] for p in parts] == [11, 12]
+        assert torch.equal(torch.cat(parts, dim=1).flatten(), alone[method]["rows"])
+
+
+def test_only_the_first_rank_writes_checkpoints_and_they_hold_whole_weights(together):
+    for how in HOW:
+        for method in METHODS:
+            saved = load_file(max((together / f"{how}-{method}").glob("step-*.safetensors")))
+            ended = of_rank(together, how, method, 0)
+            assert all(torch.equal(saved[f"model.{name}"], ended[name]) for name in ended if name not in ("losses", "norms", "rows"))

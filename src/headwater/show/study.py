@@ -26,8 +26,8 @@ def check_backbone(plan: Plan) -> None:
     """Raises InputError, with the study's line, for a backbone that timm lacks or that does not take such images. It loads torch."""
     from headwater import models
 
-    with plan.study.located(), blamed_on("backbone"):
-        models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0)
+    with plan.study.located(), blamed_on("backbone" if plan.study.patch_size is None else "patch_size"):
+        models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0, patch_size=plan.study.patch_size)
 
 
 def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import distributed
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """One process among `size`, the `rank`-th. `ALONE` is the only one there is."""
+    """One process among `size`, the `rank`-th. `ALONE` is the only one there is.
+
+    All methods but `part` are collective: every rank calls them, in the same order. They use torch.distributed's default group, of any backend
+    (gloo on CPUs, NCCL on GPUs); a process that is alone needs none.
+    """
 
     rank: int = 0
     size: int = 1
+
+    @staticmethod
+    def current() -> Ranks:
+        """Who this process is in the process group that was initialised; ALONE where none was."""
+        if distributed.is_available() and distributed.is_initialized():
+            return Ranks(distributed.get_rank(), distributed.get_world_size())
+        return ALONE
 
     def part(self, n: int) -> slice:
         """This rank's contiguous part of n images; the parts of all ranks, in order, make up the whole and differ by one image at most."""
@@ -21,11 +34,70 @@ class Ranks:
     def rows(self, own: torch.Tensor) -> tuple[torch.Tensor, int]:
         """(the rows of all ranks in rank order, where this rank's begin), with gradients: what the others' losses ask of these rows comes back to them.
 
-        `own` is float [b, e]; b may differ between ranks.
+        `own` is float [b, e]; b may differ between ranks, and may be 0. The gradient of `own` is the sum over all ranks of the gradients of their
+        copies of it, so that every rank has to run the backward pass too.
         """
         if self.size == 1:
             return own, 0
-        raise NotImplementedError
+        counts = self._counts(len(own), own.device)
+        gathered: torch.Tensor = _Gather.apply(own, self, counts)
+        return gathered, sum(counts[: self.rank])
+
+    def _counts(self, own: int, device: torch.device) -> list[int]:
+        """How many rows each rank has."""
+        counts = torch.empty(self.size, dtype=torch.int64, device=device)
+        distributed.all_gather_into_tensor(counts, torch.tensor([own], device=device))
+        listed: list[int] = counts.tolist()
+        return listed
+
+    def total(self, value: float) -> float:
+        """The sum of the ranks' values, in double precision: the same float on every rank."""
+        if self.size == 1:
+            return value
+        on_gpu = distributed.get_backend() == "nccl"
+        summed = torch.tensor(value, dtype=torch.float64, device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu")
+        distributed.all_reduce(summed)
+        return float(summed)
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' rows; backward, each rank gets the sum of what all ranks ask of its own. Shorter parts travel padded to the longest."""
+
+    @staticmethod
+    def forward(ctx: Any, own: torch.Tensor, ranks: Ranks, counts: list[int]) -> torch.Tensor:
+        ctx.ranks, ctx.counts = ranks, counts
+        most = max(counts)
+        gathered = own.new_empty(ranks.size * most, *own.shape[1:])
+        distributed.all_gather_into_tensor(gathered, _padded(own, most))
+        if min(counts) == most:
+            return gathered
+        return torch.cat([gathered[rank * most : rank * most + count] for rank, count in enumerate(counts)])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        (asked,), ranks, counts = gradients, ctx.ranks, ctx.counts
+        start = sum(counts[: ranks.rank])
+        if distributed.get_backend() != "nccl":  # gloo had no reduce-scatter in the oldest torch that we allow
+            summed = asked.clone(memory_format=torch.contiguous_format)
+            distributed.all_reduce(summed)
+            return summed[start : start + counts[ranks.rank]], None, None
+        most = max(counts)
+        parts = asked.contiguous() if min(counts) == most else torch.cat([_padded(part, most) for part in torch.split(asked, counts)])
+        summed = asked.new_empty(most, *asked.shape[1:])
+        distributed.reduce_scatter_tensor(summed, parts)
+        return summed[: counts[ranks.rank]], None, None
+
+
+def _padded(rows: torch.Tensor, n: int) -> torch.Tensor:
+    """Rows [b, e] as n rows, zeros below."""
+    if len(rows) == n:
+        return rows.contiguous()
+    return torch.cat([rows, rows.new_zeros(n - len(rows), *rows.shape[1:])])
 
 
 ALONE = Ranks()

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from headwater.labels.captions import choose
-from headwater.methods import build
+from headwater.methods import Batch, build
 from headwater.methods.clip import Clip, clip_loss
 from headwater.models import build_encoder
 from headwater.recipes import DEFAULTS
@@ -59,7 +59,7 @@ def test_the_temperature_starts_at_the_recipes_and_its_bound_can_be_left_again()
         model.logit_scale.fill_(7.0)
     positions, epochs = np.array([1, 2, 3]), np.zeros(3, dtype=np.int64)
     texts = model.text(model._tokens[[model._text_index[t] for t in ("a red dog", "two cats", "tea")]]).detach()
-    loss = model.loss(-texts, positions, epochs)  # every image points away from its caption, so that a lower scale is better
+    loss = model.loss((-texts, texts), Batch(positions, epochs))  # every image points away from its caption, so that a lower scale is better
     loss.backward()
     assert loss.item() <= 200  # inverse temperatures are bounded by 100
     assert model.logit_scale.item() == pytest.approx(math.log(100))
@@ -101,7 +101,8 @@ def test_encoding_distinct_captions_once_equals_encoding_each_in_value_and_gradi
     slow.backward()
     gradients = {name: p.grad.clone() for name, p in model.text.named_parameters()}
     model.zero_grad()
-    fast = model.loss(embeddings, positions, epochs)
+    batch = Batch(positions, epochs)
+    fast = model.loss((embeddings, model._texts(batch)), batch)
     fast.backward()
     assert fast.item() == pytest.approx(slow.item(), abs=1e-5)
     for name, p in model.text.named_parameters():
@@ -112,8 +113,9 @@ def test_permuting_a_batch_does_not_change_its_loss():
     model = method()
     embeddings, epochs = normal(6, 16), np.array([0, 0, 1, 1, 1, 2])
     order = np.array([5, 1, 4, 0, 2, 3])
-    here = model.loss(embeddings, np.arange(6), epochs)
-    there = model.loss(embeddings[order], np.arange(6)[order], epochs[order])
+    batch, permuted = Batch(np.arange(6), epochs), Batch(np.arange(6)[order], epochs[order])
+    here = model.loss((embeddings, model._texts(batch)), batch)
+    there = model.loss((embeddings[order], model._texts(permuted)), permuted)
     assert there.item() == pytest.approx(here.item(), abs=1e-5)
 
 
@@ -130,7 +132,8 @@ def test_towers_follow_the_seed_and_leave_the_global_generator_alone():
 def test_a_batch_of_two_has_finite_losses_and_gradients_in_bf16():
     model = method().train()
     with BF16.autocast():
-        loss = model.loss(model.encode(normal(2, 3, 32, 32)), np.array([0, 2]), np.zeros(2, dtype=np.int64))
+        batch = Batch(np.array([0, 2]), np.zeros(2, dtype=np.int64))
+        loss = model.loss(model.encode(normal(2, 3, 32, 32), batch), batch)
     loss.backward()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from headwater.methods import build
+from headwater.methods import Batch, build
 from headwater.methods.simclr import nt_xent
 from headwater.models import build_encoder
 from headwater.recipes import DEFAULTS
@@ -106,7 +106,8 @@ def test_heads_follow_the_seed_and_leave_the_global_generator_alone():
 def test_small_batches_have_finite_losses_and_gradients_in_bf16(b):
     model = method().train()
     with BF16.autocast():
-        loss = model.loss(model.encode(normal(2 * b, 3, 32, 32)), np.arange(b), np.zeros(b, dtype=np.int64))
+        batch = Batch(np.arange(b), np.zeros(b, dtype=np.int64))
+        loss = model.loss(model.encode(normal(2 * b, 3, 32, 32), batch), batch)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from headwater.labels import Targets
 from headwater.labels.targets import LabelSets
-from headwater.methods import build
+from headwater.methods import Batch, build
 from headwater.methods.supervised import sigmoid_loss, softmax_over_sets_loss
 from headwater.models import build_encoder
 from headwater.study import Recipe
@@ -31,11 +31,20 @@ def method(smoothing: float = 0.0, labels: np.ndarray = LABELS, num_classes: int
     return build("supervised", build_encoder("tiny", 32, seed=0), recipe=recipe, seed=0, targets=targets, captions=None, hashes=hashes(len(labels)))
 
 
+def batch(positions: np.ndarray) -> Batch:
+    return Batch(positions, np.zeros(len(positions), dtype=np.int64))
+
+
+def both(model: torch.nn.Module, views: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
+    """The loss of images, from their pixels."""
+    return model.loss(model.encode(views, batch(positions)), batch(positions))
+
+
 @pytest.mark.parametrize("num_classes", [3, 50])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_training_starts_at_the_logarithm_of_the_number_of_classes(num_classes, smoothing):
     model = method(smoothing, num_classes=num_classes)
-    loss = model.loss(model.encode(torch.randn(5, 3, 32, 32)), np.arange(5), np.zeros(5, dtype=np.int64))
+    loss = both(model, torch.randn(5, 3, 32, 32), np.arange(5))
     assert loss.item() == pytest.approx(math.log(num_classes), abs=1e-5)
 
 
@@ -55,23 +64,22 @@ def test_the_loss_equals_smoothed_cross_entropy_by_hand(smoothing):
         for c, logit in enumerate(logits):
             target = smoothing / 3 + (1 - smoothing if c == LABELS[position] else 0)
             expected -= target * (logit - log_total) / 4
-    assert model.loss(features, positions, np.zeros(4, dtype=np.int64)).item() == pytest.approx(expected, rel=1e-5)
+    assert model.loss((features,), batch(positions)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_permuting_a_batch_does_not_change_its_loss():
     model = method()
     torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
     features, order = torch.randn(5, 96), np.array([4, 2, 0, 1, 3])
-    epochs = np.zeros(5, dtype=np.int64)
-    there = model.loss(features[order], np.arange(5)[order], epochs)
-    assert there.item() == pytest.approx(model.loss(features, np.arange(5), epochs).item(), abs=1e-6)
+    there = model.loss((features[order],), batch(np.arange(5)[order]))
+    assert there.item() == pytest.approx(model.loss((features,), batch(np.arange(5))).item(), abs=1e-6)
 
 
 def test_one_class_per_image_trains_in_batches_of_two_in_bf16():
     model = method(labels=np.arange(5, dtype=np.int64), num_classes=5).train()
     torch.nn.init.normal_(model.head.weight, std=0.1)
     with BF16.autocast():
-        loss = model.loss(model.encode(torch.randn(2, 3, 32, 32)), np.array([4, 0]), np.zeros(2, dtype=np.int64))
+        loss = both(model, torch.randn(2, 3, 32, 32), np.array([4, 0]))
     loss.backward()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
@@ -102,7 +110,7 @@ def test_single_labels_give_the_bits_of_plain_cross_entropy(compute, smoothing):
     features, positions = torch.randn(4, 96, generator=torch.Generator().manual_seed(1)), np.array([3, 1, 2, 1])
     weight, bias = (p.detach().clone().requires_grad_() for p in (model.head.weight, model.head.bias))
     with compute.autocast():
-        loss = model.loss(features, positions, np.zeros(4, dtype=np.int64))
+        loss = model.loss((features,), batch(positions))
         plain = F.cross_entropy(F.linear(features, weight, bias).float(), torch.tensor([2, 0, 1, 0]), label_smoothing=smoothing)
     loss.backward()
     plain.backward()
@@ -162,7 +170,7 @@ def test_sigmoid_starts_at_the_entropy_of_each_labels_share(compute):
     """Of five images two have a, one c, one d. All have b: taken for 5 of 6, its part is -ln 5/6."""
     model = of_sets()
     with compute.autocast():
-        loss = model.loss(model.encode(torch.randn(5, 3, 32, 32)), np.arange(5), np.zeros(5, dtype=np.int64))
+        loss = both(model, torch.randn(5, 3, 32, 32), np.arange(5))
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(entropy(2 / 5) + math.log(6 / 5) + 2 * entropy(1 / 5), rel=1e-6)
     assert torch.count_nonzero(model.head.weight) == 0
@@ -171,7 +179,7 @@ def test_sigmoid_starts_at_the_entropy_of_each_labels_share(compute):
 def test_sigmoid_starts_at_the_entropy_of_smoothed_shares_where_labels_are_smoothed():
     """One label each, s = 0.3, three classes on 1, 1 and 3 of 5 images: targets of 0.7 + 0.1 and 0.1."""
     model = of_sets(Targets(codes=LABELS, names=("a", "b", "c"), view="level:0"), loss="sigmoid", label_smoothing=0.3)
-    loss = model.loss(torch.zeros(5, 96), np.arange(5), np.zeros(5, dtype=np.int64))
+    loss = model.loss((torch.zeros(5, 96),), batch(np.arange(5)))
     assert loss.item() == pytest.approx(2 * entropy(0.7 / 5 + 0.1) + entropy(0.7 * 3 / 5 + 0.1), rel=1e-6)
 
 
@@ -184,7 +192,7 @@ def test_a_rare_class_among_21843_starts_near_the_public_recipes_minus_ten():
 
 def test_softmax_over_sets_starts_at_the_logarithm_of_the_number_of_classes():
     model = of_sets(loss="softmax", label_smoothing=0.1)
-    assert model.loss(torch.randn(5, 96), np.arange(5), np.zeros(5, dtype=np.int64)).item() == pytest.approx(math.log(4), rel=1e-6)
+    assert model.loss((torch.randn(5, 96),), batch(np.arange(5))).item() == pytest.approx(math.log(4), rel=1e-6)
 
 
 @pytest.mark.parametrize(("loss", "dense"), [("sigmoid", dense_sigmoid), ("softmax", dense_softmax)])
@@ -195,7 +203,7 @@ def test_a_batch_of_sets_is_found_by_its_positions_in_full_precision(loss, dense
     features = torch.randn(5, 96, generator=torch.Generator().manual_seed(1))
     order = np.array([4, 2, 0, 1, 3])
     with compute.autocast():
-        ours = model.loss(features[order], order, np.zeros(5, dtype=np.int64))
+        ours = model.loss((features[order],), batch(order))
     assert ours.item() == pytest.approx(dense(F.linear(features, model.head.weight, model.head.bias), 0.2).item(), rel=1e-5)
 
 
@@ -205,5 +213,5 @@ def test_sets_of_one_are_single_labels():
     for loss in ("softmax", "sigmoid"):
         a, b = (of_sets(targets, loss=loss) for targets in (plain, sets))
         assert torch.equal(a.head.bias, b.head.bias)
-        of_each = [model.loss(features, np.arange(5), np.zeros(5, dtype=np.int64)).item() for model in (a, b)]
+        of_each = [model.loss((features,), batch(np.arange(5))).item() for model in (a, b)]
         assert of_each[0] == pytest.approx(of_each[1], rel=1e-6)

@@ -1,4 +1,6 @@
-"""CLIP (Radford et al. 2021): images and captions that belong together attract, with a learned temperature; open_clip's text tower, small."""
+"""CLIP (Radford et al. 2021): images and captions that belong together attract, with a learned temperature; open_clip's text tower, small.
+
+Captions come as texts. Where a source has classes and no text, labels/captions.py makes them from templates (the field `template`)."""
 
 from __future__ import annotations
 
@@ -9,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional as F
 
 from headwater import keys
-from headwater.device import full_precision, seeded
+from headwater.device import seeded
 from headwater.labels.captions import choose
 from headwater.methods import Batch, Method
+from headwater.methods.contrastive import clip_loss, siglip_loss
 from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
@@ -22,12 +24,8 @@ MAX_LOGIT_SCALE = math.log(100.0)
 """CLIP's bound on the learned inverse temperature."""
 
 
-def clip_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Symmetric InfoNCE of embeddings [b, e] and [b, e] (normalised here), in float32; `scale` is the inverse temperature."""
-    with full_precision(images):
-        logits = scale.float() * F.normalize(images.float(), dim=1) @ F.normalize(texts.float(), dim=1).T
-        diagonal = torch.arange(len(logits), device=logits.device)
-        return 0.5 * (F.cross_entropy(logits, diagonal) + F.cross_entropy(logits.T, diagonal))
+INITIAL_BIAS = -10.0
+"""SigLIP's learned bias at the start (Zhai et al. 2023): of b pairs of an image one is positive, so that most logits should start far below 0."""
 
 
 class Clip(Method):
@@ -36,6 +34,9 @@ class Clip(Method):
     The text tower's context is trimmed to the longest caption, which is exact under its causal mask. A caption that occurs more than once in a
     batch is encoded once: the tower is a function of the tokens alone, so values and gradients are those of encoding each copy. Of the 49,408
     rows of the token embedding only those that occur in the captions are kept: the others would get no gradient and change nothing.
+
+    The loss is InfoNCE, or SigLIP's where the recipe's `contrast` says so. Both learn a scale, which starts at 1 / `temperature`; SigLIP learns a
+    bias as well (`logit_bias`, as open_clip calls it).
     """
 
     contrastive = True
@@ -67,6 +68,9 @@ class Clip(Method):
             self.text.token_embedding = nn.Embedding(kept.shape[0], kept.shape[1], _weight=kept)
             self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+        self.contrast = recipe.contrast or "infonce"
+        if self.contrast == "siglip":
+            self.logit_bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
         return self.projection(self.encoder(views)), self._texts(batch)
@@ -88,4 +92,6 @@ class Clip(Method):
         with torch.no_grad():
             self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)  # the parameter, as the reference does: beyond a clamped value there is no way back
         images, texts = embeddings
-        return clip_loss(images, texts, self.logit_scale.exp())
+        if self.contrast == "siglip":
+            return siglip_loss(images, texts, self.logit_scale.exp(), self.logit_bias, ranks)
+        return clip_loss(images, texts, self.logit_scale.exp(), ranks)

@@ -6,27 +6,18 @@ import itertools
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from headwater import keys
-from headwater.device import full_precision, seeded
+from headwater.device import seeded
 from headwater.methods import Batch, Method
+from headwater.methods.contrastive import nt_xent
 from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
 
-def nt_xent(embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
-    """The normalised temperature-scaled cross-entropy of embeddings [2 b, e], views 0 then views 1, in float32; mean over all 2 b views."""
-    with full_precision(embeddings):
-        z = F.normalize(embeddings.float(), dim=1)
-        similarity = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
-        b = len(z) // 2
-        partner = torch.cat([torch.arange(b, 2 * b), torch.arange(b)]).to(z.device)
-        return F.cross_entropy(similarity, partner)
-
-
 class SimCLR(Method):
     num_views = 2
+    contrast = "nt-xent"
     contrastive = True
 
     def __init__(self, encoder: nn.Module, *, recipe: Recipe, seed: int) -> None:
@@ -47,4 +38,5 @@ class SimCLR(Method):
         return tuple(self.projection(self.encoder(views)).chunk(2))
 
     def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
-        return nt_xent(torch.cat(embeddings), self._temperature)
+        first, second = embeddings
+        return nt_xent(first, second, self._temperature, ranks)

@@ -1,16 +1,17 @@
 """Encoders: timm architectures from scratch, saved as safetensors + JSON.
 
-An encoder that Headwater trained loads back into plain timm:
+An encoder that Headwater trained loads back with `headwater.load_encoder(folder)`, or into plain timm with what encoder.json beside it says:
 
-    timm.create_model("test_resnet", num_classes=0, checkpoint_path="<store>/arms/<id>/encoder.safetensors")
+    timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path="encoder.safetensors")
 
-(the architecture's name and the image size stand in encoder.json beside it; architectures whose weights depend on the image size, such as
-ViTs, need `img_size=<image_size>` as well), or with `headwater.load_encoder(folder)`.
+`model_args` are the image and patch size of architectures that have such arguments (ViTs), and empty for others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,36 +69,136 @@ def timm_cost(name: str) -> tuple[float, int]:
     return forward_flops(model, size), size
 
 
-def build_encoder(backbone: str, image_size: int, *, seed: int) -> nn.Module:
+def build_encoder(backbone: str, image_size: int, *, seed: int, patch_size: int | None = None) -> nn.Module:
     """A timm backbone without a classification head, with weights drawn from the key of `seed`. Input [n, 3, s, s], output [n, num_features].
 
-    Raises InputError where the architecture does not take images of this size.
+    `patch_size` is the side of a ViT's patches in pixels, the architecture's own where it is None. What timm was told stands in `encoder.model_args`.
+    Raises InputError where the architecture does not take images of this size, has no patches to choose, or the size is no multiple of the patch.
     """
-    import timm
-
     name = architecture(backbone)
+    if patch_size is not None and image_size % patch_size:
+        raise InputError(f"patch_size: {image_size} px is no multiple of {patch_size}; {_nearest(image_size, patch_size)}", at=("patch_size",))
     with seeded(keys.key(seed, "encoder weights")):
         try:
-            try:
-                model = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size)
-            except TypeError:  # convolutional nets take any size and have no such argument
-                model = timm.create_model(name, pretrained=False, num_classes=0)
-            model.eval()
-            with torch.no_grad():
-                features = model(torch.zeros(2, 3, image_size, image_size))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise InputError(f"backbone {backbone!r} does not take images of {image_size} px ({str(error).splitlines()[0]})") from None
-    if features.ndim != 2:
-        raise InputError(f"backbone {backbone!r} gives features of shape {list(features.shape[1:])}, not a vector; choose another")
+            model, args = _create(name, image_size, patch_size)
+            num_features = _check(model, backbone, image_size)
+        except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            advice = f"; {hint}" if patch_size is None and (hint := _patch_hint(name, image_size)) else ""
+            raise InputError(f"backbone {backbone!r} does not take images of {image_size} px ({reason}){advice}") from None
     model.train()
-    model.num_features = features.shape[1]
+    model.num_features, model.model_args = num_features, args  # type: ignore[assignment]
     return model
 
 
-def save_encoder(folder: Path, encoder: nn.Module, *, backbone: str, image_size: int) -> None:
-    """encoder.safetensors and encoder.json in `folder`, which the caller renames into place."""
+def _create(name: str, image_size: int, patch_size: int | None) -> tuple[nn.Module, dict[str, int]]:
+    """(model, what timm was told beside its name): the sizes that the architecture has arguments for. Convolutional nets have none."""
+    import timm
+
+    patch: dict[str, Any] = {} if patch_size is None else {"patch_size": patch_size}
+    for args in ({"img_size": image_size, **patch}, patch):
+        with contextlib.suppress(TypeError):  # it has no such argument
+            return timm.create_model(name, pretrained=False, num_classes=0, **args), args
+    raise InputError(f"patch_size: the backbone {name!r} has no patches whose size could be chosen; leave patch_size out", at=("patch_size",))
+
+
+def _check(model: nn.Module, backbone: str, image_size: int) -> int:
+    """Width of the features of two images. Raises what the model raises for images of this size, and InputError for features that are no vectors."""
+    model.eval()
+    with torch.no_grad():
+        features = model(torch.zeros(2, 3, image_size, image_size))
+    if features.ndim != 2:
+        raise InputError(f"backbone {backbone!r} gives features of shape {list(features.shape[1:])}, not a vector; choose another")
+    return int(features.shape[1])
+
+
+def _nearest(image_size: int, patch_size: int) -> str:
+    """The sizes next to a wrong one that would do."""
+    fits = [p for p in range(1, image_size + 1) if image_size % p == 0]
+    near = [max((p for p in fits if p < patch_size), default=None), min((p for p in fits if p > patch_size), default=None)]
+    return f"the nearest that fit are {' and '.join(str(p) for p in near if p is not None)}"
+
+
+def _patch_hint(name: str, image_size: int) -> str | None:
+    """What to say of a ViT whose own patches do not fit the image; None for anything else."""
+    import timm
+
+    try:
+        own = _side(timm.create_model(name, pretrained=False, num_classes=0))
+    except (RuntimeError, AssertionError, ValueError, TypeError):
+        return None
+    return f"its patches have {own} px: set patch_size; {_nearest(image_size, own)}" if own and image_size % own else None
+
+
+def _patches(model: nn.Module) -> Any:
+    """What cuts images into patches in a ViT or a mixer; None where nothing does."""
+    return getattr(model, "patch_embed", None) or getattr(model, "stem", None)
+
+
+def _side(model: nn.Module) -> int | None:
+    """The side of a model's patches as timm calls it, in pixels; None where it has none."""
+    size = getattr(_patches(model), "patch_size", None)
+    return int(size[0]) if isinstance(size, tuple) else None
+
+
+def num_tokens(model: nn.Module) -> int | None:
+    """Patches of an image that a ViT sees, class tokens not counted; None for a model that does not cut images into patches."""
+    number = getattr(_patches(model), "num_patches", None)
+    return number if isinstance(number, int) else None
+
+
+def has_batch_norm(module: nn.Module) -> bool:
+    """Whether statistics of the batch enter the result: with it, splitting a batch over ranks or micro-batches trains other weights."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
+
+
+FEW_TOKENS, GOOD_TOKENS = 16, 64
+"""A ViT that sees fewer patches than the one is warned of, and told how to see about the other [ours]: 2 x 2 patches of a 32 px image leave
+attention next to nothing to do; 8 x 8 is what small-image ViTs use [recalled]."""
+
+
+def notes(backbone: str, image_size: int, patch_size: int | None = None, *, batch_is_split: bool = False) -> list[str]:
+    """What a person should know of a backbone before training; builds it (seconds for a large one). Raises InputError as `build_encoder` does.
+
+    `batch_is_split` says that ranks or accumulation will split the batch, which BatchNorm feels.
+    """
+    model = build_encoder(backbone, image_size, seed=0, patch_size=patch_size)
+    told = []
+    tokens = num_tokens(model)
+    if tokens is not None and tokens < FEW_TOKENS:
+        better = _better_patch(backbone, image_size, tokens)
+        advice = f"patch_size: {better[0]} gives it {better[1]}" if better else "its patches have one size only: choose larger images or another backbone"
+        told.append(f"the backbone {backbone} sees {tokens} patch{'es' if tokens > 1 else ''} of an image of {image_size} px; {advice}")
+    if batch_is_split and has_batch_norm(model):
+        told.append(
+            f"the backbone {backbone} has BatchNorm: its statistics are those of the part of a batch that a rank or a micro-batch holds, so the "
+            "number of ranks and micro_batch change the weights; a backbone with LayerNorm or GroupNorm trains the same either way"
+        )
+    return told
+
+
+def _better_patch(backbone: str, image_size: int, tokens: int) -> tuple[int, int] | None:
+    """(patch size, patches that it gives) next to GOOD_TOKENS, of what the architecture takes; None where nothing gives more than now."""
+    fits = [p for p in range(1, image_size + 1) if image_size % p == 0]
+    side = min(fits, key=lambda p: (abs(math.log((image_size / p) ** 2 / GOOD_TOKENS)), p))
+    try:
+        found = num_tokens(build_encoder(backbone, image_size, seed=0, patch_size=side))
+    except InputError:
+        return None
+    return (side, found) if found is not None and found > tokens else None
+
+
+def save_encoder(folder: Path, encoder: nn.Module, *, backbone: str, image_size: int, patch_size: int | None = None) -> None:
+    """encoder.safetensors and encoder.json in `folder`, which the caller renames into place. `encoder` is what `build_encoder` made of these words."""
+    args = dict(encoder.model_args)  # type: ignore[arg-type]
+    assert patch_size is None or args.get("patch_size") == patch_size, "the encoder was built with other patches"
     save_file({name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}, folder / "encoder.safetensors")
-    about = {"backbone": backbone, "architecture": architecture(backbone), "image_size": image_size, "num_features": int(encoder.num_features)}  # type: ignore[arg-type]
+    about = {
+        "backbone": backbone, "architecture": architecture(backbone), "image_size": image_size, "model_args": args,
+        "num_features": int(encoder.num_features),  # type: ignore[arg-type]
+    }  # fmt: skip
     (folder / "encoder.json").write_text(json.dumps(about, sort_keys=True) + "\n")
 
 
@@ -106,11 +207,25 @@ def load_encoder(folder: str | Path) -> nn.Module:
     folder = Path(folder)
     try:
         about: dict[str, Any] = json.loads((folder / "encoder.json").read_text())
-        model = build_encoder(about["backbone"], about["image_size"], seed=0)
+        model = build_encoder(about["architecture"], about["image_size"], seed=0, patch_size=_patch_of(about))
         model.load_state_dict(load_file(folder / "encoder.safetensors"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove the folder to train it again") from None
     return model.eval()
+
+
+def _patch_of(about: dict[str, Any]) -> int | None:
+    """The patch size in an encoder.json; files that have no `model_args` are of encoders with patches of their own size.
+
+    Raises ValueError for arguments that Headwater never writes: timm would obey them, and some of its arguments load files.
+    """
+    args = about.get("model_args", {})
+    if not set(args) <= {"img_size", "patch_size"} or not all(type(value) is int and value > 0 for value in args.values()):
+        raise ValueError(f"model_args {args} are none of ours")
+    if args.get("img_size", about["image_size"]) != about["image_size"]:
+        raise ValueError(f"img_size {args['img_size']} is not the image_size {about['image_size']}")
+    patch_size: int | None = args.get("patch_size")
+    return patch_size
 
 
 def trained_encoder(folder: Path, sha256: str) -> nn.Module:
@@ -122,13 +237,17 @@ def trained_encoder(folder: Path, sha256: str) -> nn.Module:
 
 
 def forward_flops(module: nn.Module, image_size: int) -> float:
-    """FLOPs (multiply-add = 2) of one image's forward pass, counted by torch."""
+    """FLOPs (multiply-add = 2) of one image's forward pass, counted by torch: matrix products and convolutions, attention's two among them.
+
+    Attention runs as plain matrix products meanwhile: torch counts these in every version and on every device, its fused kernels not.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     was_training = module.training
     module.eval()
     counter = FlopCounterMode(display=False)
-    with counter, torch.no_grad():
+    with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
         module(torch.zeros(1, 3, image_size, image_size, device=next(module.parameters()).device))
     module.train(was_training)
     return float(counter.get_total_flops())

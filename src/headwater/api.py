@@ -40,7 +40,8 @@ def run(
     """Compute what the store lacks of a study and return its rows (docs/rows.md). Cells that failed are rows of status failed.
 
     An arm in training writes a checkpoint every `checkpoint_every_s` seconds, from which a run that was killed goes on; the interval does not change
-    the weights. `compiled` trains through torch.compile: other kernels, so other bits, which rows say. Worker processes need no main guard in the calling script. Raises InputError for a wrong study, wrong data or a device that is not there.
+    the weights. `compiled` trains through torch.compile: other kernels, so other bits, which rows say. Worker processes
+    need no main guard in the calling script. Raises InputError for a wrong study, wrong data or a device that is not there.
     """
     words = study if isinstance(study, Study) else Study.load(study)
     opened = Store(store, create=True)

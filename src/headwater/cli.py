@@ -47,7 +47,7 @@ StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")
 DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
 DeviceOption = Annotated[str, typer.Option("--device", callback=_device, help="auto, cpu, cuda or mps.")]
-CompileOption = Annotated[bool, typer.Option("--compile", help="Train through torch.compile (needs a C++ compiler on a CPU; docs/pretraining.md: when it pays).")]
+CompileOption = Annotated[bool, typer.Option("--compile", help="Train through torch.compile; on a CPU it needs a C++ compiler, and seldom pays.")]
 WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
 DEFAULT_STORE = Path("headwater-store")
 

@@ -94,6 +94,11 @@ def test_sets_of_labels_are_learned(tmp_path, loss, first):
     assert (two == SETS.sets.labels.reshape(4, 2)[classes]).all(axis=1).mean() > 0.7  # by chance 1/6
 
 
+def without_rate(curve: list[dict[str, float]]) -> list[dict[str, float]]:
+    """A curve but for what depends on the clock."""
+    return [{name: value for name, value in point.items() if name != "images_per_s"} for point in curve]
+
+
 class Killed(Exception):
     """Stands for a kill in the middle of a step."""
 
@@ -128,7 +133,7 @@ def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, met
     again, outcome_again, curve_again = run(tmp_path / "killed", method, targets=targets)
     assert same_bits(state(whole), state(again))
     assert (outcome.steps, outcome.images_seen, outcome.last_loss) == (outcome_again.steps, outcome_again.images_seen, outcome_again.last_loss)
-    assert curve == curve_again
+    assert without_rate(curve) == without_rate(curve_again)
 
 
 @pytest.mark.parametrize(

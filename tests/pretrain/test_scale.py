@@ -53,7 +53,7 @@ def train(method: str, folder: Path, ranks: Ranks, compute: Compute, *, sharded:
     model = methods.build(method, build_encoder(LAYER_NORM, 32, seed=0), recipe=told, seed=0, targets=TARGETS, captions=CAPTIONS, hashes=HASHES)
     images = Recorded()
     order = Order(HASHES, 23 * 4, 23, 0)
-    outcome, curve = pretrain.pretrain(
+    _, curve = pretrain.pretrain(
         model,
         images,
         order,

@@ -134,7 +134,8 @@ def run(
     from headwater import models, work
 
     on_cpu = device_room.resolve(device, plan.study.precision).device.type == "cpu"
-    models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0, patch_size=plan.study.patch_size)  # says what is wrong with either before anything is decoded
+    study = plan.study
+    models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)  # says what is wrong before anything is decoded
     read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]
     for data, source in plan.sources.items():
         if any(source is one for one in read):  # a source of scratch arms alone is named, but never read

@@ -171,7 +171,7 @@ class Plan:
             raise InputError(f"budget.{unit}: {many} images would be seen in training ({where} has {len(positions)})", at=("budget", unit))
         if targets is not None or clusters is not None:
             recipe = recipe.with_rule(single=targets is None or targets.single)
-        fingerprint = source.fingerprint(positions)
+        fingerprint, held_out = source.fingerprint(positions), self.held_out(words.source)
         meaning = {
             "method": words.method,
             "recipe": recipe.words(),
@@ -182,7 +182,7 @@ class Plan:
             **common,
         }
         return PlannedArm(
-            identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen, clusters, view, swapped, self.held_out(words.source)
+            identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen, clusters, view, swapped, held_out
         )
 
     def _targets(self, words: Arm, view: View, source: Source, positions: Positions) -> Targets:

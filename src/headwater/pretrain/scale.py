@@ -55,6 +55,7 @@ class Wrapped:
         """FSDP2 on each block (a ViT's blocks, a ResNet's stages, ...) and on what remains. It takes no scalars (CLIP's temperature): these stay whole."""
         from torch.distributed.fsdp import fully_shard
 
+        self.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # kernels in channels_last cannot be spread
         self._unsharded = [p for p in self.method.parameters() if p.ndim == 0]
         for block in _blocks(self.method.encoder):
             fully_shard(block)
@@ -104,7 +105,7 @@ class Wrapped:
             yield self.method.encoder
             self.method.encoder.train()
             return
-        state = ema.state_dict() if ema is not None else self.method.state_dict()
+        state = ema.weights() if ema is not None else self.method.state_dict()
         encoder = copy.deepcopy(self.plain.encoder)
         encoder.load_state_dict({name[len("encoder.") :]: whole(t) for name, t in state.items() if name.startswith("encoder.")})
         yield encoder.eval()
@@ -112,7 +113,7 @@ class Wrapped:
     def finish(self, ema: Ema | None) -> None:
         """Leave in `plain` what is to be kept."""
         if self.sharded or ema is not None:
-            state = ema.state_dict() if ema is not None else self.method.state_dict()
+            state = ema.weights() if ema is not None else self.method.state_dict()
             self.plain.load_state_dict({name: whole(t) for name, t in state.items()})
 
 
@@ -127,7 +128,7 @@ def spread(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return tensor.to(like.device)
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined,no-any-return]
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined]
 
 
 def _blocks(encoder: nn.Module) -> list[nn.Module]:

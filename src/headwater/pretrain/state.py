@@ -45,14 +45,23 @@ class State:
             return 0
         step, tensors, meta = found
         self._wrapped.load_full_state({name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
-        checkpoint.unpack_optimiser(self._optimiser, tensors, spread)
+        checkpoint.unpack_optimiser(self._optimiser, self._spread_moments(tensors))
         if self._ema is not None:
-            mine = self._ema.state_dict()
-            for name, t in mine.items():
-                t.copy_(spread(tensors[f"ema.{name}"], t))
+            like = self._ema.state_dict()
+            self._ema.load_state_dict({name: spread(tensors[f"ema.{name}"], t) for name, t in like.items()})
         self._journal.unpack(tensors)
         self._before = float(meta["seconds"])
         return step
+
+    def _spread_moments(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """An optimiser's moments, spread as their parameters are."""
+        parameters = [p for group in self._optimiser.param_groups for p in group["params"]]
+        found = {}
+        for name, t in tensors.items():
+            if name.startswith("optimiser."):
+                like = parameters[int(name.split(".")[1])]
+                found[name] = spread(t, like) if t.shape == like.shape and t.ndim else t
+        return found
 
     def save_when_due(self, step: int, every_s: float, every_steps: int | None) -> None:
         due = time.monotonic() - self._saved > every_s

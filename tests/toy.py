@@ -40,6 +40,11 @@ def stripes(per_class: int, num_classes: int = 4, *, side: int = 40, noise: floa
     return MemoryImages(images.clip(0, 255).astype(np.uint8)), labels
 
 
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    """float32, standard normal."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 def hashes(n: int, prefix: str = "") -> NDArray[np.int64]:
     return keys.sample_hashes([f"{prefix}{i}" for i in range(n)])
 

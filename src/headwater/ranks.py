@@ -59,6 +59,13 @@ class Ranks:
         distributed.all_reduce(summed)
         return float(summed)
 
+    def average_(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor` itself, which now holds the mean of the ranks' tensors; no gradients go through it."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+            tensor.div_(self.size)
+        return tensor
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.size > 1:

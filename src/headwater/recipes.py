@@ -39,7 +39,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         **_COMMON,
         "lr": 2e-3,  # [ours] entezari2023: 1e-3
         "contrast": None,  # [paper] InfoNCE, entezari2023
-        "temperature": 0.07,  # [paper] initial value, learned (Radford et al. 2021)
+        "temperature": 0.07,  # [paper] initial value, learned (Radford et al. 2021); with SigLIP's loss SIGLIP_TEMPERATURE
         "embedding": 128,  # [ours]
         "text_width": 128,  # [ours]
         "text_layers": 2,  # [ours]
@@ -66,6 +66,9 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 
+SIGLIP_TEMPERATURE = 0.1
+"""[paper] CLIP's default temperature where `contrast` is siglip (Zhai et al. 2023: the learned scale starts at 10)."""
+
 
 def resolve(study: Study, method: Method) -> Recipe | None:
     """The whole recipe of one method in a study, defaults filled in; None for scratch, which trains nothing.
@@ -82,6 +85,8 @@ def resolve(study: Study, method: Method) -> Recipe | None:
             settings = ", ".join(sorted(defaults))
             raise InputError(f"recipe.{method}.{name}: {method} has no such setting; it has {settings}", at=("recipe", method, name))
     given = {name: value for name, value in study.recipe.of(method).items() if name in defaults}
+    if given.get("contrast") == "siglip":
+        given.setdefault("temperature", SIGLIP_TEMPERATURE)
     augmentation = Augmentation(**{**defaults["augmentation"], **given.pop("augmentation", {})})
     recipe = _without_neutral(Recipe(**{**defaults, **given, "augmentation": augmentation}))
     if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:

@@ -1,4 +1,4 @@
-"""CLIP: the loss against open_clip's own, and the two short cuts of the text tower against the tower without them."""
+"""CLIP: its two losses and what they learn, and the two short cuts of the text tower against the tower without them."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from headwater.labels.captions import choose
 from headwater.methods import Batch, build
-from headwater.methods.clip import Clip, clip_loss
+from headwater.methods.clip import Clip
+from headwater.methods.contrastive import clip_loss, siglip_loss
 from headwater.models import build_encoder
-from headwater.recipes import DEFAULTS
-from headwater.study import Recipe
-from tests.toy import BF16, hashes
+from headwater.recipes import DEFAULTS, resolve
+from headwater.study import Recipe, Study
+from tests.conftest import tiny
+from tests.toy import BF16, hashes, normal
 
 CAPTIONS = [["a red dog", "a dog that sleeps in the long grass by the river"], ["a red dog"], ["two cats"], ["a cup of tea", "tea"], ["two cats"], ["rain!"]]
 
@@ -25,31 +26,6 @@ def method(captions: list[list[str]] = CAPTIONS, seed: int = 0, **words: object)
     made = build("clip", build_encoder("tiny", 32, seed=0), recipe=recipe, seed=seed, targets=None, captions=captions, hashes=hashes(len(captions)))
     assert isinstance(made, Clip)
     return made
-
-
-def normal(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.mark.parametrize("b", [1, 2, 9])
-def test_the_loss_and_all_gradients_equal_open_clips(b):
-    from open_clip import loss as open_clip_loss
-
-    ours, theirs = ([normal(b, 8).requires_grad_(), normal(b, 8, seed=1).requires_grad_(), torch.tensor(2.6).requires_grad_()] for _ in range(2))
-    one = clip_loss(ours[0], ours[1], ours[2].exp())
-    other = open_clip_loss.ClipLoss()(F.normalize(theirs[0], dim=1), F.normalize(theirs[1], dim=1), theirs[2].exp())
-    one.backward()
-    other.backward()
-    assert one.item() == pytest.approx(other.item(), abs=1e-5)
-    for a, t in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a.grad, t.grad, atol=1e-5, rtol=0)
-
-
-def test_the_loss_is_computed_in_float32_inside_bf16_autocast():
-    images, texts, scale = normal(64, 32), normal(64, 32, seed=1), torch.tensor(14.3)
-    with BF16.autocast():
-        inside = clip_loss(images, texts, scale)
-    assert torch.equal(inside, clip_loss(images, texts, scale))
 
 
 def test_the_temperature_starts_at_the_recipes_and_its_bound_can_be_left_again():
@@ -138,3 +114,39 @@ def test_a_batch_of_two_has_finite_losses_and_gradients_in_bf16():
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+# SigLIP
+@pytest.mark.parametrize(("words", "scale"), [({}, 10.0), ({"temperature": 0.07}, 1 / 0.07), ({"temperature": 0.05}, 20.0)])
+def test_siglip_starts_at_its_papers_scale_and_bias_unless_the_study_names_a_temperature(words, scale):
+    study = Study.model_validate(tiny(recipe={"contrast": "siglip", "clip": words}))
+    recipe = resolve(study, "clip")
+    assert recipe is not None
+    model = method(contrast=recipe.contrast, temperature=recipe.temperature)
+    assert model.logit_scale.exp().item() == pytest.approx(scale, rel=1e-5)
+    assert model.logit_bias.item() == -10
+    assert resolve(Study.model_validate(tiny(recipe={"contrast": "infonce"})), "clip").temperature == 0.07
+
+
+def test_the_recipe_chooses_the_loss_and_what_is_learned():
+    positions = Batch(np.array([0, 2, 3]), np.zeros(3, dtype=np.int64))
+    for words, expected in (({}, {"logit_scale"}), ({"contrast": "infonce"}, {"logit_scale"}), ({"contrast": "siglip"}, {"logit_scale", "logit_bias"})):
+        model = method(**words)
+        embeddings = normal(3, 16), model._texts(positions)
+        learned = dict(model.named_parameters())
+        loss = model.loss(embeddings, positions)
+        scale = model.logit_scale.exp()
+        plain = siglip_loss(*embeddings, scale, model.logit_bias) if "logit_bias" in expected else clip_loss(*embeddings, scale)
+        assert torch.equal(loss, plain)
+        loss.backward()
+        of_loss = {name for name in learned if "." not in name}
+        assert of_loss == expected
+        assert {id(p) for p in model.loss_parameters()} == {id(learned[name]) for name in expected}
+        assert all(p.grad is not None and p.grad != 0 for p in model.loss_parameters())
+
+
+def test_collapse_is_told_by_the_number_of_pairs_of_an_image():
+    assert "ln(128)" in (method().at_chance(math.log(128), 128) or "")
+    assert method().at_chance(math.log(255), 128) is None
+    assert "128 x 128" in (method(contrast="siglip").at_chance(math.log(128) + 1, 128) or "")
+    assert method(contrast="siglip").at_chance(math.log(128), 128) is None

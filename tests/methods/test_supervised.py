@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from headwater.labels import Targets
 from headwater.labels.targets import LabelSets
-from headwater.methods import Batch, build
+from headwater.methods import Batch, Mix, build
 from headwater.methods.supervised import sigmoid_loss, softmax_over_sets_loss
 from headwater.models import build_encoder
 from headwater.study import Recipe
-from tests.toy import BF16, FP32, hashes
+from tests.toy import BF16, FP32, hashes, normal
 
 LABELS = np.array([2, 0, 1, 2, 2], dtype=np.int64)
 SETS = Targets(codes=np.array([0, 1, 2, 1, 0]), names=("a", "b", "c", "d"), view="level:1", sets=LabelSets.of([[0, 1], [1], [1, 2, 3]]))
@@ -215,3 +215,60 @@ def test_sets_of_one_are_single_labels():
         assert torch.equal(a.head.bias, b.head.bias)
         of_each = [model.loss((features,), batch(np.arange(5))).item() for model in (a, b)]
         assert of_each[0] == pytest.approx(of_each[1], rel=1e-6)
+
+
+# two images blended into one
+def blended(positions: np.ndarray, partners: np.ndarray, share: float) -> Batch:
+    epochs = np.zeros(len(positions), dtype=np.int64)
+    return Batch(positions, epochs, Mix(partners, epochs, share))
+
+
+def with_gradient(model: torch.nn.Module, loss: torch.Tensor) -> tuple[float, torch.Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return loss.item(), model.head.weight.grad.clone()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_blended_labels_are_timms_soft_targets(share, smoothing):
+    """timm blends each image with the one at the mirrored place, and `lam` is the image's own share."""
+    from timm.data.mixup import mixup_target
+    from timm.loss import SoftTargetCrossEntropy
+
+    model = method(smoothing)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    features, positions = normal(4, 96), np.array([3, 1, 2, 1])
+    ours = with_gradient(model, model.loss((features,), blended(positions, positions[::-1].copy(), share)))
+    target = mixup_target(torch.from_numpy(LABELS[positions]), 3, lam=1 - share, smoothing=smoothing)
+    theirs = with_gradient(model, SoftTargetCrossEntropy()(model.head(features), target))
+    assert ours[0] == pytest.approx(theirs[0], abs=1e-5)
+    torch.testing.assert_close(ours[1], theirs[1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid", "softmax"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_blended_sets_are_the_dense_loss_of_blended_targets(loss, smoothing):
+    model = of_sets(loss=loss, label_smoothing=smoothing)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    features, positions, partners, share = normal(3, 96), np.array([2, 4, 0]), np.array([1, 2, 3]), 0.35
+    ours = with_gradient(model, model.loss((features,), blended(positions, partners, share)))
+    sets = MULTI_HOT if loss == "sigmoid" else MULTI_HOT / MULTI_HOT.sum(1, keepdim=True)
+    target = (1 - smoothing) * ((1 - share) * sets[positions] + share * sets[partners]) + smoothing / 4
+    logits = model.head(features)
+    if loss == "sigmoid":
+        dense = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="sum") / 3
+    else:
+        dense = F.cross_entropy(logits, target.float())
+    theirs = with_gradient(model, dense)
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    torch.testing.assert_close(ours[1], theirs[1], atol=1e-5, rtol=0)
+
+
+def test_a_part_of_a_blended_batch_keeps_its_own_partners():
+    model, features = method(), normal(4, 96)
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
+    whole = blended(np.array([3, 1, 2, 1]), np.array([0, 4, 3, 2]), 0.4)
+    parts = [slice(0, 1), slice(1, 4)]
+    costs = [model.loss((features[part],), whole.part(part)).item() * len(whole.part(part)) for part in parts]
+    assert model.loss((features,), whole).item() == pytest.approx(sum(costs) / 4, rel=1e-6)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -63,8 +62,6 @@ class Method(nn.Module, ABC):
 
     contrastive: bool = False
     """Whether the loss compares the images of a batch with one another, so that it is not a mean over images of what each costs by itself."""
-    contrast: Literal["nt-xent", "infonce", "siglip"] | None = None
-    """By which loss it does (headwater.methods.contrastive, whose `at_chance` takes this word); None where it does not."""
 
     @abstractmethod
     def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:

@@ -16,7 +16,7 @@ from headwater import keys
 from headwater.device import seeded
 from headwater.labels.captions import choose
 from headwater.methods import Batch, Method
-from headwater.methods.contrastive import clip_loss, siglip_loss
+from headwater.methods.contrastive import Contrast, at_chance, clip_loss, siglip_loss
 from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
@@ -68,8 +68,8 @@ class Clip(Method):
             self.text.token_embedding = nn.Embedding(kept.shape[0], kept.shape[1], _weight=kept)
             self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
-        self.contrast = recipe.contrast or "infonce"
-        if self.contrast == "siglip":
+        self._contrast: Contrast = recipe.contrast or "infonce"
+        if self._contrast == "siglip":
             self.logit_bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
     def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
@@ -92,6 +92,12 @@ class Clip(Method):
         with torch.no_grad():
             self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)  # the parameter, as the reference does: beyond a clamped value there is no way back
         images, texts = embeddings
-        if self.contrast == "siglip":
+        if self._contrast == "siglip":
             return siglip_loss(images, texts, self.logit_scale.exp(), self.logit_bias, ranks)
         return clip_loss(images, texts, self.logit_scale.exp(), ranks)
+
+    def loss_parameters(self) -> list[nn.Parameter]:
+        return [self.logit_scale, *([self.logit_bias] if self._contrast == "siglip" else [])]
+
+    def at_chance(self, loss: float, batch: int) -> str | None:
+        return at_chance(loss, batch, self._contrast)

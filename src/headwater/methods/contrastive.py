@@ -57,8 +57,8 @@ def _tiled_nt_xent(rows: torch.Tensor, columns: torch.Tensor, temperature: float
     """The sum over rows [2 b, e] of their losses against columns [2 n, e]."""
     b, n = len(rows) // 2, len(columns) // 2
     factor = _LOG2_E / temperature
-    if b == n:
-        return tiles.cross_entropy_among(rows * math.sqrt(factor)) / _LOG2_E
+    if b == n:  # of the two equal tensors that which was gathered: its backward pass is collective, and this rank must not stay away
+        return tiles.cross_entropy_among(columns * math.sqrt(factor)) / _LOG2_E
     partners = (Run(0, b, n + start), Run(b, 2 * b, start))
     themselves = (Run(0, b, start), Run(b, 2 * b, n + start))
     return tiles.cross_entropy(rows * factor, columns, partners, themselves) / _LOG2_E
@@ -100,8 +100,8 @@ def siglip_loss(images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor, 
     with full_precision(images):
         own = _units(images, texts)
         scale, bias = scale.to(own[0].dtype), bias.to(own[0].dtype)
-        everyone, start = _everyone(own, ranks)
-        rows, columns, b = own[0], everyone[1], len(own[0])
+        columns, start = ranks.rows(own[1])
+        rows, b = own[0], len(own[0])
         if b * len(columns) > MOST_LOGITS:
             return tiles.sigmoid_cross_entropy(scale * rows, columns, bias, (Run(0, b, start),)) / b
         logits = scale * rows @ columns.T + bias
@@ -129,7 +129,7 @@ def at_chance(mean_loss: float, rows: int, contrast: Contrast) -> str | None:
     A batch of one image has nothing to compare, and is told nothing.
     """
     guess = chance(rows, contrast)
-    if guess == 0 or abs(mean_loss - guess) > AT_CHANCE * guess:
+    if guess == 0 or not abs(mean_loss - guess) <= AT_CHANCE * guess:
         return None
     words = {"nt-xent": f"ln({2 * rows - 1})", "infonce": f"ln({rows})", "siglip": f"one logit for all of {rows} x {rows} pairs"}[contrast]
     return (

@@ -10,14 +10,13 @@ from torch import nn
 from headwater import keys
 from headwater.device import seeded
 from headwater.methods import Batch, Method
-from headwater.methods.contrastive import nt_xent
+from headwater.methods.contrastive import at_chance, nt_xent
 from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
 
 class SimCLR(Method):
     num_views = 2
-    contrast = "nt-xent"
     contrastive = True
 
     def __init__(self, encoder: nn.Module, *, recipe: Recipe, seed: int) -> None:
@@ -40,3 +39,6 @@ class SimCLR(Method):
     def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
         first, second = embeddings
         return nt_xent(first, second, self._temperature, ranks)
+
+    def at_chance(self, loss: float, batch: int) -> str | None:
+        return at_chance(loss, batch, "nt-xent")

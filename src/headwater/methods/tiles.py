@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from headwater.device import full_precision
@@ -128,8 +127,8 @@ class _CrossEntropy(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        _refuse_second_derivatives()
         rows, columns, of_rows, of_columns = ctx.saved_tensors
         others, symmetric = (rows, True) if columns is None else (columns, False)
         to_rows = torch.zeros_like(rows)
@@ -181,10 +180,16 @@ class _SigmoidCrossEntropy(torch.autograd.Function):
         return total.to(rows.dtype)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        _refuse_second_derivatives()
         to_rows, to_columns, to_bias = ctx.saved_tensors
         return to_rows * gradients[0], to_columns * gradients[0], to_bias * gradients[0], None, None
+
+
+def _refuse_second_derivatives() -> None:
+    """autograd would take the gradients for constants (its `once_differentiable` looks at the incoming gradient alone)."""
+    if torch.is_grad_enabled():
+        raise RuntimeError("a tiled contrastive loss has no second derivative; batches up to contrastive.MOST_LOGITS logits have")
 
 
 def _tiles(m: int, n: int, tile: int, symmetric: bool) -> Iterator[_Part]:

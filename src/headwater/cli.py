@@ -168,6 +168,32 @@ def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: 
 
 
 @app.command()
+def curves(
+    study: StudyArgument,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How the arms learn, while they are trained and after: loss, learning rate and online accuracy against images seen."""
+    if out is not None:
+        from headwater.report import check_label_chart
+
+        check_label_chart(out)
+    resolved, opened = _load(study, store, data_root)
+    if opened is None:
+        raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
+    from headwater.show.curves import curves_facts, print_curves
+
+    facts = curves_facts(resolved, opened)
+    if out is not None:
+        from headwater.report import save_curves
+
+        facts["chart"] = str(save_curves(facts, out))
+    _print_json(facts) if as_json else print_curves(facts)
+
+
+@app.command()
 def rows(
     study: Annotated[
         str | None, typer.Argument(metavar="[STUDY]", help="Only this study's rows, under its names; all rows of the store when left out.")

@@ -5,6 +5,7 @@
                      -> provenance.py (what was held equal, what to beware of)
                      -> text.py                                   the terminal, the README
     facts of label views -> label_chart.py                        one chart, before anything is trained
+    facts of training    -> curves.py                             one chart, while it is trained and after
 
 Names are imported when they are first used.
 """
@@ -15,16 +16,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headwater.report.curves import curves_chart, save_curves
     from headwater.report.figures import figure, save_figures
     from headwater.report.label_chart import check_label_chart, label_chart, save_label_chart
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
 
 __all__ = [
-    "check_label_chart", "figure", "label_chart", "markdown_table", "save_figures", "save_label_chart", "verdict_lines", "write_report",
+    "check_label_chart", "curves_chart", "figure", "label_chart", "markdown_table", "save_curves", "save_figures", "save_label_chart", "verdict_lines",
+    "write_report",
 ]  # fmt: skip
 
 _HOMES = {
+    "curves": ("curves_chart", "save_curves"),
     "figures": ("figure", "save_figures"),
     "label_chart": ("check_label_chart", "label_chart", "save_label_chart"),
     "page": ("write_report",),

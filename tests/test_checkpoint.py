@@ -1,8 +1,9 @@
-"""Checkpoints: a run that goes on from one ends with the bits of a run that never stopped, and damage is passed over."""
+"""Checkpoints: a run that goes on from one ends with the bits of a run that never stopped, damage is passed over, and nothing torn is written."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from headwater import checkpoint, device, keys, methods, models, pretrain
 from headwater.loader import Order
@@ -139,6 +141,87 @@ def test_the_last_two_checkpoints_are_kept_and_nothing_else_lies_about(tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:010d}.{end}" for step in (3, 4) for end in ("json", "safetensors")]
 
 
+def two_checkpoints(folder: Path) -> tuple[Path, Path]:
+    """Steps 7 and 8, with tensors of several types; the files of the newer one."""
+    for step in (7, 8):
+        tensors = {"w": torch.full((3, 5), float(step)), "h": torch.full((9,), step, dtype=torch.bfloat16), "n": torch.tensor(step)}
+        checkpoint.write(folder, step, tensors, {"seconds": 0.1 * step, "fingerprint": "cpu fp32 threads=1 Some Processor"})
+    return folder / "step-0000000008.safetensors", folder / "step-0000000008.json"
+
+
+def found_step(folder: Path) -> int | None:
+    """The step of the newest whole checkpoint of `two_checkpoints`, all of whose values are right."""
+    found = checkpoint.latest(folder)
+    if found is None:
+        return None
+    step, tensors, meta = found
+    assert meta == {"seconds": 0.1 * step, "fingerprint": "cpu fp32 threads=1 Some Processor"}
+    assert tensors["w"].tolist() == [[float(step)] * 5] * 3
+    assert tensors["h"].tolist() == [float(step)] * 9
+    assert tensors["n"].item() == step
+    return step
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["tensors", "record"])
+def test_any_flipped_bit_of_the_newest_checkpoint_leads_to_the_one_before_or_changes_nothing(which: int, tmp_path: Path) -> None:
+    """All values are checked, step and meta too. Nothing is changed where a flip leaves the same JSON, which no bit of the tensors' file does."""
+    path = two_checkpoints(tmp_path)[which]
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    bits = random.permutation(8 * len(whole))[:800]
+    steps = []
+    for bit in bits.tolist():
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        steps.append(found_step(tmp_path))
+    assert set(steps) <= {7, 8}
+    assert steps.count(8) <= (0.02 * len(steps) if which else 0)
+    path.write_bytes(whole)
+    assert found_step(tmp_path) == 8
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["tensors", "record"])
+def test_a_checkpoint_truncated_anywhere_leads_to_the_one_before(which: int, tmp_path: Path) -> None:
+    path = two_checkpoints(tmp_path)[which]
+    whole = path.read_bytes()
+    for keep in range(0, len(whole), 3):
+        path.write_bytes(whole[:keep])
+        assert found_step(tmp_path) == 7
+    path.write_bytes(whole + b"\0")
+    assert found_step(tmp_path) == 7
+
+
+def test_with_both_damaged_there_is_none(tmp_path: Path) -> None:
+    tensors, _ = two_checkpoints(tmp_path)
+    flip(tensors, -1)
+    (tmp_path / "step-0000000007.json").unlink()
+    assert checkpoint.latest(tmp_path) is None
+
+
+def test_what_a_run_writes_counts_though_a_later_step_lies_there(tmp_path: Path) -> None:
+    """The later steps are damaged, or another kind of machine wrote them: the run went on from before, and must find its own when it is killed again."""
+    for step in (90, 100, 5, 10):
+        checkpoint.write(tmp_path, step, {"w": torch.full((4,), float(step))}, {})
+        found = checkpoint.latest(tmp_path)
+        assert found is not None
+        assert found[0] == step
+        time.sleep(0.02)  # a tick of the disk's clock
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["step-0000000005", "step-0000000010"]
+
+
+def test_what_kills_left_behind_goes_when_it_is_older_than_what_is_kept(tmp_path: Path) -> None:
+    for name in ("step-0000000001.safetensors", ".step-0000000002.safetensors.0123456789ab.tmp", "other"):
+        (tmp_path / name).write_text("left")
+    time.sleep(0.02)
+    for step in (3, 4):
+        checkpoint.write(tmp_path, step, {"w": torch.zeros(1)}, {})
+    (tmp_path / ".step-0000000005.json.0123456789ab.tmp").write_text("another process is writing this")
+    checkpoint.write(tmp_path, 4, {"w": torch.zeros(1)}, {})
+    kept = [f"step-{step:010d}.{end}" for step in (3, 4) for end in ("json", "safetensors")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "other", ".step-0000000005.json.0123456789ab.tmp"])
+
+
 def test_training_after_a_damaged_checkpoint_is_bit_equal_too(plans: Any, tmp_path: Path) -> None:
     plan, pixels = plans("adamw")
     whole = train(plan, pixels, "supervised", tmp_path / "whole")
@@ -152,7 +235,7 @@ def test_a_loss_that_is_no_number_ends_training_as_diverged(plans: Any, tmp_path
     plan, pixels = plans("adamw")
     from headwater.methods.supervised import Supervised
 
-    monkeypatch.setattr(Supervised, "loss", lambda self, embeddings, positions, epochs: embeddings.sum() * float("nan"))
+    monkeypatch.setattr(Supervised, "loss", lambda self, embeddings, *rest: embeddings[0].sum() * float("nan"))
     with pytest.raises(pretrain.Diverged, match="loss nan at step 0"):
         train(plan, pixels, "supervised", tmp_path)
 
@@ -163,7 +246,7 @@ def test_a_diverged_arm_is_final_and_its_cells_are_rows_with_the_reason(tmp_path
     from headwater.methods.supervised import Supervised
     from headwater.store import Store
 
-    monkeypatch.setattr(Supervised, "loss", lambda self, embeddings, positions, epochs: embeddings.sum() * float("inf"))
+    monkeypatch.setattr(Supervised, "loss", lambda self, embeddings, *rest: embeddings[0].sum() * float("inf"))
     store = Store(tmp_path / "store", create=True)
     plan = Plan.make(Study.model_validate(tiny(methods=["supervised"])), cache=store.cache)
     compute = device.Compute(torch.device("cpu"), False)
@@ -194,3 +277,119 @@ def test_a_learning_rate_of_a_million_is_done_or_diverged_but_never_failed(optim
     assert set(rows["status"]) <= {"done", "diverged"}
     assert (rows["reason"].notna() == (rows["status"] == "diverged")).all()
     assert np.isfinite(rows["value"].dropna().to_numpy(dtype=float)).all()
+
+
+# optimisers
+class Counted(torch.optim.Optimizer):
+    """An optimiser that keeps what torch's own do not: plain numbers, and momentum of another type than its parameter."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 0.1})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                slots = self.state[p]
+                slots.setdefault("steps", 0)
+                slots.setdefault("trust", 1 / 3)
+                slots.setdefault("warm", True)
+                slots.setdefault("nothing", None)
+                slots.setdefault("momentum", torch.zeros_like(p, dtype=torch.float64))
+                slots["steps"] += 1
+                slots["trust"] *= 1.1
+                slots["warm"] = slots["steps"] < 3
+                slots["momentum"].mul_(0.9).add_(p.grad.double() * slots["trust"])
+                p.sub_((group["lr"] * slots["momentum"]).to(p.dtype))
+
+
+OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01, fused=True),
+    "adamw, not fused, amsgrad": lambda p: torch.optim.AdamW(p, lr=0.01, amsgrad=True),
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9),
+    "sgd without state": lambda p: torch.optim.SGD(p, lr=0.01),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9, centered=True),
+    "plain numbers": Counted,
+}
+
+
+def net(dtype: torch.dtype) -> torch.nn.Module:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 4, 2)).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module.register_parameter("unused", torch.nn.Parameter(torch.zeros(3, dtype=dtype)))
+    return module
+
+
+def walk(module: torch.nn.Module, optimiser: torch.optim.Optimizer, steps: range) -> None:
+    dtype = next(module.parameters()).dtype
+    for step in steps:
+        x = torch.randn(5, 3, 4, 4, generator=torch.Generator().manual_seed(step)).to(dtype)
+        module(x).square().sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_state_of_any_optimiser_goes_through_a_file_to_the_bit(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    whole = net(dtype)
+    walk(whole, OPTIMISERS[name](whole.parameters()), range(8))
+
+    cut = net(dtype)
+    optimiser = OPTIMISERS[name](cut.parameters())
+    walk(cut, optimiser, range(4))
+    average = {f"ema.{key}": t.detach().double() / 3 for key, t in cut.state_dict().items()}  # what a loop adds is carried as it is
+    checkpoint.write(tmp_path, 4, {**cut.state_dict(), **average, **checkpoint.pack_optimiser(optimiser)}, {})
+
+    resumed = net(dtype)
+    found = checkpoint.latest(tmp_path)
+    assert found is not None
+    _, tensors, _ = found
+    resumed.load_state_dict({key: tensors[key] for key in resumed.state_dict()})
+    for key, t in average.items():
+        assert torch.equal(tensors[key], t)
+    again = OPTIMISERS[name](resumed.parameters())
+    checkpoint.unpack_optimiser(again, tensors)
+    before, after = optimiser.state_dict()["state"], again.state_dict()["state"]
+    for index, slots in before.items():
+        for slot, value in slots.items():
+            if value is not None:
+                assert type(after[index][slot]) is type(value)
+                assert_same({slot: torch.as_tensor(after[index][slot])}, {slot: torch.as_tensor(value)})
+    walk(resumed, again, range(4, 8))
+    assert_same(dict(resumed.state_dict()), dict(whole.state_dict()))
+
+
+def test_a_state_that_a_checkpoint_cannot_hold_is_refused_not_dropped() -> None:
+    module = torch.nn.Linear(3, 2)
+    optimiser = torch.optim.LBFGS(module.parameters(), history_size=2, max_iter=2)
+
+    def closure() -> torch.Tensor:
+        optimiser.zero_grad()
+        loss: torch.Tensor = module(torch.ones(1, 3)).square().sum()
+        loss.backward()
+        return loss
+
+    optimiser.step(closure)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="LBFGS keeps a list in"):
+        checkpoint.pack_optimiser(optimiser)
+
+
+# files
+@pytest.mark.parametrize("dtype", checkpoint._TYPES)
+def test_tensors_of_every_type_and_shape_are_read_by_safetensors_itself(dtype: torch.dtype, tmp_path: Path) -> None:
+    random = torch.Generator().manual_seed(0)
+    shapes = [(), (1,), (7,), (0,), (3, 0, 2), (3, 5), (2, 3, 4, 5)]
+    tensors = {f"{at} né": torch.randint(0, 2, shape, generator=random).to(dtype) for at, shape in enumerate(shapes)}
+    tensors["byte"] = torch.zeros(3, dtype=torch.uint8)
+    checkpoint.write(tmp_path, 1, tensors, {})
+    loaded = load_file(tmp_path / "step-0000000001.safetensors")
+    assert {name: t.dtype for name, t in loaded.items()} == {name: t.dtype for name, t in tensors.items()}
+    assert_same(loaded, tensors)
+
+
+def test_a_type_that_a_checkpoint_cannot_hold_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=r"cannot hold w is torch\.complex64"):
+        checkpoint.write(tmp_path, 1, {"w": torch.zeros(3, dtype=torch.complex64)}, {})

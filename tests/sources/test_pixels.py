@@ -20,10 +20,10 @@ from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as tv
 
 from headwater.errors import InputError
-from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
 from headwater.sources.pixels import MAX_PIXELS, PixelCache, decode, short_side
 from tests.needs import DATA, needs_data
+from tests.sources.drawn import EQUAL, MIXED, Drawn
 
 
 def picture(height: int = 60, width: int = 90, channels: int = 3) -> np.ndarray:
@@ -216,27 +216,6 @@ def test_flipped_bytes_give_pixels_or_an_input_error(data):
         assert str(error).startswith("x: ")
     else:
         assert min(out.shape[:2]) == short_side(16)
-
-
-class Drawn(Source):
-    """Random pixels of given shapes, or broken bytes."""
-
-    def __init__(self, shapes, broken=()):
-        self.name, self.shapes, self.broken, self.asked = "drawn", shapes, broken, []
-        self.table = Table(ids=np.array([f"{at}.png" for at in range(len(shapes))], dtype=object), splits={})
-
-    def image(self, position):
-        self.asked.append(position)
-        if position in self.broken:
-            return b"broken"
-        return np.random.default_rng(position).integers(0, 256, (*self.shapes[position], 3), dtype=np.uint8)
-
-    def byte_hashes(self, positions):
-        return [str(at) for at in positions]
-
-
-MIXED = [(20, 20), (10, 30), (30, 10), (5, 7), (20, 21)] * 40
-EQUAL = [(12, 18)] * 200
 
 
 @pytest.mark.parametrize("shapes", [MIXED, EQUAL], ids=["mixed", "equal"])

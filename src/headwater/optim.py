@@ -68,15 +68,17 @@ def _ratios(weights: Iterable[torch.Tensor], directions: Iterable[torch.Tensor],
 def build(module: nn.Module, *, name: str, lr: float, weight_decay: float, momentum: float = 0.9, beta2: float = 0.999) -> torch.optim.Optimizer:
     """AdamW (fused), SGD with momentum (fused) or LARS. Weight decay is for matrices and kernels only: not for biases, norms and scalars, as the
     field does; nor does LARS adapt the rate of these. Raises ValueError for another name."""
-    kernels = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    groups: list[dict[str, Any]] = [{"params": kernels, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    trained = [p for p in module.parameters() if p.requires_grad]
+    by_dimensions = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim == 1], [p for p in trained if p.ndim == 0]
+    decays = (weight_decay, 0.0, 0.0)  # scalars apart: FSDP does not spread them, and one kernel takes no mixture
+    groups: list[dict[str, Any]] = [{"params": some, "weight_decay": decay} for some, decay in zip(by_dimensions, decays, strict=True) if some]
+    fused = not any(hasattr(p, "full_tensor") for p in trained)  # no fused kernel is there for all spread-out tensors
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, beta2), fused=True)
+        return torch.optim.AdamW(groups, lr=lr, betas=(momentum, beta2), fused=fused)
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+        return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "lars":
-        return Lars([groups[0], {**groups[1], "adapt": False}], lr=lr, momentum=momentum)
+        return Lars([{**group, "adapt": group["params"][0].ndim > 1} for group in groups], lr=lr, momentum=momentum)
     raise ValueError(f"{name!r} is none of adamw, sgd, lars")
 
 

@@ -55,7 +55,7 @@ class Wrapped:
         """FSDP2 on each block (a ViT's blocks, a ResNet's stages, ...) and on what remains. It takes no scalars (CLIP's temperature): these stay whole."""
         from torch.distributed.fsdp import fully_shard
 
-        self.method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # kernels in channels_last cannot be spread
+        self.method.to(memory_format=torch.contiguous_format)  # kernels in channels_last cannot be spread
         self._unsharded = [p for p in self.method.parameters() if p.ndim == 0]
         for block in _blocks(self.method.encoder):
             fully_shard(block)

@@ -228,7 +228,7 @@ def test_the_patch_size_sets_how_many_patches_a_vit_sees():
     [
         ("test_vit", 32, 5, r"patch_size: 32 px is no multiple of 5; the nearest that fit are 4 and 8"),
         ("test_vit", 32, 64, r"no multiple of 64; the nearest that fit are 32$"),
-        ("tiny", 32, 4, r"patch_size: the backbone 'test_resnet' has no patches"),
+        ("tiny", 32, 4, r"patch_size: the backbone 'tiny' has no patches"),
         ("resnet18", 32, 4, r"has no patches whose size could be chosen; leave patch_size out"),
     ],
 )

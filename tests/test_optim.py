@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import pytest
-import timm.optim
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -183,6 +182,8 @@ def test_lars_equals_simclrs_published_code_while_the_rate_changes(decay):
 
 def test_lars_equals_timms_where_the_two_definitions_meet():
     """At one rate and without weight decay: the norm of the sum is then the sum of norms, and the place of the rate does not matter."""
+    import timm.optim  # here, as the two ranks below import this file again
+
     one, other = small_net(), small_net()
     ours = optim.build(one, name="lars", lr=0.7, weight_decay=0.0)
     groups = [{"params": [p for p in other.parameters() if p.ndim > 1], "always_adapt": True}, {"params": [p for p in other.parameters() if p.ndim <= 1]}]

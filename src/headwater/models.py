@@ -80,7 +80,7 @@ def build_encoder(backbone: str, image_size: int, *, seed: int, patch_size: int 
         raise InputError(f"patch_size: {image_size} px is no multiple of {patch_size}; {_nearest(image_size, patch_size)}", at=("patch_size",))
     with seeded(keys.key(seed, "encoder weights")):
         try:
-            model, args = _create(name, image_size, patch_size)
+            model, args = _create(backbone, image_size, patch_size)
             num_features = _check(model, backbone, image_size)
         except (RuntimeError, AssertionError, ValueError, TypeError) as error:
             if isinstance(error, InputError):
@@ -93,15 +93,15 @@ def build_encoder(backbone: str, image_size: int, *, seed: int, patch_size: int 
     return model
 
 
-def _create(name: str, image_size: int, patch_size: int | None) -> tuple[nn.Module, dict[str, int]]:
+def _create(backbone: str, image_size: int, patch_size: int | None) -> tuple[nn.Module, dict[str, int]]:
     """(model, what timm was told beside its name): the sizes that the architecture has arguments for. Convolutional nets have none."""
     import timm
 
     patch: dict[str, Any] = {} if patch_size is None else {"patch_size": patch_size}
     for args in ({"img_size": image_size, **patch}, patch):
         with contextlib.suppress(TypeError):  # it has no such argument
-            return timm.create_model(name, pretrained=False, num_classes=0, **args), args
-    raise InputError(f"patch_size: the backbone {name!r} has no patches whose size could be chosen; leave patch_size out", at=("patch_size",))
+            return timm.create_model(architecture(backbone), pretrained=False, num_classes=0, **args), args
+    raise InputError(f"patch_size: the backbone {backbone!r} has no patches whose size could be chosen; leave patch_size out", at=("patch_size",))
 
 
 def _check(model: nn.Module, backbone: str, image_size: int) -> int:

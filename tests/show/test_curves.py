@@ -128,7 +128,7 @@ def test_an_arm_that_diverged_is_said_to_have(headwater: Cli, finished: Finished
     code, out, _ = headwater("curves", finished.study, "--store", store, "--out", "c.html")
     assert code == 0
     assert "diverged" in out
-    assert f"note: 1 lines of {arm}/metrics.jsonl could not be read" in " ".join(out.split())
+    assert f"note: a line of {arm}/metrics.jsonl could not be read" in " ".join(out.split())
 
 
 def test_brackets_in_names_are_no_markup_in_the_terminal(headwater: Cli, finished: Finished, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def curves_chart(facts: dict[str, Any], *, hover: bool = False) -> Spec:
     colour, dash = _scales([one for one in series if any(one is own for lines in found.values() for own, _ in lines)])
     last = max(record["images"] for lines in found.values() for _, records in lines for record in records)
     x = {"field": "images", "type": "quantitative", "scale": {"domain": [0, last], "nice": False}}
-    x["axis"] = {"title": "images seen", "format": "~s", "tickCount": 5}
+    x["axis"] = {"title": "images seen", "format": "~s", "tickCount": 5, "labelExpr": "datum.value ? datum.label : '0'"}  # not 0k
     panels = [_panel(quantity, lines, {"x": x, "color": colour}, dash, hover=hover) for quantity, lines in found.items()]
     subtitle = ["mean over the seeds that got that far, band from the lowest to the highest"]
     subtitle += ["losses of different methods or labels cannot be compared"] if len({one["colour"] for one in series}) > 1 else []

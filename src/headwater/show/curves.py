@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -146,7 +145,8 @@ def print_curves(facts: dict[str, Any]) -> None:
         _console.print("no arm of this study is trained: it has scratch arms alone")
     for arm in facts["arms"]:
         if arm["unreadable_lines"]:
-            place = Path(arm["arm"]) / FILE
-            _console.print(f"note: {arm['unreadable_lines']} lines of {place} could not be read and are left out", markup=False)
+            count = arm["unreadable_lines"]
+            lines = "a line" if count == 1 else f"{count} lines"
+            _console.print(f"note: {lines} of {arm['arm']}/{FILE} could not be read, as a kill leaves them; left out", markup=False)
     if "chart" in facts:
         _console.print(f"chart: {facts['chart']}", markup=False)

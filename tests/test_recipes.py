@@ -26,7 +26,8 @@ def test_the_defaults_are_a_whole_valid_recipe(method):
     for needed in ("batch", "optimiser", "lr", "weight_decay", "momentum", "beta2", "warmup", "schedule", "clip_norm", "augmentation"):
         assert getattr(recipe, needed) is not None
     assert recipe.augmentation is not None
-    assert None not in recipe.augmentation.model_dump().values()
+    for needed in ("crop_min", "flip", "jitter", "jitter_probability", "grey", "blur"):
+        assert getattr(recipe.augmentation, needed) is not None
 
 
 def test_scratch_has_no_recipe():
@@ -73,3 +74,19 @@ def test_text_heads_that_do_not_divide_the_width_are_refused():
 
 def test_every_room_that_enters_an_identity_has_a_version():
     assert {*ARM_ROOMS, *CLUSTER_ROOMS, *(room for rooms in CELL_ROOMS.values() for room in rooms)} == {*ROOM_VERSIONS, "pixels"}
+
+
+def test_lars_has_no_rate_by_default():
+    with pytest.raises(InputError, match=r"recipe\.simclr: lars needs an lr of its own, about 0\.3 for a batch of 256"):
+        resolve(study({"optimiser": "lars"}), "simclr")
+    assert resolve(study({"optimiser": "lars", "lr": 0.3}), "simclr").lr == 0.3
+
+
+def test_words_that_say_what_their_absence_says_are_left_out():
+    plain = resolve(study(), "clip")
+    said = {"contrast": "infonce", "micro_batch": 4096, "augmentation": {"solarise": 0.0, "randaugment": 0, "randaugment_magnitude": 5, "cutout": 0}}
+    assert resolve(study(said), "clip") == plain
+    other = {"contrast": "siglip", "micro_batch": 8, "augmentation": {"solarise": 0.1, "randaugment": 2, "randaugment_magnitude": 5, "cutout": 0.5}}
+    words = resolve(study(other), "clip").words()
+    assert (words["contrast"], words["micro_batch"]) == ("siglip", 8)
+    assert other["augmentation"].items() <= words["augmentation"].items()

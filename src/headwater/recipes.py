@@ -92,6 +92,9 @@ def resolve(study: Study, method: Method) -> Recipe | None:
     if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:
         at = _place(study, method, "text_width", "text_heads")
         raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}", at=at)
+    if recipe.optimiser == "lars" and "lr" not in given:
+        at = _place(study, method, "optimiser")
+        raise InputError(f"recipe.{method}: lars needs an lr of its own, about 0.3 for a batch of 256 and in proportion for others (SimCLR's)", at=at)
     for name in ("momentum", "beta2"):
         if recipe.optimiser == "adamw" and getattr(recipe, name) == 1:
             raise InputError(f"recipe.{method}: {name} should be below 1 for adamw", at=_place(study, method, name))

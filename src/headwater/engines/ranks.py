@@ -90,6 +90,9 @@ def main() -> int:
         ranks.barrier()
         store = store or Store(given.store)
         models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)  # says what is wrong with it before anything is decoded
+        if ranks.rank == 0 and ranks.size > 1:
+            for note in models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=True):
+                print(f"note: {note}", flush=True)
         trained = run(study, store, ranks, data_root=given.data_root, device_name=device_name, sharded=given.fsdp)
     except InputError as error:
         print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)

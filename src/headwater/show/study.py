@@ -30,6 +30,14 @@ def check_backbone(plan: Plan) -> None:
         models.build_encoder(plan.study.backbone, plan.study.image_size, seed=0, patch_size=plan.study.patch_size)
 
 
+def _backbone_notes(plan: Plan) -> list[str]:
+    from headwater import models
+
+    study = plan.study
+    split = any(arm.recipe is not None and arm.recipe.micro_batch is not None for arm in plan.arms)
+    return models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=split)
+
+
 def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:
     """Arms, cells, what is done, shared and orphaned, and the cost of the rest."""
     from headwater.cost import estimate
@@ -77,7 +85,7 @@ def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) ->
             "orphaned": _orphans(plan, store),
         },
         "shared": len(plan.cells) - len({c.id for c in plan.cells}),
-        "notes": plan.notes,
+        "notes": [*plan.notes, *_backbone_notes(plan)],
         "workers": workers,
         "cost": cost.as_dict(),
     }

@@ -17,7 +17,7 @@ from headwater.device import Compute
 from headwater.errors import InputError
 from headwater.labels import Targets, cluster_targets
 from headwater.plan import Clusters, Plan, PlannedArm
-from headwater.sources.pixels import PixelCache
+from headwater.sources.pixels import Images, PixelCache
 from headwater.store import Store
 from headwater.transfer.features import extract
 from headwater.views import MEAN, STD
@@ -58,8 +58,8 @@ def _features(plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, com
     if clusters.timm is not None:
         encoder, size = _pretrained(clusters.timm, clusters.weights)
         fingerprint = arm.source.fingerprint(arm.positions)
-        cache = PixelCache.build(arm.source, arm.positions, size, store.cache / "pixels" / f"{fingerprint}-{size}", fingerprint=fingerprint)
-        return extract(encoder, cache, image_size=size, compute=compute, batch=64)
+        own: Images = PixelCache.build(arm.source, arm.positions, size, store.cache / "pixels" / f"{fingerprint}-{size}", fingerprint=fingerprint)
+        return extract(encoder, own, image_size=size, compute=compute, batch=64)
     assert clusters.arm is not None
     record = store.read_arm(clusters.arm.id)
     if record["status"] != "done":

@@ -69,7 +69,7 @@ class Jitter:
         factors = (low + high) / 2 + (high - low) / 2 * (2 * u[:, :3] - 1)
         hue, saturation = _hue_matrices(2 * math.pi * 0.2 * strength * (2 * u[:, 3] - 1)), saturation_matrices(factors[:, 2])
         maps = torch.stack([saturation, hue, hue @ saturation]).to(device)
-        return cls(factors[:, :2, None].to(device).unbind(1), maps.unbind(0), (factors[:, 2] <= 1).numpy())
+        return cls(factors[:, :2, None].to(device).unbind(1), maps.unbind(0), (factors[:, 2] <= 1).cpu().numpy())
 
     def rows(self, rows: slice | torch.Tensor) -> Jitter:
         """Of some views; `rows` is a slice, or int64 [m] on the host."""

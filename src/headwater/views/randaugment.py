@@ -77,7 +77,7 @@ def _equalise(x: torch.Tensor) -> torch.Tensor:
 
 
 def _posterise(x: torch.Tensor, share: float) -> torch.Tensor:
-    bits = 4 - int(share * 4)
+    bits = max(1, 4 - int(share * 4))  # timm keeps none at 10, a black view, which newer Pillows refuse
     return (_bytes(x) & (256 - (1 << (8 - bits)))).float() / 255
 
 
@@ -91,7 +91,7 @@ def _brightness(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def _contrast(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    return contrast_(x.reshape(len(x), -1).clone(), factor).view_as(x)
+    return contrast_(x.reshape(len(x), -1).clone(), factor[:, None]).view_as(x)
 
 
 def _saturation(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:

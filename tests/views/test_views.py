@@ -16,34 +16,10 @@ from torchvision.transforms import functional as tvf
 from headwater import keys, views
 from headwater.study import Augmentation
 from headwater.views import ViewMaker, blur, centre_view, jitter, normalise, random_boxes, resample
+from tests.views.batches import MEAN, STD, padded, photo, sample_of, unnormalised
 
 NOTHING = Augmentation(crop_min=1.0, flip=0.0, jitter=0.0, jitter_probability=0.0, grey=0.0, blur=0.0)
 EVERYTHING = Augmentation(crop_min=0.2, flip=0.5, jitter=0.5, jitter_probability=0.8, grey=0.2, blur=0.5)
-MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-
-
-def photo(height: int, width: int, seed: int = 0) -> torch.Tensor:
-    """uint8 [height, width, 3] of noise, which is the hardest image for a resampling filter."""
-    return torch.randint(0, 256, (height, width, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
-
-
-def padded(images: list[torch.Tensor], fill: int = 255) -> tuple[torch.Tensor, torch.Tensor]:
-    """A batch padded at the bottom and right, as the pixel cache gives it; `fill` shows whether padding leaks into views."""
-    sizes = torch.tensor([image.shape[:2] for image in images])
-    batch = torch.full((len(images), int(sizes[:, 0].max()), int(sizes[:, 1].max()), 3), fill, dtype=torch.uint8)
-    for i, image in enumerate(images):
-        batch[i, : image.shape[0], : image.shape[1]] = image
-    return batch, sizes
-
-
-def sample_of(n: int, height: int = 40, width: int = 40, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, np.ndarray, np.ndarray]:
-    images, sizes = padded([photo(height, width, seed + i) for i in range(n)])
-    return images, sizes, keys.sample_hashes([f"{seed + i}" for i in range(n)]), np.zeros(n, dtype=np.int64)
-
-
-def unnormalised(view: torch.Tensor) -> torch.Tensor:
-    return view * STD + MEAN
 
 
 @pytest.mark.parametrize("size", [12, 32, 71])

@@ -5,8 +5,10 @@
 For each set of real photos and image size, in one process, images per second of batches of 64 random rows: the cache's gather, streamed images with one
 and with two threads (both give the same pixels, which is checked), and torchvision: the files opened by PIL as its ImageFolder's loader opens
 them, and resized by its v2.Resize to the same short side, by one thread. torch has one thread throughout. The rounds go in turns, so that a
-busy minute falls on all; medians, and ratios of medians. NAME@SIDE are the photos of NAME enlarged to that short side, as JPEG of quality 90: the size of
-photos as they are found, at which JPEG is decoded to a fraction of it, though with less detail in them than a camera's. Files were read once before: what is timed is decoding, not the disk.
+busy minute falls on all; medians, and ratios of medians. Files were read once before: what is timed is decoding, not the disk.
+
+NAME@SIDE are the photos of NAME enlarged to that short side, as JPEG of quality 90: the size of photos as they are found, at which JPEG is decoded to
+a fraction of it, though with less detail in them than a camera's.
 
 Cost: about 3 minutes.
 """

@@ -10,7 +10,8 @@ attempt (there are checkpoints that the attempt wrote) and was not finished; an 
 is trained anew with HEADWATER_LOADER_WORKERS of 0, 1, 2 and 4, and is compared too; and it must refuse a number of workers that is none, or the
 variable would not have been read.
 
-Cost: about 4 minutes a method and precision. Exit code 1 where any bit differs; how many kills hit training is in the table, and where none did nothing was shown.
+Cost: about 4 minutes a method and precision. Exit code 1 where any bit differs. How many kills hit training is in the table: where none did, nothing
+was shown.
 """
 
 from __future__ import annotations

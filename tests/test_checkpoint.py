@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -393,3 +395,16 @@ def test_tensors_of_every_type_and_shape_are_read_by_safetensors_itself(dtype: t
 def test_a_type_that_a_checkpoint_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"cannot hold w is torch\.complex64"):
         checkpoint.write(tmp_path, 1, {"w": torch.zeros(3, dtype=torch.complex64)}, {})
+
+
+@pytest.mark.slow
+def test_an_arm_killed_at_random_moments_ends_with_the_weights_of_one_that_nothing_disturbed() -> None:
+    """A small run of the benchmark, which prints its random seed."""
+    script = Path(__file__).parents[1] / "benchmarks" / "resume.py"
+    command = [sys.executable, str(script), "--methods", "simclr", "--precision", "fp32", "--kills", "4", "--images", "19200", "--no-workers", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (result,) = json.loads(done.stdout)["results"]
+    assert result["kills"] == 4
+    assert result["finished"] >= 1
+    assert result["different"] == 0

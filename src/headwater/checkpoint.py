@@ -170,7 +170,7 @@ def _write_safetensors(file: BinaryIO, tensors: dict[str, torch.Tensor]) -> str:
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
     parts: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
-    parts += [memoryview(tensors[name].reshape(-1).view(torch.uint8).numpy()) for name in names]
+    parts += [tensors[name].reshape(-1).view(torch.uint8).numpy().data for name in names]
     for part in parts:
         file.write(part)
         digest.update(part)

@@ -77,8 +77,8 @@ def decode_some(source: Source, positions: Positions, image_size: int) -> list[N
     """`decode` of a few images of a source, in order. Whoever caches and whoever streams calls this, so that both get the same pixels and errors.
 
     Raises InputError, naming the sample, for one that cannot be read or decoded. May run in several threads at once: simplejpeg and PIL let go of
-    the interpreter while they decode. Measured on 2 shared cores, two threads over one: 1.53 for photos (and for emoji as PNG) at 224 px; at 32 px, where
-    small files leave little but Python between the calls, 0.9 to 1.2. Processes would gain there alone, and pay for sending the pixels.
+    the interpreter while they decode. Measured once on 2 shared cores, two threads over one (median of 3): 1.5 for photos, and for emoji as PNG, at
+    224 px; 0.9 to 1.2 at 32 px, where the files are small and the time is Python's. Processes could gain there alone, and pay for sending pixels.
     """
     names = [f"{source.name}: {sample_id}" for sample_id in source.table.ids[positions]]
     return [decode(image, image_size, name) for image, name in zip(source.images(positions), names, strict=True)]

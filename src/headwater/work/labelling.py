@@ -17,11 +17,10 @@ from headwater.device import Compute
 from headwater.errors import InputError
 from headwater.labels import Targets, cluster_targets
 from headwater.plan import Clusters, Plan, PlannedArm
-from headwater.sources.pixels import Images, PixelCache
 from headwater.store import Store
 from headwater.transfer.features import extract
 from headwater.views import MEAN, STD
-from headwater.work.decoded import pixels
+from headwater.work.decoded import decoded, pixels
 
 
 class NoFeatures(Exception):
@@ -57,9 +56,7 @@ def _features(plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, com
         return read_embeddings(clusters.file, arm.source.table.ids[arm.positions].tolist(), f"sources.{arm.words.source}")
     if clusters.timm is not None:
         encoder, size = _pretrained(clusters.timm, clusters.weights)
-        fingerprint = arm.source.fingerprint(arm.positions)
-        own: Images = PixelCache.build(arm.source, arm.positions, size, store.cache / "pixels" / f"{fingerprint}-{size}", fingerprint=fingerprint)
-        return extract(encoder, own, image_size=size, compute=compute, batch=64)
+        return extract(encoder, decoded(arm.source, arm.positions, size, store), image_size=size, compute=compute, batch=64)
     assert clusters.arm is not None
     record = store.read_arm(clusters.arm.id)
     if record["status"] != "done":

@@ -129,23 +129,24 @@ class Arm:
             if step == 1:  # the first one warms up
                 spent = dict.fromkeys(spent, 0.0)
             batch = Batch(*order.at(step))
-            marks = [self._now()]
+            marks = [self.now()]
             gathered = self._gather(batch)
-            marks.append(self._now())
+            marks.append(self.now())
             made = self._make(views, gathered, batch)
-            marks.append(self._now())
+            marks.append(self.now())
             self._step(model, optimiser, made, batch)
-            marks.append(self._now())
+            marks.append(self.now())
             for name, (a, b) in zip(spent, itertools.pairwise(marks), strict=True):
                 spent[name] += b - a
         whole = self.train(steps * self.batch, loader_workers=0)[0]
         return {**{name: 1e3 * s / steps for name, s in spent.items()}, "other": 1e3 * (whole - sum(spent.values())) / steps, "whole": 1e3 * whole / steps}
 
     def wait(self) -> None:
+        """Until the device has done what it was given."""
         if self.compute.device.type == "cuda":
             torch.cuda.synchronize()
 
-    def _now(self) -> float:
+    def now(self) -> float:
         self.wait()
         return time.perf_counter()
 

@@ -25,7 +25,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,10 @@ EPOCHS = {"supervised": 1, "clip": 2, "simclr": 1}
 """Epochs of a run beside the peers: enough steps for the loss to fall, short enough for five rounds."""
 WANTED_RATIO = {"tiny": {"supervised": 0.90, "clip": 0.90, "simclr": 0.80}, "resnet18": dict.fromkeys(METHODS, 0.95)}
 WANTED_PEERS = {"supervised": 1.3, "clip": 1.3, "simclr": 2.0}
-LEAST_STEPS = 20
+LEAST_STEPS = 12
 """A run shorter than this would mostly measure how it starts."""
+PARTS = ("gather", "views", "compute", "other")
+"""Where the time of a step goes when one thread does it all: copying the batch's pixels, their views, what *pure* counts, and the rest of the loop."""
 
 
 # our side, in a process of its own
@@ -121,12 +123,13 @@ def measure_ratio(method: str, backbone: str, image_size: int, listing: Path, op
         steps = 2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
         loop = {"do": "train", "images": steps * about["batch"], "loader_workers": options.loader_workers}
         together(ours, **{**loop, "images": 2 * about["batch"]})  # what is done once in a process is no part of a step
-        pure, whole, loads = [], [], []
+        pure, whole, parts, loads = [], [], [], []
         for _ in range(options.rounds):
             pure.append(together(ours, do="pure", steps=steps))
             whole.append(together(ours, **loop))
+            if workers == 1:
+                parts.append(ours[0].ask(do="parts", steps=max(2, steps // 3)))
             loads.append(load())
-        parts = ours[0].ask(do="parts", steps=steps) if workers == 1 else {}
     ratios = [b / a for a, b in zip(pure, whole, strict=True)]
     return {
         "method": method,
@@ -136,6 +139,7 @@ def measure_ratio(method: str, backbone: str, image_size: int, listing: Path, op
         "workers": workers,
         "loader_workers": options.loader_workers if about["loader_workers"] else None,
         "steps": steps,
+        "wanted": workers == 1 and not options.quick,
         "pure": pure,
         "end_to_end": whole,
         "ratio": ratios,
@@ -148,8 +152,8 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
     rows = []
     for one in found:
         ratio = Spread.of(one["ratio"])
-        wanted = met(ratio.median, WANTED_RATIO[one["backbone"]][one["method"]]) if one["workers"] == 1 else ""
-        parts = " + ".join(f"{name} {ms:.1f}" for name, ms in one["parts_ms"].items() if name != "whole")
+        wanted = met(ratio.median, WANTED_RATIO[one["backbone"]][one["method"]]) if one["wanted"] else ""
+        parts = {name: Spread.of([of_round[name] for of_round in one["parts_ms"]]).median for name in (*PARTS, "whole") if one["parts_ms"]}
         rows.append(
             [
                 f"{one['backbone']}, {one['image_size']} px",
@@ -160,7 +164,7 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
                 f"{Spread.of(one['end_to_end']).median:.0f}",
                 ratio.text(),
                 wanted,
-                parts and f"{parts} = {one['parts_ms']['whole']:.1f}",
+                parts and f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together {parts['whole']:.1f}",
                 f"{max(one['load']):.1f}",
             ]
         )
@@ -169,24 +173,25 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
 
 
 # whole epochs beside the peers
-def fastest(child: Child, settings: Sequence[dict[str, Any]], listing: Path, images: int) -> list[tuple[float, dict[str, Any]]]:
-    """(images/s, setting) of each, the fastest first; the better of two epochs over some of the images."""
+def fastest(child: Child, settings: Sequence[dict[str, Any]], listing: Path, images: int, *, epochs: int) -> list[tuple[float, dict[str, Any]]]:
+    """(images/s, setting) of each, the fastest first; the best epoch over some of the images."""
     found = []
     for setting in settings:
-        answer = child.ask(listing=str(listing), images=images, epochs=2, **setting)
+        answer = child.ask(listing=str(listing), images=images, epochs=epochs, **setting)
         found.append((answer["images"] / min(answer["seconds"]), setting))
     return sorted(found, key=lambda one: -one[0])
 
 
 def best_settings(child: Child, base: dict[str, Any], listing: Path, *, quick: bool) -> dict[bool, dict[str, Any]]:
-    """The peer's fastest setting at fp32 and at bf16: every number of workers and threads, then channels_last for the two best of them."""
+    """The peer's fastest setting at fp32 and at bf16: every number of workers and threads once, then the two best of them for longer, also with
+    channels_last (the first epoch starts the workers, so the better of two counts)."""
     sweep = [(0, 1)] if quick else list(itertools.product((0, 1, 2), (1, 2)))
     chosen = {}
     for bf16 in (False, True):
         plain = [{**base, "bf16": bf16, "workers": workers, "threads": threads} for workers, threads in sweep]
-        ranked = fastest(child, plain, listing, 4 * base["batch"])
-        last = [{**setting, "channels_last": True} for _, setting in ranked[:2]]
-        chosen[bf16] = max([*ranked, *fastest(child, last, listing, 4 * base["batch"])], key=lambda one: one[0])[1]
+        ranked = fastest(child, plain, listing, 4 * base["batch"], epochs=1)
+        last = [{**setting, "channels_last": last} for _, setting in ranked[:2] for last in (False, True)]
+        chosen[bf16] = fastest(child, last, listing, 4 * base["batch"], epochs=2)[0][1]
     return chosen
 
 
@@ -194,8 +199,11 @@ def our_workers(child: Child, images: int, *, quick: bool, can: bool) -> dict[bo
     """Our fastest number of loader workers at fp32 and at bf16; none where the loop has no such thing."""
     if quick or not can:
         return {False: 0, True: 0}
-    speed: Callable[[bool, int], float] = lambda bf16, n: together([child], do="train", images=images, bf16=bf16, loader_workers=n)  # noqa: E731
-    return {bf16: max((0, 1, 2), key=lambda n: speed(bf16, n)) for bf16 in (False, True)}
+
+    def fastest_at(bf16: bool) -> int:
+        return max((0, 1, 2), key=lambda n: together([child], do="train", images=images, bf16=bf16, loader_workers=n))
+
+    return {bf16: fastest_at(bf16) for bf16 in (False, True)}
 
 
 def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dict[str, Any]:
@@ -224,6 +232,7 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
         "epochs": epochs,
         "images": about["images"],
         "decode_s": about["decode_s"],
+        "wanted": not options.quick,
         "peer_settings": {"fp32": settings[False], "bf16": settings[True]},
         "our_loader_workers": {"fp32": loaders[False], "bf16": loaders[True]},
         "rounds": rounds,
@@ -254,7 +263,7 @@ def peers_table(found: list[dict[str, Any]]) -> str:
                     f"{medians[mine]:.0f}",
                     f"{medians[theirs]:.0f}",
                     ratio.text(),
-                    met(ratio.median, WANTED_PEERS[one["method"]]),
+                    met(ratio.median, WANTED_PEERS[one["method"]]) if one["wanted"] else "",
                     f"{first:.0f}",
                     _losses(one["rounds"][mine]),
                     _losses(one["rounds"][theirs]),

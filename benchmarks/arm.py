@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import tempfile
 import time
@@ -26,9 +25,6 @@ from headwater.recipes import DEFAULTS
 from headwater.sources.pixels import Images
 from headwater.study import Augmentation, Recipe
 from headwater.views import ViewMaker
-
-LOADER_WORKERS = "loader_workers" in inspect.signature(pretrain).parameters
-"""Whether the loop of this checkout can prepare batches beside the training; without, every batch is prepared in its turn."""
 
 
 def recipe_of(method: str, **words: Any) -> Recipe:
@@ -80,10 +76,9 @@ class Arm:
             self._costs["flops"] = forward_flops(encoder, self.image_size)
         return self._costs
 
-    def train(self, images: int, *, loader_workers: int = 0) -> tuple[float, list[float]]:
+    def train(self, images: int, *, loader_workers: int) -> tuple[float, list[float]]:
         """(seconds from call to return, losses along the way) of a whole run over `images` images, by Headwater's loop."""
         model, order = self.model(), Order(self.hashes, images, self.batch, self.seed)
-        ahead: dict[str, Any] = {"loader_workers": loader_workers} if LOADER_WORKERS else {}
         with tempfile.TemporaryDirectory() as folder:
             self.wait()
             began = time.perf_counter()
@@ -97,7 +92,7 @@ class Arm:
                 compute=self.compute,
                 checkpoints=Path(folder),
                 checkpoint_every_s=1e9,
-                **ahead,
+                loader_workers=loader_workers,
             )
             self.wait()
             return time.perf_counter() - began, [point["loss"] for point in curve if "loss" in point]

@@ -53,7 +53,7 @@ def serve_arm(words: dict[str, Any]) -> None:
     sys.path.insert(0, str(Path(__file__).parent / "peers"))
     import numpy as np
     import torch
-    from arm import LOADER_WORKERS, Arm, recipe_of
+    from arm import Arm, recipe_of
     from session import serve
 
     from headwater import device, keys
@@ -89,7 +89,7 @@ def serve_arm(words: dict[str, Any]) -> None:
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         own = arms[request.get("bf16", True)]
         if request["do"] == "about":
-            return {"decode_s": decode_s, "images": len(listing), "batch": own.batch, "loader_workers": LOADER_WORKERS, **own.cost()}
+            return {"decode_s": decode_s, "images": len(listing), "batch": own.batch, **own.cost()}
         if request["do"] == "train":
             seconds, losses = own.train(request["images"], loader_workers=request["loader_workers"])
             return {"seconds": seconds, "images": request["images"], "losses": losses}
@@ -137,7 +137,7 @@ def measure_ratio(method: str, backbone: str, image_size: int, listing: Path, op
         "image_size": image_size,
         "batch": about["batch"],
         "workers": workers,
-        "loader_workers": options.loader_workers if about["loader_workers"] else None,
+        "loader_workers": options.loader_workers,
         "steps": steps,
         "wanted": workers == 1 and not options.quick,
         "pure": pure,
@@ -195,9 +195,9 @@ def best_settings(child: Child, base: dict[str, Any], listing: Path, *, quick: b
     return chosen
 
 
-def our_workers(child: Child, images: int, *, quick: bool, can: bool) -> dict[bool, int]:
-    """Our fastest number of loader workers at fp32 and at bf16; none where the loop has no such thing."""
-    if quick or not can:
+def our_workers(child: Child, images: int, *, quick: bool) -> dict[bool, int]:
+    """Our fastest number of loader workers at fp32 and at bf16."""
+    if quick:
         return {False: 0, True: 0}
 
     def fastest_at(bf16: bool) -> int:
@@ -213,7 +213,7 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
         about = ours.ask(do="about")
         base = {"batch": batch, "image_size": 32}
         settings = best_settings(peer, base, listing, quick=options.quick)
-        loaders = our_workers(ours, 8 * batch, quick=options.quick, can=about["loader_workers"])
+        loaders = our_workers(ours, 8 * batch, quick=options.quick)
         rounds: dict[str, list[dict[str, Any]]] = {}
         loads = []
         for _ in range(options.rounds):

@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from headwater.recipes import DEFAULTS
+from tests.needs import needs_lightly
 from tests.toy import FP32
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-WITHOUT_LIGHTLY = "lightly is a reference of the benchmarks only (pip install 'headwater[bench]')"
+PEERS = [pytest.param("simclr_lightly", "simclr", marks=needs_lightly), ("supervised_timm", "supervised"), ("clip_open_clip", "clip")]
 
 
 @pytest.fixture
@@ -32,11 +33,6 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Any:
         return importlib.import_module(name)
 
     return importing
-
-
-def need(name: str) -> None:
-    if name == "simclr_lightly":
-        pytest.importorskip("lightly", reason=WITHOUT_LIGHTLY)
 
 
 def test_the_table_of_medians_says_median_and_range(load):
@@ -58,10 +54,9 @@ def test_a_listing_holds_the_training_images_with_their_finest_class_and_caption
     assert photos.Listing.read(listing.write(tmp_path / "listing.json")) == listing
 
 
-@pytest.mark.parametrize(("name", "method"), [("simclr_lightly", "simclr"), ("supervised_timm", "supervised"), ("clip_open_clip", "clip")])
+@pytest.mark.parametrize(("name", "method"), PEERS)
 @pytest.mark.filterwarnings("ignore")  # what the peers' libraries warn of is theirs
 def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_path, name, method):
-    need(name)
     peer, session, photos = load(name), load("session"), load("photos")
     recipe = DEFAULTS[method]
     assert (recipe["lr"], (recipe["momentum"], recipe["beta2"]), recipe["weight_decay"]) == (peer.LR, peer.BETAS, peer.WEIGHT_DECAY)
@@ -111,7 +106,7 @@ def made_arm(load: Any, folder: Path, method: str) -> Any:
 def test_our_side_trains_and_its_parts_add_up_to_the_whole(load, tmp_path, method):
     torch.set_num_threads(1)
     arm = made_arm(load, tmp_path, method)
-    seconds, losses = arm.train(96)
+    seconds, losses = arm.train(96, loader_workers=1)
     assert seconds > 0 and len(losses) == 6
     assert sum(losses[-2:]) < sum(losses[:2])
     assert arm.pure(2) > 0
@@ -160,9 +155,9 @@ def test_without_a_gpu_the_gpu_benchmark_says_so(load, capsys):
     assert capsys.readouterr().err == "no GPU here\n"
 
 
+@needs_lightly
 @pytest.mark.slow
 def test_the_command_measures_both_ratios(tmp_path):
-    pytest.importorskip("lightly", reason=WITHOUT_LIGHTLY)
     out = tmp_path / "found.json"
     command = [sys.executable, str(BENCHMARKS / "pretrain.py"), "--all", "--quick", "--models", "tiny", "--sizes", "32", "--json", str(out)]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=600)

@@ -1,0 +1,169 @@
+"""The benchmarks of pre-training's speed: they run, both sides train the same thing, and the arithmetic of their tables is right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from headwater.recipes import DEFAULTS
+from tests.needs import needs_lightly
+from tests.toy import FP32
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PEERS = [pytest.param("simclr_lightly", "simclr", marks=needs_lightly), ("supervised_timm", "supervised"), ("clip_open_clip", "clip")]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Imports a benchmark's module as its script would find it."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS / "peers"))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def importing(name: str) -> ModuleType:
+        import importlib
+
+        return importlib.import_module(name)
+
+    return importing
+
+
+def test_the_table_of_medians_says_median_and_range(load):
+    spread = load("machine").Spread.of([3.0, 1.0, 2.0, 10.0, 2.5])
+    assert spread.text(1) == "2.5 (1.0 to 10.0)"
+    assert load("machine").met(0.9, 0.9).endswith("met")
+    assert load("machine").met(0.899, 0.9).endswith("MISSED")
+
+
+def test_a_listing_holds_the_training_images_with_their_finest_class_and_captions(load, tmp_path):
+    photos = load("photos")
+    root = tmp_path / "some"
+    root.mkdir()
+    (root / "labels.csv").write_text("path,split,level1,level2\na.jpg,train,animal,dog\nb.jpg,test,animal,cat\nc.jpg,train,plant,oak\nd.jpg,train,animal,dog\n")
+    (root / "captions.jsonl").write_text(json.dumps({"path": "c.jpg", "captions": ["an oak"]}) + "\n")
+    listing = photos.real(tmp_path, ("some",))
+    assert listing.files == [str(root / name) for name in ("a.jpg", "c.jpg", "d.jpg")]
+    assert (listing.labels, listing.num_classes, listing.captions) == ([0, 1, 0], 2, [[], ["an oak"], []])
+    assert photos.Listing.read(listing.write(tmp_path / "listing.json")) == listing
+
+
+@pytest.mark.parametrize(("name", "method"), PEERS)
+@pytest.mark.filterwarnings("ignore")  # what the peers' libraries warn of is theirs
+def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_path, name, method):
+    peer, session, photos = load(name), load("session"), load("photos")
+    recipe = DEFAULTS[method]
+    assert (recipe["lr"], (recipe["momentum"], recipe["beta2"]), recipe["weight_decay"]) == (peer.LR, peer.BETAS, peer.WEIGHT_DECAY)
+    assert (
+        recipe["clip_norm"],
+        recipe["batch"],
+        recipe["augmentation"]["crop_min"],
+        recipe["augmentation"]["flip"],
+    ) == (peer.CLIP_NORM, peer.BATCH, peer.CROP_MIN, peer.FLIP)
+    if method == "supervised":
+        s = recipe["augmentation"]["jitter"]
+        assert pytest.approx((0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)) == peer.JITTER
+    listing = photos.made(tmp_path, 48).write(tmp_path / "made.json")
+    found = session.Session(peer.loader, peer.build, peer.run_epoch).run(session.Setting(listing=str(listing), batch=16, epochs=6))
+    ours = made_arm(load, tmp_path, method)
+    assert {key: found[key] for key in ("parameters", "flops")} == ours.cost()
+    assert found["images"] == 48 and len(found["seconds"]) == 6 and len(found["losses"]) == 18
+    assert sum(found["losses"][-3:]) < sum(found["losses"][:3])
+
+
+def made_arm(load: Any, folder: Path, method: str) -> Any:
+    """A small arm on made images."""
+    import numpy as np
+
+    from headwater import keys
+    from headwater.labels import Targets
+    from headwater.sources.pixels import PixelCache
+
+    arm, photos = load("arm"), load("photos")
+    listing = photos.made(folder, 48)
+    pixels = PixelCache.build(photos.PhotoFiles(listing), np.arange(48), 32, folder / "cache", fingerprint="made")
+    small = {"text_width": 32, "text_heads": 2, "text_layers": 1} if method == "clip" else {}
+    return arm.Arm(
+        method,
+        "tiny",
+        32,
+        arm.recipe_of(method, batch=16, **small),
+        FP32,
+        pixels,
+        keys.sample_hashes(listing.files),
+        targets=Targets(codes=np.array(listing.labels), names=("0", "1"), view="level:0"),
+        captions=listing.captions,
+    )
+
+
+@pytest.mark.parametrize("method", ["supervised", "clip", "simclr"])
+def test_our_side_trains_and_its_parts_add_up_to_the_whole(load, tmp_path, method):
+    torch.set_num_threads(1)
+    arm = made_arm(load, tmp_path, method)
+    seconds, losses = arm.train(96, loader_workers=1)
+    assert seconds > 0 and len(losses) == 6
+    assert sum(losses[-2:]) < sum(losses[:2])
+    assert arm.pure(2) > 0
+    parts = arm.parts(2)
+    assert min(parts[name] for name in ("gather", "views", "compute", "whole")) > 0
+    assert sum(ms for name, ms in parts.items() if name != "whole") == pytest.approx(parts["whole"])
+
+
+def test_every_setting_of_a_peer_can_be_asked_for_by_name(load):
+    """The parent sends settings as JSON; a misspelt one must not pass."""
+    session = load("session")
+    names = {field.name for field in fields(session.Setting)}
+    assert {"listing", "batch", "image_size", "images", "epochs", "workers", "threads", "bf16", "channels_last"} == names
+    with pytest.raises(TypeError):
+        session.Setting(listing="x", loader_workers=1)
+
+
+@pytest.mark.parametrize("method", ["supervised", "clip", "simclr"])
+@pytest.mark.filterwarnings("ignore")
+def test_the_gpu_benchmark_runs_on_a_cpu_and_gives_a_share_of_the_peak(load, capsys, method):
+    load("gpu").main(["--device", "cpu", "--quick", "--model", "test_resnet", "--size", "32", "--method", method, "--precision", "fp32", "--peak", "1e12"])
+    out = capsys.readouterr().out
+    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")][2:] == ["ours", "pure", "plain"]
+    assert out.count(" % |") == 3
+
+
+def test_a_share_of_the_peak_is_flops_times_speed_over_it(load):
+    """10 images/s of 5e9 FLOPs each are 5e10 of 1e12 FLOP/s: 5 %."""
+    gpu = load("gpu")
+    text = gpu.report({name: [10.0] * 5 for name in ("ours", "pure", "plain")}, dict.fromkeys(("ours", "pure", "plain"), 5e9), 1e12)
+    assert text.count("5.0 %") == 3
+    assert [gpu.peak_of(name) for name in ("NVIDIA H200", "NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA A100-SXM4-80GB", "another")] == [
+        989e12,
+        989e12,
+        756e12,
+        312e12,
+        None,
+    ]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU: the benchmark would run")
+def test_without_a_gpu_the_gpu_benchmark_says_so(load, capsys):
+    with pytest.raises(SystemExit) as ended:
+        load("gpu").main([])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "no GPU here\n"
+
+
+@needs_lightly
+@pytest.mark.slow
+def test_the_command_measures_both_ratios(tmp_path):
+    out = tmp_path / "found.json"
+    command = [sys.executable, str(BENCHMARKS / "pretrain.py"), "--all", "--quick", "--models", "tiny", "--sizes", "32", "--json", str(out)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    assert answer.returncode == 0, answer.stderr
+    found = json.loads(out.read_text())
+    assert [one["method"] for one in found["ratio"]] == ["supervised", "clip", "simclr"]
+    assert all(one["workers"] == 2 and len(one["ratio"]) == 1 for one in found["two at once"])
+    assert all(set(one["rounds"]) == {"ours fp32", "peer fp32", "ours bf16", "peer bf16"} for one in found["peers"])
+    assert "MISSED" not in answer.stdout, "a trial run claims nothing"

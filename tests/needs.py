@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -21,5 +20,3 @@ needs_nouns = pytest.mark.skipif(not NOUNS.is_file(), reason="WordNet's data.nou
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium or its driver is not installed (Debian: chromium, chromium-driver)")
-
-needs_lightly = pytest.mark.skipif(importlib.util.find_spec("lightly") is None, reason="lightly is not installed (the extra `bench`): its loss is a reference")

@@ -14,11 +14,10 @@ import pytest
 import torch
 
 from headwater.recipes import DEFAULTS
-from tests.needs import needs_lightly
 from tests.toy import FP32
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PEERS = [pytest.param("simclr_lightly", "simclr", marks=needs_lightly), ("supervised_timm", "supervised"), ("clip_open_clip", "clip")]
+PEERS = [("simclr_lightly", "simclr"), ("supervised_timm", "supervised"), ("clip_open_clip", "clip")]
 
 
 @pytest.fixture
@@ -155,7 +154,6 @@ def test_without_a_gpu_the_gpu_benchmark_says_so(load, capsys):
     assert capsys.readouterr().err == "no GPU here\n"
 
 
-@needs_lightly
 @pytest.mark.slow
 def test_the_command_measures_both_ratios(tmp_path):
     out = tmp_path / "found.json"

@@ -14,7 +14,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from headwater.methods import contrastive, tiles
 from headwater.methods.contrastive import AT_CHANCE, at_chance, chance, clip_loss, nt_xent, siglip_loss
-from tests.needs import needs_lightly
 from tests.toy import BF16, normal
 
 Loss = Callable[..., torch.Tensor]
@@ -85,7 +84,6 @@ def test_the_double_loops_gradient_equals_finite_differences():
     assert torch.autograd.gradcheck(lambda z: slow_nt_xent(z, 0.5), normal(6, 3).double().requires_grad_())
 
 
-@needs_lightly
 @pytest.mark.parametrize("b", [2, 7, 32])
 @pytest.mark.parametrize("temperature", [0.07, 0.5])
 def test_nt_xent_equals_lightlys(way, b, temperature):

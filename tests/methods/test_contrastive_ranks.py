@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from headwater.methods import contrastive, tiles
 from headwater.methods.contrastive import clip_loss, nt_xent, siglip_loss
 from headwater.ranks import ALONE, Ranks
-from tests.needs import needs_lightly
 from tests.toy import normal
 from tests.two_ranks import in_two_processes
 
@@ -121,7 +120,7 @@ def test_two_ranks_have_the_loss_and_the_gradient_of_one_process_with_the_whole_
     torch.testing.assert_close(asked, alone["images"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["infonce", "infonce of all", "siglip", pytest.param("nt-xent", marks=needs_lightly)])
+@pytest.mark.parametrize("name", ["infonce", "infonce of all", "siglip", "nt-xent"])
 @pytest.mark.parametrize("way", WAYS)
 def test_on_each_rank_they_equal_the_references_that_gather_by_themselves(found, name, way):
     for one in found:

@@ -39,15 +39,25 @@ def test_a_view_does_not_depend_on_how_its_batch_is_cut(augmentation, cache, mon
     whole = maker(images, sizes, hashes, epochs, 0)
     centred = centre_view(images, sizes, 32)
     monkeypatch.setattr(crops, "_CACHE_BYTES", cache)
-    assert max(stop - start for start, stop in crops.spans([50], images, 32)) < 10
+    assert max(stop - start for start, stop in crops.spans([50], (40, 47), 32)) < 10
     torch.testing.assert_close(maker(images, sizes, hashes, epochs, 0), whole, atol=CLOSE, rtol=0)
     torch.testing.assert_close(centre_view(images, sizes, 32), centred, atol=CLOSE, rtol=0)
 
 
+def test_a_long_image_in_the_batch_changes_no_other_view():
+    """The window that is read of each image grows with the largest crop; crops at the far corner of an image without padding are at its end."""
+    images, sizes, hashes, epochs = sample_of(12, 40, 47)
+    maker = ViewMaker(Augmentation(**BLURRED), 32, seed=4)
+    for long in (photo(40, 300), photo(300, 40), photo(41, 48)):
+        wide, wide_sizes = padded([*(image for image in images), long])
+        theirs = maker(wide, wide_sizes, np.append(hashes, 5), np.append(epochs, 0), 0)
+        torch.testing.assert_close(theirs[:12], maker(images, sizes, hashes, epochs, 0), atol=CLOSE, rtol=0)
+        torch.testing.assert_close(centre_view(wide, wide_sizes, 32)[:12], centre_view(images, sizes, 32), atol=CLOSE, rtol=0)
+
+
 def test_spans_cover_each_group_by_itself():
-    images = torch.zeros(1, 40, 40, 3)
-    most = max(stop - start for start, stop in crops.spans([1000], images, 32))
-    cut = crops.spans([0, 3, 2 * most + 1, 0, most], images, 32)
+    most = max(stop - start for start, stop in crops.spans([100_000], (40, 40), 32))
+    cut = crops.spans([0, 3, 2 * most + 1, 0, most], (40, 40), 32)
     assert [start for start, _ in cut] == [0, *(stop for _, stop in cut[:-1])]
     assert {3, 2 * most + 4, 3 * most + 4} <= {stop for _, stop in cut}
     assert all(0 < stop - start <= most for start, stop in cut)

@@ -23,7 +23,7 @@ from headwater import keys
 from headwater.study import Augmentation
 from headwater.views.blur import blur, blur_
 from headwater.views.colour import MEAN, STD, Jitter, grey_, jitter, normalise, solarise_, write_normalised
-from headwater.views.crops import BOX_DRAWS, Cropper, random_boxes, resample, spans
+from headwater.views.crops import BOX_DRAWS, Cropper, random_boxes, resample
 from headwater.views.cutout import CUTOUT_DRAWS, cutout_
 from headwater.views.randaugment import MAGNITUDE, SLOT_DRAWS, randaugment
 
@@ -59,7 +59,7 @@ class ViewMaker:
             u, sizes = u[order], sizes[order.to(sizes.device)]
         boxes = random_boxes(u[:, :BOX_DRAWS].to(images.device), sizes.to(images.device), crop_min=_value(a.crop_min, 1.0))
         flip = u[:, _FLIP] < a.flip if a.flip else None
-        cropper = Cropper(images, boxes, self.image_size, spans(groups, images, self.image_size), flip=flip, order=order)
+        cropper = Cropper(images, boxes, self.image_size, groups=groups, flip=flip, order=order)
         jitters = None if order is None else Jitter.drawn(u[:, _JITTER + 1 : _JITTER + 5], _value(a.jitter, 0.0), images.device)
         out = torch.empty(len(u), self.image_size, self.image_size, 3, device=images.device)
         for start, stop in cropper.spans:
@@ -140,7 +140,7 @@ def centre_view(images: torch.Tensor, sizes: torch.Tensor, image_size: int) -> t
     side = sizes.min(dim=1).values.float()
     top_left = (sizes.float() - side[:, None]) / 2
     boxes = torch.stack([top_left[:, 0].round(), top_left[:, 1].round(), side, side], dim=1).to(images.device)
-    cropper = Cropper(images, boxes, image_size, spans([len(images)], images, image_size))
+    cropper = Cropper(images, boxes, image_size)
     out = torch.empty(len(images), image_size, image_size, 3, device=images.device)
     for start, stop in cropper.spans:
         write_normalised(cropper.planes(start, stop), out[start:stop])

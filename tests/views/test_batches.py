@@ -19,7 +19,7 @@ CLOSE = 2e-6 / 0.224
 """Sums may be added in another order; in normalised units."""
 
 
-@pytest.mark.parametrize("size", [24, 32, 96])
+@pytest.mark.parametrize("size", [24, 32, 96, 144])
 @pytest.mark.parametrize("words", [*(DEFAULTS[m]["augmentation"] for m in ("supervised", "clip", "simclr")), BLURRED])
 def test_views_equal_those_of_dense_matrices(words, size):
     augmentation = Augmentation(**words)
@@ -100,10 +100,13 @@ def test_an_operations_draws_do_not_depend_on_which_others_are_on():
         assert torch.equal(drawn, most[:, :draws])
 
 
-def test_one_image_is_a_batch():
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("size", [32, 160])
+def test_one_image_is_a_batch_and_so_is_none(n, size):
     images, sizes, hashes, epochs = sample_of(1)
-    view = ViewMaker(ALL, 32, 0)(images, sizes, hashes, epochs, 0)
-    assert view.shape == (1, 3, 32, 32)
+    view = ViewMaker(ALL, size, 0)(images[:n], sizes[:n], hashes[:n], epochs[:n], 0)
+    assert view.shape == (n, 3, size, size)
+    assert centre_view(images[:n], sizes[:n], size).shape == view.shape
     assert view.is_contiguous(memory_format=torch.channels_last)
 
 

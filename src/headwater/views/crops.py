@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -18,6 +19,8 @@ CROP_RATIO = (3 / 4, 4 / 3)
 BOX_DRAWS = 2 * CROP_TRIES + 2
 """Uniforms per crop: area and aspect of 10 candidates, and two offsets."""
 _CACHE_BYTES = 1 << 22
+_LEAST = 2
+_STEP = 8
 _DEVICE_BYTES = 1 << 30
 """What one sub-batch writes: on a processor, where it stays in the caches and is yet large enough that calls do not cost more than pixels (measured at
 32 px: 1 MiB is slower, by calls, and so is a whole batch, by memory); on a GPU what its memory does not notice [ours]."""
@@ -50,7 +53,7 @@ def spans(groups: Sequence[int], window: tuple[int, int], size: int, *, on_gpu: 
     """Sub-batches (start, stop): each within one of the consecutive groups, as equal as can be, and small enough for the cache."""
     h, w = window
     image_bytes = 4 * 3 * (h * w + 2 * size * w + 2 * size * size)
-    most = max(4, (_DEVICE_BYTES if on_gpu else _CACHE_BYTES) // image_bytes)
+    most = max(_LEAST, (_DEVICE_BYTES if on_gpu else _CACHE_BYTES) // image_bytes)
     out, start = [], 0
     for count in groups:
         parts = -(-count // most)
@@ -64,7 +67,7 @@ class Cropper:
 
     `boxes` float32 [b, 4] and `flip` bool [b] are in the order of the views; `order` int64 [b] says which image each view is of (None: its own), and
     `groups` how many views in a row may share a sub-batch. Of each image only a window is read that holds its crop: as large as the largest crop
-    of the batch, so that the padding beside one long image costs the others nothing. (On a GPU the window is the image, since asking for the
+    of the sub-batch, so that padding, and what lies beside the crops, costs nothing. (On a GPU the window is the image, since asking for the
     largest crop would wait for it.)
     """
 
@@ -84,34 +87,43 @@ class Cropper:
         self._images, self._size = images.contiguous(), size
         self._of = torch.arange(b, device=device) if order is None else order.to(device)
         h, w = (height, width) if images.is_cuda or not b else map(int, boxes[:, 2:].amax(dim=0).tolist())
-        self._window = (h, w)
+        reach_h, reach_w = _reach(h, size), _reach(w, size)
         self.spans = spans([b] if groups is None else groups, (h, w), size, on_gpu=images.is_cuda)
-        top, left = boxes[:, 0].clamp(max=height - h).int(), boxes[:, 1].clamp(max=width - w).int()
-        self._first_pixel = (self._of * height + top) * width + left
-        place = torch.cat([torch.arange(stop - start, device=device, dtype=torch.int32) for start, stop in self.spans])[:, None] if b else 0
-        pixel, weight = _taps(boxes[:, 0], boxes[:, 2], size, _reach(h, size))
-        self._row, self._row_weight = _bags(pixel + (place * h - top[:, None])), _bags(weight * scale)
-        pixel, weight = _taps(boxes[:, 1], boxes[:, 3], size, _reach(w, size), flip=flip)
+        self._windows = self._sized(boxes, (height, width))
+        each = torch.tensor([(at, *self._windows[span]) for span in self.spans for at in range(span[1] - span[0])], dtype=torch.int32).view(-1, 3)
+        place, height_read, width_read = each.to(device)[:, :, None].unbind(1)
+        top, left = torch.minimum(boxes[:, :1].int(), height - height_read), torch.minimum(boxes[:, 1:2].int(), width - width_read)
+        self._first_pixel = (self._of[:, None] * height + top) * width + left
+        pixel, weight = _taps(boxes[:, 0], boxes[:, 2], size, reach_h)
+        self._row, self._row_weight = _bags(pixel + (place * height_read - top)), _bags(weight * scale)
+        pixel, weight = _taps(boxes[:, 1], boxes[:, 3], size, reach_w, flip=flip)
         channel = torch.arange(3, device=device, dtype=torch.int32).view(3, 1, 1)
-        self._column = _bags((pixel + (place * w - left[:, None])) * 3)[:, None] + channel
+        self._column = _bags((pixel + (place * width_read - left)) * 3)[:, None] + channel
         self._column_weight = _bags(weight)[:, None].repeat(1, 3, 1, 1)
+
+    def _sized(self, boxes: torch.Tensor, full: tuple[int, int]) -> dict[tuple[int, int], tuple[int, int]]:
+        """Of each span, how much of an image holds any of its crops; the width in steps, since bags of every new width are compiled once."""
+        if boxes.is_cuda or not self.spans:
+            return dict.fromkeys(self.spans, full)
+        largest = np.maximum.reduceat(boxes[:, 2:].numpy(), [start for start, _ in self.spans]).astype(int).tolist()
+        return {span: (h, min(full[1], -(-w // _STEP) * _STEP)) for span, (h, w) in zip(self.spans, largest, strict=True)}
 
     def planes(self, start: int, stop: int) -> torch.Tensor:
         """float32 [n, 3, s, s] of one span: channel, column, row, contiguous; values 0..255 times the scale."""
-        n, (h, w), size = stop - start, self._window, self._size
-        x = self._windows(start, stop).float()
+        n, (h, w), size = stop - start, self._windows[start, stop], self._size
+        x = self._pixels(start, stop, h, w).float()
         x = bag(x, self._row[start:stop], self._row_weight[start:stop])
-        x = x.view(n, size, w * 3).transpose(1, 2).reshape(n * w * 3, size)
+        x = x.view(n, size, w * 3).transpose(1, 2).contiguous().view(n * w * 3, size)
         return bag(x, self._column[start:stop], self._column_weight[start:stop]).view(n, 3, size, size)
 
-    def _windows(self, start: int, stop: int) -> torch.Tensor:
+    def _pixels(self, start: int, stop: int, h: int, w: int) -> torch.Tensor:
         """[n * h, w * 3]: rows of pixels, as the images have them. They are read out of a table of all pieces of that length, which overlap in memory."""
-        images, (h, w) = self._images, self._window
+        images = self._images
         _, height, width, _ = images.shape
         if (h, w) == (height, width):
             return images.index_select(0, self._of[start:stop]).view(-1, w * 3)
         pieces = images.as_strided((images.numel() // 3 - w + 1, w * 3), (3, 1))
-        rows = self._first_pixel[start:stop, None] + width * torch.arange(h, device=images.device)
+        rows = self._first_pixel[start:stop] + width * torch.arange(h, device=images.device)
         return pieces.index_select(0, rows.view(-1))
 
 

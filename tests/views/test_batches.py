@@ -19,7 +19,7 @@ CLOSE = 2e-6 / 0.224
 """Sums may be added in another order; in normalised units."""
 
 
-@pytest.mark.parametrize("size", [24, 32, 96])
+@pytest.mark.parametrize("size", [24, 32, 96, 144])
 @pytest.mark.parametrize("words", [*(DEFAULTS[m]["augmentation"] for m in ("supervised", "clip", "simclr")), BLURRED])
 def test_views_equal_those_of_dense_matrices(words, size):
     augmentation = Augmentation(**words)
@@ -39,15 +39,25 @@ def test_a_view_does_not_depend_on_how_its_batch_is_cut(augmentation, cache, mon
     whole = maker(images, sizes, hashes, epochs, 0)
     centred = centre_view(images, sizes, 32)
     monkeypatch.setattr(crops, "_CACHE_BYTES", cache)
-    assert max(stop - start for start, stop in crops.spans([50], images, 32)) < 10
+    assert max(stop - start for start, stop in crops.spans([50], (40, 47), 32)) < 10
     torch.testing.assert_close(maker(images, sizes, hashes, epochs, 0), whole, atol=CLOSE, rtol=0)
     torch.testing.assert_close(centre_view(images, sizes, 32), centred, atol=CLOSE, rtol=0)
 
 
+def test_a_long_image_in_the_batch_changes_no_other_view():
+    """The window that is read of each image grows with the largest crop; crops at the far corner of an image without padding are at its end."""
+    images, sizes, hashes, epochs = sample_of(12, 40, 47)
+    maker = ViewMaker(Augmentation(**BLURRED), 32, seed=4)
+    for long in (photo(40, 300), photo(300, 40), photo(41, 48)):
+        wide, wide_sizes = padded([*(image for image in images), long])
+        theirs = maker(wide, wide_sizes, np.append(hashes, 5), np.append(epochs, 0), 0)
+        torch.testing.assert_close(theirs[:12], maker(images, sizes, hashes, epochs, 0), atol=CLOSE, rtol=0)
+        torch.testing.assert_close(centre_view(wide, wide_sizes, 32)[:12], centre_view(images, sizes, 32), atol=CLOSE, rtol=0)
+
+
 def test_spans_cover_each_group_by_itself():
-    images = torch.zeros(1, 40, 40, 3)
-    most = max(stop - start for start, stop in crops.spans([1000], images, 32))
-    cut = crops.spans([0, 3, 2 * most + 1, 0, most], images, 32)
+    most = max(stop - start for start, stop in crops.spans([100_000], (40, 40), 32))
+    cut = crops.spans([0, 3, 2 * most + 1, 0, most], (40, 40), 32)
     assert [start for start, _ in cut] == [0, *(stop for _, stop in cut[:-1])]
     assert {3, 2 * most + 4, 3 * most + 4} <= {stop for _, stop in cut}
     assert all(0 < stop - start <= most for start, stop in cut)
@@ -90,10 +100,13 @@ def test_an_operations_draws_do_not_depend_on_which_others_are_on():
         assert torch.equal(drawn, most[:, :draws])
 
 
-def test_one_image_is_a_batch():
+@pytest.mark.parametrize("n", [0, 1])
+@pytest.mark.parametrize("size", [32, 160])
+def test_one_image_is_a_batch_and_so_is_none(n, size):
     images, sizes, hashes, epochs = sample_of(1)
-    view = ViewMaker(ALL, 32, 0)(images, sizes, hashes, epochs, 0)
-    assert view.shape == (1, 3, 32, 32)
+    view = ViewMaker(ALL, size, 0)(images[:n], sizes[:n], hashes[:n], epochs[:n], 0)
+    assert view.shape == (n, 3, size, size)
+    assert centre_view(images[:n], sizes[:n], size).shape == view.shape
     assert view.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -56,7 +56,8 @@ def timms(name: str, x: torch.Tensor, magnitude: float, *, negative: bool, monke
     made = []
     for view in x:
         image = Image.fromarray((view.permute(1, 2, 0) * 255).round().to(torch.uint8).numpy())
-        extra = {"resample": Image.Resampling.BILINEAR, "fillcolor": (124, 116, 104)} if name in ("Rotate", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel") else {}
+        moves = name in [TIMM[ours] for ours in GEOMETRY]
+        extra = {"resample": Image.Resampling.BILINEAR, "fillcolor": (124, 116, 104)} if moves else {}
         made.append(torch.from_numpy(np.array(auto_augment.NAME_TO_OP[name](image, *arguments, **extra))).permute(2, 0, 1).float() / 255)
     return torch.stack(made)
 

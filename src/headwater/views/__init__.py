@@ -23,7 +23,7 @@ from headwater import keys
 from headwater.study import Augmentation
 from headwater.views.blur import blur, blur_
 from headwater.views.colour import MEAN, STD, Jitter, grey_, jitter, normalise, solarise_, write_normalised
-from headwater.views.crops import BOX_DRAWS, Cropper, random_boxes, resample, spans
+from headwater.views.crops import BOX_DRAWS, Cropper, random_boxes, resample
 from headwater.views.cutout import CUTOUT_DRAWS, cutout_
 from headwater.views.randaugment import MAGNITUDE, SLOT_DRAWS, randaugment
 
@@ -39,6 +39,9 @@ _RANDAUGMENT = _CUTOUT + CUTOUT_DRAWS
 """Where the uniforms of each operation start: 10 candidate crops and their offsets, flip, jitter (gate and 4), grey, blur (gate and sigma), solarise,
 cutout, and RandAugment's operations. The places are fixed, so no operation's draws depend on whether another is on."""
 
+_LARGE = 128
+"""Pixels from which, on a processor, sorted views are written where they belong one by one: there a second copy costs more than calls [ours]."""
+
 
 @dataclass(frozen=True)
 class ViewMaker:
@@ -53,22 +56,27 @@ class ViewMaker:
     def __call__(self, images: torch.Tensor, sizes: torch.Tensor, hashes: NDArray[np.int64], epochs: NDArray[np.int64], view: int) -> torch.Tensor:
         """float32 [b, 3, s, s] (channels_last), normalised. `hashes` and `epochs` int64 [b] key the draws, `view` numbers the views of an image."""
         a = self.augmentation
-        u = self._uniforms(hashes, epochs, view)
+        u = asked = self._uniforms(hashes, epochs, view)
         order, groups = self._order(u)
+        in_place = self.image_size >= _LARGE and not images.is_cuda
         if order is not None:
             u, sizes = u[order], sizes[order.to(sizes.device)]
         boxes = random_boxes(u[:, :BOX_DRAWS].to(images.device), sizes.to(images.device), crop_min=_value(a.crop_min, 1.0))
         flip = u[:, _FLIP] < a.flip if a.flip else None
-        cropper = Cropper(images, boxes, self.image_size, spans(groups, images, self.image_size), flip=flip, order=order)
+        cropper = Cropper(images, boxes, self.image_size, groups=groups, flip=flip, order=order)
         jitters = None if order is None else Jitter.drawn(u[:, _JITTER + 1 : _JITTER + 5], _value(a.jitter, 0.0), images.device)
         out = torch.empty(len(u), self.image_size, self.image_size, 3, device=images.device)
         for start, stop in cropper.spans:
             x = self._augmented(cropper.planes(start, stop), u[start:stop], jitters and jitters.rows(slice(start, stop)))
-            write_normalised(x, out[start:stop])
-        if a.cutout:
-            out = _where(out, u[:, _CUTOUT], a.cutout, lambda part, rows: cutout_(part, u[rows, _CUTOUT + 1 : _RANDAUGMENT]))
-        if order is not None:
+            if order is None or not in_place:
+                write_normalised(x, out[start:stop])
+            else:
+                for i, at in enumerate(order[start:stop].tolist()):
+                    write_normalised(x[i : i + 1], out[at : at + 1])
+        if order is not None and not in_place:
             out = out.index_select(0, order.argsort().to(out.device))
+        if a.cutout:
+            out = _where(out, asked[:, _CUTOUT], a.cutout, lambda part, rows: cutout_(part, asked[rows, _CUTOUT + 1 : _RANDAUGMENT]))
         return out.permute(0, 3, 1, 2)
 
     def _augmented(self, x: torch.Tensor, u: torch.Tensor, jitters: Jitter | None) -> torch.Tensor:
@@ -140,7 +148,7 @@ def centre_view(images: torch.Tensor, sizes: torch.Tensor, image_size: int) -> t
     side = sizes.min(dim=1).values.float()
     top_left = (sizes.float() - side[:, None]) / 2
     boxes = torch.stack([top_left[:, 0].round(), top_left[:, 1].round(), side, side], dim=1).to(images.device)
-    cropper = Cropper(images, boxes, image_size, spans([len(images)], images, image_size))
+    cropper = Cropper(images, boxes, image_size)
     out = torch.empty(len(images), image_size, image_size, 3, device=images.device)
     for start, stop in cropper.spans:
         write_normalised(cropper.planes(start, stop), out[start:stop])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -18,6 +19,8 @@ CROP_RATIO = (3 / 4, 4 / 3)
 BOX_DRAWS = 2 * CROP_TRIES + 2
 """Uniforms per crop: area and aspect of 10 candidates, and two offsets."""
 _CACHE_BYTES = 1 << 22
+_LEAST = 2
+_STEP = 8
 _DEVICE_BYTES = 1 << 30
 """What one sub-batch writes: on a processor, where it stays in the caches and is yet large enough that calls do not cost more than pixels (measured at
 32 px: 1 MiB is slower, by calls, and so is a whole batch, by memory); on a GPU what its memory does not notice [ours]."""
@@ -46,11 +49,11 @@ def random_boxes(u: torch.Tensor, sizes: torch.Tensor, *, crop_min: float) -> to
     return torch.where(fits.any(dim=1, keepdim=True), found, centred)
 
 
-def spans(groups: Sequence[int], images: torch.Tensor, size: int) -> list[tuple[int, int]]:
+def spans(groups: Sequence[int], window: tuple[int, int], size: int, *, on_gpu: bool = False) -> list[tuple[int, int]]:
     """Sub-batches (start, stop): each within one of the consecutive groups, as equal as can be, and small enough for the cache."""
-    _, h, w, _ = images.shape
+    h, w = window
     image_bytes = 4 * 3 * (h * w + 2 * size * w + 2 * size * size)
-    most = max(4, (_DEVICE_BYTES if images.is_cuda else _CACHE_BYTES) // image_bytes)
+    most = max(_LEAST, (_DEVICE_BYTES if on_gpu else _CACHE_BYTES) // image_bytes)
     out, start = [], 0
     for count in groups:
         parts = -(-count // most)
@@ -62,7 +65,10 @@ def spans(groups: Sequence[int], images: torch.Tensor, size: int) -> list[tuple[
 class Cropper:
     """The crops of a batch, made sub-batch by sub-batch: the taps of all samples at once, the pixels in `planes`.
 
-    `boxes` float32 [b, 4] and `flip` bool [b] are in the order of the views; `order` int64 [b] says which image each view is of (None: its own).
+    `boxes` float32 [b, 4] and `flip` bool [b] are in the order of the views; `order` int64 [b] says which image each view is of (None: its own), and
+    `groups` how many views in a row may share a sub-batch. Of each image only a window is read that holds its crop: as large as the largest crop
+    of the sub-batch, so that padding, and what lies beside the crops, costs nothing. (On a GPU the window is the image, since asking for the
+    largest crop would wait for it.)
     """
 
     def __init__(
@@ -70,32 +76,55 @@ class Cropper:
         images: torch.Tensor,
         boxes: torch.Tensor,
         size: int,
-        spans: Sequence[tuple[int, int]],
         *,
+        groups: Sequence[int] | None = None,
         flip: torch.Tensor | None = None,
         order: torch.Tensor | None = None,
         scale: float = 1 / 255,
     ) -> None:
-        self.spans = spans
-        self._images, self._size = images, size
-        self._order = None if order is None else order.to(images.device)
-        _, h, w, _ = images.shape
-        reach_h, reach_w = _reach(boxes, (h, w), size)
-        place = torch.cat([torch.arange(stop - start, device=images.device, dtype=torch.int32) for start, stop in spans])[:, None]
+        b, height, width, _ = images.shape
+        device = images.device
+        self._images, self._size = images.contiguous(), size
+        self._of = torch.arange(b, device=device) if order is None else order.to(device)
+        h, w = (height, width) if images.is_cuda or not b else map(int, boxes[:, 2:].amax(dim=0).tolist())
+        reach_h, reach_w = _reach(h, size), _reach(w, size)
+        self.spans = spans([b] if groups is None else groups, (h, w), size, on_gpu=images.is_cuda)
+        self._windows = self._sized(boxes, (height, width))
+        each = torch.tensor([(at, *self._windows[span]) for span in self.spans for at in range(span[1] - span[0])], dtype=torch.int32).view(-1, 3)
+        place, height_read, width_read = each.to(device)[:, :, None].unbind(1)
+        top, left = torch.minimum(boxes[:, :1].int(), height - height_read), torch.minimum(boxes[:, 1:2].int(), width - width_read)
+        self._first_pixel = (self._of[:, None] * height + top) * width + left
         pixel, weight = _taps(boxes[:, 0], boxes[:, 2], size, reach_h)
-        self._row, self._row_weight = _bags(pixel + place * h), _bags(weight * scale)
+        self._row, self._row_weight = _bags(pixel + (place * height_read - top)), _bags(weight * scale)
         pixel, weight = _taps(boxes[:, 1], boxes[:, 3], size, reach_w, flip=flip)
-        channel = torch.arange(3, device=images.device, dtype=torch.int32).view(3, 1, 1)
-        self._column = _bags((pixel + place * w) * 3)[:, None] + channel
+        channel = torch.arange(3, device=device, dtype=torch.int32).view(3, 1, 1)
+        self._column = _bags((pixel + (place * width_read - left)) * 3)[:, None] + channel
         self._column_weight = _bags(weight)[:, None].repeat(1, 3, 1, 1)
+
+    def _sized(self, boxes: torch.Tensor, full: tuple[int, int]) -> dict[tuple[int, int], tuple[int, int]]:
+        """Of each span, how much of an image holds any of its crops; the width in steps, since bags of every new width are compiled once."""
+        if boxes.is_cuda or not self.spans:
+            return dict.fromkeys(self.spans, full)
+        largest = np.maximum.reduceat(boxes[:, 2:].numpy(), [start for start, _ in self.spans]).astype(int).tolist()
+        return {span: (h, min(full[1], -(-w // _STEP) * _STEP)) for span, (h, w) in zip(self.spans, largest, strict=True)}
 
     def planes(self, start: int, stop: int) -> torch.Tensor:
         """float32 [n, 3, s, s] of one span: channel, column, row, contiguous; values 0..255 times the scale."""
-        images = self._images[start:stop] if self._order is None else self._images.index_select(0, self._order[start:stop])
-        n, h, w, _ = images.shape
-        x = bag(images.reshape(n * h, w * 3).float(), self._row[start:stop], self._row_weight[start:stop])
-        x = x.view(n, self._size, w * 3).transpose(1, 2).reshape(n * w * 3, self._size)
-        return bag(x, self._column[start:stop], self._column_weight[start:stop]).view(n, 3, self._size, self._size)
+        n, (h, w), size = stop - start, self._windows[start, stop], self._size
+        x = self._pixels(start, stop, h, w).float()
+        x = bag(x, self._row[start:stop], self._row_weight[start:stop])
+        x = x.view(n, size, w * 3).transpose(1, 2).contiguous().view(n * w * 3, size)
+        return bag(x, self._column[start:stop], self._column_weight[start:stop]).view(n, 3, size, size)
+
+    def _pixels(self, start: int, stop: int, h: int, w: int) -> torch.Tensor:
+        """[n * h, w * 3]: rows of pixels, as the images have them. They are read out of a table of all pieces of that length, which overlap in memory."""
+        images = self._images
+        _, height, width, _ = images.shape
+        if (h, w) == (height, width):
+            return images.index_select(0, self._of[start:stop]).view(-1, w * 3)
+        pieces = images.as_strided((images.numel() // 3 - w + 1, w * 3), (3, 1))
+        rows = self._first_pixel[start:stop] + width * torch.arange(h, device=images.device)
+        return pieces.index_select(0, rows.view(-1))
 
 
 def resample(images: torch.Tensor, boxes: torch.Tensor, size: int, *, flip: torch.Tensor | None = None) -> torch.Tensor:
@@ -103,7 +132,7 @@ def resample(images: torch.Tensor, boxes: torch.Tensor, size: int, *, flip: torc
 
     The same filter as torchvision's resized_crop(antialias=True): a triangle of half-width max(scale, 1) that sees the crop alone.
     """
-    cropper = Cropper(images, boxes, size, spans([len(images)], images, size), flip=flip, scale=1.0)
+    cropper = Cropper(images, boxes, size, flip=flip, scale=1.0)
     return torch.cat([cropper.planes(start, stop) for start, stop in cropper.spans]).transpose(2, 3)
 
 
@@ -114,10 +143,9 @@ def bag(table: torch.Tensor, index: torch.Tensor, weight: torch.Tensor) -> torch
     return out
 
 
-def _reach(boxes: torch.Tensor, full: tuple[int, int], size: int) -> list[int]:
-    """Taps that suffice along each axis. On a GPU they follow from the shape, since reading the boxes would wait for it; more taps weigh 0."""
-    longest = full if boxes.is_cuda else boxes[:, 2:].amax(dim=0).tolist()
-    return [math.ceil(2 * max(1.0, length / size)) for length in longest]
+def _reach(longest: int, size: int) -> int:
+    """Taps that suffice along an axis for crops up to `longest` pixels; a shorter one's surplus taps weigh 0."""
+    return math.ceil(2 * max(1.0, longest / size))
 
 
 def _taps(

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from headwater import keys
+from headwater.device import full_precision
 from headwater.study import Augmentation
 from headwater.views.blur import blur, blur_
 from headwater.views.colour import MEAN, STD, Jitter, grey_, jitter, normalise, solarise_, write_normalised
@@ -55,6 +56,10 @@ class ViewMaker:
 
     def __call__(self, images: torch.Tensor, sizes: torch.Tensor, hashes: NDArray[np.int64], epochs: NDArray[np.int64], view: int) -> torch.Tensor:
         """float32 [b, 3, s, s] (channels_last), normalised. `hashes` and `epochs` int64 [b] key the draws, `view` numbers the views of an image."""
+        with full_precision(images):
+            return self._made(images, sizes, hashes, epochs, view)
+
+    def _made(self, images: torch.Tensor, sizes: torch.Tensor, hashes: NDArray[np.int64], epochs: NDArray[np.int64], view: int) -> torch.Tensor:
         a = self.augmentation
         u = asked = self._uniforms(hashes, epochs, view)
         order, groups = self._order(u)
@@ -150,6 +155,7 @@ def centre_view(images: torch.Tensor, sizes: torch.Tensor, image_size: int) -> t
     boxes = torch.stack([top_left[:, 0].round(), top_left[:, 1].round(), side, side], dim=1).to(images.device)
     cropper = Cropper(images, boxes, image_size)
     out = torch.empty(len(images), image_size, image_size, 3, device=images.device)
-    for start, stop in cropper.spans:
-        write_normalised(cropper.planes(start, stop), out[start:stop])
+    with full_precision(images):
+        for start, stop in cropper.spans:
+            write_normalised(cropper.planes(start, stop), out[start:stop])
     return out.permute(0, 3, 1, 2)

@@ -1,0 +1,100 @@
+"""Rebuilds the results in docs/pretraining.md from the committed rows: python docs/make_methods.py
+
+The rows are what `headwater run studies/methods.yaml` left behind, exported with
+
+    headwater rows studies/methods.yaml --out docs/results/methods.parquet
+    headwater curves studies/methods.yaml --out docs/curves.png
+
+A test checks that the page holds what this script writes.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from headwater.analysis import Interval, t_interval
+from headwater.rows import read_rows
+
+ROOT = Path(__file__).parents[1]
+ROWS = ROOT / "docs" / "results" / "methods.parquet"
+PAGE = ROOT / "docs" / "pretraining.md"
+OWN = {"caltech101": "caltech101", "grocery": "grocery-43", "ucm": "ucm"}
+"""The task of each source's own images."""
+
+
+def scores(rows: pd.DataFrame) -> pd.DataFrame:
+    """Top-1 in percent, one line per arm (source, method), task and seed, draws averaged; and whether labels are re-used there."""
+    use = rows[(rows["metric"] == "top1") & (rows["subset"] == "all")].copy()
+    if set(use["status"]) != {"done"}:
+        raise SystemExit("some cells are not done")
+    use["source"] = use["source"].fillna("none")
+    grouped = use.groupby(["source", "method", "task", "seed"], observed=True)
+    table = (100 * grouped["value"].mean().astype(float)).rename("top1").to_frame()
+    table["reuse"] = grouped["label_reuse"].any()
+    return table.reset_index()
+
+
+def gain(table: pd.DataFrame, source: str, method: str, task: str) -> tuple[Interval, bool]:
+    """(the paired difference to no pre-training, points with the 95 % t-interval over seeds; whether labels are re-used)."""
+    own = table[(table["source"] == source) & (table["method"] == method) & (table["task"] == task)].set_index("seed")
+    bare = table[(table["method"] == "scratch") & (table["task"] == task)].set_index("seed")["top1"]
+    return t_interval((own["top1"] - bare).to_numpy()), bool(own["reuse"].any())
+
+
+def text_of(one: Interval, reused: bool) -> str:
+    low, high = one.low, one.high
+    assert low is not None and high is not None
+    said = f"{one.mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return (f"**{said}**" if low > 0 or high < 0 else said) + ("†" if reused else "")
+
+
+def block(rows: pd.DataFrame) -> str:
+    table = scores(rows)
+    tasks = sorted(table["task"].unique())
+    arms = [(s, m) for s in OWN for m in ("supervised", "clip", "simclr") if len(table[(table["source"] == s) & (table["method"] == m)])]
+    lines = ["| source | method | " + " | ".join(tasks) + " | above |", "|---|---|" + "---:|" * (len(tasks) + 1)]
+    won: dict[tuple[str, str], list[str]] = {}
+    for source, method in arms:
+        cells = []
+        for task in tasks:
+            found, reused = gain(table, source, method, task)
+            cells.append(text_of(found, reused))
+            if found.low is not None and found.low > 0 and not reused:
+                won.setdefault((source, method), []).append(task)
+        lines.append(f"| {source} | {method} | " + " | ".join(cells) + f" | {len(won.get((source, method), []))} |")
+    bare = table[table["method"] == "scratch"].groupby("task")["top1"].mean()
+    lines.append("| | no pre-training, % | " + " | ".join(f"{bare[task]:.1f}" for task in tasks) + " | |")
+    seeds = table["seed"].nunique()
+    compared = len(arms) * len(tasks)
+    best = []
+    for method in ("supervised", "clip", "simclr"):
+        source = max((s for s, m in arms if m == method), key=lambda s: len(won.get((s, method), [])))
+        best.append(f"{method} on {source}: {len(won.get((source, method), []))} ({', '.join(won.get((source, method), ['none']))})")
+    knn = rows[rows["method"] != "scratch"].groupby(["source", "method"], observed=True)["pretrain_knn"].mean()
+    probes = ", ".join(f"{s} {m} {100 * knn[(s, m)]:.0f} %" for s, m in arms if np.isfinite(float(knn.get((s, m), np.nan))))
+    return "\n".join(
+        [
+            f"Gain over no pre-training with 5 images per class (linear probe, 5 draws), points, paired over {seeds} seeds, 95 % t-interval of each cell by",
+            "itself; bold excludes 0; † the arm was trained on these images and on labels nested with the task's, which decides nothing and does not count.",
+            "",
+            *lines,
+            "",
+            f"Tasks without label re-use on which a method's best source is above no pre-training: {'; '.join(best)}. {compared} comparisons; at 95 %",
+            f"about {compared * 0.025:.0f} of them would lie above 0 by chance if nothing helped.",
+            "",
+            f"Online probe at the end (20 nearest neighbours, held-out images of the source, finest labels): {probes}.",
+        ]
+    )
+
+
+def with_block(page: str, rows: pd.DataFrame) -> str:
+    """The page with what stands between its marks made anew."""
+    return re.sub(r"(<!-- methods -->\n).*?(\n<!-- /methods -->)", lambda m: m.group(1) + block(rows) + m.group(2), page, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(with_block(PAGE.read_text(), read_rows(ROWS)))

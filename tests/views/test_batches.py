@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
-from headwater import keys
+from headwater import keys, views
 from headwater.recipes import DEFAULTS
 from headwater.study import Augmentation
 from headwater.views import ViewMaker, blur, centre_view, crops, jitter
@@ -53,6 +55,31 @@ def test_a_long_image_in_the_batch_changes_no_other_view():
         theirs = maker(wide, wide_sizes, np.append(hashes, 5), np.append(epochs, 0), 0)
         torch.testing.assert_close(theirs[:12], maker(images, sizes, hashes, epochs, 0), atol=CLOSE, rtol=0)
         torch.testing.assert_close(centre_view(wide, wide_sizes, 32)[:12], centre_view(images, sizes, 32), atol=CLOSE, rtol=0)
+
+
+@pytest.mark.parametrize("size", [32, 144])
+def test_the_way_of_a_gpu_gives_the_same_views(size, monkeypatch):
+    """Its branches, run here: whole images instead of windows, large sub-batches, blurs all at once. `make test` has no GPU."""
+    images, sizes = padded([photo(40 + 9 * (i % 3), 40 + 5 * (i % 2), i) for i in range(12)])
+    hashes, epochs = keys.sample_hashes([str(i) for i in range(12)]), np.zeros(12, dtype=np.int64)
+    maker = ViewMaker(Augmentation(**BLURRED, solarise=0.3, cutout=0.5), size, seed=4)
+    host, centred = maker(images, sizes, hashes, epochs, 0), centre_view(images, sizes, size)
+    for module in (views, crops, importlib.import_module("headwater.views.blur")):
+        monkeypatch.setattr(module, "on_host", lambda _: False)
+    torch.testing.assert_close(maker(images, sizes, hashes, epochs, 0), host, atol=CLOSE, rtol=0)
+    torch.testing.assert_close(centre_view(images, sizes, size), centred, atol=CLOSE, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@pytest.mark.parametrize("augmentation", [Augmentation(**BLURRED), ALL])
+def test_a_gpu_gives_the_same_views(augmentation):
+    images, sizes, hashes, epochs = sample_of(12)
+    maker = ViewMaker(augmentation, 32, seed=4)
+    there = maker(images.cuda(), sizes.cuda(), hashes, epochs, 0)
+    assert there.is_contiguous(memory_format=torch.channels_last)
+    close = (there.cpu() - maker(images, sizes, hashes, epochs, 0)).abs() < 1e-4
+    assert close.all() if augmentation is not ALL else close.float().mean() > 0.95  # RandAugment has thresholds between bytes
+    assert torch.equal(maker(images.cuda(), sizes.cuda(), hashes, epochs, 0), there)
 
 
 def test_spans_cover_each_group_by_itself():

@@ -24,7 +24,7 @@ from headwater.device import full_precision
 from headwater.study import Augmentation
 from headwater.views.blur import blur, blur_
 from headwater.views.colour import MEAN, STD, Jitter, grey_, jitter, normalise, solarise_, write_normalised
-from headwater.views.crops import BOX_DRAWS, Cropper, random_boxes, resample
+from headwater.views.crops import BOX_DRAWS, Cropper, on_host, random_boxes, resample
 from headwater.views.cutout import CUTOUT_DRAWS, cutout_
 from headwater.views.randaugment import MAGNITUDE, SLOT_DRAWS, randaugment
 
@@ -63,7 +63,7 @@ class ViewMaker:
         a = self.augmentation
         u = asked = self._uniforms(hashes, epochs, view)
         order, groups = self._order(u)
-        in_place = self.image_size >= _LARGE and not images.is_cuda
+        in_place = self.image_size >= _LARGE and on_host(images)
         if order is not None:
             u, sizes = u[order], sizes[order.to(sizes.device)]
         boxes = random_boxes(u[:, :BOX_DRAWS].to(images.device), sizes.to(images.device), crop_min=_value(a.crop_min, 1.0))

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from headwater.views.crops import bag
+from headwater.views.crops import bag, on_host
 
 SIGMA = (0.1, 2.0)
 """In pixels at 224 px. [paper] Chen et al. 2020."""
@@ -23,7 +23,7 @@ def blur(x: torch.Tensor, u: torch.Tensor, *, on: torch.Tensor) -> torch.Tensor:
 
 def blur_(x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
     """The same of all views or planes, in place. At the borders the kernel sees the view alone and is renormalised, so flat stays flat."""
-    if x.shape[-1] < _LARGE or x.is_cuda:
+    if x.shape[-1] < _LARGE or not on_host(x):
         return _blurred_(x, u, SIGMA[1])
     for i, drawn in enumerate(u.tolist()):  # each with no more taps than its own sigma asks for
         _blurred_(x[i : i + 1], u[i : i + 1], SIGMA[0] + (SIGMA[1] - SIGMA[0]) * drawn)

@@ -18,7 +18,7 @@ CROP_TRIES = 10
 CROP_RATIO = (3 / 4, 4 / 3)
 BOX_DRAWS = 2 * CROP_TRIES + 2
 """Uniforms per crop: area and aspect of 10 candidates, and two offsets."""
-_CACHE_BYTES = 1 << 22
+_CACHE_BYTES = 1 << 23
 _LEAST = 2
 _STEP = 8
 _DEVICE_BYTES = 1 << 30
@@ -47,6 +47,11 @@ def random_boxes(u: torch.Tensor, sizes: torch.Tensor, *, crop_min: float) -> to
     centre_h = torch.minimum(height, (width / CROP_RATIO[0]).round())
     centred = torch.cat([torch.floor((height - centre_h) / 2), torch.floor((width - centre_w) / 2), centre_h, centre_w], dim=1)
     return torch.where(fits.any(dim=1, keepdim=True), found, centred)
+
+
+def on_host(x: torch.Tensor) -> bool:
+    """Whether a tensor can be asked for its numbers without waiting for a GPU."""
+    return x.device.type == "cpu"
 
 
 def spans(groups: Sequence[int], window: tuple[int, int], size: int, *, on_gpu: bool = False) -> list[tuple[int, int]]:
@@ -86,12 +91,14 @@ class Cropper:
         device = images.device
         self._images, self._size = images.contiguous(), size
         self._of = torch.arange(b, device=device) if order is None else order.to(device)
-        h, w = (height, width) if images.is_cuda or not b else map(int, boxes[:, 2:].amax(dim=0).tolist())
+        h, w = (height, width) if not on_host(images) or not b else map(int, boxes[:, 2:].amax(dim=0).tolist())
         reach_h, reach_w = _reach(h, size), _reach(w, size)
-        self.spans = spans([b] if groups is None else groups, (h, w), size, on_gpu=images.is_cuda)
+        self.spans = spans([b] if groups is None else groups, (h, w), size, on_gpu=not on_host(images))
         self._windows = self._sized(boxes, (height, width))
-        each = torch.tensor([(at, *self._windows[span]) for span in self.spans for at in range(span[1] - span[0])], dtype=torch.int32).view(-1, 3)
-        place, height_read, width_read = each.to(device)[:, :, None].unbind(1)
+        lengths = [stop - start for start, stop in self.spans]
+        each = np.repeat(np.array([(start, *self._windows[start, stop]) for start, stop in self.spans], dtype=np.int32).reshape(-1, 3), lengths, axis=0)
+        each[:, 0] = np.arange(b) - each[:, 0]
+        place, height_read, width_read = torch.from_numpy(each).to(device)[:, :, None].unbind(1)
         top, left = torch.minimum(boxes[:, :1].int(), height - height_read), torch.minimum(boxes[:, 1:2].int(), width - width_read)
         self._first_pixel = (self._of[:, None] * height + top) * width + left
         pixel, weight = _taps(boxes[:, 0], boxes[:, 2], size, reach_h)
@@ -103,7 +110,7 @@ class Cropper:
 
     def _sized(self, boxes: torch.Tensor, full: tuple[int, int]) -> dict[tuple[int, int], tuple[int, int]]:
         """Of each span, how much of an image holds any of its crops; the width in steps, since bags of every new width are compiled once."""
-        if boxes.is_cuda or not self.spans:
+        if not on_host(boxes) or not self.spans:
             return dict.fromkeys(self.spans, full)
         largest = np.maximum.reduceat(boxes[:, 2:].numpy(), [start for start, _ in self.spans]).astype(int).tolist()
         return {span: (h, min(full[1], -(-w // _STEP) * _STEP)) for span, (h, w) in zip(self.spans, largest, strict=True)}
@@ -161,10 +168,11 @@ def _taps(
     centre = start + step * scale
     tap = torch.arange(reach, device=start.device).view(-1, 1, 1)
     pixel = torch.floor(centre - support + 0.5) + tap
-    weight = (1 - (pixel + 0.5 - centre).abs_().div_(support)).clamp_(min=0)
-    weight *= (pixel >= start) & (pixel <= end)
+    weight = (pixel + 0.5 - centre).abs_().div_(support).neg_().add_(1).clamp_(min=0)
+    within = torch.minimum(torch.maximum(pixel, start), end)
+    weight.masked_fill_(within != pixel, 0)
     weight /= weight.sum(dim=0)
-    return pixel.clamp_(start, end).int(), weight
+    return within.int(), weight
 
 
 def _bags(taps: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 DATA = os.environ.get("HEADWATER_DATA")
 needs_data = pytest.mark.skipif(not DATA, reason="HEADWATER_DATA is not set: the real photos and hierarchies are not here")
@@ -20,3 +21,5 @@ needs_nouns = pytest.mark.skipif(not NOUNS.is_file(), reason="WordNet's data.nou
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
 needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="Chromium or its driver is not installed (Debian: chromium, chromium-driver)")
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here: views on a GPU are not compared with the processor's")

@@ -12,6 +12,7 @@ from headwater import keys, views
 from headwater.recipes import DEFAULTS
 from headwater.study import Augmentation
 from headwater.views import ViewMaker, blur, centre_view, crops, jitter
+from tests.needs import needs_cuda
 from tests.views.batches import padded, photo, sample_of, unnormalised
 from tests.views.dense import dense_views
 
@@ -70,7 +71,7 @@ def test_the_way_of_a_gpu_gives_the_same_views(size, monkeypatch):
     torch.testing.assert_close(centre_view(images, sizes, size), centred, atol=CLOSE, rtol=0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is here")
+@needs_cuda
 @pytest.mark.parametrize("augmentation", [Augmentation(**BLURRED), ALL])
 def test_a_gpu_gives_the_same_views(augmentation):
     images, sizes, hashes, epochs = sample_of(12)

@@ -48,7 +48,7 @@ PARTS = ("gather", "views", "compute", "other")
 
 
 SWEEP_STEPS = 3
-"""Batches of an epoch by which the peer's settings are told apart."""
+"""Batches of an epoch by which the peer's settings are told apart; twice as many in the final."""
 
 
 def say(*words: object) -> None:
@@ -174,7 +174,7 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
                 f"{Spread.of(one['end_to_end']).median:.0f}",
                 ratio.text(),
                 wanted,
-                parts and f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together {parts['whole']:.1f}",
+                f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together {parts['whole']:.1f}" if parts else "",
                 f"{max(one['load']):.1f}",
             ]
         )
@@ -193,15 +193,18 @@ def fastest(child: Child, settings: Sequence[dict[str, Any]], listing: Path, ima
 
 
 def best_settings(child: Child, base: dict[str, Any], listing: Path, *, quick: bool) -> dict[bool, dict[str, Any]]:
-    """The peer's fastest setting at fp32 and at bf16: every number of workers and threads once, then the two best of them for longer, also with
-    channels_last (the first epoch starts the workers, so the better of two counts)."""
-    sweep = [(0, 1)] if quick else list(itertools.product((0, 1, 2), (1, 2)))
+    """The peer's fastest setting at fp32 and at bf16. Each number of loader workers is tried with one and with two torch threads; the better of the two
+    runs for longer against those of the other numbers of workers (its second epoch counts too, since the first starts the workers), and what wins
+    is tried without channels_last."""
+    sweep = [[(0, 1)]] if quick else [[(workers, threads) for threads in (1, 2)] for workers in (0, 1, 2)]
+    short, long = SWEEP_STEPS * base["batch"], 2 * SWEEP_STEPS * base["batch"]
     chosen = {}
     for bf16 in (False, True):
-        plain = [{**base, "bf16": bf16, "workers": workers, "threads": threads} for workers, threads in sweep]
-        ranked = fastest(child, plain, listing, SWEEP_STEPS * base["batch"], epochs=1)
-        last = [{**setting, "channels_last": last} for _, setting in ranked[:2] for last in (False, True)]
-        chosen[bf16] = fastest(child, last, listing, SWEEP_STEPS * base["batch"], epochs=2)[0][1]
+        named = [[{**base, "bf16": bf16, "workers": w, "threads": t, "channels_last": True} for w, t in group] for group in sweep]
+        finalists = [fastest(child, group, listing, short, epochs=1)[0][1] for group in named]
+        best = fastest(child, finalists, listing, long, epochs=2)[0]
+        plain = fastest(child, [{**best[1], "channels_last": False}], listing, long, epochs=2)[0]
+        chosen[bf16] = max(best, plain, key=lambda one: one[0])[1]
     return chosen
 
 

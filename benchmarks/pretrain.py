@@ -47,6 +47,15 @@ PARTS = ("gather", "views", "compute", "other")
 """Where the time of a step goes when one thread does it all: copying the batch's pixels, their views, what *pure* counts, and the rest of the loop."""
 
 
+SWEEP_STEPS = 3
+"""Batches of an epoch by which the peer's settings are told apart; twice as many in the final."""
+
+
+def say(*words: object) -> None:
+    """Where the benchmark is, for who waits; the results alone go to stdout."""
+    print(time.strftime("%H:%M:%S"), *words, file=sys.stderr, flush=True)
+
+
 # our side, in a process of its own
 def serve_arm(words: dict[str, Any]) -> None:
     """Answers requests about one method around one backbone: about, train, pure, parts."""
@@ -119,6 +128,7 @@ def measure_ratio(method: str, backbone: str, image_size: int, listing: Path, op
     begun = [our_child(method, backbone, image_size, batch, listing) for _ in range(workers)]
     with children(*begun) as ours:
         about = ours[0].ask(do="about")
+        say(method, backbone, image_size, "px,", workers, "processes")
         pace = together(ours, do="pure", steps=3) / workers
         steps = 2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
         loop = {"do": "train", "images": steps * about["batch"], "loader_workers": options.loader_workers}
@@ -164,7 +174,7 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
                 f"{Spread.of(one['end_to_end']).median:.0f}",
                 ratio.text(),
                 wanted,
-                parts and f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together {parts['whole']:.1f}",
+                f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together {parts['whole']:.1f}" if parts else "",
                 f"{max(one['load']):.1f}",
             ]
         )
@@ -183,15 +193,18 @@ def fastest(child: Child, settings: Sequence[dict[str, Any]], listing: Path, ima
 
 
 def best_settings(child: Child, base: dict[str, Any], listing: Path, *, quick: bool) -> dict[bool, dict[str, Any]]:
-    """The peer's fastest setting at fp32 and at bf16: every number of workers and threads once, then the two best of them for longer, also with
-    channels_last (the first epoch starts the workers, so the better of two counts)."""
-    sweep = [(0, 1)] if quick else list(itertools.product((0, 1, 2), (1, 2)))
+    """The peer's fastest setting at fp32 and at bf16. Each number of loader workers is tried with one and with two torch threads; the better of the two
+    runs for longer against those of the other numbers of workers (its second epoch counts too, since the first starts the workers), and what wins
+    is tried without channels_last."""
+    sweep = [[(0, 1)]] if quick else [[(workers, threads) for threads in (1, 2)] for workers in (0, 1, 2)]
+    short, long = SWEEP_STEPS * base["batch"], 2 * SWEEP_STEPS * base["batch"]
     chosen = {}
     for bf16 in (False, True):
-        plain = [{**base, "bf16": bf16, "workers": workers, "threads": threads} for workers, threads in sweep]
-        ranked = fastest(child, plain, listing, 4 * base["batch"], epochs=1)
-        last = [{**setting, "channels_last": last} for _, setting in ranked[:2] for last in (False, True)]
-        chosen[bf16] = fastest(child, last, listing, 4 * base["batch"], epochs=2)[0][1]
+        named = [[{**base, "bf16": bf16, "workers": w, "threads": t, "channels_last": True} for w, t in group] for group in sweep]
+        finalists = [fastest(child, group, listing, short, epochs=1)[0][1] for group in named]
+        best = fastest(child, finalists, listing, long, epochs=2)[0]
+        plain = fastest(child, [{**best[1], "channels_last": False}], listing, long, epochs=2)[0]
+        chosen[bf16] = max(best, plain, key=lambda one: one[0])[1]
     return chosen
 
 
@@ -209,6 +222,7 @@ def our_workers(child: Child, images: int, *, quick: bool) -> dict[bool, int]:
 def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dict[str, Any]:
     epochs, batch = (1, 16) if options.quick else (EPOCHS[method], PEER_BATCHES[method])
     begun = (our_child(method, "tiny", 32, batch, listing), Child(PEERS[method], "--serve"))
+    say(method, "beside its peer: trying its settings")
     with children(*begun) as (ours, peer):
         about = ours.ask(do="about")
         base = {"batch": batch, "image_size": 32}
@@ -216,7 +230,9 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
         loaders = our_workers(ours, 8 * batch, quick=options.quick)
         rounds: dict[str, list[dict[str, Any]]] = {}
         loads = []
-        for _ in range(options.rounds):
+        say(method, "the peer's settings:", settings, "our loader workers:", loaders)
+        for number in range(options.rounds):
+            say(method, "round", number + 1, "of", options.rounds)
             for bf16, name in ((False, "fp32"), (True, "bf16")):
                 mine = ours.ask(do="train", images=epochs * about["images"], bf16=bf16, loader_workers=loaders[bf16])
                 theirs = peer.ask(listing=str(listing), epochs=epochs, **settings[bf16])

@@ -20,14 +20,12 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from arm import Arm, recipe_of
 from machine import Spread, facts, facts_line, table
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,7 +36,7 @@ from headwater.device import Compute
 from headwater.labels import Targets
 from headwater.methods import Batch
 from headwater.models import architecture
-from headwater.sources.pixels import short_side
+from headwater.sources.pixels import MemoryImages, short_side
 from headwater.views import MEAN, STD
 
 PEAKS = {
@@ -58,19 +56,6 @@ TEXT = {"text_width": 512, "text_heads": 8, "text_layers": 12, "embedding": 512}
 SMALL_TEXT = {"text_width": 32, "text_heads": 2, "text_layers": 1, "embedding": 16}
 CLASSES = 1000
 WORDS = ("a", "photo", "of", "the", "large", "small", "red", "green", "old", "bridge", "river", "dog", "house", "tree", "with", "two", "people", "near", "sea")
-
-
-@dataclass(frozen=True)
-class MemoryImages:
-    """Decoded images, uint8 [n, side, side, 3], as the loop takes them."""
-
-    images: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return self.images[rows], np.full((len(rows), 2), self.images.shape[1], dtype=np.int64)
 
 
 def peak_of(name: str) -> float | None:

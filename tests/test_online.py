@@ -12,6 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from headwater import api, models
 from headwater.device import resolve
+from headwater.errors import InputError
 from headwater.labels import classes_of, label_view, parse_view
 from headwater.plan import Plan
 from headwater.store import Store
@@ -108,3 +109,14 @@ def test_a_source_without_labels_is_left_its_share_out_and_not_looked_at(tmp_pat
     assert set(rows["status"]) == {"done"}
     assert rows["pretrain_knn"].isna().all()
     assert (rows["unique_images"] < 60).all()
+
+
+@pytest.mark.parametrize("labels", ["levle:0", "level:9", "level:0 with symmetric:0.5", "instance", "cluster:4", "random:3"])
+def test_a_view_that_no_probe_can_be_asked_for_is_refused_or_noted(labels):
+    words = tiny(**{**WORDS, "online_probe": {"labels": labels}})
+    if labels == "level:9":  # a level, but not of this source
+        notes = Plan.make(Study.model_validate(words)).notes
+        assert any("the online probe is not asked on source paint, which has no labels level:9" in note for note in notes)
+        return
+    with pytest.raises(InputError, match=r"online_probe\.labels|levle"):
+        Plan.make(Study.model_validate(words))

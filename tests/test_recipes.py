@@ -77,9 +77,14 @@ def test_every_room_that_enters_an_identity_has_a_version():
 
 
 def test_lars_has_no_rate_by_default():
-    with pytest.raises(InputError, match=r"recipe\.simclr: lars needs an lr of its own, about 0\.3 for a batch of 256"):
-        resolve(study({"optimiser": "lars"}), "simclr")
-    assert resolve(study({"optimiser": "lars", "lr": 0.3}), "simclr").lr == 0.3
+    with pytest.raises(InputError, match=r"recipe\.simclr: lars needs an lr and a weight_decay of its own: about 0\.3 for a batch of 256"):
+        resolve(study({"optimiser": "lars", "lr": 0.3}), "simclr")
+    assert resolve(study({"optimiser": "lars", "lr": 0.3, "weight_decay": 1e-6}), "simclr").lr == 0.3
+
+
+def test_a_magnitude_that_is_the_default_is_the_same_said_or_not():
+    said, unsaid = ({"augmentation": {"randaugment": 2, **more}} for more in ({"randaugment_magnitude": 9}, {}))
+    assert resolve(study(said), "clip") == resolve(study(unsaid), "clip")
 
 
 def test_words_that_say_what_their_absence_says_are_left_out():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,23 +10,11 @@ from numpy.typing import NDArray
 
 from headwater import keys
 from headwater.device import Compute
+from headwater.sources.pixels import MemoryImages
 
 torch.set_num_threads(1)
 FP32 = Compute(torch.device("cpu"), bf16=False)
 BF16 = Compute(torch.device("cpu"), bf16=True)
-
-
-@dataclass(frozen=True)
-class MemoryImages:
-    """The Images contract over one uint8 array [n, h, w, 3]."""
-
-    images: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        return self.images[rows], np.full((len(rows), 2), self.images.shape[1], dtype=np.int64)
 
 
 def stripes(per_class: int, num_classes: int = 4, *, side: int = 40, noise: float = 30.0, seed: int = 0) -> tuple[MemoryImages, NDArray[np.int64]]:

@@ -48,6 +48,8 @@ class Compute:
     """Whether encoders are trained through torch.compile: other kernels, other bits."""
     ranks: int = 1
     """Processes that train one arm together."""
+    sharded: bool = False
+    """Whether these have the weights spread over them (FSDP)."""
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where it is on, nothing otherwise."""
@@ -57,7 +59,7 @@ class Compute:
     def fingerprint(self) -> str:
         """What a number was computed on. Same fingerprint, same bits."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
-        how = (" compiled" if self.compiled else "") + (f" ranks={self.ranks}" if self.ranks > 1 else "")
+        how = (" compiled" if self.compiled else "") + (f" ranks={self.ranks}" if self.ranks > 1 else "") + (" fsdp" if self.sharded else "")
         return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'}{how} threads={torch.get_num_threads()} {name}"
 
 

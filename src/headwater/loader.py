@@ -21,6 +21,8 @@ from headwater import keys
 from headwater.errors import InputError
 
 T = TypeVar("T")
+MOST_WORKERS = 64
+"""Threads that make batches, at most: each holds a batch of views in memory."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,13 @@ class Feeder(Generic[T]):
 def workers_from_environment(default: int) -> int:
     """The number of threads that make batches: HEADWATER_LOADER_WORKERS where it is set, `default` otherwise. Results do not depend on it.
 
-    Raises InputError where it is set to anything but an integer of at least 0.
+    Raises InputError where it is set to anything but an integer from 0 to MOST_WORKERS.
     """
     stated = os.environ.get("HEADWATER_LOADER_WORKERS")
     if stated is None:
         return default
-    if not (stated.isascii() and stated.isdigit()):
-        raise InputError(f"HEADWATER_LOADER_WORKERS should be a number of threads, 0 or more (0: the loop makes its own batches), not {stated!r}")
+    if not (stated.isascii() and stated.isdigit() and len(stated) < 9 and int(stated) <= MOST_WORKERS):
+        raise InputError(
+            f"HEADWATER_LOADER_WORKERS should be a number of threads from 0 (the loop makes its own batches) to {MOST_WORKERS}, not {stated[:40]!r}"
+        )
     return int(stated)

@@ -154,6 +154,11 @@ def has_batch_norm(module: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
+HEAD_NOTE = (
+    "SimCLR's projection head has BatchNorm where it has several layers (head_layers): ranks and micro_batch change its weights, and with them the encoder's"
+)
+"""What to tell where SimCLR's batches are split over ranks or micro-batches; `notes` sees the backbone alone."""
+
 FEW_TOKENS, GOOD_TOKENS = 16, 64
 """A ViT that sees fewer patches than the one is warned of, and told how to see about the other [ours]: 2 x 2 patches of a 32 px image leave
 attention next to nothing to do; 8 x 8 is what small-image ViTs use [recalled]."""
@@ -174,7 +179,7 @@ def notes(backbone: str, image_size: int, patch_size: int | None = None, *, batc
     if batch_is_split and has_batch_norm(model):
         told.append(
             f"the backbone {backbone} has BatchNorm: its statistics are those of the part of a batch that a rank or a micro-batch holds, so the "
-            "number of ranks and micro_batch change the weights; a backbone with LayerNorm or GroupNorm trains the same either way"
+            "number of ranks and micro_batch change the weights; a backbone with LayerNorm or GroupNorm does not feel it"
         )
     return told
 

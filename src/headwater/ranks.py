@@ -66,6 +66,22 @@ class Ranks:
             tensor.div_(self.size)
         return tensor
 
+    def summed_(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor` itself, which now holds the sum of the ranks' tensors; no gradients go through it, and nothing waits for a GPU."""
+        if self.size > 1:
+            distributed.all_reduce(tensor)
+        return tensor
+
+    def agreed(self, values: list[int]) -> list[int]:
+        """What the first rank says, 64-bit integers, as many on every rank."""
+        if self.size == 1:
+            return values
+        on_gpu = distributed.get_backend() == "nccl"
+        said = torch.tensor(values, dtype=torch.int64, device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu")
+        distributed.broadcast(said, 0)
+        listed: list[int] = said.tolist()
+        return listed
+
     def barrier(self) -> None:
         """Wait until every rank is here."""
         if self.size > 1:

@@ -25,6 +25,9 @@ _COMMON: dict[str, Any] = {
     "ema": None,  # [ours] no average of weights
 }
 
+MAGNITUDE = 9.0
+"""RandAugment's magnitude where a study turns it on and names none: timm's default [recalled]."""
+
 DEFAULTS: dict[str, dict[str, Any]] = {
     "supervised": {
         **_COMMON,
@@ -92,9 +95,9 @@ def resolve(study: Study, method: Method) -> Recipe | None:
     if recipe.text_width is not None and recipe.text_heads is not None and recipe.text_width % recipe.text_heads:
         at = _place(study, method, "text_width", "text_heads")
         raise InputError(f"recipe.{method}: text_width {recipe.text_width} is no multiple of text_heads {recipe.text_heads}", at=at)
-    if recipe.optimiser == "lars" and "lr" not in given:
-        at = _place(study, method, "optimiser")
-        raise InputError(f"recipe.{method}: lars needs an lr of its own, about 0.3 for a batch of 256 and in proportion for others (SimCLR's)", at=at)
+    if recipe.optimiser == "lars" and not {"lr", "weight_decay"} <= set(given):
+        said = "lars needs an lr and a weight_decay of its own: about 0.3 for a batch of 256 and in proportion for others, and 1e-6 (SimCLR's)"
+        raise InputError(f"recipe.{method}: {said}", at=_place(study, method, "optimiser"))
     for name in ("momentum", "beta2"):
         if recipe.optimiser == "adamw" and getattr(recipe, name) == 1:
             raise InputError(f"recipe.{method}: {name} should be below 1 for adamw", at=_place(study, method, name))
@@ -104,9 +107,9 @@ def resolve(study: Study, method: Method) -> Recipe | None:
 def _without_neutral(recipe: Recipe) -> Recipe:
     """A recipe without the later fields that say in words what their absence says: an arm is the same one either way."""
     augmentation = recipe.augmentation or Augmentation()
-    off = {name: None for name in ("solarise", "randaugment", "cutout") if not getattr(augmentation, name)}
-    if not augmentation.randaugment:
-        off["randaugment_magnitude"] = None
+    off: dict[str, float | None] = {name: None for name in ("solarise", "randaugment", "cutout") if not getattr(augmentation, name)}
+    magnitude = augmentation.randaugment_magnitude
+    off["randaugment_magnitude"] = (MAGNITUDE if magnitude is None else magnitude) if augmentation.randaugment else None
     contrast = None if recipe.contrast == "infonce" else recipe.contrast
     micro_batch = None if recipe.micro_batch and recipe.batch and recipe.micro_batch >= recipe.batch else recipe.micro_batch
     return recipe.model_copy(update={"augmentation": augmentation.model_copy(update=off), "contrast": contrast, "micro_batch": micro_batch})

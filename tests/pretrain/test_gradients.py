@@ -16,7 +16,7 @@ from headwater.models import build_encoder
 from headwater.pretrain.batches import Batches
 from headwater.pretrain.gradients import Gradients
 from headwater.pretrain.scale import Wrapped
-from headwater.ranks import ALONE
+from headwater.ranks import ALONE, Ranks
 from headwater.recipes import DEFAULTS
 from headwater.study import Augmentation, Recipe
 from tests.toy import BF16, FP32, hashes, stripes
@@ -89,6 +89,27 @@ def test_adding_up_the_losses_of_parts_would_be_another_loss(method):
             for part in (slice(0, 12), slice(12, 24))
         ]
     assert np.mean(apart) < loss - 0.1
+
+
+def test_simclrs_default_head_feels_the_parts():
+    """It has batch normalisation, which sees one part at a time: the only reason, since a head of one layer has the gradient of the whole."""
+    model, batches = made("simclr", head_layers=3)
+    loss, _ = gradients(model, batches, None)
+    in_parts, _ = gradients(model, batches, 8)
+    assert abs(loss - in_parts) > 1e-3
+
+
+@pytest.mark.parametrize(("own", "global_size", "size", "micro_batch", "expected"), [
+    (3, 3, 1, 2, [3]), (5, 5, 1, 2, [2, 3]), (11, 23, 2, 11, [5, 6]), (12, 23, 2, 11, [6, 6]), (24, 24, 1, None, [24]), (24, 24, 1, 10, [8, 8, 8]),
+    (1, 2, 2, 2, [1]),
+])  # fmt: skip
+def test_parts_are_as_many_on_every_rank_and_hold_two_images_at_least(own, global_size, size, micro_batch, expected):
+    model, batches = made("supervised")
+    taken = Gradients(Wrapped(model, ALONE), batches, micro_batch, 0, FP32)
+    taken._wrapped.ranks = Ranks(0, size)
+    parts = taken._parts(own, global_size)
+    assert [part.stop - part.start for part in parts] == expected
+    assert (parts[0].start, parts[-1].stop) == (0, own)
 
 
 @pytest.mark.parametrize("method", ["clip", "simclr"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from timm.layers import DropPath
 
 from headwater import methods
 from headwater.device import Compute
@@ -18,7 +20,7 @@ from headwater.labels import Targets
 from headwater.labels.targets import LabelSets
 from headwater.loader import Order
 from headwater.models import build_encoder
-from headwater.pretrain import Diverged, Outcome, Progress, pretrain, write_curve
+from headwater.pretrain import Diverged, OnlineProbe, Outcome, Progress, pretrain, write_curve
 from headwater.recipes import DEFAULTS
 from headwater.study import Augmentation, Budget, Recipe
 from headwater.transfer.features import extract
@@ -50,14 +52,37 @@ def run(
     compute: Compute = FP32,
     watch: Callable[[Progress], None] = lambda progress: None,
     every: float = 1e9,
+    backbone: str = "tiny",
+    drop_path: bool = False,
+    probed: bool = False,
+    stop_at: int | None = None,
+    loader_workers: int | None = None,
     **words: Any,
 ) -> tuple[methods.Method, Outcome, list[dict[str, float]]]:
+    """`drop_path`: stochastic depth, which draws from torch's generator. `stop_at`: so many steps at a constant rate."""
     words_of_run = recipe(method, **words)
-    encoder = build_encoder("tiny", 32, seed=seed)
+    encoder = build_encoder(backbone, 32, seed=seed)
+    if drop_path:
+        for block in encoder.blocks:
+            block.drop_path1 = block.drop_path2 = DropPath(0.5)
     model = methods.build(method, encoder, recipe=words_of_run, seed=seed, targets=targets, captions=CAPTIONS, hashes=HASHES)
     order = Order(HASHES, images, words_of_run.batch or 0, seed)
+    if stop_at is not None:
+        words_of_run = words_of_run.model_copy(update={"schedule": "constant", "warmup": 0.0})
+        order = Order(HASHES, stop_at * (words_of_run.batch or 0), words_of_run.batch or 0, seed)
     outcome, curve = pretrain(
-        model, pixels, order, words_of_run, image_size=32, seed=seed, compute=compute, checkpoints=folder, checkpoint_every_s=every, watch=watch
+        model,
+        pixels,
+        order,
+        words_of_run,
+        image_size=32,
+        seed=seed,
+        compute=compute,
+        checkpoints=folder,
+        checkpoint_every_s=every,
+        loader_workers=loader_workers,
+        probe=OnlineProbe(lambda encoder: float(encoder(torch.ones(2, 3, 32, 32)).detach().mean().sigmoid()), 3) if probed else None,
+        watch=watch,
     )
     return model, outcome, curve
 
@@ -104,36 +129,104 @@ class Killed(Exception):
 
 
 class Dying:
-    """Images whose reader dies when the fourth batch is asked for."""
+    """Images whose reader dies when something is asked for the `at`-th time."""
 
-    def __init__(self) -> None:
-        self.batches = 0
+    def __init__(self, at: int) -> None:
+        self.batches, self.at = 0, at
 
     def __len__(self) -> int:
         return len(PIXELS)
 
     def gather(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.batches += 1
-        if self.batches == 4:
+        if self.batches == self.at:
             raise Killed
         return PIXELS.gather(rows)
 
 
-@pytest.mark.parametrize(("method", "targets"), [*((method, TARGETS) for method in METHODS), ("supervised", SETS)])
+RESUMED: list[tuple[str, Targets, dict[str, Any]]] = [
+    *((method, TARGETS, {}) for method in METHODS),
+    ("supervised", SETS, {}),
+    ("supervised", TARGETS, {"ema": 0.9, "mixup": 0.4, "cutmix": 1.0, "backbone": "test_vit", "drop_path": True}),
+    ("supervised", TARGETS, {"micro_batch": 12, "optimiser": "sgd", "lr": 0.05}),
+    ("clip", TARGETS, {"micro_batch": 12, "contrast": "siglip", "ema": 0.5}),
+    ("simclr", TARGETS, {"micro_batch": 12, "optimiser": "lars", "lr": 0.3, "weight_decay": 1e-6, "probed": True}),
+]
+
+
+@pytest.mark.parametrize(("method", "targets", "words"), RESUMED)
 @pytest.mark.parametrize("damage", [False, True])
-def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, method, targets, damage):
-    """Six steps, killed after three; with damage the newest checkpoint is truncated, so that the one before it is used."""
-    whole, outcome, curve = run(tmp_path / "whole", method, targets=targets)
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, monkeypatch, method, targets, words, damage, late):
+    """Six steps, killed after three; with damage the newest checkpoint is truncated, so that the one before it is used. `late`: the loss of a step is
+    read with the next one, as on a GPU. Mixed batches are asked for in two halves."""
+    monkeypatch.setattr("headwater.pretrain._steps_late", lambda device: late)
+    whole, outcome, curve = run(tmp_path / "whole", method, targets=targets, **words)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", method, targets=targets, pixels=Dying(), every=-1.0)
+        run(tmp_path / "killed", method, targets=targets, pixels=Dying(7 if "mixup" in words else 4), every=-1.0, **words)
     newest = max((tmp_path / "killed").glob("step-*.safetensors"))
     assert newest.stem == "step-0000000003"
     if damage:
         newest.write_bytes(newest.read_bytes()[:-1])
-    again, outcome_again, curve_again = run(tmp_path / "killed", method, targets=targets)
+    again, outcome_again, curve_again = run(tmp_path / "killed", method, targets=targets, **words)
     assert same_bits(state(whole), state(again))
-    assert (outcome.steps, outcome.images_seen, outcome.last_loss) == (outcome_again.steps, outcome_again.images_seen, outcome_again.last_loss)
+    assert dataclasses.replace(outcome, seconds=0.0) == dataclasses.replace(outcome_again, seconds=0.0)
     assert without_rate(curve) == without_rate(curve_again)
+    assert [point["step"] for point in curve] == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_average_is_what_is_kept(tmp_path):
+    """Of the weights after each of three steps, w_i with share 0.5^(3 - i) / 1.75, BatchNorm's statistics as they are at the end."""
+    seen = [run(tmp_path / str(n), images=32 * 6, ema=None, stop_at=n)[0] for n in (1, 2, 3)]
+    kept, *_ = run(tmp_path / "kept", images=32 * 6, ema=0.5, stop_at=3)
+    for name, value in state(kept).items():
+        each = [state(model)[name] for model in seen]
+        expected = (each[0] + 2 * each[1] + 4 * each[2]) / 7 if name in dict(kept.named_parameters()) else each[2]
+        torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
+
+
+def test_a_gradient_norm_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    from headwater.methods.supervised import Supervised
+
+    plain = Supervised.loss
+
+    class Steep(torch.autograd.Function):
+        """The value is kept, the gradient overflows."""
+
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * math.inf
+
+    monkeypatch.setattr(Supervised, "loss", lambda self, *args: Steep.apply(plain(self, *args)))
+    with pytest.raises(Diverged, match=r"gradient norm (inf|nan) at step 0$"):
+        run(tmp_path)
+
+
+@pytest.mark.parametrize("images", [32 * 4, 32 * 4 + 1])
+def test_a_contrastive_loss_at_chance_is_told_once_and_kept(tmp_path, monkeypatch, images):
+    """Four batches of 32, or five of 25 and 26: chance is ln of the batches that there are, not of those that were asked for."""
+    from headwater.methods.clip import Clip
+
+    plain = Clip.encode
+    monkeypatch.setattr(Clip, "encode", lambda self, *args: tuple(t * 0 + 1 for t in plain(self, *args)))
+    told: list[Progress] = []
+    _, outcome, _ = run(tmp_path, "clip", images=images, watch=told.append)
+    assert len([one for one in told if one.note]) == 1
+    assert [note.split(":")[0] for note in outcome.notes] == ([f"step {2}", "step 4"] if images == 128 else ["step 3", "step 5"])
+    assert f"ln({round(images / outcome.steps)})" in outcome.notes[0]
+    assert run(tmp_path / "well", "simclr", images=32 * 20)[1].notes == ()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_number_of_loader_workers_changes_no_bit(tmp_path, method, workers):
+    alone, *_ = run(tmp_path / "0", method, loader_workers=0)
+    helped, *_ = run(tmp_path / "n", method, loader_workers=workers)
+    assert same_bits(state(alone), state(helped))
 
 
 @pytest.mark.parametrize(

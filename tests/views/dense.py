@@ -1,4 +1,6 @@
-"""Another way to the same views: one dense matrix per sample and axis, all operations on all samples, in float64."""
+"""Another way to the same views: one dense matrix per sample and axis, all operations on all samples, in float64.
+
+The boxes are the views' own: how these are drawn has its tests against torchvision."""
 
 from __future__ import annotations
 

@@ -134,6 +134,7 @@ def run(
     from headwater import models, work
 
     on_cpu = device_room.resolve(device, plan.study.precision).device.type == "cpu"
+    work.check_environment(store)
     study = plan.study
     models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)  # says what is wrong before anything is decoded
     read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]

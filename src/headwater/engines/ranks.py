@@ -34,14 +34,20 @@ _TELL_EVERY_S = 10.0
 def run(study: Study, store: Store, ranks: Ranks, *, data_root: Path | None, device_name: str = "auto", sharded: bool = False) -> int:
     """Train the arms that the store lacks, as one of `ranks`; the number of arms trained. A process group must be there where there are several."""
     plan = Plan.make(study, data_root=data_root, cache=store.cache)
-    compute = dataclasses.replace(device.resolve(device_name, study.precision), ranks=ranks.size)
-    todo = pending(plan, store).arms
-    ranks.barrier()  # nobody starts to write before all have looked
+    compute = dataclasses.replace(device.resolve(device_name, study.precision), ranks=ranks.size, sharded=sharded and ranks.size > 1)
+    arms = list({arm.id: arm for arm in (*plan.supports, *plan.arms)}.values())
+    places = {arm.id: place for place, arm in enumerate(arms)}
+    mine = [places[arm.id] for arm in pending(plan, store).arms]
+    (count,) = ranks.agreed([len(mine)])  # the first rank's look at the store counts
+    todo = [arms[place] for place in ranks.agreed((mine + [0] * count)[:count])]
+    for arm in todo:
+        if arm.recipe is not None and arm.images_seen // arm.steps < 2 * ranks.size:
+            raise InputError(f"{arm.words.title}: a batch of {arm.images_seen // arm.steps} images is too small for {ranks.size} ranks; 2 each are needed")
     for arm in todo:
         if ranks.rank == 0:
             work.prepare(plan, arm, store, compute)
         ranks.barrier()
-        work.run_arm(plan, arm, store, compute, _teller(arm.words.title, ranks), ranks=ranks, sharded=sharded)
+        work.run_arm(plan, arm, store, compute, _teller(arm.words.title, ranks), ranks=ranks)
         ranks.barrier()
     return len(todo)
 
@@ -93,6 +99,8 @@ def main() -> int:
         if ranks.rank == 0 and ranks.size > 1:
             for note in models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=True):
                 print(f"note: {note}", flush=True)
+            if "simclr" in study.methods:
+                print(f"note: {models.HEAD_NOTE}", flush=True)
         trained = run(study, store, ranks, data_root=given.data_root, device_name=device_name, sharded=given.fsdp)
     except InputError as error:
         print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)

@@ -67,7 +67,8 @@ class Worker:
             else:
                 wanted = set(unit["cells"])
                 cells = list({cell.id: cell for cell in self._plan.cells if cell.id in wanted}.values())
-                work.run_cells(self._plan, arm, unit["task"], cells, self._store, self._compute, lambda cell: self.tell("cell", cell=cell))
+                plain = dataclasses.replace(self._compute, compiled=False)  # nothing is compiled for a measurement
+                work.run_cells(self._plan, arm, unit["task"], cells, self._store, plain, lambda cell: self.tell("cell", cell=cell))
         except Exception as error:
             if not isinstance(error, InputError):
                 traceback.print_exc()

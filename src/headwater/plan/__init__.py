@@ -97,6 +97,11 @@ class Plan:
             if name in opened and opened[name].table.hierarchy is not None:
                 with blamed_on("data", name, "hierarchy"):
                     open_hierarchy(opened[name].table.hierarchy or "", where=f"data.{name}.hierarchy")
+        if study.online_probe is not None:
+            with blamed_on("online_probe", "labels"):
+                asked = resolve_view(study.online_probe.labels, study.views, data_root)
+                if asked.kind not in ("level", "depth", "rank") or asked.noise or asked.merge or asked.subset:
+                    raise InputError(f"online_probe.labels: {study.online_probe.labels!r} is no plain level, depth or rank of a source's own classes")
         tasks = {}
         for name, task in study.tasks.items():
             with blamed_on("tasks", name, "labels"):
@@ -110,6 +115,7 @@ class Plan:
         plan._check_shots()
         plan.arms = [plan.planned_arm(words) for words in study.arms()]
         plan._note_losses()
+        plan._note_probe()
         plan.notes += list(dict.fromkeys(f"{arm.words.title} is trained for its features alone, by which others are labelled" for arm in plan.supports))
         plan._check_overlaps()
         plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
@@ -242,6 +248,23 @@ class Plan:
 
         return self.once(("held out", name), draw)  # type: ignore[no-any-return]
 
+    def probe_labels(self, name: str) -> tuple[Positions, NDArray[np.int64], int] | None:
+        """(positions of all images of a source, ascending; their class under the online probe's view, int64; classes). None where the source has no such
+        labels."""
+        words = self.study.online_probe
+        assert words is not None
+
+        def look() -> tuple[Positions, NDArray[np.int64], int] | None:
+            positions, source = self._of_splits(name), self.sources[self.study.sources[name].data]
+            view = resolve_view(words.labels, self.study.views, self.data_root)
+            try:
+                targets = label_view(view, source.table, positions, 0, f"sources.{name}", hashes=lambda: source.hashes)
+            except InputError:  # images alone, or no such level
+                return None
+            return positions, classes_of(targets), targets.num_classes
+
+        return self.once(("probe labels", name), look)  # type: ignore[no-any-return]
+
     def _of_splits(self, name: str) -> Positions:
         """All images of a source's splits, ascending, each once. Raises InputError for a split that is none or holds no image."""
         use = self.study.sources[name]
@@ -350,6 +373,15 @@ class Plan:
         if len(views) > 1:
             said = ", ".join(f"{' and '.join(titles)} {'train' if len(titles) > 1 else 'trains'} with {loss}" for loss, titles in views.items())
             self.notes.append(f"{said}; `recipe: {{supervised: {{loss: ...}}}}` holds it equal")
+
+    def _note_probe(self) -> None:
+        words = self.study.online_probe
+        if words is not None:
+            for name in self.study.sources:
+                if self.probe_labels(name) is None:
+                    self.notes.append(f"the online probe is not asked on source {name}, which has no labels {words.labels}; its share is left out all the same")
+                elif not len(self.held_out(name)):
+                    self.notes.append(f"the online probe is not asked on source {name}: a share of {words.share} leaves out none of its few images")
 
     def _check_overlaps(self) -> None:
         """No arm may be trained on the validation or test images of a task that it is measured on."""

@@ -38,8 +38,8 @@ _TELL_EVERY_S = 0.5
 class Diverged(Exception):
     """The loss was not a finite number, or the last step left weights that are none. Final: the same arm would diverge again."""
 
-    def __init__(self, step: int, loss: float) -> None:
-        super().__init__(f"loss {loss} at step {step}")
+    def __init__(self, step: int, value: float, what: str = "loss") -> None:
+        super().__init__(f"{what} {value} at step {step}")
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,6 @@ def pretrain(
     loader_workers: int | None = None,
     probe: OnlineProbe | None = None,
     ranks: Ranks = ALONE,
-    sharded: bool = False,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Outcome, list[dict[str, float]]]:
     """Train `model` in place; returns the outcome and the curve (about 100 points, see `Journal`). Raises Diverged.
@@ -102,13 +101,17 @@ def pretrain(
     `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written every `checkpoint_every_s` seconds, and every so many
     steps where that is given; the curve so far lies beside it in metrics.jsonl. `loader_workers` threads prepare batches ahead (0: none; left out: one,
     or HEADWATER_LOADER_WORKERS); their number changes no bit. With several `ranks` each process calls this with the same arguments, takes its part of
-    each batch, and ends with the same weights; the first writes checkpoints. `sharded` spreads the weights over the ranks (FSDP).
+    each batch, and ends with the same weights; the first writes checkpoints. With `compute.sharded` the weights are spread over the ranks (FSDP).
     """
     assert recipe.optimiser and recipe.lr
-    model.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    if order.images // order.steps < ranks.size:
+        raise ValueError(f"a batch of {order.images // order.steps} images leaves some of {ranks.size} ranks without any")
+    model.train()
+    if not compute.sharded:
+        model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compute.compiled:
-        model.encoder.compile()
-    wrapped = Wrapped(model, ranks, sharded=sharded)
+        model.encoder.compile(dynamic=False)  # so that the kernels of a step do not depend on where a run went on
+    wrapped = Wrapped(model, ranks, sharded=compute.sharded)
     optimiser = optim.build(
         wrapped.method,
         name=recipe.optimiser,
@@ -129,12 +132,14 @@ def pretrain(
         for step, prepared in enumerate(feeder, start):
             optim.set_lr(optimiser, journal.lr(step))
             run.taken(step, gradients(step, prepared), len(prepared.batch) * ranks.size)
-            state.save_when_due(step + 1, checkpoint_every_s, checkpoint_every_steps)
+            if state.due(step + 1, checkpoint_every_s, checkpoint_every_steps):
+                run.read_all()
+                state.save(step + 1)
         run.read_all()
     wrapped.finish(ema)
     if not all(bool(t.isfinite().all()) for t in model.state_dict().values()):  # no loss has seen what the last step made of them
         raise Diverged(order.steps, math.nan)
-    return Outcome(order.steps, order.images, journal.last_loss(), state.seconds, journal.last_knn, tuple(run.notes)), journal.curve()
+    return Outcome(order.steps, order.images, journal.last_loss(), state.seconds, journal.last_knn, run.notes()), journal.curve()
 
 
 class _Run:
@@ -155,8 +160,7 @@ class _Run:
         self._recipe, self._probe, self._watch = recipe, probe, watch
         self._began = self._told = time.monotonic()
         self._images = 0
-        self.notes: list[str] = []
-        self._unread: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        self._unread: list[_Late] = []
 
     def taken(self, step: int, loss: torch.Tensor, images: int) -> None:
         """Step the optimiser by the gradient whose loss this is, seen on so many images of all ranks. Raises Diverged."""
@@ -165,8 +169,8 @@ class _Run:
         if self._ema is not None:
             self._ema.update()
         self._images += images
-        self._unread.append((loss, norm))
-        if loss.device.type == "cpu" or len(self._unread) > 1:  # a GPU is asked for the loss of the step before, so as not to wait for this one
+        self._unread.append(_Late(self._wrapped.ranks.summed_(loss), None if norm is None else whole(norm)))
+        if len(self._unread) > _steps_late(loss.device):
             self._read()
         if self._journal.looks_at(step + 1):
             self.read_all()
@@ -179,15 +183,19 @@ class _Run:
             self._read()
 
     def _read(self) -> None:
-        loss, norm = self._unread.pop(0)
-        journal, ranks = self._journal, self._wrapped.ranks
-        step, value = len(journal.losses), ranks.total(float(loss))
-        if not math.isfinite(value):
-            raise Diverged(step, value)
-        journal.note(value, None if norm is None else float(whole(norm)), self._state.seconds)
+        (loss, norm), journal = self._unread.pop(0).read(), self._journal
+        step = len(journal.losses)
+        if not math.isfinite(loss):
+            raise Diverged(step, loss)
+        if norm is not None and not math.isfinite(norm):
+            raise Diverged(step, norm, "gradient norm")
+        journal.note(loss, norm, self._state.seconds)
         if journal.ends_a_stretch(step + 1):
             self._state.write_live()
-            self._warn(step + 1)
+        if step + 1 == -(-journal.steps // 2):
+            note = self._at_chance(step + 1)
+            if note:
+                self._watch(self._progress(step + 1, note))
 
     def _look(self, step: int) -> None:
         assert self._probe is not None
@@ -195,14 +203,14 @@ class _Run:
             self._journal.looked(step, self._probe.ask(encoder))
         self._state.write_live(now=True)
 
-    def _warn(self, step: int) -> None:
-        """A contrastive loss that is still that of chance after half of the steps is worth a word, once."""
-        method, journal = self._wrapped.plain, self._journal
-        if method.contrastive and not self.notes and step >= 0.5 * journal.steps:
-            note = method.at_chance(journal.last_loss(), journal.batch)
-            if note:
-                self.notes.append(f"step {step}: {note}")
-                self._watch(self._progress(step, note))
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of the run: whether a contrastive loss was that of chance after half of the steps, and at the end."""
+        steps = self._journal.steps
+        return tuple(note for step in dict.fromkeys((-(-steps // 2), steps)) if (note := self._at_chance(step)))
+
+    def _at_chance(self, step: int) -> str | None:
+        note = self._wrapped.plain.at_chance(self._journal.last_loss(step), self._journal.batch)
+        return f"step {step}: {note}" if note else None
 
     def _tell(self, step: int) -> None:
         last = step == self._journal.steps
@@ -215,3 +223,29 @@ class _Run:
     def _progress(self, step: int, note: str | None = None) -> Progress:
         rate = self._images / max(1e-9, time.monotonic() - self._began)
         return Progress(step, self._journal.steps, rate, self._journal.losses[-1], self._journal.last_knn, note)
+
+
+class _Late:
+    """A loss and a gradient norm that are on their way from a GPU: reading them waits for their own step and for no later one."""
+
+    def __init__(self, loss: torch.Tensor, norm: torch.Tensor | None) -> None:
+        both = torch.stack([loss.double(), norm.double() if norm is not None else torch.zeros_like(loss, dtype=torch.float64)])
+        self._has_norm, self._event = norm is not None, None
+        if both.device.type == "cuda":
+            self._values = torch.empty(2, dtype=torch.float64, pin_memory=True)
+            self._values.copy_(both, non_blocking=True)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+        else:
+            self._values = both
+
+    def read(self) -> tuple[float, float | None]:
+        if self._event is not None:
+            self._event.synchronize()
+        loss, norm = self._values.tolist()
+        return loss, norm if self._has_norm else None
+
+
+def _steps_late(device: torch.device) -> int:
+    """How many steps later a loss is read: one on a GPU, so that the next step is on its way by then."""
+    return 0 if device.type == "cpu" else 1

@@ -11,7 +11,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from headwater import keys
 from headwater.device import Compute
-from headwater.methods import Batch
 from headwater.pretrain.batches import Batches, Prepared
 from headwater.pretrain.scale import Wrapped
 
@@ -31,7 +30,7 @@ class Gradients:
     def __call__(self, step: int, prepared: Prepared) -> torch.Tensor:
         """This rank's summand of the mean loss over the step's images, a scalar without gradient."""
         own, ranks = len(prepared.batch), self._wrapped.ranks
-        parts = self._parts(own)
+        parts = self._parts(own, prepared.global_size)
         if len(parts) == 1:
             loss = self._whole(step, prepared, own * ranks.size / prepared.global_size)
         elif self._wrapped.plain.contrastive:
@@ -40,9 +39,12 @@ class Gradients:
             loss = self._accumulated(step, prepared, parts, ranks.size / prepared.global_size)
         return loss / ranks.size
 
-    def _parts(self, own: int) -> list[slice]:
-        """Parts of `micro_batch` images at most, as equal as can be."""
-        count = -(-own // (self._micro_batch or own))
+    def _parts(self, own: int, global_size: int) -> list[slice]:
+        """Parts of `micro_batch` images at most, as equal as can be: as many on every rank, since each part may ask all ranks for something. None holds a
+        single image, which batch normalisation cannot take, even if one part is then larger by one."""
+        size = self._wrapped.ranks.size
+        most, least = -(-global_size // size), global_size // size
+        count = min(-(-most // (self._micro_batch or most)), max(1, least // 2))
         return [slice(i * own // count, (i + 1) * own // count) for i in range(count)]
 
     def _whole(self, step: int, prepared: Prepared, factor: float) -> torch.Tensor:
@@ -67,7 +69,7 @@ class Gradients:
 
     def _cached(self, step: int, prepared: Prepared, parts: list[slice], factor: float) -> torch.Tensor:
         made: list[tuple[torch.Tensor, ...]] = []
-        with torch.no_grad(), _statistics_kept(self._wrapped.plain):
+        with torch.no_grad(), _statistics_kept(self._wrapped.method):
             for i, part in enumerate(parts):
                 made.append(self._embed(step, i, prepared, part))
         leaves = tuple(torch.cat(column).requires_grad_() for column in zip(*made, strict=True))
@@ -109,6 +111,3 @@ def _statistics_kept(module: nn.Module) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.track_running_stats = True
-
-
-__all__ = ["Batch", "Gradients"]

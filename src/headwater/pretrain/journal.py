@@ -26,7 +26,7 @@ class Journal:
 
     def __init__(self, order: Order, recipe: Recipe, looks: int) -> None:
         assert recipe.lr and recipe.schedule and recipe.warmup is not None
-        self.steps, self.batch, self._images = order.steps, order.batch, order.images
+        self.steps, self.batch, self._images = order.steps, round(order.images / order.steps), order.images
         self._lr, self._warmup, self._schedule = recipe.lr, recipe.warmup, recipe.schedule
         self._edges: list[int] = np.unique(np.linspace(0, order.steps, min(order.steps, _POINTS) + 1).astype(int)).tolist()
         self._looks = {-(-order.steps * (i + 1) // looks) for i in range(looks)}
@@ -61,9 +61,10 @@ class Journal:
         at = bisect.bisect_left(self._edges, step)
         return at < len(self._edges) and self._edges[at] == step
 
-    def last_loss(self) -> float:
-        """Mean loss over the last tenth of the steps so far."""
-        return float(np.mean(self.losses[-max(1, len(self.losses) // 10) :]))
+    def last_loss(self, step: int | None = None) -> float:
+        """Mean loss over the last tenth of the first `step` steps; of all when left out."""
+        losses = self.losses[:step]
+        return float(np.mean(losses[-max(1, len(losses) // 10) :]))
 
     def curve(self) -> list[dict[str, float]]:
         points: dict[int, dict[str, float]] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -38,7 +38,8 @@ class _Step(nn.Module):
 
 
 class Wrapped:
-    """`plain` is the method as the caller knows it; `method` holds the parameters that are trained, which FSDP takes from a copy."""
+    """`plain` is the method as the caller knows it; `method` holds the parameters that are trained. FSDP takes them from a copy, block by block, and `plain`
+    stays where it was (on the processor) until the end."""
 
     def __init__(self, plain: Method, ranks: Ranks, *, sharded: bool = False) -> None:
         self.plain, self.ranks, self.sharded = plain, ranks, sharded and ranks.size > 1
@@ -87,9 +88,15 @@ class Wrapped:
             if parameter.grad is not None:
                 self.ranks.average_(parameter.grad)
 
-    def full_state(self) -> dict[str, torch.Tensor]:
-        """The method's whole state dict, spread-out tensors gathered: all ranks must call this."""
-        return {name: whole(t) for name, t in self.method.state_dict().items()}
+    def gathered(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """These tensors whole, on the first rank, one after another: all ranks must call this, and the others get nothing. What was spread out is put
+        together on the processor, since it may not fit elsewhere."""
+        found = {}
+        for name in sorted(tensors):  # the order of an optimiser's state that was loaded is each process's own
+            together = whole(tensors[name])
+            if self.ranks.rank == 0:
+                found[name] = together.cpu() if self.sharded else together
+        return found
 
     def load_full_state(self, state: dict[str, torch.Tensor]) -> None:
         mine = self.method.state_dict()
@@ -107,14 +114,20 @@ class Wrapped:
             return
         state = ema.weights() if ema is not None else self.method.state_dict()
         encoder = copy.deepcopy(self.plain.encoder)
-        encoder.load_state_dict({name[len("encoder.") :]: whole(t) for name, t in state.items() if name.startswith("encoder.")})
+        own = encoder.state_dict()
+        with torch.no_grad():
+            for name, t in own.items():
+                t.copy_(whole(state[f"encoder.{name}"]))
         yield encoder.eval()
 
     def finish(self, ema: Ema | None) -> None:
         """Leave in `plain` what is to be kept."""
         if self.sharded or ema is not None:
             state = ema.weights() if ema is not None else self.method.state_dict()
-            self.plain.load_state_dict({name: whole(t) for name, t in state.items()})
+            own = self.plain.state_dict()
+            with torch.no_grad():
+                for name, t in state.items():
+                    own[name].copy_(whole(t))
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -123,12 +136,12 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def spread(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A whole tensor, in parts as `like` is."""
+    """A whole tensor, in parts as `like` is. Every rank has it whole, so each takes its own part and nothing is sent."""
     if not hasattr(like, "full_tensor"):
         return tensor.to(like.device)
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements)  # type: ignore[attr-defined]
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)  # type: ignore[attr-defined]
 
 
 def _blocks(encoder: nn.Module) -> list[nn.Module]:

@@ -13,7 +13,7 @@ from headwater import checkpoint
 from headwater.device import Compute
 from headwater.optim import Ema
 from headwater.pretrain.journal import Journal, write_curve
-from headwater.pretrain.scale import Wrapped, spread, whole
+from headwater.pretrain.scale import Wrapped, spread
 
 LIVE = "metrics.jsonl"
 _LIVE_EVERY_S = 1.0
@@ -40,7 +40,13 @@ class State:
 
     def resume(self) -> int:
         """The step to go on at. What another kind of machine began is begun anew, since its bits would be neither's."""
-        found = checkpoint.latest(self._folder)
+        found, ranks = checkpoint.latest(self._folder), self._wrapped.ranks
+        if ranks.size > 1:  # the first rank's look at the disk counts
+            (step,) = ranks.agreed([-1 if found is None else found[0]])
+            if step != (-1 if found is None else found[0]):
+                if step >= 0:
+                    raise RuntimeError(f"{self._folder}: rank {ranks.rank} does not see the checkpoint of step {step} that rank 0 sees; all need one disk")
+                found = None
         if found is None or found[2].get("fingerprint") != self._compute.fingerprint:
             return 0
         step, tensors, meta = found
@@ -63,21 +69,24 @@ class State:
                 found[name] = spread(t, like) if t.shape == like.shape and t.ndim else t
         return found
 
-    def save_when_due(self, step: int, every_s: float, every_steps: int | None) -> None:
+    def due(self, step: int, every_s: float, every_steps: int | None) -> bool:
+        """Whether a checkpoint should be written after so many steps: the same answer on every rank."""
         due = time.monotonic() - self._saved > every_s
         ranks = self._wrapped.ranks
         if ranks.size > 1 and step % _ASK_EVERY == 0:
             due = ranks.total(float(due and ranks.rank == 0)) > 0
         elif ranks.size > 1:
             due = False
-        if due or (every_steps is not None and step % every_steps == 0):
-            self.save(step)
+        return due or (every_steps is not None and step % every_steps == 0)
 
     def save(self, step: int) -> None:
-        tensors = {f"model.{name}": t for name, t in self._wrapped.full_state().items()}
-        tensors |= {name: whole(t) for name, t in checkpoint.pack_optimiser(self._optimiser).items()}
+        """The state after so many steps, all of whose losses were noted."""
+        assert len(self._journal.losses) == step
+        tensors = {f"model.{name}": t for name, t in self._wrapped.method.state_dict().items()}
+        tensors |= checkpoint.pack_optimiser(self._optimiser)
         if self._ema is not None:
-            tensors |= {f"ema.{name}": whole(t) for name, t in self._ema.state_dict().items()}
+            tensors |= {f"ema.{name}": t for name, t in self._ema.state_dict().items()}
+        tensors = self._wrapped.gathered(tensors)
         if self._wrapped.ranks.rank == 0:
             self._writer.save(step, {**tensors, **self._journal.pack()}, {"seconds": self.seconds, "fingerprint": self._compute.fingerprint})
         self._saved = time.monotonic()
@@ -86,13 +95,13 @@ class State:
         """The curve so far, beside the checkpoints: for people who look while it runs, so once a second is enough and a lost one is no loss."""
         if self._wrapped.ranks.rank == 0 and (now or time.monotonic() - self._shown > _LIVE_EVERY_S):
             self._shown = time.monotonic()
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_curve(self._folder / f".{LIVE}.tmp", self._journal.curve())
-            with contextlib.suppress(FileNotFoundError):  # another process finished this arm, and removed the folder
+            with contextlib.suppress(OSError):  # a full disk; or another process finished this arm, and removed the folder
+                self._folder.mkdir(parents=True, exist_ok=True)
+                write_curve(self._folder / f".{LIVE}.tmp", self._journal.curve())
                 (self._folder / f".{LIVE}.tmp").replace(self._folder / LIVE)
 
     def __enter__(self) -> State:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
+        self._writer.__exit__(kind, error, trace)

@@ -14,7 +14,7 @@ from rich.table import Table
 from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
 
-METRICS = ("step", "images", "loss", "lr", "grad_norm", "images_per_s", "knn", "seconds")
+METRICS = ("step", "images", "loss", "lr", "grad_norm", "images_per_s", "knn")
 """What a line of metrics.jsonl may tell: optimiser steps and images until then, mean loss and learning rate, norm of the gradient before clipping,
 speed, online accuracy in [0, 1], wall time in s. Other keys are passed over."""
 FILE = "metrics.jsonl"
@@ -121,8 +121,7 @@ def _speed(points: list[dict[str, float]], record: dict[str, Any] | None) -> flo
         return told
     if record and record.get("images_seen") and record.get("seconds"):
         return float(record["images_seen"] / record["seconds"])
-    timed = [point for point in points if point.get("seconds", 0) > 0]
-    return timed[-1]["images"] / timed[-1]["seconds"] if timed else None
+    return None
 
 
 def print_curves(facts: dict[str, Any]) -> None:

@@ -35,7 +35,8 @@ def _backbone_notes(plan: Plan) -> list[str]:
 
     study = plan.study
     split = any(arm.recipe is not None and arm.recipe.micro_batch is not None for arm in plan.arms)
-    return models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=split)
+    heads = any(arm.words.method == "simclr" and arm.recipe and arm.recipe.micro_batch and (arm.recipe.head_layers or 0) > 1 for arm in plan.arms)
+    return [*models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=split), *([models.HEAD_NOTE] if heads else [])]
 
 
 def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:

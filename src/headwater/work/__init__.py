@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from headwater import device, methods, models, pretrain
 from headwater.device import Compute
 from headwater.files import file_sha256
-from headwater.loader import Order
+from headwater.loader import Order, workers_from_environment
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.ranks import ALONE, Ranks
 from headwater.rows import SCHEMA_VERSION
@@ -27,11 +27,11 @@ from headwater.transfer import Choice, NotFinite, accuracy, mean_per_class_accur
 from headwater.transfer.features import extract
 from headwater.transfer.finetune import FinetuneDiverged, Split, finetune, finetune_choice
 from headwater.transfer.probe import probe, probe_choice
-from headwater.work.decoded import pixels
+from headwater.work.decoded import cache_limit, pixels
 from headwater.work.labelling import NoFeatures, labels_of
 from headwater.work.online import online_probe
 
-__all__ = ["Bench", "Watch", "failed_rows", "pixels", "prepare", "run_arm", "run_cells"]
+__all__ = ["Bench", "Watch", "check_environment", "failed_rows", "pixels", "prepare", "run_arm", "run_cells"]
 
 Watch = Callable[[pretrain.Progress], None]
 
@@ -46,13 +46,12 @@ def run_arm(
     *,
     checkpoint_every_s: float = 20.0,
     ranks: Ranks = ALONE,
-    sharded: bool = False,
 ) -> None:
     """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart.
 
-    Several `ranks` call this together; the first one writes.
+    Several `ranks` call this together, when the first one has found that it must be; the first one writes.
     """
-    if store.has_arm(arm.id):
+    if ranks.size == 1 and store.has_arm(arm.id):
         return
     study = plan.study
     encoder = models.build_encoder(study.backbone, study.image_size, seed=arm.words.seed, patch_size=study.patch_size)
@@ -72,10 +71,10 @@ def run_arm(
     curve: list[dict[str, float]] = []
     if arm.recipe is not None:
         try:
-            outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s, ranks, sharded)
+            outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s, ranks)
             flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
             record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
-            record |= {"knn": outcome.knn, "notes": list(outcome.notes)}
+            record |= {"knn": outcome.knn, "knn_words": _knn_words(plan), "notes": list(outcome.notes)}
         except (pretrain.Diverged, NoFeatures) as error:
             record |= {"status": "diverged", "reason": str(error)}
     if ranks.rank > 0:
@@ -86,6 +85,12 @@ def run_arm(
         pretrain.write_curve(folder / "metrics.jsonl", curve)
         (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     store.drop_checkpoints(arm.id)
+
+
+def check_environment(store: Store) -> None:
+    """Raises InputError for a HEADWATER_LOADER_WORKERS or HEADWATER_CACHE_GB that is not what it should be, before anything is started."""
+    workers_from_environment(1)
+    cache_limit(store.cache)
 
 
 def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None:
@@ -105,7 +110,6 @@ def _train(
     watch: Watch,
     checkpoint_every_s: float,
     ranks: Ranks,
-    sharded: bool,
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
@@ -124,7 +128,6 @@ def _train(
         checkpoint_every_s=checkpoint_every_s,
         probe=online_probe(plan, arm, store, compute),
         ranks=ranks,
-        sharded=sharded,
         watch=watch,
     )
 
@@ -194,7 +197,7 @@ def _measure(bench: Bench, cell: PlannedCell) -> list[dict[str, Any]]:
     plan, task, words = bench.plan, bench.task, cell.words
     protocol: Probe | Finetune = getattr(plan.study.protocols, words.protocol)
     draw = task.draw(words.shots, words.draw, seed=cell.arm.words.seed, val=protocol.val)
-    common = {**_cell_fields(plan, cell), **_arm_fields(bench.record), **_draw_fields(plan, task, draw, cell, protocol)}
+    common = {**_cell_fields(plan, cell), **_arm_fields(bench.record, plan), **_draw_fields(plan, task, draw, cell, protocol)}
     common |= {"fingerprint": bench.compute.fingerprint, "versions": device.versions(), "commit": device.commit()}
     overlap = plan.overlap(cell.arm, bench.task_name)
     common |= {"label_reuse": overlap.label_reuse, "leaked_test_images": int(overlap.leaked_test.sum())}
@@ -297,14 +300,20 @@ def _cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
     }
 
 
-def _arm_fields(record: dict[str, Any]) -> dict[str, Any]:
+def _knn_words(plan: Plan) -> dict[str, Any] | None:
+    """What an answer of the online probe depends on beside the arm."""
+    words = plan.study.online_probe
+    return None if words is None else words.model_dump(mode="json", exclude={"looks"})
+
+
+def _arm_fields(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
     trained = record.get("recipe") is not None
     return {
         "pretrain_fingerprint": record.get("fingerprint") if trained else None,
         "pretrain_versions": record.get("versions") if trained else None,
         "pretrain_flops": record.get("flops"),
         "pretrain_loss": record.get("loss"),
-        "pretrain_knn": record.get("knn"),
+        "pretrain_knn": record.get("knn") if record.get("knn_words") == _knn_words(plan) else None,
         "pretrain_seconds": record.get("seconds"),
     }
 

@@ -7,8 +7,6 @@ from torch import nn
 
 from headwater import keys
 from headwater.device import Compute
-from headwater.errors import InputError
-from headwater.labels import classes_of, label_view, parse_view
 from headwater.plan import Plan, PlannedArm
 from headwater.pretrain import OnlineProbe
 from headwater.store import Store
@@ -27,20 +25,18 @@ def online_probe(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) ->
     if words is None or arm.source is None or not len(arm.held_out):
         return None
     bank, queries = (_some(arm, positions, most) for positions, most in ((arm.positions, BANK), (arm.held_out, QUERIES)))
-    both = np.concatenate([bank, queries])
-    source = arm.source
-    try:
-        targets = label_view(parse_view(words.labels), source.table, both, 0, f"sources.{arm.words.source}", hashes=lambda: source.hashes)
-    except InputError:  # images without labels, or without this view of them
+    asked = plan.probe_labels(arm.words.source or "")
+    if asked is None:
         return None
-    labels, cut = classes_of(targets), len(bank)
+    both, cut = np.concatenate([bank, queries]), len(bank)
+    labels = asked[1][np.searchsorted(asked[0], both)]
     cache, cached = pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
     images = cache.subset(np.searchsorted(cached, both))
 
     def ask(encoder: nn.Module) -> float:
         features = extract(encoder, images, image_size=plan.study.image_size, compute=compute)
         return knn_accuracy(
-            features[:cut], labels[:cut], features[cut:], labels[cut:], neighbours=min(words.neighbours, cut), num_classes=targets.num_classes
+            features[:cut], labels[:cut], features[cut:], labels[cut:], neighbours=min(words.neighbours, cut), num_classes=asked[2]
         )
 
     return OnlineProbe(ask, words.looks)

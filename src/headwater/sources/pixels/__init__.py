@@ -8,7 +8,20 @@
 
 from headwater.sources.pixels.cache import PixelCache, estimated_bytes
 from headwater.sources.pixels.decoding import FORMATS, MAX_ASPECT, MAX_PIXELS, RECIPE, decode, short_side
-from headwater.sources.pixels.images import Images, Subset
+from headwater.sources.pixels.images import Images, MemoryImages, Subset
 from headwater.sources.pixels.streamed import StreamedImages
 
-__all__ = ["FORMATS", "MAX_ASPECT", "MAX_PIXELS", "RECIPE", "Images", "PixelCache", "StreamedImages", "Subset", "decode", "estimated_bytes", "short_side"]
+__all__ = [
+    "FORMATS",
+    "MAX_ASPECT",
+    "MAX_PIXELS",
+    "RECIPE",
+    "Images",
+    "MemoryImages",
+    "PixelCache",
+    "StreamedImages",
+    "Subset",
+    "decode",
+    "estimated_bytes",
+    "short_side",
+]

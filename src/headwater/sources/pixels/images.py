@@ -24,6 +24,21 @@ class Images(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class MemoryImages:
+    """Images of one size that are in memory already."""
+
+    images: NDArray[np.uint8]
+    """uint8 [num_images, height, width, 3]"""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """As Images.gather."""
+        return self.images[rows], np.tile(np.array(self.images.shape[1:3], dtype=np.int64), (len(rows), 1))
+
+
+@dataclass(frozen=True, eq=False)
 class Subset:
     """Some rows of decoded images, numbered anew; nothing is copied."""
 

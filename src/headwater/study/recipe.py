@@ -83,7 +83,8 @@ class Recipe(Words):
 
     batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
     micro_batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
-    """Images of one forward pass, where a whole batch does not fit: gradients are added up, for contrastive losses by GradCache to the same result."""
+    """Images of one forward pass, where a whole batch does not fit: gradients are added up, for contrastive losses by GradCache. The same gradient,
+    but for batch normalisation."""
     optimiser: Literal["adamw", "sgd", "lars"] | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None

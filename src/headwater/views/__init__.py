@@ -3,8 +3,8 @@
 The order of operations: crop and flip, RandAugment, colour jitter, grey, blur, solarise, normalisation, cutout. docs/views.md shows each and
 says what it draws and where it differs from torchvision.
 
-All gates and parameters are drawn on the host before any pixel is touched, so that work is done on open gates alone and a GPU is never waited
-for: a batch is sorted by what its views need, and goes through sub-batches that stay in a processor's second-level cache.
+All gates and parameters are drawn on the host before any pixel is touched, so that work is done on open gates alone and a GPU is not asked
+which these are: a batch is sorted by what its views need, and goes through sub-batches that stay in a processor's second-level cache.
 
 Shapes: b samples, images uint8 or float32 [b, h, w, 3] with values 0..255, zero-padded to a common size, with true sizes int64 [b, 2]; views
 float32 [b, 3, s, s]. Within the package planes are float32 [n, 3, s, s], contiguous, transposed (column, then row) and in [0, 1].

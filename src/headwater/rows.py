@@ -77,7 +77,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("images_seen", "int", "images that passed through pre-training (images, not views)", least=0),
     Column("epochs", "float", "images_seen / unique_images", least=0),
     Column("steps", "int", "optimiser steps of pre-training", least=0),
-    Column("pretrain_flops", "float", "estimated FLOPs of pre-training: three forward passes of the image encoder for each view, multiply-add = 2; heads and text towers are not counted", least=0),
+    Column(
+        "pretrain_flops",
+        "float",
+        "estimated FLOPs of pre-training: three forward passes of the image encoder for each view, multiply-add = 2; heads and text towers are not counted",
+        least=0,
+    ),
     Column("backbone", "str", "timm architecture, or tiny", required=True),
     Column("image_size", "int", "side of the images that the encoder sees, in pixels", required=True, least=1),
     Column("patch_size", "int", "side of a ViT's patches in pixels, where the study set it", least=1),

@@ -3,8 +3,9 @@
     torchrun --nproc-per-node 8 -m headwater.engines.ranks STUDY [--store DIR] [--data-root DIR] [--device auto|cpu|cuda] [--fsdp]
 
 trains the arms that the store lacks, one after another, each by all processes together; then `headwater run STUDY` measures them. The batch, the order
-of its images and their views are those of one process. What has no batch normalisation ends with the same weights but for rounding; batch normalisation (of an
-encoder, or of SimCLR's head) sees the part of each process, so such arms differ by nature, and rows say on how many ranks an arm was trained (pretrain_fingerprint).
+of its images and their views are those of one process. What has no batch normalisation ends with the same weights but for rounding; batch
+normalisation (of an encoder, or of SimCLR's head) sees the part of each process, so such arms differ by nature, and rows say on how many ranks an arm
+was trained (pretrain_fingerprint).
 """
 
 from __future__ import annotations

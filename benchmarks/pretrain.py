@@ -41,6 +41,8 @@ EPOCHS = {"supervised": 1, "clip": 2, "simclr": 1}
 """Epochs of a run beside the peers: enough steps for the loss to fall, short enough for five rounds."""
 WANTED_RATIO = {"tiny": {"supervised": 0.90, "clip": 0.90, "simclr": 0.80}, "resnet18": dict.fromkeys(METHODS, 0.95)}
 WANTED_PEERS = {"supervised": 1.3, "clip": 1.3, "simclr": 2.0}
+PEER_ROUNDS = 5
+"""Turns beside a peer, at most: each is four whole runs."""
 LEAST_STEPS = 12
 """A run shorter than this would mostly measure how it starts."""
 PARTS = ("gather", "views", "compute", "other")
@@ -231,8 +233,9 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
         rounds: dict[str, list[dict[str, Any]]] = {}
         loads = []
         say(method, "the peer's settings:", settings, "our loader workers:", loaders)
-        for number in range(options.rounds):
-            say(method, "round", number + 1, "of", options.rounds)
+        turns = min(options.rounds, PEER_ROUNDS)
+        for number in range(turns):
+            say(method, "round", number + 1, "of", turns)
             for bf16, name in ((False, "fp32"), (True, "bf16")):
                 mine = ours.ask(do="train", images=epochs * about["images"], bf16=bf16, loader_workers=loaders[bf16])
                 theirs = peer.ask(listing=str(listing), epochs=epochs, **settings[bf16])

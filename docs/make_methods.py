@@ -4,8 +4,6 @@ The rows are what `headwater run studies/methods.yaml` left behind, exported wit
 
     headwater rows studies/methods.yaml --out docs/results/methods.parquet
     headwater curves studies/methods.yaml --out docs/curves.png
-
-A test checks that the page holds what this script writes.
 """
 
 from __future__ import annotations

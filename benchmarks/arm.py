@@ -168,7 +168,7 @@ class Arm:
         return torch.cat(made).contiguous(memory_format=torch.channels_last)
 
     def _step(self, model: Method, optimiser: torch.optim.Optimizer, views: torch.Tensor, batch: Batch) -> None:
-        with self.compute.autocast():
+        with self.compute.training():
             loss = model.loss(model.encode(views, batch), batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optim.step(optimiser, model, clip_norm=self.recipe.clip_norm)

@@ -28,12 +28,17 @@ INITIAL_BIAS = -10.0
 """SigLIP's learned bias at the start (Zhai et al. 2023): of b pairs of an image one is positive, so that most logits should start far below 0."""
 
 
+_GROUPS = 4
+"""Groups by length in which the captions of a batch are encoded: human captions are about half as long on average as the longest of a batch [ours]."""
+
+
 class Clip(Method):
     """Image tower, linear projection, and open_clip's TextTransformer.
 
-    The text tower's context is trimmed to the longest caption, which is exact under its causal mask. A caption that occurs more than once in a
-    batch is encoded once: the tower is a function of the tokens alone, so values and gradients are those of encoding each copy. Of the 49,408
-    rows of the token embedding only those that occur in the captions are kept: the others would get no gradient and change nothing.
+    The text tower's context is trimmed to the longest caption of a group of captions of about the same length, which is exact under its causal
+    mask. A caption that occurs more than once in a batch is encoded once: the tower is a function of the tokens alone, so values and gradients are
+    those of encoding each copy. Of the 49,408 rows of the token embedding only those that occur in the captions are kept: the others would get no
+    gradient and change nothing.
 
     The loss is InfoNCE, or SigLIP's where the recipe's `contrast` says so. Both learn a scale, which starts at 1 / `temperature`; SigLIP learns a
     bias as well (`logit_bias`, as open_clip calls it).
@@ -51,7 +56,8 @@ class Clip(Method):
         tokenizer = SimpleTokenizer()
         texts = sorted({text for own in captions for text in own})
         tokens = tokenizer(texts)
-        context = int(tokens.argmax(dim=1).max()) + 1  # the end token has the largest number; 0 is not only padding but also a token, "!"
+        self._lengths = (tokens.argmax(dim=1) + 1).numpy()
+        context = int(self._lengths.max())  # the end token has the largest number; 0 is not only padding but also a token, "!"
         used, occurring = torch.unique(tokens[:, :context], return_inverse=True)  # in order, so that the end token keeps the largest number
         self._tokens = occurring
         self._text_index = {text: i for i, text in enumerate(texts)}
@@ -84,9 +90,21 @@ class Clip(Method):
             own = [self._captions[p] for p in positions]
             chosen[of_epoch] = [self._text_index[t] for t in choose(own, int(epoch), self._seed, self._hashes[positions])]
         distinct, inverse = np.unique(chosen, return_inverse=True)
-        device = self.logit_scale.device
-        texts: torch.Tensor = self.text(self._tokens[torch.from_numpy(distinct)].to(device))
-        return texts[torch.from_numpy(inverse).to(device)]
+        by_length = np.argsort(self._lengths[distinct], kind="stable")
+        place = np.empty_like(by_length)
+        place[by_length] = np.arange(len(by_length))
+        texts = torch.cat([self._encoded(some) for some in np.array_split(distinct[by_length], min(_GROUPS, len(distinct)))])
+        return texts[torch.from_numpy(place[inverse]).to(texts.device)]
+
+    def _encoded(self, texts: NDArray[np.int64]) -> torch.Tensor:
+        """Embeddings of some captions, in a context that ends with the longest of them."""
+        longest = int(self._lengths[texts].max())
+        whole = self.text.attn_mask
+        self.text.attn_mask = whole[:longest, :longest]
+        try:
+            return self.text(self._tokens[torch.from_numpy(texts), :longest].to(self.logit_scale.device))  # type: ignore[no-any-return]
+        finally:
+            self.text.attn_mask = whole
 
     def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
         with torch.no_grad():

@@ -48,6 +48,7 @@ class Arm:
     captions: Sequence[list[str]] | None = None
     seed: int = 0
     _costs: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[bool, tuple[Method, torch.optim.Optimizer]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def batch(self) -> int:
@@ -97,12 +98,14 @@ class Arm:
             self.wait()
             return time.perf_counter() - began, [point["loss"] for point in curve if "loss" in point]
 
-    def pure(self, steps: int, *, warm: int = 2) -> float:
+    def pure(self, steps: int, *, warm: int = 2, kept: str | None = None) -> float:
         """Seconds of `steps` steps (forward, loss, backward, clipping, optimiser) on one batch of views that lies ready.
 
         The captions are those of the run's own batches, a new one in each step, so that a step encodes as many different texts as a real one.
+        `kept`, "eager" or "compiled": the model is that of the call before, with its encoder compiled as the loop compiles it or not; for a
+        compiled one the first of the steps that warm up is the one that compiles.
         """
-        model, optimiser, views = self._ready()
+        model, optimiser, views = self._ready() if kept is None else self._kept_ready(kept == "compiled")
         order = self.order(warm + steps)
         batches = [Batch(*order.at(step)) for step in range(warm + steps)]
         resident = self._make(views, self._gather(batches[0]), batches[0])
@@ -157,6 +160,14 @@ class Arm:
             beta2=recipe.beta2 or 0.999,
         )
         return model, optimiser, ViewMaker(recipe.augmentation or Augmentation(), self.image_size, self.seed)
+
+    def _kept_ready(self, compiled: bool) -> tuple[Method, torch.optim.Optimizer, ViewMaker]:
+        model, optimiser, views = self._ready()
+        if compiled not in self._kept:
+            if compiled:
+                model.encoder.compile(dynamic=False)
+            self._kept[compiled] = model, optimiser
+        return *self._kept[compiled], views
 
     def _gather(self, batch: Batch) -> list[torch.Tensor]:
         return [torch.from_numpy(a).to(self.compute.device) for a in self.pixels.gather(batch.positions)]

@@ -2,9 +2,10 @@
 
     python benchmarks/pretrain.py --ratio     images/s of a run end to end over those of forward, backward and step alone
     python benchmarks/pretrain.py --peers     whole epochs beside the peers' (pip install 'headwater[bench]'), each with its best settings
-    python benchmarks/pretrain.py --all       both, and two arms at once, as studies run on two cores
+    python benchmarks/pretrain.py --compile   forward, backward and step alone, with the encoder compiled (torch.compile) and as it is
+    python benchmarks/pretrain.py --all       the first two, and two arms at once, as studies run on two cores
 
-Cost: about 12 minutes each of the first two on 2 cores. Needs HEADWATER_DATA (grocery, caltech101, ucm_captions); `--quick` needs nothing and
+Cost: about 12 minutes each of the first two on 2 cores, 3 of the third. Needs HEADWATER_DATA (grocery, caltech101, ucm_captions); `--quick` needs nothing and
 measures nothing. Results: benchmarks/results.md.
 
 What is compared. *End to end* is one call of headwater.pretrain.pretrain() on decoded images in memory, from call to return, with its loader,
@@ -105,7 +106,7 @@ def serve_arm(words: dict[str, Any]) -> None:
             seconds, losses = own.train(request["images"], loader_workers=request["loader_workers"])
             return {"seconds": seconds, "images": request["images"], "losses": losses}
         if request["do"] == "pure":
-            return {"seconds": own.pure(request["steps"]), "images": request["steps"] * own.batch}
+            return {"seconds": own.pure(request["steps"], kept=request.get("kept")), "images": request["steps"] * own.batch}
         return own.parts(request["steps"])
 
     serve(answer)
@@ -182,6 +183,35 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
         )
     head = ["model", "method", "batch", "processes", "pure images/s", "end to end", "ratio (range)", "wanted", "ms of a step in one thread", "load"]
     return table(head, rows)
+
+
+# torch.compile
+def measure_compiled(method: str, backbone: str, image_size: int, listing: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Pure compute with the encoder compiled and as it is, in turns; seconds that the first compiled step took beyond another."""
+    batch = 16 if options.quick else BATCHES.get((backbone, image_size))
+    with children(our_child(method, backbone, image_size, batch, listing)) as (ours,):
+        say(method, backbone, image_size, "px, compiled")
+        about = ours.ask(do="about")
+        pace = together([ours], do="pure", steps=3, kept="eager")
+        steps = 2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
+        began = time.perf_counter()
+        together([ours], do="pure", steps=1, kept="compiled")
+        first_s = time.perf_counter() - began - 3 * about["batch"] / pace
+        speeds: dict[str, list[float]] = {"eager": [], "compiled": []}
+        for _ in range(options.rounds):
+            for kept, found in speeds.items():
+                found.append(together([ours], do="pure", steps=steps, kept=kept))
+        return {"method": method, "backbone": backbone, "image_size": image_size, "batch": about["batch"], "first_s": first_s, "load": load(), **speeds}
+
+
+def compiled_table(found: list[dict[str, Any]]) -> str:
+    rows = []
+    for one in found:
+        ratio = Spread.of([b / a for a, b in zip(one["eager"], one["compiled"], strict=True)])
+        speeds = [f"{Spread.of(one[kept]).median:.0f}" for kept in ("eager", "compiled")]
+        name = f"{one['backbone']}, {one['image_size']} px"
+        rows.append([name, one["method"], f"{one['batch']}", *speeds, ratio.text(), f"{one['first_s']:.0f}", f"{one['load']:.1f}"])
+    return table(["model", "method", "batch", "images/s", "compiled", "ratio (range)", "s to compile", "load"], rows)
 
 
 # whole epochs beside the peers
@@ -322,7 +352,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--ratio", action="store_true", help="end to end over pure compute")
     parser.add_argument("--peers", action="store_true", help="whole epochs beside the peers'")
-    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--compile", action="store_true", help="torch.compile against none")
+    parser.add_argument("--all", action="store_true", help="--ratio and --peers, and two arms at once")
     parser.add_argument("--workers", type=int, default=1, help="processes that train at once, for --ratio; studies run one per core")
     parser.add_argument("--loader-workers", type=int, default=1, help="of our loop, for --ratio")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
@@ -337,8 +368,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.one:
         serve_arm(json.loads(options.one))
         return
-    if not (options.ratio or options.peers or options.all):
-        parser.error("say what: --ratio, --peers or --all")
+    if not (options.ratio or options.peers or options.compile or options.all):
+        parser.error("say what: --ratio, --peers, --compile or --all")
     if options.quick:
         options.rounds = 1
     began = time.monotonic()
@@ -350,6 +381,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             cells = list(itertools.product(options.sizes, options.models, options.methods))
             found["ratio"] = [measure_ratio(method, model, size, files[method], options, options.workers) for size, model, method in cells]
             print(ratio_table(found["ratio"]) + "\n", flush=True)
+        if options.compile:
+            cells = list(itertools.product(options.sizes, options.models, options.methods))
+            found["compiled"] = [measure_compiled(method, model, size, files[method], options) for size, model, method in cells]
+            print(compiled_table(found["compiled"]) + "\n", flush=True)
         if options.all and options.workers == 1:
             found["two at once"] = [measure_ratio(method, "tiny", 32, files[method], options, 2) for method in options.methods]
             print(ratio_table(found["two at once"]) + "\n", flush=True)

@@ -165,3 +165,14 @@ def test_the_command_measures_both_ratios(tmp_path):
     assert all(one["workers"] == 2 and len(one["ratio"]) == 1 for one in found["two at once"])
     assert all(set(one["rounds"]) == {"ours fp32", "peer fp32", "ours bf16", "peer bf16"} for one in found["peers"])
     assert "MISSED" not in answer.stdout, "a trial run claims nothing"
+
+
+@pytest.mark.slow
+def test_the_command_measures_what_compiling_gains(tmp_path):
+    out = tmp_path / "found.json"
+    command = [sys.executable, str(BENCHMARKS / "pretrain.py"), "--compile", "--quick", "--models", "tiny", "--sizes", "32", "--json", str(out)]
+    answer = subprocess.run([*command, "--methods", "supervised"], capture_output=True, text=True, timeout=600)
+    assert answer.returncode == 0, answer.stderr
+    (one,) = json.loads(out.read_text())["compiled"]
+    assert len(one["eager"]) == len(one["compiled"]) == 1
+    assert one["first_s"] > 0

@@ -36,11 +36,11 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index()
 
 
-def gain(table: pd.DataFrame, source: str, method: str, task: str) -> tuple[Interval, bool]:
-    """(the paired difference to no pre-training, points with the 95 % t-interval over seeds; whether labels are re-used)."""
+def gain(table: pd.DataFrame, source: str, method: str, task: str, *, comparisons: int = 1) -> tuple[Interval, bool]:
+    """(the paired difference to no pre-training, points with the 95 % t-interval over seeds, corrected for `comparisons`; whether labels are re-used)."""
     own = table[(table["source"] == source) & (table["method"] == method) & (table["task"] == task)].set_index("seed")
     bare = table[(table["method"] == "scratch") & (table["task"] == task)].set_index("seed")["top1"]
-    return t_interval((own["top1"] - bare).to_numpy()), bool(own["reuse"].any())
+    return t_interval((own["top1"] - bare).to_numpy(), comparisons=comparisons), bool(own["reuse"].any())
 
 
 def text_of(one: Interval, reused: bool) -> str:
@@ -67,7 +67,10 @@ def block(rows: pd.DataFrame) -> str:
     bare = table[table["method"] == "scratch"].groupby("task")["top1"].mean()
     lines.append("| | no pre-training, % | " + " | ".join(f"{bare[task]:.1f}" for task in tasks) + " | |")
     seeds = table["seed"].nunique()
-    compared = len(arms) * len(tasks)
+    reused = {(source, method, task) for source, method in arms for task in tasks if gain(table, source, method, task)[1]}
+    compared = [(source, method, task) for source, method in arms for task in tasks if (source, method, task) not in reused]
+    corrected = [gain(table, *one, comparisons=len(compared))[0] for one in compared]
+    survive = sum(1 for one in corrected if one.low is not None and one.low > 0)
     best = []
     for method in ("supervised", "clip", "simclr"):
         source = max((s for s, m in arms if m == method), key=lambda s: len(won.get((s, method), [])))
@@ -81,10 +84,13 @@ def block(rows: pd.DataFrame) -> str:
             "",
             *lines,
             "",
-            f"Tasks without label re-use on which a method's best source is above no pre-training: {'; '.join(best)}. {compared} comparisons; at 95 %",
-            f"about {compared * 0.025:.0f} of them would lie above 0 by chance if nothing helped.",
+            f"Tasks without label re-use on which a method's best source is above no pre-training: {'; '.join(best)}.",
+            f"These are {len(compared)} comparisons, of which at 95 % about {len(compared) * 0.025:.0f} would lie above 0 by chance if nothing helped; "
+            f"corrected for all of them (Bonferroni),",
+            f"{survive or 'none'} of {sum(map(len, won.values()))} would be told with {seeds} seeds. Sources were not chosen beforehand: a method's best is the best of three.",
             "",
-            f"Online probe at the end (20 nearest neighbours, held-out images of the source, finest labels): {probes}.",
+            "Online probe at the end (20 nearest neighbours, held-out images of the source, finest labels):",
+            f"{probes}.",
         ]
     )
 

@@ -33,7 +33,19 @@ def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> Non
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("grocery", 3), ("world", 5)])
+def test_the_page_of_pre_training_holds_the_figures_of_the_committed_rows() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))
+    rows = read_rows(script["ROWS"])
+    text = script["PAGE"].read_text()
+    assert text.count("<!-- methods -->") == 1
+    assert "| caltech101 | simclr |" in text
+    assert script["with_block"](text, rows) == text, "run python docs/make_methods.py"
+    assert (ROOT / "docs" / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    table = script["scores"](rows)
+    assert not table.loc[table["method"].isin(["simclr", "scratch"]), "reuse"].any()
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("grocery", 3), ("world", 5), ("methods", 3)])
 def test_the_committed_rows_are_whole(name: str, seeds: int) -> None:
     rows = read_rows(ROOT / "docs" / "results" / f"{name}.parquet")
     assert set(rows["status"]) == {"done"}

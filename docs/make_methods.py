@@ -87,7 +87,8 @@ def block(rows: pd.DataFrame) -> str:
             f"Tasks without label re-use on which a method's best source is above no pre-training: {'; '.join(best)}.",
             f"These are {len(compared)} comparisons, of which at 95 % about {len(compared) * 0.025:.0f} would lie above 0 by chance if nothing helped; "
             f"corrected for all of them (Bonferroni),",
-            f"{survive or 'none'} of {sum(map(len, won.values()))} would be told with {seeds} seeds. Sources were not chosen beforehand: a method's best is the best of three.",
+            f"{survive or 'none'} of {sum(map(len, won.values()))} would be told with {seeds} seeds. "
+            "Sources were not chosen beforehand: a method's best is the best of three.",
             "",
             "Online probe at the end (20 nearest neighbours, held-out images of the source, finest labels):",
             f"{probes}.",

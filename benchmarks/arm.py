@@ -48,7 +48,7 @@ class Arm:
     captions: Sequence[list[str]] | None = None
     seed: int = 0
     _costs: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-    _kept: dict[bool, tuple[Method, torch.optim.Optimizer]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[bool, tuple[Method, torch.optim.Optimizer, ViewMaker]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def batch(self) -> int:
@@ -162,12 +162,11 @@ class Arm:
         return model, optimiser, ViewMaker(recipe.augmentation or Augmentation(), self.image_size, self.seed)
 
     def _kept_ready(self, compiled: bool) -> tuple[Method, torch.optim.Optimizer, ViewMaker]:
-        model, optimiser, views = self._ready()
         if compiled not in self._kept:
+            self._kept[compiled] = self._ready()
             if compiled:
-                model.encoder.compile(dynamic=False)
-            self._kept[compiled] = model, optimiser
-        return *self._kept[compiled], views
+                self._kept[compiled][0].encoder.compile(dynamic=False)
+        return self._kept[compiled]
 
     def _gather(self, batch: Batch) -> list[torch.Tensor]:
         return [torch.from_numpy(a).to(self.compute.device) for a in self.pixels.gather(batch.positions)]
@@ -179,7 +178,7 @@ class Arm:
         return torch.cat(made).contiguous(memory_format=torch.channels_last)
 
     def _step(self, model: Method, optimiser: torch.optim.Optimizer, views: torch.Tensor, batch: Batch) -> None:
-        with self.compute.training():
+        with self.compute.autocast():
             loss = model.loss(model.encode(views, batch), batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optim.step(optimiser, model, clip_norm=self.recipe.clip_norm)

@@ -169,7 +169,7 @@ class PlainLoop:
         began = arm.now()
         for _ in range(steps):
             rows = torch.randint(0, len(self._images), (arm.batch,), device=self._images.device)
-            with arm.compute.training():
+            with arm.compute.autocast():
                 loss = self._loss(rows)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

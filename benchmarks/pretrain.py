@@ -5,7 +5,8 @@
     python benchmarks/pretrain.py --compile   forward, backward and step alone, with the encoder compiled (torch.compile) and as it is
     python benchmarks/pretrain.py --all       the first two, and two arms at once, as studies run on two cores
 
-Cost: about 12 minutes each of the first two on 2 cores, 3 of the third. Needs HEADWATER_DATA (grocery, caltech101, ucm_captions); `--quick` needs nothing and
+Cost: about 12 minutes each on 2 cores; of the third, 3 with `--models tiny --sizes 32 --rounds 7`.
+Needs HEADWATER_DATA (grocery, caltech101, ucm_captions); `--quick` needs nothing and
 measures nothing. Results: benchmarks/results.md.
 
 What is compared. *End to end* is one call of headwater.pretrain.pretrain() on decoded images in memory, from call to return, with its loader,
@@ -106,7 +107,7 @@ def serve_arm(words: dict[str, Any]) -> None:
             seconds, losses = own.train(request["images"], loader_workers=request["loader_workers"])
             return {"seconds": seconds, "images": request["images"], "losses": losses}
         if request["do"] == "pure":
-            return {"seconds": own.pure(request["steps"], kept=request.get("kept")), "images": request["steps"] * own.batch}
+            return {"seconds": own.pure(request["steps"], warm=request.get("warm", 2), kept=request.get("kept")), "images": request["steps"] * own.batch}
         return own.parts(request["steps"])
 
     serve(answer)
@@ -187,16 +188,14 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
 
 # torch.compile
 def measure_compiled(method: str, backbone: str, image_size: int, listing: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Pure compute with the encoder compiled and as it is, in turns; seconds that the first compiled step took beyond another."""
+    """Pure compute with the encoder compiled and as it is, in turns; `first_s`: seconds of the first two compiled steps, which compile."""
     batch = 16 if options.quick else BATCHES.get((backbone, image_size))
     with children(our_child(method, backbone, image_size, batch, listing)) as (ours,):
         say(method, backbone, image_size, "px, compiled")
         about = ours.ask(do="about")
         pace = together([ours], do="pure", steps=3, kept="eager")
         steps = 2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
-        began = time.perf_counter()
-        together([ours], do="pure", steps=1, kept="compiled")
-        first_s = time.perf_counter() - began - 3 * about["batch"] / pace
+        first_s = ours.ask(do="pure", steps=2, warm=0, kept="compiled")["seconds"]
         speeds: dict[str, list[float]] = {"eager": [], "compiled": []}
         for _ in range(options.rounds):
             for kept, found in speeds.items():
@@ -211,7 +210,7 @@ def compiled_table(found: list[dict[str, Any]]) -> str:
         speeds = [f"{Spread.of(one[kept]).median:.0f}" for kept in ("eager", "compiled")]
         name = f"{one['backbone']}, {one['image_size']} px"
         rows.append([name, one["method"], f"{one['batch']}", *speeds, ratio.text(), f"{one['first_s']:.0f}", f"{one['load']:.1f}"])
-    return table(["model", "method", "batch", "images/s", "compiled", "ratio (range)", "s to compile", "load"], rows)
+    return table(["model", "method", "batch", "images/s", "compiled", "ratio (range)", "first two steps, s", "load"], rows)
 
 
 # whole epochs beside the peers
@@ -257,7 +256,7 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
     say(method, "beside its peer: trying its settings")
     with children(*begun) as (ours, peer):
         about = ours.ask(do="about")
-        base = {"batch": batch, "image_size": 32}
+        base = {"batch": batch, "image_size": 32, **({"context": options.context} if method == "clip" else {})}
         settings = best_settings(peer, base, listing, quick=options.quick)
         loaders = our_workers(ours, 8 * batch, quick=options.quick)
         rounds: dict[str, list[dict[str, Any]]] = {}
@@ -322,7 +321,9 @@ def peers_table(found: list[dict[str, Any]]) -> str:
         for precision, setting in one["peer_settings"].items():
             notes.append(
                 f"- {one['method']}, {precision}: the peer with {setting['workers']} loader workers, {setting['threads']} torch threads"
-                f"{', channels_last' if setting.get('channels_last') else ''}; ours with {one['our_loader_workers'][precision]} loader workers, 1 thread"
+                f"{', channels_last' if setting.get('channels_last') else ''}"
+                f"{', a context of {} tokens'.format(setting['context']) if 'context' in setting else ''}; "
+                f"ours with {one['our_loader_workers'][precision]} loader workers, 1 thread"
             )
         notes.append(f"- {one['method']}: {one['epochs']} epochs of {one['images']} images, batch {one['batch']}; decoded once in {one['decode_s']:.1f} s")
     head = ["method", "precision", "ours images/s", "peer", "ratio (range)", "wanted", "our first epoch", "our loss", "peer's loss", "load"]
@@ -361,6 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=(32, 64))
     parser.add_argument("--rounds", type=int, default=15, help="turns; this kind of machine is too noisy for five")
     parser.add_argument("--seconds", type=float, default=2.0, help="about how long each piece of --ratio takes")
+    parser.add_argument("--context", type=int, default=77, help="tokens that open_clip's text tower reads, for --peers")
     parser.add_argument("--quick", action="store_true", help="tries the benchmark out on a few made images; measures nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="everything that was measured, round by round")
     parser.add_argument("--one", metavar="SPEC", help=argparse.SUPPRESS)

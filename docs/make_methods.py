@@ -43,11 +43,11 @@ def gain(table: pd.DataFrame, source: str, method: str, task: str, *, comparison
     return t_interval((own["top1"] - bare).to_numpy(), comparisons=comparisons), bool(own["reuse"].any())
 
 
-def text_of(one: Interval, reused: bool) -> str:
+def text_of(one: Interval, marked: bool) -> str:
     low, high = one.low, one.high
     assert low is not None and high is not None
     said = f"{one.mean:+.1f} ({low:+.1f} to {high:+.1f})"
-    return (f"**{said}**" if low > 0 or high < 0 else said) + ("†" if reused else "")
+    return (f"**{said}**" if low > 0 or high < 0 else said) + ("†" if marked else "")
 
 
 def block(rows: pd.DataFrame) -> str:
@@ -55,26 +55,31 @@ def block(rows: pd.DataFrame) -> str:
     tasks = sorted(table["task"].unique())
     arms = [(s, m) for s in OWN for m in ("supervised", "clip", "simclr") if len(table[(table["source"] == s) & (table["method"] == m)])]
     lines = ["| source | method | " + " | ".join(tasks) + " | above |", "|---|---|" + "---:|" * (len(tasks) + 1)]
+    reused = {(source, method, task) for source, method in arms for task in tasks if gain(table, source, method, task)[1]}
     won: dict[tuple[str, str], list[str]] = {}
     for source, method in arms:
         cells = []
         for task in tasks:
-            found, reused = gain(table, source, method, task)
-            cells.append(text_of(found, reused))
-            if found.low is not None and found.low > 0 and not reused:
+            found, marked = gain(table, source, method, task)
+            cells.append(text_of(found, marked))
+            if found.low is not None and found.low > 0 and not marked:
                 won.setdefault((source, method), []).append(task)
-        lines.append(f"| {source} | {method} | " + " | ".join(cells) + f" | {len(won.get((source, method), []))} |")
+        asked = sum((source, method, task) not in reused for task in tasks)
+        lines.append(f"| {source} | {method} | " + " | ".join(cells) + f" | {len(won.get((source, method), []))} of {asked} |")
     bare = table[table["method"] == "scratch"].groupby("task")["top1"].mean()
     lines.append("| | no pre-training, % | " + " | ".join(f"{bare[task]:.1f}" for task in tasks) + " | |")
     seeds = table["seed"].nunique()
-    reused = {(source, method, task) for source, method in arms for task in tasks if gain(table, source, method, task)[1]}
     compared = [(source, method, task) for source, method in arms for task in tasks if (source, method, task) not in reused]
     corrected = [gain(table, *one, comparisons=len(compared))[0] for one in compared]
-    survive = sum(1 for one in corrected if one.low is not None and one.low > 0)
+    survive = [f"{method} on {source}, {task}" for one, (source, method, task) in zip(corrected, compared, strict=True) if one.low is not None and one.low > 0]
+    told = []
+    for source, method in arms:
+        own = [task for task in tasks if (source, method, task) not in reused]
+        told.append((method, source, won.get((source, method), []), len(own)))
     best = []
     for method in ("supervised", "clip", "simclr"):
-        source = max((s for s, m in arms if m == method), key=lambda s: len(won.get((s, method), [])))
-        best.append(f"{method} on {source}: {len(won.get((source, method), []))} ({', '.join(won.get((source, method), ['none']))})")
+        _, source, names, asked = max((one for one in told if one[0] == method), key=lambda one: len(one[2]))
+        best.append(f"{method} on {source}: {len(names)} of {asked} ({', '.join(names) or 'none'})")
     knn = rows[rows["method"] != "scratch"].groupby(["source", "method"], observed=True)["pretrain_knn"].mean()
     probes = ", ".join(f"{s} {m} {100 * knn[(s, m)]:.0f} %" for s, m in arms if np.isfinite(float(knn.get((s, m), np.nan))))
     return "\n".join(
@@ -85,10 +90,12 @@ def block(rows: pd.DataFrame) -> str:
             *lines,
             "",
             f"Tasks without label re-use on which a method's best source is above no pre-training: {'; '.join(best)}.",
-            f"These are {len(compared)} comparisons, of which at 95 % about {len(compared) * 0.025:.0f} would lie above 0 by chance if nothing helped; "
-            f"corrected for all of them (Bonferroni),",
-            f"{survive or 'none'} of {sum(map(len, won.values()))} would be told with {seeds} seeds. "
             "Sources were not chosen beforehand: a method's best is the best of three.",
+            f"The table has {len(compared)} comparisons without †, {sum(map(len, won.values()))} of them told one by one; if nothing helped, about "
+            f"{len(compared) * 0.025:.0f} would be by chance, and those of one column together, since",
+            f"all are against the same {seeds} encoders. Corrected for all of them (Bonferroni), {len(survive)} {'is' if len(survive) == 1 else 'are'} told "
+            f"({'; '.join(survive) or 'none'}): with {seeds} seeds a",
+            "cell's spread is itself a guess, and those that are told so are those with the smallest spread, not with the largest gain.",
             "",
             "Online probe at the end (20 nearest neighbours, held-out images of the source, finest labels):",
             f"{probes}.",

@@ -118,7 +118,7 @@ def test_every_setting_of_a_peer_can_be_asked_for_by_name(load):
     """The parent sends settings as JSON; a misspelt one must not pass."""
     session = load("session")
     names = {field.name for field in fields(session.Setting)}
-    assert {"listing", "batch", "image_size", "images", "epochs", "workers", "threads", "bf16", "channels_last"} == names
+    assert {"listing", "batch", "image_size", "images", "epochs", "workers", "threads", "bf16", "channels_last", "context"} == names
     with pytest.raises(TypeError):
         session.Setting(listing="x", loader_workers=1)
 

@@ -2,7 +2,8 @@
 
     python benchmarks/peers/clip_open_clip.py --listing FILE --workers 2
 
-The text tower has the width, layers and heads of Headwater's recipe, and open_clip's usual context of 77 tokens and vocabulary of 49,408.
+The text tower has the width, layers and heads of Headwater's recipe, and open_clip's usual vocabulary of 49,408. Its context is open_clip's
+usual 77 tokens, or `--context N`, which a user can set who knows the longest caption.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ LR, BETAS, WEIGHT_DECAY, CLIP_NORM, BATCH = 2e-3, (0.9, 0.999), 0.05, 1.0, 128
 
 
 class Captioned(Photos):
-    """(image, tokens int64 [77]) with one of an image's captions drawn anew each time, tokenised where it is read, as open_clip's CsvDataset does."""
+    """(image, tokens int64 [context]) with one of an image's captions drawn anew each time, tokenised where it is read, as open_clip's CsvDataset does."""
 
-    def __init__(self, files: list[str], captions: list[list[str]], transform: Callable[[Any], Any]) -> None:
+    def __init__(self, files: list[str], captions: list[list[str]], transform: Callable[[Any], Any], context: int) -> None:
         super().__init__(files, captions, transform)
-        self.tokenize = open_clip.get_tokenizer("ViT-B-32")
+        self.tokenize = open_clip.get_tokenizer("ViT-B-32", context_length=context)
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
         image, captions = super().__getitem__(index)
@@ -48,7 +49,7 @@ def loader(setting: Setting) -> DataLoader[Any]:
     )
     listing = setting.read()
     return DataLoader(
-        Captioned(listing["files"], listing["captions"], transform),
+        Captioned(listing["files"], listing["captions"], transform, setting.context),
         batch_size=setting.batch,
         shuffle=True,
         drop_last=True,
@@ -61,7 +62,7 @@ def build(setting: Setting, steps: int) -> Training:
     model = CustomTextCLIP(
         EMBEDDING,
         CLIPVisionCfg(timm_model_name="test_resnet", image_size=setting.image_size),
-        CLIPTextCfg(width=WIDTH, heads=HEADS, layers=LAYERS),
+        CLIPTextCfg(context_length=setting.context, width=WIDTH, heads=HEADS, layers=LAYERS),
         init_logit_scale=math.log(1 / TEMPERATURE),
     )
     decay = [p for p in model.parameters() if p.ndim > 1]

@@ -38,6 +38,8 @@ class Setting:
     threads: int = 1
     bf16: bool = False
     channels_last: bool = False
+    context: int = 77
+    """Tokens of a caption that the text tower reads, for CLIP."""
 
     def read(self) -> dict[str, list[Any]]:
         listing: dict[str, list[Any]] = json.loads(Path(self.listing).read_text())
@@ -151,6 +153,7 @@ def main(loader: Loader, build: Build, run_epoch: RunEpoch, *, batch: int) -> No
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--context", type=int, default=77)
     words = vars(parser.parse_args())
     session = Session(loader, build, run_epoch)
     if not words.pop("serve"):

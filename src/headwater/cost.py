@@ -114,7 +114,7 @@ def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Comput
         times = []
         for _ in range(4):
             began = time.perf_counter()
-            with compute.training():
+            with compute.autocast():
                 loss = encoder(views(images, sizes, hashes, hashes * 0, 0)).float().square().mean()
             float(loss.detach())
             loss.backward()

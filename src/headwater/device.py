@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from headwater.errors import InputError
 
@@ -55,15 +54,6 @@ class Compute:
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where it is on, nothing otherwise."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
-
-    @contextlib.contextmanager
-    def training(self) -> Iterator[None]:
-        """`autocast`, and on a processor attention by plain products: the backward pass of torch's fused kernel is slow there. Forward and backward with it
-        and without, one thread, bf16: a text tower of 27 tokens 145 and 90 ms, a ViT of 64 tokens 200 and 165 ms, of 196 tokens 297 and 286 ms (ratios
-        count: a busy machine). On GPUs torch chooses."""
-        plain = sdpa_kernel(SDPBackend.MATH) if self.device.type == "cpu" else contextlib.nullcontext()
-        with self.autocast(), plain:
-            yield
 
     @property
     def fingerprint(self) -> str:

@@ -85,6 +85,21 @@ def test_encoding_distinct_captions_once_in_groups_by_length_equals_encoding_eac
         torch.testing.assert_close(p.grad, gradients[name], atol=1e-5, rtol=1e-3)
 
 
+def test_captions_train_with_plain_attention_on_a_processor_and_images_do_not():
+    model, flash = method(), {}
+    model.text.transformer.register_forward_hook(lambda *_: flash.update(text=torch.backends.cuda.flash_sdp_enabled()))
+    model.encoder.register_forward_hook(lambda *_: flash.update(images=torch.backends.cuda.flash_sdp_enabled()))
+    model.encode(normal(2, 3, 32, 32), Batch(np.array([0, 2]), np.zeros(2, dtype=np.int64)))
+    assert flash == {"text": False, "images": True}
+    assert torch.backends.cuda.flash_sdp_enabled()
+
+
+@pytest.mark.parametrize("positions", [[], [4], [2, 4]])
+def test_fewer_captions_than_groups_and_none_at_all_are_encoded(positions):
+    texts = method()._texts(Batch(np.array(positions, dtype=np.int64), np.zeros(len(positions), dtype=np.int64)))
+    assert texts.shape == (len(positions), 16)
+
+
 def test_permuting_a_batch_does_not_change_its_loss():
     model = method()
     embeddings, epochs = normal(6, 16), np.array([0, 0, 1, 1, 1, 2])

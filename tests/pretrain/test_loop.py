@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -227,6 +228,17 @@ def test_the_number_of_loader_workers_changes_no_bit(tmp_path, method, workers):
     alone, *_ = run(tmp_path / "0", method, loader_workers=0)
     helped, *_ = run(tmp_path / "n", method, loader_workers=workers)
     assert same_bits(state(alone), state(helped))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_threads_that_make_batches_leave_the_cache_of_rounded_weights_alone(tmp_path, monkeypatch, method):
+    """torch keeps one for all threads; were it emptied in the midst of a step, bits would depend on the moment."""
+    by: list[threading.Thread] = []
+    plain = torch.clear_autocast_cache
+    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: (by.append(threading.current_thread()), plain())[1])
+    run(tmp_path, method, compute=BF16, loader_workers=2)
+    assert len(by) == 6
+    assert set(by) == {threading.main_thread()}
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from headwater import keys
 from headwater.device import seeded
@@ -29,7 +31,8 @@ INITIAL_BIAS = -10.0
 
 
 _GROUPS = 4
-"""Groups by length in which the captions of a batch are encoded: human captions are about half as long on average as the longest of a batch [ours]."""
+"""Groups by length in which the captions of a batch are encoded on a processor: human captions are about half as long on average as the longest of a
+batch [ours]. On a GPU, where a small text tower waits for launches, all captions are one group."""
 
 
 class Clip(Method):
@@ -93,16 +96,19 @@ class Clip(Method):
         by_length = np.argsort(self._lengths[distinct], kind="stable")
         place = np.empty_like(by_length)
         place[by_length] = np.arange(len(by_length))
-        texts = torch.cat([self._encoded(some) for some in np.array_split(distinct[by_length], min(_GROUPS, len(distinct)))])
-        return texts[torch.from_numpy(place[inverse]).to(texts.device)]
+        device = self.logit_scale.device
+        groups = min(_GROUPS, max(1, len(distinct))) if device.type == "cpu" else 1
+        with _attention(device):
+            texts = torch.cat([self._encoded(some, device) for some in np.array_split(distinct[by_length], groups)])
+        return texts[torch.from_numpy(place[inverse]).to(device)]
 
-    def _encoded(self, texts: NDArray[np.int64]) -> torch.Tensor:
+    def _encoded(self, texts: NDArray[np.int64], device: torch.device) -> torch.Tensor:
         """Embeddings of some captions, in a context that ends with the longest of them."""
-        longest = int(self._lengths[texts].max())
+        longest = int(self._lengths[texts].max(initial=1))
         whole = self.text.attn_mask
         self.text.attn_mask = whole[:longest, :longest]
         try:
-            return self.text(self._tokens[torch.from_numpy(texts), :longest].to(self.logit_scale.device))  # type: ignore[no-any-return]
+            return self.text(self._tokens[torch.from_numpy(texts), :longest].to(device))  # type: ignore[no-any-return]
         finally:
             self.text.attn_mask = whole
 
@@ -119,3 +125,9 @@ class Clip(Method):
 
     def at_chance(self, loss: float, batch: int) -> str | None:
         return at_chance(loss, batch, self._contrast)
+
+
+def _attention(device: torch.device) -> AbstractContextManager[None]:
+    """Attention by plain products on a processor, where the backward pass of torch's fused kernel is slow for sequences as short as captions. It saves the
+    matrix of weights, [heads, context, context] a caption, which for long sequences costs more memory and time than it gains. On GPUs torch chooses."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

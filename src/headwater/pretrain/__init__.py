@@ -102,6 +102,7 @@ def pretrain(
     steps where that is given; the curve so far lies beside it in metrics.jsonl. `loader_workers` threads prepare batches ahead (0: none; left out: one,
     or HEADWATER_LOADER_WORKERS); their number changes no bit. With several `ranks` each process calls this with the same arguments, takes its part of
     each batch, and ends with the same weights; the first writes checkpoints. With `compute.sharded` the weights are spread over the ranks (FSDP).
+    One run at a time in a process: torch's cache of rounded weights and its choice of attention belong to the process, not to a thread.
     """
     assert recipe.optimiser and recipe.lr
     if order.images // order.steps < ranks.size:

@@ -50,7 +50,7 @@ class Gradients:
     def _whole(self, step: int, prepared: Prepared, factor: float) -> torch.Tensor:
         views = self._batches.views(prepared, slice(None))
         self._seeded(step)
-        with self._compute.training():
+        with self._compute.autocast():
             loss = self._wrapped.loss(views, prepared.batch) * factor
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -61,7 +61,7 @@ class Gradients:
             views, batch = self._batches.views(prepared, part), prepared.batch.part(part)
             self._seeded(step, i)
             with self._wrapped.apart(i < len(parts) - 1):
-                with self._compute.training():
+                with self._compute.autocast():
                     loss = self._wrapped.loss(views, batch) * (factor * len(batch))
                 loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
@@ -74,7 +74,7 @@ class Gradients:
                 made.append(self._embed(step, i, prepared, part))
         leaves = tuple(torch.cat(column).requires_grad_() for column in zip(*made, strict=True))
         with self._wrapped.apart(True):
-            with self._compute.training():
+            with self._compute.autocast():
                 loss = self._wrapped.loss_of(leaves, prepared.batch) * factor
             loss.backward()  # type: ignore[no-untyped-call]
         asked = [leaf.grad if leaf.grad is not None else torch.zeros_like(leaf) for leaf in leaves]
@@ -82,7 +82,7 @@ class Gradients:
             views, batch = self._batches.views(prepared, part), prepared.batch.part(part)
             self._seeded(step, i)
             with self._wrapped.apart(i < len(parts) - 1):
-                with self._compute.training():
+                with self._compute.autocast():
                     carried = self._wrapped.carried(views, batch, tuple(gradient[part] for gradient in asked))
                 carried.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
@@ -90,7 +90,7 @@ class Gradients:
     def _embed(self, step: int, i: int, prepared: Prepared, part: slice) -> tuple[torch.Tensor, ...]:
         views, batch = self._batches.views(prepared, part), prepared.batch.part(part)
         self._seeded(step, i)
-        with self._compute.training():
+        with self._compute.autocast():
             return tuple(t.float() for t in self._wrapped.embeddings(views, batch))
 
     def _seeded(self, step: int, part: int = 0) -> None:

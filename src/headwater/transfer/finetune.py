@@ -130,7 +130,7 @@ def _step(
     images, sizes = (torch.from_numpy(a).to(compute.device) for a in pixels.gather(train.rows[positions]))
     labels = torch.from_numpy(train.labels[positions]).to(compute.device)
     torch.manual_seed(keys.key(seed, "finetune dropout", step) & (2**63 - 1))
-    with compute.training():
+    with compute.autocast():
         loss = F.cross_entropy(model(views(images, sizes, train.hashes[positions], epochs, 0)).float(), labels)
     loss.backward()  # type: ignore[no-untyped-call]
     optim.step(optimiser, model, clip_norm=clip_norm)

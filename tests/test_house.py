@@ -272,3 +272,4 @@ def test_the_readme_says_what_a_plain_make_test_leaves_out() -> None:
     slow = {path: path.read_text().count("@pytest.mark.slow\n") for path in (ROOT / "tests").rglob("test_*.py")}
     for path, count in slow.items():
         assert (f"`{path.relative_to(ROOT)}`" in section) == (count > 0), path
+    assert f"always: {sum(slow.values())} " in section

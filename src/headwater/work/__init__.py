@@ -17,6 +17,7 @@ from headwater import device, methods, models, pretrain
 from headwater.device import Compute
 from headwater.files import file_sha256
 from headwater.loader import Order, workers_from_environment
+from headwater.methods import Method
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.ranks import ALONE, Ranks
 from headwater.rows import SCHEMA_VERSION
@@ -69,9 +70,11 @@ def run_arm(
         "versions": device.versions(),
     }
     curve: list[dict[str, float]] = []
+    method: Method | None = None
     if arm.recipe is not None:
         try:
-            outcome, curve = _train(plan, arm, encoder, store, compute, watch, checkpoint_every_s, ranks)
+            method = _method(plan, arm, encoder, store, compute)
+            outcome, curve = _train(plan, arm, method, store, compute, watch, checkpoint_every_s, ranks)
             flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
             record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
             record |= {"knn": outcome.knn, "knn_words": _knn_words(plan), "notes": list(outcome.notes)}
@@ -81,6 +84,8 @@ def run_arm(
         return
     with store.writing_arm(arm.id) as folder:
         models.save_encoder(folder, encoder, backbone=study.backbone, image_size=study.image_size, patch_size=study.patch_size)
+        if method is not None:
+            method.save_heads(folder)
         record["encoder_sha256"] = file_sha256(folder / "encoder.safetensors")
         pretrain.write_curve(folder / "metrics.jsonl", curve)
         (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
@@ -101,10 +106,17 @@ def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None
             labels_of(plan, arm, store, compute)
 
 
+def _method(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute) -> Method:
+    """The method of an arm around its encoder, with its labels. Raises NoFeatures where these cannot be had."""
+    assert arm.source is not None and arm.recipe is not None
+    targets, hashes = labels_of(plan, arm, store, compute), arm.source.hashes[arm.positions]
+    return methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=targets, captions=arm.captions, hashes=hashes)
+
+
 def _train(
     plan: Plan,
     arm: PlannedArm,
-    encoder: Any,
+    method: Method,
     store: Store,
     compute: Compute,
     watch: Watch,
@@ -114,8 +126,6 @@ def _train(
     assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
     hashes = arm.source.hashes[arm.positions]
-    targets = labels_of(plan, arm, store, compute)
-    method = methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=targets, captions=arm.captions, hashes=hashes)
     return pretrain.pretrain(
         method,
         cache.subset(np.searchsorted(cached, arm.positions)),

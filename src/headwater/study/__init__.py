@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from headwater.errors import Location
-from headwater.study.data import Data, FolderData, WorldData
+from headwater.study.data import Data, FolderData, PublishedData, TorchvisionData, WorldData
 from headwater.study.protocols import Finetune, Probe, Protocols
 from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, OnlineProbe, Recipe, Recipes
 from headwater.study.views import Features, Noise, ViewUse
@@ -44,11 +44,13 @@ __all__ = [
     "Origin",
     "Probe",
     "Protocols",
+    "PublishedData",
     "Recipe",
     "Recipes",
     "SourceUse",
     "Study",
     "TaskUse",
+    "TorchvisionData",
     "ViewUse",
     "WorldData",
     "canonical",
@@ -92,6 +94,9 @@ class TaskUse(Words):
     data: Name
     labels: str = "level:0"
     split_column: str = "split"
+    group: str | None = None
+    """A column whose values (a camera, a patient, a sequence) may not lie in two splits: validation is cut from train by whole groups, and given
+    splits that a group straddles are an error."""
     cap: Flag = False
     """Where a class has fewer images than shots: take what there is (recorded) instead of an error."""
     sources: Several[Name] | None = None

@@ -31,7 +31,8 @@ def proportional(counts: Codes, total: int) -> Codes:
     take = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - take), kind="stable")
     take[order[: total - int(take.sum())]] += 1
-    return np.minimum(take, counts)
+    shared: Codes = np.minimum(take, counts)
+    return shared
 
 
 def first_of_each(codes: Codes, hashes: Codes, key: int, take: Codes) -> NDArray[np.bool_]:
@@ -113,8 +114,8 @@ def grouped_parts(codes: Codes, groups: Codes, group_hashes: Codes, key: int, sh
             if free:
                 move(min(free, key=lambda group: int(of_group[group])), part)
     for lacking in np.flatnonzero(have[0] == 0).tolist():
-        rows = np.flatnonzero(pairs[1] == lacking)
+        having = np.flatnonzero(pairs[1] == lacking)
         if have[0, lacking] == 0:
-            move(int(pairs[0, rows[np.argmax(sizes[rows])]]), 0)
+            move(int(pairs[0, having[np.argmax(sizes[having])]]), 0)
     parts: Codes = part_of[groups]
     return parts

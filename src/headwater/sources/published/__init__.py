@@ -45,4 +45,5 @@ def _base(entry: Published, root: Path, name: str) -> Path:
             return root / inside
     if entry.refused is not None and any((root / inside / entry.refused[0]).exists() for inside in ("", *entry.inside)):
         raise InputError(f"{name}: {root} holds {entry.refused[0]!r}: {entry.refused[1]}")
-    raise InputError(f"{name}: {root} is not {entry.title} as published: it lacks {' or '.join(map(repr, entry.marks))}; expected are {', '.join(entry.layout)}")
+    lacking = " or ".join(map(repr, entry.marks))
+    raise InputError(f"{name}: {root} is not {entry.title} as published: it lacks {lacking}; expected are {', '.join(entry.layout)}")

@@ -56,7 +56,7 @@ def _check_indices(frame: pd.DataFrame, blamed: Path) -> None:
         if len(twice):
             value = twice[column].iloc[0]
             one, two = twice[other][twice[column] == value].iloc[:2]
-            raise InputError(f"{blamed}: {column} {value!r} stands for {one!r} and for {two!r} in the split files, which do not belong together; get both again")
+            raise InputError(f"{blamed}: {column} {value!r} stands for {one!r} and for {two!r} in the split files, which do not match; get both again")
 
 
 def _shared(column: pd.Series[str]) -> tuple[Any, Any]:

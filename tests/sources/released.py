@@ -112,13 +112,13 @@ CAMERAS = {30: "empty", 1: "opossum", 6: "raccoon", 33: "car"}
 
 
 def cct20(root: Path, counts: dict[str, int] | None = None) -> None:
-    """cis files show cameras 0 and 1, as train does; trans files cameras 5 and 6. Image 0 of every file is empty, image 1 has two categories."""
+    """cis files show cameras 0 and 1, as train does; trans_val camera 5, trans_test 6 and 7. Image 0 of every file is empty, image 1 has two categories."""
     kinds = [key for key in CAMERAS if key != 30]
     for file, count in (counts or {"train": 14, "cis_val": 8, "cis_test": 9, "trans_val": 8, "trans_test": 10}).items():
         images, annotations = [], []
         for i in range(count):
             image = f"{file}-5858bf1f-23d2-11e8-{i:04d}"
-            camera = (5 if file.startswith("trans") else 0) + i % 2
+            camera = {"trans_val": 5, "trans_test": 6 + i % 2}.get(file, i % 2)
             images.append({"id": image, "file_name": f"{image}.jpg", "location": camera, "seq_id": f"{file}-{i // 2}", "width": 8, "height": 6})
             own = [30] if i == 0 else [1, 6] if i == 1 else [kinds[i % 3]]
             annotations += [{"id": f"{image}/{k}", "image_id": image, "category_id": k} for k in own + own[:1]]  # one category may come twice

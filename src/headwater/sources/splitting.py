@@ -5,6 +5,7 @@ All of them are pure functions of class codes and keyed hashes, so the same imag
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -95,7 +96,7 @@ def grouped_parts(codes: Codes, groups: Codes, group_hashes: Codes, key: int, sh
         for part in open_parts:
             own = n * (2 * have[part, classes] + n) / (wanted[part] * totals[classes])
             whole = of_group[group] * (2 * filled[part] + of_group[group]) / (wanted[part] * len(codes))
-            cost.append(float(own.sum() + whole))
+            cost.append(math.fsum((*own.tolist(), float(whole))))  # correctly rounded, so that no machine's order of adding decides
         part_of[group] = open_parts[int(np.argmin(cost))]
         put(group, int(part_of[group]))
 

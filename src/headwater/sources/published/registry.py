@@ -242,8 +242,8 @@ _SETS = (
         sizes=_CCT_SIZES,
         variants={"cis": _CCT_SIZES, "trans": {"train": 13_553, "val": 1_725, "test": 23_275}},
         source_of_sizes=(
-            "published split; images listed per annotation file [recalled], they sum to the 57,864 of the set; the paper's test of 15,215 images and 15 classes "
-            "is taken for cis_test (15,827) without its empty images, as public code for CCT-20 has it, so cis is the default [not confirmed]"
+            "published split; images listed per annotation file [recalled], they sum to the 57,864 of the set; the paper's test of 15,215 images and 15 "
+            "classes is taken for cis_test (15,827) without its empty images, as public code for CCT-20 has it, so cis is the default [not confirmed]"
         ),
         licence="CDLA Permissive 1.0",
         home="https://lila.science/datasets/caltech-camera-traps",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from headwater.errors import InputError
 
@@ -54,6 +55,20 @@ DEFAULT_STORE = Path("headwater-store")
 
 labels_app = typer.Typer(name="labels", help="What the images are called: label views, described before anything is trained.", no_args_is_help=True)
 app.add_typer(labels_app)
+
+
+class _ShowsByDefault(TyperGroup):
+    """A group whose command `show` is meant where the first word is no command of it: `headwater tasks`, `headwater tasks dtd`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words = [word for word in args if not word.startswith("-")]
+        if not (words and words[0] in self.commands) and not (len(args) == 1 and args[0] in ("-h", "--help")):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+tasks_app = typer.Typer(name="tasks", cls=_ShowsByDefault, help="Downstream tasks: published sets and folders, what is on disk, and fixed splits.")
+app.add_typer(tasks_app)
 
 
 def _study_path(name: str) -> Path:
@@ -324,6 +339,47 @@ def label_levels(
         _check_root(data_root)
         facts = shown.source_facts(Plan.opened(Study.load(_study_path(study or "")), data_root=data_root), source, how, asked)
     _print_json(facts) if as_json else shown.print_levels(facts)
+
+
+@tasks_app.command("show")
+def show_tasks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FOLDER]", help="A published set, or a folder of images; the list of all when left out.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Load what is on disk, and check it against the published sizes.")] = False,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """All tasks and whether they are on disk, or one in detail: classes, splits, groups, the layout expected. `show` can be left out."""
+    _check_root(data_root)
+    from headwater.show import tasks as shown
+
+    if name is None:
+        facts = shown.list_facts(data_root, verify=verify)
+        _print_json(facts) if as_json else shown.print_list(facts)
+    else:
+        facts = shown.task_facts(name, data_root)
+        _print_json(facts) if as_json else shown.print_task(facts)
+
+
+@tasks_app.command("split")
+def split_task(
+    name: Annotated[str, typer.Argument(metavar="FOLDER|NAME", help="A folder of images, here or under the data root, or a published set.")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The index file to write: a CSV with the columns path and split.")],
+    test: Annotated[float, typer.Option("--test", help="Share of each class that is test.")] = 0.2,
+    val: Annotated[float, typer.Option("--val", help="Share of each class that is val.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file anywhere.")] = 0,
+    group: Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="A column whose values never lie in two splits.")] = None,
+    labels: Annotated[str | None, typer.Option("--labels", metavar="VIEW", help="Stratify by this label view; level:0 when left out.")] = None,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw a fixed split by key, stratified by class, and write it as an index file for `split_file` of a study's data."""
+    _check_root(data_root)
+    from headwater.show import tasks as shown
+
+    facts = shown.write_split(name, out, data_root=data_root, test=test, val=val, seed=seed, group=group, labels=labels)
+    _print_json(facts) if as_json else shown.print_split(facts)
 
 
 def _folder_of(name: str, data_root: Path | None) -> Path | None:

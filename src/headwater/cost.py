@@ -11,15 +11,16 @@ import torch
 from headwater import device, keys, models
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.recipes import DEFAULTS
-from headwater.study import Augmentation, Finetune
+from headwater.study import Augmentation, Finetune, Probe
+from headwater.tasks import Task
 from headwater.views import ViewMaker
 
 _BACKWARD = 3.0
 """Forward and backward against forward alone."""
 _CALIBRATION_BATCH = 64
 _PROBE_FLOPS_PER_S = 2e9
-_PROBE_EVALUATIONS = 60
-"""L-BFGS evaluations per l2 value on a warm path: about what was counted on the demo's features [ours]."""
+_PROBE_PRODUCTS = 40
+"""Products with the features per l2 value on a warm path: about what was counted on 512 features of real photos [ours]."""
 _STARTUP_S = 10.0
 
 
@@ -51,21 +52,22 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
     finetuned = sum(_finetune_images(plan, cell) for cell in cells)
     benches = {(cell.arm.id, cell.words.task) for cell in cells}
     labelled = [(arm, _feature_cost(arm, forward, study.image_size)) for arm in arms if arm.clusters]
-    extracted = sum(len(task.train) + len(task.val) + len(task.test) for _, name in benches for task in [plan.tasks[name]])
+    extracted = sum(_images(plan.tasks[name]) for _, name in benches)
     features = int(encoder.num_features)  # type: ignore[arg-type]
-    probes = sum(_probe_flops(plan, cell, features) for cell in cells if cell.words.protocol == "probe")
+    probes = sum(_probe_flops(plan, cell, features) for cell in cells)
     features_flops = sum(flops * len(arm.positions) for arm, (flops, _) in labelled)
     decoded = sum({(arm.source_fingerprint, size): size for arm, (_, size) in labelled}.values())
     seconds = (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
+    kept = 4 * features * sum(_images(plan.tasks[name]) for _, name in {(c.arm.id, c.words.task) for c in cells if not isinstance(study.protocols.named(c.words.protocol), Finetune)})
     cached = sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1 if cells else 0
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),
         finetune_images=finetuned,
         flops=forward * (_BACKWARD * (views + finetuned) + extracted) + features_flops + probes,
         hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
-        disk_mb=(len(arms) * weights + cached + decoded + 3e4 * len(cells) / 10) / 1e6,
+        disk_mb=(len(arms) * weights + kept + cached + decoded + 3e4 * len(cells) / 10) / 1e6,
         images_per_s=train_rate,
     )
 
@@ -81,11 +83,14 @@ def _feature_cost(arm: PlannedArm, forward: float, image_size: int) -> tuple[flo
     return flops, len(arm.positions) * (1.25 * size) ** 2 * 3
 
 
+def _images(task: Task) -> int:
+    return len(task.train) + len(task.val) + len(task.test)
+
+
 def _finetune_images(plan: Plan, cell: PlannedCell) -> int:
-    if cell.words.protocol != "finetune":
+    words = plan.study.protocols.named(cell.words.protocol)
+    if not isinstance(words, Finetune):
         return 0
-    words = plan.study.protocols.finetune
-    assert isinstance(words, Finetune)
     task = plan.tasks[cell.words.task]
     shots = cell.words.shots
     train = len(task.train) if shots is None else min(len(task.train), shots * task.num_classes)
@@ -93,10 +98,12 @@ def _finetune_images(plan: Plan, cell: PlannedCell) -> int:
 
 
 def _probe_flops(plan: Plan, cell: PlannedCell, features: int) -> float:
-    task, words = plan.tasks[cell.words.task], plan.study.protocols.probe
-    assert words is not None
+    """Of the fit, where it is a logistic regression; of ridge, neighbours and class names it is next to nothing beside the features."""
+    task, words = plan.tasks[cell.words.task], plan.study.protocols.named(cell.words.protocol)
+    if not isinstance(words, Probe):
+        return 0.0
     train = len(task.train) if cell.words.shots is None else cell.words.shots * task.num_classes
-    return 4.0 * train * features * task.num_classes * _PROBE_EVALUATIONS * len(words.l2)
+    return 4.0 * train * min(train, features) * task.num_classes * _PROBE_PRODUCTS * len(words.l2)
 
 
 def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Compute) -> float:

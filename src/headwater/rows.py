@@ -48,7 +48,14 @@ COLUMNS: tuple[Column, ...] = (
     Column("study", "str", "name of the study that ran the cell first", required=True, volatile=True),
     Column("status", "str", "done; diverged (final, with its reason); failed (retried by the next run)", required=True),
     Column("reason", "str", "why a cell diverged or failed"),
-    Column("metric", "str", "top1 (share of test samples that are right) or mean_per_class (mean over classes of that share)", required=True),
+    Column(
+        "metric",
+        "str",
+        "top1 (share of test samples that are right); mean_per_class (mean over classes of that share); ece (calibration error, 15 bins; the lower the better; "
+        "null for ridge); error_within, error_across (shares of test samples that are taken for another class of their own superclass, and for one of another; "
+        "where the task has a coarser level)",
+        required=True,
+    ),
     Column(
         "subset",
         "str",
@@ -109,15 +116,26 @@ COLUMNS: tuple[Column, ...] = (
         "task_majority", "float", "share of the test set that its most frequent class has: what a constant answer attains, in [0, 1]", least=0, most=1
     ),
     Column("task_fingerprint", "str", "digest of the task's images, labels and splits"),
-    Column("protocol", "str", "probe (frozen encoder, logistic regression) or finetune (the whole network)", required=True),
-    Column("shots", "int", "training images per class, 1 or more; null = the full training split", least=1),
+    Column(
+        "protocol",
+        "str",
+        "of a frozen encoder: probe (logistic regression), ridge, knn (nearest neighbours), zeroshot (class names, CLIP alone); of the whole network: finetune, "
+        "lpft (finetune from the probe)",
+        required=True,
+    ),
+    Column("shots", "int", "training images per class, 1 or more; null = the full training split, or none for zeroshot", least=1),
     Column("draw", "int", "number of the few-shot draw; null at full size", least=0),
     Column("n_train", "int", "training images of the cell", least=0),
     Column("n_val", "int", "validation images that chose the hyper-parameters", least=0),
     Column("val_protocol", "str", "how validation was formed: split (the task's own), carved (cut from train) and whether it was cut to few-shot size"),
     Column("val_missing_classes", "int", "classes without a validation image", least=0),
-    Column("head_init", "str", "initialisation of the classification head in fine-tuning; null for a probe"),
-    Column("chosen", "str", "hyper-parameters that validation chose, as canonical JSON"),
+    Column("head_init", "str", "initialisation of the classification head: zeros, probe or text; null where a head is fitted in closed form or to a frozen encoder"),
+    Column(
+        "chosen",
+        "str",
+        "hyper-parameters that validation chose, as canonical JSON; for zeroshot what validation says of the class names: `alignment` (aligned, at chance, or out of "
+        "order: other names fit far better) and what it rests on",
+    ),
     Column("grid", "str", "the grid they were chosen from, equal for all arms, as canonical JSON"),
     Column("val_value", "float", "accuracy on validation of what was chosen, in [0, 1] (optimistic: it was maximised)", least=0, most=1),
     Column(

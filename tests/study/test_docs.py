@@ -18,11 +18,13 @@ from headwater.study import (
     OnlineProbe,
     Probe,
     Protocols,
+    PublishedData,
     Recipe,
     Recipes,
     SourceUse,
     Study,
     TaskUse,
+    TorchvisionData,
     ViewUse,
     WorldData,
 )
@@ -47,7 +49,8 @@ def written(value: object, found: dict[type[BaseModel], set[str]]) -> dict[type[
 def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     found = written(parse_study(BLOCK, "docs/study.md"), {})
     found[Recipes] |= found.pop(Recipe)  # a method's settings are shown under its own name
-    parts = {Study, FolderData, WorldData, SourceUse, TaskUse, ViewUse, Features, Noise, OnlineProbe, Budget, Recipes, Augmentation, Probe, Finetune, Protocols}
+    data = {FolderData, PublishedData, TorchvisionData, WorldData}
+    parts = data | {Study, SourceUse, TaskUse, ViewUse, Features, Noise, OnlineProbe, Budget, Recipes, Augmentation, Probe, Finetune, Protocols}
     assert set(found) == parts
     for model, keys in found.items():
         assert keys == ({"epochs"} if model is Budget else set(model.model_fields)), model

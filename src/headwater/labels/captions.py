@@ -81,16 +81,21 @@ def _listed(value: object) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
+def spoken(name: str) -> str:
+    """A class name as words: the last part of a path-qualified one, underscores and hyphens as spaces. Empty where nothing else is in it."""
+    return " ".join(name.rpartition("/")[2].replace("_", " ").replace("-", " ").split())
+
+
 def _from_templates(table: Table, positions: Positions, where: str) -> list[list[str]]:
     if not table.levels:
         raise InputError(f"{where}: template captions need class names, and this source has no levels")
     made: dict[str, list[str]] = {}
     lists = []
     for position, name in zip(positions.tolist(), table.levels[0][positions].tolist(), strict=True):
-        spoken = " ".join(name.rpartition("/")[2].replace("_", " ").replace("-", " ").split())
-        if not spoken:
+        words = spoken(name)
+        if not words:
             raise InputError(f"{where}: the image {table.ids[position]!r} has no class name to put into a template")
         if name not in made:
-            made[name] = [template.format(spoken) for template in TEMPLATES]
+            made[name] = [template.format(words) for template in TEMPLATES]
         lists.append(made[name])
     return lists

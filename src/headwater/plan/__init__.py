@@ -106,7 +106,7 @@ class Plan:
         for name, task in study.tasks.items():
             with blamed_on("tasks", name, "labels"):
                 view = resolve_view(task.labels, study.views, data_root)
-            tasks[name] = resolve_task(name, opened[task.data], view, split_column=task.split_column)
+            tasks[name] = resolve_task(name, opened[task.data], view, split_column=task.split_column, group=task.group)
         return cls(study, opened, tasks, data_root=data_root)
 
     @classmethod

@@ -2,7 +2,7 @@
 
 A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand.
 Nothing here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in
-headwater.study.data, and one line in `open_source`.
+headwater.study.data, and one line in opening.py; a further published data set is one file in `published`.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater import keys
-from headwater.errors import InputError, blamed_on
+from headwater.errors import InputError
 from headwater.study import Data
-from headwater.study.data import BUILT_IN_HIERARCHIES
 
 Positions = NDArray[np.int64]
+Metric = Literal["top1", "mean_per_class"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +40,10 @@ class Table:
     """Text fields by name, each a list[str] per sample (captions, name, description, ...)."""
     hierarchy: str | None = None
     """A class hierarchy whose nodes the finest classes are: `wordnet`, or a file (headwater.labels.hierarchies); None where columns say it all."""
+    groups: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
+    """Columns that can be a task's `group`, by name: a str per sample (a camera, a patient). '' is a group of that one image."""
+    spoken: Mapping[str, str] = field(default_factory=dict)
+    """What people call a finest class, for prompts, by class name; only where that is more than the name with spaces for its underscores."""
     hard: NDArray[np.bool_] | None = None
     """True for a hard sample (one that lacks the common feature), None where the source marks none."""
 
@@ -51,6 +56,12 @@ class Source(ABC):
 
     name: str
     table: Table
+    metric: Metric = "top1"
+    """What the set's field measures: the share of images that are right, or its mean over classes."""
+    templates: tuple[str, ...] = ()
+    """Prompts of the set's field for zero-shot classification, `{}` where the class name goes; empty where it has none of its own."""
+    notes: tuple[str, ...] = ()
+    """What reading the set did that a person should know, such as images that it left out, a sentence each."""
 
     @abstractmethod
     def image(self, position: int) -> bytes | NDArray[np.uint8]:
@@ -112,48 +123,6 @@ def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:
 
 def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path | None) -> Source:
     """The source that a study's `data:` entry means. Raises InputError where it cannot be found or read."""
-    if words.kind == "world":
-        from headwater.sources.world import WorldSource
+    from headwater.sources.opening import opened
 
-        return WorldSource(name, words)
-    from headwater.sources.folder import FolderSource
-
-    try:
-        root = Path(words.path).expanduser()
-        (data_root or Path()).joinpath(root).is_dir()
-    except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
-        raise InputError(f"data.{name}: the folder {words.path!r} cannot be found ({error})") from None
-    if not root.is_absolute():
-        if data_root is None:
-            raise InputError(
-                f"data.{name}: the folder {words.path!r} is looked for under the data root, and none is given; get the data (docs/data.md says where), "
-                "then name its folder with --data-root DIR or HEADWATER_DATA=DIR (or write an absolute path)"
-            )
-        root = data_root / root
-    if not root.is_dir():
-        raise InputError(
-            f"data.{name}: there is no folder {str(root)!r}; get the data (docs/data.md) and put it there, "
-            "or name another data root (--data-root or HEADWATER_DATA)"
-        )
-    remembered = cache / f"bytes-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet" if cache else None
-    source = FolderSource(name, root, fingerprint_cache=remembered)
-    if words.hierarchy is not None:
-        with blamed_on("data", name, "hierarchy"):
-            source.table = replace(source.table, hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"))
-    return source
-
-
-def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -> str:
-    """The reference that is meant: one that is built in, or a file: absolute, in the data set's own folder, or under the data root; `#` and what
-    follows it say how to read it."""
-    if written in BUILT_IN_HIERARCHIES:
-        return written
-    name, mark, option = written.partition("#")
-    try:
-        places = [base / Path(name).expanduser() for base in (folder, data_root) if base is not None]
-        for place in places:
-            if place.exists():
-                return str(place.resolve()) + mark + option
-    except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
-        raise InputError(f"{where}: the file {name!r} cannot be found ({error})") from None
-    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}; built in are {', '.join(BUILT_IN_HIERARCHIES)}")
+    return opened(name, words, data_root, cache)

@@ -12,17 +12,12 @@ With folders one deep this is torchvision's ImageFolder.
 
 Files that are no images by their suffix are passed over, as are hidden ones; a class folder without a single image is an error. A
 captions.jsonl in the root adds text fields in all three cases.
-
-Files are not all looked for when a csv is opened, since that costs minutes at ten million rows on a network disk: a spread of 64 is, and
-the rest when they are hashed, which happens before any training. A link that leads out of the root is refused when the file is opened.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
-from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
@@ -30,18 +25,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
-from headwater.sources import Positions, Source, Table, natural_splits
-from headwater.sources.hashes import ByteHashes
+from headwater.sources import Table, natural_splits
+from headwater.sources.files import FileSource
 from headwater.sources.tables import Listing, canonical_ids, read_labels, with_captions
 
-MAX_FILE_BYTES = 1 << 28
-"""256 MiB: far above any photo, and a limit on what one file can take of memory [ours]."""
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 """What counts as an image where a folder is walked; what a file really holds is decided by its bytes (pixels.FORMATS)."""
-_SPOT_CHECKS = 64
 
 
-class FolderSource(Source):
+class FolderSource(FileSource):
     """Images under one root folder; see the module for the three shapes. The table is read at once, images on demand.
 
     `fingerprint_cache` is a file in which hashes of the images' bytes are kept (by path, size and time of modification).
@@ -49,73 +41,11 @@ class FolderSource(Source):
     """
 
     def __init__(self, name: str, root: Path, *, fingerprint_cache: Path | None = None) -> None:
-        self.name = name
         if not root.is_dir():
             raise InputError(f"{name}: {root} is no folder")
-        self.root = Path(os.path.realpath(root))
         labels, captions = root / "labels.csv", root / "captions.jsonl"
         listing = read_labels(labels) if labels.is_file() else _walked(root)
-        self._listing = with_captions(listing, captions) if captions.is_file() else listing
-        self.table: Table = self._listing.table
-        self._inside: dict[str, bool] = {}
-        self._hashes = ByteHashes(self.table.ids, self._open, self._stat, fingerprint_cache)
-        for position in np.unique(np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)).tolist():
-            self._stat(position)
-
-    def image(self, position: int) -> bytes:
-        """The file's bytes. Raises InputError, naming the sample, where it is missing, unreadable or outside the root."""
-        with self._open(position) as file:
-            try:
-                data = file.read(MAX_FILE_BYTES + 1)
-            except OSError as error:
-                raise self._unreadable(position, error) from None
-        if len(data) > MAX_FILE_BYTES:
-            raise InputError(f"{self.name}: the image {self.table.ids[position]!r} is larger than {MAX_FILE_BYTES >> 20} MiB, which no image here should be")
-        return data
-
-    def byte_hashes(self, positions: Positions) -> list[str]:
-        """Hex BLAKE2b-128 of each file's bytes, in order; reads only files that are new or changed. InputError for a missing file."""
-        return self._hashes(positions)
-
-    def _open(self, position: int) -> BufferedReader:
-        if not stat.S_ISREG(self._stat(position).st_mode):  # a pipe would be waited for without end
-            raise InputError(f"{self.name}: the image {self.table.ids[position]!r} is no regular file (listed in {self._listing.where(position)})")
-        try:
-            return open(self._path(position), "rb")
-        except OSError as error:
-            raise self._unreadable(position, error) from None
-
-    def _stat(self, position: int) -> os.stat_result:
-        try:
-            return os.stat(self._path(position))
-        except OSError as error:
-            raise self._unreadable(position, error) from None
-
-    def _unreadable(self, position: int, error: OSError) -> InputError:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        return InputError(f"{self.name}: the image {self.table.ids[position]!r} cannot be read ({reason}; listed in {self._listing.where(position)})")
-
-    def _path(self, position: int) -> str:
-        """The file's path, checked to lie inside the root: its folder once, the file itself only where it is a link.
-
-        A csv written on one system and images unpacked on another can differ in Unicode form: the path as written is tried, then its NFC.
-        """
-        written = os.path.join(self.root, self._listing.files[position])
-        path = written if os.path.lexists(written) else os.path.join(self.root, self.table.ids[position])
-        folder = os.path.dirname(path)
-        if folder not in self._inside:
-            self._inside[folder] = self._contains(folder)
-        if not self._inside[folder] or (os.path.islink(path) and not self._contains(path)):
-            where = self._listing.where(position)
-            raise InputError(
-                f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of {self.root} (listed in {where}); "
-                "copy the file, or make the folder it leads to the root"
-            )
-        return path
-
-    def _contains(self, path: str) -> bool:
-        real = os.path.realpath(path)
-        return real == str(self.root) or real.startswith(os.path.join(self.root, ""))
+        super().__init__(name, root, with_captions(listing, captions) if captions.is_file() else listing, fingerprint_cache=fingerprint_cache)
 
 
 def _walked(root: Path) -> Listing:

@@ -51,7 +51,8 @@ class Listing:
 
 
 class Texts(Mapping[str, Objects]):
-    """Text fields by name, each object [num_samples] of list[str], built when first asked for: a column nobody reads costs nothing."""
+    """Columns by name, object [num_samples], built when first asked for: a column nobody reads costs nothing. A text field holds a list[str] per
+    sample, a group column a str."""
 
     def __init__(self, fields: Mapping[str, Callable[[], Objects]]) -> None:
         self._fields = dict(fields)
@@ -121,9 +122,65 @@ def read_labels(path: Path) -> Listing:
         splits = {"split": np.full(len(rows), "train", dtype=object)}
     depth = _num_levels(names, path)
     levels = tuple(_classes(columns[f"level{at}"])[rows] for at in range(depth, 0, -1))
-    texts = {name: _text_field(columns[name], rows) for name in names if name != "path" and not re.match(r"split|level\d", name)}
-    table = Table(ids=_strings(ids), splits=splits, levels=levels, texts=Texts(texts))
+    others = [name for name in names if name != "path" and not re.match(r"split|level\d", name)]
+    texts = Texts({name: _text_field(columns[name], rows) for name in others})
+    groups = Texts({name: _group_column(columns[name], rows) for name in others})
+    table = Table(ids=_strings(ids), splits=splits, levels=levels, texts=texts, groups=groups)
     return Listing(table=table, files=_strings(columns["path"].take(pa.array(rows))), where=lambda position: where(int(rows[position])))
+
+
+def listing_of(
+    paths: Any,
+    where: Callable[[int], str],
+    *,
+    split: Objects,
+    levels: tuple[Objects, ...],
+    groups: Mapping[str, Objects] | None = None,
+    spoken: Mapping[str, str] | None = None,
+) -> Listing:
+    """A listing of `paths` (a pyarrow array of large_string) from arrays in the same order: split names, class names per level (finest first), groups.
+
+    `spoken` says what people call a finest class; it becomes the text field `name` too. `where(row)` says where a row was listed.
+    Raises InputError, as `canonical_ids` does, for paths that cannot be used.
+    """
+    ids, rows = canonical_ids(paths, where)
+    ordered = tuple(level[rows] for level in levels)
+    told = dict(spoken or {})
+
+    def names() -> Objects:
+        made = {name: [told.get(name, name)] for name in set(ordered[0].tolist())}
+        return np.fromiter((made[name] for name in ordered[0].tolist()), dtype=object, count=len(rows))
+
+    table = Table(
+        ids=_strings(ids),
+        splits={"split": split[rows]},
+        levels=ordered,
+        texts=Texts({"name": names} if told else {}),
+        groups={name: column[rows] for name, column in (groups or {}).items()},
+        spoken=told,
+    )
+    return Listing(table=table, files=_strings(paths.take(pa.array(rows))), where=lambda position: where(int(rows[position])))
+
+
+def with_split_file(table: Table, path: Path) -> Table:
+    """`table` with the split columns of an index file: a CSV with the columns `path` and `split` (and others that begin with `split`).
+
+    Every image of the table is listed there; an empty split leaves it out. Columns that the table has already are replaced.
+    Raises InputError for a file that cannot be read, paths that the table lacks, and images that the file does not list.
+    """
+    index = read_labels(path)
+    if not any(name.strip().startswith("split") for name in _header(path)):
+        raise InputError(f"{path}, line 1: there is no column split; an index file has the columns path and split")
+    at = pd.Index(index.table.ids).get_indexer(pd.Index(table.ids))
+    if len(index.table) > (at >= 0).sum():
+        strange = np.setdiff1d(np.arange(len(index.table)), at)
+        listed = index.where(int(strange[0]))
+        raise InputError(f"{listed}: {index.table.ids[strange[0]]!r} ({len(strange)} such rows) is not among the images; remove the row or name the right file")
+    missing = np.flatnonzero(at < 0)
+    if len(missing):
+        first = table.ids[missing[0]]
+        raise InputError(f"{path}: {len(missing)} of {len(table)} images are not listed, the first is {first!r}; list it, with an empty split to leave it out")
+    return replace(table, splits={**table.splits, **{name: column[at] for name, column in index.table.splits.items()}})
 
 
 def _header(path: Path) -> list[str]:
@@ -238,6 +295,10 @@ def _text_field(array: Any, rows: NDArray[np.int64]) -> Callable[[], Objects]:
         return np.fromiter(([text] if text.strip() else [] for text in array.take(pa.array(rows)).to_pylist()), dtype=object, count=len(rows))
 
     return build
+
+
+def _group_column(array: Any, rows: NDArray[np.int64]) -> Callable[[], Objects]:
+    return lambda: _classes(array)[rows]
 
 
 def with_captions(listing: Listing, path: Path) -> Listing:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from headwater.errors import Location
-from headwater.study.data import Data, FolderData, WorldData
+from headwater.study.data import Data, FolderData, PublishedData, TorchvisionData, WorldData
 from headwater.study.protocols import AnyProtocol, Finetune, Knn, LpFt, Probe, ProtocolName, Protocols, Ridge, ZeroShot
 from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, OnlineProbe, Recipe, Recipes
 from headwater.study.views import Features, Noise, ViewUse
@@ -48,12 +48,14 @@ __all__ = [
     "Probe",
     "ProtocolName",
     "Protocols",
+    "PublishedData",
     "Recipe",
     "Recipes",
     "Ridge",
     "SourceUse",
     "Study",
     "TaskUse",
+    "TorchvisionData",
     "ViewUse",
     "WorldData",
     "ZeroShot",
@@ -98,6 +100,9 @@ class TaskUse(Words):
     data: Name
     labels: str = "level:0"
     split_column: str = "split"
+    group: str | None = None
+    """A column whose values (a camera, a patient, a sequence) may not lie in two splits: validation is cut from train by whole groups, and given
+    splits that a group straddles are an error."""
     cap: Flag = False
     """Where a class has fewer images than shots: take what there is (recorded) instead of an error."""
     sources: Several[Name] | None = None
@@ -199,7 +204,7 @@ class Study(Words):
                 _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
             if isinstance(words, Finetune) and words.head_init == "text" and set(self.methods) != {"clip"}:
                 others = ", ".join(method for method in self.methods if method != "clip")
-                raise Misplaced(("protocols", protocol, "head_init"), f"text needs a text tower, which {others} has not; every arm starts alike: zeros or probe")
+                raise Misplaced(("protocols", protocol, "head_init"), f"text needs a text tower, which {others} has not; name zeros or probe")
             if protocol == "zeroshot" and "clip" not in self.methods:
                 raise Misplaced(("protocols", "zeroshot"), "only CLIP arms have a text tower, and clip is not among the study's methods")
         if not self.sources and set(self.methods) != {"scratch"}:

@@ -21,6 +21,63 @@ class FolderData(Words):
     hierarchy: Annotated[str, Field(min_length=1)] | None = None
     """What the finest classes are nodes of: `wordnet` (class names are synset ids), or a file in the folder or under the data root
     (headwater.labels.hierarchies lists the formats). Levels, depths and ranks are then the hierarchy's, not the table's columns."""
+    split_file: Annotated[str, Field(min_length=1)] | None = None
+    """A CSV of columns `path` and `split` (further ones may begin with `split`), in the folder or under the data root, that adds or replaces split
+    columns. Every image is listed; one with an empty split is left out."""
+
+
+PublishedName = Literal[
+    "caltech101",
+    "cassava",
+    "cct20",
+    "cifar100",
+    "domainnet-clipart",
+    "domainnet-real",
+    "dtd",
+    "eurosat",
+    "imagenet1k",
+    "inat2021",
+    "inat2021-mini",
+    "pets",
+]
+
+
+class PublishedData(Words):
+    """A published data set, read as its authors released it, with its splits, and checked against its published sizes (docs/tasks.md)."""
+
+    kind: Literal["published"]
+    name: PublishedName
+    path: Annotated[str, Field(min_length=1)] | None = None
+    """Its folder, absolute, or relative to the data root; the set's usual folder under the data root when left out."""
+    hierarchy: Annotated[str, Field(min_length=1)] | None = None
+    """As of a folder. imagenet1k has `wordnet` when left out, the others have their own levels."""
+    split_file: Annotated[str, Field(min_length=1)] | None = None
+    """As of a folder: index files that replace the published splits."""
+    check_sizes: Flag = True
+    """False takes a deliberate subset: the numbers of images and classes are not compared with the published ones."""
+    fold: Annotated[Whole, Field(ge=1, le=10)] | None = None
+    """dtd only: which of its ten published splits; 1 when left out."""
+    split: Literal["cis", "trans"] | None = None
+    """cct20 only: val and test of cameras that train has too (cis, when left out), or of other cameras (trans)."""
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> PublishedData:
+        for option, owner in (("fold", "dtd"), ("split", "cct20")):
+            if getattr(self, option) is not None and self.name != owner:
+                raise ValueError(f"`{option}` is an option of {owner}, not of {self.name}; leave it out")
+        return self
+
+
+class TorchvisionData(Words):
+    """A classification data set through torchvision's reader, where that neither unpickles nor extracts. Nothing is downloaded."""
+
+    kind: Literal["torchvision"]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,40}$")]
+    """The class of torchvision.datasets, such as Flowers102; headwater.sources.torchvision lists those that are read."""
+    path: Annotated[str, Field(min_length=1)] = "."
+    """What torchvision calls root: the folder that holds the set's own; absolute, or relative to the data root, which it is when left out."""
+    split_file: Annotated[str, Field(min_length=1)] | None = None
+    """As of a folder."""
 
 
 Domain = Literal["paint", "sketch", "night", "mosaic"]
@@ -106,4 +163,4 @@ class WorldData(Words):
         return shares[split]
 
 
-Data = Annotated[FolderData | WorldData, Field(discriminator="kind")]
+Data = Annotated[FolderData | PublishedData | TorchvisionData | WorldData, Field(discriminator="kind")]

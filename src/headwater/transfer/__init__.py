@@ -37,7 +37,7 @@ class Choice:
     """Probability that is given to the predicted class, in [0, 1], [n_test]; None where scores are no probabilities."""
 
     @classmethod
-    def of_logits(cls, chosen: dict[str, Any], val_value: float | None, logits: NDArray[np.floating], *, probabilities: bool = True) -> Choice:  # type: ignore[type-arg]
+    def of_logits(cls, chosen: dict[str, Any], val_value: float | None, logits: NDArray[np.floating], *, probabilities: bool = True) -> Choice:
         """From logits [n_test, classes]; of equal ones the lowest class is predicted. `probabilities`: their softmax is meant as such."""
         predictions = logits.argmax(axis=1).astype(np.int64)
         if not probabilities:

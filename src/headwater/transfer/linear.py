@@ -107,7 +107,7 @@ class Span:
             np.matmul(z.astype(np.float32), axes, out=out[rows])
         return out
 
-    def head(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> LinearHead:  # type: ignore[type-arg]
+    def head(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> LinearHead:
         """The head with these weights [r, classes] and biases [classes] in the axes, for features as they are."""
         return LinearHead(self.mean, self.deviation, self.axes @ weight.astype(np.float64), bias.astype(np.float64))
 
@@ -124,7 +124,7 @@ def _moments(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float6
     return mean, deviation
 
 
-def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> float:  # type: ignore[type-arg]
+def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> float:
     """Mean cross-entropy in nats."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())

@@ -188,4 +188,5 @@ def _along(length: Batch, direction: Batch) -> Batch:
 
 
 def _dot(a: tuple[Batch, Batch], b: tuple[Batch, Batch]) -> NDArray[np.float64]:
-    return (a[0] * b[0]).sum(axis=(1, 2), dtype=np.float64) + (a[1] * b[1]).sum(axis=1, dtype=np.float64)
+    products: NDArray[np.float64] = (a[0] * b[0]).sum(axis=(1, 2), dtype=np.float64) + (a[1] * b[1]).sum(axis=1, dtype=np.float64)
+    return products

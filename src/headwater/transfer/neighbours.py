@@ -63,7 +63,8 @@ class Knn:
             for _, similarity, nearest in _neighbourhoods(known, asked, min(self.neighbours, len(known)))
         ]
         votes: NDArray[np.float64] = torch.cat(found).numpy()
-        return votes / votes.sum(axis=1, keepdims=True)
+        votes /= votes.sum(axis=1, keepdims=True)
+        return votes
 
 
 @torch.no_grad()

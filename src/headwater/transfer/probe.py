@@ -50,7 +50,7 @@ def probes(fits: Sequence[Fit], num_classes: int, l2s: Sequence[float]) -> list[
     return [Probed(span.head(weight, bias), l2, found[0]) for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)]
 
 
-def score(logits: NDArray[np.floating], labels: Labels) -> tuple[float, float]:  # type: ignore[type-arg]
+def score(logits: NDArray[np.floating], labels: Labels) -> tuple[float, float]:
     """What validation prefers: accuracy, then the lower cross-entropy."""
     return float((logits.argmax(axis=1) == labels).mean()), -cross_entropy(logits, labels)
 

@@ -70,7 +70,7 @@ def arm_fields(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
 
 def draw_fields(plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol: AnyProtocol) -> dict[str, Any]:
     if isinstance(protocol, ZeroShot):
-        grid = {"templates": list(plan.templates(cell.words.task, cell.words.protocol))}
+        grid: dict[str, Any] = {"templates": list(plan.templates(cell.words.task, cell.words.protocol))}
         return {"n_train": 0, "n_val": len(draw.val), "val_protocol": "carved" if task.carved else "split", "head_init": "text", "grid": canonical(grid)}
     grid = protocol.grid()
     if isinstance(protocol, Finetune) and protocol.head_init == "probe":

@@ -60,7 +60,8 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
     seconds = (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
-    kept = 4 * features * sum(_images(plan.tasks[name]) for _, name in {(c.arm.id, c.words.task) for c in cells if not isinstance(study.protocols.named(c.words.protocol), Finetune)})
+    frozen = {(c.arm.id, c.words.task) for c in cells if not isinstance(study.protocols.named(c.words.protocol), Finetune)}
+    kept = 4 * features * sum(_images(plan.tasks[name]) for _, name in frozen)
     cached = sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1 if cells else 0
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),

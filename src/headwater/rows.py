@@ -119,8 +119,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "protocol",
         "str",
-        "of a frozen encoder: probe (logistic regression), ridge, knn (nearest neighbours), zeroshot (class names, CLIP alone); of the whole network: finetune, "
-        "lpft (finetune from the probe)",
+        "of a frozen encoder: probe (logistic regression), ridge, knn (nearest neighbours), zeroshot (class names, CLIP alone); of the whole network: "
+        "finetune, lpft (finetune from the probe)",
         required=True,
     ),
     Column("shots", "int", "training images per class, 1 or more; null = the full training split, or none for zeroshot", least=1),
@@ -129,12 +129,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("n_val", "int", "validation images that chose the hyper-parameters", least=0),
     Column("val_protocol", "str", "how validation was formed: split (the task's own), carved (cut from train) and whether it was cut to few-shot size"),
     Column("val_missing_classes", "int", "classes without a validation image", least=0),
-    Column("head_init", "str", "initialisation of the classification head: zeros, probe or text; null where a head is fitted in closed form or to a frozen encoder"),
+    Column("head_init", "str", "initialisation of the classification head in fine-tuning: zeros, probe or text (class names, also of zeroshot); null for others"),
     Column(
         "chosen",
         "str",
-        "hyper-parameters that validation chose, as canonical JSON; for zeroshot what validation says of the class names: `alignment` (aligned, at chance, or out of "
-        "order: other names fit far better) and what it rests on",
+        "hyper-parameters that validation chose, as canonical JSON; for zeroshot what validation says of the class names: `alignment` (aligned, at chance, or "
+        "out of order: another order fits far better) and what it rests on",
     ),
     Column("grid", "str", "the grid they were chosen from, equal for all arms, as canonical JSON"),
     Column("val_value", "float", "accuracy on validation of what was chosen, in [0, 1] (optimistic: it was maximised)", least=0, most=1),

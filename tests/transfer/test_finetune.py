@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from headwater import views
 from headwater.models import build_encoder
 from headwater.study import Finetune
-from headwater.transfer import accuracy
+from headwater.transfer.metrics import accuracy
 from headwater.transfer import finetune as room
 from headwater.transfer.features import extract
 from headwater.transfer.finetune import Classifier, FinetuneDiverged, Split, finetune, finetune_choice, predict

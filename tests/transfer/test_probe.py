@@ -12,8 +12,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from headwater.study import Probe
-from headwater.transfer import NotFinite, accuracy, mean_per_class_accuracy
-from headwater.transfer.probe import LinearHead, cross_entropy, fit_path, probe, probe_choice, select
+from headwater.transfer import Choice, NotFinite
+from headwater.transfer.linear import cross_entropy
+from headwater.transfer.metrics import accuracy, mean_per_class_accuracy
+from headwater.transfer.probe import Fit, Probed, fit_path, probe, probes, score
 
 L2S = (1e-4, 1e-2, 1.0)
 
@@ -37,6 +39,11 @@ def with_constants(x: np.ndarray) -> np.ndarray:
 
 def with_one_huge_direction(x: np.ndarray) -> np.ndarray:
     return (x + 1e3 * np.random.default_rng(2).normal(size=(len(x), 1))).astype(np.float32)
+
+
+def opened(found: Probed, test: np.ndarray) -> Choice:
+    """The test set, opened once with what was chosen."""
+    return Choice.of_logits({"l2": found.l2}, found.val_value, found.head.logits(test))
 
 
 def penalised(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray, l2: float) -> float:
@@ -109,7 +116,7 @@ def test_stronger_penalties_give_smaller_weights():
 
 
 def test_selection_is_handed_train_and_val_only():
-    for function in (fit_path, select, probe):
+    for function in (fit_path, probes, probe):
         assert not any("test" in name for name in inspect.signature(function).parameters)
 
 
@@ -117,9 +124,9 @@ def test_mutating_the_test_set_changes_neither_l2_nor_weights():
     train, val, test = (blobs(n, 10, 3, seed=seed) for n, seed in ((90, 0), (60, 1), (300, 2)))
     results = []
     for other in (test[0], test[0][::-1] * -50):
-        head, l2, value = probe(*train, *val, 3, L2S)
-        choice = probe_choice(head, l2, value, np.ascontiguousarray(other))
-        results.append((choice.chosen, choice.val_value, head.weight.tobytes(), head.bias.tobytes(), choice.predictions))
+        found = probe(*train, *val, 3, L2S)
+        choice = opened(found, np.ascontiguousarray(other))
+        results.append((choice.chosen, choice.val_value, found.head.weight.tobytes(), found.head.bias.tobytes(), choice.predictions))
     assert results[0][:4] == results[1][:4]
     assert not np.array_equal(results[0][4], results[1][4])
 
@@ -127,20 +134,22 @@ def test_mutating_the_test_set_changes_neither_l2_nor_weights():
 def test_val_chooses_the_penalty_and_never_moves_the_weights():
     train, val = blobs(60, 40, 3), blobs(60, 40, 3, seed=1)
     heads = fit_path(*train, 3, L2S)
-    head, l2, value = probe(*train, *val, 3, L2S)
+    found = probe(*train, *val, 3, L2S)
     by_hand = {each: float((heads[each].logits(val[0]).argmax(1) == val[1]).mean()) for each in L2S}
-    assert value == by_hand[l2] == max(by_hand.values())
-    assert np.array_equal(head.weight, heads[l2].weight)
+    assert found.val_value == by_hand[found.l2] == max(by_hand.values())
+    assert np.array_equal(found.head.weight, heads[found.l2].weight)
 
 
-def test_ties_in_accuracy_go_to_the_lower_cross_entropy_and_then_to_the_stronger_penalty():
-    def head(weight: float) -> LinearHead:
-        return LinearHead(np.zeros(1), np.ones(1), np.array([[-weight, weight]]), np.zeros(2))
+def test_validation_prefers_accuracy_then_the_lower_cross_entropy():
+    labels = np.array([0, 1])
+    right, surer, wrong = np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([[2.0, -2.0], [-2.0, 2.0]]), np.array([[9.0, 0.0], [0.1, 0.0]])
+    assert score(surer, labels) > score(right, labels) > score(wrong, labels)
 
-    val, labels = np.array([[-1.0], [1.0]], dtype=np.float32), np.array([0, 1])
-    assert select({0.1: head(2.0), 10.0: head(1.0)}, val, labels) == (0.1, 1.0)
-    assert select({0.1: head(1.0), 10.0: head(2.0)}, val, labels) == (10.0, 1.0)
-    assert select({0.1: head(1.0), 10.0: head(1.0), 1.0: head(1.0)}, val, labels) == (10.0, 1.0)
+
+def test_of_equal_scores_the_stronger_penalty_is_taken():
+    """Features that say nothing: every penalty has the frequencies of the classes."""
+    train = np.full((6, 3), 2.5, dtype=np.float32), np.array([0, 0, 1, 1, 2, 2])
+    assert probe(*train, *train, 3, (0.1, 10.0, 1.0)).l2 == 10.0
 
 
 def test_true_labels_are_learned_and_permuted_ones_are_not():
@@ -148,7 +157,7 @@ def test_true_labels_are_learned_and_permuted_ones_are_not():
     train, val, test = (blobs(n, 16, 6, distance=1.0, seed=seed) for n, seed in ((300, 0), (120, 1), (1200, 2)))
 
     def score(labels: np.ndarray) -> float:
-        return accuracy(probe_choice(*probe(train[0], labels, *val, 6, L2S), test[0]).predictions, test[1])
+        return accuracy(opened(probe(train[0], labels, *val, 6, L2S), test[0]).predictions, test[1])
 
     assert score(train[1]) > 0.85
     permuted = [score(np.random.default_rng(seed).permutation(train[1])) for seed in range(5)]
@@ -178,7 +187,7 @@ def test_features_that_are_not_finite_are_refused_in_every_split(bad):
     with pytest.raises(NotFinite, match=message):
         probe(*train, broken, val[1], 3, L2S)
     with pytest.raises(NotFinite, match=message):
-        probe_choice(*probe(*train, *val, 3, L2S), broken)
+        opened(probe(*train, *val, 3, L2S), broken)
 
 
 def test_classes_that_train_lacks_are_never_predicted():
@@ -189,9 +198,19 @@ def test_classes_that_train_lacks_are_never_predicted():
 
 def test_a_probe_is_deterministic():
     train, val = blobs(100, 20, 4), blobs(50, 20, 4, seed=1)
-    (a, *_), (b, *_) = (probe(*train, *val, 4, L2S) for _ in range(2))
+    a, b = (probe(*train, *val, 4, L2S).head for _ in range(2))
     assert np.array_equal(a.weight, b.weight)
     assert np.array_equal(a.bias, b.bias)
+
+
+@pytest.mark.parametrize("sizes", [(40, 40, 40), (40, 12, 90), (3, 200, 5)])
+def test_a_probe_is_the_same_bits_whatever_is_fitted_beside_it(sizes):
+    fits = [Fit(*blobs(n, 30, 3, seed=n + at), *blobs(20, 30, 3, seed=99)) for at, n in enumerate(sizes)]
+    l2s = tuple(np.logspace(-5, 1, 13))
+    for alone, among in zip((probes([fit], 3, l2s)[0] for fit in fits), probes(fits, 3, l2s), strict=True):
+        assert (alone.l2, alone.val_value) == (among.l2, among.val_value)
+        assert np.array_equal(alone.head.weight, among.head.weight)
+        assert np.array_equal(alone.head.bias, among.head.bias)
 
 
 def test_cross_entropy_survives_large_logits():

@@ -129,7 +129,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("n_val", "int", "validation images that chose the hyper-parameters", least=0),
     Column("val_protocol", "str", "how validation was formed: split (the task's own), carved (cut from train) and whether it was cut to few-shot size"),
     Column("val_missing_classes", "int", "classes without a validation image", least=0),
-    Column("head_init", "str", "initialisation of the classification head in fine-tuning: zeros, probe or text (class names, also of zeroshot); null for others"),
+    Column("head_init", "str", "how the head starts in fine-tuning: zeros, probe or text (class names; also the head of zeroshot); null for other protocols"),
     Column(
         "chosen",
         "str",

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from headwater import views
 from headwater.models import build_encoder
 from headwater.study import Finetune
-from headwater.transfer.metrics import accuracy
 from headwater.transfer import finetune as room
 from headwater.transfer.features import extract
 from headwater.transfer.finetune import Classifier, FinetuneDiverged, Split, finetune, finetune_choice, predict
+from headwater.transfer.metrics import accuracy
 from headwater.transfer.probe import probe
 from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
 
@@ -80,7 +80,7 @@ def test_a_zero_head_starts_at_the_logarithm_of_the_number_of_classes():
 def test_a_head_from_the_probe_starts_at_the_probes_predictions():
     encoder = build_encoder("tiny", 32, seed=0)
     features = extract(encoder, PIXELS, image_size=32, compute=FP32)
-    head, _, val_value = probe(features[TRAIN.rows], TRAIN.labels, features[VAL.rows], VAL.labels, 4, (1e-2, 1.0))
+    found = probe(features[TRAIN.rows], TRAIN.labels, features[VAL.rows], VAL.labels, 4, (1e-2, 1.0))
     logits = predict(Classifier(encoder, 4, head.folded()), PIXELS, VAL.rows, image_size=32, compute=FP32)
     assert np.abs(logits - head.logits(features[VAL.rows])).max() < 1e-2
     assert accuracy(logits.argmax(1), VAL.labels) == val_value > 0.5

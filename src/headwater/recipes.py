@@ -126,12 +126,22 @@ def _place(study: Study, method: Method, *fields: str) -> Location:
     return ("recipe",)
 
 
-ROOM_VERSIONS = {"views": 2, "pretrain": 2, "features": 2, "probe": 1, "finetune": 1, "draws": 1, "clusters": 1}
+ROOM_VERSIONS = {
+    "views": 2, "pretrain": 2, "features": 2, "probe": 2, "ridge": 1, "knn": 1, "zeroshot": 1, "finetune": 1, "draws": 1, "clusters": 1,
+}  # fmt: skip
 """Raised by hand when a room's behaviour changes, so that what the old code computed is not taken for what the new code would. The
 room of pixels keeps its own (headwater.sources.pixels.RECIPE), since its cache needs it too."""
 CLUSTER_ROOMS = ("pixels", "views", "features", "clusters")
 ARM_ROOMS = ("pixels", "views", "pretrain")
-CELL_ROOMS = {"probe": ("pixels", "views", "features", "draws", "probe"), "finetune": ("pixels", "views", "draws", "finetune")}
+FEATURE_ROOMS = ("pixels", "views", "features")
+CELL_ROOMS: dict[str, tuple[str, ...]] = {
+    "probe": (*FEATURE_ROOMS, "draws", "probe"),
+    "ridge": (*FEATURE_ROOMS, "draws", "ridge"),
+    "knn": (*FEATURE_ROOMS, "draws", "knn"),
+    "zeroshot": (*FEATURE_ROOMS, "zeroshot"),
+    "finetune": ("pixels", "views", "draws", "finetune"),
+    "lpft": ("pixels", "views", "draws", "finetune"),
+}
 
 
 def versions_of(rooms: tuple[str, ...], *, pixels: int) -> dict[str, int]:

@@ -18,6 +18,9 @@ both, and the labels and the source already say what was asked for. Two budgets,
 SETTING = ("task", "protocol", "shots")
 """Where configurations meet. `shots` is null for the full training split."""
 
+TUNED = ("finetune", "lpft")
+"""Protocols that train the whole network on the task, so that labels which the arm was trained on do not favour it."""
+
 METHODS = ("supervised", "clip", "simclr", "given", "scratch")
 LABEL_KINDS = ("level", "depth", "rank", "instance", "cluster within", "cluster", "shuffle", "random within", "random", "noisy")
 _SUFFIXES = {
@@ -44,7 +47,7 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     value = table["value"].astype("float64")
     table["usable"] = ((table["status"] == "done") & value.notna()).astype(bool)
     table["value"] = value.where(table["usable"])
-    frozen_reuse = (table["protocol"] != "finetune") & table["label_reuse"].fillna(False).astype(bool)
+    frozen_reuse = ~table["protocol"].isin(TUNED) & table["label_reuse"].fillna(False).astype(bool)
     table["decides"] = (table["usable"] & ~frozen_reuse).astype(bool)
     distinct = table[list(CONFIGURATION)].drop_duplicates()
     digests = [_digest(row) for row in distinct.astype(object).to_dict("records")]

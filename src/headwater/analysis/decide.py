@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import Winner, difference, per_seed, wide, winner
-from headwater.analysis.configurations import SETTING, configuration_names, configuration_order, label_kind, main_metric, missing, prepare
+from headwater.analysis.configurations import SETTING, TUNED, configuration_names, configuration_order, label_kind, main_metric, missing, prepare
 from headwater.analysis.intervals import NO_INTERVAL, Interval
 from headwater.analysis.words import count, interval, listed, percent, points, shots_words
 
@@ -115,7 +115,7 @@ def _ground(table: pd.DataFrame) -> _Ground | None:
     for protocol in sorted(set(index["protocol"])):
         part = _complete(scores[(index["protocol"] == protocol).to_numpy() & clean].dropna(axis=1, how="all"))
         if len(part):
-            found.append(((min(part.shape[1], 2), len(_tasks(part)), protocol == "finetune", len(part)), protocol, part))
+            found.append(((min(part.shape[1], 2), len(_tasks(part)), protocol in TUNED, len(part)), protocol, part))
     if not found:
         return None
     _, protocol, part = max(found, key=lambda item: item[:2])
@@ -313,7 +313,7 @@ def _next_steps(ground: _Ground, won: Winner, names: dict[str, str]) -> list[str
     if "scratch" not in methods and won.next_id is not None:
         steps.append("Add a scratch arm: without one nobody can say what pre-training is worth.")
     steps += _edge(ground, won)
-    tuned = set(ground.table.loc[ground.table["protocol"] == "finetune", "task"])
+    tuned = set(ground.table.loc[ground.table["protocol"].isin(TUNED), "task"])
     if set(ground.reused) - tuned:
         steps.append(f"Fine-tune on {listed(sorted(set(ground.reused) - tuned))} as well: a frozen probe cannot compare labels there.")
     return steps or ["Nothing more is needed for this question; a larger budget or other tasks may change the answer."]

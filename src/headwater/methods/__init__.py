@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -79,6 +80,10 @@ class Method(nn.Module, ABC):
     def at_chance(self, loss: float, batch: int) -> str | None:
         """What a person should hear where a mean loss at this batch is that of embeddings which tell nothing; None where all is well."""
         return None
+
+    def save_heads(self, folder: Path) -> None:
+        """Write to an arm's folder what it needs to keep beside the encoder: CLIP's text side, nothing for others."""
+        return
 
 
 def build(

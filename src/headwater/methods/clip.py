@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from headwater.device import seeded
 from headwater.labels.captions import choose
 from headwater.methods import Batch, Method
 from headwater.methods.contrastive import Contrast, at_chance, clip_loss, siglip_loss
+from headwater.methods.text import save_text
 from headwater.ranks import ALONE, Ranks
 from headwater.study import Recipe
 
@@ -62,7 +64,7 @@ class Clip(Method):
         self._lengths = (tokens.argmax(dim=1) + 1).numpy()
         context = int(self._lengths.max())  # the end token has the largest number; 0 is not only padding but also a token, "!"
         used, occurring = torch.unique(tokens[:, :context], return_inverse=True)  # in order, so that the end token keeps the largest number
-        self._tokens = occurring
+        self._tokens, self._vocabulary = occurring, used
         self._text_index = {text: i for i, text in enumerate(texts)}
         with seeded(keys.key(seed, "clip heads")):
             self.text = TextTransformer(
@@ -125,6 +127,9 @@ class Clip(Method):
 
     def at_chance(self, loss: float, batch: int) -> str | None:
         return at_chance(loss, batch, self._contrast)
+
+    def save_heads(self, folder: Path) -> None:
+        save_text(folder, self.text, self.projection, self.logit_scale, self._vocabulary)
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from headwater import keys, recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, resolve_view
-from headwater.labels.captions import caption_lists, captions_name
+from headwater.labels.captions import TEMPLATES, caption_lists, captions_name
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.clusters import plan_clusters
 from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
@@ -286,14 +286,18 @@ class Plan:
 
     # cells
     def _cell(self, arm: PlannedArm, words: Cell) -> PlannedCell:
-        protocol = getattr(self.study.protocols, words.protocol)
+        protocol = self.study.protocols.named(words.protocol)
         told = protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True) | {"name": words.protocol}
         rooms = recipes.CELL_ROOMS[words.protocol]
         if told.get("head_init") == "probe":  # the head comes from a probe, so what makes a probe makes the cell
             told["l2"] = list(self.probe_l2)
             rooms = (*rooms, *recipes.CELL_ROOMS["probe"])
-        if "l2" in told:
-            told["l2"] = sorted(told["l2"])
+        if told.get("head_init") == "text" or words.protocol == "zeroshot":
+            rooms = (*rooms, *recipes.CELL_ROOMS["zeroshot"])
+            told["prompts"] = [self.tasks[words.task].prompt_names, self.templates(words.task, words.protocol)]
+        for unordered in ("l2", "neighbours", "temperature"):
+            if unordered in told:
+                told[unordered] = sorted(told[unordered])
         meaning = {
             "arm": arm.id,
             "task": self.task_fingerprint(words.task),
@@ -311,6 +315,11 @@ class Plan:
         """The l2 grid of the study's probe, or the default one: also what a head that starts from a probe is chosen from."""
         probe = self.study.protocols.probe
         return (probe or Probe()).l2
+
+    def templates(self, task: str, protocol: str) -> tuple[str, ...]:
+        """Prompts that turn the class names of a task into a head."""
+        words = self.study.protocols.zeroshot
+        return (words.templates if words is not None else None) or self.tasks[task].templates or TEMPLATES
 
     def task_fingerprint(self, name: str) -> str:
         """Digest of a task's images, labels and splits."""

@@ -21,13 +21,14 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from headwater.errors import Location
 from headwater.study.data import Data, FolderData, PublishedData, TorchvisionData, WorldData
-from headwater.study.protocols import Finetune, Probe, Protocols
+from headwater.study.protocols import AnyProtocol, Finetune, Knn, LpFt, Probe, ProtocolName, Protocols, Ridge, ZeroShot
 from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, OnlineProbe, Recipe, Recipes
 from headwater.study.views import Features, Noise, ViewUse
 from headwater.study.words import Flag, Misplaced, Name, Origin, Several, Whole, Words, canonical, identity
 
 __all__ = [
     "METHODS",
+    "AnyProtocol",
     "Arm",
     "Augmentation",
     "Budget",
@@ -36,23 +37,28 @@ __all__ = [
     "Features",
     "Finetune",
     "FolderData",
+    "Knn",
     "LossName",
+    "LpFt",
     "Method",
     "Misplaced",
     "Noise",
     "OnlineProbe",
     "Origin",
     "Probe",
+    "ProtocolName",
     "Protocols",
     "PublishedData",
     "Recipe",
     "Recipes",
+    "Ridge",
     "SourceUse",
     "Study",
     "TaskUse",
     "TorchvisionData",
     "ViewUse",
     "WorldData",
+    "ZeroShot",
     "canonical",
     "identity",
 ]
@@ -124,7 +130,7 @@ class Cell(Words):
     """One measurement, in words: an arm on a task under a protocol, at a shot count (None = full) and a draw (None at full)."""
 
     task: str
-    protocol: Literal["probe", "finetune"]
+    protocol: ProtocolName
     shots: int | None
     draw: int | None
 
@@ -196,6 +202,11 @@ class Study(Words):
         for protocol, words in self.protocols.items():
             for i, task_name in enumerate(words.tasks or ()):
                 _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
+            if isinstance(words, Finetune) and words.head_init == "text" and set(self.methods) != {"clip"}:
+                others = ", ".join(method for method in self.methods if method != "clip")
+                raise Misplaced(("protocols", protocol, "head_init"), f"text needs a text tower, which {others} has not; every arm starts alike: zeros or probe")
+            if protocol == "zeroshot" and "clip" not in self.methods:
+                raise Misplaced(("protocols", "zeroshot"), "only CLIP arms have a text tower, and clip is not among the study's methods")
         if not self.sources and set(self.methods) != {"scratch"}:
             raise Misplaced(("sources",), "none is named, and every method but scratch pre-trains on one")
         return self
@@ -246,13 +257,13 @@ class Study(Words):
         """What is measured of an arm, in words: the same of all arms of a source."""
         cells: list[Cell] = []
         for protocol, words in self.protocols.items():
+            if protocol == "zeroshot" and arm.method != "clip":
+                continue
             for task in _own(words.tasks, tuple(self.tasks)):
                 only = self.tasks[task].sources
                 if arm.source is not None and only is not None and arm.source not in only:
                     continue
-                for shots in words.shots:
-                    for draw in range(words.draws) if shots != "full" else (None,):
-                        cells.append(Cell(task=task, protocol=protocol, shots=None if shots == "full" else shots, draw=draw))
+                cells += [Cell(task=task, protocol=protocol, shots=shots, draw=draw) for shots, draw in words.cells()]
         return cells
 
 

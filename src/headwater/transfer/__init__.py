@@ -1,7 +1,14 @@
-"""Measuring transfer: frozen features with a linear probe, and fine-tuning of the whole network.
+"""Measuring transfer: frozen features with linear probes, neighbours or class names, and fine-tuning of the whole network.
 
-Code here that selects (l2, learning rate, stopping point) is handed training and validation images only; the test set is scored once, with
+Code here that selects (l2, neighbours, learning rate, stopping point) is handed training and validation images only; the test set is scored once, with
 what was selected.
+
+    features.py    features of a frozen encoder, once for an encoder and a task, in a file
+    linear.py      standardised features in their span; heads        probe.py      logistic regression along a path of l2, chosen on validation
+    logistic.py    the fits of that path, several draws at once      ridge.py      all l2 from one factorisation
+    neighbours.py  weighted nearest neighbours                       zeroshot.py   a head of class names, and whether they are in order
+    finetune.py    the whole network, from a head of zeros, a probe (LP-FT) or class names
+    metrics.py     accuracy, its mean over classes, calibration, confusion within and across superclasses
 """
 
 from __future__ import annotations
@@ -22,19 +29,18 @@ class Choice:
     """What validation chose, and what it then predicts for the test set."""
 
     chosen: dict[str, Any]
-    val_value: float
-    """Accuracy on validation of the choice, in [0, 1]; optimistic, since it was maximised."""
+    val_value: float | None
+    """Accuracy on validation of the choice, in [0, 1]; optimistic where it was maximised; None where there was nothing to choose and it was not asked."""
     predictions: NDArray[np.int64]
     """Predicted class of every test sample, [n_test]."""
+    confidence: NDArray[np.float64] | None = None
+    """Probability that is given to the predicted class, in [0, 1], [n_test]; None where scores are no probabilities."""
 
-
-def accuracy(predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    """Share of samples that are right (top-1)."""
-    return float((predictions == labels).mean())
-
-
-def mean_per_class_accuracy(predictions: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    """Mean over the classes that occur in `labels` of the share of their samples that are right."""
-    total = np.bincount(labels)
-    right = np.bincount(labels, weights=predictions == labels, minlength=len(total))
-    return float((right[total > 0] / total[total > 0]).mean())
+    @classmethod
+    def of_logits(cls, chosen: dict[str, Any], val_value: float | None, logits: NDArray[np.floating], *, probabilities: bool = True) -> Choice:  # type: ignore[type-arg]
+        """From logits [n_test, classes]; of equal ones the lowest class is predicted. `probabilities`: their softmax is meant as such."""
+        predictions = logits.argmax(axis=1).astype(np.int64)
+        if not probabilities:
+            return cls(chosen, val_value, predictions)
+        top = logits.max(axis=1, keepdims=True)
+        return cls(chosen, val_value, predictions, 1 / np.exp((logits - top).astype(np.float64)).sum(axis=1))

@@ -1,6 +1,12 @@
-"""Features of a frozen encoder: computed once per encoder and task, whatever the number of shots and draws."""
+"""Features of a frozen encoder: computed once per encoder and task, whatever the protocols, shots and draws, and kept in a file."""
 
 from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,17 +14,64 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headwater.device import Compute
+from headwater.files import atomic_folder, remove_folder
 from headwater.sources.pixels import Images
 from headwater.views import centre_view
 
+_FEATURES, _ABOUT = "features.npy", "features.json"
+
 
 @torch.no_grad()
-def extract(encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute, batch: int = 256) -> NDArray[np.float32]:
-    """float32 [n, num_features]: the encoder's pooled features of every cached image under the test transform, in evaluation mode."""
+def extract(
+    encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute, batch: int = 256, out: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """float32 [n, num_features]: the encoder's pooled features of every cached image under the test transform, in evaluation mode.
+
+    Written to `out` where it is given: an array in a file, so that memory holds a batch only.
+    """
     encoder = encoder.to(compute.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    out: list[NDArray[np.float32]] = []
+    found = np.empty((len(pixels), int(encoder.num_features)), dtype=np.float32) if out is None else out  # type: ignore[arg-type]
     for start in range(0, len(pixels), batch):
-        images, sizes = (torch.from_numpy(a).to(compute.device) for a in pixels.gather(np.arange(start, min(start + batch, len(pixels)))))
+        rows = np.arange(start, min(start + batch, len(pixels)))
+        images, sizes = (torch.from_numpy(a).to(compute.device) for a in pixels.gather(rows))
         with compute.autocast():
-            out.append(encoder(centre_view(images, sizes, image_size)).float().cpu().numpy())
-    return np.concatenate(out)
+            found[rows] = encoder(centre_view(images, sizes, image_size)).float().cpu().numpy()
+    return found
+
+
+def kept_features(folder: Path, encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute) -> NDArray[np.float32]:
+    """The features in `folder`, mapped read-only from their file; computed and kept there where they are not, or are damaged.
+
+    `folder` must be named by all that they depend on (encoder, images, precision, recipes of the rooms): what lies there is not compared with the encoder.
+    """
+    shape = (len(pixels), int(encoder.num_features))  # type: ignore[arg-type]
+    for _ in range(2):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return _opened(folder, shape)
+        remove_folder(folder)
+        try:
+            with atomic_folder(folder) as made:
+                features: NDArray[np.float32] = np.lib.format.open_memmap(made / _FEATURES, mode="w+", dtype=np.float32, shape=shape)
+                extract(encoder, pixels, image_size=image_size, compute=compute, out=features)
+                (made / _ABOUT).write_text(json.dumps({"digest": _digest(features), "shape": list(shape)}) + "\n")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+            return extract(encoder, pixels, image_size=image_size, compute=compute)  # the disk is full: memory may hold them
+    return _opened(folder, shape)
+
+
+def _opened(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    about = json.loads((folder / _ABOUT).read_text())
+    features: NDArray[np.float32] = np.load(folder / _FEATURES, mmap_mode="r", allow_pickle=False)
+    if features.dtype != np.float32 or features.shape != shape or about["digest"] != _digest(features):
+        raise ValueError(f"{folder}: these features are not what was written")
+    return features
+
+
+def _digest(features: NDArray[np.float32]) -> str:
+    """Of all bytes: reading them costs less than computing with one that is wrong."""
+    digest = hashlib.blake2b(digest_size=16)
+    for start in range(0, len(features), 8192):
+        digest.update(np.ascontiguousarray(features[start : start + 8192]).data)
+    return digest.hexdigest()

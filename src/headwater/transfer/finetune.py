@@ -22,7 +22,8 @@ from headwater.device import Compute
 from headwater.loader import Order
 from headwater.sources.pixels import Images
 from headwater.study import Augmentation, Finetune
-from headwater.transfer import Choice, accuracy
+from headwater.transfer import Choice
+from headwater.transfer.metrics import accuracy
 from headwater.views import ViewMaker, centre_view
 
 
@@ -142,4 +143,4 @@ def finetune_choice(
 ) -> Choice:
     """Open the test set, once, with the chosen model."""
     logits = predict(model, pixels, rows, image_size=image_size, compute=compute)
-    return Choice(chosen, val_value, logits.argmax(axis=1).astype(np.int64))
+    return Choice.of_logits(chosen, val_value, logits)

@@ -1,4 +1,4 @@
-"""Weighted classification by nearest neighbours: the online probe beside pre-training, which fits nothing.
+"""Weighted classification by nearest neighbours: a protocol of transfer, and the online probe beside pre-training. It fits nothing.
 
 Wu et al. 2018 (and lightly.utils.benchmarking.knn_predict): the `neighbours` most similar bank images by cosine vote for their class with weight
 exp(similarity / temperature); 0.07 and 200 neighbours among ImageNet's 1.28 M images [recalled]. 20 is ours, for banks of thousands.
@@ -6,9 +6,15 @@ exp(similarity / temperature); 0.07 and 200 neighbours among ImageNet's 1.28 M i
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+from headwater.transfer import NotFinite
+from headwater.transfer.linear import check_finite
 
 Array = NDArray[np.float32] | torch.Tensor
 Labels = NDArray[np.int64] | torch.Tensor
@@ -31,16 +37,82 @@ def knn_accuracy(
     if known is None or asked is None:
         return float("nan")
     known_labels, wanted = (_tensor(x, torch.int64).to(known.device) for x in (bank_labels, labels))
-    k = min(neighbours, len(known))
     right = 0
+    for rows, similarity, nearest in _neighbourhoods(known, asked, min(neighbours, len(known))):
+        right += int((_votes(similarity, known_labels[nearest], temperature, num_classes).argmax(dim=1) == wanted[rows]).sum())
+    return right / len(asked)
+
+
+@dataclass(frozen=True)
+class Knn:
+    """The classifier that validation chose among numbers of neighbours and temperatures; `bank` float32 [n, d], `bank_labels` int64 [n]."""
+
+    bank: NDArray[np.float32]
+    bank_labels: NDArray[np.int64]
+    num_classes: int
+    neighbours: int
+    temperature: float
+    val_value: float
+
+    def votes(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """float64 [m, classes]: shares of the votes of each query's neighbours. Raises NotFinite."""
+        known, asked = _finite(self.bank), _finite(features)
+        labels = torch.from_numpy(self.bank_labels)
+        found = [
+            _votes(similarity, labels[nearest], self.temperature, self.num_classes)
+            for _, similarity, nearest in _neighbourhoods(known, asked, min(self.neighbours, len(known)))
+        ]
+        votes: NDArray[np.float64] = torch.cat(found).numpy()
+        return votes / votes.sum(axis=1, keepdims=True)
+
+
+@torch.no_grad()
+def choose_knn(
+    train: NDArray[np.float32],
+    train_labels: NDArray[np.int64],
+    val: NDArray[np.float32],
+    val_labels: NDArray[np.int64],
+    num_classes: int,
+    neighbours: Sequence[int],
+    temperatures: Sequence[float],
+) -> Knn:
+    """The best of a grid on validation: accuracy, then the larger share of votes for the right class, then fewer neighbours and the lower temperature.
+
+    A number of neighbours above the training images means all of them. Raises NotFinite.
+    """
+    known, asked = _finite(train), _finite(val)
+    labels, wanted = torch.from_numpy(train_labels), torch.from_numpy(val_labels)
+    grid = [(k, temperature) for k in sorted(neighbours) for temperature in sorted(temperatures)]
+    right, share = dict.fromkeys(grid, 0), dict.fromkeys(grid, 0.0)
+    for rows, similarity, nearest in _neighbourhoods(known, asked, min(max(neighbours), len(known))):
+        for k, temperature in grid:
+            votes = _votes(similarity[:, :k], labels[nearest[:, :k]], temperature, num_classes)
+            right[k, temperature] += int((votes.argmax(dim=1) == wanted[rows]).sum())
+            share[k, temperature] += float((votes.gather(1, wanted[rows, None])[:, 0] / votes.sum(dim=1)).sum())
+    k, temperature = max(grid, key=lambda at: (right[at], share[at]))  # of equal ones the first
+    return Knn(train, train_labels, num_classes, k, temperature, right[k, temperature] / len(val))
+
+
+def _finite(features: NDArray[np.float32]) -> torch.Tensor:
+    normalised = _normalised(features)
+    if normalised is None:
+        check_finite(features)
+        raise NotFinite("the encoder gives no features")
+    return normalised
+
+
+def _neighbourhoods(known: torch.Tensor, asked: torch.Tensor, k: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """(rows of `asked`, similarities [rows, k] in descending order, bank positions [rows, k]), a part at a time."""
     for start in range(0, len(asked), max(1, _AT_ONCE // len(known))):
         part = asked[start : start + max(1, _AT_ONCE // len(known))]
-        similarity, nearest = _nearest(part @ known.T, k)
-        weight = ((similarity - similarity[:, :1]).double() / temperature).exp()  # in shares of the nearest one's, which cannot overflow
-        votes = torch.zeros(len(part), num_classes, dtype=torch.float64, device=part.device)
-        votes.scatter_add_(1, known_labels[nearest], weight)
-        right += int((votes.argmax(dim=1) == wanted[start : start + len(part)]).sum())
-    return right / len(asked)
+        yield (slice(start, start + len(part)), *_nearest(part @ known.T, k))
+
+
+def _votes(similarity: torch.Tensor, labels: torch.Tensor, temperature: float, num_classes: int) -> torch.Tensor:
+    """float64 [m, classes]: weights exp(similarity / temperature), in shares of the nearest one's, which cannot overflow."""
+    weight = ((similarity - similarity[:, :1]).double() / temperature).exp()
+    votes = torch.zeros(len(labels), num_classes, dtype=torch.float64, device=labels.device)
+    return votes.scatter_add_(1, labels, weight)
 
 
 def _tensor(values: Array | Labels, kind: torch.dtype) -> torch.Tensor:

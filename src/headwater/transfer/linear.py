@@ -1,0 +1,130 @@
+"""What the linear probes share: standardised features in their span, and heads.
+
+A probe is fitted to features that are standardised with the mean and deviation of the cell's own training images [ours]: without it the strength of
+l2 would mean something else for every encoder. They are then turned to their principal axes and reduced to their span, which changes neither logits
+nor ||W||: r <= min(n - 1, d) columns, whatever the width of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.transfer import NotFinite
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int64]
+_CONSTANT = 1e-6
+"""A feature whose deviation is below this share of its largest value is constant: float32 rounds at 1.2e-7."""
+_SPANNED = 1e-12
+"""Share of the largest variance below which a principal axis is outside the span of the features."""
+_ROWS = 4096
+"""Rows that are standardised at a time, in float64: 64 MiB at 2,048 features."""
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """logits = (features - mean) / deviation @ weight + bias. float64; weight [d, classes]. The deviation of a constant feature is infinite,
+    so that it says nothing whatever its value."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+    def logits(self, features: Features) -> NDArray[np.float32]:
+        """float32 [n, classes]; features may lie in a file. Raises NotFinite."""
+        weight, bias = self.weight.astype(np.float32), self.bias.astype(np.float32)
+        out = np.empty((len(features), len(bias)), dtype=np.float32)
+        for rows, z in standardised(features, self.mean, self.deviation):
+            np.matmul(z.astype(np.float32), weight, out=out[rows])
+        out += bias
+        return out
+
+    def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(weight [classes, d], bias [classes]) on raw features: the head that an LP-FT run starts from."""
+        weight = self.weight / self.deviation[:, None]
+        return weight.T.astype(np.float32), (self.bias - self.mean @ weight).astype(np.float32)
+
+
+def check_finite(features: Features) -> None:
+    """Raises NotFinite where a feature is no finite number."""
+    finite = sum(int(np.isfinite(features[at : at + _ROWS]).all(axis=1).sum()) for at in range(0, len(features), _ROWS))
+    if finite < len(features):
+        raise NotFinite(f"the encoder's features of {len(features) - finite} of {len(features)} images are not finite numbers")
+
+
+def standardised(features: Features, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """(rows, float64 [some, d]) of features, a part at a time. Raises NotFinite."""
+    check_finite(features)
+    for at in range(0, len(features), _ROWS):
+        rows = slice(at, min(at + _ROWS, len(features)))
+        yield rows, (features[rows] - mean) / deviation
+
+
+@dataclass(frozen=True)
+class Span:
+    """Training features in their principal axes: z = standardised @ axes, whose columns are uncorrelated with mean 0 and these variances."""
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    """float64 [d, r], orthonormal columns."""
+    variances: NDArray[np.float64]
+    """float64 [r], ascending, above 0."""
+    z: NDArray[np.float32]
+    """float32 [n, r]: the training features."""
+
+    @classmethod
+    def of(cls, train: Features) -> Span:
+        """The span of some features, float32 [n, d], which may lie in a file. Raises NotFinite."""
+        check_finite(train)
+        n, d = train.shape
+        mean, deviation = _moments(train)
+        if n <= d:
+            whole = (train - mean) / deviation
+            variances, left = np.linalg.eigh(whole @ whole.T / n)
+            kept = variances > _SPANNED * max(variances[-1], np.finfo(np.float64).tiny)
+            variances, left = variances[kept], left[:, kept]
+            axes = whole.T @ left / np.sqrt(n * variances)
+            return cls(mean, deviation, axes, variances, (left * np.sqrt(n * variances)).astype(np.float32))
+        gram = np.zeros((d, d))
+        for _, z in standardised(train, mean, deviation):
+            gram += z.T @ z
+        variances, axes = np.linalg.eigh(gram / n)
+        kept = variances > _SPANNED * max(variances[-1], np.finfo(np.float64).tiny)
+        span = cls(mean, deviation, np.ascontiguousarray(axes[:, kept]), variances[kept], np.empty((0, int(kept.sum())), dtype=np.float32))
+        return cls(span.mean, span.deviation, span.axes, span.variances, span.of_others(train))
+
+    def of_others(self, features: Features) -> NDArray[np.float32]:
+        """float32 [m, r]: other features in these axes; what lies outside the span no head can see. Raises NotFinite."""
+        out = np.empty((len(features), len(self.variances)), dtype=np.float32)
+        axes = self.axes.astype(np.float32)
+        for rows, z in standardised(features, self.mean, self.deviation):
+            np.matmul(z.astype(np.float32), axes, out=out[rows])
+        return out
+
+    def head(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> LinearHead:  # type: ignore[type-arg]
+        """The head with these weights [r, classes] and biases [classes] in the axes, for features as they are."""
+        return LinearHead(self.mean, self.deviation, self.axes @ weight.astype(np.float64), bias.astype(np.float64))
+
+
+def _moments(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(mean, deviation) of each feature, the deviation of a constant one infinite. Two passes: squares of large means would drown small deviations."""
+    n = len(features)
+    parts = [features[at : at + _ROWS] for at in range(0, n, _ROWS)]
+    mean = sum((part.sum(axis=0, dtype=np.float64) for part in parts), np.zeros(features.shape[1])) / n
+    square = sum((np.square(part - mean).sum(axis=0) for part in parts), np.zeros(features.shape[1]))
+    largest = np.max([np.abs(part).max(axis=0) for part in parts], axis=0)
+    deviation: NDArray[np.float64] = np.sqrt(square / n)
+    deviation[deviation <= _CONSTANT * largest] = np.inf
+    return mean, deviation
+
+
+def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> float:  # type: ignore[type-arg]
+    """Mean cross-entropy in nats."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())

@@ -1,0 +1,96 @@
+"""The fields of a row: what of plan, arm, draw and machine could change its number."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from headwater.plan import Plan, PlannedCell
+from headwater.rows import SCHEMA_VERSION
+from headwater.store import Store
+from headwater.study import AnyProtocol, Finetune, ZeroShot, canonical
+from headwater.tasks import Draw, Task
+
+
+def cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
+    study, arm, task = plan.study, cell.arm, plan.tasks[cell.words.task]
+    recipe = arm.recipe
+    return {
+        **plan.names(cell),
+        "cell": cell.id,
+        "arm": arm.id,
+        "schema": SCHEMA_VERSION,
+        "method": arm.words.method,
+        "source_fingerprint": arm.source_fingerprint,
+        "unique_images": len(arm.positions) or None,
+        "num_labels": arm.num_labels,
+        "loss": arm.loss_name,
+        "multi_label_share": arm.multi_label_share,
+        "label_noise": arm.label_noise,
+        "label_features": arm.clusters.origin if arm.clusters else None,
+        "images_seen": arm.images_seen or None,
+        "epochs": arm.images_seen / len(arm.positions) if arm.images_seen else None,
+        "steps": arm.steps or None,
+        "backbone": study.backbone,
+        "image_size": study.image_size,
+        "patch_size": study.patch_size,
+        "batch": recipe.batch if recipe else None,
+        "optimiser": recipe.optimiser if recipe else None,
+        "lr": recipe.lr if recipe else None,
+        "weight_decay": recipe.weight_decay if recipe else None,
+        "recipe": canonical(recipe.words()) if recipe else None,
+        "seed": arm.words.seed,
+        "task_classes": task.num_classes,
+        "task_majority": task.majority,
+        "task_fingerprint": plan.task_fingerprint(cell.words.task),
+        "protocol": cell.words.protocol,
+        "shots": cell.words.shots,
+        "draw": cell.words.draw,
+        "precision": study.precision,
+    }
+
+
+def knn_words(plan: Plan) -> dict[str, Any] | None:
+    """What an answer of the online probe depends on beside the arm."""
+    words = plan.study.online_probe
+    return None if words is None else words.model_dump(mode="json", exclude={"looks"})
+
+
+def arm_fields(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
+    trained = record.get("recipe") is not None
+    return {
+        "pretrain_fingerprint": record.get("fingerprint") if trained else None,
+        "pretrain_versions": record.get("versions") if trained else None,
+        "pretrain_flops": record.get("flops"),
+        "pretrain_loss": record.get("loss"),
+        "pretrain_knn": record.get("knn") if record.get("knn_words") == knn_words(plan) else None,
+        "pretrain_seconds": record.get("seconds"),
+    }
+
+
+def draw_fields(plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol: AnyProtocol) -> dict[str, Any]:
+    if isinstance(protocol, ZeroShot):
+        grid = {"templates": list(plan.templates(cell.words.task, cell.words.protocol))}
+        return {"n_train": 0, "n_val": len(draw.val), "val_protocol": "carved" if task.carved else "split", "head_init": "text", "grid": canonical(grid)}
+    grid = protocol.grid()
+    if isinstance(protocol, Finetune) and protocol.head_init == "probe":
+        grid["l2"] = list(plan.probe_l2)
+    shots = cell.words.shots
+    return {
+        "n_train": len(draw.train),
+        "n_val": len(draw.val),
+        "val_protocol": ("carved" if task.carved else "split") + (" few-shot" if shots is not None and protocol.val == "matched" else ""),
+        "val_missing_classes": draw.val_missing_classes,
+        "capped": None if shots is None else len(draw.train) < shots * task.num_classes,
+        "head_init": protocol.head_init if isinstance(protocol, Finetune) else None,
+        "grid": canonical(grid),
+    }
+
+
+def attempt(store: Store, cell_id: str) -> int:
+    before = store.read_cell(cell_id)
+    return (before[0].get("attempt") or 0) + 1 if before else 1
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -18,16 +18,17 @@ import pytest
 
 from headwater.errors import InputError
 from headwater.labels import label_view
+from headwater.plan import Plan
 from headwater.sources import Source, open_source
 from headwater.sources.pixels import decode
 from headwater.sources.published import PUBLISHED, inaturalist, registry
 from headwater.sources.published.cameras import EMPTY
 from headwater.sources.published.cifar import RECORD
 from headwater.sources.published.walked import test_share as fifth
-from headwater.sources.splitting import proportional
-from headwater.study import PublishedData
+from headwater.study import PublishedData, Study
 from headwater.study.data import PublishedName
 from headwater.tasks import Task, resolve_task
+from tests.conftest import tiny
 from tests.needs import DATA, needs_data
 from tests.sources import released
 
@@ -252,7 +253,6 @@ def test_fifths_of_eurosat_and_cassava_are_the_papers(tmp_path: Path) -> None:
         opened("cassava", tmp_path, check_sizes=True)
     codes = np.repeat(np.arange(5), (1087, 2189, 2386, 13158, 2577))
     assert (fifth(codes, [str(i) for i in range(21_397)], "cassava test")).sum() == 4_280 == math.ceil(21_397 / 5)
-    assert proportional(np.array([3, 0, 1]), 2).tolist() == [2, 0, 0] or proportional(np.array([3, 0, 1]), 2).sum() == 2
 
 
 def test_domainnet_of_the_full_size_is_parsed_from_its_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,6 +326,13 @@ def replaced(root: Path, file: str, old: str, new: str) -> None:
     put(root, file, text.replace(old, new, 1))
 
 
+def put_bytes(root: Path, file: str, old: bytes, new: bytes) -> None:
+    data = (root / file).read_bytes()
+    assert old in data
+    put(root, file, data.replace(old, new, 1))
+
+
+CCT_VAL = "eccv_18_annotation_files/cis_val_annotations.json"
 DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("cifar100", lambda r: put(r, "train.bin", b"x" * 3000), r"train\.bin: 3,000 bytes are not a whole number of records of 3,074"),
     ("cifar100", lambda r: put(r, "fine_label_names.txt", "a\nb\n"), r"record \d+: label \d+ of 2 classes"),
@@ -340,8 +347,12 @@ DAMAGE: list[tuple[str, Callable[[Path], None], str]] = [
     ("cassava", lambda r: replaced(r, "train.csv", "image_id,label", "id;label"), r"train\.csv, line 1: the header is"),
     ("cassava", lambda r: replaced(r, "train.csv", ".jpg,4", ".jpg,9"), r"train\.csv, line \d+: .* is no image_id and a label"),
     ("cassava", lambda r: put(r, "label_num_to_disease_map.json", "{"), r"disease_map\.json: this is no JSON"),
-    ("cct20", lambda r: put(r, "eccv_18_annotation_files/cis_val_annotations.json", '{"images": [{}]}'), r"cis_val_annotations\.json: this is no list"),
-    ("cct20", lambda r: put(r, "eccv_18_annotation_files/cis_val_annotations.json", "[1]"), r"cis_val_annotations\.json: this is no JSON object"),
+    ("cct20", lambda r: put_bytes(r, CCT_VAL, b"-0002.jpg", b"-\\ud800.jpg"), r"is no Unicode text"),
+    ("cct20", lambda r: put_bytes(r, CCT_VAL, b'"name": "opossum"', b'"name": "\xff"'), r"cis_val_annotations\.json: this is no JSON"),
+    ("inat2021", lambda r: put_bytes(r, "val.json", b"Common Raven", b"Common \xff\xfe"), r"val\.json: this is not UTF-8"),
+    ("inat2021", lambda r: put_bytes(r, "val.json", b'"file_name": "val/', b'"file_name": "../'), r"the path .* leaves the folder"),
+    ("cct20", lambda r: put(r, CCT_VAL, '{"images": [{}]}'), r"cis_val_annotations\.json: this is no list"),
+    ("cct20", lambda r: put(r, CCT_VAL, "[1]"), r"cis_val_annotations\.json: this is no JSON object"),
     ("cct20", lambda r: (r / "eccv_18_all_images_sm").rename(r / "pictures"), r"has none of the folders eccv_18_all_images_sm"),
     ("inat2021", lambda r: put(r, "val.json", '{"images": 3}'), r"val\.json: this is no annotation file of iNaturalist"),
     ("inat2021", lambda r: put(r, "val.json", "{}"), r"val\.json: "),
@@ -403,3 +414,44 @@ def test_real_photos_in_the_published_shape_are_read_and_decoded(tmp_path: Path)
         assert decode(source.image(0), 32, name).shape[-1] == 3
         if name == "eurosat":
             assert counts(source)[2] == math.ceil(len(rows) / 5)
+
+
+HOSTILE = {
+    "deep": "[" * 200_000,
+    "deep in a list": '{"images": ' + "[" * 200_000,
+    "cut off": '{"images": [{"id": 1, "file_name": "a',
+    "not UTF-8": b'{"images": [{"id": 1, "file_name": "\xff\xfe"}]}',
+    "empty": "",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize(("name", "file"), [("inat2021", "val.json"), ("cct20", "eccv_18_annotation_files/cis_val_annotations.json")])
+def test_hostile_json_is_one_line_and_no_crash(tmp_path: Path, name: str, file: str, text: str | bytes) -> None:
+    released.TREES[name](tmp_path)
+    put(tmp_path, file, text)
+    assert Path(file).name in refusal(name, tmp_path)
+
+
+def test_an_index_file_replaces_published_splits_and_a_hierarchy_can_be_named(tmp_path: Path) -> None:
+    source = made("dtd", tmp_path / "dtd")
+    rows = [f"{sample},{'test' if at % 3 == 0 else 'train'}" for at, sample in enumerate(source.table.ids)]
+    released.lines(tmp_path / "dtd" / "index.csv", ["path,split", *rows])
+    released.lines(tmp_path / "dtd" / "tree.txt", ["root,banded", "root,blotchy", "root,polka-dotted"])
+    other = opened("dtd", tmp_path / "dtd", split_file="index.csv", hierarchy="tree.txt")
+    assert counts(other) == (12, 0, 6)
+    one = task(other)
+    assert one.carved
+    assert (one.num_classes, one.superclasses) == (3, None), "one root is no set of superclasses"
+
+
+def test_a_study_plans_on_published_sets(tmp_path: Path) -> None:
+    for name in ("dtd", "pets"):
+        released.TREES[name](tmp_path / name)
+    released.cifar100(tmp_path / "cifar-100-binary")
+    data = {name: {"kind": "published", "name": name, "check_sizes": False} for name in ("dtd", "pets", "cifar100")}
+    tasks = {name: {"data": name} for name in ("dtd", "pets")}
+    words = tiny(data=data, sources=["cifar100"], methods=["scratch", "supervised"], tasks=tasks, protocols={"probe": {}})
+    plan = Plan.make(Study.model_validate(words), data_root=tmp_path)
+    assert len(plan.cells) == 4
+    assert plan.tasks["pets"].metric == "mean_per_class"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -44,6 +47,13 @@ def test_a_carved_val_is_15_percent_of_each_class_and_disjoint_from_train() -> N
     assert sorted([*one.train, *one.val]) == np.flatnonzero(one.source.table.splits["split"] == "train").tolist()
     again = task(CARVED)
     assert np.array_equal(one.val, again.val)
+
+
+def test_the_cut_is_golden() -> None:
+    """Ids of cells hash it: another cut would make every store start again."""
+    one = task(CARVED)
+    assert [str(one.source.table.ids[at])[6:] for at in one.val[-8:]] == ["b/0000", "b/0006", "b/0013", "b/0016", "b/0017", "b/0036", "c/0004", "d/0000"]
+    assert hashlib.sha256(one.val.astype("<i8").tobytes()).hexdigest()[:16] == "ebe4873269a37f98"
 
 
 def test_the_cut_of_a_class_does_not_depend_on_the_other_classes() -> None:
@@ -109,3 +119,39 @@ def test_shots_above_a_class_are_refused_unless_capped() -> None:
     one.check_shots(12, cap=False)
     one.check_shots(13, cap=True)
     assert per_class(one, one.draw(25, 0, seed=0, val="matched").train) == [25, 20, 12]
+
+
+class Named(Listed):
+    """Classes under a coarser level."""
+
+    def __init__(self, parents: dict[str, str]) -> None:
+        super().__init__({split: dict.fromkeys(parents, 4) for split in ("train", "val", "test")})
+        fine = self.table.levels[0]
+        self.table = dataclasses.replace(self.table, levels=(fine, np.array([parents[name] for name in fine.tolist()], dtype=object)))
+
+
+def resolved(source: Source, view: str) -> Task:
+    return resolve_task("t", source, view, split_column="split")
+
+
+def test_superclasses_are_the_next_coarser_level_where_it_divides_the_classes() -> None:
+    one = resolved(Named({"oak": "plant", "cat": "animal", "dog": "animal"}), "level:0")
+    assert one.class_names == ("cat", "dog", "oak")
+    assert one.superclass_names == ("animal", "plant")
+    assert one.superclasses is not None
+    assert one.superclasses.dtype == np.int64
+    assert one.superclasses.tolist() == [0, 0, 1]
+    for view in ("level:1", "random:2", "depth:1"):
+        assert resolved(one.source, view).superclasses is None
+        assert resolved(one.source, view).superclass_names is None
+    assert resolved(Named({"oak": "thing", "cat": "thing"}), "level:0").superclasses is None, "one class for all says nothing"
+    assert resolved(Named({"oak": "", "cat": "animal"}), "level:0").superclasses is None
+
+
+def test_prompt_names_are_words_and_the_sources_own_come_first() -> None:
+    source = Named({"fruit/Golden-Delicious": "fruit", "animal/big_cat": "animal", "_": "animal"})
+    one = resolved(source, "level:0")
+    assert dict(zip(one.class_names, one.prompt_names, strict=True)) == {"_": "_", "animal/big_cat": "big cat", "fruit/Golden-Delicious": "Golden Delicious"}
+    source.table = dataclasses.replace(source.table, spoken={"animal/big_cat": "lion"})
+    assert resolved(source, "level:0").prompt_names[1] == "lion"
+    assert (one.metric, one.templates) == ("top1", ())

@@ -218,7 +218,8 @@ def print_list(facts: Mapping[str, Any]) -> None:
     """The list in text."""
     table = TextTable(box=None, header_style="bold", pad_edge=False)
     for column in ("task", "classes", "train", "val", "test", "metric", "on disk", "licence", "where to get it"):
-        table.add_column(column, justify="right" if column in ("classes", "train", "val", "test") else "left", no_wrap=column != "licence")
+        wraps = column in ("licence", "where to get it")
+        table.add_column(column, justify="right" if column in ("classes", *SPLITS) else "left", no_wrap=not wraps, overflow="fold")
     for row in facts["tasks"]:
         there = ("no" if not row["on_disk"] else {True: "yes, sizes fit", False: "yes, DAMAGED", None: "yes"}[row.get("verified")])
         table.add_row(

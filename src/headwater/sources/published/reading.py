@@ -126,13 +126,17 @@ def class_folders(root: Path) -> tuple[list[str], list[str]]:
 
 
 def strings(values: Sequence[str]) -> Any:
-    """A pyarrow array of large_string."""
-    return pa.array(values, pa.large_string())
+    """A pyarrow array of large_string. Raises InputError for a text that is no Unicode (half of a surrogate pair, as JSON can hold)."""
+    try:
+        return pa.array(values, pa.large_string())
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name {error.object!r} in the lists of the set is no Unicode text; get them again from the set's authors") from None
 
 
 def objects(values: Sequence[str]) -> Objects:
     """An object array [n] of str; equal values share one str."""
     known: dict[str, str] = {}
+    strings(sorted(set(values)))
     return np.fromiter((known.setdefault(value, value) for value in values), dtype=object, count=len(values))
 
 

@@ -81,6 +81,7 @@ def test_a_head_from_the_probe_starts_at_the_probes_predictions():
     encoder = build_encoder("tiny", 32, seed=0)
     features = extract(encoder, PIXELS, image_size=32, compute=FP32)
     found = probe(features[TRAIN.rows], TRAIN.labels, features[VAL.rows], VAL.labels, 4, (1e-2, 1.0))
+    head, val_value = found.head, found.val_value
     logits = predict(Classifier(encoder, 4, head.folded()), PIXELS, VAL.rows, image_size=32, compute=FP32)
     assert np.abs(logits - head.logits(features[VAL.rows])).max() < 1e-2
     assert accuracy(logits.argmax(1), VAL.labels) == val_value > 0.5

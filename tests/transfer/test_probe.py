@@ -146,12 +146,6 @@ def test_validation_prefers_accuracy_then_the_lower_cross_entropy():
     assert score(surer, labels) > score(right, labels) > score(wrong, labels)
 
 
-def test_of_equal_scores_the_stronger_penalty_is_taken():
-    """Features that say nothing: every penalty has the frequencies of the classes."""
-    train = np.full((6, 3), 2.5, dtype=np.float32), np.array([0, 0, 1, 1, 2, 2])
-    assert probe(*train, *train, 3, (0.1, 10.0, 1.0)).l2 == 10.0
-
-
 def test_true_labels_are_learned_and_permuted_ones_are_not():
     """1200 test images of 6 classes: chance is 16.7 % with a standard error of 1.1."""
     train, val, test = (blobs(n, 16, 6, distance=1.0, seed=seed) for n, seed in ((300, 0), (120, 1), (1200, 2)))

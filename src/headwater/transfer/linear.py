@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,18 +66,17 @@ def standardised(features: Features, mean: NDArray[np.float64], deviation: NDArr
         yield rows, (features[rows] - mean) / deviation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Span:
     """Training features in their principal axes: z = standardised @ axes, whose columns are uncorrelated with mean 0 and these variances."""
 
+    train: Features
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
     axes: NDArray[np.float64]
     """float64 [d, r], orthonormal columns."""
     variances: NDArray[np.float64]
     """float64 [r], ascending, above 0."""
-    z: NDArray[np.float32]
-    """float32 [n, r]: the training features."""
 
     @classmethod
     def of(cls, train: Features) -> Span:
@@ -87,17 +87,32 @@ class Span:
         if n <= d:
             whole = (train - mean) / deviation
             variances, left = np.linalg.eigh(whole @ whole.T / n)
-            kept = variances > _SPANNED * max(variances[-1], np.finfo(np.float64).tiny)
-            variances, left = variances[kept], left[:, kept]
-            axes = whole.T @ left / np.sqrt(n * variances)
-            return cls(mean, deviation, axes, variances, (left * np.sqrt(n * variances)).astype(np.float32))
+            kept = _spanned(variances)
+            return cls(train, mean, deviation, whole.T @ left[:, kept] / np.sqrt(n * variances[kept]), variances[kept])
         gram = np.zeros((d, d))
         for _, z in standardised(train, mean, deviation):
             gram += z.T @ z
         variances, axes = np.linalg.eigh(gram / n)
-        kept = variances > _SPANNED * max(variances[-1], np.finfo(np.float64).tiny)
-        span = cls(mean, deviation, np.ascontiguousarray(axes[:, kept]), variances[kept], np.empty((0, int(kept.sum())), dtype=np.float32))
-        return cls(span.mean, span.deviation, span.axes, span.variances, span.of_others(train))
+        kept = _spanned(variances)
+        return cls(train, mean, deviation, axes[:, kept], variances[kept])
+
+    @cached_property
+    def z(self) -> NDArray[np.float32]:
+        """float32 [n, r]: the training features in these axes."""
+        return self.of_others(self.train)
+
+    def class_means(self, labels: Labels, num_classes: int) -> NDArray[np.float64]:
+        """float64 [r, classes]: Z'(Y - mean Y) / n, where Y is one-hot: each class's mean in these axes times its share. Z itself is not needed for it."""
+        sums = np.zeros((num_classes, len(self.mean)))
+        for rows, z in standardised(self.train, self.mean, self.deviation):
+            own = labels[rows]
+            order = np.argsort(own, kind="stable")
+            starts = np.flatnonzero(np.r_[True, np.diff(own[order]) > 0])
+            sums[own[order][starts]] += np.add.reduceat(z[order], starts, axis=0)
+        share = np.bincount(labels, minlength=num_classes) / len(labels)
+        centred = sums - share[:, None] * sums.sum(axis=0)
+        found: NDArray[np.float64] = self.axes.T @ centred.T / len(labels)
+        return found
 
     def of_others(self, features: Features) -> NDArray[np.float32]:
         """float32 [m, r]: other features in these axes; what lies outside the span no head can see. Raises NotFinite."""
@@ -110,6 +125,11 @@ class Span:
     def head(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> LinearHead:
         """The head with these weights [r, classes] and biases [classes] in the axes, for features as they are."""
         return LinearHead(self.mean, self.deviation, self.axes @ weight.astype(np.float64), bias.astype(np.float64))
+
+
+def _spanned(variances: NDArray[np.float64]) -> NDArray[np.bool_]:
+    kept: NDArray[np.bool_] = variances > _SPANNED * max(variances[-1], np.finfo(np.float64).tiny)
+    return kept
 
 
 def _moments(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

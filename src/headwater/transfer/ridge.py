@@ -1,7 +1,7 @@
 """Ridge regression of one-hot labels: every l2 from one factorisation, in closed form.
 
 The loss is  mean over images of ||z W + b - onehot||^2 + l2 * ||W||^2  on standardised features (bias free): scikit-learn's Ridge at alpha = n * l2. In
-the principal axes (headwater.transfer.linear) the solution is diagonal, W(l2) = Z'(Y - mean Y) / n / (variances + l2), so that another l2 costs one division.
+the principal axes (headwater.transfer.linear) the equations are diagonal, W(l2) = Z'(Y - mean Y) / n / (variances + l2): another l2 costs one division.
 It is 1 to 3 points below logistic regression at 5 to 10 images a class on small encoders [recalled; benchmarks/results.md has it measured], and many times
 faster. Its scores are no probabilities.
 """
@@ -11,9 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from headwater.transfer.linear import Labels, Span
+from headwater.transfer.linear import Span
 from headwater.transfer.probe import Fit, Probed
 
 _ROWS = 8192
@@ -27,7 +26,8 @@ def ridges(fits: Sequence[Fit], num_classes: int, l2s: Sequence[float]) -> list[
 
 def _ridge(fit: Fit, num_classes: int, l2s: Sequence[float]) -> Probed:
     span = Span.of(fit.train)
-    covariance, bias = _covariance(span, fit.train_labels, num_classes)
+    covariance = span.class_means(fit.train_labels, num_classes)
+    bias = np.bincount(fit.train_labels, minlength=num_classes) / len(fit.train_labels)
     val = span.of_others(fit.val)
     right, error = np.zeros(len(l2s)), np.zeros(len(l2s))
     for at in range(0, len(val), _ROWS):
@@ -42,15 +42,3 @@ def _ridge(fit: Fit, num_classes: int, l2s: Sequence[float]) -> Probed:
     best = max(range(len(l2s)), key=lambda i: (right[i], -error[i], l2s[i]))
     weight = covariance / (span.variances + l2s[best])[:, None]
     return Probed(span.head(weight, bias), l2s[best], float(right[best] / len(val)))
-
-
-def _covariance(span: Span, labels: Labels, num_classes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(Z'(Y - mean Y) / n, float64 [r, classes]; mean Y [classes]): sums of the features of each class, without the one-hot matrix."""
-    n = len(labels)
-    share = np.bincount(labels, minlength=num_classes) / n
-    sums = np.zeros((num_classes, span.z.shape[1]))
-    order = np.argsort(labels, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(labels[order]) > 0])
-    sums[labels[order][starts]] = np.add.reduceat(span.z[order], starts, axis=0, dtype=np.float64)
-    total = sums.sum(axis=0)
-    return (sums - share[:, None] * total).T / n, share

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from headwater.curation.squares import LEVELS, SIDE, UNIT, cosines, frequencies, in_units
@@ -28,11 +27,13 @@ CONTRASTS = 1.33
 """The contrast of two copies differs by this factor at most."""
 COLOUR, COLOUR_FAINT, FAINT = 7.0, 3.0, 6.0
 """Levels: by how much the mean luma and colour differences of copies may differ; and where the contrast is below FAINT."""
+_COLOUR_HOPE, _CONTRASTS_HOPE = 16.0, 1.8
+"""How far colour and contrast may be off in the coarse window; pairs beyond that are not searched further."""
 _NUM = 12
 _FINE = 80
 _MOST_CUT = 17
 """Of _FINE: a fraction of 0.2 and half a step of rounding on the copy's whole pixels."""
-_BLOCK = 64
+_BLOCK = 128
 
 
 _STEPS = (4, 2, 1, 1)
@@ -82,10 +83,12 @@ class Aligned:
     """float64 [num_pairs], levels of 255: the lower one of the two, without the mean, up to 11 half waves."""
 
 
-def _start(big: torch.Tensor, small: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _start(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(mirrored, x span, y span): the best of the coarse windows of each pair."""
-    wholes, banks = coefficients(small, whole_only=True), coefficients(big)
-    even, odd = (banks.even * wholes.even).sum(dim=2), (banks.odd * wholes.odd).sum(dim=2)
+    (first, of_big), (second, of_small) = (torch.unique(column, return_inverse=True) for column in pairs.T)
+    banks, wholes = coefficients(big[first]), coefficients(small[second], whole_only=True)
+    even = (banks.even[of_big] * wholes.even[of_small]).sum(dim=2)
+    odd = (banks.odd[of_big] * wholes.odd[of_small]).sum(dim=2)
     best = (even + odd.abs()).argmax(dim=1)
     mirrored = odd.gather(1, best[:, None])[:, 0] < 0
     where = _spans()[1]
@@ -115,31 +118,39 @@ def _search(big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Te
 
 
 @torch.no_grad()
-def align(big: torch.Tensor, small: torch.Tensor) -> Aligned:
-    """Looks for the window of `big` that shows `small`: int16 [num_pairs, 3, SIDE, SIDE] each."""
-    parts = [_align(big[at : at + _BLOCK], small[at : at + _BLOCK]) for at in range(0, max(len(big), 1), _BLOCK)]
+def align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Aligned:
+    """Looks for the window of the first image of each pair that shows the second. `big` and `small` are int16 [num_images, 3, SIDE, SIDE], `pairs`
+    int64 [num_pairs, 2] rows of them; fastest where pairs of one big image follow each other."""
+    parts = [_align(big, small, pairs[at : at + _BLOCK]) for at in range(0, max(len(pairs), 1), _BLOCK)]
     return Aligned(*(torch.cat([getattr(part, name) for part in parts]) for name in Aligned.__dataclass_fields__))
 
 
-def _align(big: torch.Tensor, small: torch.Tensor) -> Aligned:
-    flipped, x, y = _start(big, small)
-    big, small = big.double(), small.double()
+def _align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Aligned:
+    flipped, x, y = _start(big, small, pairs)
+    big, small = big[pairs[:, 0]].double(), small[pairs[:, 1]].double()
     small = torch.where(flipped[:, None, None, None], small.flip(-1), small)
-    x, y = _search(big[:, 0], small[:, 0], x, y)
-    cuts, _, matrices = _spans()
-    a = (matrices[y][:, None] @ big @ matrices[x][:, None].transpose(2, 3) / UNIT**2).round_()
-    b = (matrices[0] @ small @ matrices[0].T / UNIT**2).round_()
-    similarity = _correlation(a[:, 0] * _weights(), b[:, 0] * _weights())
-    contrasts = torch.stack([_contrast(a[:, 0]), _contrast(b[:, 0])])
+    colour, contrasts, _ = _compared(big, small, x, y)
+    least, most = contrasts.aminmax(dim=0)
+    hope = torch.nonzero((colour <= _COLOUR_HOPE) & (most <= _CONTRASTS_HOPE * least) & (least >= FLAT / 2))[:, 0]
+    x[hope], y[hope] = _search(big[hope, 0], small[hope, 0], x[hope], y[hope])
+    colour, contrasts, similarity = _compared(big, small, x, y)
     contrast = contrasts.amin(dim=0)
-    colour = (a[:, :, 0, 0] - b[:, :, 0, 0]).abs().amax(dim=1) / (LEVELS * SIDE)
     noise = contrast**2 / (contrast**2 + NOISE**2)
     copies = similarity >= (SIMILAR * noise).clamp(min=LEAST)
     copies &= (contrast >= FLAT) & (contrasts.amax(dim=0) <= CONTRASTS * contrast)
     copies &= colour <= torch.where(contrast < FAINT, COLOUR_FAINT, COLOUR)
-    cut = cuts.double() / _FINE
+    cut = _spans()[0].double() / _FINE
     window = torch.stack([cut[x, 0], cut[y, 0], 1 - cut[x, 1], 1 - cut[y, 1]], dim=1)
     return Aligned(similarity, copies, flipped, window, contrast)
+
+
+def _compared(big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(difference of mean colours [num_pairs], contrasts [2, num_pairs], similarity [num_pairs]) of windows of `big` and the whole of `small`."""
+    matrices = _spans()[2]
+    a = (matrices[y][:, None] @ big @ matrices[x][:, None].transpose(2, 3) / UNIT**2).round_()
+    b = (matrices[0] @ small @ matrices[0].T / UNIT**2).round_()
+    colour = (a[:, :, 0, 0] - b[:, :, 0, 0]).abs().amax(dim=1) / (LEVELS * SIDE)
+    return colour, torch.stack([_contrast(a[:, 0]), _contrast(b[:, 0])]), _correlation(a[:, 0] * _weights(), b[:, 0] * _weights())
 
 
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

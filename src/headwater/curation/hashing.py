@@ -16,14 +16,15 @@ _FLAT = 1.0
 """Levels of 255: an image of less contrast has no perceptual hash (0): its bits would be noise."""
 
 
-def pixel_hashes(images: Images, rows: NDArray[np.int64]) -> NDArray[np.bytes_]:
-    """bytes [num_rows] (S32): a 128-bit BLAKE2b of each image's decoded pixels and size, in hex."""
+def pixel_hashes(images: Images, rows: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """uint64 [num_rows]: a BLAKE2b of each image's decoded pixels and size. Two of a million
+    images are equal by chance once in 4 * 10^7 runs."""
     pixels, sizes = images.gather(rows)
     made = [
-        hashlib.blake2b(np.ascontiguousarray(image[:height, :width]).data, digest_size=16, person=f"{height}x{width}".encode()).hexdigest()
+        hashlib.blake2b(np.ascontiguousarray(image[:height, :width]).data, digest_size=8, person=f"{height}x{width}".encode()).digest()
         for image, (height, width) in zip(pixels, sizes.tolist(), strict=True)
     ]
-    return np.array(made, dtype="S32")
+    return np.frombuffer(b"".join(made), dtype="<u8").astype(np.uint64)
 
 
 def perceptual_hashes(squares: torch.Tensor) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -51,6 +52,6 @@ def _bits(values: NDArray[np.float64], flat: NDArray[np.bool_]) -> NDArray[np.ui
 
 def hash_distances(a: NDArray[np.uint64], mirrored: NDArray[np.uint64], b: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """uint8 [len(a), len(b)]: bits by which hashes differ, the image's or its mirror image's, whichever is nearer; 64 where one has no hash."""
-    distance = np.minimum(np.bitwise_count(a[:, None] ^ b[None, :]), np.bitwise_count(mirrored[:, None] ^ b[None, :]))
+    distance: NDArray[np.uint8] = np.minimum(np.bitwise_count(a[:, None] ^ b[None, :]), np.bitwise_count(mirrored[:, None] ^ b[None, :]))
     distance[(a == 0)[:, None] | (b == 0)[None, :]] = 64
     return distance

@@ -18,7 +18,7 @@ from headwater.curation.windows import Coefficients, alike, coefficients
 from headwater.errors import InputError
 from headwater.sources.pixels import Images
 
-LIKELY = 0.4
+LIKELY = 0.5
 """Pairs whose coarse coefficients are at least this alike (windows.alike) are aligned: copies with some contrast have 0.6 and more. Ours."""
 NEAR_BITS = 8
 """Perceptual hashes that differ by no more are of one kind `hash`, once the pair has been aligned; unrelated photos differ by 32 +- 4. Ours."""
@@ -29,13 +29,15 @@ _WINDOWED = 64
 """Images whose windows are multiplied at a time."""
 
 Progress = Callable[[int], object]
+_Pairs = tuple[str, bool | None, NDArray[np.int64], NDArray[np.int64]]
+"""A kind; whether windows of the source are to be tried (True), of the test image (False) or of both (None); test rows; source rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Looked:
     """What is known of some images."""
 
-    pixels: NDArray[np.bytes_]
+    pixels: NDArray[np.uint64]
     hashes: NDArray[np.uint64]
     mirrored: NDArray[np.uint64]
     wholes: Coefficients
@@ -87,13 +89,13 @@ def _matches(
     if candidates < 1 or block < 1:
         raise InputError(f"near_duplicates: candidates and block should be 1 or more, not {candidates} and {block}")
     pairs = _suggested(suggested, len(test), len(source))
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]] = []
+    found: list[_Pairs] = []
     if len(test) and len(source):
         with torch.no_grad():
             for start in range(0, len(test), TEST_BLOCK):
                 found += _candidates(source, test, start, min(start + TEST_BLOCK, len(test)), candidates, block, progress, same)
     if len(pairs):
-        found.append((pairs[:, 0], pairs[:, 1], np.full(len(pairs), "embedding")))
+        found.append(("embedding", None, pairs[:, 0], pairs[:, 1]))
     return _aligned(source, test, found)
 
 
@@ -110,8 +112,8 @@ def _suggested(pairs: NDArray[np.int64] | None, num_test: int, num_source: int) 
 
 def _candidates(
     source: Images, test: Images, start: int, end: int, most: int, block: int, progress: Progress | None, same: bool
-) -> list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]]:
-    """(test rows, source rows, kinds) of pairs that may be copies, for one block of the test set."""
+) -> list[_Pairs]:
+    """Pairs that may be copies, for one block of the test set."""
     asked = _Looked.at(test, start, end, block)
     num = end - start
     of_test, of_source = Nearest(num, most, least=LIKELY), Nearest(num, most, least=LIKELY)
@@ -124,14 +126,14 @@ def _candidates(
             later = np.arange(at, stop)[None, :] > np.arange(start + some.start, start + some.stop)[:, None] if same else None
             of_test.add(alike(asked.banks[some], known.wholes).numpy(), first, at, later)
             of_source.add(_transposed(known.banks, asked.wholes[some]), first, at, later)
-            by_hash.add(-hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(np.float64), first, at, later)
-            by_pixels.add((asked.pixels[some, None] == known.pixels[None, :]).astype(np.float64), first, at, later)
+            by_hash.add(-hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(np.int8), first, at, later)
+            by_pixels.add((asked.pixels[some, None] == known.pixels[None, :]).astype(np.int8), first, at, later)
         if progress is not None:
             progress(stop)
-    kept = []
-    for kind, nearest in (("pixels", by_pixels), ("hash", by_hash), ("crop", of_test), ("crop", of_source)):
+    kept: list[_Pairs] = []
+    for kind, ways, nearest in (("pixels", False, by_pixels), ("hash", False, by_hash), ("crop", False, of_test), ("crop", True, of_source)):
         rows, others, _ = nearest.pairs()
-        kept.append((rows + start, others, np.full(len(rows), kind)))
+        kept.append((kind, ways, rows + start, others))
     return kept
 
 
@@ -141,31 +143,36 @@ def _transposed(banks: Coefficients, wholes: Coefficients) -> NDArray[np.float32
     return made
 
 
-def _aligned(source: Images, test: Images, found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.str_]]]) -> Matches:
-    """Every pair once, of its plainest kind, aligned both ways; those that are copies, or equal."""
-    tests = np.concatenate([np.zeros(0, dtype=np.int64), *(f[0] for f in found)])
-    sources = np.concatenate([np.zeros(0, dtype=np.int64), *(f[1] for f in found)])
-    rank = np.array([KINDS.index(kind) for f in found for kind in f[2].tolist()], dtype=np.int64)
-    order = np.lexsort((rank, sources, tests))
-    tests, sources, rank = tests[order], sources[order], rank[order]
-    new = np.ones(len(tests), dtype=bool)
-    new[1:] = (tests[1:] != tests[:-1]) | (sources[1:] != sources[:-1])
-    tests, sources, rank = tests[new], sources[new], rank[new]
-    similarity, flipped = np.ones(len(tests), dtype=np.float32), np.zeros(len(tests), dtype=bool)
-    of_source, window = np.zeros(len(tests), dtype=bool), np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(tests), 1))
+def _aligned(source: Images, test: Images, found: list[_Pairs]) -> Matches:
+    """Every pair once, of its plainest kind, aligned; those that are copies, or equal."""
+    none = np.zeros(0, dtype=np.int64)
+    tests = np.concatenate([none, *(f[2] for f in found)])
+    sources = np.concatenate([none, *(f[3] for f in found)])
+    rank = np.repeat(np.array([KINDS.index(f[0]) for f in found], dtype=np.int64), [len(f[2]) for f in found])
+    tried = [np.repeat(np.array([f[1] in wanted for f in found], dtype=bool), [len(f[2]) for f in found]) for wanted in ((False, None), (True, None))]
+    (tests, sources), where = np.unique(np.stack([tests, sources]), axis=1, return_inverse=True)
+    plainest = np.full(len(tests), len(KINDS), dtype=np.int64)
+    np.minimum.at(plainest, where, rank)
+    rank = plainest
+    ways = [np.bincount(where[some], minlength=len(tests)) > 0 for some in tried]
     copies = rank == KINDS.index("pixels")
-    unsure = np.flatnonzero(~copies)
-    for at in range(0, len(unsure), _ALIGNED_AT_ONCE):
-        which = unsure[at : at + _ALIGNED_AT_ONCE]
-        a, b = _each_once(test, tests[which]), _each_once(source, sources[which])
-        ways = (align(a, b), align(b, a))
-        score = [torch.where(way.copies, way.similarity + 2, way.similarity) for way in ways]  # a copy either way is a copy
-        other = score[1] > score[0]
-        copies[which] = (ways[0].copies | ways[1].copies).numpy()
-        similarity[which] = torch.where(other, ways[1].similarity, ways[0].similarity).float().numpy()
-        flipped[which] = torch.where(other, ways[1].flipped, ways[0].flipped).numpy()
-        window[which] = torch.where(other[:, None], ways[1].window, ways[0].window).float().numpy()
-        of_source[which] = other.numpy()
+    similarity = np.where(copies, 1.0, -1.0)
+    flipped, of_source = np.zeros(len(tests), dtype=bool), np.zeros(len(tests), dtype=bool)
+    window = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(tests), 1))
+    for way, wanted in enumerate(ways):
+        unsure = np.flatnonzero(wanted & (rank != KINDS.index("pixels")))
+        sides = ((test, tests), (source, sources)) if way == 0 else ((source, sources), (test, tests))
+        unsure = unsure[np.lexsort((sides[1][1][unsure], sides[0][1][unsure]))]
+        for at in range(0, len(unsure), _ALIGNED_AT_ONCE):
+            which = unsure[at : at + _ALIGNED_AT_ONCE]
+            each = [np.unique(rows[which], return_inverse=True) for _, rows in sides]
+            big, small = (squares(images, rows) for (images, _), (rows, _) in zip(sides, each, strict=True))
+            made = align(big, small, torch.from_numpy(np.stack([where for _, where in each], axis=1)))
+            better = (made.copies & (made.similarity > torch.from_numpy(similarity[which]))).numpy()
+            which = which[better]
+            copies[which], of_source[which] = True, way == 1
+            similarity[which], flipped[which] = made.similarity.numpy()[better], made.flipped.numpy()[better]
+            window[which] = made.window.numpy()[better]
     order = np.lexsort((sources, -similarity, tests))
     order = order[copies[order]]
     return Matches(
@@ -174,14 +181,9 @@ def _aligned(source: Images, test: Images, found: list[tuple[NDArray[np.int64], 
         test_row=tests[order],
         source_row=sources[order],
         kind=np.array(KINDS)[rank[order]],
-        similarity=similarity[order],
+        similarity=similarity[order].astype(np.float32),
         flipped=flipped[order],
         window=window[order],
         window_of_source=of_source[order],
     )
 
-
-def _each_once(images: Images, rows: NDArray[np.int64]) -> torch.Tensor:
-    """Squares by row, where many rows are the same."""
-    each, where = np.unique(rows, return_inverse=True)
-    return squares(images, each)[torch.from_numpy(where)]

@@ -19,7 +19,7 @@ class Nearest:
         self._row = np.zeros(0, dtype=np.int64)
         self._score = np.zeros(0, dtype=np.float64)
 
-    def add(self, scores: NDArray[np.floating], image: int, row: int, allowed: NDArray[np.bool_] | None = None) -> None:
+    def add(self, scores: NDArray[np.floating] | NDArray[np.int8], image: int, row: int, allowed: NDArray[np.bool_] | None = None) -> None:
         """`scores` [n, m]: of images `image` ... `image` + n - 1 with rows `row` ... `row` + m - 1, of which only `allowed` ones count."""
         chosen = scores >= self._floor[image : image + len(scores), None]
         if allowed is not None:

@@ -19,7 +19,8 @@ def embedding_neighbours(source: NDArray[np.floating], test: NDArray[np.floating
     """(rows int64 [num_test, k'], cosines float32 [num_test, k']): the k' = min(k, num_source) source images nearest to each test image, nearest first.
 
     `source` [num_source, dim] and `test` [num_test, dim] are features of one encoder. Exact, searched in blocks; of equal cosines the earlier row is
-    first; the same answer at any number of threads. A feature of zeros has cosine 0 to all. Raises InputError where widths differ, a value is no finite number, or k < 1.
+    first; the same answer at any number of threads. A feature of zeros has cosine 0 to all.
+    Raises InputError where widths differ, a value is no finite number, or k < 1.
     """
     if k < 1:
         raise InputError(f"embedding_neighbours: k should be 1 or more, not {k}")

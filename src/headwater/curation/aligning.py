@@ -21,7 +21,7 @@ SIMILAR = 0.9
 NOISE = 2.0
 """Levels of 255: what compression adds. A copy of contrast c is asked for SIMILAR x c^2 / (c^2 + NOISE^2), but for LEAST at least."""
 LEAST = 0.5
-FLAT = 1.0
+FLAT = 0.4
 """Levels: below this contrast nothing but equal pixels makes a copy. Two blank images look alike and tell nothing."""
 CONTRASTS = 1.33
 """The contrast of two copies differs by this factor at most."""

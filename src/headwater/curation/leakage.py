@@ -60,7 +60,7 @@ def near_duplicates(
     test: Images,
     *,
     suggested: NDArray[np.int64] | None = None,
-    candidates: int = 16,
+    candidates: int = 8,
     block: int = 512,
     progress: Progress | None = None,
 ) -> Matches:
@@ -78,7 +78,7 @@ def near_duplicates(
     return _matches(source, test, suggested, candidates, block, progress, same=False)
 
 
-def within(images: Images, *, candidates: int = 16, block: int = 512, progress: Progress | None = None) -> Matches:
+def within(images: Images, *, candidates: int = 8, block: int = 512, progress: Progress | None = None) -> Matches:
     """Near-duplicates inside one set, each pair once: `test_row` < `source_row`, both rows of `images`. As near_duplicates."""
     return _matches(images, images, None, candidates, block, progress, same=True)
 

@@ -25,7 +25,7 @@ GRID = 0.1
 _LUMA, _COLOUR = 8, 4
 """Coefficients per axis."""
 _LENGTH = 2048
-_QUIET = 1.0
+_QUIET = 0.3
 """Levels: the contrast at which coefficients count for less than their direction says; what is flatter is like nothing. Ours."""
 
 

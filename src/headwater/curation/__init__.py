@@ -1,0 +1,20 @@
+"""Which images a source and a test set share, and which of one set are the same picture twice.
+
+    squares.py      every image as a small square, in whole numbers: results are bit-equal at any number of threads and block size
+    hashing.py      equal pixels; perceptual hashes
+    windows.py      all pairs, coarsely: windows of one image against the other
+    aligning.py     the likely pairs: the window is looked for, and what it shows is compared
+    neighbours.py   nearest neighbours by an encoder's features
+    leakage.py      near_duplicates, within: all of these together
+    matches.py      what they find
+    sheet.py        the pairs, drawn
+
+Equal files are found before a pixel is decoded (plan.overlap, by their bytes); this room finds the copies that are not equal files. docs/leakage.md.
+"""
+
+from headwater.curation.leakage import near_duplicates, within
+from headwater.curation.matches import KINDS, Matches
+from headwater.curation.neighbours import embedding_neighbours
+from headwater.curation.sheet import draw_pairs
+
+__all__ = ["KINDS", "Matches", "draw_pairs", "embedding_neighbours", "near_duplicates", "within"]

@@ -382,6 +382,25 @@ def split_task(
     _print_json(facts) if as_json else shown.print_split(facts)
 
 
+@tasks_app.command("leaks")
+def task_leaks(
+    study: StudyArgument,
+    sheets: Annotated[Path | None, typer.Option("--sheets", metavar="DIR", help="Draw the pairs that were found, a PNG for each source and task.")] = None,
+    arm: Annotated[str | None, typer.Option("--arm", metavar="ID", help="Ask this trained arm's features as well (6 characters of its id will do).")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Test images of a study's tasks that its sources show too: equal files, equal pixels, and copies that were compressed, resized, mirrored or cropped."""
+    resolved, opened = _load(study, store, data_root, create=True)
+    assert opened is not None
+    from headwater.show import leaks as shown
+
+    facts = shown.leaks_facts(resolved, opened, sheets=sheets, arm=arm, device=device, quiet=as_json)
+    _print_json(facts) if as_json else shown.print_leaks(facts)
+
+
 def _folder_of(name: str, data_root: Path | None) -> Path | None:
     """The folder of images that is meant, here or under the data root; None where a study is."""
     path = Path(name)

@@ -59,7 +59,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "subset",
         "str",
-        "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without images that the arm was trained on)",
+        "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without the images of leaked_test_images and similar_test_images)",
         required=True,
     ),
     Column("value", "float", "the number, in [0, 1]; null unless status is done", least=0, most=1),
@@ -144,6 +144,12 @@ COLUMNS: tuple[Column, ...] = (
         "the task's labels are nested with the labels that the arm was trained on, on the same images: a frozen probe then decides nothing",
     ),
     Column("leaked_test_images", "int", "test images whose bytes are among the arm's pre-training images", least=0),
+    Column(
+        "similar_test_images",
+        "int",
+        "test images that the arm's pre-training images show: equal, compressed, resized, mirrored or cropped (docs/leakage.md); null where not looked for",
+        least=0,
+    ),
     # where it came from
     Column("schema", "int", "version of this schema", required=True),
     Column("precision", "str", "precision that was asked for (auto, fp32, bf16)"),

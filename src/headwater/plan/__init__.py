@@ -295,6 +295,8 @@ class Plan:
         if told.get("head_init") == "text" or words.protocol == "zeroshot":
             rooms = (*rooms, *recipes.CELL_ROOMS["zeroshot"])
             told["prompts"] = [self.tasks[words.task].prompt_names, self.templates(words.task, words.protocol)]
+        if self.looks_for_copies(arm.words.source, words.task):
+            rooms = (*rooms, "leaks")
         for unordered in ("l2", "neighbours", "temperature"):
             if unordered in told:
                 told[unordered] = sorted(told[unordered])
@@ -422,6 +424,18 @@ class Plan:
                 raise InputError(f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the two")
         if shared.any():
             self.notes.append(f"{what}, byte for byte" + ("; scores are also given without them (subset unleaked)" if split == "test" else ""))
+
+    def looks_for_copies(self, source: str | None, task: str) -> bool:
+        """Whether test images of a task are looked for among the images of a source, changed or not. Generated worlds draw each image by itself."""
+        if source is None or self.study.leakage != "near":
+            return False
+        return not (self.sources[self.study.sources[source].data].generated or self.tasks[task].source.generated)
+
+    def used_of(self, source: str) -> Positions:
+        """All images of a source that some arm of the study is trained on, ascending."""
+        return self.once(  # type: ignore[no-any-return]
+            ("used", source), lambda: np.unique(np.concatenate([arm.positions for arm in (*self.arms, *self.supports) if arm.words.source == source]))
+        )
 
     def overlap(self, arm: PlannedArm, task_name: str) -> Overlap:
         """Label reuse and leaked test images of an arm and a task."""

@@ -56,6 +56,8 @@ class Source(ABC):
 
     name: str
     table: Table
+    generated: bool = False
+    """Whether the images are made, each by itself, so that none is a copy of another."""
     metric: Metric = "top1"
     """What the set's field measures: the share of images that are right, or its mean over classes."""
     templates: tuple[str, ...] = ()

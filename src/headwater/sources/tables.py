@@ -124,7 +124,7 @@ def read_labels(path: Path) -> Listing:
     levels = tuple(_classes(columns[f"level{at}"])[rows] for at in range(depth, 0, -1))
     others = [name for name in names if name != "path" and not re.match(r"split|level\d", name)]
     texts = Texts({name: _text_field(columns[name], rows) for name in others})
-    groups = Texts({name: _group_column(columns[name], rows) for name in others})
+    groups = Texts({name: _group_column(columns[name], rows) for name in names if name != "path" and not name.startswith("split")})
     table = Table(ids=_strings(ids), splits=splits, levels=levels, texts=texts, groups=groups)
     return Listing(table=table, files=_strings(columns["path"].take(pa.array(rows))), where=lambda position: where(int(rows[position])))
 

@@ -182,6 +182,9 @@ class Study(Words):
     recipe: Recipes = Field(default_factory=Recipes)
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
     protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
+    leakage: Literal["near", "bytes"] = "near"
+    """Which test images the subset `unleaked` leaves out: those that pre-training has seen as equal files (bytes), or compressed, resized, mirrored or cropped
+    as well (near; docs/leakage.md has what that costs)."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     _origin: Origin = PrivateAttr(default_factory=Origin)
 

@@ -29,6 +29,7 @@ from headwater.transfer.ridge import ridges
 from headwater.transfer.zeroshot import alignment
 from headwater.work.decoded import pixels
 from headwater.work.fields import arm_fields, attempt, cell_fields, draw_fields, now
+from headwater.work.leaks import similar_test_images
 
 _TOGETHER = 1 << 28
 """Bytes of features and logits that draws which are fitted together may take; a draw that takes more is fitted alone [ours]."""
@@ -145,7 +146,8 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[tuple[PlannedC
     protocol = plan.study.protocols.named(cells[0].words.protocol)
     val = "full" if isinstance(protocol, ZeroShot) else protocol.val
     draws = [task.draw(cell.words.shots, cell.words.draw, seed=seed, val=val) for cell in cells]
-    overlap = plan.overlap(bench.arm, bench.task_name)
+    overlap, similar = plan.overlap(bench.arm, bench.task_name), similar_test_images(plan, bench.arm, bench.task_name, bench.store)
+    leaked = overlap.leaked_test if similar is None else overlap.leaked_test | similar
     commons = [
         {
             **cell_fields(plan, cell),
@@ -156,6 +158,7 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[tuple[PlannedC
             "commit": device.commit(),
             "label_reuse": overlap.label_reuse,
             "leaked_test_images": int(overlap.leaked_test.sum()),
+            "similar_test_images": None if similar is None else int(similar.sum()),
             "host": platform.node(),
             "attempt": attempt(bench.store, cell.id),
         }
@@ -175,7 +178,7 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[tuple[PlannedC
     found = []
     for cell, common, choice in zip(cells, commons, choices, strict=True):
         told = {"chosen": canonical(choice.chosen), "val_value": choice.val_value}
-        rows = [{**common, **told, "seconds": seconds, "finished": now(), **scored} for scored in _scores(task, choice, overlap.leaked_test)]
+        rows = [{**common, **told, "seconds": seconds, "finished": now(), **scored} for scored in _scores(task, choice, leaked)]
         found.append((cell, rows))
     return found
 

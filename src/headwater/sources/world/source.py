@@ -33,6 +33,8 @@ class WorldSource(Source):
     and shares are: a larger train split begins with the smaller one, and a larger hard share keeps the hard images of the smaller.
     """
 
+    generated = True
+
     def __init__(self, name: str, spec: WorldData) -> None:
         self.name = name
         self.spec = spec

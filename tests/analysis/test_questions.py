@@ -88,6 +88,32 @@ def test_the_gap_over_three_sources_is_corrected_for_their_three_pairs() -> None
     assert (row["low"], row["high"], row["num_sources"]) == (pytest.approx(expected.low), pytest.approx(expected.high), 3)
 
 
+def test_the_held_out_gap_is_of_the_pair_that_the_other_seeds_name() -> None:
+    values = {"a": [0.9, 0.5, 0.5], "b": [0.4, 0.6, 0.7], "c": [0.3, 0.3, 0.2]}
+    rows = [one_row(cell=f"{s}{i}", source=s, seed=i, value=v) for s, numbers in values.items() for i, v in enumerate(numbers)]
+    (row,) = source_gap(to_frame(rows)).to_dict("records")
+    assert row["held_out"] == pytest.approx(np.mean([0.4 - 0.3, 0.5 - 0.3, 0.5 - 0.2]))  # seed 0: b over c; seeds 1 and 2: a over c
+    assert row["gap"] == pytest.approx(np.mean([0.9, 0.5, 0.5]) - np.mean([0.3, 0.3, 0.2]))
+
+
+def test_noise_alone_has_a_gap_and_no_held_out_gap() -> None:
+    rng = np.random.default_rng(3)
+    tables = [scores(0.5 + rng.normal(0, 0.02, (4, 6)), 5) for _ in range(200)]
+    held_out = [np.mean(list(gap._held_out(table).values())) for table in tables]
+    assert abs(np.mean(held_out)) < 0.004
+    assert np.mean([max(table.mean()) - min(table.mean()) for table in tables]) > 0.02
+
+
+def test_sources_with_labels_of_their_own_are_compared_by_method() -> None:
+    own = {"a": "level:0", "b": "level:1"}
+    rows = [one_row(cell=f"{s}{i}", source=s, labels=label, seed=i, value=0.5 + 0.1 * (s == "a") + 0.01 * i) for s, label in own.items() for i in range(3)]
+    (row,) = source_gap(to_frame(rows)).to_dict("records")
+    assert (row["context"], row["best"]) == ("supervised (own labels)", "a")
+    more = [one_row(cell=f"more{i}", source="a", labels="level:1", seed=i, value=0.4) for i in range(3)]
+    contexts = source_gap(to_frame([*rows, *more]))["context"].tolist()
+    assert contexts == ["supervised level:1"], "labels that vary within a source are an axis of their own"
+
+
 def scores(values: np.ndarray, shots: int) -> pd.DataFrame:
     """A score matrix of one task: (seeds, sources) as `wide` gives it."""
     index = pd.MultiIndex.from_tuples([("t", "p", shots, seed, -1) for seed in range(len(values))], names=["task", "protocol", "shots", "seed", "draw"])

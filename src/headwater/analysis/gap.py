@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 def source_gap(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL) -> pd.DataFrame:
     """Best source minus worst source, one row per context (everything but the source) x task x protocol x shots, and over all tasks.
 
+    A context whose sources each have labels or captions of their own is called "METHOD (own labels)".
     Columns: context, task ("mean over tasks" where all tasks of the protocol were pooled), protocol, shots, num_sources, best, worst (sources),
-    gap, low, high, num_seeds, num_comparisons, cells. Best and worst were chosen on these data: the interval is Bonferroni-corrected for all
-    pairs of sources, and the gap itself is biased upward where sources are nearly equal. Only rows that decide are used.
+    gap, low, high, num_seeds, num_comparisons, cells, held_out, held_out_low, held_out_high. Best and worst were chosen on these data: the interval
+    is Bonferroni-corrected for all pairs of sources, and the gap itself is biased upward where sources are nearly equal. `held_out` is not: in each
+    seed it is the best minus the worst source of the other seeds, with a t-interval over seeds [ours]; where noise picks the pair it falls short of
+    the true gap. Null for fewer than 2 seeds.
+    Only rows that decide are used.
     """
     import pandas as pd
 
@@ -37,16 +41,34 @@ def source_gap(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "
             {"context": context, "task": task, "protocol": protocol, "shots": None if shots == -1 else shots}
             | {"num_sources": scores.shape[1], "best": sources[top], "worst": sources[bottom], "gap": gap.mean, "low": gap.low, "high": gap.high}
             | {"num_seeds": gap.num_seeds, "num_comparisons": family, "cells": cells}
+            | _held_out_words(t_interval(list(_held_out(scores).values()), level=level))
         )
     columns = ["context", "task", "protocol", "shots", "num_sources", "best", "worst", "gap", "low", "high", "num_seeds", "num_comparisons", "cells"]
+    columns += _HELD_OUT
     out = pd.DataFrame(found, columns=columns)
     out["shots"] = out["shots"].astype("Int64")
-    for column in ("gap", "low", "high"):
+    for column in ("gap", "low", "high", *_HELD_OUT):
         out[column] = out[column].astype("Float64")
     return out
 
 
 POOLED = "mean over tasks"
+_HELD_OUT = ("held_out", "held_out_low", "held_out_high")
+
+
+def _held_out(scores: pd.DataFrame) -> dict[Any, float]:
+    """Seed -> best minus worst source in it, where the two were chosen by the mean over the other seeds."""
+    table = per_seed(scores).dropna(axis=0, how="any")
+    found: dict[Any, float] = {}
+    for seed in table.index if len(table) > 1 and table.shape[1] > 1 else ():
+        others = table.drop(index=seed).mean()
+        ranked = sorted(others.index, key=lambda c: (-float(others[c]), str(c)))
+        found[seed] = float(table.loc[seed, ranked[0]] - table.loc[seed, ranked[-1]])
+    return found
+
+
+def _held_out_words(one: Interval) -> dict[str, float | None]:
+    return dict(zip(_HELD_OUT, (one.mean, one.low, one.high), strict=True))
 
 
 def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL) -> pd.DataFrame:
@@ -55,7 +77,8 @@ def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "a
     Columns: context, task, protocol, fewest, most (shots; null is the full split), change, low, high, num_seeds, num_comparisons, answer
     ("shrinks", "grows", "cannot tell"), seeds_needed, cells. At each end the best and worst source are the ones of `source_gap`; differences
     are paired by seed, and the interval allows for the choice of both pairs (`_change`). The change itself, like the two gaps, is biased by
-    that choice: towards "shrinks" where numbers are noisier at few shots.
+    that choice: towards "shrinks" where numbers are noisier at few shots. held_out, held_out_low, held_out_high: the change of `source_gap`'s held_out,
+    without that bias and without a correction; it decides no `answer`.
     """
     import pandas as pd
 
@@ -74,14 +97,22 @@ def gap_trend(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "a
             {"context": context, "task": task, "protocol": protocol, "fewest": fewest, "most": None if most == -1 else most}
             | {"change": change.mean, "low": change.low, "high": change.high, "num_seeds": change.num_seeds, "num_comparisons": family}
             | {"answer": answer, "seeds_needed": needed, "cells": tuple(sorted({*cells_a, *cells_b}))}
+            | _held_out_words(_held_out_change(few, many, level))
         )
     columns = ["context", "task", "protocol", "fewest", "most", "change", "low", "high", "num_seeds", "num_comparisons", "answer", "seeds_needed", "cells"]
+    columns += _HELD_OUT
     out = pd.DataFrame(found, columns=columns)
     for column in ("fewest", "most", "seeds_needed"):
         out[column] = out[column].astype("Int64")
-    for column in ("change", "low", "high"):
+    for column in ("change", "low", "high", *_HELD_OUT):
         out[column] = out[column].astype("Float64")
     return out
+
+
+def _held_out_change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> Interval:
+    """The held-out gap in `few` minus that in `many`, paired by seed."""
+    one, other = _held_out(few), _held_out(many)
+    return t_interval([one[seed] - other[seed] for seed in one if seed in other], level=level)
 
 
 def _parts(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[tuple[str, str, str, int, pd.DataFrame, dict[str, str], tuple[str, ...]]]:
@@ -93,7 +124,7 @@ def _parts(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[tupl
     scores = wide(table, metric=metric, subset=subset)
     used = table[table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)]
     used = used.assign(shots=used["shots"].fillna(-1).astype("int64"))
-    contexts = used[used["source"].notna()].groupby("context")["configuration"].agg(lambda c: sorted(set(c)))
+    contexts = _contexts(used[used["source"].notna()])
     sources = configuration_sources(table)
     owned: dict[tuple[Any, ...], set[str]] = {}
     for c, task, protocol, shots, cell in zip(*(used[k].astype(object) for k in ("configuration", *SETTING, "cell")), strict=True):
@@ -113,6 +144,20 @@ def _parts(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[tupl
             if len(parts) > 1:
                 together = pd.concat([part for part, _ in parts])
                 yield str(context), POOLED, protocol, shots, together, sources, tuple(sorted({c for _, cells in parts for c in cells}))
+
+
+def _contexts(used: pd.DataFrame) -> pd.Series[Any]:
+    """Context -> configurations, sorted. Where every source of a method has one kind of labels (or captions) and these differ from source to source, as
+    captions of different corpora do, they are part of what a source is: the context is then the method with each source's own labels."""
+    distinct = used[["configuration", "context", "labels", "source"]].drop_duplicates()
+    words = distinct["labels"].astype("string").fillna("")
+    series = [str(context).replace(f" {label}", "", 1) if label else str(context) for context, label in zip(distinct["context"], words, strict=True)]
+    distinct = distinct.assign(series=series, word=words)
+    kinds = distinct.groupby("series")["word"].nunique()
+    each = distinct.groupby(["series", "source"])["word"].nunique().groupby("series").max()
+    own = (kinds > 1) & (each == 1)
+    name = [f"{s} (own labels)" if own[s] else context for s, context in zip(distinct["series"], distinct["context"], strict=True)]
+    return distinct.assign(context=name).groupby("context")["configuration"].agg(lambda c: sorted(set(c)))
 
 
 def _ends(scores: pd.DataFrame) -> tuple[Any, Any, int] | None:

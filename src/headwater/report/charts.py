@@ -6,6 +6,7 @@ Shares are drawn in percent. A hollow mark decides nothing (label re-use). An in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -191,15 +192,19 @@ def _granularity_spec(values: list[dict[str, Any]], subsets: list[str], colours:
 
 def _gap_panels(gaps: pd.DataFrame, whole: pd.DataFrame, colours: dict[str, str]) -> Iterator[Panel]:
     arms = {r["context"]: arm_word(r["method"], r["labels"]) for r in whole.to_dict("records")}
-    contexts = list(dict.fromkeys(whole.sort_values("order")["context"]))
+    methods: dict[str, str] = {}
+    for record in whole.sort_values("order").to_dict("records"):
+        methods.setdefault(str(record["method"]), arms[record["context"]])
+    contexts = list(dict.fromkeys([*whole.sort_values("order")["context"], *gaps["context"]]))
     first = gaps.assign(rank=(gaps["task"] != POOLED).astype(int))
     for (_, protocol, task), part in _split(first, ["rank", "protocol", "task"]):
         values = []
         for row in part.to_dict("records"):
             short = str(row["context"]).removeprefix("supervised ")
+            arm = arms.get(row["context"]) or methods.get(re.split(r"[ ,]", str(row["context"]))[0], short)
             spread = "one seed: no interval" if missing(row["low"]) else f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
             values.append(
-                {"arm": arms.get(row["context"], short), "short": short, "shots": row["shots"], "mean": _percent(row["gap"]), "low": _percent(row["low"])}
+                {"arm": arm, "short": short, "shots": row["shots"], "mean": _percent(row["gap"]), "low": _percent(row["low"])}
                 | {"high": _percent(row["high"]), "spread": spread, "pair": f"{row['best']} over {row['worst']}", "seeds": int(row["num_seeds"])}
             )
         values = [v for v in values if v["mean"] is not None]

@@ -27,7 +27,7 @@ CONTRASTS = 1.33
 """The contrast of two copies differs by this factor at most."""
 COLOUR, COLOUR_FAINT, FAINT = 7.0, 3.0, 6.0
 """Levels: by how much the mean luma and colour differences of copies may differ; and where the contrast is below FAINT."""
-_COLOUR_HOPE, _CONTRASTS_HOPE = 16.0, 1.8
+_COLOUR_HOPE, _CONTRASTS_HOPE = 30.0, 2.5
 """How far colour and contrast may be off in the coarse window; pairs beyond that are not searched further."""
 _NUM = 12
 _FINE = 80

@@ -26,7 +26,7 @@ PER_SOURCE = 2
 """Of each source image so many of the likeliest test images are aligned besides, of each TEST_BLOCK: where a test set is full of look-alikes, a copy is
 the likeliest of its source image long before it is among the likeliest of its test image. Ours."""
 TEST_BLOCK = 8192
-"""Test images whose windows are held at a time (about 200 MB); a source is read once for each block of them."""
+"""Test images whose windows are held at a time (about 230 MB); a source is read once for each block of them."""
 _ALIGNED_AT_ONCE = 1024
 _WINDOWED = 64
 """Images whose windows are multiplied at a time."""
@@ -77,7 +77,9 @@ def near_duplicates(
     (TEST_BLOCK), but for hashes and candidates.
     The same answer at any number of threads, block size and order of blocks. Raises InputError where a number or a suggested row makes no sense.
 
-    Measured by `python benchmarks/leakage.py` on held-out sets: see docs/leakage.md for recall, false positives and cost.
+    Measured (`python benchmarks/leakage.py --image-size 32 --seeds 1 2`, 5,600 copies of each seed, held-out sets apart in docs/leakage.md): 99.1 % of
+    the planted copies found, 95.8 % or more of each of eight sets; 3 of 37 million pairs of different sets flagged, 3 of 4,452 test images. Not found:
+    heavier crops, turned images, overlays, copies of flat images. Pairs of one set that are flagged are mostly true near-duplicates.
     """
     return _matches(source, test, suggested, candidates, block, progress, same=False)
 

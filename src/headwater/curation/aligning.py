@@ -16,8 +16,8 @@ from headwater.curation.squares import LEVELS, SIDE, UNIT, cosines, frequencies,
 from headwater.curation.windows import coefficients, windows
 
 SIMILAR = 0.9
-"""The least similarity of a copy whose contrast is much above NOISE. This and the numbers below are ours, chosen on caltech101, noto_emoji and eurosat
-(benchmarks/leakage.py, seed 0) and measured on the other sets."""
+"""The least similarity of a copy whose contrast is much above NOISE. This and the numbers below are ours, set by hand, mostly on
+caltech101, noto_emoji and eurosat (seed 0 of benchmarks/leakage.py), and measured with other seeds."""
 NOISE = 2.0
 """Levels of 255: what compression adds. A copy of contrast c is asked for SIMILAR x c^2 / (c^2 + NOISE^2), but for LEAST at least."""
 LEAST = 0.5

@@ -77,7 +77,7 @@ def near_duplicates(
     (TEST_BLOCK), but for hashes and candidates.
     The same answer at any number of threads, block size and order of blocks. Raises InputError where a number or a suggested row makes no sense.
 
-    Measured (`python benchmarks/leakage.py --image-size 32 --seeds 1 2`, 5,600 copies of each seed, held-out sets apart in docs/leakage.md): 99.1 % of
+    Measured (`python benchmarks/leakage.py --image-size 32 --seeds 1 2`, 5,600 copies of each seed, by set in docs/leakage.md): 99.1 % of
     the planted copies found, 95.8 % or more of each of eight sets; 3 of 37 million pairs of different sets flagged, 3 of 4,452 test images. Not found:
     heavier crops, turned images, overlays, copies of flat images. Pairs of one set that are flagged are mostly true near-duplicates.
     """

@@ -69,7 +69,7 @@ def same(a: Matches, b: Matches) -> None:
 
 @needs_data
 def test_planted_copies_of_photos_are_found_and_photos_of_other_sets_are_not_flagged():
-    """Sets on which no threshold was chosen. Recall is at least 0.95 for each kind of copy; of 75 x 600 pairs and 225 test images none is flagged."""
+    """A draw that no threshold was set on. Recall is at least 0.95 for each kind of copy; of 75 x 600 pairs and 225 test images none is flagged."""
     counted = bench.count(Path(DATA or ""), ("grocery", "trashnet", "ucm_captions"), 32, 7, 25, 150, lambda _: None)
     for kind in bench.KINDS:
         found, planted = np.sum([counted.recall[name, kind] for name in ("grocery", "trashnet", "ucm_captions")], axis=0)

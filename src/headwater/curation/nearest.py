@@ -13,11 +13,10 @@ class Nearest:
     """
 
     def __init__(self, num: int, k: int, *, least: float) -> None:
-        self._num, self._k, self._least = num, k, least
+        self._k = k
         self._floor = np.full(num, least)
-        self._image = np.zeros(0, dtype=np.int64)
-        self._row = np.zeros(0, dtype=np.int64)
-        self._score = np.zeros(0, dtype=np.float64)
+        self._rows = np.full((num, k), -1, dtype=np.int64)
+        self._scores = np.full((num, k), -np.inf)
 
     def add(self, scores: NDArray[np.floating] | NDArray[np.int8], image: int, row: int, allowed: NDArray[np.bool_] | None = None) -> None:
         """`scores` [n, m]: of images `image` ... `image` + n - 1 with rows `row` ... `row` + m - 1, of which only `allowed` ones count."""
@@ -27,21 +26,25 @@ class Nearest:
         i, j = np.nonzero(chosen)
         if not len(i):
             return
-        images = np.concatenate([self._image, i + image])
-        rows = np.concatenate([self._row, j + row])
-        values = np.concatenate([self._score, scores[i, j].astype(np.float64)])
+        touched = np.unique(i) + image
+        known, place = np.nonzero(self._rows[touched] >= 0)
+        images = np.concatenate([touched[known], i + image])
+        rows = np.concatenate([self._rows[touched[known], place], j + row])
+        values = np.concatenate([self._scores[touched[known], place], scores[i, j].astype(np.float64)])
         order = np.lexsort((rows, -values, images))
         images, rows, values = images[order], rows[order], values[order]
         rank = np.arange(len(images)) - np.searchsorted(images, images)
         kept = rank < self._k
-        self._image, self._row, self._score = images[kept], rows[kept], values[kept]
+        images, rows, values, rank = images[kept], rows[kept], values[kept], rank[kept]
+        self._rows[images, rank], self._scores[images, rank] = rows, values
         last = rank == self._k - 1
         self._floor[images[last]] = values[last]
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """(image, row, score), each [num_pairs], by image and falling score."""
-        return self._image, self._row, self._score
+        image, place = np.nonzero(self._rows >= 0)
+        return image, self._rows[image, place], self._scores[image, place]
 
     def table(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(rows, scores), each [num, k], where every image has k of them."""
-        return self._row.reshape(self._num, self._k), self._score.reshape(self._num, self._k)
+        return self._rows, self._scores

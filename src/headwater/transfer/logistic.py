@@ -121,7 +121,7 @@ class _Problems:
 
     def gradient(self, weight: Batch, p: Batch, l2: float) -> tuple[Batch, Batch]:
         residual = (p - self.one_hot) * self.share
-        return _transposed(self.z) @ residual + np.float32(l2) * weight, residual.sum(axis=1)
+        return _transposed(self.z) @ residual + np.float32(l2) * weight, _balanced(residual.sum(axis=1))
 
     def newton_step(self, p: Batch, gradient: tuple[Batch, Batch], loss: NDArray[np.float64], l2: float) -> tuple[tuple[Batch, Batch], NDArray[np.float64]]:
         """(step, Newton decrement squared, float64 [problems]) by preconditioned conjugate gradients; a problem that is solved well enough waits."""
@@ -159,7 +159,7 @@ class _Problems:
         change += direction[1][:, None]
         change -= np.einsum("bnc,bnc->bn", p, change)[:, :, None]
         change *= weighted
-        return _transposed(self.z) @ change + np.float32(l2) * direction[0], change.sum(axis=1)
+        return _transposed(self.z) @ change + np.float32(l2) * direction[0], _balanced(change.sum(axis=1))
 
     def line_search(
         self, at: tuple[Batch, Batch], step: tuple[Batch, Batch], decrement: NDArray[np.float64], loss: NDArray[np.float64], p: Batch, l2: float
@@ -181,6 +181,11 @@ class _Problems:
 
 def _transposed(z: Batch) -> Batch:
     return z.transpose(0, 2, 1)
+
+
+def _balanced(bias: Batch) -> Batch:
+    """Without its mean over classes, which is 0 but for rounding: a constant on all logits changes nothing, and nothing would bound a step along it."""
+    return bias - bias.mean(axis=1, keepdims=True)
 
 
 def _along(length: Batch, direction: Batch) -> Batch:

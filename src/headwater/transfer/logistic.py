@@ -166,9 +166,11 @@ class _Problems:
     ) -> tuple[tuple[Batch, Batch], NDArray[np.float64], Batch, NDArray[np.bool_]]:
         """(where it ends, loss there, probabilities there, whether the whole step was taken): halved until the loss falls by a little (Armijo's rule).
 
-        A step that cannot make it fall, because it is as good as there, is not taken.
+        A step that cannot make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or 1 and nothing but
+        l2 bends the loss, a step can be 1 / l2 times too long.
         """
         length = np.ones(len(loss))
+        least = np.where(decrement > 2 * _GAP * loss, 1e-8, 1e-3)
         while True:
             taken = length.astype(np.float32)
             ends = at[0] + _along(taken, step[0]), at[1] + _along(taken, step[1])
@@ -176,7 +178,7 @@ class _Problems:
             fallen = (new <= loss - 1e-4 * length * decrement) | (length == 0)
             if fallen.all():
                 return ends, new, probabilities, (length == 1) | (length == 0)
-            length = np.where(fallen, length, np.where(length < 1e-3, 0, length / 2))
+            length = np.where(fallen, length, np.where(length < least, 0, length / 2))
 
 
 def _transposed(z: Batch) -> Batch:

@@ -187,7 +187,8 @@ def _transposed(z: Batch) -> Batch:
 
 def _balanced(bias: Batch) -> Batch:
     """Without its mean over classes, which is 0 but for rounding: a constant on all logits changes nothing, and nothing would bound a step along it."""
-    return bias - bias.mean(axis=1, keepdims=True)
+    balanced: Batch = bias - bias.mean(axis=1, keepdims=True)
+    return balanced
 
 
 def _along(length: Batch, direction: Batch) -> Batch:

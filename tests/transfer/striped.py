@@ -17,7 +17,6 @@ from PIL import Image
 
 from headwater import work
 from headwater.plan import Plan, PlannedCell
-from headwater.rows import to_frame
 from headwater.store import Store
 from headwater.study import Study
 from tests.toy import FP32, stripes
@@ -68,7 +67,7 @@ def write_task(
     counts: Mapping[str, int] | None = None,
     folder: str = "task",
 ) -> None:
-    """A folder of a task: train, val and test. The labels of the splits in `shuffled` are permuted over their images, the images of those in `other` are others.
+    """A folder of a task: train, val and test. Labels of the splits in `shuffled` are permuted over their images; images of those in `other` are others.
 
     `names[c]` is what images of period c are called.
     """
@@ -140,7 +139,3 @@ def scores(rows: pd.DataFrame, metric: str = "top1", subset: str = "all") -> pd.
     """The rows of one metric, by method, protocol, shots (0 for all) and draw."""
     own = rows[(rows["metric"] == metric) & (rows["subset"] == subset)].fillna({"shots": 0, "draw": 0})
     return own.set_index(["method", "protocol", "shots", "draw"]).sort_index()
-
-
-def failed(plan: Plan, cell: PlannedCell, store: Store, reason: str) -> pd.DataFrame:
-    return to_frame(work.failed_rows(plan, cell, store, reason))

@@ -176,7 +176,7 @@ def test_an_arm_that_kept_no_text_tower_fails_and_says_what_to_do(root: Path, ar
         (folder / name).unlink()
     told: list[str] = []
     cells = cells_of(plan, plan.arms[0].id)
-    with pytest.raises(InputError, match="keeps no text tower .*--redo") as caught:
+    with pytest.raises(InputError, match=r"keeps no text tower .*--redo") as caught:
         work.run_cells(plan, plan.arms[0], "task", cells, store, FP32, told.append)
     assert {cell.words.protocol for cell in cells if cell.id in told} == {"probe"}
     zero_shot = next(cell for cell in cells if cell.words.protocol == "zeroshot")

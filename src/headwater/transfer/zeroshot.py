@@ -50,12 +50,13 @@ def alignment(predictions: Labels, labels: Labels, num_classes: int, *, seed: in
     orders = _orders(num_classes, rng)
     permuted = [int(counts[np.arange(num_classes), order].sum()) for order in orders]
     assigned = _best(counts)
-    shuffled = [_confusion(predictions, rng.permutation(labels), num_classes) for _ in range(_PERMUTATIONS)]
+    shuffles = [rng.permutation(labels) for _ in range(_PERMUTATIONS)]
     better = [_better(counts, order) for order in orders]
-    if np.mean(better) <= _LEVEL and _told(right, [int(np.trace(other)) for other in shuffled]):
+    if np.mean(better) <= _LEVEL and _told(right, [int((predictions == other).sum()) for other in shuffles]):
         verdict: Literal["aligned", "at chance", "out of order"] = "aligned"
     else:
-        verdict = "out of order" if _told(assigned, [_best(other) for other in shuffled]) else "at chance"
+        by_luck = [_best(_confusion(predictions, other, num_classes)) for other in shuffles]
+        verdict = "out of order" if _told(assigned, by_luck) else "at chance"
     return Alignment(right / total, float(np.mean(permuted) / total), assigned / total, verdict)
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
 from headwater.study import (
@@ -14,6 +15,8 @@ from headwater.study import (
     Features,
     Finetune,
     FolderData,
+    Knn,
+    LpFt,
     Noise,
     OnlineProbe,
     Probe,
@@ -21,12 +24,14 @@ from headwater.study import (
     PublishedData,
     Recipe,
     Recipes,
+    Ridge,
     SourceUse,
     Study,
     TaskUse,
     TorchvisionData,
     ViewUse,
     WorldData,
+    ZeroShot,
 )
 from headwater.study.file import parse_study
 
@@ -50,10 +55,19 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     found = written(parse_study(BLOCK, "docs/study.md"), {})
     found[Recipes] |= found.pop(Recipe)  # a method's settings are shown under its own name
     data = {FolderData, PublishedData, TorchvisionData, WorldData}
-    parts = data | {Study, SourceUse, TaskUse, ViewUse, Features, Noise, OnlineProbe, Budget, Recipes, Augmentation, Probe, Finetune, Protocols}
+    protocols = {Protocols, Probe, Ridge, Knn, ZeroShot, Finetune, LpFt}
+    parts = data | protocols | {Study, SourceUse, TaskUse, ViewUse, Features, Noise, OnlineProbe, Budget, Recipes, Augmentation}
     assert set(found) == parts
     for model, keys in found.items():
         assert keys == ({"epochs"} if model is Budget else set(model.model_fields)), model
+
+
+@pytest.mark.parametrize("words", [Probe, Knn, Finetune, LpFt])
+def test_the_page_shows_the_defaults_of_a_protocol(words: type[BaseModel]) -> None:
+    """But for shots, draws and tasks, whose defaults would show nothing; ridge's 45 strengths are told in words."""
+    shown = next(one for _, one in parse_study(BLOCK, "docs/study.md").protocols.items() if type(one) is words)
+    told = {"shots": ("full",), "draws": 1, "tasks": None}
+    assert shown.model_copy(update=told) == words()
 
 
 def test_the_page_names_the_other_budgets_beside_the_one_that_it_shows() -> None:

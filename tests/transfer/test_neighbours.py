@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier
 
+from headwater.transfer import NotFinite
 from headwater.transfer import neighbours as room
-from headwater.transfer.neighbours import knn_accuracy
+from headwater.transfer.neighbours import choose_knn, knn_accuracy
 
 Features = NDArray[np.float32]
 
@@ -118,3 +119,93 @@ def test_tensors_and_arrays_that_cannot_be_written_give_the_same_and_stay_as_the
     assert np.array_equal(bank, before)
     tensors = [torch.tensor(x.copy()) for x in (bank, known, queries, wanted)]
     assert knn_accuracy(*tensors, num_classes=3) == expected
+
+
+# the protocol
+GRID = {"neighbours": (1, 4, 25), "temperatures": (0.02, 0.5)}
+
+
+def votes_by_hand(bank: Features, known: NDArray[np.int64], queries: Features, k: int, temperature: float, num_classes: int) -> NDArray[np.float64]:
+    """Shares of the votes, float64 [m, classes], by the definition; of equally near images the earlier."""
+    unit, asked = (x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (bank, queries))
+    votes = np.zeros((len(queries), num_classes))
+    for row, similarity in enumerate(asked @ unit.T):
+        for i in np.argsort(-similarity, kind="stable")[:k]:
+            votes[row, known[i]] += math.exp(similarity[i] / temperature)
+    return votes / votes.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_choice_is_that_of_a_loop_over_the_grid(seed):
+    (bank, known), (val, wanted), (test, _) = clouds(60, 4, seed=seed), clouds(40, 4, seed=seed + 50), clouds(30, 4, seed=seed + 90)
+    found = choose_knn(bank, known, val, wanted, 4, **GRID)
+    tried = []
+    for k in GRID["neighbours"]:
+        for temperature in GRID["temperatures"]:
+            votes = votes_by_hand(bank, known, val, k, temperature, 4)
+            right = float((votes.argmax(1) == wanted).mean())
+            tried.append((right, float(votes[np.arange(40), wanted].mean()), -k, -temperature))
+    right, _, k, temperature = max(tried)
+    assert (found.val_value, found.neighbours, found.temperature) == (right, -k, -temperature)
+    votes = found.votes(test)
+    assert votes == pytest.approx(votes_by_hand(bank, known, test, found.neighbours, found.temperature, 4), abs=1e-5)
+    assert votes.sum(axis=1) == pytest.approx(1, abs=1e-12)
+    assert votes.min() >= 0
+    assert knn_accuracy(bank, known, val, wanted, neighbours=found.neighbours, temperature=found.temperature, num_classes=4) == found.val_value
+
+
+def test_of_equally_good_ones_fewer_neighbours_and_the_lower_temperature_are_chosen():
+    """All images of a class are alike: every number of neighbours up to the class's size, and every temperature, say the same."""
+    bank, known = np.eye(3, dtype=np.float32).repeat(5, axis=0), np.arange(3).repeat(5)
+    found = choose_knn(bank, known, bank, known, 3, (5, 2), (1.0, 0.1))
+    assert (found.neighbours, found.temperature, found.val_value) == (2, 0.1, 1.0)
+
+
+def test_equal_accuracy_is_decided_by_the_share_of_votes_for_the_right_class():
+    angles, known = np.array([0.1, 0.5, 0.5]), np.array([0, 1, 1])
+    bank, query = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32), np.array([[1.0, 0.0]], dtype=np.float32)
+    found = choose_knn(bank, known, query, np.array([0]), 2, (3,), (0.01, 0.05))
+    assert (found.neighbours, found.temperature) == (3, 0.01), "both are right, the lower one surer"
+
+
+def test_more_neighbours_than_images_are_all_of_them():
+    (bank, known), (val, wanted) = clouds(12, 3), clouds(20, 3, seed=1)
+    many, whole = (choose_knn(bank, known, val, wanted, 3, (k,), (0.1,)) for k in (100_000, 12))
+    assert many.val_value == whole.val_value
+    assert np.array_equal(many.votes(val), whole.votes(val))
+    one = choose_knn(bank[:1], known[:1], val, wanted, 3, (1, 20), (0.1,))
+    assert (one.votes(val).argmax(1) == known[0]).all()
+    assert one.neighbours == 1
+
+
+def test_the_choice_in_many_parts_is_the_choice_whole(monkeypatch):
+    (bank, known), (val, wanted) = clouds(60, 4), clouds(41, 4, seed=1)
+    whole = choose_knn(bank, known, val, wanted, 4, **GRID)
+    votes = whole.votes(val)
+    for at_once in (1, 200):
+        monkeypatch.setattr(room, "_AT_ONCE", at_once)
+        part = choose_knn(bank, known, val, wanted, 4, **GRID)
+        assert (part.neighbours, part.temperature, part.val_value) == (whole.neighbours, whole.temperature, whole.val_value)
+        assert part.votes(val) == pytest.approx(votes, abs=1e-6)
+
+
+def test_temperatures_at_the_ends_of_what_is_allowed_neither_overflow_nor_vanish():
+    (bank, known), (val, wanted) = clouds(30, 3), clouds(20, 3, seed=1)
+    for temperature in (1e-3, 1e3):
+        votes = choose_knn(bank, known, val, wanted, 3, (20,), (temperature,)).votes(val)
+        assert np.isfinite(votes).all()
+        assert votes.sum(axis=1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_choice_among_features_that_are_no_numbers_is_refused(bad):
+    (bank, known), (val, wanted) = clouds(30, 3), clouds(10, 3, seed=1)
+    for broken in (0, 1):
+        pair = [bank.copy(), val.copy()]
+        pair[broken][3, 2] = bad
+        with pytest.raises(NotFinite, match=r"features of 1 of \d+ images are not finite"):
+            choose_knn(pair[0], known, pair[1], wanted, 3, (1,), (0.1,))
+    found = choose_knn(bank, known, val, wanted, 3, (1,), (0.1,))
+    val[3, 2] = bad
+    with pytest.raises(NotFinite):
+        found.votes(val)

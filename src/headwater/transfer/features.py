@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,12 +47,13 @@ def kept_features(folder: Path, encoder: nn.Module, pixels: Images, *, image_siz
     """
     shape = (len(pixels), int(encoder.num_features))  # type: ignore[arg-type]
     for _ in range(2):
-        with suppress(OSError, ValueError, KeyError, TypeError):
+        with suppress(OSError, EOFError, ValueError, KeyError, TypeError):
             return _opened(folder, shape)
         remove_folder(folder)
         try:
             with atomic_folder(folder) as made:
                 features: NDArray[np.float32] = np.lib.format.open_memmap(made / _FEATURES, mode="w+", dtype=np.float32, shape=shape)
+                _reserve(made / _FEATURES)
                 extract(encoder, pixels, image_size=image_size, compute=compute, out=features)
                 (made / _ABOUT).write_text(json.dumps({"digest": _digest(features), "shape": list(shape)}) + "\n")
         except OSError as error:
@@ -59,6 +61,13 @@ def kept_features(folder: Path, encoder: nn.Module, pixels: Images, *, image_siz
                 raise
             return extract(encoder, pixels, image_size=image_size, compute=compute)  # the disk is full: memory may hold them
     return _opened(folder, shape)
+
+
+def _reserve(path: Path) -> None:
+    """Give a file its blocks, where the system can: a mapped file has none at first, and writing to it on a full disk would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _opened(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:

@@ -121,7 +121,7 @@ class _Problems:
 
     def gradient(self, weight: Batch, p: Batch, l2: float) -> tuple[Batch, Batch]:
         residual = (p - self.one_hot) * self.share
-        return _transposed(self.z) @ residual + np.float32(l2) * weight, residual.sum(axis=1)
+        return _transposed(self.z) @ residual + np.float32(l2) * weight, _balanced(residual.sum(axis=1))
 
     def newton_step(self, p: Batch, gradient: tuple[Batch, Batch], loss: NDArray[np.float64], l2: float) -> tuple[tuple[Batch, Batch], NDArray[np.float64]]:
         """(step, Newton decrement squared, float64 [problems]) by preconditioned conjugate gradients; a problem that is solved well enough waits."""
@@ -159,16 +159,18 @@ class _Problems:
         change += direction[1][:, None]
         change -= np.einsum("bnc,bnc->bn", p, change)[:, :, None]
         change *= weighted
-        return _transposed(self.z) @ change + np.float32(l2) * direction[0], change.sum(axis=1)
+        return _transposed(self.z) @ change + np.float32(l2) * direction[0], _balanced(change.sum(axis=1))
 
     def line_search(
         self, at: tuple[Batch, Batch], step: tuple[Batch, Batch], decrement: NDArray[np.float64], loss: NDArray[np.float64], p: Batch, l2: float
     ) -> tuple[tuple[Batch, Batch], NDArray[np.float64], Batch, NDArray[np.bool_]]:
         """(where it ends, loss there, probabilities there, whether the whole step was taken): halved until the loss falls by a little (Armijo's rule).
 
-        A step that cannot make it fall, because it is as good as there, is not taken.
+        A step that cannot make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or 1 and nothing but
+        l2 bends the loss, a step can be 1 / l2 times too long.
         """
         length = np.ones(len(loss))
+        least = np.where(decrement > 2 * _GAP * loss, 1e-8, 1e-3)
         while True:
             taken = length.astype(np.float32)
             ends = at[0] + _along(taken, step[0]), at[1] + _along(taken, step[1])
@@ -176,11 +178,17 @@ class _Problems:
             fallen = (new <= loss - 1e-4 * length * decrement) | (length == 0)
             if fallen.all():
                 return ends, new, probabilities, (length == 1) | (length == 0)
-            length = np.where(fallen, length, np.where(length < 1e-3, 0, length / 2))
+            length = np.where(fallen, length, np.where(length < least, 0, length / 2))
 
 
 def _transposed(z: Batch) -> Batch:
     return z.transpose(0, 2, 1)
+
+
+def _balanced(bias: Batch) -> Batch:
+    """Without its mean over classes, which is 0 but for rounding: a constant on all logits changes nothing, and nothing would bound a step along it."""
+    balanced: Batch = bias - bias.mean(axis=1, keepdims=True)
+    return balanced
 
 
 def _along(length: Batch, direction: Batch) -> Batch:

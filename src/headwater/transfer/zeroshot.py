@@ -2,12 +2,15 @@
 
 entezari2023's released code had zero-shot heads at chance on five tasks, because class names and labels were ordered differently: accuracy alone does not
 tell that from an encoder that knows nothing. Two things do. Names permuted at random must fall to chance, which the true ones must beat; and where some other
-assignment of names to classes fits far better than the true one, the names are out of order.
+assignment of names to classes fits far better than the true one, the names are out of order, or the text tower never learned them while the image
+features tell the classes apart.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Literal
 
 import numpy as np
@@ -16,8 +19,10 @@ from scipy.optimize import linear_sum_assignment
 
 Labels = NDArray[np.int64]
 _PERMUTATIONS = 199
-"""Random permutations that the true names are compared with: the true one is told from them at the 1 % level where two are as good or better [ours]."""
+"""Orders of the names, and shuffles of the labels, that the true ones are compared with [ours]."""
 _LEVEL = 0.01
+_BEYOND_LUCK = 2.5
+"""Standard deviations by which another order must fit better to count: an order that differs in names that tell nothing fits about as well [ours]."""
 
 
 @dataclass(frozen=True)
@@ -36,21 +41,30 @@ class Alignment:
 def alignment(predictions: Labels, labels: Labels, num_classes: int, *, seed: int = 0) -> Alignment:
     """Judge predictions of class names, int64 [n], against labels, int64 [n].
 
-    aligned: the true order beats all but 1 % of random permutations of the names. out of order: it does not, and the best assignment fits better than in
-    all but 1 % of the cases where labels are shuffled over images. at chance: neither.
+    aligned: at most 1 % of the orders of the names fit better than the true one beyond luck, and it fits better than in all but 1 % of the cases where
+    labels are shuffled over images. out of order: it is not so, and the best assignment fits better than in all but 1 % of those cases. at chance: neither.
     """
     counts = _confusion(predictions, labels, num_classes)
     rng = np.random.default_rng(seed)
-    total = max(1, len(labels))
-    accuracy = float(np.trace(counts) / total)
-    permuted = [float(counts[np.arange(num_classes), rng.permutation(num_classes)].sum() / total) for _ in range(_PERMUTATIONS)]
-    assigned = _best(counts) / total
-    if _told(accuracy, permuted):
+    right, total = int(np.trace(counts)), max(1, len(labels))
+    orders = _orders(num_classes, rng)
+    permuted = [int(counts[np.arange(num_classes), order].sum()) for order in orders]
+    assigned = _best(counts)
+    shuffles = [rng.permutation(labels) for _ in range(_PERMUTATIONS)]
+    better = [_better(counts, order) for order in orders]
+    if np.mean(better) <= _LEVEL and _told(right, [int((predictions == other).sum()) for other in shuffles]):
         verdict: Literal["aligned", "at chance", "out of order"] = "aligned"
     else:
-        by_luck = [_best(_confusion(predictions, rng.permutation(labels), num_classes)) / total for _ in range(_PERMUTATIONS)]
+        by_luck = [_best(_confusion(predictions, other, num_classes)) for other in shuffles]
         verdict = "out of order" if _told(assigned, by_luck) else "at chance"
-    return Alignment(accuracy, float(np.mean(permuted)), assigned, verdict)
+    return Alignment(right / total, float(np.mean(permuted) / total), assigned / total, verdict)
+
+
+def _orders(num_classes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
+    """Orders of the names: all of them where they are few, else some at random."""
+    if math.factorial(num_classes) <= _PERMUTATIONS:
+        return [np.array(order, dtype=np.int64) for order in permutations(range(num_classes))]
+    return [rng.permutation(num_classes) for _ in range(_PERMUTATIONS)]
 
 
 def _confusion(predictions: Labels, labels: Labels, num_classes: int) -> NDArray[np.int64]:
@@ -58,11 +72,18 @@ def _confusion(predictions: Labels, labels: Labels, num_classes: int) -> NDArray
     return np.bincount(predictions * num_classes + labels, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def _best(counts: NDArray[np.int64]) -> float:
+def _better(counts: NDArray[np.int64], order: NDArray[np.int64]) -> bool:
+    """Whether an order of the names fits better than the true one by more than luck, on the images that only one of the two has right (as McNemar's test)."""
+    own, moved = np.diag(counts), order != np.arange(len(order))
+    lost, won = int(own[moved].sum()), int(counts[np.arange(len(order)), order][moved].sum())
+    return won - lost > _BEYOND_LUCK * math.sqrt(won + lost)
+
+
+def _best(counts: NDArray[np.int64]) -> int:
     names, classes = linear_sum_assignment(counts, maximize=True)
-    return float(counts[names, classes].sum())
+    return int(counts[names, classes].sum())
 
 
-def _told(value: float, others: list[float]) -> bool:
+def _told(value: int, others: list[int]) -> bool:
     """Whether a value is above all but `_LEVEL` of the others (a permutation test: the value counts among them)."""
     return (1 + sum(other >= value for other in others)) / (1 + len(others)) <= _LEVEL

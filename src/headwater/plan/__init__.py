@@ -40,6 +40,8 @@ REUSE_AGREEMENT = 0.95
 """Share of the common images on which one labelling must follow from the other for reuse: duplicates and slips break exact nesting [ours]."""
 LEAK_LIMIT = 0.01
 """Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
+LOOK_LIMIT = 5 * 10**8
+"""Pairs of a source and a test image up to which changed copies are looked for without being asked: about ten minutes of one core, once [ours]."""
 MAX_IMAGES_SEEN = 10**15
 """A budget above this is a slip of the pen: it is centuries on any machine."""
 
@@ -404,6 +406,10 @@ class Plan:
             measured_on = dict.fromkeys(cell.task for cell in self.study.cells(arm.words))
             if not measured_on:
                 self.notes.append(f"no task measures the arms of source {arm.words.source}")
+            for name in measured_on:
+                if self.study.leakage == "auto" and len(self._of_splits(arm.words.source or "")) * len(self.tasks[name].test) > LOOK_LIMIT:
+                    what = f"test images of task {name!r} are looked for as equal files only in source {arm.words.source!r}"
+                    self.notes.append(f"{what}, which is large; `leakage: near` looks for changed copies too (docs/leakage.md says what that costs)")
             for task in (task for name, task in self.tasks.items() if name in measured_on):
                 if task.carved and arm.source is task.source:
                     self.notes.append(f"the validation split of task {task.name} is cut from train, which source {arm.words.source} pre-trains on")
@@ -427,9 +433,9 @@ class Plan:
 
     def looks_for_copies(self, source: str | None, task: str) -> bool:
         """Whether test images of a task are looked for among the images of a source, changed or not. Generated worlds draw each image by itself."""
-        if source is None or self.study.leakage != "near":
+        if source is None or self.study.leakage == "bytes" or self.sources[self.study.sources[source].data].generated or self.tasks[task].source.generated:
             return False
-        return not (self.sources[self.study.sources[source].data].generated or self.tasks[task].source.generated)
+        return self.study.leakage == "near" or len(self._of_splits(source)) * len(self.tasks[task].test) <= LOOK_LIMIT
 
     def used_of(self, source: str) -> Positions:
         """All images of a source that some arm of the study is trained on, ascending."""

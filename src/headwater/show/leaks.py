@@ -22,7 +22,7 @@ _WORDS = "pixels: equal once decoded; hash and crop: copies after compression, r
 
 def leaks_facts(plan: Plan, store: Store, *, sheets: Path | None, arm: str | None, device: str, quiet: bool) -> dict[str, Any]:
     """A record for each source and task; the sheets that were drawn; what an arm's features say. Raises InputError for an arm that is not there."""
-    if plan.study.leakage != "near":
+    if plan.study.leakage == "bytes":
         raise InputError(f"{plan.study.study}: the study says `leakage: bytes`; take that out to have copies looked for")
     asked = None if arm is None else _arm(plan, store, arm)
     facts: dict[str, Any] = {"study": plan.study.study, "pairs": leak_facts(plan, store, (lambda line: None) if quiet else _tell)}

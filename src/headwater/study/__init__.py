@@ -182,9 +182,9 @@ class Study(Words):
     recipe: Recipes = Field(default_factory=Recipes)
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
     protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
-    leakage: Literal["near", "bytes"] = "near"
+    leakage: Literal["auto", "near", "bytes"] = "auto"
     """Which test images the subset `unleaked` leaves out: those that pre-training has seen as equal files (bytes), or compressed, resized, mirrored or cropped
-    as well (near; docs/leakage.md has what that costs)."""
+    as well (near). auto: near where a source and a test set make few enough pairs (headwater.plan.LOOK_LIMIT), and it is said where not."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     _origin: Origin = PrivateAttr(default_factory=Origin)
 

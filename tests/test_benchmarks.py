@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -176,3 +177,36 @@ def test_the_command_measures_what_compiling_gains(tmp_path):
     (one,) = json.loads(out.read_text())["compiled"]
     assert len(one["eager"]) == len(one["compiled"]) == 1
     assert one["first_s"] > 0
+
+
+def made_task(load: Any, *, draws: int = 2) -> Any:
+    """Features of 4 classes with some noise, as `transfer.benched` gives them."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(480) % 4
+    features = (rng.normal(size=(4, 12))[labels] + rng.normal(size=(480, 12))).astype(np.float32)
+    train, val, test = np.arange(160), np.arange(160, 240), np.arange(240, 480)
+    made = {(shots, i): (train[(i * 4) : (i * 4) + 4 * shots], val[: 4 * shots]) for shots in (1, 5, 10, 20) for i in range(draws)}
+    return load("transfer").Benched("made", features, labels, 4, test, (train, val), made)
+
+
+def test_the_sides_of_the_probes_benchmark_solve_the_same_problem(load):
+    bench = load("transfer")
+    task = made_task(load)
+    found = bench.run_probes(task, 2, 9, 1)
+    assert set(found["seconds"]) == {"scikit-learn", "logistic", "ridge"}
+    for shots in bench.SHOTS:
+        theirs, ours = found["scores"]["scikit-learn"][shots], found["scores"]["logistic"][shots]
+        assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.03)
+        assert np.mean(ours) > 0.4
+    assert bench.loss_gap(task, 5, bench.LOGISTIC_L2[::11])[0] < 1e-3
+
+
+def test_the_benchmark_of_the_whole_grid_has_the_papers_tasks_and_reads_features_from_files(load, tmp_path, monkeypatch):
+    bench = load("transfer")
+    sizes = bench.paper_sizes()
+    assert len(sizes) == 9
+    assert sizes["domainnet-real"] == (345, 120906, 0, 52041)
+    monkeypatch.setattr(bench, "paper_sizes", lambda: {"dtd": (4, 120, 120, 80), "pets": (3, 150, 0, 60)})
+    found = bench.run_grid(24, 2, tmp_path)
+    assert [row[5] for row in found["rows"]] == ["9", "9"], "4 shot counts x 2 draws, and all images once"
+    assert found["seconds"] > 0 and not list(tmp_path.iterdir())

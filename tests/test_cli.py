@@ -72,7 +72,7 @@ FILES: dict[str, tuple[bytes | str, tuple[str, ...]]] = {
     "a kind of data that is none": (study_text(data={"paint": {"kind": "wrld"}, "other": {"kind": "world"}}), ("'wrld'",)),
     "data without a kind": (study_text(data={"paint": {}, "other": {"kind": "world"}}), ("kind",)),
     "too many species": (study_text(data={"paint": {"kind": "world", "families": 6, "species": 32}, "other": {"kind": "world"}}), ("species",)),
-    "no protocol": (study_text(protocols={}), ("probe, finetune",)),
+    "no protocol": (study_text(protocols={}), ("probe, ridge, knn, zeroshot, finetune, lpft",)),
     "a timestamp that is none": ("study: !!timestamp x\n", ("line 1", "'x' cannot be read as timestamp")),
     "an integer of no digits": ("seeds: !!int ''\n", ("line 1", "cannot be read as int")),
     "a float of no digits": ("budget: {epochs: !!float }\n", ("line 1", "cannot be read as float")),

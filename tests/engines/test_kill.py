@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -203,20 +203,21 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(finished
     import torch
 
     from headwater import device, work
+    from headwater.work import cells as room
 
     store = Store(shutil.copytree(finished.store, tmp_path / "store"))
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
     cells = [cell for cell in plan.cells if cell.arm is plan.arms[0] and cell.words.protocol == "probe"]
     for cell in cells:
         store.drop_cell(cell.id)
-    measure = work._measure
+    measure = room._measured
 
-    def first_fails(bench: work.Bench, cell: PlannedCell) -> object:
-        if cell is cells[0]:
+    def first_fails(bench: work.Bench, together: Sequence[PlannedCell]) -> object:
+        if cells[0] in together:
             raise MemoryError("too big")
-        return measure(bench, cell)
+        return measure(bench, together)
 
-    monkeypatch.setattr(work, "_measure", first_fails)
+    monkeypatch.setattr(room, "_measured", first_fails)
     with pytest.raises(MemoryError, match="too big"):
         work.run_cells(plan, plan.arms[0], "other", cells, store, device.Compute(torch.device("cpu"), False))
     assert store.finished_cells() & {cell.id for cell in cells} == {cell.id for cell in cells[1:]}

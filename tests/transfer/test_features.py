@@ -155,3 +155,10 @@ def test_another_error_of_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(np.lib.format, "open_memmap", broken)
     with pytest.raises(OSError, match="a bad disk"):
         kept(tmp_path / "kept")
+
+
+def test_any_module_gives_features_whatever_it_calls_their_number(plain: np.ndarray):
+    """A timm model behind its own normalisation, say, by whose features images are clustered."""
+    wrapped = torch.nn.Sequential(ENCODER, torch.nn.Linear(ENCODER.num_features, 3))
+    assert extract(wrapped, IMAGES, image_size=32, compute=FP32, batch=7).shape == (20, 3)
+    assert np.array_equal(extract(torch.nn.Sequential(ENCODER), IMAGES, image_size=32, compute=FP32), plain)

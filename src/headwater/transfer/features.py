@@ -26,18 +26,21 @@ _FEATURES, _ABOUT = "features.npy", "features.json"
 def extract(
     encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute, batch: int = 256, out: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """float32 [n, num_features]: the encoder's pooled features of every cached image under the test transform, in evaluation mode.
+    """float32 [n, d], n at least 1: the encoder's pooled features of every cached image under the test transform, in evaluation mode.
 
     Written to `out` where it is given: an array in a file, so that memory holds a batch only.
     """
     encoder = encoder.to(compute.device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    found = np.empty((len(pixels), int(encoder.num_features)), dtype=np.float32) if out is None else out  # type: ignore[arg-type]
     for start in range(0, len(pixels), batch):
         rows = np.arange(start, min(start + batch, len(pixels)))
         images, sizes = (torch.from_numpy(a).to(compute.device) for a in pixels.gather(rows))
         with compute.autocast():
-            found[rows] = encoder(centre_view(images, sizes, image_size)).float().cpu().numpy()
-    return found
+            features = encoder(centre_view(images, sizes, image_size)).float().cpu().numpy()
+        if out is None:  # any module will do, whatever it calls its width
+            out = np.empty((len(pixels), features.shape[1]), dtype=np.float32)
+        out[rows] = features
+    assert out is not None
+    return out
 
 
 def kept_features(folder: Path, encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute) -> NDArray[np.float32]:

@@ -168,3 +168,13 @@ def test_fine_tuning_has_draws_of_its_own():
     words = views.Augmentation(crop_min=0.5, flip=0.5)
     made = [views.ViewMaker(words, 32, 0, purpose)(images, sizes, hashes(4), np.zeros(4, dtype=np.int64), 0) for purpose in ("augment", "finetune augment")]
     assert not torch.equal(*made)
+
+
+def test_a_head_that_is_given_is_a_candidate_before_the_first_step():
+    """A learning rate that ruins the network leaves the probe that it started from; a head of zeros is no candidate."""
+    encoder = build_encoder("tiny", 32, seed=0)
+    features = extract(encoder, PIXELS, image_size=32, compute=FP32)
+    found = probe(features[TRAIN.rows], TRAIN.labels, features[VAL.rows], VAL.labels, 4, (1e-2, 1.0))
+    _, chosen, value = run(encoder=encoder, head=found.head.folded(), lr=(3.0,), steps=2, looks=1)
+    assert chosen == {"lr": 3.0, "steps": 0} and value == found.val_value
+    assert run(encoder=encoder, lr=(3.0,), steps=2, looks=1)[1]["steps"] == 2

@@ -82,7 +82,8 @@ def finetune(
 ) -> tuple[nn.Module, dict[str, Any], float]:
     """Run the grid and return (best model, what was chosen, its validation accuracy); never sees a test image. Raises FinetuneDiverged.
 
-    The choice maximises validation accuracy; ties go to the lower validation cross-entropy. `encoder` is not changed.
+    The choice maximises validation accuracy; ties go to the lower validation cross-entropy. A head that is given is looked at before the first step too,
+    so that LP-FT is not below its probe on validation. `encoder` is not changed.
     """
     best: tuple[tuple[float, float], dict[str, Any], dict[str, torch.Tensor]] | None = None
     model = Classifier(copy.deepcopy(encoder), num_classes, head).to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -90,6 +91,20 @@ def finetune(
     order = Order(train.hashes, words.steps * min(words.batch, len(train.rows)), min(words.batch, len(train.rows)), seed, "finetune order")
     views = ViewMaker(Augmentation(crop_min=words.crop_min, flip=0.5), image_size, seed, "finetune augment")
     looks = {math.ceil(order.steps * (i + 1) / words.looks) for i in range(words.looks)}
+
+    def look(lr: float, step: int) -> bool:
+        """Keep the model if validation has not seen a better one; False where its logits are no finite numbers."""
+        nonlocal best
+        logits = torch.from_numpy(predict(model, pixels, val.rows, image_size=image_size, compute=compute))
+        if not logits.isfinite().all():
+            return False
+        score = (accuracy(logits.argmax(1).numpy(), val.labels), -float(F.cross_entropy(logits, torch.from_numpy(val.labels))))
+        if best is None or score > best[0]:
+            best = score, {"lr": lr, "steps": step}, {name: t.clone() for name, t in model.state_dict().items()}
+        return True
+
+    if head is not None:  # a start that knows something is a candidate itself
+        look(words.lr[0], 0)
     for lr in words.lr:
         model.load_state_dict(start)
         optimiser = optim.build(model, name="adamw", lr=lr, weight_decay=words.weight_decay)
@@ -98,14 +113,8 @@ def finetune(
             loss = _step(model, optimiser, pixels, train, order, views, step, lr * factor, words.clip_norm, compute, seed)
             if not math.isfinite(loss):
                 break
-            if step + 1 in looks:
-                logits = torch.from_numpy(predict(model, pixels, val.rows, image_size=image_size, compute=compute))
-                if not logits.isfinite().all():  # the last step broke the weights, which no loss has seen yet
-                    break
-                labels = torch.from_numpy(val.labels)
-                score = (accuracy(logits.argmax(1).numpy(), val.labels), -float(F.cross_entropy(logits, labels)))
-                if best is None or score > best[0]:
-                    best = score, {"lr": lr, "steps": step + 1}, {name: t.clone() for name, t in model.state_dict().items()}
+            if step + 1 in looks and not look(lr, step + 1):  # the last step broke the weights, which no loss has seen yet
+                break
     if best is None:
         raise FinetuneDiverged(f"the loss or the logits were not finite at every learning rate of {list(words.lr)}")
     model.load_state_dict(best[2])

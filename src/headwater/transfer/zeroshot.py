@@ -25,6 +25,10 @@ _BEYOND_LUCK = 2.5
 """Standard deviations by which another order must fit better to count: an order that differs in names that tell nothing fits about as well [ours]."""
 
 
+MOST_ASSIGNED = 1000
+"""Classes up to which the best assignment is looked for, which takes seconds there and grows as their cube; above, out of order is not told [ours]."""
+
+
 @dataclass(frozen=True)
 class Alignment:
     """How class names and labels go together, on images that nothing was fitted to."""
@@ -33,8 +37,8 @@ class Alignment:
     """With the names as they are, in [0, 1]."""
     permuted: float
     """Mean over random permutations of the names: chance, 1 / classes, up to the luck of the draw."""
-    assigned: float
-    """With the names assigned to classes as fits best."""
+    assigned: float | None
+    """With the names assigned to classes as fits best; None above `MOST_ASSIGNED` classes."""
     verdict: Literal["aligned", "at chance", "out of order"]
 
 
@@ -49,15 +53,17 @@ def alignment(predictions: Labels, labels: Labels, num_classes: int, *, seed: in
     right, total = int(np.trace(counts)), max(1, len(labels))
     orders = _orders(num_classes, rng)
     permuted = [int(counts[np.arange(num_classes), order].sum()) for order in orders]
-    assigned = _best(counts)
+    assigned = _best(counts) if num_classes <= MOST_ASSIGNED else None
     shuffles = [rng.permutation(labels) for _ in range(_PERMUTATIONS)]
     better = [_better(counts, order) for order in orders]
     if np.mean(better) <= _LEVEL and _told(right, [int((predictions == other).sum()) for other in shuffles]):
         verdict: Literal["aligned", "at chance", "out of order"] = "aligned"
+    elif assigned is None:
+        verdict = "at chance"
     else:
         by_luck = [_best(_confusion(predictions, other, num_classes)) for other in shuffles]
         verdict = "out of order" if _told(assigned, by_luck) else "at chance"
-    return Alignment(right / total, float(np.mean(permuted) / total), assigned / total, verdict)
+    return Alignment(right / total, float(np.mean(permuted) / total), None if assigned is None else assigned / total, verdict)
 
 
 def _orders(num_classes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:

@@ -92,7 +92,7 @@ def test_a_folder_in_detail(headwater: Cli, tmp_path: Path) -> None:
     for arguments in (("tasks", str(root)), ("tasks", "show", str(root)), ("tasks", "ours", "--data-root", str(tmp_path))):
         facts = facts_of(headwater(*arguments, "--json"))
         assert facts["class_names"] == ["cat", "dog"]
-        assert facts["groups"] == {"camera": 3}
+        assert facts["groups"] == {"camera": 3, "level1": 2}
         assert facts["images_per_class"]["split"]["train"]["largest"] == {"class": "cat", "images": 6, "share": 0.5}
     assert "smallest class cat (6), largest cat (6, 50.0%)" in headwater("tasks", str(root))[1]
 

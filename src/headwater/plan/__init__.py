@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from headwater import keys, recipes
 from headwater.errors import InputError, blamed_on
-from headwater.labels import Targets, View, classes_of, distinct_views, label_view, nesting, parse_captions, parse_view, resolve_view
+from headwater.labels import Targets, View, classes_of, distinct_views, label_view, parse_captions, resolve_view
 from headwater.labels.captions import TEMPLATES, caption_lists, captions_name
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.clusters import plan_clusters
+from headwater.plan.overlaps import check_overlaps, looks_for_copies, overlap
 from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
@@ -34,14 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Clusters", "Overlap", "Plan", "PlannedArm", "PlannedCell"]
 
-REUSE_SHARE = 0.01
-"""Share of a task's training images that an arm must have been trained on before label reuse is asked about [ours]."""
-REUSE_AGREEMENT = 0.95
-"""Share of the common images on which one labelling must follow from the other for reuse: duplicates and slips break exact nesting [ours]."""
-LEAK_LIMIT = 0.01
-"""Above this share of a task's test images among an arm's training images the study is refused; below, they are counted and scored apart."""
-LOOK_LIMIT = 5 * 10**8
-"""Pairs of a source and a test image up to which changed copies are looked for without being asked: about ten minutes of one core, once [ours]."""
 MAX_IMAGES_SEEN = 10**15
 """A budget above this is a slip of the pen: it is centuries on any machine."""
 
@@ -58,7 +51,6 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     """Things a person should know before the run: small leaks, a validation split cut from images that are trained on, batches larger than a source."""
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
-    _overlaps: dict[tuple[str, str], Overlap] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     data_root: Path | None = None
     pixel_caches: dict[str, Any] = field(default_factory=dict)
@@ -119,7 +111,7 @@ class Plan:
         plan._note_losses()
         plan._note_probe()
         plan.notes += list(dict.fromkeys(f"{arm.words.title} is trained for its features alone, by which others are labelled" for arm in plan.supports))
-        plan._check_overlaps()
+        check_overlaps(plan)
         plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
         return plan
 
@@ -220,7 +212,7 @@ class Plan:
         assert words.source is not None
         use = self.study.sources[words.source]
         source = self.sources[use.data]
-        positions = np.setdiff1d(self._of_splits(words.source), self.held_out(words.source))
+        positions = np.setdiff1d(self.of_splits(words.source), self.held_out(words.source))
         if len(positions) < 2:
             raise InputError(
                 f"sources.{words.source}: {source.name} has {len(positions)} images in {', '.join(use.splits)}; pre-training needs at least 2",
@@ -244,7 +236,7 @@ class Plan:
             return np.empty(0, dtype=np.int64)
 
         def draw() -> Positions:
-            positions = self._of_splits(name)
+            positions = self.of_splits(name)
             drawn = keys.uniform(keys.key(0, "online probe"), self.sources[self.study.sources[name].data].hashes[positions], 1)[:, 0]
             return positions[drawn < words.share]
 
@@ -257,7 +249,7 @@ class Plan:
         assert words is not None
 
         def look() -> tuple[Positions, NDArray[np.int64], int] | None:
-            positions, source = self._of_splits(name), self.sources[self.study.sources[name].data]
+            positions, source = self.of_splits(name), self.sources[self.study.sources[name].data]
             view = resolve_view(words.labels, self.study.views, self.data_root)
             try:
                 targets = label_view(view, source.table, positions, 0, f"sources.{name}", hashes=lambda: source.hashes)
@@ -267,7 +259,7 @@ class Plan:
 
         return self.once(("probe labels", name), look)  # type: ignore[no-any-return]
 
-    def _of_splits(self, name: str) -> Positions:
+    def of_splits(self, name: str) -> Positions:
         """All images of a source's splits, ascending, each once. Raises InputError for a split that is none or holds no image."""
         use = self.study.sources[name]
         source = self.sources[use.data]
@@ -396,46 +388,9 @@ class Plan:
                 elif not len(self.held_out(name)):
                     self.notes.append(f"the online probe is not asked on source {name}: a share of {words.share} leaves out none of its few images")
 
-    def _check_overlaps(self) -> None:
-        """No arm may be trained on the validation or test images of a task that it is measured on."""
-        for title, arm in {arm.words.title: arm for arm in self.arms}.items():
-            if arm.words.method in ("clip", "simclr") and arm.recipe and (arm.recipe.batch or 0) > len(arm.positions):
-                self.notes.append(f"{title}: a batch of {arm.recipe.batch} holds its {len(arm.positions)} images more than once, as negatives of themselves")
-        one_arm_each = {arm.words.source: arm for arm in self.arms if arm.source is not None}
-        for arm in one_arm_each.values():
-            measured_on = dict.fromkeys(cell.task for cell in self.study.cells(arm.words))
-            if not measured_on:
-                self.notes.append(f"no task measures the arms of source {arm.words.source}")
-            for name in measured_on:
-                if self.study.leakage == "auto" and len(self._of_splits(arm.words.source or "")) * len(self.tasks[name].test) > LOOK_LIMIT:
-                    what = f"test images of task {name!r} are looked for as equal files only in source {arm.words.source!r}"
-                    self.notes.append(f"{what}, which is large; `leakage: near` looks for changed copies too (docs/leakage.md says what that costs)")
-            for task in (task for name, task in self.tasks.items() if name in measured_on):
-                if task.carved and arm.source is task.source:
-                    self.notes.append(f"the validation split of task {task.name} is cut from train, which source {arm.words.source} pre-trains on")
-                for split, positions in (("val", task.val), ("test", task.test)):
-                    if split == "test" or not task.carved:
-                        self._check_overlap(arm, task, split, positions)
-
-    def _check_overlap(self, arm: PlannedArm, task: Task, split: str, positions: Positions) -> None:
-        assert arm.source is not None
-        every = self._of_splits(arm.words.source or "")
-        shared = np.isin(self._byte_hashes(task.source, positions), self._byte_hashes(arm.source, every))
-        same_files = arm.source is task.source and len(np.intersect1d(every, positions)) > 0
-        what = f"{int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are among the training images of source {arm.words.source!r}"
-        with blamed_on("sources", arm.words.source or "", "splits"):
-            if same_files:
-                raise InputError(f"sources.{arm.words.source}: {what}; pre-train on other splits")
-            if shared.mean() > LEAK_LIMIT:
-                raise InputError(f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the two")
-        if shared.any():
-            self.notes.append(f"{what}, byte for byte" + ("; scores are also given without them (subset unleaked)" if split == "test" else ""))
-
     def looks_for_copies(self, source: str | None, task: str) -> bool:
-        """Whether test images of a task are looked for among the images of a source, changed or not. Generated worlds draw each image by itself."""
-        if source is None or self.study.leakage == "bytes" or self.sources[self.study.sources[source].data].generated or self.tasks[task].source.generated:
-            return False
-        return self.study.leakage == "near" or len(self._of_splits(source)) * len(self.tasks[task].test) <= LOOK_LIMIT
+        """Whether test images of a task are looked for among the images of a source, changed or not."""
+        return looks_for_copies(self, source, task)
 
     def used_of(self, source: str) -> Positions:
         """All images of a source that some arm of the study is trained on, ascending."""
@@ -445,54 +400,7 @@ class Plan:
 
     def overlap(self, arm: PlannedArm, task_name: str) -> Overlap:
         """Label reuse and leaked test images of an arm and a task."""
-        at = (arm.id, task_name)
-        if at not in self._overlaps:
-            task = self.tasks[task_name]
-            if arm.source is None:
-                self._overlaps[at] = Overlap(False, np.zeros(len(task.test), dtype=bool))
-            else:
-                trained_on = self._byte_hashes(arm.source, arm.positions)
-                leaked = np.isin(self._byte_hashes(task.source, task.test), trained_on)
-                self._overlaps[at] = Overlap(self._reuses_labels(arm, task, trained_on), leaked)
-        return self._overlaps[at]
-
-    def _reuses_labels(self, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:
-        """Whether the task's classes are, coarsen to, or are coarsened from the arm's manual labels on images that both have.
-
-        A few images in common, or a few labels that disagree, do not decide it: see REUSE_SHARE and REUSE_AGREEMENT.
-        """
-        assert arm.source is not None
-        if arm.needs is not None and arm.needs.source is not None and self.overlap(arm.needs, task.name).label_reuse:
-            return True
-        known = self._known_labels(arm)
-        if known is None:
-            return False
-        own = np.concatenate([task.train, task.val])
-        own_hashes = self._byte_hashes(task.source, own)
-        first, where = np.unique(trained_on, return_index=True)
-        at = np.searchsorted(first, own_hashes).clip(max=len(first) - 1)
-        shared = first[at] == own_hashes
-        if shared.mean() < REUSE_SHARE:
-            return False
-        a, b = known[where[at[shared]]], task.labels[own[shared]]
-        return max(nesting(a, b), nesting(b, a)) >= REUSE_AGREEMENT
-
-    def _known_labels(self, arm: PlannedArm) -> NDArray[np.int64] | None:
-        """int64 [images of the arm]: the manual classes that its labels tell; None where they tell none.
-
-        Of noisy labels it is the classes that they were made from; of a class that was split at random or into clusters, the class.
-        """
-        assert arm.source is not None
-        view = arm.view
-        if arm.words.method == "clip" and arm.words.labels and parse_captions(arm.words.labels)[0] == "template":
-            view = parse_view("level:0")  # its captions are the names of the finest classes
-        if view is None or not view.manual:
-            return None
-        told = view.within if view.within is not None else view.clean
-        source, where = arm.source, f"sources.{arm.words.source}"
-        return self.once(  # type: ignore[no-any-return]
-            ("known", arm.id), lambda: classes_of(label_view(told, source.table, arm.positions, arm.words.seed, where, hashes=lambda: source.hashes))
-        )
+        return self.once(("overlap", arm.id, task_name), lambda: overlap(self, arm, task_name))  # type: ignore[no-any-return]
 
     def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """What seeds and arms share, made once."""
@@ -500,7 +408,7 @@ class Plan:
             self._made[key] = make()
         return self._made[key]
 
-    def _byte_hashes(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
+    def byte_hashes(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
         at = (source.name, positions.tobytes())
         if at not in self._hashes:
             self._hashes[at] = np.array(source.byte_hashes(positions), dtype="S")

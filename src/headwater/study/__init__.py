@@ -184,7 +184,7 @@ class Study(Words):
     protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
     leakage: Literal["auto", "near", "bytes"] = "auto"
     """Which test images the subset `unleaked` leaves out: those that pre-training has seen as equal files (bytes), or compressed, resized, mirrored or cropped
-    as well (near). auto: near where a source and a test set make few enough pairs (headwater.plan.LOOK_LIMIT), and it is said where not."""
+    as well (near). auto: near where a source and a test set make few enough pairs (headwater.plan.overlaps.LOOK_LIMIT), and it is said where not."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     _origin: Origin = PrivateAttr(default_factory=Origin)
 

@@ -45,6 +45,21 @@ def test_the_page_of_pre_training_holds_the_figures_of_the_committed_rows() -> N
     assert not table.loc[table["method"].isin(["simclr", "scratch"]), "reuse"].any()
 
 
+def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_photos.py"))
+    rows = read_rows(script["ROWS"])
+    assert set(rows["status"]) == {"done"}
+    text = script["PAGE"].read_text()
+    assert "| clip | mean over tasks | 1 |" in text
+    assert script["with_block"](text, rows) == text, "run python docs/make_photos.py"
+    assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
+    five = rows[rows["size"] == "1393"]
+    assert set(five["source"]) == {"grocery", "caltech101", "ucm", "noto", "crawl"} and set(five["unique_images"]) == {1393}
+    assert rows.loc[rows["shots"].notna() & (rows["protocol"] == "probe"), "draw"].nunique() == 5
+    assert rows.groupby("task")["n_test"].max().to_dict() == {"eurosat": 1386, "fruits": 900, "plantvillage15": 1857, "trashnet": 524}
+    assert rows[rows["subset"] == "all"].groupby("task")["n_test"].nunique().eq(1).all(), "the same full test set at every shot count"
+
+
 @pytest.mark.parametrize(("name", "seeds"), [("grocery", 3), ("world", 5), ("methods", 3)])
 def test_the_committed_rows_are_whole(name: str, seeds: int) -> None:
     rows = read_rows(ROOT / "docs" / "results" / f"{name}.parquet")

@@ -395,7 +395,8 @@ def test_an_index_file_is_found_in_the_folder_then_under_the_data_root(tmp_path)
         open_source("set", words.model_copy(update={"split_file": "other.csv"}), data_root=tmp_path, cache=None)
 
 
-def test_every_other_column_of_a_csv_can_be_a_group(tmp_path):
+def test_every_other_column_of_a_csv_can_be_a_group_and_so_can_a_level(tmp_path):
     table = FolderSource("set", put_csv(tmp_path, "path,split,level1,camera\nb.png,train,x, north \na.png,test,y,\n")).table
-    assert list(table.groups) == ["camera"]
+    assert list(table.groups) == ["level1", "camera"]
+    assert table.groups["level1"].tolist() == ["y", "x"]
     assert table.groups["camera"].tolist() == ["", "north"]

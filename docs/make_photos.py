@@ -38,12 +38,12 @@ def shots_word(value: Any) -> str:
     return "all" if pd.isna(value) else str(int(value))
 
 
-def points(value: float, low: Any, high: Any) -> str:
-    """A difference in points with its interval, bold where it excludes 0."""
+def points(value: float, low: Any, high: Any, *, decides: bool = True) -> str:
+    """A difference in points with its interval, bold where it excludes 0 and may decide something."""
     if pd.isna(low):
         return f"{100 * value:+.1f}"
     said = f"{100 * value:+.1f} ({100 * float(low):+.1f} to {100 * float(high):+.1f})"
-    return f"**{said}**" if low > 0 or high < 0 else said
+    return f"**{said}**" if decides and (low > 0 or high < 0) else said
 
 
 def method_of(context: str) -> str:
@@ -79,7 +79,7 @@ def gap_table(found: pd.DataFrame) -> str:
     ordered = found.assign(pooled=(found["task"] != POOLED).astype(int), rank=found["shots_word"].map(rank))
     for row in ordered.sort_values(["pooled", "task", "method", "rank"]).to_dict("records"):
         pair = f"{row['best']} over {row['worst']}"
-        corrected, held = points(row["gap"], row["low"], row["high"]), points(row["held_out"], row["held_out_low"], row["held_out_high"])
+        corrected, held = points(row["gap"], row["low"], row["high"]), points(row["held_out"], row["held_out_low"], row["held_out_high"], decides=False)
         lines.append(f"| {row['method']} | {row['task']} | {row['shots_word']} | {pair} | {corrected} | {held} |")
     return "\n".join(lines)
 
@@ -89,7 +89,7 @@ def trend_lines(rows: pd.DataFrame, protocol: str) -> list[str]:
     trends = gap_trend(rows[rows["protocol"] == protocol])
     lines = []
     for row in trends[trends["task"] == POOLED].sort_values("context").to_dict("records"):
-        held = points(row["held_out"], row["held_out_low"], row["held_out_high"])
+        held = points(row["held_out"], row["held_out_low"], row["held_out_high"], decides=False)
         corrected = points(row["change"], row["low"], row["high"])
         needed = f"; {int(row['seeds_needed'])} more seeds would" if row["answer"] == "cannot tell" and not pd.isna(row["seeds_needed"]) else ""
         lines.append(
@@ -130,7 +130,7 @@ def spec(found: pd.DataFrame) -> dict[str, Any]:
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "title": {
             "text": "Source gap against images per class",
-            "subtitle": "linear probe; the pair is named by the other seeds; 95 % t-interval over 3 seeds",
+            "subtitle": "linear probe; the pair is named by the other seeds; nominal 95 % t-interval over 3 seeds, uncorrected",
         },
         "concat": panels,
         "columns": 3,

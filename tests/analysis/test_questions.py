@@ -104,6 +104,16 @@ def test_noise_alone_has_a_gap_and_no_held_out_gap() -> None:
     assert np.mean([max(table.mean()) - min(table.mean()) for table in tables]) > 0.02
 
 
+def test_the_interval_of_the_held_out_gap_is_nominal() -> None:
+    """Its seeds choose for one another: what its docstring says of its coverage."""
+    rng, covered = np.random.default_rng(4), 0
+    for _ in range(400):
+        held = list(gap._held_out(scores(0.5 + rng.normal(0, 0.02, (3, 5)), 5)).values())
+        half = stats.t.ppf(0.975, 2) * np.std(held, ddof=1) / np.sqrt(3)
+        covered += abs(np.mean(held)) <= half
+    assert 0.83 < covered / 400 < 0.93
+
+
 def test_sources_with_labels_of_their_own_are_compared_by_method() -> None:
     own = {"a": "level:0", "b": "level:1"}
     rows = [one_row(cell=f"{s}{i}", source=s, labels=label, seed=i, value=0.5 + 0.1 * (s == "a") + 0.01 * i) for s, label in own.items() for i in range(3)]

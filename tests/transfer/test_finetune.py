@@ -176,5 +176,5 @@ def test_a_head_that_is_given_is_a_candidate_before_the_first_step():
     features = extract(encoder, PIXELS, image_size=32, compute=FP32)
     found = probe(features[TRAIN.rows], TRAIN.labels, features[VAL.rows], VAL.labels, 4, (1e-2, 1.0))
     _, chosen, value = run(encoder=encoder, head=found.head.folded(), lr=(3.0,), steps=2, looks=1)
-    assert chosen == {"lr": 3.0, "steps": 0} and value == found.val_value
+    assert chosen == {"lr": None, "steps": 0} and value == found.val_value
     assert run(encoder=encoder, lr=(3.0,), steps=2, looks=1)[1]["steps"] == 2

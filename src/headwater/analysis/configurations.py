@@ -21,6 +21,9 @@ SETTING = ("task", "protocol", "shots")
 TUNED = ("finetune", "lpft")
 """Protocols that train the whole network on the task, so that labels which the arm was trained on do not favour it."""
 
+LOWER_IS_BETTER = {"ece", "error_within", "error_across"}
+"""Metrics that decide nothing: no winner is named by them."""
+
 METHODS = ("supervised", "clip", "simclr", "given", "scratch")
 LABEL_KINDS = ("level", "depth", "rank", "instance", "cluster within", "cluster", "shuffle", "random within", "random", "noisy")
 _SUFFIXES = {
@@ -135,9 +138,9 @@ def _separates(column: str, rows: list[dict[Any, Any]], contexts: list[str], sou
 
 
 def main_metric(table: pd.DataFrame) -> str:
-    """top1 where any row has it, else the first metric by name."""
-    found = sorted(set(table["metric"].dropna().astype(str)))
-    return "top1" if "top1" in found or not found else found[0]
+    """top1 where any row has it, else mean_per_class, else the first metric by name of those that are the better the higher."""
+    found = sorted(set(table["metric"].dropna().astype(str)) - LOWER_IS_BETTER)
+    return next((name for name in ("top1", "mean_per_class") if name in found), found[0] if found else "top1")
 
 
 def shots_word(shots: Any) -> str:
@@ -152,6 +155,8 @@ def shots_number(shots: Any) -> int:
 
 def setting_word(task: str, protocol: str, shots: Any) -> str:
     """For example: birds, finetune, 5 images per class."""
+    if protocol == "zeroshot":
+        return f"{task}, zeroshot, no images"
     count = "all images" if shots_word(shots) == "all" else f"{shots_word(shots)} image{'' if int(shots) == 1 else 's'} per class"
     return f"{task}, {protocol}, {count}"
 

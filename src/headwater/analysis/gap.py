@@ -25,7 +25,8 @@ def source_gap(rows: pd.DataFrame, *, metric: str | None = None, subset: str = "
     gap, low, high, num_seeds, num_comparisons, cells, held_out, held_out_low, held_out_high. Best and worst were chosen on these data: the interval
     is Bonferroni-corrected for all pairs of sources, and the gap itself is biased upward where sources are nearly equal. `held_out` is not: in each
     seed it is the best minus the worst source of the other seeds, with a t-interval over seeds [ours]; where noise picks the pair it falls short of
-    the true gap. Null for fewer than 2 seeds.
+    the true gap. That interval is nominal: seeds choose for one another, and at 95 % it covers about 88 % with 3 seeds (tests/analysis). It decides
+    nothing. Null for fewer than 2 seeds.
     Only rows that decide are used.
     """
     import pandas as pd

@@ -26,6 +26,8 @@ from headwater.errors import InputError
 from headwater.files import file_sha256
 
 _WEIGHTS, _ABOUT = "text.safetensors", "text.json"
+_PROMPTS = 256
+"""Prompts that are embedded at a time: 10,000 classes in eight templates would not fit in memory together."""
 _SIZES = ("context_length", "width", "heads", "layers", "output_dim")
 
 
@@ -40,7 +42,8 @@ class TextTower:
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> NDArray[np.float32]:
         """float32 [n, e], each of length 1. A prompt that is longer than the longest caption in training is cut to it, its end token kept."""
-        embeddings: NDArray[np.float32] = F.normalize(self._text(self._tokenised(prompts)[0]), dim=1).numpy()
+        parts = [self._text(self._tokenised(prompts[at : at + _PROMPTS])[0]) for at in range(0, len(prompts), _PROMPTS)]
+        embeddings: NDArray[np.float32] = F.normalize(torch.cat(parts), dim=1).numpy()
         return embeddings
 
     def unseen(self, prompts: Sequence[str]) -> float:

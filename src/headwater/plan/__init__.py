@@ -392,12 +392,6 @@ class Plan:
         """Whether test images of a task are looked for among the images of a source, changed or not."""
         return looks_for_copies(self, source, task)
 
-    def used_of(self, source: str) -> Positions:
-        """All images of a source that some arm of the study is trained on, ascending."""
-        return self.once(  # type: ignore[no-any-return]
-            ("used", source), lambda: np.unique(np.concatenate([arm.positions for arm in (*self.arms, *self.supports) if arm.words.source == source]))
-        )
-
     def overlap(self, arm: PlannedArm, task_name: str) -> Overlap:
         """Label reuse and leaked test images of an arm and a task."""
         return self.once(("overlap", arm.id, task_name), lambda: overlap(self, arm, task_name))  # type: ignore[no-any-return]

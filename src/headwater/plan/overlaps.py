@@ -64,7 +64,7 @@ def _check_overlap(plan: Plan, arm: PlannedArm, task: Task, split: str, position
 
 
 def looks_for_copies(plan: Plan, source: str | None, task: str) -> bool:
-    """Whether test images of a task are looked for among the images of a source, changed or not. Generated worlds draw each image by itplan."""
+    """Whether test images of a task are looked for among the images of a source, changed or not. Generated worlds draw each image by itself."""
     if source is None or plan.study.leakage == "bytes" or plan.sources[plan.study.sources[source].data].generated or plan.tasks[task].source.generated:
         return False
     return plan.study.leakage == "near" or len(plan.of_splits(source)) * len(plan.tasks[task].test) <= LOOK_LIMIT

@@ -14,7 +14,7 @@ from headwater.device import resolve
 from headwater.errors import InputError
 from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
-from headwater.work.leaks import embedding_facts, leak_facts, look
+from headwater.work.leaks import embedding_facts, largest_arm, leak_facts, look
 
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 _WORDS = "pixels: equal once decoded; hash and crop: copies after compression, resizing, mirroring or a crop; flagged: test images in any pair"
@@ -30,8 +30,8 @@ def leaks_facts(plan: Plan, store: Store, *, sheets: Path | None, arm: str | Non
         sheets.mkdir(parents=True, exist_ok=True)
         for record in facts["pairs"]:
             if record.get("num_pairs"):
-                looked = look(plan, record["source"], record["task"], store)
-                path = sheets / f"{record['source']}-{record['task']}.png"
+                looked = look(plan, largest_arm(plan, record["source"]), record["task"], store)
+                path = sheets / f"{record['source']} and {record['task']}.png"
                 draw_pairs(looked.matches, looked.source_images, looked.test_images, path)
                 record["sheet"] = str(path)
     if asked is not None:
@@ -59,14 +59,14 @@ def print_leaks(facts: dict[str, Any]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("source", "task"):
         table.add_column(name)
-    for name in ("test images", "equal files", "pixels", "hash", "crop", "flagged", "share"):
+    for name in ("images", "test images", "equal files", "pixels", "hash", "crop", "flagged", "share"):
         table.add_column(name, justify="right")
     for record in facts["pairs"]:
         kinds = record.get("by_kind")
         counts = ["-"] * 5
         if kinds is not None:
             counts = [*(f"{kinds[kind]:,}" for kind in ("pixels", "hash", "crop")), f"{record['num_flagged']:,}", f"{record['share_flagged']:.2%}"]
-        table.add_row(record["source"], record["task"], f"{record['test_images']:,}", f"{record['equal_files']:,}", *counts)
+        table.add_row(record["source"], record["task"], f"{record['images']:,}", f"{record['test_images']:,}", f"{record['equal_files']:,}", *counts)
     _console.print(table)
     _console.print(_WORDS)
     for record in facts["pairs"]:

@@ -11,6 +11,8 @@ from headwater.study.words import Fraction, Misplaced, Name, NonNegative, Positi
 
 Shots = Literal["full"] | Annotated[Whole, Field(ge=1)]
 ProtocolName = Literal["probe", "ridge", "knn", "zeroshot", "finetune", "lpft"]
+Penalty = Annotated[Positive, Field(ge=1e-12, le=1e12)]
+"""Beyond these the arithmetic of float32 ends, and long before them nothing changes any more."""
 HeadInit = Literal["zeros", "probe", "text"]
 
 
@@ -54,14 +56,14 @@ class _OnImages(Words):
 class Probe(_OnImages):
     """Frozen encoder, multinomial logistic regression, l2 chosen on validation."""
 
-    l2: Several[Positive] = Field(default_factory=_default_l2)
+    l2: Several[Penalty] = Field(default_factory=_default_l2)
     """Strengths of the l2 penalty: the loss is mean cross-entropy + l2 / 2 * ||W||^2 on standardised features."""
 
 
 class Ridge(_OnImages):
     """Frozen encoder, ridge regression of one-hot labels in closed form, l2 chosen on validation."""
 
-    l2: Several[Positive] = Field(default_factory=_default_ridge_l2)
+    l2: Several[Penalty] = Field(default_factory=_default_ridge_l2)
     """Strengths of the l2 penalty: the loss is mean squared error + l2 * ||W||^2 on standardised features. 45 from 1e-6 to 1e5 when left out [ours]."""
 
 

@@ -38,7 +38,12 @@ class Choice:
 
     @classmethod
     def of_logits(cls, chosen: dict[str, Any], val_value: float | None, logits: NDArray[np.floating], *, probabilities: bool = True) -> Choice:
-        """From logits [n_test, classes]; of equal ones the lowest class is predicted. `probabilities`: their softmax is meant as such."""
+        """From logits [n_test, classes]; of equal ones the lowest class is predicted. `probabilities`: their softmax is meant as such.
+
+        Raises NotFinite for logits that are no finite numbers, which would pass for class 0.
+        """
+        if not np.isfinite(logits).all():
+            raise NotFinite("the scores of some test images are no finite numbers")
         predictions = logits.argmax(axis=1).astype(np.int64)
         if not probabilities:
             return cls(chosen, val_value, predictions)

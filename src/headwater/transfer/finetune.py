@@ -92,7 +92,7 @@ def finetune(
     views = ViewMaker(Augmentation(crop_min=words.crop_min, flip=0.5), image_size, seed, "finetune augment")
     looks = {math.ceil(order.steps * (i + 1) / words.looks) for i in range(words.looks)}
 
-    def look(lr: float, step: int) -> bool:
+    def look(lr: float | None, step: int) -> bool:
         """Keep the model if validation has not seen a better one; False where its logits are no finite numbers."""
         nonlocal best
         logits = torch.from_numpy(predict(model, pixels, val.rows, image_size=image_size, compute=compute))
@@ -104,7 +104,8 @@ def finetune(
         return True
 
     if head is not None:  # a start that knows something is a candidate itself
-        look(words.lr[0], 0)
+        look(None, 0)
+    trained = False
     for lr in words.lr:
         model.load_state_dict(start)
         optimiser = optim.build(model, name="adamw", lr=lr, weight_decay=words.weight_decay)
@@ -113,9 +114,11 @@ def finetune(
             loss = _step(model, optimiser, pixels, train, order, views, step, lr * factor, words.clip_norm, compute, seed)
             if not math.isfinite(loss):
                 break
-            if step + 1 in looks and not look(lr, step + 1):  # the last step broke the weights, which no loss has seen yet
-                break
-    if best is None:
+            if step + 1 in looks:
+                if not look(lr, step + 1):  # the last step broke the weights, which no loss has seen yet
+                    break
+                trained = True
+    if best is None or not trained:
         raise FinetuneDiverged(f"the loss or the logits were not finite at every learning rate of {list(words.lr)}")
     model.load_state_dict(best[2])
     return model, best[1], best[0][0]

@@ -141,4 +141,7 @@ def _nearest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
         if len(tied):
             whole_values, whole_at = similarity[tied].sort(dim=1, descending=True, stable=True)
             values[tied], at[tied] = whole_values[:, : k + 1], whole_at[:, : k + 1]
-    return values[:, :k], at[:, :k]
+    values, at = values[:, :k], at[:, :k]
+    at, by_position = at.sort(dim=1)  # of equal ones among the nearest the earlier first, whatever number of them is then taken
+    values, order = values.gather(1, by_position).sort(dim=1, descending=True, stable=True)
+    return values, at.gather(1, order)

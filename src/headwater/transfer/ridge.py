@@ -2,8 +2,8 @@
 
 The loss is  mean over images of ||z W + b - onehot||^2 + l2 * ||W||^2  on standardised features (bias free): scikit-learn's Ridge at alpha = n * l2. In
 the principal axes (headwater.transfer.linear) the equations are diagonal, W(l2) = Z'(Y - mean Y) / n / (variances + l2): another l2 costs one division.
-It is 1 to 3 points below logistic regression at 5 to 10 images a class on small encoders [recalled; benchmarks/results.md has it measured], and many times
-faster. Its scores are no probabilities.
+It is some tenths of a point to a few points below logistic regression at few shots (benchmarks/results.md), and many times faster. Its scores are no
+probabilities.
 """
 
 from __future__ import annotations

@@ -141,13 +141,13 @@ def _batches(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[list[Planne
 
 def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[tuple[PlannedCell, list[dict[str, Any]]]]:
     """Rows of cells under one protocol at one shot count."""
-    began = time.monotonic()
     plan, task, seed = bench.plan, bench.task, bench.arm.words.seed
     protocol = plan.study.protocols.named(cells[0].words.protocol)
     val = "full" if isinstance(protocol, ZeroShot) else protocol.val
     draws = [task.draw(cell.words.shots, cell.words.draw, seed=seed, val=val) for cell in cells]
     overlap, similar = plan.overlap(bench.arm, bench.task_name), similar_test_images(plan, bench.arm, bench.task_name, bench.store)
     leaked = overlap.leaked_test if similar is None else overlap.leaked_test | similar
+    began = time.monotonic()
     commons = [
         {
             **cell_fields(plan, cell),

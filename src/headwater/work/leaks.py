@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from headwater import recipes
 from headwater.curation import Matches, embedding_neighbours, near_duplicates
 from headwater.device import Compute
-from headwater.files import atomic_folder, remove_folder
+from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
-from headwater.sources import Positions
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.sources.pixels import Images
 from headwater.store import Store
@@ -32,48 +31,35 @@ _COLUMNS = ("test_row", "source_row", "kind", "similarity", "flipped", "left", "
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """Near-duplicates between all images of a source in a study and the test images of a task."""
+    """Near-duplicates between an arm's images and the test images of a task. Other arms of a study do not matter to them."""
 
     matches: Matches
-    source_positions: Positions
-    """Table position of each source row."""
     source_images: Images
     test_images: Images
-
-    def flagged(self, positions: Positions) -> NDArray[np.bool_]:
-        """bool [n_test]: test images that some of these source images show."""
-        trained_on = np.isin(self.source_positions[self.matches.source_row], positions)
-        flags = np.zeros(self.matches.num_test, dtype=bool)
-        flags[self.matches.test_row[trained_on]] = True
-        return flags
 
 
 def similar_test_images(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> NDArray[np.bool_] | None:
     """bool [n_test]: test images that the arm's pre-training images show, equal or changed (headwater.curation); None where it is not looked for."""
     if not plan.looks_for_copies(arm.words.source, task_name):
         return None
+    return look(plan, arm, task_name, store).matches.flagged
+
+
+def look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
+    """The pairs of an arm's images and a task: read from the store's cache, or found and kept there. Arms of the same images share them."""
+    key = ("looked", arm.words.source, arm.source_fingerprint, task_name)
+    return plan.once(key, lambda: _look(plan, arm, task_name, store))  # type: ignore[no-any-return]
+
+
+def _look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
     assert arm.words.source is not None
-    flags: NDArray[np.bool_] = plan.once(
-        ("similar", arm.source_fingerprint, task_name), lambda: look(plan, arm.words.source or "", task_name, store).flagged(arm.positions)
-    )
-    return flags
-
-
-def look(plan: Plan, source_name: str, task_name: str, store: Store, progress: Callable[[int], object] | None = None) -> Looked:
-    """The pairs of a source and a task: read from the store's cache, or found and kept there. `progress` is called with the source images done."""
-    key = ("looked", source_name, task_name)
-    return plan.once(key, lambda: _look(plan, source_name, task_name, store, progress))  # type: ignore[no-any-return]
-
-
-def _look(plan: Plan, source_name: str, task_name: str, store: Store, progress: Callable[[int], object] | None) -> Looked:
-    data, task = plan.study.sources[source_name].data, plan.tasks[task_name]
-    source, positions = plan.sources[data], plan.used_of(source_name)
+    data, task = plan.study.sources[arm.words.source].data, plan.tasks[task_name]
     sides = []
-    for name, own in ((data, positions), (plan.study.tasks[task_name].data, task.test)):
+    for name, own in ((data, arm.positions), (plan.study.tasks[task_name].data, task.test)):
         cache, cached = pixels(plan, name, store)
         sides.append(cache.subset(np.searchsorted(cached, own)))
     words = {
-        "source": source.fingerprint(positions),
+        "source": arm.source_fingerprint,
         "test": task.source.fingerprint(task.test),
         "image_size": plan.study.image_size,
         "rooms": recipes.versions_of(("pixels", "leaks"), pixels=PIXELS),
@@ -82,36 +68,33 @@ def _look(plan: Plan, source_name: str, task_name: str, store: Store, progress: 
     matches = None
     with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         matches = _read(folder)
-    if matches is None or (matches.num_test, matches.num_source) != (len(task.test), len(positions)):
-        matches = near_duplicates(sides[0], sides[1], progress=progress)
+    if matches is None or (matches.num_test, matches.num_source) != (len(task.test), len(arm.positions)):
+        matches = near_duplicates(sides[0], sides[1])
         remove_folder(folder)
         with atomic_folder(folder) as made:
             _write(made, matches)
-    return Looked(matches, positions, sides[0], sides[1])
+    return Looked(matches, sides[0], sides[1])
 
 
 def _write(folder: Path, matches: Matches) -> None:
     columns = {name: getattr(matches, name) for name in _COLUMNS if hasattr(matches, name)}
     columns |= {name: matches.window[:, at] for at, name in enumerate(("left", "top", "right", "bottom"))}
     pq.write_table(pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / _PAIRS)
-    (folder / _ABOUT).write_text(json.dumps({"num_test": matches.num_test, "num_source": matches.num_source, "pairs": len(matches)}) + "\n")
+    (folder / _ABOUT).write_text(json.dumps({"num_test": matches.num_test, "num_source": matches.num_source, "sha256": file_sha256(folder / _PAIRS)}) + "\n")
 
 
 def _read(folder: Path) -> Matches:
     """Raises OSError, ValueError, KeyError, TypeError or pyarrow's errors where there is nothing that can be read."""
-    about: dict[str, int] = json.loads((folder / _ABOUT).read_text())
-    table: Any = pq.read_table(folder / _PAIRS, partitioning=None)
-    if table.num_rows != about["pairs"] or set(table.column_names) != set(_COLUMNS):
+    about: dict[str, Any] = json.loads((folder / _ABOUT).read_text())
+    if file_sha256(folder / _PAIRS) != about["sha256"]:
         raise ValueError(f"{folder}: these pairs are not what was written")
+    table: Any = pq.read_table(folder / _PAIRS, partitioning=None)
     columns = {name: np.array(table[name].to_pylist()) for name in _COLUMNS}
-    test, source = columns["test_row"].astype(np.int64), columns["source_row"].astype(np.int64)
-    if len(test) and not (test.min() >= 0 and test.max() < about["num_test"] and source.min() >= 0 and source.max() < about["num_source"]):
-        raise ValueError(f"{folder}: a pair names an image that is not there")
     return Matches(
         num_test=about["num_test"],
         num_source=about["num_source"],
-        test_row=test,
-        source_row=source,
+        test_row=columns["test_row"].astype(np.int64),
+        source_row=columns["source_row"].astype(np.int64),
         kind=columns["kind"].astype(np.str_),
         similarity=columns["similarity"].astype(np.float32),
         flipped=columns["flipped"].astype(bool),
@@ -120,19 +103,24 @@ def _read(folder: Path) -> Matches:
     )
 
 
+def largest_arm(plan: Plan, source_name: str) -> PlannedArm:
+    """The first of a source's arms with the most images: what is told of the source is told of these."""
+    return max((arm for arm in plan.arms if arm.words.source == source_name), key=lambda arm: len(arm.positions))
+
+
 def leak_facts(plan: Plan, store: Store, told: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
     """What every source of a study shares with the test images of every task that its arms are measured on, a record a pair of the two."""
     found = []
     for source_name in plan.study.sources:
-        arms = {arm.source_fingerprint: arm for arm in plan.arms if arm.words.source == source_name}
-        measured_on = dict.fromkeys(cell.task for arm in arms.values() for cell in plan.study.cells(arm.words))
-        for task_name in measured_on:
+        arm = largest_arm(plan, source_name)
+        for task_name in dict.fromkeys(cell.task for cell in plan.study.cells(arm.words)):
             task = plan.tasks[task_name]
-            equal = max((int(plan.overlap(arm, task_name).leaked_test.sum()) for arm in arms.values()), default=0)
-            record: dict[str, Any] = {"source": source_name, "task": task_name, "test_images": len(task.test), "equal_files": equal}
+            equal = int(plan.overlap(arm, task_name).leaked_test.sum())
+            record: dict[str, Any] = {"source": source_name, "images": len(arm.positions), "task": task_name, "test_images": len(task.test)}
+            record["equal_files"] = equal
             if plan.looks_for_copies(source_name, task_name):
                 told(f"{source_name} and the test images of {task_name}")
-                record |= look(plan, source_name, task_name, store).matches.summary()
+                record |= look(plan, arm, task_name, store).matches.summary()
             found.append(record)
     return found
 
@@ -146,7 +134,7 @@ def embedding_facts(plan: Plan, arm: PlannedArm, task_name: str, store: Store, c
     from headwater.transfer.features import extract
 
     assert arm.words.source is not None
-    looked = look(plan, arm.words.source, task_name, store)
+    looked = look(plan, arm, task_name, store)
     encoder = models.trained_encoder(store.arm_folder(arm.id), store.read_arm(arm.id)["encoder_sha256"])
     sides = [extract(encoder, images, image_size=plan.study.image_size, compute=compute) for images in (looked.source_images, looked.test_images)]
     rows, cosines = embedding_neighbours(sides[0], sides[1], k=3)

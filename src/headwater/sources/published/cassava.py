@@ -22,8 +22,9 @@ def read(request: Request) -> Source:
     if [word.strip() for word in lines[0][1].split(",")] != ["image_id", "label"]:
         raise InputError(f"{path}, line 1: the header is {lines[0][1][:80]!r}, not image_id,label; get the file again")
     files, labels = [], []
-    for (number, _), row in zip(lines[1:], csv.reader(line for _, line in lines[1:]), strict=True):
-        if len(row) != 2 or not isinstance(diseases.get(row[1]), str):
+    for number, line in lines[1:]:
+        row = next(csv.reader([line]), [])
+        if len(row) != 2 or not re.fullmatch(r"[0-9]{1,4}", row[1]) or not isinstance(diseases.get(row[1]), str):
             raise InputError(f"{path}, line {number}: {','.join(row)[:80]!r} is no image_id and a label of label_num_to_disease_map.json; get the file again")
         files.append(row[0])
         labels.append(int(row[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from headwater.errors import InputError
 from headwater.sources import Source
 from headwater.sources.published.reading import Request, objects, one_to_one, strings, text_lines
@@ -22,7 +24,7 @@ def read(request: Request) -> Source:
             words = line.split()
             where = f"{path}, line {number}"
             breed = words[0].rpartition("_")[0]
-            if len(words) != 4 or not breed or not words[1].isdecimal() or words[2] not in SPECIES:
+            if len(words) != 4 or not breed or not re.fullmatch(r"[0-9]{1,4}", words[1]) or words[2] not in SPECIES:
                 raise InputError(f"{where}: {line[:80]!r} is no `Name_1 class species breed`; get the file again")
             one_to_one(breeds, int(words[1]), breed, where)
             breeds[int(words[1])] = breed

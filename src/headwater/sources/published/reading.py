@@ -90,7 +90,7 @@ def json_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); get the file from the set's authors") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number of thousands of digits
         raise InputError(f"{path}: this is no JSON ({error}); get the file again from the set's authors") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: this is no JSON object; get the file again from the set's authors")

@@ -130,7 +130,7 @@ class _Problems:
         weighted = p * self.share
         step = np.zeros_like(gradient[0]), np.zeros_like(gradient[1])
         residual = -gradient[0], -gradient[1]
-        towards = residual[0] / scale[0], residual[1] / scale[1]
+        towards = residual[0] / scale[0], _balanced(residual[1] / scale[1])
         direction = towards[0].copy(), towards[1].copy()
         size = _dot(residual, towards)
         enough = _FORCING**2 * size
@@ -143,7 +143,7 @@ class _Problems:
             for at in (0, 1):
                 step[at][:] += _along(length, direction[at])
                 residual[at][:] -= _along(length, bent[at])
-            towards = residual[0] / scale[0], residual[1] / scale[1]
+            towards = residual[0] / scale[0], _balanced(residual[1] / scale[1])
             new = _dot(residual, towards)
             going &= new > enough
             if not going.any():

@@ -209,7 +209,8 @@ def say_probes(task: Benched, found: dict[str, Any], draws: int, every: int, gap
     print(table(["side", *[f"{s} shots" for s in SHOTS], "all (range over rounds)", "times faster than scikit-learn", "mean accuracy less its, points"], rows))
     for shots, (mine, theirs) in gaps.items():
         some = len(LOGISTIC_L2[:: 4 * every])
-        print(f"\nloss above the optimum at {shots} shots, largest over {some} of the {values} l2: ours {mine:.1e} nats, scikit-learn at its tolerance {theirs:.1e}")
+        what = f"loss above the optimum at {shots} shots, largest over {some} of the {values} l2"
+        print(f"\n{what}: ours {mine:.1e} nats, scikit-learn at its tolerance {theirs:.1e}")
 
 
 # clip-benchmark

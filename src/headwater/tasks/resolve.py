@@ -9,7 +9,7 @@ from headwater import keys
 from headwater.errors import InputError, blamed_on
 from headwater.labels import Targets, View, label_view
 from headwater.sources import Positions, Source
-from headwater.sources.splitting import rank_within_class
+from headwater.sources.splitting import first_of_each
 from headwater.tasks.groups import carve_groups, check_apart, group_codes
 from headwater.tasks.task import Task
 
@@ -83,8 +83,7 @@ def _check_closed(name: str, labels: NDArray[np.int64], found: dict[str, Positio
 
 def _carve(source: Source, labels: NDArray[np.int64], train: Positions) -> tuple[Positions, Positions]:
     """(train, val): 15 % of each class by key, rounded, at least one where a class has two; the same cut for every arm, seed and study."""
-    order = train[keys.permutation(keys.key(0, "val carved from train"), source.hashes[train])]
     counts = np.bincount(labels[train])
     take = np.where(counts >= 2, np.maximum(1, np.round(VAL_SHARE * counts)), 0)
-    is_val = rank_within_class(labels[order]) < take[labels[order]]
-    return np.sort(order[~is_val]), np.sort(order[is_val])
+    is_val = first_of_each(labels[train], source.hashes[train], keys.key(0, "val carved from train"), take.astype(np.int64))
+    return np.sort(train[~is_val]), np.sort(train[is_val])

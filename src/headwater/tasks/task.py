@@ -16,7 +16,7 @@ from headwater.labels import label_view, parse_view
 from headwater.labels.captions import spoken
 from headwater.labels.hierarchies import synset_titles
 from headwater.sources import Metric, Positions, Source
-from headwater.sources.splitting import rank_within_class
+from headwater.sources.splitting import first_of_each
 
 
 @dataclass(frozen=True)
@@ -126,5 +126,5 @@ class Task:
 
     def _first_of_each_class(self, positions: Positions, key: int, count: int) -> Positions:
         """The `count` samples of each class that come first in a keyed order; all of a class that has fewer."""
-        order = positions[keys.permutation(key, self.source.hashes[positions])]
-        return np.sort(order[rank_within_class(self.labels[order]) < count])
+        chosen = first_of_each(self.labels[positions], self.source.hashes[positions], key, np.full(self.num_classes, count))
+        return np.sort(positions[chosen])

@@ -22,6 +22,7 @@ from headwater.tasks import Draw, Task
 from headwater.transfer import Choice, NotFinite
 from headwater.transfer.features import kept_features
 from headwater.transfer.finetune import FinetuneDiverged, Split, finetune, finetune_choice
+from headwater.transfer.linear import check_finite
 from headwater.transfer.metrics import accuracy, metrics
 from headwater.transfer.neighbours import choose_knn
 from headwater.transfer.probe import Fit, probes
@@ -212,8 +213,7 @@ def _zero_shot(bench: Bench, cell: PlannedCell) -> Choice:
 
     def logits(positions: NDArray[np.int64]) -> NDArray[np.float32]:
         features = bench.features(positions)
-        if not np.isfinite(features).all():
-            raise NotFinite("the encoder's features are not finite numbers")
+        check_finite(features)
         return (features @ weight.T) / tower.lengths(features)[:, None]
 
     on_val, labels = logits(task.val).argmax(axis=1), task.labels[task.val]

@@ -77,6 +77,8 @@ class Span:
     """float64 [d, r], orthonormal columns."""
     variances: NDArray[np.float64]
     """float64 [r], ascending, above 0."""
+    coordinates: NDArray[np.float64] | None = None
+    """float64 [n, r]: the training features in these axes, where finding the axes gave them too."""
 
     @classmethod
     def of(cls, train: Features) -> Span:
@@ -88,7 +90,8 @@ class Span:
             whole = (train - mean) / deviation
             variances, left = np.linalg.eigh(whole @ whole.T / n)
             kept = _spanned(variances)
-            return cls(train, mean, deviation, whole.T @ left[:, kept] / np.sqrt(n * variances[kept]), variances[kept])
+            singular = np.sqrt(n * variances[kept])
+            return cls(train, mean, deviation, whole.T @ left[:, kept] / singular, variances[kept], left[:, kept] * singular)
         gram = np.zeros((d, d))
         for _, z in standardised(train, mean, deviation):
             gram += z.T @ z
@@ -99,7 +102,7 @@ class Span:
     @cached_property
     def z(self) -> NDArray[np.float32]:
         """float32 [n, r]: the training features in these axes."""
-        return self.of_others(self.train)
+        return self.of_others(self.train) if self.coordinates is None else self.coordinates.astype(np.float32)
 
     def class_means(self, labels: Labels, num_classes: int) -> NDArray[np.float64]:
         """float64 [r, classes]: Z'(Y - mean Y) / n, where Y is one-hot: each class's mean in these axes times its share. Z itself is not needed for it."""

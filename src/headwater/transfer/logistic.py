@@ -4,10 +4,13 @@ The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as sci
 at C = 2 / (l2 * n), since scikit-learn then fits one vector, the difference of our two.
 
 The path runs from strong to weak l2. Each fit starts from the line through the two optima before (in log l2), or from the last one where that is
-better, and takes Newton steps whose equations are solved by conjugate gradients. In the principal axes (headwater.transfer.linear) the Hessian's block
-of a class is nearly diagonal: mean curvature of the class times variance of the axis, plus l2; that diagonal is the preconditioner.
+better, and takes Newton steps whose equations are solved by conjugate gradients, as far as that still pays. Their preconditioner takes the curvature of
+the classes (diag(p) - pp') as one matrix, its mean over images: in the principal axes (headwater.transfer.linear), whose covariance is diagonal, that
+is solved at once by the eigenvectors of this matrix of classes.
 
-Problems of a batch (few-shot draws) do not see one another: which others stand beside a problem, or that none does, changes no bit of its solution.
+Problems of a batch (few-shot draws, of one shape) do not see one another: which others stand beside a problem, or that none does, changes no bit of its
+solution.
+Arrays are [problems, classes, images or axes]; the first axis is the constant 1, whose weights are the biases.
 """
 
 from __future__ import annotations
@@ -21,19 +24,30 @@ from numpy.typing import NDArray
 from headwater.transfer.linear import Labels, Span
 
 Batch = NDArray[np.float32]
+Values = NDArray[np.float64]
+"""One number a problem."""
 _GAP = 1e-4
 """A fit ends when the loss is this close to the optimum, as a share of it, by the Newton decrement [ours]. The last step has then been taken, which leaves
 about a hundredth of that gap."""
+_SMALL = 0.1
+"""Nats. Of a loss below it, the share of this is meant [ours]: float32 cannot tell more, and no prediction depends on it."""
 _FORCING = 0.1
-"""Conjugate gradients end when the residual has shrunk to this share [ours]."""
-_MAX_CG, _MAX_NEWTON = 60, 60
+"""Conjugate gradients end when the residual has shrunk to this share [ours],"""
+_PAYS = 1e-5
+"""or when the later half of the products brought less than this share of the loss [ours, after the truncation of Nash and Sofer 1990]."""
+_LEAST_CG, _MAX_CG, _MAX_NEWTON = 3, 300, 60
+"""At least three products [ours]: where outliers make the mean curvature a poor guide, the first ones bring little though much is left."""
 _LEAST_CURVATURE = 1e-8
 """Of a class that is told for certain, so that the preconditioner stays finite."""
+_TOGETHER = 256
+"""Classes above which the preconditioner takes each class by itself: eigenvectors of their matrix would cost more than they save."""
+_TWICE = 2**28
+"""Bytes up to which a problem's features are held in both orders in memory, so that each product reads them in a row."""
 
 
 @dataclass(frozen=True)
 class Solutions:
-    """Optima at one l2: weight float32 [problems, r, classes] in the axes of each problem's span (0 beyond its own), bias float32 [problems, classes]."""
+    """Optima at one l2: weight float32 [problems, r, classes] in the axes of each problem's span, bias float32 [problems, classes]."""
 
     l2: float
     weight: Batch
@@ -41,160 +55,223 @@ class Solutions:
 
 
 def fit_paths(spans: Sequence[Span], labels: Sequence[Labels], num_classes: int, l2s: Sequence[float]) -> Iterator[Solutions]:
-    """The optima of several problems at every l2, from strong to weak."""
-    problems = _Problems.of(spans, labels, num_classes)
-    before: tuple[float, Batch, Batch] | None = None
-    weight = np.zeros((len(spans), problems.z.shape[2], num_classes), dtype=np.float32)
-    bias = np.zeros((len(spans), num_classes), dtype=np.float32)
-    last = 0.0
+    """The optima of several problems, all of one shape (images, rank, classes that have images), at every l2, from strong to weak.
+
+    A class without training images has weight 0 and the bias -log(2n), as though half an image had been seen.
+    """
+    present = [np.unique(own) for own in labels]
+    problems = _Problems.of(spans, [np.searchsorted(some, own) for some, own in zip(present, labels, strict=True)], len(present[0]))
+    weight = np.zeros((len(spans), len(present[0]), problems.z.shape[1]), dtype=np.float32)
+    data, p = problems.data_loss(weight)
+    past: list[tuple[float, Batch]] = []
+    """The last two l2 and their optima."""
     for l2 in sorted(l2s, reverse=True):
-        start = (weight, bias)
-        if before is not None:
-            share = np.float32((np.log(last) - np.log(l2)) / (np.log(before[0]) - np.log(last)))
-            further = weight + share * (weight - before[1]), bias + share * (bias - before[2])
-            better = problems.loss(*further, l2)[0] < problems.loss(weight, bias, l2)[0]
-            start = np.where(better[:, None, None], further[0], weight), np.where(better[:, None], further[1], bias)
-        if last:
-            before = last, weight, bias
-        weight, bias = problems.solve(*start, l2)
-        last = l2
-        yield Solutions(l2, weight, bias)
+        start = weight
+        if len(past) == 2:
+            (first, before), (last, _) = past
+            share = np.float32((np.log(last) - np.log(l2)) / (np.log(first) - np.log(last)))
+            further = weight + share * (weight - before)
+            found = problems.data_loss(further)
+            better = found[0] + problems.penalty(further, l2) < data + problems.penalty(weight, l2)
+            start = np.where(better[:, None, None], further, weight)
+            data, p = np.where(better, found[0], data), np.where(better[:, None, None], found[1], p)
+        weight, data, p = problems.solve(start, data, p, l2)
+        past = [*past[-1:], (l2, weight)]
+        every = np.zeros((len(spans), num_classes, weight.shape[2]), dtype=np.float32)
+        every[:, :, 0] = -np.log(2 * len(labels[0]))
+        for at, some in enumerate(present):
+            every[at, some] = weight[at]
+        yield Solutions(l2, every[:, :, 1:].transpose(0, 2, 1), every[:, :, 0])
 
 
 @dataclass(frozen=True)
 class _Problems:
-    """Several problems, padded to one shape: images that are none weigh 0, axes that are none have variance 0 and columns of 0."""
+    """Several problems of one shape."""
 
     z: Batch
-    """[problems, n, r]"""
+    """[problems, 1 + r, n]"""
+    by_image: Batch
+    """[problems, n, 1 + r]: the same."""
     variances: Batch
-    """[problems, r]"""
-    share: Batch
-    """[problems, n, 1]: 1 / n of the problem, 0 for padding."""
+    """[problems, 1, 1 + r]"""
     one_hot: Batch
-    """[problems, n, classes]"""
+    """[problems, classes, n]"""
 
     @classmethod
     def of(cls, spans: Sequence[Span], labels: Sequence[Labels], num_classes: int) -> _Problems:
-        count, n, r = len(spans), max(len(own) for own in labels), max(len(span.variances) for span in spans)
-        z, variances = np.zeros((count, n, r), np.float32), np.zeros((count, r), np.float32)
-        share, one_hot = np.zeros((count, n, 1), np.float32), np.zeros((count, n, num_classes), np.float32)
+        count, n, r = len(spans), len(labels[0]), 1 + len(spans[0].variances)
+        by_image, variances = np.ones((count, n, r), np.float32), np.ones((count, 1, r), np.float32)
+        one_hot = np.zeros((count, num_classes, n), np.float32)
         for at, (span, own) in enumerate(zip(spans, labels, strict=True)):
-            z[at, : len(own), : len(span.variances)] = span.z
-            variances[at, : len(span.variances)] = span.variances
-            share[at, : len(own)] = 1 / len(own)
-            one_hot[at, np.arange(len(own)), own] = 1
-        return cls(z, variances, share, one_hot)
+            by_image[at, :, 1:] = span.z
+            variances[at, 0, 1:] = span.variances
+            one_hot[at, own, np.arange(n)] = 1
+        z = by_image.transpose(0, 2, 1)
+        return cls(np.ascontiguousarray(z) if by_image[0].nbytes <= _TWICE else z, by_image, variances, one_hot)
 
     def some(self, which: NDArray[np.int64]) -> _Problems:
         if len(which) == len(self.z):
             return self
-        return _Problems(self.z[which], self.variances[which], self.share[which], self.one_hot[which])
+        by_image = self.by_image[which]
+        z = self.z[which] if self.z.flags.c_contiguous else by_image.transpose(0, 2, 1)
+        return _Problems(z, by_image, self.variances[which], self.one_hot[which])
 
-    def loss(self, weight: Batch, bias: Batch, l2: float) -> tuple[NDArray[np.float64], Batch]:
-        """(loss, float64 [problems]; probabilities [problems, n, classes])."""
-        logits = self.z @ weight + bias[:, None]
-        logits -= logits.max(axis=2, keepdims=True)
-        wanted = np.einsum("bnc,bnc->bn", logits, self.one_hot)
+    def data_loss(self, weight: Batch) -> tuple[Values, Batch]:
+        """(mean cross-entropy, [problems]; probabilities [problems, classes, n])."""
+        logits = weight @ self.z
+        logits -= logits.max(axis=1, keepdims=True)
+        right = np.einsum("bcn,bcn->bn", logits, self.one_hot)
         probabilities = np.exp(logits, out=logits)
-        total = probabilities.sum(axis=2)
-        losses = ((np.log(total) - wanted) * self.share[:, :, 0]).sum(axis=1, dtype=np.float64)
-        probabilities /= total[:, :, None]
-        return losses + 0.5 * l2 * np.square(weight).sum(axis=(1, 2), dtype=np.float64), probabilities
+        total = probabilities.sum(axis=1, keepdims=True)
+        losses = (np.log(total[:, 0]) - right).mean(axis=1, dtype=np.float64)
+        probabilities /= total
+        return losses, probabilities
 
-    def solve(self, weight: Batch, bias: Batch, l2: float) -> tuple[Batch, Batch]:
-        """The optima at one l2 by Newton steps from a start."""
-        weight, bias = weight.copy(), bias.copy()
+    def penalty(self, weight: Batch, l2: float) -> Values:
+        squares: Values = np.square(weight[:, :, 1:]).sum(axis=(1, 2), dtype=np.float64)
+        return 0.5 * l2 * squares
+
+    def solve(self, weight: Batch, data: Values, p: Batch, l2: float) -> tuple[Batch, Values, Batch]:
+        """(weights, mean cross-entropy, probabilities) at the optima of one l2, by Newton steps from a start of which the latter two are given."""
+        weight, data, p = weight.copy(), data.copy(), p.copy()
         active, own = np.arange(len(weight)), self
-        loss, p = own.loss(weight, bias, l2)
         for _ in range(_MAX_NEWTON):
-            gradient = own.gradient(weight[active], p, l2)
-            step, decrement = own.newton_step(p, gradient, loss, l2)
-            moved, loss, p, whole = own.line_search((weight[active], bias[active]), step, decrement, loss, p, l2)
-            weight[active], bias[active] = moved
-            going = ~((decrement <= 2 * _GAP * loss) & whole)
+            at, loss = (weight[active], p[active]), data[active] + self.penalty(weight[active], l2)
+            small = _GAP * np.maximum(loss, _SMALL)
+            step, decrement = own.newton_step(*at, loss, l2)
+            weight[active], data[active], p[active], whole = own.line_search(at, data[active], loss, step, decrement, small, l2)
+            going = ~((decrement <= 2 * small) & whole)
             if not going.any():
                 break
-            if not going.all():
-                active, own, loss, p = active[going], own.some(np.flatnonzero(going)), loss[going], p[going]
-        return weight, bias
+            active, own = active[going], own.some(np.flatnonzero(going))
+        return weight, data, p
 
-    def gradient(self, weight: Batch, p: Batch, l2: float) -> tuple[Batch, Batch]:
-        residual = (p - self.one_hot) * self.share
-        return _transposed(self.z) @ residual + np.float32(l2) * weight, _balanced(residual.sum(axis=1))
+    def gradient(self, weight: Batch, p: Batch, l2: float) -> Batch:
+        residual: Batch = (p - self.one_hot) / np.float32(p.shape[2])
+        slope: Batch = residual @ self.by_image
+        return _balanced(slope + _penalised(weight, l2))
 
-    def newton_step(self, p: Batch, gradient: tuple[Batch, Batch], loss: NDArray[np.float64], l2: float) -> tuple[tuple[Batch, Batch], NDArray[np.float64]]:
-        """(step, Newton decrement squared, float64 [problems]) by preconditioned conjugate gradients; a problem that is solved well enough waits."""
-        curvature = np.maximum((p * (1 - p) * self.share).sum(axis=1), np.float32(_LEAST_CURVATURE))
-        scale = self.variances[:, :, None] * curvature[:, None] + np.float32(l2), curvature
-        weighted = p * self.share
-        step = np.zeros_like(gradient[0]), np.zeros_like(gradient[1])
-        residual = -gradient[0], -gradient[1]
-        towards = residual[0] / scale[0], _balanced(residual[1] / scale[1])
-        direction = towards[0].copy(), towards[1].copy()
+    def newton_step(self, weight: Batch, p: Batch, loss: Values, l2: float) -> tuple[Batch, Values]:
+        """(step, Newton decrement squared [problems]) by preconditioned conjugate gradients; a problem that is solved well enough waits, and is laid
+        aside when half of them are."""
+        own, active, least = self, np.arange(len(p)), _PAYS * np.maximum(loss, _SMALL)
+        gradient = self.gradient(weight, p, l2)
+        steps, step = np.zeros_like(gradient), np.zeros_like(gradient)
+        weighted = p / np.float32(p.shape[2])
+        nearly = _Nearly.of(p, weighted, self.variances, l2)
+        residual = -gradient
+        towards = nearly.solve(residual)
+        direction = towards
         size = _dot(residual, towards)
         enough = _FORCING**2 * size
         going = size > 0
-        for _ in range(_MAX_CG):
-            bent = self._bent(direction, p, weighted, l2)
+        gained = [np.zeros(len(p))]
+        for products in range(1, _MAX_CG + 1):
+            bent = own.bent(direction, p, weighted, l2)
             bend = _dot(direction, bent)
             going &= bend > 0
-            length = np.where(going, size / np.where(bend > 0, bend, 1), 0).astype(np.float32)
-            for at in (0, 1):
-                step[at][:] += _along(length, direction[at])
-                residual[at][:] -= _along(length, bent[at])
-            towards = residual[0] / scale[0], _balanced(residual[1] / scale[1])
+            length = np.where(going, size / np.where(bend > 0, bend, 1), 0)
+            step += _along(length, direction)
+            residual -= _along(length, bent)
+            towards = nearly.solve(residual)
             new = _dot(residual, towards)
-            going &= new > enough
+            gained.append(gained[-1] + 0.5 * length * size)
+            if products >= _LEAST_CG:
+                going &= (new > enough) & (gained[-1] - gained[products // 2] > least)
+            else:
+                going &= new > 0
             if not going.any():
                 break
-            turn = np.where(going, new / np.where(size > 0, size, 1), 0).astype(np.float32)
-            direction = towards[0] + _along(turn, direction[0]), towards[1] + _along(turn, direction[1])
+            turn = np.where(going, new / np.where(size > 0, size, 1), 0)
+            direction = towards + _along(turn, direction)
             size = np.where(going, new, size)
-        return step, -_dot(gradient, step)
+            if 2 * going.sum() <= len(going):
+                steps[active] = step
+                keep = np.flatnonzero(going)
+                active, own, nearly, p, weighted = active[keep], own.some(keep), nearly.some(keep), p[keep], weighted[keep]
+                step, residual, direction = step[keep], residual[keep], direction[keep]
+                size, enough, least, going, gained = size[keep], enough[keep], least[keep], going[keep], [one[keep] for one in gained]
+        steps[active] = step
+        return steps, -_dot(gradient, steps)
 
-    def _bent(self, direction: tuple[Batch, Batch], p: Batch, weighted: Batch, l2: float) -> tuple[Batch, Batch]:
+    def bent(self, direction: Batch, p: Batch, weighted: Batch, l2: float) -> Batch:
         """The Hessian times a direction."""
-        change = self.z @ direction[0]
-        change += direction[1][:, None]
-        change -= np.einsum("bnc,bnc->bn", p, change)[:, :, None]
+        change: Batch = direction @ self.z
+        change -= np.einsum("bcn,bcn->bn", p, change)[:, None]
         change *= weighted
-        return _transposed(self.z) @ change + np.float32(l2) * direction[0], _balanced(change.sum(axis=1))
+        bent: Batch = change @ self.by_image
+        return _balanced(bent + _penalised(direction, l2))
 
     def line_search(
-        self, at: tuple[Batch, Batch], step: tuple[Batch, Batch], decrement: NDArray[np.float64], loss: NDArray[np.float64], p: Batch, l2: float
-    ) -> tuple[tuple[Batch, Batch], NDArray[np.float64], Batch, NDArray[np.bool_]]:
-        """(where it ends, loss there, probabilities there, whether the whole step was taken): halved until the loss falls by a little (Armijo's rule).
+        self, at: tuple[Batch, Batch], data: Values, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
+    ) -> tuple[Batch, Values, Batch, NDArray[np.bool_]]:
+        """(weights where it ends, mean cross-entropy and probabilities there, whether the whole step was taken): halved until the loss falls by a little
+        (Armijo's rule).
 
         A step that cannot make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or 1 and nothing but
         l2 bends the loss, a step can be 1 / l2 times too long.
         """
         length = np.ones(len(loss))
-        least = np.where(decrement > 2 * _GAP * loss, 1e-8, 1e-3)
+        least = np.where(decrement > 2 * small, 1e-8, 1e-3)
         while True:
-            taken = length.astype(np.float32)
-            ends = at[0] + _along(taken, step[0]), at[1] + _along(taken, step[1])
-            new, probabilities = self.loss(*ends, l2)
-            fallen = (new <= loss - 1e-4 * length * decrement) | (length == 0)
+            ends = at[0] + _along(length, step)
+            found, probabilities = self.data_loss(ends)
+            fallen = (found + self.penalty(ends, l2) <= loss - 1e-4 * length * decrement) | (length == 0)
             if fallen.all():
-                return ends, new, probabilities, (length == 1) | (length == 0)
+                return ends, found, probabilities, (length == 1) | (length == 0)
             length = np.where(fallen, length, np.where(length < least, 0, length / 2))
 
 
-def _transposed(z: Batch) -> Batch:
-    return z.transpose(0, 2, 1)
+@dataclass(frozen=True)
+class _Nearly:
+    """The Hessian, nearly, as a preconditioner: curvature of the classes (mean over images) times covariance of the axes, plus l2."""
+
+    scale: Batch
+    """[problems, classes, 1 + r]"""
+    turn: Batch | None
+    """[problems, classes, classes]: columns are the eigenvectors of the curvature; None where each class stands for itself."""
+
+    @classmethod
+    def of(cls, p: Batch, weighted: Batch, variances: Batch, l2: float) -> _Nearly:
+        if p.shape[1] > _TOGETHER:
+            curvature, turn = (weighted * (1 - p)).sum(axis=2), None
+        else:
+            matrix = -(weighted @ p.transpose(0, 2, 1)).astype(np.float64)
+            matrix[:, np.arange(p.shape[1]), np.arange(p.shape[1])] += weighted.sum(axis=2, dtype=np.float64)
+            curvature, turn = (found.astype(np.float32) for found in np.linalg.eigh(matrix))
+        scale = np.maximum(curvature, np.float32(_LEAST_CURVATURE))[:, :, None] * variances
+        scale[:, :, 1:] += np.float32(l2)
+        return cls(scale, turn)
+
+    def some(self, which: NDArray[np.int64]) -> _Nearly:
+        return _Nearly(self.scale[which], None if self.turn is None else self.turn[which])
+
+    def solve(self, right: Batch) -> Batch:
+        if self.turn is None:
+            return _balanced(right / self.scale)
+        turned = self.turn.transpose(0, 2, 1) @ right
+        turned /= self.scale
+        return _balanced(self.turn @ turned)
 
 
-def _balanced(bias: Batch) -> Batch:
-    """Without its mean over classes, which is 0 but for rounding: a constant on all logits changes nothing, and nothing would bound a step along it."""
-    balanced: Batch = bias - bias.mean(axis=1, keepdims=True)
-    return balanced
+def _penalised(weight: Batch, l2: float) -> Batch:
+    """The gradient of the penalty: 0 for the biases."""
+    slope = np.float32(l2) * weight
+    slope[:, :, 0] = 0
+    return slope
 
 
-def _along(length: Batch, direction: Batch) -> Batch:
-    return length.reshape(-1, *[1] * (direction.ndim - 1)) * direction
+def _balanced(weight: Batch) -> Batch:
+    """With biases (changed in place) that are 0 on average over classes, as they are but for rounding: a constant on all logits changes nothing, and nothing
+    would bound a step along it."""
+    weight[:, :, 0] -= weight[:, :, 0].mean(axis=1, keepdims=True)
+    return weight
 
 
-def _dot(a: tuple[Batch, Batch], b: tuple[Batch, Batch]) -> NDArray[np.float64]:
-    products: NDArray[np.float64] = (a[0] * b[0]).sum(axis=(1, 2), dtype=np.float64) + (a[1] * b[1]).sum(axis=1, dtype=np.float64)
+def _along(length: Values, direction: Batch) -> Batch:
+    return length.astype(np.float32)[:, None, None] * direction
+
+
+def _dot(a: Batch, b: Batch) -> Values:
+    products: Values = (a * b).sum(axis=(1, 2), dtype=np.float64)
     return products

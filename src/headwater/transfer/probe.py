@@ -37,22 +37,38 @@ class Probed:
 def probes(fits: Sequence[Fit], num_classes: int, l2s: Sequence[float]) -> list[Probed]:
     """The probes of several cells, fitted together; each is the one that it would be alone, to the bit. Raises NotFinite."""
     spans = [Span.of(fit.train) for fit in fits]
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for at, (span, fit) in enumerate(zip(spans, fits, strict=True)):
+        alike.setdefault((len(fit.train), len(span.variances), len(np.unique(fit.train_labels))), []).append(at)
+    found: dict[int, Probed] = {}
+    for group in alike.values():
+        found.update(zip(group, _alike([fits[at] for at in group], [spans[at] for at in group], num_classes, l2s), strict=True))
+    return [found[at] for at in range(len(fits))]
+
+
+def _alike(fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Sequence[float]) -> list[Probed]:
     others = [span.of_others(fit.val) for span, fit in zip(spans, fits, strict=True)]
     best: list[tuple[tuple[float, float], float, NDArray[np.float32], NDArray[np.float32]] | None] = [None] * len(fits)
     for at_l2 in fit_paths(spans, [fit.train_labels for fit in fits], num_classes, l2s):
         for at, fit in enumerate(fits):
-            weight, bias = at_l2.weight[at, : len(spans[at].variances)], at_l2.bias[at]
-            found = score(others[at] @ weight + bias, fit.val_labels)
-            held = best[at]
-            if held is None or found > held[0]:  # of equal ones the stronger l2 came first
-                best[at] = found, at_l2.l2, weight, bias
+            weight, bias, held = at_l2.weight[at], at_l2.bias[at], best[at]
+            logits = others[at] @ weight + bias
+            if held is None or accuracy(logits, fit.val_labels) >= held[0][0]:
+                found = score(logits, fit.val_labels)
+                if held is None or found > held[0]:  # of equal ones the stronger l2 came first
+                    best[at] = found, at_l2.l2, weight, bias
     chosen = [one for one in best if one is not None]
     return [Probed(span.head(weight, bias), l2, found[0]) for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)]
 
 
+def accuracy(logits: NDArray[np.floating], labels: Labels) -> float:
+    """Top-1, in [0, 1]; of equal logits the first class is meant."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
 def score(logits: NDArray[np.floating], labels: Labels) -> tuple[float, float]:
     """What validation prefers: accuracy, then the lower cross-entropy, to the 1e-5 nats to which a fit can be told from another."""
-    return float((logits.argmax(axis=1) == labels).mean()), -round(cross_entropy(logits, labels), 5)
+    return accuracy(logits, labels), -round(cross_entropy(logits, labels), 5)
 
 
 def fit_path(train: Features, labels: Labels, num_classes: int, l2s: Iterable[float]) -> dict[float, LinearHead]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headwater import work
+from headwater import cost, work
 from headwater.plan import Plan, overlaps
 from headwater.store import Store
 from headwater.study import Study
@@ -124,6 +124,15 @@ def test_bytes_alone_and_large_pairs_are_not_looked_at(root: Path, tmp_path: Pat
     assert any("looked for as equal files only" in note for note in plan.notes)
     assert not plan.looks_for_copies("source", "kinds")
     assert Plan.make(Study.model_validate(words(root, leakage="near"))).looks_for_copies("source", "kinds")
+
+
+def test_the_search_is_counted_in_what_a_study_costs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "_calibrate", lambda *_: 1000.0)
+    hours = {}
+    for leakage in ("near", "bytes"):
+        plan = Plan.make(Study.model_validate(words(root, leakage=leakage)))
+        hours[leakage] = cost.estimate(plan, plan.arms, plan.cells, device_name="cpu", workers=1).hours
+    assert 3600 * (hours["near"] - hours["bytes"]) == pytest.approx((45 + 16) / 500, rel=0.01), "one search for all arms of one source"
 
 
 def test_the_command_counts_draws_and_asks_an_arm(headwater: Cli, root: Path, tmp_path: Path) -> None:

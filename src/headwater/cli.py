@@ -58,11 +58,17 @@ app.add_typer(labels_app)
 
 
 class _ShowsByDefault(TyperGroup):
-    """A group whose command `show` is meant where the first word is no command of it: `headwater tasks`, `headwater tasks dtd`."""
+    """A group whose command `show` is meant where the first word is no command of it: `headwater tasks`, `headwater tasks dtd`. Options may stand before
+    the command: `headwater tasks --data-root D split ...`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        words = [word for word in args if not word.startswith("-")]
-        if not (words and words[0] in self.commands) and not (len(args) == 1 and args[0] in ("-h", "--help")):
+        flags = {word for command in self.commands.values() for option in command.params if getattr(option, "is_flag", False) for word in option.opts}
+        at = 0
+        while at < len(args) and args[at].startswith("-") and args[at] != "--":
+            at += 1 if args[at] in flags or "=" in args[at] else 2
+        if at < len(args) and args[at] in self.commands:
+            args = [args[at], *args[:at], *args[at + 1 :]]
+        elif not (len(args) == 1 and args[0] in ("-h", "--help")):
             args = ["show", *args]
         return super().parse_args(ctx, args)
 
@@ -403,15 +409,12 @@ def task_leaks(
 
 def _folder_of(name: str, data_root: Path | None) -> Path | None:
     """The folder of images that is meant, here or under the data root; None where a study is."""
+    from headwater.sources.folder import named_folder
+
     path = Path(name)
-    if path.is_dir():
-        return path
-    if path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml"):
+    if not path.is_dir() and (path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml")):
         return None
-    if data_root is not None and (data_root / path).is_dir():
-        return data_root / path
-    looked = f"here or under {data_root}" if data_root is not None else "here (--data-root DIR or HEADWATER_DATA=DIR names another place to look)"
-    raise InputError(f"{name!r} is no study file, no shipped study ({_SHIPPED}) and no folder {looked}")
+    return named_folder(name, data_root, f"no study file, no shipped study ({_SHIPPED})")
 
 
 @app.command()

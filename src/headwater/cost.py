@@ -21,6 +21,8 @@ _CALIBRATION_BATCH = 64
 _PROBE_FLOPS_PER_S = 2e9
 _PROBE_PRODUCTS = 40
 """Products with the features per l2 value on a warm path: about what was counted on 512 features of real photos [ours]."""
+_PAIRS_PER_S, _ALIGNED_PER_S = 2e6, 500.0
+"""Pairs compared and images aligned by one core in search of copies of test images (docs/leakage.md) [ours]."""
 _STARTUP_S = 10.0
 
 
@@ -57,7 +59,13 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
     probes = sum(_probe_flops(plan, cell, features) for cell in cells)
     features_flops = sum(flops * len(arm.positions) for arm, (flops, _) in labelled)
     decoded = sum({(arm.source_fingerprint, size): size for arm, (_, size) in labelled}.values())
-    seconds = (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
+    looks = {
+        (cell.arm.source_fingerprint, cell.words.task): (len(cell.arm.positions), len(plan.tasks[cell.words.task].test))
+        for cell in cells
+        if plan.looks_for_copies(cell.arm.words.source, cell.words.task)
+    }
+    looking = sum(images * tests / _PAIRS_PER_S + (images + tests) / _ALIGNED_PER_S for images, tests in looks.values())
+    seconds = looking + (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
     frozen = {(c.arm.id, c.words.task) for c in cells if not isinstance(study.protocols.named(c.words.protocol), Finetune)}

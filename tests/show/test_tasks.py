@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from headwater.sources.published import PUBLISHED
 from headwater.study import Study
@@ -117,6 +118,8 @@ def test_an_index_file_is_written_once_and_a_study_takes_it(headwater: Cli, tmp_
     assert facts_of(headwater(*command)) == facts, "the same split again is no accident"
     refused(headwater(*command, "--seed", "2", "--test", "0.5"), "holds another split")
     assert out.read_bytes() == before
+    hint = headwater(*command[:-1])[1].split("use it: data: ")[1].replace("\n", " ")  # what it says can be put into a study as it is
+    assert yaml.safe_load(hint) == {"ours": {"kind": "folder", "path": str(root), "split_file": str(out)}}
     from headwater.plan import Plan
     from tests.conftest import tiny
 
@@ -128,9 +131,18 @@ def test_an_index_file_is_written_once_and_a_study_takes_it(headwater: Cli, tmp_
     assert (len(task.train), len(task.val), len(task.test)) == (4, 4, 4)
 
 
+def test_options_may_stand_before_the_command(headwater: Cli, tmp_path: Path) -> None:
+    folder(tmp_path / "ours")
+    for command in (("split", "ours", "--out", str(tmp_path / "x.csv")), ("show", "ours"), ("ours",)):
+        after = facts_of(headwater("tasks", *command, "--data-root", str(tmp_path), "--json"))
+        assert facts_of(headwater("tasks", "--data-root", str(tmp_path), "--json", *command)) == after
+        assert facts_of(headwater("tasks", f"--data-root={tmp_path}", "--json", *command)) == after
+
+
 def test_mistakes_are_one_line(headwater: Cli, tmp_path: Path) -> None:
     root = folder(tmp_path / "ours")
     refused(headwater("tasks", "no-such-set"), "no published task")
+    refused(headwater("tasks", ""), "no published task")
     refused(headwater("tasks", "split", str(root), "--test", "2", "--out", str(tmp_path / "x.csv")), "is no share")
     refused(headwater("tasks", "split", str(root), "--group", "cam", "--out", str(tmp_path / "x.csv")), "no group column 'cam'")
     refused(headwater("tasks", "split", str(root), "--labels", "level:4", "--out", str(tmp_path / "x.csv")), "there is no level:4")

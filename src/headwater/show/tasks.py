@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -17,7 +18,7 @@ from rich.table import Table as TextTable
 from headwater import files
 from headwater.errors import InputError
 from headwater.sources import Source, Table
-from headwater.sources.folder import IMAGE_SUFFIXES, FolderSource
+from headwater.sources.folder import IMAGE_SUFFIXES, FolderSource, named_folder
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
 from headwater.tasks import SPLITS, split_index
@@ -138,11 +139,8 @@ def open_named(name: str, data_root: Path | None) -> Source:
 
 
 def _folder_source(name: str, data_root: Path | None) -> FolderSource:
-    for path in (Path(name), *([] if data_root is None else [data_root / name])):
-        if path.is_dir():
-            return FolderSource(path.resolve().name, path)
-    looked = f"here or under {data_root}" if data_root is not None else "here (--data-root DIR or HEADWATER_DATA=DIR names another place to look)"
-    raise InputError(f"{name!r} is no published task ({', '.join(PUBLISHED)}) and no folder {looked}")
+    path = named_folder(name, data_root, f"no published task ({', '.join(PUBLISHED)})")
+    return FolderSource(path.resolve().name, path)
 
 
 def _source_facts(source: Source) -> dict[str, Any]:
@@ -205,6 +203,7 @@ def write_split(
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
     facts: dict[str, Any] = {"wrote": str(out), "source": source.name, "published": not isinstance(source, FolderSource)}
+    facts["folder"] = str(source.root.resolve()) if isinstance(source, FolderSource) else None
     facts |= {"labels": view, "seed": seed, "group": group, "groups": index.num_groups}
     facts["images"] = {split: sum(index.counts[split]) for split in SPLITS}
     facts["left_out"] = int((index.split == "").sum())
@@ -294,6 +293,6 @@ def print_split(facts: Mapping[str, Any]) -> None:
     _console.print(f"wrote {facts['wrote']}: {counts}{grouped}", markup=False)
     for split, count in facts["missing_classes"].items():
         _console.print(f"{count} of {facts['classes']} classes have no {split} image", markup=False)
-    words = f"published, name: {facts['source']}" if facts["published"] else "folder, path: ..."
+    words = f"published, name: {facts['source']}" if facts["published"] else f"folder, path: {json.dumps(facts['folder'])}"
     name = re.sub(r"[^A-Za-z0-9]", "-", str(facts["source"]))
-    _console.print(f"use it: data: {{{name}: {{kind: {words}, split_file: {facts['wrote']}}}}}", markup=False)
+    _console.print(f"use it: data: {{{name}: {{kind: {words}, split_file: {json.dumps(str(Path(facts['wrote']).resolve()))}}}}}", markup=False)

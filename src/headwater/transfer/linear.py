@@ -24,6 +24,8 @@ _SPANNED = 1e-12
 """Share of the largest variance below which a principal axis is outside the span of the features."""
 _ROWS = 4096
 """Rows that are standardised at a time, in float64: 64 MiB at 2,048 features."""
+_CACHED = 2**17
+"""Features that are standardised at a time where they are rounded afterwards: 1 MiB in float64."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class LinearHead:
         """float32 [n, classes]; features may lie in a file. Raises NotFinite."""
         weight, bias = self.weight.astype(np.float32), self.bias.astype(np.float32)
         out = np.empty((len(features), len(bias)), dtype=np.float32)
-        for rows, z in standardised(features, self.mean, self.deviation):
-            np.matmul(z.astype(np.float32), weight, out=out[rows])
+        for rows, z in _rounded(features, self.mean, self.deviation):
+            np.matmul(z, weight, out=out[rows])
         out += bias
         return out
 
@@ -64,6 +66,20 @@ def standardised(features: Features, mean: NDArray[np.float64], deviation: NDArr
     for at in range(0, len(features), _ROWS):
         rows = slice(at, min(at + _ROWS, len(features)))
         yield rows, (features[rows] - mean) / deviation
+
+
+def _rounded(features: Features, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Iterator[tuple[slice, Features]]:
+    """As `standardised`, rounded to float32, in parts that stay in the processor's cache; each part is overwritten by the next."""
+    check_finite(features)
+    n, d = features.shape
+    some = max(1, _CACHED // max(1, d))
+    wide, narrow = np.empty((some, d)), np.empty((some, d), dtype=np.float32)
+    for at in range(0, n, some):
+        rows = slice(at, min(at + some, n))
+        count = rows.stop - at
+        np.subtract(features[rows], mean, out=wide[:count])
+        np.divide(wide[:count], deviation, out=narrow[:count], casting="same_kind")
+        yield rows, narrow[:count]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +137,8 @@ class Span:
         """float32 [m, r]: other features in these axes; what lies outside the span no head can see. Raises NotFinite."""
         out = np.empty((len(features), len(self.variances)), dtype=np.float32)
         axes = self.axes.astype(np.float32)
-        for rows, z in standardised(features, self.mean, self.deviation):
-            np.matmul(z.astype(np.float32), axes, out=out[rows])
+        for rows, z in _rounded(features, self.mean, self.deviation):
+            np.matmul(z, axes, out=out[rows])
         return out
 
     def head(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> LinearHead:

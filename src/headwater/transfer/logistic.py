@@ -208,18 +208,18 @@ class _Problems:
         """(weights where it ends, mean cross-entropy and probabilities there, whether the whole step was taken): halved until the loss falls by a little
         (Armijo's rule).
 
-        A step that cannot make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or 1 and nothing but
+        A step within the gap that does not make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or 1 and nothing but
         l2 bends the loss, a step can be 1 / l2 times too long.
         """
         length = np.ones(len(loss))
-        least = np.where(decrement > 2 * small, 1e-8, 1e-3)
+        least = np.where(decrement > 2 * small, 1e-8, 1.0)
         while True:
             ends = at[0] + _along(length, step)
             found, probabilities = self.data_loss(ends)
             fallen = (found + self.penalty(ends, l2) <= loss - 1e-4 * length * decrement) | (length == 0)
             if fallen.all():
                 return ends, found, probabilities, (length == 1) | (length == 0)
-            length = np.where(fallen, length, np.where(length < least, 0, length / 2))
+            length = np.where(fallen, length, np.where(length <= least, 0, length / 2))
 
 
 @dataclass(frozen=True)
@@ -264,7 +264,7 @@ def _penalised(weight: Batch, l2: float) -> Batch:
 def _balanced(weight: Batch) -> Batch:
     """With biases (changed in place) that are 0 on average over classes, as they are but for rounding: a constant on all logits changes nothing, and nothing
     would bound a step along it."""
-    weight[:, :, 0] -= weight[:, :, 0].mean(axis=1, keepdims=True)
+    weight[:, :, 0] -= np.add.reduce(weight[:, :, 0], axis=1, keepdims=True) / np.float32(weight.shape[1])
     return weight
 
 

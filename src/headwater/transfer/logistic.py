@@ -149,7 +149,8 @@ class _Problems:
     def gradient(self, weight: Batch, p: Batch, l2: float) -> Batch:
         residual: Batch = (p - self.one_hot) / np.float32(p.shape[2])
         slope: Batch = residual @ self.by_image
-        return _balanced(slope + _penalised(weight, l2))
+        slope[:, :, 1:] += np.float32(l2) * weight[:, :, 1:]
+        return _balanced(slope)
 
     def newton_step(self, weight: Batch, p: Batch, loss: Values, l2: float) -> tuple[Batch, Values]:
         """(step, Newton decrement squared [problems]) by preconditioned conjugate gradients; a problem that is solved well enough waits, and is laid
@@ -200,7 +201,8 @@ class _Problems:
         change -= np.einsum("bcn,bcn->bn", p, change)[:, None]
         change *= weighted
         bent: Batch = change @ self.by_image
-        return _balanced(bent + _penalised(direction, l2))
+        bent[:, :, 1:] += np.float32(l2) * direction[:, :, 1:]
+        return bent
 
     def line_search(
         self, at: tuple[Batch, Batch], data: Values, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
@@ -208,8 +210,8 @@ class _Problems:
         """(weights where it ends, mean cross-entropy and probabilities there, whether the whole step was taken): halved until the loss falls by a little
         (Armijo's rule).
 
-        A step within the gap that does not make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or 1 and nothing but
-        l2 bends the loss, a step can be 1 / l2 times too long.
+        A step within the gap that does not make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or
+        1 and nothing but l2 bends the loss, a step can be 1 / l2 times too long.
         """
         length = np.ones(len(loss))
         least = np.where(decrement > 2 * small, 1e-8, 1.0)
@@ -252,13 +254,6 @@ class _Nearly:
         turned = self.turn.transpose(0, 2, 1) @ right
         turned /= self.scale
         return _balanced(self.turn @ turned)
-
-
-def _penalised(weight: Batch, l2: float) -> Batch:
-    """The gradient of the penalty: 0 for the biases."""
-    slope = np.float32(l2) * weight
-    slope[:, :, 0] = 0
-    return slope
 
 
 def _balanced(weight: Batch) -> Batch:

@@ -409,7 +409,7 @@ def task_leaks(
 
 def _folder_of(name: str, data_root: Path | None) -> Path | None:
     """The folder of images that is meant, here or under the data root; None where a study is."""
-    from headwater.sources.folder import named_folder
+    from headwater.show.folders import named_folder
 
     path = Path(name)
     if not path.is_dir() and (path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml")):

@@ -17,8 +17,9 @@ from rich.table import Table as TextTable
 
 from headwater import files
 from headwater.errors import InputError
+from headwater.show.folders import named_folder
 from headwater.sources import Source, Table
-from headwater.sources.folder import IMAGE_SUFFIXES, FolderSource, named_folder
+from headwater.sources.folder import IMAGE_SUFFIXES, FolderSource
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
 from headwater.tasks import SPLITS, split_index

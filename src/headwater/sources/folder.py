@@ -48,16 +48,6 @@ class FolderSource(FileSource):
         super().__init__(name, root, with_captions(listing, captions) if captions.is_file() else listing, fingerprint_cache=fingerprint_cache)
 
 
-def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
-    """The folder that a person means by a name: a path from here, or else one under the data root. Raises InputError, which says what else it is not."""
-    if name:
-        for path in (Path(name), *([] if data_root is None else [data_root / name])):
-            if path.is_dir():
-                return path
-    looked = f"here or under {data_root}" if data_root is not None else "here (--data-root DIR or HEADWATER_DATA=DIR names another place to look)"
-    raise InputError(f"{name!r} is {otherwise} and no folder {looked}")
-
-
 def _walked(root: Path) -> Listing:
     """The images below `root`, with classes and splits from the names of folders."""
     found, empty = _walk(root)

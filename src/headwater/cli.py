@@ -62,10 +62,12 @@ class _ShowsByDefault(TyperGroup):
     the command: `headwater tasks --data-root D split ...`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        flags = {word for command in self.commands.values() for option in command.params if getattr(option, "is_flag", False) for word in option.opts}
+        options = [option for command in self.commands.values() for option in command.params]
+        flags = {"-h", "--help", *(word for option in options if getattr(option, "is_flag", False) for word in option.opts)}
         at = 0
         while at < len(args) and args[at].startswith("-") and args[at] != "--":
-            at += 1 if args[at] in flags or "=" in args[at] else 2
+            attached = "=" in args[at] or (not args[at].startswith("--") and len(args[at]) > 2)
+            at += 1 if args[at] in flags or attached else 2
         if at < len(args) and args[at] in self.commands:
             args = [args[at], *args[:at], *args[at + 1 :]]
         elif not (len(args) == 1 and args[0] in ("-h", "--help")):

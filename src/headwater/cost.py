@@ -59,12 +59,10 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
     probes = sum(_probe_flops(plan, cell, features) for cell in cells)
     features_flops = sum(flops * len(arm.positions) for arm, (flops, _) in labelled)
     decoded = sum({(arm.source_fingerprint, size): size for arm, (_, size) in labelled}.values())
-    looks = {
-        (cell.arm.source_fingerprint, cell.words.task): (len(cell.arm.positions), len(plan.tasks[cell.words.task].test))
-        for cell in cells
-        if plan.looks_for_copies(cell.arm.words.source, cell.words.task)
-    }
-    looking = sum(images * tests / _PAIRS_PER_S + (images + tests) / _ALIGNED_PER_S for images, tests in looks.values())
+    tests = {name: (task.source.fingerprint(task.test), len(task.test)) for name, task in plan.tasks.items()} if cells else {}
+    looked = [(cell.arm, *tests[cell.words.task]) for cell in cells if plan.looks_for_copies(cell.arm.words.source, cell.words.task)]
+    looks = {(arm.source_fingerprint, test): (len(arm.positions), count) for arm, test, count in looked}
+    looking = sum(images * count / _PAIRS_PER_S + (images + count) / _ALIGNED_PER_S for images, count in looks.values())
     seconds = looking + (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)

@@ -133,7 +133,11 @@ def test_an_index_file_is_written_once_and_a_study_takes_it(headwater: Cli, tmp_
 
 def test_options_may_stand_before_the_command(headwater: Cli, tmp_path: Path) -> None:
     folder(tmp_path / "ours")
-    for command in (("split", "ours", "--out", str(tmp_path / "x.csv")), ("show", "ours"), ("ours",)):
+    assert "index file" in headwater("tasks", "--help", "split")[1]
+    x = str(tmp_path / "x.csv")
+    assert facts_of(headwater("tasks", "-o", x, "--data-root", str(tmp_path), "split", "ours", "--json"))["wrote"] == x
+    assert facts_of(headwater("tasks", f"-o{x}", "--data-root", str(tmp_path), "split", "ours", "--json"))["wrote"] == x
+    for command in (("split", "ours", "--out", x), ("show", "ours"), ("ours",)):
         after = facts_of(headwater("tasks", *command, "--data-root", str(tmp_path), "--json"))
         assert facts_of(headwater("tasks", "--data-root", str(tmp_path), "--json", *command)) == after
         assert facts_of(headwater("tasks", f"--data-root={tmp_path}", "--json", *command)) == after

@@ -294,6 +294,11 @@ def print_split(facts: Mapping[str, Any]) -> None:
     _console.print(f"wrote {facts['wrote']}: {counts}{grouped}", markup=False)
     for split, count in facts["missing_classes"].items():
         _console.print(f"{count} of {facts['classes']} classes have no {split} image", markup=False)
-    words = f"published, name: {facts['source']}" if facts["published"] else f"folder, path: {json.dumps(facts['folder'])}"
+    words = f"published, name: {facts['source']}" if facts["published"] else f"folder, path: {_quoted(facts['folder'])}"
     name = re.sub(r"[^A-Za-z0-9]", "-", str(facts["source"]))
-    _console.print(f"use it: data: {{{name}: {{kind: {words}, split_file: {json.dumps(str(Path(facts['wrote']).resolve()))}}}}}", markup=False)
+    _console.print(f"use it: data: {{{_quoted(name)}: {{kind: {words}, split_file: {_quoted(str(Path(facts['wrote']).resolve()))}}}}}", markup=False)
+
+
+def _quoted(text: str) -> str:
+    """As YAML reads it, whatever is in it."""
+    return json.dumps(text, ensure_ascii=False)

@@ -4,9 +4,8 @@ The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as sci
 at C = 2 / (l2 * n), since scikit-learn then fits one vector, the difference of our two.
 
 The path runs from strong to weak l2. Each fit starts from the line through the two optima before (in log l2), or from the last one where that is
-better, and takes Newton steps whose equations are solved by conjugate gradients, as far as that still pays. Their preconditioner takes the curvature of
-the classes (diag(p) - pp') as one matrix, its mean over images: in the principal axes (headwater.transfer.linear), whose covariance is diagonal, that
-is solved at once by the eigenvectors of this matrix of classes.
+better, and takes Newton steps whose equations are solved by conjugate gradients, as far as that still pays. Their preconditioner is the diagonal of
+the Hessian in the principal axes (headwater.transfer.linear) of the features and the eigenvectors of the mean curvature of the classes, diag(p) - pp'.
 
 Problems of a batch (few-shot draws, of one shape) do not see one another: which others stand beside a problem, or that none does, changes no bit of its
 solution.
@@ -33,7 +32,7 @@ _SMALL = 0.1
 """Nats. Of a loss below it, the share of this is meant [ours]: float32 cannot tell more, and no prediction depends on it."""
 _FORCING = 0.1
 """Conjugate gradients end when the residual has shrunk to this share [ours],"""
-_PAYS = 1e-5
+_PAYS = 3e-6
 """or when the later half of the products brought less than this share of the loss [ours, after the truncation of Nash and Sofer 1990]."""
 _LEAST_CG, _MAX_CG, _MAX_NEWTON = 3, 300, 60
 """At least three products [ours]: where outliers make the mean curvature a poor guide, the first ones bring little though much is left."""
@@ -57,7 +56,7 @@ class Solutions:
 def fit_paths(spans: Sequence[Span], labels: Sequence[Labels], num_classes: int, l2s: Sequence[float]) -> Iterator[Solutions]:
     """The optima of several problems, all of one shape (images, rank, classes that have images), at every l2, from strong to weak.
 
-    A class without training images has weight 0 and the bias -log(2n), as though half an image had been seen.
+    A class without training images has weight 0 and, beside biases of 0, the probability of half an image: the bias log(classes with images / 2n).
     """
     present = [np.unique(own) for own in labels]
     problems = _Problems.of(spans, [np.searchsorted(some, own) for some, own in zip(present, labels, strict=True)], len(present[0]))
@@ -78,7 +77,7 @@ def fit_paths(spans: Sequence[Span], labels: Sequence[Labels], num_classes: int,
         weight, data, p = problems.solve(start, data, p, l2)
         past = [*past[-1:], (l2, weight)]
         every = np.zeros((len(spans), num_classes, weight.shape[2]), dtype=np.float32)
-        every[:, :, 0] = -np.log(2 * len(labels[0]))
+        every[:, :, 0] = np.log(len(present[0]) / (2 * len(labels[0])))
         for at, some in enumerate(present):
             every[at, some] = weight[at]
         yield Solutions(l2, every[:, :, 1:].transpose(0, 2, 1), every[:, :, 0])
@@ -109,11 +108,15 @@ class _Problems:
         z = by_image.transpose(0, 2, 1)
         return cls(np.ascontiguousarray(z) if by_image[0].nbytes <= _TWICE else z, by_image, variances, one_hot)
 
+    @property
+    def held_twice(self) -> bool:
+        return bool(self.by_image[0].nbytes <= _TWICE)
+
     def some(self, which: NDArray[np.int64]) -> _Problems:
         if len(which) == len(self.z):
             return self
         by_image = self.by_image[which]
-        z = self.z[which] if self.z.flags.c_contiguous else by_image.transpose(0, 2, 1)
+        z = self.z[which] if self.held_twice else by_image.transpose(0, 2, 1)
         return _Problems(z, by_image, self.variances[which], self.one_hot[which])
 
     def data_loss(self, weight: Batch) -> tuple[Values, Batch]:
@@ -136,11 +139,11 @@ class _Problems:
         weight, data, p = weight.copy(), data.copy(), p.copy()
         active, own = np.arange(len(weight)), self
         for _ in range(_MAX_NEWTON):
-            at, loss = (weight[active], p[active]), data[active] + self.penalty(weight[active], l2)
+            at, loss = weight[active], data[active] + self.penalty(weight[active], l2)
             small = _GAP * np.maximum(loss, _SMALL)
-            step, decrement = own.newton_step(*at, loss, l2)
-            weight[active], data[active], p[active], whole = own.line_search(at, data[active], loss, step, decrement, small, l2)
-            going = ~((decrement <= 2 * small) & whole)
+            step, decrement = own.newton_step(at, p[active], loss, l2)
+            weight[active], data[active], p[active], length = own.line_search(at, loss, step, decrement, small, l2)
+            going = (decrement > 2 * small) & (length > 0)
             if not going.any():
                 break
             active, own = active[going], own.some(np.flatnonzero(going))
@@ -159,7 +162,7 @@ class _Problems:
         gradient = self.gradient(weight, p, l2)
         steps, step = np.zeros_like(gradient), np.zeros_like(gradient)
         weighted = p / np.float32(p.shape[2])
-        nearly = _Nearly.of(p, weighted, self.variances, l2)
+        nearly = _Nearly.of(self, p, weighted, l2)
         residual = -gradient
         towards = nearly.solve(residual)
         direction = towards
@@ -191,7 +194,8 @@ class _Problems:
                 keep = np.flatnonzero(going)
                 active, own, nearly, p, weighted = active[keep], own.some(keep), nearly.some(keep), p[keep], weighted[keep]
                 step, residual, direction = step[keep], residual[keep], direction[keep]
-                size, enough, least, going, gained = size[keep], enough[keep], least[keep], going[keep], [one[keep] for one in gained]
+                size, enough, least, going = size[keep], enough[keep], least[keep], going[keep]
+                gained = [one[keep] for one in gained]
         steps[active] = step
         return steps, -_dot(gradient, steps)
 
@@ -205,9 +209,9 @@ class _Problems:
         return bent
 
     def line_search(
-        self, at: tuple[Batch, Batch], data: Values, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
-    ) -> tuple[Batch, Values, Batch, NDArray[np.bool_]]:
-        """(weights where it ends, mean cross-entropy and probabilities there, whether the whole step was taken): halved until the loss falls by a little
+        self, at: Batch, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
+    ) -> tuple[Batch, Values, Batch, Values]:
+        """(weights where it ends, mean cross-entropy and probabilities there, share of the step that was taken): halved until the loss falls by a little
         (Armijo's rule).
 
         A step within the gap that does not make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or
@@ -216,17 +220,18 @@ class _Problems:
         length = np.ones(len(loss))
         least = np.where(decrement > 2 * small, 1e-8, 1.0)
         while True:
-            ends = at[0] + _along(length, step)
+            ends = at + _along(length, step)
             found, probabilities = self.data_loss(ends)
             fallen = (found + self.penalty(ends, l2) <= loss - 1e-4 * length * decrement) | (length == 0)
             if fallen.all():
-                return ends, found, probabilities, (length == 1) | (length == 0)
+                return ends, found, probabilities, length
             length = np.where(fallen, length, np.where(length <= least, 0, length / 2))
 
 
 @dataclass(frozen=True)
 class _Nearly:
-    """The Hessian, nearly, as a preconditioner: curvature of the classes (mean over images) times covariance of the axes, plus l2."""
+    """The Hessian, nearly, as a preconditioner: its diagonal, for classes turned to the eigenvectors of their mean curvature, where the Hessian is closer to
+    diagonal than for the classes themselves. Of outliers, whose curvature is not the mean's, the diagonal knows."""
 
     scale: Batch
     """[problems, classes, 1 + r]"""
@@ -234,14 +239,20 @@ class _Nearly:
     """[problems, classes, classes]: columns are the eigenvectors of the curvature; None where each class stands for itself."""
 
     @classmethod
-    def of(cls, p: Batch, weighted: Batch, variances: Batch, l2: float) -> _Nearly:
+    def of(cls, problems: _Problems, p: Batch, weighted: Batch, l2: float) -> _Nearly:
         if p.shape[1] > _TOGETHER:
-            curvature, turn = (weighted * (1 - p)).sum(axis=2), None
+            curvature, turn = weighted * (1 - p), None
         else:
             matrix = -(weighted @ p.transpose(0, 2, 1)).astype(np.float64)
             matrix[:, np.arange(p.shape[1]), np.arange(p.shape[1])] += weighted.sum(axis=2, dtype=np.float64)
-            curvature, turn = (found.astype(np.float32) for found in np.linalg.eigh(matrix))
-        scale = np.maximum(curvature, np.float32(_LEAST_CURVATURE))[:, :, None] * variances
+            turn = np.linalg.eigh(matrix)[1].astype(np.float32)
+            back = turn.transpose(0, 2, 1)
+            curvature = np.square(back) @ weighted - (back @ p) * (back @ weighted)
+        if problems.held_twice:
+            diagonal = curvature @ np.square(problems.by_image)
+        else:  # squares would take as much memory again: the mean curvature times the variance
+            diagonal = curvature.sum(axis=2, keepdims=True) * problems.variances
+        scale = np.maximum(diagonal, np.float32(_LEAST_CURVATURE) * problems.variances)
         scale[:, :, 1:] += np.float32(l2)
         return cls(scale, turn)
 

@@ -134,7 +134,8 @@ def _batches(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[list[Planne
     task, width = bench.task, int(getattr(bench.encoder, "num_features", 1))
     for (protocol, shots), group in groupby(cells, lambda cell: (cell.words.protocol, cell.words.shots)):
         members = list(group)
-        each = 4 * (len(task.train) if shots is None else min(len(task.train), shots * task.num_classes)) * (2 * width + 5 * task.num_classes)
+        n = len(task.train) if shots is None else min(len(task.train), shots * task.num_classes)
+        each = 4 * n * (3 * width + 6 * min(width, n) + 7 * task.num_classes)
         at_once = max(1, _TOGETHER // each) if protocol in ("probe", "ridge") else 1
         for start in range(0, len(members), at_once):
             yield members[start : start + at_once]

@@ -41,7 +41,7 @@ _LEAST_CURVATURE = 1e-8
 _TOGETHER = 256
 """Classes above which the preconditioner takes each class by itself: eigenvectors of their matrix would cost more than they save."""
 _TWICE = 2**28
-"""Bytes up to which a problem's features are held in both orders in memory, so that each product reads them in a row."""
+"""Bytes up to which a problem's features are held in both orders in memory, so that each product reads them in a row, and squared."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class _Problems:
     """[problems, 1 + r, n]"""
     by_image: Batch
     """[problems, n, 1 + r]: the same."""
+    squares: Batch | None
+    """[problems, n, 1 + r]: their squares; None for problems that are too large to be held so often."""
     variances: Batch
     """[problems, 1, 1 + r]"""
     one_hot: Batch
@@ -106,18 +108,17 @@ class _Problems:
             variances[at, 0, 1:] = span.variances
             one_hot[at, own, np.arange(n)] = 1
         z = by_image.transpose(0, 2, 1)
-        return cls(np.ascontiguousarray(z) if by_image[0].nbytes <= _TWICE else z, by_image, variances, one_hot)
-
-    @property
-    def held_twice(self) -> bool:
-        return bool(self.by_image[0].nbytes <= _TWICE)
+        if by_image[0].nbytes <= _TWICE:
+            return cls(np.ascontiguousarray(z), by_image, np.square(by_image), variances, one_hot)
+        return cls(z, by_image, None, variances, one_hot)
 
     def some(self, which: NDArray[np.int64]) -> _Problems:
         if len(which) == len(self.z):
             return self
         by_image = self.by_image[which]
-        z = self.z[which] if self.held_twice else by_image.transpose(0, 2, 1)
-        return _Problems(z, by_image, self.variances[which], self.one_hot[which])
+        if self.squares is None:
+            return _Problems(by_image.transpose(0, 2, 1), by_image, None, self.variances[which], self.one_hot[which])
+        return _Problems(self.z[which], by_image, self.squares[which], self.variances[which], self.one_hot[which])
 
     def data_loss(self, weight: Batch) -> tuple[Values, Batch]:
         """(mean cross-entropy, [problems]; probabilities [problems, classes, n])."""
@@ -248,9 +249,9 @@ class _Nearly:
             turn = np.linalg.eigh(matrix)[1].astype(np.float32)
             back = turn.transpose(0, 2, 1)
             curvature = np.square(back) @ weighted - (back @ p) * (back @ weighted)
-        if problems.held_twice:
-            diagonal = curvature @ np.square(problems.by_image)
-        else:  # squares would take as much memory again: the mean curvature times the variance
+        if problems.squares is not None:
+            diagonal = curvature @ problems.squares
+        else:  # nearly so: the mean curvature times the variance
             diagonal = curvature.sum(axis=2, keepdims=True) * problems.variances
         scale = np.maximum(diagonal, np.float32(_LEAST_CURVATURE) * problems.variances)
         scale[:, :, 1:] += np.float32(l2)

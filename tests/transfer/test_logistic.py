@@ -104,21 +104,14 @@ def test_a_class_without_images_has_no_weights_and_is_all_but_never_said():
         assert head.weight[:, ::2] == pytest.approx(present.weight, abs=0.05)
 
 
-def test_more_classes_than_are_taken_together_end_at_the_same_optimum(monkeypatch):
-    """Above 256 classes the preconditioner takes each by itself; here above 2."""
+@pytest.mark.parametrize(("limit", "value"), [("_TOGETHER", 2), ("_TWICE", 0)])
+def test_more_classes_or_larger_features_than_the_limits_end_at_the_same_optimum(monkeypatch, limit, value):
+    """Above 256 classes the preconditioner takes each by itself; features too large are held in one order and not squared."""
     x, labels = like_an_encoders(200, 24, 5)
-    together = fit_path(x, labels, 5, WIDE)
-    monkeypatch.setattr(room, "_TOGETHER", 2)
+    below = fit_path(x, labels, 5, WIDE)
+    monkeypatch.setattr(room, limit, value)
     for l2, head in fit_path(x, labels, 5, WIDE).items():
-        assert of_head(head, x, labels, l2) == pytest.approx(of_head(together[l2], x, labels, l2), rel=3e-4, abs=2e-5)
-
-
-def test_features_too_large_to_be_held_twice_give_the_same_optimum(monkeypatch):
-    x, labels = like_an_encoders(200, 24, 5)
-    twice = fit_path(x, labels, 5, WIDE)
-    monkeypatch.setattr(room, "_TWICE", 0)
-    for l2, head in fit_path(x, labels, 5, WIDE).items():
-        assert of_head(head, x, labels, l2) == pytest.approx(of_head(twice[l2], x, labels, l2), rel=3e-4, abs=2e-5)
+        assert of_head(head, x, labels, l2) == pytest.approx(of_head(below[l2], x, labels, l2), rel=3e-4, abs=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["spikes", "heavy tails", "one outlier"])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from headwater.transfer.linear import Features, Labels, LinearHead, Span, cross_entropy
 from headwater.transfer.logistic import fit_paths
+from headwater.transfer.metrics import accuracy
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def _alike(fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Se
         for at, fit in enumerate(fits):
             weight, bias, held = at_l2.weight[at], at_l2.bias[at], best[at]
             logits = others[at] @ weight + bias
-            if held is None or accuracy(logits, fit.val_labels) >= held[0][0]:
+            if held is None or accuracy(logits.argmax(axis=1), fit.val_labels) >= held[0][0]:
                 found = score(logits, fit.val_labels)
                 if held is None or found > held[0]:  # of equal ones the stronger l2 came first
                     best[at] = found, at_l2.l2, weight, bias
@@ -61,14 +62,9 @@ def _alike(fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Se
     return [Probed(span.head(weight, bias), l2, found[0]) for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)]
 
 
-def accuracy(logits: NDArray[np.floating], labels: Labels) -> float:
-    """Top-1, in [0, 1]; of equal logits the first class is meant."""
-    return np.count_nonzero(logits.argmax(axis=1) == labels) / len(labels)
-
-
 def score(logits: NDArray[np.floating], labels: Labels) -> tuple[float, float]:
     """What validation prefers: accuracy, then the lower cross-entropy, to the 1e-5 nats to which a fit can be told from another."""
-    return accuracy(logits, labels), -round(cross_entropy(logits, labels), 5)
+    return accuracy(logits.argmax(axis=1), labels), -round(cross_entropy(logits, labels), 5)
 
 
 def fit_path(train: Features, labels: Labels, num_classes: int, l2s: Iterable[float]) -> dict[float, LinearHead]:

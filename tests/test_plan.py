@@ -46,7 +46,7 @@ def test_ids_are_golden(tmp_path: Path) -> None:
     one = folder_plan(tmp_path / "photos", methods=["scratch", "supervised", "simclr"], protocols={"probe": {}, "finetune": {"shots": 2}})
     assert recipes.ROOM_VERSIONS == {
         "views": 2, "pretrain": 2, "features": 2, "probe": 4, "ridge": 2, "knn": 1, "zeroshot": 1, "finetune": 1, "draws": 1, "clusters": 1,
-        "leaks": 1,
+        "leaks": 1, "theory": 1,
     }
     assert pixels.RECIPE == 1
     assert arms(one) == ["248964ec860bac4a", "980eca9846573967", "4ffa9a18ba142341"]

@@ -28,7 +28,8 @@ def cpu_has_bf16() -> bool:
 
 
 @functools.cache
-def _processor() -> str:
+def processor() -> str:
+    """The name of this machine's processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -58,7 +59,7 @@ class Compute:
     @property
     def fingerprint(self) -> str:
         """What a number was computed on. Same fingerprint, same bits."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor()
         how = (" compiled" if self.compiled else "") + (f" ranks={self.ranks}" if self.ranks > 1 else "") + (" fsdp" if self.sharded else "")
         return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'}{how} threads={torch.get_num_threads()} {name}"
 

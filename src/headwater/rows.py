@@ -11,7 +11,7 @@ import json
 import math
 import reprlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -53,7 +53,8 @@ COLUMNS: tuple[Column, ...] = (
         "str",
         "top1 (share of test samples that are right); mean_per_class (mean over classes of that share); ece (calibration error, 15 bins; the lower the better; "
         "null for ridge); error_within, error_across (shares of test samples that are taken for another class of their own superclass, and for one of another; "
-        "where the task has a coarser level)",
+        "where the task has a coarser level). Of simulated networks (docs/theory.md): response_common_aligned_mean and its like (any number), and the shares "
+        "common_neurons, common_detected, fine_neurons, fine_detected",
         required=True,
     ),
     Column(
@@ -62,7 +63,7 @@ COLUMNS: tuple[Column, ...] = (
         "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without the images of leaked_test_images and similar_test_images)",
         required=True,
     ),
-    Column("value", "float", "the number, in [0, 1]; null unless status is done", least=0, most=1),
+    Column("value", "float", "the number, in [0, 1] but for responses; null unless status is done", least=0, most=1),
     Column("n_test", "int", "test samples in this subset", least=0),
     # what was pre-trained on
     Column("method", "str", "supervised, clip, simclr or scratch (no pre-training)", required=True),
@@ -80,6 +81,7 @@ COLUMNS: tuple[Column, ...] = (
         "str",
         "what cluster labels were made from: an arm's id, timm:NAME (with @ and the SHA-256 of weights from a file), or file: and its SHA-256; null otherwise",
     ),
+    Column("constants", "str", "constants of simulated data, as canonical JSON: headwater.theory.model.World; null for images"),
     # how
     Column("images_seen", "int", "images that passed through pre-training (images, not views)", least=0),
     Column("epochs", "float", "images_seen / unique_images", least=0),
@@ -90,8 +92,8 @@ COLUMNS: tuple[Column, ...] = (
         "estimated FLOPs of pre-training: three forward passes of the image encoder for each view, multiply-add = 2; heads and text towers are not counted",
         least=0,
     ),
-    Column("backbone", "str", "timm architecture, or tiny", required=True),
-    Column("image_size", "int", "side of the images that the encoder sees, in pixels", required=True, least=1),
+    Column("backbone", "str", "timm architecture, tiny, or relu-patches (the theory's two-layer network)", required=True),
+    Column("image_size", "int", "side of the images that the encoder sees, in pixels; null for simulated samples", least=1),
     Column("patch_size", "int", "side of a ViT's patches in pixels, where the study set it", least=1),
     Column("batch", "int", "pre-training batch, in images", least=0),
     Column("optimiser", "str", "pre-training optimiser"),
@@ -171,6 +173,8 @@ _BY_NAME = {column.name: column for column in COLUMNS}
 _PYTHON: dict[Kind, tuple[type, ...]] = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,)}
 STATUSES = ("done", "diverged", "failed")
 _FAILED = ".failed.json"
+_RESPONSE = "response_"
+"""What the names of metrics begin with that are no shares, and may be any number."""
 
 
 def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
@@ -185,13 +189,18 @@ def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
                 raise InputError(f"{where}: the field {column.name!r} is required and missing")
         elif not isinstance(value, _PYTHON[column.kind]) or (isinstance(value, bool) and column.kind != "bool"):
             raise InputError(f"{where}: the field {column.name!r} should be {column.kind}, not {reprlib.repr(value)}")
-        elif column.kind in ("int", "float") and (wrong := _wrong_number(value, column)):
+        elif column.kind in ("int", "float") and (wrong := _wrong_number(value, _bounds(column, row["metric"]))):
             raise InputError(f"{where}: the field {column.name!r} {wrong}, not {reprlib.repr(value)}")
     if row["status"] not in STATUSES:
         raise InputError(f"{where}: status {row['status']!r} is none of {', '.join(STATUSES)}")
     if (row.get("value") is None) == (row["status"] == "done"):
         raise InputError(f"{where}: a row has a value if and only if its status is done")
     return {name: row.get(name) for name in NAMES}
+
+
+def _bounds(column: Column, metric: Any) -> Column:
+    """The column, without bounds for the value of a metric that has none."""
+    return replace(column, least=None, most=None) if column.name == "value" and str(metric).startswith(_RESPONSE) else column
 
 
 def _wrong_number(value: Any, column: Column) -> str | None:
@@ -278,7 +287,12 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             elif column.kind in ("int", "float") and not pd.api.types.is_numeric_dtype(values):
                 values = _numbers(values)
             if column.kind in ("int", "float"):
-                _check_numbers(values, column, frame, where)
+                if column.name == "value":
+                    free = frame["metric"].astype("string").str.startswith(_RESPONSE).fillna(False).astype(bool)
+                    _check_numbers(values.where(free), _bounds(column, _RESPONSE), frame, where)
+                    _check_numbers(values.where(~free), column, frame, where)
+                else:
+                    _check_numbers(values, column, frame, where)
             if column.kind == "int" and (values.dropna() % 1 != 0).any():
                 raise ValueError("not whole numbers")
             out[column.name] = values.astype(PANDAS_TYPES[column.kind])  # type: ignore[call-overload]

@@ -5,30 +5,19 @@ Two threads of torch beside a busy neighbour ran at 84 images/s where one ran at
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import queue
-import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from headwater.errors import InputError
+from headwater.engines.pool import Pool
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.store import Store
 
 NOBODY = -1
 """The worker of an event that happened to a unit that no worker had."""
-MAX_DEATHS = 2
-"""A unit whose worker process dies this often (killed for memory, say) has failed; so many workers may die before they are ready."""
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "134217728"}
-"""glibc gives the memory of a step's tensors back to the system and asks for it anew in the next one; told to keep it, workers lost 11-33 % of
-their time to the system less (docs/log.md). Other systems pass over these, and what the user has set wins."""
 COMMAND = (sys.executable, "-m", "headwater.engines.worker")
 """What a worker process is started as."""
 
@@ -154,27 +143,21 @@ def run(
     _Run(plan, store, todo, setting, watch).go(count)
 
 
-class _Run:
+class _Run(Pool[Unit]):
     def __init__(self, plan: Plan, store: Store, todo: Pending, setting: dict[str, Any], watch: Callable[[Event], None]) -> None:
-        self._plan, self._store, self._setting, self._watch = plan, store, setting, watch
+        super().__init__(COMMAND, setting, store.root / "logs", ())
+        self._plan, self._store, self._watch = plan, store, watch
         self._cells: dict[str, dict[str, list[PlannedCell]]] = {}
         for cell in todo.cells:
             self._cells.setdefault(cell.arm.id, {}).setdefault(cell.words.task, []).append(cell)
         training = {arm.id for arm in todo.arms}
-        self._ready = deque(unit for arm_id in self._cells if arm_id not in training for unit in self._measuring(arm_id))
+        self.ready.extend(unit for arm_id in self._cells if arm_id not in training for unit in self._measuring(arm_id))
         first = {arm.needs.id for arm in todo.arms if arm.needs is not None}
-        self._ready.extend(Unit(arm) for arm in sorted(todo.arms, key=lambda arm: arm.id not in first) if not self._waits(arm, training))
+        self.ready.extend(Unit(arm) for arm in sorted(todo.arms, key=lambda arm: arm.id not in first) if not self._waits(arm, training))
         self._waiting: dict[str, list[Unit]] = {}
         for arm in todo.arms:
             if self._waits(arm, training):
                 self._waiting.setdefault(arm.needs.id, []).append(Unit(arm))  # type: ignore[union-attr]
-        self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
-        self._processes: dict[int, subprocess.Popen[str]] = {}
-        self._busy: dict[int, Unit] = {}
-        self._listeners: list[threading.Thread] = []
-        self._awake: set[int] = set()
-        self._started = 0
-        self._stillborn = 0
 
     def _measuring(self, arm_id: str) -> list[Unit]:
         return [Unit(cells[0].arm, task, cells) for task, cells in self._cells.get(arm_id, {}).items()]
@@ -183,80 +166,13 @@ class _Run:
     def _waits(arm: PlannedArm, training: set[str]) -> bool:
         return arm.needs is not None and arm.needs.id in training
 
-    def go(self, count: int) -> None:
-        try:
-            for _ in range(count):
-                self._spawn()
-            while self._busy or self._ready:
-                number, answer = self._answers.get()
-                if answer is None:
-                    self._died(number)
-                else:
-                    self._heard(number, answer)
-        finally:
-            for process in self._processes.values():
-                process.kill()
-                _close(process)
-            for listener in self._listeners:
-                listener.join()
+    def told(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
+        if kind == "finished" and unit.task is None:
+            self.ready.extend(self._waiting.pop(unit.arm.id, []))
+            self.ready.extendleft(reversed(self._measuring(unit.arm.id)))
+        self._watch(Event(kind, number, unit, fields))
 
-    def _spawn(self) -> None:
-        number, self._started = self._started, self._started + 1
-        log = self._store.root / "logs" / f"worker-{os.getpid()}-{number}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        threads = str(self._setting["threads"])
-        environment = {**ALLOCATOR, **os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
-        with log.open("w") as errors:
-            process = subprocess.Popen(
-                COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", env=environment
-            )
-        self._processes[number] = process
-        assert process.stdout is not None
-        self._listeners.append(threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True))
-        self._listeners[-1].start()
-        self._send(number, self._setting)
-
-    def _listen(self, number: int, stream: IO[str]) -> None:
-        with stream:
-            for line in stream:
-                if line.endswith("\n"):  # a worker that was killed may have said half a line
-                    self._answers.put((number, json.loads(line)))
-        self._answers.put((number, None))
-
-    def _send(self, number: int, message: dict[str, Any]) -> None:
-        stream = self._processes[number].stdin
-        assert stream is not None
-        with contextlib.suppress(BrokenPipeError):  # the worker's end is heard as the end of its stdout
-            stream.write(json.dumps(message) + "\n")
-            stream.flush()
-
-    def _heard(self, number: int, answer: dict[str, Any]) -> None:
-        kind = answer.pop("event")
-        if kind == "refused":
-            raise InputError(answer["reason"])
-        if kind == "ready":
-            self._awake.add(number)
-        else:
-            unit = self._busy[number]
-            if kind == "failed":
-                self._fail(unit, answer["reason"])
-            elif kind == "finished" and unit.task is None:
-                self._ready.extend(self._waiting.pop(unit.arm.id, []))
-                self._ready.extendleft(reversed(self._measuring(unit.arm.id)))
-            self._watch(Event(kind, number, unit, answer))
-            if kind not in ("failed", "finished"):
-                return
-            del self._busy[number]
-        for idle in [n for n in self._awake if n not in self._busy]:
-            self._next(idle)
-
-    def _next(self, number: int) -> None:
-        if self._ready:
-            unit = self._busy[number] = self._ready.popleft()
-            self._watch(Event("started", number, unit, {}))
-            self._send(number, unit.message())
-
-    def _fail(self, unit: Unit, reason: str) -> None:
+    def failed(self, unit: Unit, reason: str) -> None:
         """Note that cells failed; where an arm failed, that is all of its cells."""
         finished = self._store.finished_cells()
         from headwater.work import failed_rows
@@ -268,36 +184,5 @@ class _Run:
         if unit.task is None:
             for waiting in self._waiting.pop(unit.arm.id, []):
                 why = f"its labels need {unit.title.removeprefix('train ')}, which failed: {reason}"[:500]
-                self._fail(waiting, why)
+                self.failed(waiting, why)
                 self._watch(Event("failed", NOBODY, waiting, {"reason": why}))
-
-    def _died(self, number: int) -> None:
-        process = self._processes.pop(number)
-        code = _close(process)
-        unit = self._busy.pop(number, None)
-        log = self._store.root / "logs" / f"worker-{os.getpid()}-{number}.log"
-        if number not in self._awake:
-            self._stillborn += 1
-            if self._stillborn == MAX_DEATHS:
-                raise InputError(f"a worker process could not start (exit code {code}); see {log}")
-            self._spawn()
-            return
-        self._awake.discard(number)
-        if unit is None:
-            return
-        unit.deaths += 1
-        if unit.deaths < MAX_DEATHS:
-            self._ready.appendleft(unit)
-        else:
-            self._fail(unit, f"the worker process died {unit.deaths} times (last exit code {code}; see {log})")
-        self._watch(Event("died", number, unit, {"code": code}))
-        if self._ready:
-            self._spawn()
-
-
-def _close(process: subprocess.Popen[str]) -> int:
-    """The exit code of a worker that has ended, its input closed; its output is closed by who listens to it."""
-    assert process.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # what it had not read yet
-        process.stdin.close()
-    return process.wait()

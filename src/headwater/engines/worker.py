@@ -50,8 +50,7 @@ class Worker:
         self._checkpoint_every_s = float(setting["checkpoint_every_s"])
 
     def tell(self, event: str, **fields: Any) -> None:
-        self._out.write(json.dumps({"event": event, **fields}) + "\n")
-        self._out.flush()
+        _say(self._out, event, **fields)
 
     def _progress(self, progress: Progress) -> None:
         self.tell("progress", **vars(progress))
@@ -77,16 +76,53 @@ class Worker:
             self.tell("finished")
 
 
+class NetworkWorker:
+    """Works the networks of a study of the theory."""
+
+    def __init__(self, setting: dict[str, Any], out: TextIO) -> None:
+        import torch
+
+        from headwater import work
+        from headwater.store import Store
+        from headwater.study.theory import TheoryStudy
+
+        torch.set_num_threads(setting["threads"])
+        self._out, self._store = out, Store(setting["store"])
+        study = TheoryStudy.model_validate(setting["theory"])
+        self._study, self._networks = study.study, {one.id: one for one in work.networks(study)}
+
+    def tell(self, event: str, **fields: Any) -> None:
+        _say(self._out, event, **fields)
+
+    def work(self, unit: dict[str, Any]) -> None:
+        """One unit: networks that are trained side by side, as far as they have one shape. A failure is told, not raised."""
+        from headwater import work
+
+        try:
+            wanted = [self._networks[network] for network in unit["networks"]]
+            work.run_networks(wanted, self._study, self._store, lambda network: self.tell("network", network=network))
+        except Exception as error:
+            traceback.print_exc()
+            self.tell("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+        else:
+            self.tell("finished")
+
+
+def _say(out: TextIO, event: str, **fields: Any) -> None:
+    out.write(json.dumps({"event": event, **fields}) + "\n")
+    out.flush()
+
+
 def main() -> None:
     out = sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not reach the parent as an event
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
+    setting = messages.get()
     try:
-        worker = Worker(messages.get(), out)
+        worker = NetworkWorker(setting, out) if "theory" in setting else Worker(setting, out)
     except InputError as error:  # data that changed since the parent looked, say
-        out.write(json.dumps({"event": "refused", "reason": str(error)}) + "\n")
-        out.flush()
+        _say(out, "refused", reason=str(error))
         return
     worker.tell("ready")
     while True:

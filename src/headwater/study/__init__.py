@@ -24,7 +24,7 @@ from headwater.study.data import Data, FolderData, PublishedData, TorchvisionDat
 from headwater.study.protocols import AnyProtocol, Finetune, Knn, LpFt, Probe, ProtocolName, Protocols, Ridge, ZeroShot
 from headwater.study.recipe import METHODS, Augmentation, Budget, LossName, Method, OnlineProbe, Recipe, Recipes
 from headwater.study.views import Features, Noise, ViewUse
-from headwater.study.words import Flag, Misplaced, Name, Origin, Several, Whole, Words, canonical, identity
+from headwater.study.words import Flag, Misplaced, Name, Origin, Seeds, Several, Whole, Words, canonical, identity
 
 __all__ = [
     "METHODS",
@@ -65,18 +65,6 @@ __all__ = [
 
 T = TypeVar("T")
 Size = Literal["all"] | Annotated[Whole, Field(ge=1)]
-
-
-def _seed_shorthand(value: Any) -> Any:
-    """`seeds: 3` means seeds 0, 1, 2."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= 10_000:
-            raise ValueError("a number of seeds is between 1 and 10000")
-        return list(range(value))
-    return value
-
-
-Seeds = Annotated[Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)]
 
 
 class SourceUse(Words):

@@ -8,20 +8,39 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from headwater.errors import InputError, Location
 from headwater.study import Misplaced, Origin, Study
+from headwater.study.theory import TheoryStudy
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
+T = TypeVar("T", bound=BaseModel)
 
 
 def load_study(path: Path) -> Study:
     """The study in a YAML file. Raises InputError."""
+    return parse_study(_text(path), str(path))
+
+
+def load_theory(path: Path) -> TheoryStudy:
+    """The study of the theory in a YAML file. Raises InputError."""
+    return parse_theory(_text(path), str(path))
+
+
+def is_theory(path: Path) -> bool:
+    """Whether a study file is one of the theory. False for a file that cannot be read, which whoever loads it will say."""
+    try:
+        return "theory" in _Tree(_text(path), str(path)).value
+    except InputError:
+        return False
+
+
+def _text(path: Path) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -32,7 +51,7 @@ def load_study(path: Path) -> Study:
     if len(raw) > MAX_BYTES:
         raise InputError(f"{path}: is too large for a study file (at most {MAX_BYTES:,} bytes)")
     try:
-        return parse_study(raw.decode("utf-8-sig"), str(path))
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from None
 
@@ -40,15 +59,31 @@ def load_study(path: Path) -> Study:
 def parse_study(text: str, where: str = "study") -> Study:
     """The study in a YAML text; `where` is how errors call it. Raises InputError."""
     tree = _Tree(text, where)
-    try:
-        study = Study.model_validate(tree.value)
-    except ValidationError as error:
-        raise InputError(_first_error(error, tree)) from None
-    except RecursionError:
-        raise InputError(f"{where}: is nested too deeply") from None
+    if "theory" in tree.value:
+        raise InputError(f"{where}: is a study of the theory; `headwater theory run {where}` computes it, `headwater theory plot` draws it")
+    study = _validated(Study, tree)
     listed = tree.value["sources"] if isinstance(tree.value.get("sources"), list) else []
     study._origin = Origin(where, tree.lines | {("sources", name): tree.line(("sources", i)) for i, name in enumerate(listed)})
     return study
+
+
+def parse_theory(text: str, where: str = "study") -> TheoryStudy:
+    """The study of the theory in a YAML text; `where` is how errors call it. Raises InputError."""
+    tree = _Tree(text, where)
+    if "theory" not in tree.value and "data" in tree.value:
+        raise InputError(f"{where}: is a study of images, and has no sweeps of the theory; `headwater run {where}` computes it")
+    study = _validated(TheoryStudy, tree)
+    study._origin = Origin(where, tree.lines)
+    return study
+
+
+def _validated(model: type[T], tree: _Tree) -> T:
+    try:
+        return model.model_validate(tree.value)
+    except ValidationError as error:
+        raise InputError(_first_error(error, tree, model)) from None
+    except RecursionError:
+        raise InputError(f"{tree.where}: is nested too deeply") from None
 
 
 class _Tree:
@@ -131,7 +166,7 @@ def _number(text: str) -> str | float:
     return text
 
 
-def _first_error(error: ValidationError, tree: _Tree) -> str:
+def _first_error(error: ValidationError, tree: _Tree, root: type[BaseModel]) -> str:
     """One line for the error that stands first in the file; at one line an unknown key comes first, since it may explain a missing one."""
     by_place: dict[Location, list[Any]] = {}
     for item in error.errors(include_url=False):
@@ -141,7 +176,7 @@ def _first_error(error: ValidationError, tree: _Tree) -> str:
     at, items = min(by_place.items(), key=lambda pair: (tree.line(pair[0]), pair[1][0]["type"] != "extra_forbidden"))
     more = len(by_place) - 1
     tail = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
-    return f"{tree.where}, line {tree.line(at)}: {_describe(items, at, tree)}{tail}"
+    return f"{tree.where}, line {tree.line(at)}: {_describe(items, at, tree, root)}{tail}"
 
 
 def _within(loc: Location, value: Any) -> Location:
@@ -159,12 +194,12 @@ def _within(loc: Location, value: Any) -> Location:
     return tuple(at)
 
 
-def _describe(items: list[Any], at: Location, tree: _Tree) -> str:
+def _describe(items: list[Any], at: Location, tree: _Tree, root: type[BaseModel]) -> str:
     """What is wrong at one place; several items are the branches of a union."""
     item, path = items[0], ".".join(str(part) for part in at)
     kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key {path!r}" + _nearest(str(at[-1]), _valid_keys(at[:-1], tree.value))
+        return f"unknown key {path!r}" + _nearest(str(at[-1]), _valid_keys(at[:-1], tree.value, root))
     if kind == "missing":
         return f"the key {path!r} is missing"
     if kind == "value_error":
@@ -187,9 +222,9 @@ def _nearest(given: str, valid: list[str], *, list_all: bool = True) -> str:
     return f"; valid keys are {', '.join(sorted(valid))}" if list_all and valid else ""
 
 
-def _valid_keys(at: Location, value: Any) -> list[str]:
+def _valid_keys(at: Location, value: Any, root: type[BaseModel]) -> list[str]:
     """The keys that the schema allows at a location of the file."""
-    models: list[type[BaseModel]] = [Study]
+    models: list[type[BaseModel]] = [root]
     free_name = False
     for part in at:
         value = value[part]

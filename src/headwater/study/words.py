@@ -62,6 +62,18 @@ Several = Annotated[tuple[T, ...], BeforeValidator(one_as_list), Field(min_lengt
 """One or more different values. An empty list is refused, because it could mean all as well as none."""
 
 
+def _seed_shorthand(value: Any) -> Any:
+    """`seeds: 3` means seeds 0, 1, 2."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 1 <= value <= 10_000:
+            raise ValueError("a number of seeds is between 1 and 10000")
+        return list(range(value))
+    return value
+
+
+Seeds = Annotated[Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)]
+
+
 @dataclass(frozen=True)
 class Origin:
     """The file that a study was read from, and the line of each of its keys. It is no part of what a study means: all origins are equal."""

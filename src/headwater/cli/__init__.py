@@ -1,0 +1,270 @@
+"""The command line: selects and shows; it does not configure. Every command is a thin face on what Python offers too.
+
+Heavy imports (torch, pandas) wait until a command needs them, so that help is there at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headwater.cli.labels import labels_app
+from headwater.cli.options import (
+    DEFAULT_STORE,
+    SHIPPED,
+    CompileOption,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    StoreOption,
+    StudyArgument,
+    WorkersOption,
+    load,
+    print_json,
+    shipped_studies,
+    study_path,
+)
+from headwater.cli.tasks import tasks_app
+from headwater.cli.theory import theory_app, theory_study
+from headwater.errors import InputError
+
+app = typer.Typer(
+    name="headwater",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(labels_app)
+app.add_typer(tasks_app)
+app.add_typer(theory_app)
+
+
+@app.callback(invoke_without_command=True)
+def _headwater(context: typer.Context) -> None:
+    """Tells a team what to pre-train on: which source, which label granularity, which method."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"), as_json: JsonOption = False) -> None:
+    """Write a study file to start from: the demo's."""
+    if path.exists():
+        raise InputError(f"{path}: exists already; name another file")
+    from headwater import files
+
+    try:
+        files.write_atomic(path, shipped_studies()["demo"].read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+    print_json({"wrote": str(path)}) if as_json else typer.echo(f"wrote {path}; edit it, then: headwater plan {path}")
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
+    resolved, opened = load(study, store, data_root)
+    from headwater.engines.local import default_workers
+    from headwater.show.study import check_backbone, plan_facts, print_plan
+
+    check_backbone(resolved)
+    facts = plan_facts(resolved, opened, device=device, workers=workers or default_workers(device))
+    print_json(facts) if as_json else print_plan(facts)
+
+
+@app.command()
+def run(
+    study: Annotated[
+        str, typer.Argument(metavar="[STUDY]", help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).")
+    ] = "demo",
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    device: DeviceOption = "auto",
+    workers: WorkersOption = None,
+    compiled: CompileOption = False,
+    redo: Annotated[list[str] | None, typer.Option("--redo", metavar="ID", help="Forget this arm or cell first (6 characters of its id will do).")] = None,
+    report_path: Annotated[Path | None, typer.Option("--report", help="Where to write the report; in the store when left out.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute what the store lacks of a study, then write the report and print the verdict. Can be stopped and started again at any time."""
+    from headwater.study.file import is_theory
+
+    if is_theory(study_path(study)):
+        from headwater.study.theory import TheoryStudy
+
+        theory_study(TheoryStudy.load(study_path(study)), store, out=None, workers=workers, quiet=quiet, as_json=as_json)
+        return
+    resolved, opened = load(study, store, data_root, create=True)
+    assert opened is not None
+    from headwater.engines import local
+    from headwater.show.study import check_backbone, forget, run_facts, say_verdict, watched
+
+    if redo:
+        forget(resolved, opened, redo)
+    todo = local.pending(resolved, opened)
+    if todo.cells:
+        check_backbone(resolved)
+    with watched(todo, quiet=quiet or as_json) as watch:
+        local.run(resolved, opened, data_root=data_root, device=device, workers=workers, compiled=compiled, watch=watch)
+    facts = run_facts(resolved, opened, todo, report_path)
+    print_json(facts) if as_json else say_verdict(resolved, opened, facts)
+    if facts["failed"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: DataOption = None, as_json: JsonOption = False) -> None:
+    """How far a study is: arms and cells done, failed, diverged and to do."""
+    resolved, opened = load(study, store, data_root)
+    from headwater.show.study import print_status, status_facts
+
+    facts = status_facts(resolved, opened)
+    print_json(facts) if as_json else print_status(facts)
+
+
+@app.command()
+def curves(
+    study: StudyArgument,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How the arms learn, while they are trained and after: loss, learning rate and online accuracy against images seen."""
+    if out is not None:
+        from headwater.report import check_label_chart
+
+        check_label_chart(out)
+    resolved, opened = load(study, store, data_root)
+    if opened is None:
+        raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
+    from headwater.show.curves import curves_facts, print_curves
+
+    facts = curves_facts(resolved, opened)
+    if out is not None:
+        from headwater.report import save_curves
+
+        facts["chart"] = str(save_curves(facts, out))
+    print_json(facts) if as_json else print_curves(facts)
+
+
+@app.command()
+def rows(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="Only this study's rows, under its names; all rows of the store when left out.")
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .jsonl file; CSV on stdout when left out.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """The table of results, one row per (cell, metric, subset); docs/rows.md describes its columns."""
+    from headwater.rows import read_rows, write_rows
+    from headwater.store import Store
+
+    if study is None:
+        table = read_rows(Store(store).root)
+    else:
+        resolved, opened = load(study, store, data_root)
+        if opened is None:
+            raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
+        table = resolved.rows(opened)
+    if out is not None:
+        write_rows(table, out)
+        typer.echo(f"wrote {len(table)} rows to {out}", err=True)
+    elif as_json:
+        typer.echo(table.to_json(orient="records", indent=1, force_ascii=False))
+    else:
+        table.to_csv(sys.stdout, index=False)
+
+
+@app.command()
+def report(
+    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study, or a table of rows (.csv, .parquet, .jsonl) that `headwater rows` wrote.")],
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file to write.")] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="A folder for the charts as SVG and PNG.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the report of a study from its rows: no GPU, data or checkpoint is needed for a table of rows."""
+    from headwater.show.study import report_facts, table_report
+
+    if Path(study).suffix in (".csv", ".parquet", ".jsonl"):
+        facts = table_report(Path(study), out, figures)
+    else:
+        resolved, opened = load(study, store, data_root)
+        if opened is None:
+            raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
+        facts = report_facts(resolved, opened, out, figures)
+    print_json(facts) if as_json else typer.echo(facts["report"])
+
+
+@app.command()
+def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
+    """What this machine offers: device, precision, cores, versions, data root."""
+    from headwater import device as device_room
+    from headwater.engines.local import default_workers
+
+    compute = device_room.resolve(device)
+    root = os.environ.get("HEADWATER_DATA")
+    facts = {
+        "device": compute.fingerprint,
+        "workers": default_workers(device),
+        "versions": json.loads(device_room.versions()),
+        "python": sys.version.split()[0],
+        "data_root": root,
+        "data_root_found": bool(root and Path(root).is_dir()),
+        "shipped_studies": sorted(shipped_studies()),
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            typer.echo(f"{name:16} {json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value}")
+
+
+def _guarded(run_app: Callable[..., object]) -> int:
+    """Exit codes: 0 done, 1 some cells failed, 2 bad input (one line), 130 stopped by Ctrl-C."""
+    try:
+        code = run_app(standalone_mode=False, prog_name="headwater")
+    except InputError as error:
+        return _refused(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `headwater rows | head`
+        return 0
+    except OSError as error:  # a full disk, a folder without permission: no input of ours, but a line says more than a traceback
+        return _refused(f"{error.filename}: {error.strerror}" if error.filename else error)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)  # typer's usage errors; their class has moved between its versions
+        if usage is None:
+            raise
+        command = getattr(getattr(error, "ctx", None), "command_path", "headwater")
+        return _refused(f"{usage()} See `{command} --help`.")
+    if code == 130:  # what typer makes of Ctrl-C
+        print("headwater: stopped; run the same command again to go on", file=sys.stderr)
+    return code if isinstance(code, int) else 0
+
+
+def _refused(error: object) -> int:
+    print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
+    return 2
+
+
+def main() -> None:
+    """Entry point of the `headwater` command."""
+    sys.exit(_guarded(app))

@@ -1,0 +1,5 @@
+"""`python -m headwater.cli` is the `headwater` command."""
+
+from headwater.cli import main
+
+main()

@@ -1,0 +1,76 @@
+"""What commands share: their common options, and how a study is opened."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.plan import Plan
+    from headwater.store import Store
+
+
+def device_word(value: str) -> str:
+    """Checked in form at once, also where nothing is left to compute; whether the machine has it is asked when it is needed."""
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
+        raise InputError(f"--device {value!r} is none of auto, cpu, cuda, mps (or cuda:N)")
+    return value
+
+
+def shipped_studies() -> dict[str, Path]:
+    """The studies inside the package, by name."""
+    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))}
+
+
+SHIPPED = ", ".join(shipped_studies())
+StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).")]
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")]
+DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
+DeviceOption = Annotated[str, typer.Option("--device", callback=device_word, help="auto, cpu, cuda or mps.")]
+CompileOption = Annotated[bool, typer.Option("--compile", help="Train through torch.compile; on a CPU it needs a C++ compiler, and seldom pays.")]
+WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
+DEFAULT_STORE = Path("headwater-store")
+
+
+def study_path(name: str) -> Path:
+    path = Path(name)
+    return shipped_studies().get(name, path) if not path.exists() else path
+
+
+def load(study: str, store: Path, data_root: Path | None, *, create: bool = False) -> tuple[Plan, Store | None]:
+    """The plan of a study, and the store where there is one (made where `create`)."""
+    from headwater.plan import Plan
+    from headwater.store import Store
+    from headwater.study import Study
+
+    words = Study.load(study_path(study))
+    check_root(data_root)
+    opened = Store(store, create=create) if create or store.exists() else None
+    plan = Plan.make(words, data_root=data_root, cache=opened.cache if opened else None)
+    return plan, opened
+
+
+def check_root(data_root: Path | None) -> None:
+    if data_root is not None and not data_root.is_dir():
+        raise InputError(f"--data-root {data_root}: there is no such folder (HEADWATER_DATA sets it too)")
+
+
+def print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def folder_of(name: str, data_root: Path | None) -> Path | None:
+    """The folder of images that is meant, here or under the data root; None where a study is."""
+    from headwater.show.folders import named_folder
+
+    path = Path(name)
+    if not path.is_dir() and (path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml")):
+        return None
+    return named_folder(name, data_root, f"no study file, no shipped study ({SHIPPED})")

@@ -1,0 +1,122 @@
+"""headwater theory: networks on simulated common and rare features, and the easy and hard samples of real studies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headwater.cli.options import DEFAULT_STORE, JsonOption, StoreOption, WorkersOption, print_json, study_path
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.study.theory import TheoryStudy
+
+theory_app = typer.Typer(
+    name="theory", help="See rare features being learned, or not: the model of Hong et al. 2023, simulated (docs/theory.md).", no_args_is_help=True
+)
+DEFAULT_STUDY = "theory"
+
+SweepArgument = Annotated[
+    str | None, typer.Argument(metavar="[STUDY]", help="A study of the theory (YAML), or `theory`, the default sweep, which is meant where nothing is said.")
+]
+SubclassesOption = Annotated[str | None, typer.Option("--subclasses", "-k", metavar="1,32", help="k: subclasses of each superclass.")]
+LabelsOption = Annotated[
+    str | None,
+    typer.Option("--labels", metavar="A,B", help="coarse, fine, merge:K, random:K [within coarse|fine], shuffle:K, instance; coarse,fine when left out."),
+]
+SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N|A,B", help="How many seeds, or which; 3 when left out.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=A,B", help="Any other axis of a sweep: d, width, sigma_zeta, sigma_star, hard_share, ... (docs/theory.md)."),
+]
+FullOption = Annotated[
+    bool, typer.Option("--full-size", help="The constants of the numerical check: d=512, 32 neurons a head, batches of 256; some 25 times the cost.")
+]
+
+
+def _study(study: str | None, subclasses: str | None, labels: str | None, seeds: str | None, others: list[str] | None, full_size: bool) -> TheoryStudy:
+    """The study that is meant: a file, the default one, or a sweep of its own from options."""
+    from headwater.show import theory as shown
+
+    given = {name: value for name, value in (("subclasses", subclasses), ("labels", labels)) if value is not None}
+    for one in others or ():
+        name, equals, value = one.partition("=")
+        if not equals or not value:
+            raise InputError(f"--set {one}: write NAME=VALUE, or NAME=A,B for several")
+        given[name.strip()] = value
+    own = bool(given) or seeds is not None or full_size
+    if study is not None and own:
+        raise InputError(f"theory: options describe a sweep of their own; leave {study!r} out, or write them into a study file")
+    if own:
+        return shown.sweep_of(given, seeds, full_size=full_size)
+    return shown.load(study_path(study or DEFAULT_STUDY))
+
+
+@theory_app.command("run")
+def run_theory(
+    study: SweepArgument = None,
+    subclasses: SubclassesOption = None,
+    labels: LabelsOption = None,
+    seeds: SeedsOption = None,
+    others: SetOption = None,
+    full_size: FullOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the rows as well: .csv, .parquet or .jsonl.")] = None,
+    workers: WorkersOption = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train simulated networks that the store lacks, and show what they have learned. Can be stopped and started again at any time."""
+    theory_study(_study(study, subclasses, labels, seeds, others, full_size), store, out=out, workers=workers, quiet=quiet, as_json=as_json)
+
+
+def theory_study(study: TheoryStudy, store: Path, *, out: Path | None, workers: int | None, quiet: bool, as_json: bool) -> None:
+    """Run a study of the theory and show its table; exit code 1 where a network failed."""
+    from headwater.work import networks, unfinished
+
+    wanted = networks(study)
+    if out is not None and out.suffix not in (".csv", ".parquet", ".jsonl"):
+        raise InputError(f"{out}: rows are written as .csv, .parquet or .jsonl")
+    from headwater.analysis.networks import networks_table
+    from headwater.engines import networks as engine
+    from headwater.rows import write_rows
+    from headwater.show import theory as shown
+    from headwater.store import Store
+
+    opened = Store(store, create=True)
+    with shown.watched(len(unfinished(wanted, opened)), quiet=quiet or as_json) as watch:
+        engine.run(study, opened, workers=workers, watch=watch)
+    rows = shown.study_rows(study, opened)
+    if out is not None:
+        write_rows(rows, out)
+    table = networks_table(rows)
+    if as_json:
+        print_json(shown.records(table))
+    else:
+        shown.print_table(table)
+    if (rows["status"] == "failed").any():
+        raise typer.Exit(1)
+
+
+@theory_app.command("plan")
+def plan_theory(
+    study: SweepArgument = None,
+    subclasses: SubclassesOption = None,
+    labels: LabelsOption = None,
+    seeds: SeedsOption = None,
+    others: SetOption = None,
+    full_size: FullOption = False,
+    store: StoreOption = DEFAULT_STORE,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Networks, what is done, and about how long the rest will take. Runs nothing."""
+    meant = _study(study, subclasses, labels, seeds, others, full_size)
+    from headwater.engines.local import default_workers
+    from headwater.show import theory as shown
+    from headwater.store import Store
+
+    facts = shown.plan_facts(meant, Store(store) if store.exists() else None, workers or default_workers("cpu"))
+    print_json(facts) if as_json else shown.print_plan(facts)

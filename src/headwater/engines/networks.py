@@ -1,0 +1,77 @@
+"""Networks of a study of the theory on this machine: shares of them to single-thread worker processes, as with arms (headwater.engines.local)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headwater.engines import local
+from headwater.engines.pool import Pool
+from headwater.store import Store
+from headwater.study.theory import TheoryStudy
+from headwater.work import Network, failed_network, networks, unfinished
+
+_UNIT_FLOPS = 1e12
+"""Work of a unit, where networks are small: about 10 seconds, after which the next is given out [ours]."""
+_TYPICAL_STEPS = 700
+"""Steps of a typical network of the numerical check: only for shares, never for a result [ours]."""
+
+
+@dataclass
+class Unit:
+    """Networks that are trained in one process."""
+
+    networks: list[Network]
+    deaths: int = 0
+
+    def message(self) -> dict[str, Any]:
+        return {"networks": [one.id for one in self.networks]}
+
+
+@dataclass(frozen=True)
+class Event:
+    """What a watcher of a run hears. `kind` is started, network (one is finished), finished, failed or died; `network` is of the second alone."""
+
+    kind: str
+    unit: Unit
+    network: Network | None = None
+    reason: str | None = None
+
+
+def run(study: TheoryStudy, store: Store, *, workers: int | None = None, watch: Callable[[Event], None] = lambda event: None) -> None:
+    """Train the networks of a study that the store lacks, and write their rows. Failures become rows of status failed. Raises InputError for bad input."""
+    store.sweep()
+    left = unfinished(networks(study), store)
+    if left:
+        shares = units(left)
+        setting = {"theory": study.words(), "store": str(store.root.resolve()), "threads": 1}
+        _Run(study.study, store, shares, setting, watch).go(min(workers or local.default_workers("cpu"), len(shares)))
+
+
+def units(left: Sequence[Network]) -> list[Unit]:
+    """Shares, the largest networks first. Networks of one shape and seed see the same noise, which is then made once for all that share a process."""
+    alike: dict[tuple[object, ...], list[Network]] = {}
+    for one in sorted(left, key=lambda one: -one.flops):
+        shape = (one.flops, one.experiment.heads, one.experiment.width, one.experiment.world.d, one.experiment.recipe.batch, one.experiment.seed)
+        alike.setdefault(shape, []).append(one)
+    found: list[Unit] = []
+    for group in alike.values():
+        count = max(1, int(_UNIT_FLOPS / (_TYPICAL_STEPS * group[0].flops)))
+        found.extend(Unit(group[start : start + count]) for start in range(0, len(group), count))
+    return found
+
+
+class _Run(Pool[Unit]):
+    def __init__(self, study: str, store: Store, ready: Sequence[Unit], setting: dict[str, Any], watch: Callable[[Event], None]) -> None:
+        super().__init__(local.COMMAND, setting, store.root / "logs", ready)
+        self._study, self._store, self._watch = study, store, watch
+        self._reason: str | None = None
+
+    def told(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
+        network = next((one for one in unit.networks if one.id == fields["network"]), None) if kind == "network" else None
+        self._watch(Event(kind, unit, network, fields.get("reason")))
+
+    def failed(self, unit: Unit, reason: str) -> None:
+        for one in unit.networks:
+            failed_network(one, self._study, self._store, reason)

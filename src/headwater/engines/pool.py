@@ -1,0 +1,160 @@
+"""Worker processes that take units of work as JSON lines: started, fed, listened to, and replaced when they die."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import threading
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, Any, Generic, Protocol, TypeVar
+
+from headwater.errors import InputError
+
+MAX_DEATHS = 2
+"""A unit whose worker process dies this often (killed for memory, say) has failed; so many workers may die before they are ready."""
+ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "134217728"}
+"""glibc gives the memory of a step's tensors back to the system and asks for it anew in the next one; told to keep it, workers lost 11-33 % of
+their time to the system less (docs/log.md). Other systems pass over these, and what the user has set wins."""
+
+
+class AnyUnit(Protocol):
+    deaths: int
+
+    def message(self) -> dict[str, Any]:
+        """What a worker is sent."""
+        ...
+
+
+U = TypeVar("U", bound=AnyUnit)
+
+
+class Pool(ABC, Generic[U]):
+    """Works off `ready`, which may grow on the way. Subclasses hear of what happens in `told`, and settle what failed in `failed`."""
+
+    def __init__(self, command: Sequence[str], setting: dict[str, Any], logs: Path, ready: Iterable[U]) -> None:
+        self._command, self._setting, self._logs = command, setting, logs
+        self.ready = deque(ready)
+        self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
+        self._processes: dict[int, subprocess.Popen[str]] = {}
+        self._busy: dict[int, U] = {}
+        self._listeners: list[threading.Thread] = []
+        self._awake: set[int] = set()
+        self._started = 0
+        self._stillborn = 0
+
+    @abstractmethod
+    def told(self, kind: str, number: int, unit: U, fields: dict[str, Any]) -> None:
+        """Hears of every event of a unit: started, progress, cell, finished, failed, died, and what else its worker says."""
+
+    @abstractmethod
+    def failed(self, unit: U, reason: str) -> None:
+        """Notes that a unit has failed: its worker says so, or died too often. Called before `told`."""
+
+    def go(self, count: int) -> None:
+        """Work with so many processes until nothing is ready or under way."""
+        try:
+            for _ in range(count):
+                self._spawn()
+            while self._busy or self.ready:
+                number, answer = self._answers.get()
+                if answer is None:
+                    self._died(number)
+                else:
+                    self._heard(number, answer)
+        finally:
+            for process in self._processes.values():
+                process.kill()
+                _close(process)
+            for listener in self._listeners:
+                listener.join()
+
+    def _log(self, number: int) -> Path:
+        return self._logs / f"worker-{os.getpid()}-{number}.log"
+
+    def _spawn(self) -> None:
+        number, self._started = self._started, self._started + 1
+        self._logs.mkdir(parents=True, exist_ok=True)
+        threads = str(self._setting["threads"])
+        environment = {**ALLOCATOR, **os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
+        with self._log(number).open("w") as errors:
+            process = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", env=environment
+            )
+        self._processes[number] = process
+        assert process.stdout is not None
+        self._listeners.append(threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True))
+        self._listeners[-1].start()
+        self._send(number, self._setting)
+
+    def _listen(self, number: int, stream: IO[str]) -> None:
+        with stream:
+            for line in stream:
+                if line.endswith("\n"):  # a worker that was killed may have said half a line
+                    self._answers.put((number, json.loads(line)))
+        self._answers.put((number, None))
+
+    def _send(self, number: int, message: dict[str, Any]) -> None:
+        stream = self._processes[number].stdin
+        assert stream is not None
+        with contextlib.suppress(BrokenPipeError):  # the worker's end is heard as the end of its stdout
+            stream.write(json.dumps(message) + "\n")
+            stream.flush()
+
+    def _heard(self, number: int, answer: dict[str, Any]) -> None:
+        kind = answer.pop("event")
+        if kind == "refused":
+            raise InputError(answer["reason"])
+        if kind == "ready":
+            self._awake.add(number)
+        else:
+            unit = self._busy[number]
+            if kind == "failed":
+                self.failed(unit, answer["reason"])
+            self.told(kind, number, unit, answer)
+            if kind not in ("failed", "finished"):
+                return
+            del self._busy[number]
+        for idle in [n for n in self._awake if n not in self._busy]:
+            self._next(idle)
+
+    def _next(self, number: int) -> None:
+        if self.ready:
+            unit = self._busy[number] = self.ready.popleft()
+            self.told("started", number, unit, {})
+            self._send(number, unit.message())
+
+    def _died(self, number: int) -> None:
+        process = self._processes.pop(number)
+        code = _close(process)
+        unit = self._busy.pop(number, None)
+        if number not in self._awake:
+            self._stillborn += 1
+            if self._stillborn == MAX_DEATHS:
+                raise InputError(f"a worker process could not start (exit code {code}); see {self._log(number)}")
+            self._spawn()
+            return
+        self._awake.discard(number)
+        if unit is None:
+            return
+        unit.deaths += 1
+        if unit.deaths < MAX_DEATHS:
+            self.ready.appendleft(unit)
+        else:
+            self.failed(unit, f"the worker process died {unit.deaths} times (last exit code {code}; see {self._log(number)})")
+        self.told("died", number, unit, {"code": code})
+        if self.ready:
+            self._spawn()
+
+
+def _close(process: subprocess.Popen[str]) -> int:
+    """The exit code of a worker that has ended, its input closed; its output is closed by who listens to it."""
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # what it had not read yet
+        process.stdin.close()
+    return process.wait()

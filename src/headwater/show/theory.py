@@ -1,0 +1,228 @@
+"""What `headwater theory` shows: a study of simulated networks, its cost, how it gets on, and its table."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from headwater.errors import InputError
+from headwater.rows import to_frame
+from headwater.store import Store
+from headwater.study.theory import Sweep, TheoryStudy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headwater.engines.networks import Event
+
+CHECK = {"d": 512, "width": 32, "batch": 256, "lr": 0.5}
+"""The constants of hong2023.md's numerical check [C] where the defaults of a sweep are smaller."""
+_STEPS = (300, 700)
+"""Steps that typical networks take, at the defaults and at full size, for guesses of time alone [ours]."""
+_FLOPS_PER_S = 4e10
+"""Of a core, for guesses of time alone [ours]; half of what a matrix product attained where this was written."""
+_PLAIN_EVERY_S = 10.0
+_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def sweep_of(values: Mapping[str, str], seeds: str | None, *, full_size: bool) -> TheoryStudy:
+    """A study of one sweep from options: {axis: `1,32`}. Raises InputError that names the option and the nearest axis."""
+    words: dict[str, Any] = dict(CHECK) if full_size else {}
+    for name, text in values.items():
+        axis = name.replace("-", "_")
+        if axis not in Sweep.model_fields:
+            near = difflib.get_close_matches(axis, list(Sweep.model_fields), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(Sweep.model_fields)}"
+            raise InputError(f"--set {name}: a sweep has no such axis; {hint}")
+        parts = [_value(part.strip()) for part in text.split(",")]
+        words[axis] = parts if len(parts) > 1 or axis not in ("tune_steps", "test_samples", "looks", "precision") else parts[0]
+    study: dict[str, Any] = {"study": "theory", "theory": {"sweep": words}}
+    if seeds is not None:
+        given = [_value(part.strip()) for part in seeds.split(",")]
+        study["seeds"] = given if len(given) > 1 else given[0]
+    try:
+        return TheoryStudy.model_validate(study)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str) and (part in Sweep.model_fields or part == "seeds")), "")
+        raise InputError(f"--{where.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}") from None
+
+
+def _value(text: str) -> Any:
+    """A number where the text is one."""
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else text
+
+
+def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[str, Any]:
+    """Networks and cells, what is kept, and a guess of the time."""
+    from headwater.work import networks, unfinished
+
+    wanted = networks(study)
+    left = unfinished(wanted, store)
+    steps = [_STEPS[one.experiment.world.d >= 512] for one in left]
+    flops = sum(one.flops * count for one, count in zip(left, steps, strict=True))
+    sweeps = [
+        {
+            "sweep": name,
+            "networks": sum(name in one.sweeps for one in wanted),
+            "new": sum(name in one.sweeps for one in left),
+            **{axis: list(value) if isinstance(value, tuple) else value for axis, value in sweep.words().items() if axis in sweep.model_fields_set},
+        }
+        for name, sweep in study.theory.items()
+    ]
+    return {
+        "study": study.study,
+        "question": study.question,
+        "seeds": list(study.seeds),
+        "sweeps": sweeps,
+        "networks": {"total": len(wanted), "kept": len(wanted) - len(left), "new": len(left)},
+        "cells": {"total": sum(len(one.readings) for one in wanted), "new": sum(len(one.readings) for one in left)},
+        "flops": flops,
+        "minutes": flops / _FLOPS_PER_S / workers / 60,
+        "workers": workers,
+    }
+
+
+def print_plan(facts: dict[str, Any]) -> None:
+    """The plan in text."""
+    _console.print(facts["study"] + (f": {facts['question']}" if facts["question"] else ""), markup=False, style="bold")
+    table = Table("sweep", box=None, header_style="bold")
+    for heading in ("networks", "to train"):
+        table.add_column(heading, justify="right")
+    table.add_column("axes")
+    for sweep in facts["sweeps"]:
+        axes = "; ".join(
+            f"{axis} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+            for axis, value in sweep.items()
+            if axis not in ("sweep", "networks", "new")
+        )
+        table.add_row(sweep["sweep"], f"{sweep['networks']:,}", f"{sweep['new']:,}", axes or "defaults")
+    _console.print(table)
+    count = facts["networks"]
+    _console.print(
+        f"{count['total']:,} networks ({count['new']:,} to train, {count['kept']:,} kept), {facts['cells']['new']:,} cells to measure; about "
+        f"{max(facts['minutes'], 0.1):.1f} minutes with {facts['workers']} workers",
+        markup=False,
+    )
+
+
+@contextlib.contextmanager
+def watched(networks: int, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """Progress on stderr: a bar in a terminal, a plain line now and then elsewhere."""
+    console = Console(stderr=True)
+    if quiet or not networks:
+        yield lambda event: None
+        return
+    if console.is_terminal:
+        left = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[last]}"))
+        with Progress(TextColumn("networks"), BarColumn(), MofNCompleteColumn(), *left, console=console) as progress:
+            bar = progress.add_task("networks", total=networks, last="")
+
+            def shown(event: Event) -> None:
+                if event.network is not None:
+                    progress.update(bar, advance=1, last=event.network.title)
+                elif event.kind in ("failed", "died"):
+                    console.print(_trouble(event), markup=False)
+
+            yield shown
+        return
+    done, began, said = 0, time.monotonic(), time.monotonic()
+
+    def told(event: Event) -> None:
+        nonlocal done, said
+        if event.network is not None:
+            done += 1
+            if time.monotonic() - said > _PLAIN_EVERY_S or done == networks:
+                said = time.monotonic()
+                console.print(f"{done} of {networks} networks, {said - began:.0f} s; last {event.network.title}", markup=False)
+        elif event.kind in ("failed", "died"):
+            console.print(_trouble(event), markup=False)
+
+    yield told
+
+
+def _trouble(event: Event) -> str:
+    names = ", ".join(one.title for one in event.unit.networks[:3])
+    return f"failed: {names}: {event.reason}" if event.kind == "failed" else f"a worker process died with {names}"
+
+
+def study_rows(study: TheoryStudy, store: Store) -> pd.DataFrame:
+    """The rows of a study's cells, each once, under its name and those of its sweeps. Cells that were not measured are missing."""
+    from headwater.work import networks
+
+    found = []
+    for network in networks(study):
+        name = f"{study.study}: {', '.join(network.sweeps)}"
+        for reading in network.readings:
+            found += [{**row, "study": name} for row in store.read_cell(reading.id)]
+    return to_frame(found)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as plain values; what is missing is None."""
+    plain = table.astype(object).where(table.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]
+
+
+def print_table(table: pd.DataFrame) -> None:
+    """Mean errors over seeds, a line for each setting; only the constants that vary are shown."""
+    final = table[table["final"].astype(bool) & (table["status"] == "done")]
+    if not len(final):
+        _console.print("no network has been trained")
+        return
+    varied = [name for name in _constants(final) if final[name].astype(object).map(str).nunique() > 1]
+    shown = Table(*["k", "labels", *varied], box=None, header_style="bold", pad_edge=False)
+    for heading in ("seeds", "easy error", "hard error", "hard, least to most", "fine / common", "steps"):
+        shown.add_column(heading, justify="right")
+    by = ["subclasses", "num_labels", "labels", *varied]
+    for key, part in final.groupby(by, sort=True, dropna=False):
+        hard = part["hard_error"].astype(float)
+        shown.add_row(
+            str(key[0]),
+            str(key[2]),
+            *["-" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value) for value in key[3:]],
+            str(part["seed"].nunique()),
+            f"{part['easy_error'].astype(float).mean():.3f}",
+            f"{hard.mean():.3f}",
+            f"{hard.min():.3f} to {hard.max():.3f}",
+            _ratio(part),
+            f"{part['steps'].astype(float).mean():.0f}" + ("" if part["converged"].all() else " (some not converged)"),
+        )
+    _console.print(shown)
+
+
+def _constants(table: pd.DataFrame) -> Sequence[str]:
+    from headwater.analysis.networks import RECIPE, WORLD
+
+    return [name for name in ("read_out", *WORLD, *RECIPE, "precision") if name in table]
+
+
+def _ratio(part: pd.DataFrame) -> str:
+    """Mean response of aligned neurons to fine features over that to the common one."""
+    if "response_fine_aligned_mean" not in part or part["response_fine_aligned_mean"].isna().all():
+        return "-"
+    ratio = part["response_fine_aligned_mean"].astype(float) / part["response_common_aligned_mean"].astype(float)
+    return f"{ratio.mean():.3g}"
+
+
+def load(path: Path) -> TheoryStudy:
+    """A study file of the theory."""
+    return TheoryStudy.load(path)

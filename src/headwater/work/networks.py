@@ -1,0 +1,240 @@
+"""Studies of the theory: which networks, what is measured of each, and the rows of one.
+
+An arm is a network to be trained; a cell is one read-out of it on test samples of one kind, or its responses, at the end of training or at a look on the
+way. Strong noise and the wrong class's feature stand on hard samples alone, so that where training has none of these they are of the cell, not of the arm.
+"""
+
+from __future__ import annotations
+
+import itertools
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from headwater import device
+from headwater.errors import InputError
+from headwater.recipes import ROOM_VERSIONS
+from headwater.rows import SCHEMA_VERSION
+from headwater.store import Store
+from headwater.study import canonical, identity
+from headwater.study.theory import Sweep, TheoryStudy
+from headwater.theory.measuring import errors, looks, read, responses
+from headwater.theory.model import World
+from headwater.theory.training import Experiment, Recipe, Run, train
+from headwater.work.fields import attempt, now
+
+RESPONSES = "responses"
+"""The protocol of the cells that read neurons and no test sample."""
+_DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
+_WORLD_AXES = ("d", "patches", "s", "alpha", "iota", "alpha_dagger", "sigma_zeta", "sigma_star", "hard_share")
+_RECIPE_AXES = ("width", "neurons", "init", "bias", "batch", "lr", "stop_loss", "max_steps", "train_samples", "label_noise")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A cell in words: how a network is read (a read-out, or RESPONSES), on what world's test samples, and when (None: at the end of training)."""
+
+    id: str
+    protocol: str
+    world: World
+    test_samples: int
+    step: int | None = None
+
+
+@dataclass(frozen=True)
+class Network:
+    """An arm: what to train, and all cells that some sweep wants of it."""
+
+    id: str
+    experiment: Experiment
+    readings: tuple[Reading, ...]
+    sweeps: tuple[str, ...]
+    """Sweeps that name it, in the order of the study."""
+
+    @property
+    def flops(self) -> float:
+        """Of one step: two matrix products, multiply-add = 2."""
+        one = self.experiment
+        return 4.0 * one.recipe.batch * one.world.patches * one.world.d * one.heads * one.width
+
+    @property
+    def title(self) -> str:
+        one = self.experiment
+        return f"k={one.world.k} {one.labels} seed {one.seed}"
+
+
+def networks(study: TheoryStudy) -> list[Network]:
+    """All networks of a study, each once. Raises InputError that names the sweep for constants that do not go together."""
+    found: dict[str, Network] = {}
+    for name, sweep in study.theory.items():
+        for experiment, worlds in _crossed(study, name, sweep):
+            arm = identity(_arm_words(experiment))
+            wanted = _readings(arm, experiment, worlds, sweep)
+            known = found.get(arm)
+            if known is None:
+                found[arm] = Network(arm, experiment, wanted, (name,))
+                continue
+            steps = tuple(sorted({*known.experiment.looks, *experiment.looks}))
+            readings = tuple({one.id: one for one in (*known.readings, *wanted)}.values())
+            sweeps = known.sweeps if name in known.sweeps else (*known.sweeps, name)
+            found[arm] = Network(arm, replace(known.experiment, looks=steps), readings, sweeps)
+    return list(found.values())
+
+
+def _crossed(study: TheoryStudy, name: str, sweep: Sweep) -> Iterator[tuple[Experiment, list[World]]]:
+    """(what to train, worlds to test it on), axes crossed."""
+    axes: dict[str, tuple[Any, ...]] = {axis: getattr(sweep, axis) or (None,) for axis in ("subclasses", "labels", *_WORLD_AXES, *_RECIPE_AXES)}
+    tests = {axis: axes.pop(axis) for axis in ("alpha_dagger", "sigma_star")}
+    for seed in sweep.seeds or study.seeds:
+        for values in itertools.product(*axes.values()):
+            words = dict(zip(axes, values, strict=True))
+            k, labels = words.pop("subclasses"), words.pop("labels")
+            try:
+                worlds = [
+                    World(k=k, alpha_dagger=dagger, sigma_star=star, **{axis: words[axis] for axis in _WORLD_AXES if axis not in tests})
+                    for dagger in tests["alpha_dagger"]
+                    for star in tests["sigma_star"]
+                ]
+                recipe = Recipe(**{axis: words[axis] for axis in _RECIPE_AXES}, tune_steps=sweep.tune_steps)
+                seen = worlds if worlds[0].hard_share else [_without_hard(worlds[0])]
+                for world in seen:
+                    experiment = Experiment(world, labels, recipe, seed, looks(sweep.looks, recipe.max_steps), _DTYPES[sweep.precision])
+                    if not experiment.view.aligned and set(sweep.read_outs) != {"tuned"}:
+                        raise ValueError(f"labels {labels!r} mix superclasses, so that no head tells one: read_outs should be tuned alone")
+                    yield experiment, [world] if worlds[0].hard_share else worlds
+            except ValueError as error:
+                with study._origin.located():
+                    raise InputError(f"theory.{name}: {error}", at=("theory", name)) from None
+
+
+def _without_hard(world: World) -> World:
+    """What a network sees of a world whose training samples are all easy."""
+    return replace(world, alpha_dagger=0.0, sigma_star=0.0)
+
+
+def _arm_words(one: Experiment) -> dict[str, Any]:
+    recipe = {name: value for name, value in asdict(one.recipe).items() if name != "tune_steps" and not (name == "width" and one.recipe.neurons)}
+    return {
+        "theory": ROOM_VERSIONS["theory"], "world": asdict(one.world), "labels": one.labels, "recipe": recipe, "seed": one.seed, "precision": str(one.dtype),
+    }  # fmt: skip
+
+
+def _readings(arm: str, one: Experiment, worlds: Sequence[World], sweep: Sweep) -> tuple[Reading, ...]:
+    """At the end every read-out on every world, and the responses; at a look the first read-out on the first world, and the responses."""
+    found = []
+    for step in (None, *one.looks):
+        here = worlds if step is None else worlds[:1]
+        for protocol in sweep.read_outs if step is None else sweep.read_outs[:1]:
+            for world in here:
+                words = {"arm": arm, "read_out": protocol, "world": asdict(world), "test_samples": sweep.test_samples, "step": step}
+                tuned = {"tune_steps": one.recipe.tune_steps} if protocol == "tuned" else {}
+                found.append(Reading(identity(words | tuned), protocol, world, sweep.test_samples, step))
+        found.append(Reading(identity({"arm": arm, "read_out": RESPONSES, "step": step}), RESPONSES, one.world, 0, step))
+    return tuple(found)
+
+
+def unfinished(wanted: Sequence[Network], store: Store | None) -> list[Network]:
+    """The networks that lack a cell in the store, with what they lack."""
+    finished = store.finished_cells() if store else set()
+    left = [replace(one, readings=tuple(r for r in one.readings if r.id not in finished)) for one in wanted]
+    return [one for one in left if one.readings]
+
+
+def run_networks(wanted: Sequence[Network], study: str, store: Store, told: Callable[[str], None] = lambda arm: None) -> None:
+    """Train networks and write the rows of the cells that the store lacks; `told` hears of each network that is finished."""
+    left = {one.id: one for one in unfinished(wanted, store)}
+    for one in wanted:
+        if one.id not in left:
+            told(one.id)
+    by_experiment = {one.experiment: one for one in left.values()}
+    began = time.monotonic()
+    for run in train(list(by_experiment)):
+        network = by_experiment[run.experiment]
+        ended = time.monotonic() - began
+        for reading in network.readings:
+            late = run.final and reading.step is not None and reading.step >= run.step  # training ended before this look: it is as at the end
+            if reading.step == (None if run.final else run.step) or late:
+                rows = _rows(network, reading, run, study, store)
+                store.write_rows(reading.id, [{**row, "pretrain_seconds": ended, "finished": now()} for row in rows])
+        if run.final:
+            told(network.id)
+
+
+def failed_network(network: Network, study: str, store: Store, reason: str) -> None:
+    """A row of status failed for every cell of a network that the store lacks; the next run tries them again."""
+    finished = store.finished_cells()
+    for reading in network.readings:
+        if reading.id not in finished:
+            metric = "top1" if reading.protocol != RESPONSES else "common_neurons"
+            words = {**_fields(network, reading, None, study, store), "metric": metric, "subset": "all", "status": "failed", "reason": reason}
+            store.write_rows(reading.id, [{**words, "finished": now(), "host": platform.node()}])
+
+
+def _rows(network: Network, reading: Reading, run: Run, study: str, store: Store) -> list[dict[str, Any]]:
+    common = _fields(network, reading, run, study, store)
+    if run.diverged:
+        metric = "top1" if reading.protocol != RESPONSES else "common_neurons"
+        reason = f"the loss was no longer finite at step {run.step}"
+        return [{**common, "metric": metric, "subset": "all", "status": "diverged", "reason": reason}]
+    if reading.protocol == RESPONSES:
+        named = {name if name.endswith(("neurons", "detected")) else f"response_{name}": value for name, value in responses(run).items()}
+        return [{**common, "metric": name, "subset": "all", "status": "done", "value": value} for name, value in named.items()]
+    asked, how = read(run, reading.protocol)
+    found = errors(asked, reading.world, how, reading.test_samples)
+    return [
+        {**common, "metric": "top1", "subset": subset, "status": "done", "value": 1 - error, "n_test": reading.test_samples} for subset, error in found.items()
+    ]
+
+
+def _source_name(world: World) -> str:
+    """k, and what else of the training data is not the default: equal names are equal data."""
+    usual = _without_hard(World(k=world.k, d=max(World.d, 2 + 2 * world.k)))
+    other = [f"{name}={value:g}" for name, value in asdict(world).items() if value != getattr(usual, name) and name != "k"]
+    return " ".join([f"simulated k={world.k}", *other])
+
+
+def _fields(network: Network, reading: Reading, run: Run | None, study: str, store: Store) -> dict[str, Any]:
+    one, world, recipe = network.experiment, reading.world, network.experiment.recipe
+    step = None if run is None else run.step
+    seen = None if step is None else step * recipe.batch
+    at = {} if reading.step is None else {"look": reading.step}
+    return {
+        "cell": reading.id,
+        "arm": network.id,
+        "study": study,
+        "schema": SCHEMA_VERSION,
+        "method": "supervised",
+        "source": _source_name(one.world),
+        "source_fingerprint": identity(asdict(one.world)),
+        "unique_images": recipe.train_samples,
+        "labels": one.labels,
+        "num_labels": one.heads,
+        "label_noise": recipe.label_noise or None,
+        "constants": canonical(asdict(world)),
+        "images_seen": seen,
+        "epochs": seen / recipe.train_samples if seen is not None and recipe.train_samples else None,
+        "steps": step,
+        "pretrain_flops": None if step is None else network.flops * (step + 1),
+        "backbone": "relu-patches",
+        "batch": recipe.batch,
+        "optimiser": "sgd",
+        "lr": recipe.lr,
+        "recipe": canonical({**asdict(recipe), "width": one.width} | at),
+        "loss": "softmax",
+        "seed": one.seed,
+        "pretrain_loss": None if run is None or run.diverged else run.train_loss,
+        "task": "neurons" if reading.protocol == RESPONSES else f"superclass sigma_star={world.sigma_star:g} alpha_dagger={world.alpha_dagger:g}",
+        "task_labels": "coarse",
+        "task_classes": 2,
+        "protocol": reading.protocol,
+        "precision": "fp64" if one.dtype == torch.float64 else "fp32",
+        "fingerprint": f"cpu {'fp64' if one.dtype == torch.float64 else 'fp32'} threads={torch.get_num_threads()} {device.processor()}",
+        "versions": device.versions(),
+        "commit": device.commit(),
+        "host": platform.node(),
+        "attempt": attempt(store, reading.id),
+    }

@@ -120,12 +120,12 @@ def transition_words(row: dict[Any, Any]) -> str:
     if answer == transitions.CROSSES:
         gap = f"measured at {k_word(row['below'])} and {k_word(row['above'])} around it"
         sure = f"{seeds}: no interval" if missing(row["low"]) else f"95 % interval {k_word(row['low'])} to {k_word(row['high'])}, {seeds}"
-        return f"crosses at k = {k_word(row['transition'])} ({sure}; {gap})"
+        return f"crosses one half at k = {k_word(row['transition'])} ({sure}; {gap})"
     if answer == transitions.NEVER:
-        return f"never crosses up to k = {k_word(row['below'])} ({seeds})"
+        return f"stays below one half up to k = {k_word(row['below'])} ({seeds})"
     if answer == transitions.ALREADY:
-        return f"is past it already at the smallest k = {k_word(row['above'])} ({seeds})"
-    parts = [("crosses", row["num_crosses"]), ("never crosses", row["num_never"]), ("is past it at the smallest k", row["num_already"])]
+        return f"is above one half already at the smallest k = {k_word(row['above'])} ({seeds})"
+    parts = [("crosses one half", row["num_crosses"]), ("stays below one half", row["num_never"]), ("is above it at the smallest k", row["num_already"])]
     told = ", ".join(f"{word} at {count(int(number), 'seed')}" for word, number in parts if number)
     middle = "" if missing(row["median"]) else f"; median k = {k_word(row['median'])}"
     return f"{told}: no mean{middle}"
@@ -149,8 +149,8 @@ def _transition(table: pd.DataFrame) -> Told:
         return "Not in this table: networks on coarse labels at two k or more.", found
     setting, part = shown_transition(asked, table)
     row = _rows(part)[0]
-    others = f" {count(len(asked) - 1, 'other setting')} of the constants: see what moves it." if len(asked) > 1 else ""
-    return f"With coarse labels{_at(setting)} the hard error {transition_words(row)}, one half being the line.{_cautions(row)}{others}", found
+    others = f" The table has {count(len(asked) - 1, 'other setting')} of the constants." if len(asked) > 1 else ""
+    return f"With coarse labels{_at(setting)} the hard error {transition_words(row)}.{_cautions(row)}{others}", found
 
 
 def _dependence(table: pd.DataFrame) -> Told:
@@ -161,20 +161,28 @@ def _dependence(table: pd.DataFrame) -> Told:
     told = []
     for (constant, _), part in shown.groupby(["constant", "others"], sort=False):
         rows = sorted(_rows(part), key=lambda row: not same(row["value"], row["base"]))
-        words = [f"at {constant_word(str(constant), row['value'])} it {transition_words(row)}{_octaves(row)}" for row in rows]
-        told.append(f"Hard error under coarse labels and {constant}: {'; '.join(words)}.")
-    other = found[["constant", "others"]].drop_duplicates().shape[0] - len(told)
-    return " ".join([*told, *([f"The table has {other} more series, at other values of the rest."] if other else [])]), found
+        words = [f"{_short(row)} at {constant_word(str(constant), row['value'])}{_octaves(row)}" for row in rows]
+        told.append(f"{constant}: {', '.join(words)}.")
+    comparisons = found["num_comparisons"].iloc[0]
+    told.append(f"In brackets: octaves of k from the first, with 95 % intervals over paired seeds, corrected for {comparisons} comparisons.")
+    other = found[["constant", "others"]].drop_duplicates().shape[0] - shown[["constant", "others"]].drop_duplicates().shape[0]
+    more = [f"The table has {other} more series, at other values of the rest."] if other else []
+    return " ".join(["The k at which the hard error under coarse labels crosses one half, by", *told, *more]), found
+
+
+def _short(row: dict[Any, Any]) -> str:
+    if row["answer"] == transitions.CROSSES:
+        return f"k = {k_word(row['transition'])}"
+    if row["answer"] == transitions.SOME:
+        return f"some seeds only ({row['num_crosses']} of {row['num_seeds']})"
+    return f"none up to {k_word(row['below'])}" if row["answer"] == transitions.NEVER else f"already at {k_word(row['above'])}"
 
 
 def _octaves(row: dict[Any, Any]) -> str:
     if missing(row["shift"]):
         return ""
-    seeds = count(int(row["shift_seeds"]), "paired seed")
-    if missing(row["shift_low"]):
-        return f": {row['shift']:+.2f} octaves of k ({seeds}: no interval)"
-    corrected = f", corrected for {row['num_comparisons']} comparisons" if row["num_comparisons"] > 1 else ""
-    return f": {row['shift']:+.2f} octaves of k (95 % interval {row['shift_low']:+.2f} to {row['shift_high']:+.2f}, {seeds}{corrected})"
+    sure = f"{row['shift_seeds']} paired seed: no interval" if missing(row["shift_low"]) else f"{row['shift_low']:+.2f} to {row['shift_high']:+.2f}"
+    return f" ({row['shift']:+.2f}; {sure})"
 
 
 def _ratio(table: pd.DataFrame) -> Told:

@@ -92,7 +92,8 @@ def groups(table: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[dict[s
 
 
 def per_seed(table: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """`groups`, each as a record a seed: easy_error, hard_error (means over the seed's lines), num_labels (median), converged (of all), test_samples (the fewest).
+    """`groups`, each as a record a seed: easy_error, hard_error (means over the seed's lines), num_labels (median), converged (of all its lines),
+    test_samples (the fewest).
 
     Errors are NaN where they were not measured. Plain records, as groups are many and small, where pandas is slow.
     """

@@ -29,7 +29,7 @@ FIGURES = {
 }
 """Name -> (what draws it, the answers of `findings` that stand under it)."""
 TITLE = "What simulated networks learn from coarse and fine labels"
-_CAPTION_LETTERS = 150
+_CAPTION_LETTERS = 140
 _CAPTION_WIDTH = 800
 
 

@@ -1,7 +1,8 @@
 """Charts of simulated networks as Vega-Lite specifications: one function a figure, from an analysis of the table to a dict, None where the table lacks it.
 
-Errors are drawn in percent; bars are Student's 95 % intervals over seeds. Values of one k are drawn a little apart where they would hide each other; what the
-pointer tells is the true k. Where the table has several settings of the constants, the one that analysis/theory/shown.py chooses is drawn, and named.
+Errors are drawn in percent; bars are Student's 95 % intervals over seeds. Values of one k are drawn a little apart where they would hide each
+other; what the pointer tells is the true k. Where the table has several settings of the constants, the one that analysis/theory/shown.py chooses is
+drawn, and named.
 """
 
 from __future__ import annotations
@@ -110,11 +111,11 @@ def _error_panel(values: list[dict[str, Any]], x: Spec, style: dict[str, tuple[s
 
 
 def _layers(y: Spec, mean: str, shared: Spec, shape: Spec, tip: list[Spec]) -> list[Spec]:
-    """Interval, line and points of series."""
+    """Interval, line and points of series; nothing is cut, as errors and their intervals lie in the frame."""
     return [
-        {"transform": [{"filter": "datum.low !== null"}], "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.5, "clip": True},
+        {"transform": [{"filter": "datum.low !== null"}], "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.5},
          "encoding": shared | {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
-        {"mark": {"type": "line", "strokeWidth": 1.8, "clip": True}, "encoding": shared | {"y": y | {"field": mean}}},
+        {"mark": {"type": "line", "strokeWidth": 1.8}, "encoding": shared | {"y": y | {"field": mean}}},
         {"mark": {"type": "point", "filled": True, "size": 55, "opacity": 1}, "encoding": shared | {"y": y | {"field": mean}, "shape": shape, "tooltip": tip}},
     ]  # fmt: skip
 
@@ -302,7 +303,9 @@ def ratio_figure(table: pd.DataFrame) -> Spec | None:
 
 def _ratio_panel(values: list[dict[str, Any]], lines: list[dict[str, Any]]) -> Spec:
     x = _k_axis(values)
-    y: Spec = {"type": "quantitative", "scale": {"type": "log", "nice": False}, "axis": {"title": "fine / common (log scale)", "tickCount": 5, "format": "~g"}}
+    ticks = [step * 10.0**power for power in range(-6, 2) for step in (1, 2, 5)]
+    axis = {"title": "fine / common (log scale)", "values": ticks, "format": "~g", "labelOverlap": True}
+    y: Spec = {"type": "quantitative", "scale": {"type": "log", "nice": False}, "axis": axis}
     names = list(dict.fromkeys(line["line"] for line in lines))
     dashes = [[2, 3], [1, 0], [8, 3]]
     colour: Spec = {"field": "line", "type": "nominal", "title": None, "scale": {"domain": names, "range": [GREY, VERMILLION, ORANGE][: len(names)]}}

@@ -31,6 +31,7 @@ FIGURES = {
 TITLE = "What simulated networks learn from coarse and fine labels"
 _CAPTION_LETTERS = 140
 _CAPTION_WIDTH = 800
+_SPACING = 16
 
 
 def theory_figures(table: pd.DataFrame, *, found: dict[str, Any] | None = None) -> dict[str, Spec]:
@@ -57,8 +58,8 @@ def save_theory(table: pd.DataFrame, out: Path) -> list[Path]:
     figures = theory_figures(table)
     if not figures:
         raise InputError(f"{out}: the table holds nothing to draw; it needs networks on coarse and fine labels at two k or more, looks, or several label kinds")
-    parts = [{name: value for name, value in spec.items() if name not in _OUTERMOST} for spec in figures.values()]
-    spec = _whole({"title": {"text": TITLE, "fontSize": 18, "offset": 20}, "vconcat": parts, "spacing": 56, "resolve": _APART})
+    rows = [row for spec in figures.values() for row in _rows(spec)]
+    spec = _whole({"title": {"text": TITLE, "fontSize": 18, "offset": 20}, "vconcat": rows, "spacing": _SPACING, "resolve": _APART})
     try:
         write_atomic(out, chart_page(spec, title=TITLE) if suffix == "html" else draw(spec, suffix))
     except OSError as error:
@@ -66,7 +67,6 @@ def save_theory(table: pd.DataFrame, out: Path) -> list[Path]:
     return [out]
 
 
-_OUTERMOST = ("$schema", "config", "padding")
 _APART: Spec = {
     "scale": {"color": "independent", "shape": "independent", "strokeDash": "independent"},
     "legend": {"color": "independent", "shape": "independent", "strokeDash": "independent"},
@@ -80,9 +80,13 @@ def _whole(spec: Spec) -> Spec:
 def _captioned(spec: Spec, caption: str) -> Spec:
     """The figure with its sentences below: Vega-Lite has titles, and no captions."""
     lines = textwrap.wrap(caption, _CAPTION_LETTERS)
-    if not lines:
-        return spec
     text = {"type": "text", "align": "left", "baseline": "top", "fontSize": 12, "lineHeight": 16, "color": "#1F2933", "text": lines, "x": 0, "y": 0}
     below = {"data": {"values": [{}]}, "width": _CAPTION_WIDTH, "height": 16 * len(lines), "mark": text}
     own = {name: value for name, value in spec.items() if name != "title"}
-    return {"title": spec["title"], "vconcat": [own, below], "spacing": 14, "resolve": _APART}
+    return {"title": spec["title"], "vconcat": [*own.get("vconcat", [own]), below], "spacing": _SPACING, "resolve": _APART}
+
+
+def _rows(spec: Spec) -> list[Spec]:
+    """A figure as rows of the whole, its title on the first and room after the last: vl-convert makes no PDF of figures that are nested more deeply."""
+    first, *rest, caption = spec["vconcat"]
+    return [first | {"title": spec["title"]}, *rest, caption | {"height": caption["height"] + 40}]

@@ -146,7 +146,7 @@ def course_figure(table: pd.DataFrame) -> Spec | None:
     rows = [_course_row(part, kinds, _COURSES, "response <w, v>", "{} labels")]
     rows += [_course_row(tests, kinds, _ERROR_COURSES, "told wrongly, %", "{} labels: errors")] if len(tests) else []
     title = _title("Which features are learned, and when", "mean response of neurons, band: 95 % interval over seeds", setting)
-    return {"title": title, "vconcat": rows, "spacing": 20, "resolve": {"scale": {"color": "independent", "strokeDash": "independent"}}}
+    return {"title": title, "vconcat": rows}
 
 
 def _course_row(part: pd.DataFrame, kinds: list[str], names: dict[str, tuple[str, str, list[int]]], title: str, heading: str) -> Spec:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -144,6 +145,27 @@ def test_all_figures_are_written_into_one_file(suffix: str, told: pd.DataFrame, 
         assert spec["title"]["text"] == TITLE
         assert [row["title"]["text"] for row in spec["vconcat"] if "title" in row] == [figure["title"]["text"] for figure in theory_figures(small).values()]
         assert sum("tooltip" in part.get("encoding", {}) for part in parts(spec)) >= 8
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_part_of_a_table_with_anything_unmeasured_is_concluded_about_and_drawn_as_json(seed: int, told: pd.DataFrame) -> None:
+    rng = np.random.default_rng(seed)
+    part = told.iloc[rng.permutation(len(told))[: rng.choice([1, 2, 5, 20, 60, 200])]].copy()
+    for name in ("hard_error", "easy_error", "common_aligned_mean", "fine_aligned_mean", "test_samples"):
+        part.loc[rng.random(len(part)) < rng.choice([0, 0.3, 1]), name] = np.nan
+    found = findings(part)
+    json.dumps([found, theory_figures(part, found=found)], allow_nan=False)
+
+
+def test_looks_under_several_tests_show_one_and_say_which() -> None:
+    def look(labels: str, step: int, sigma: float) -> dict[str, Any]:
+        return line(8, labels, 0, steps=step, final=step == 20, sigma_star=sigma, hard=sigma * step / 40, common_aligned_mean=step / 20)
+
+    found = table(look(labels, step, sigma) for labels in ("coarse", "fine") for step in (0, 10, 20) for sigma in (0.0, 1.0))
+    spec = theory_figures(found)["gradual"]
+    errors = values(spec, "coarse labels: errors")
+    assert errors[errors["series"] == "hard samples"]["mean"].tolist() == [0, 25, 50]
+    assert "sigma_star = 1" in spec["title"]["subtitle"][-1]
 
 
 def test_nothing_to_draw_and_another_format_are_errors_in_words(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from headwater.analysis.configurations import missing
 from headwater.analysis.theory import curve, curve_shape, dependence, errors, gradual, phase, response_exponent, response_ratio
 from headwater.analysis.theory.label_curves import MAIN, TOO_FEW
-from headwater.analysis.theory.settings import READ_OUTS, constant_word, same, setting_words
-from headwater.analysis.theory.shown import shown_course, shown_curve, shown_errors, shown_phase, shown_ratio
+from headwater.analysis.theory.settings import READ_OUTS, at_setting, constant_word, setting_words
+from headwater.analysis.theory.shown import constants_before, shown_course, shown_curve, shown_errors, shown_phase, shown_ratio, typical, usual
 from headwater.analysis.theory.transitions import CROSSES, NEVER
 from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
@@ -137,16 +137,21 @@ def course_figure(table: pd.DataFrame) -> Spec | None:
         return None
     setting, part = shown_course(courses, table)
     kinds = sorted(part["labels"].unique(), key=lambda word: (word != "coarse", word))
-    tests = found[found["read_out"].notna() & found["quantity"].isin(list(_ERROR_COURSES))]
-    for name, value in setting.items():
-        tests = tests[[same(one, value) or missing(value) for one in tests[name]]]
-    tests = tests[tests["read_out"] == _first(tests["read_out"])] if len(tests) else tests
-    if len(tests) and (tests.groupby(["labels", "quantity", "steps"]).size() > 1).any():
-        tests = tests.iloc[:0]  # several tests of one network: no one line
+    tests, tested = _tested(found, setting, table)
     rows = [_course_row(part, kinds, _COURSES, "response <w, v>", "{} labels")]
     rows += [_course_row(tests, kinds, _ERROR_COURSES, "told wrongly, %", "{} labels: errors")] if len(tests) else []
-    title = _title("Which features are learned, and when", "mean response of neurons, band: 95 % interval over seeds", setting)
+    title = _title("Which features are learned, and when", "mean response of neurons, band: 95 % interval over seeds", setting | tested)
     return {"title": title, "vconcat": rows}
+
+
+def _tested(found: pd.DataFrame, setting: dict[str, Any], table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Courses of errors of the networks at a setting, by one read-out in one test; and what of the test had to be chosen."""
+    known = {name: value for name, value in setting.items() if not missing(value) or name == "train_samples"}
+    tests = at_setting(found[found["read_out"].notna() & found["quantity"].isin(list(_ERROR_COURSES))], known)
+    tests = tests[tests["read_out"] == _first(tests["read_out"])] if len(tests) else tests
+    others = [name for name in constants_before(found, "read_out", start=2) if name not in known]
+    chosen, own = usual(tests, others, most="labels", wanted=typical(table, others))
+    return own, chosen
 
 
 def _course_row(part: pd.DataFrame, kinds: list[str], names: dict[str, tuple[str, str, list[int]]], title: str, heading: str) -> Spec:
@@ -239,8 +244,7 @@ def label_figure(table: pd.DataFrame) -> Spec | None:
         return None
     found = curve(table)
     found = found[(found["read_out"] == chosen["read_out"].iloc[0]) & found["error"].notna()]
-    for name, value in where.items():
-        found = found[[same(one, value) for one in found[name]]]
+    found = at_setting(found, where)
     values = [
         _error_record(row) | {"series": row["series"], "labels": row["labels"], "k": row["num_labels"], "x": row["num_labels"], "aligned": bool(row["aligned"])}
         for row in found.to_dict("records")
@@ -281,8 +285,7 @@ def ratio_figure(table: pd.DataFrame) -> Spec | None:
     if not len(fits):
         return None
     setting, part = shown_ratio(fits, table)
-    for name, value in setting.items():
-        points = points[[same(one, value) for one in points[name]]]
+    points = at_setting(points, setting)
     shown = points[points["ratio"] > 0]
     floor = min(shown["ratio"].min(), 1 / shown["subclasses"].max()) / 2
     values = [

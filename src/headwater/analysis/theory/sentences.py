@@ -276,6 +276,8 @@ def _gradual(table: pd.DataFrame) -> Told:
 
 def _half_risen(course: pd.DataFrame) -> str:
     """When a mean response has made half of its way, and where it ends; courses are few points, and so is the answer."""
+    if not len(course):
+        return "was not looked at twice"
     steps, means = course["steps"].tolist(), course["mean"].tolist()
     start, end = float(means[0]), float(means[-1])
     if end <= start:

@@ -91,6 +91,13 @@ def groups(table: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[dict[s
         yield dict(zip(columns, key, strict=True)), part
 
 
+def at_setting(table: pd.DataFrame, setting: dict[str, Any]) -> pd.DataFrame:
+    """The lines at these values of constants; a missing value is found by a missing one."""
+    for name, value in setting.items():
+        table = table[table[name].isna() if missing(value) else table[name] == value]
+    return table
+
+
 def per_seed(table: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """`groups`, each as a record a seed: easy_error, hard_error (means over the seed's lines), num_labels (median), converged (of all its lines),
     test_samples (the fewest).

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
-from headwater.analysis.theory.settings import finished, groups, main_read_out, same, varying
+from headwater.analysis.theory.settings import at_setting, finished, groups, main_read_out, same, varying
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,10 +47,7 @@ def shown_errors(table: pd.DataFrame) -> Shown:
     main = ends[ends["read_out"] == main_read_out(ends)]
     both = main.groupby([*settings, "subclasses"], dropna=False)["labels"].transform("nunique") > 1
     setting, part = usual(main[both], settings, most="subclasses", wanted=typical(finished(table), settings))
-    here = ends[ends["subclasses"].isin(part["subclasses"])]
-    for name, value in setting.items():
-        here = here[here[name].isna() if missing(value) else here[name] == value]
-    return setting, here
+    return setting, at_setting(ends[ends["subclasses"].isin(part["subclasses"])], setting)
 
 
 def shown_transition(lines: pd.DataFrame, table: pd.DataFrame) -> Shown:
@@ -69,7 +65,7 @@ def shown_ratio(lines: pd.DataFrame, table: pd.DataFrame) -> Shown:
 
 def shown_phase(found: pd.DataFrame, table: pd.DataFrame) -> Shown:
     """One plane of `phase`."""
-    settings = [name for name in varying(finished(table)) if name != "sigma_star"]
+    settings = [name for name in constants_before(found, "num_labels", start=3) if name != "sigma_star"]
     return usual(found, settings, most="sigma_star", wanted=typical(finished(table), settings))
 
 

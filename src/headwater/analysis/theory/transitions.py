@@ -12,9 +12,8 @@ import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
 from headwater.analysis.intervals import LEVEL, t_interval
-from headwater.analysis.theory.settings import finished, groups, main_read_out, same, setting_words, varying
+from headwater.analysis.theory.settings import at_setting, finished, groups, main_read_out, same, setting_words, varying
 from headwater.analysis.theory.shown import constants_before, typical
 
 if TYPE_CHECKING:
@@ -145,14 +144,7 @@ def _series(lines: pd.DataFrame, settings: list[str], constant: str) -> Iterator
 
 
 def _shift(seeds: pd.DataFrame, others: dict[str, Any], constant: str, values: tuple[Any, Any], level: float, comparisons: int) -> dict[str, Any]:
-    base, other = (_at(seeds, others | {constant: value}) for value in values)
+    base, other = (at_setting(seeds, others | {constant: value}).set_index("seed")["log2_k"] for value in values)
     gaps = [] if same(*values) else (other - base).dropna().tolist()
     found = t_interval(gaps, level=level, comparisons=comparisons)
     return {"shift": found.mean, "shift_low": found.low, "shift_high": found.high, "shift_seeds": found.num_seeds, "num_comparisons": comparisons}
-
-
-def _at(seeds: pd.DataFrame, setting: dict[str, Any]) -> pd.Series[float]:
-    chosen = seeds
-    for name, value in setting.items():
-        chosen = chosen[chosen[name].isna() if missing(value) else chosen[name] == value]
-    return chosen.set_index("seed")["log2_k"]

@@ -6,6 +6,7 @@
                      -> text.py                                   the terminal, the README
     facts of label views -> label_chart.py                        one chart, before anything is trained
     facts of training    -> curves.py                             one chart, while it is trained and after
+    simulated networks   -> theory_charts.py -> theory.py         all that their table holds, with a sentence each
 
 Names are imported when they are first used.
 """
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
     from headwater.report.label_chart import check_label_chart, label_chart, save_label_chart
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
+    from headwater.report.theory import save_theory, theory_figures
 
 __all__ = [
-    "check_label_chart", "curves_chart", "figure", "label_chart", "markdown_table", "save_curves", "save_figures", "save_label_chart", "verdict_lines",
-    "write_report",
+    "check_label_chart", "curves_chart", "figure", "label_chart", "markdown_table", "save_curves", "save_figures", "save_label_chart", "save_theory",
+    "theory_figures", "verdict_lines", "write_report",
 ]  # fmt: skip
 
 _HOMES = {
@@ -33,6 +35,7 @@ _HOMES = {
     "label_chart": ("check_label_chart", "label_chart", "save_label_chart"),
     "page": ("write_report",),
     "text": ("markdown_table", "verdict_lines"),
+    "theory": ("save_theory", "theory_figures"),
 }
 
 

@@ -82,8 +82,8 @@ def test_the_rate_is_the_papers_for_32_neurons_and_one_for_a_network_of_a_size()
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("width", 0), ("neurons", 0), ("batch", 0), ("lr", 0.0), ("lr", float("nan")), ("bias", 0.1), ("label_noise", 2.0), ("train_samples", 0), ("max_steps", 0),
-        ("init", -1.0), ("stop_loss", float("inf")),
+        ("width", 0), ("neurons", 0), ("batch", 0), ("lr", 0.0), ("lr", float("nan")), ("bias", 0.1), ("label_noise", 2.0), ("train_samples", 0),
+        ("max_steps", 0), ("init", -1.0), ("stop_loss", float("inf")),
     ],
 )  # fmt: skip
 def test_a_recipe_outside_its_range_is_refused_by_name(name, value):
@@ -99,9 +99,9 @@ def test_a_finite_set_is_seen_again_and_again():
     assert one_run(Experiment(noise, "random:2", quick, 0)).train_loss > 0.5
 
 
-def test_a_rate_that_is_absurd_diverges_and_stops():
-    many = [Experiment(SMALL, "fine", replace(QUICK, lr=lr), 0) for lr in (0.5, 1e38)]
-    good, bad = sorted(train(many), key=lambda run: run.experiment.recipe.lr)
+def test_a_loss_that_is_no_longer_finite_ends_a_run_and_no_other():
+    many = [Experiment(SMALL, "fine", replace(QUICK, init=init), 0) for init in (0.02, 1e38)]
+    good, bad = sorted(train(many), key=lambda run: run.experiment.recipe.init)
     assert bad.diverged and bad.step < 40 and not good.diverged
 
 

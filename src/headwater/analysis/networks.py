@@ -25,9 +25,9 @@ FIRST = ("subclasses", "labels", "seed", "easy_error", "hard_error", "train_loss
 def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One line for each simulated network, read-out, test setting and look; rows of other arms are left out.
 
-    Columns: `FIRST`; study, arm, status, test_samples; final (False for a look during training, whose `steps` are the look's: a network that was done
-    before it is shown as it ended); the constants of `World` and `Recipe` of headwater.theory by name, with precision; response_* and the shares
-    common_neurons, common_detected, fine_neurons, fine_detected. Errors are shares in [0, 1]; train_loss in nats; what was not measured is NaN.
+    Columns: `FIRST`; study, sweep (those that name the network, where rows tell), arm, status, test_samples; final (False for a look during training, whose
+    `steps` are the look's: a network that was done before it is shown as it ended); the constants of `World` and `Recipe` of headwater.theory by name, with
+    precision; and what headwater.theory.measuring.responses gives, by name. Errors are shares in [0, 1]; train_loss in nats; what was not measured is NaN.
     """
     import pandas as pd
 
@@ -47,7 +47,7 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
         look = recipe.get("look")
         if one["protocol"] == RESPONSES:
             if one["status"] == "done":
-                neurons.setdefault((one["study"], one["arm"], look), {})[one["metric"]] = float(one["value"])
+                neurons.setdefault((one["study"], one["arm"], look), {})[one["metric"].removeprefix("response_")] = float(one["value"])
             continue
         key = (one["study"], one["arm"], look, one["protocol"], world["sigma_star"], world["alpha_dagger"], recipe.get("tune_steps"))
         line = lines.setdefault(key, _line(one, world, recipe, look))
@@ -66,6 +66,7 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
 def _line(one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], look: int | None) -> dict[str, Any]:
     import pandas as pd
 
+    study, _, sweeps = one["study"].partition(": ")
     loss = float("nan") if pd.isna(one["pretrain_loss"]) else float(one["pretrain_loss"])
     steps = one["steps"] if look is None else look
     return {
@@ -81,7 +82,8 @@ def _line(one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], lo
         "num_labels": int(one["num_labels"]),
         "final": look is None,
         "status": one["status"],
-        "study": one["study"],
+        "study": study,
+        "sweep": sweeps,
         "arm": one["arm"],
         **{name: world[name] for name in WORLD},
         **{name: recipe.get(name) for name in RECIPE},

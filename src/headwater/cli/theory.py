@@ -39,6 +39,7 @@ FullOption = Annotated[
 def _study(study: str | None, subclasses: str | None, labels: str | None, seeds: str | None, others: list[str] | None, full_size: bool) -> TheoryStudy:
     """The study that is meant: a file, the default one, or a sweep of its own from options."""
     from headwater.show import theory as shown
+    from headwater.study.theory import TheoryStudy
 
     given = {name: value for name, value in (("subclasses", subclasses), ("labels", labels)) if value is not None}
     for one in others or ():
@@ -51,7 +52,7 @@ def _study(study: str | None, subclasses: str | None, labels: str | None, seeds:
         raise InputError(f"theory: options describe a sweep of their own; leave {study!r} out, or write them into a study file")
     if own:
         return shown.sweep_of(given, seeds, full_size=full_size)
-    return shown.load(study_path(study or DEFAULT_STUDY))
+    return TheoryStudy.load(study_path(study or DEFAULT_STUDY))
 
 
 @theory_app.command("run")
@@ -80,6 +81,7 @@ def theory_study(study: TheoryStudy, store: Path, *, out: Path | None, workers: 
     if out is not None and out.suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{out}: rows are written as .csv, .parquet or .jsonl")
     from headwater.analysis.networks import networks_table
+    from headwater.analysis.theory import findings
     from headwater.engines import networks as engine
     from headwater.rows import write_rows
     from headwater.show import theory as shown
@@ -96,6 +98,8 @@ def theory_study(study: TheoryStudy, store: Path, *, out: Path | None, workers: 
         print_json(shown.records(table))
     else:
         shown.print_table(table)
+        if (table["status"] == "done").any():
+            shown.print_findings(findings(table))
     if (rows["status"] == "failed").any():
         raise typer.Exit(1)
 
@@ -120,3 +124,31 @@ def plan_theory(
 
     facts = shown.plan_facts(meant, Store(store) if store.exists() else None, workers or default_workers("cpu"))
     print_json(facts) if as_json else shown.print_plan(facts)
+
+
+@theory_app.command("plot")
+def plot_theory(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY|ROWS]", help="A study of the theory, or rows that `headwater theory run --out` wrote; the default sweep.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The figures: .html (one offline page), .svg, .png or .pdf.")] = Path("theory.html"),
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw what was computed: errors against k, responses over time, the phase diagram, the U; and say what it shows. Trains nothing."""
+    from headwater.report import check_label_chart
+
+    check_label_chart(out)
+    from headwater.analysis.theory import findings
+    from headwater.report import save_theory
+    from headwater.show import theory as shown
+
+    name = study or DEFAULT_STUDY
+    table = shown.table_of(name, study_path(name), store)
+    facts = findings(table)
+    facts["figures"] = [str(path) for path in save_theory(table, out)]
+    if as_json:
+        print_json(facts)
+    else:
+        shown.print_findings(facts)
+        typer.echo(f"figures: {', '.join(facts['figures'])}")

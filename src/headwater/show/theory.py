@@ -217,12 +217,32 @@ def _constants(table: pd.DataFrame) -> Sequence[str]:
 
 def _ratio(part: pd.DataFrame) -> str:
     """Mean response of aligned neurons to fine features over that to the common one."""
-    if "response_fine_aligned_mean" not in part or part["response_fine_aligned_mean"].isna().all():
+    if "fine_aligned_mean" not in part or part["fine_aligned_mean"].isna().all():
         return "-"
-    ratio = part["response_fine_aligned_mean"].astype(float) / part["response_common_aligned_mean"].astype(float)
+    ratio = part["fine_aligned_mean"].astype(float) / part["common_aligned_mean"].astype(float)
     return f"{ratio.mean():.3g}"
 
 
-def load(path: Path) -> TheoryStudy:
-    """A study file of the theory."""
-    return TheoryStudy.load(path)
+def print_findings(facts: dict[str, Any]) -> None:
+    """What the table says, a sentence an answer."""
+    said = [answer["sentence"] for answer in facts["answers"].values() if answer["answered"]]
+    for sentence in said:
+        _console.print(f"- {sentence}", markup=False)
+
+
+def table_of(name: str, path: Path, store: Path) -> pd.DataFrame:
+    """The networks of a table of rows (.csv, .parquet, .jsonl), or of a study's rows in a store. Raises InputError where there are none."""
+    from headwater.analysis.networks import networks_table
+    from headwater.rows import read_rows
+
+    if path.suffix in (".csv", ".parquet", ".jsonl"):
+        rows = read_rows(path)
+    else:
+        study = TheoryStudy.load(path)
+        if not store.exists():
+            raise InputError(f"{store}: there is no store here; `headwater theory run {name}` makes one")
+        rows = study_rows(study, Store(store))
+    table = networks_table(rows)
+    if not len(table):
+        raise InputError(f"{name}: there is no row of a simulated network; `headwater theory run` makes some")
+    return table

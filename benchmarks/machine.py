@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from headwater.engines.local import ALLOCATOR
+from headwater.engines.pool import ALLOCATOR
 
 HERE = Path(__file__).parent
 

@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from headwater import keys
-from headwater.engines.local import ALLOCATOR
+from headwater.engines.pool import ALLOCATOR
 from headwater.recipes import DEFAULTS
 from headwater.sources import pixels
 from headwater.study import Augmentation

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from headwater.analysis.configurations import label_kind, setting_word
 from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
-from headwater.analysis.samples import SETTING, ArmAnswers, arms_of
+from headwater.analysis.samples import ArmAnswers, arms_of
 from headwater.analysis.words import count, listed
 from headwater.errors import InputError
 
@@ -308,6 +308,3 @@ def _answer(hard: Interval, easy: Interval, extra: Interval, needed: int | None)
     if one.high is not None and one.high < 0:
         return f"fine harms less on {side}"
     return f"fine does better on {side} than on {other}, no gain on {side} told"
-
-
-__all__ = ["BIASED", "BINS", "FEWEST_SEEDS", "HARD", "SETTING", "SPLITS", "hardness_bins", "hardness_gains", "refused_pairs"]

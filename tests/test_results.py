@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.analysis import read_answers
 from headwater.rows import read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -58,6 +59,19 @@ def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
     assert rows.loc[rows["shots"].notna() & (rows["protocol"] == "probe"), "draw"].nunique() == 5
     assert rows.groupby("task")["n_test"].max().to_dict() == {"eurosat": 1386, "fruits": 900, "plantvillage15": 1857, "trashnet": 524}
     assert rows[rows["subset"] == "all"].groupby("task")["n_test"].nunique().eq(1).all(), "the same full test set at every shot count"
+
+
+def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_are_those_of_the_rows() -> None:
+    script = runpy.run_path(str(ROOT / "docs" / "make_hardness.py"))
+    rows = read_rows(script["ROWS"])
+    answers = script["checked"](read_answers(script["ANSWERS"]), rows)
+    text = script["PAGE"].read_text()
+    assert text.count("<!-- hardness -->") == 1 and "**BIASED" in text
+    assert script["with_block"](text, answers) == text, "run python docs/make_hardness.py"
+    assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
+    assert set(rows["protocol"]) == {"finetune"}, "labels are re-used, and a frozen encoder would favour the coarse arm"
+    assert answers.groupby("source")["seed"].nunique().min() >= 5
+    assert set(answers["source"]) == {"caltech101", "grocery", "world"}
 
 
 @pytest.mark.parametrize(("name", "seeds"), [("grocery", 3), ("world", 5), ("methods", 3)])

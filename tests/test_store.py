@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headwater import files
@@ -112,3 +113,34 @@ def test_sweep_removes_temporary_files_of_yesterday_and_checkpoints_of_finished_
     assert store.sweep() == 2
     assert everything(store.partial) == ["in-training"]
     assert [path.name for path in store.rows.iterdir()] == [".young.json.123.tmp"]
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 1000])
+def test_answers_come_back_as_they_were_and_go_with_their_cell(store: Store, n: int) -> None:
+    right = np.random.default_rng(n).random(n) < 0.5
+    assert store.read_answers("c", n) is None
+    store.write_answers("c", right)
+    found = store.read_answers("c", n)
+    assert found is not None and found.dtype == bool
+    np.testing.assert_array_equal(found, right)
+    assert everything(store.answers) == ["c.npy"]
+    np.testing.assert_array_equal(np.load(store.answers / "c.npy"), np.packbits(right))
+    assert not store.finished_cells(), "answers alone finish nothing"
+    store.drop_cell("c")
+    assert everything(store.answers) == []
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "longer", "shorter", "pickle", "other type", "bits beyond the end"])
+def test_answers_that_are_damaged_are_named(store: Store, damage: str) -> None:
+    store.write_answers("c", np.ones(20, dtype=bool))
+    path = store.answers / "c.npy"
+    arrays: dict[str, Any] = {
+        "longer": np.zeros(4, dtype=np.uint8), "shorter": np.zeros(2, dtype=np.uint8), "pickle": np.array([{}, {}, {}]), "other type": np.zeros(3),
+        "bits beyond the end": np.full(3, 255, dtype=np.uint8),
+    }  # fmt: skip
+    if damage in arrays:
+        np.save(path, arrays[damage])
+    else:
+        path.write_bytes(path.read_bytes()[:-1] if damage == "cut" else b"")
+    with pytest.raises(InputError, match=r"c\.npy: these answers are damaged .*`headwater run --redo c`"):
+        store.read_answers("c", 20)

@@ -118,6 +118,30 @@ def test_every_cell_has_a_row_for_each_metric_that_can_be_told(root: Path, tmp_p
     assert wide["mean_per_class"][balanced.index].to_numpy() == pytest.approx(balanced.to_numpy()), "every class has as many test images"
 
 
+def test_every_cell_keeps_the_answers_that_its_rows_are_counted_from(root: Path, tmp_path: Path) -> None:
+    """Under every protocol, accuracy and its mean over classes, on every subset."""
+    plan, store = prepared(root, tmp_path, protocols=EVERY, methods=["clip"])
+    rows = striped.measured(plan, store)
+    labels = plan.tasks["task"].labels[plan.tasks["task"].test]
+    whole = rows[(rows["subset"] == "all") & rows["metric"].isin(["top1", "mean_per_class"])]
+    assert whole["cell"].nunique() == len(plan.cells)
+    for row in whole.to_dict("records"):
+        right = store.read_answers(row["cell"], len(labels))
+        assert right is not None
+        by_class = [right[labels == one].mean() for one in np.unique(labels)]
+        assert row["value"] == pytest.approx(right.mean() if row["metric"] == "top1" else np.mean(by_class))
+
+
+def test_answers_are_there_before_the_rows_that_say_so(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, store = prepared(root, tmp_path)
+    cells = cells_of(plan, plan.arms[0].id)
+    there: list[bool] = []
+    write = Store.write_rows
+    monkeypatch.setattr(Store, "write_rows", lambda self, cell, rows: (there.append((self.answers / f"{cell}.npy").is_file()), write(self, cell, rows))[1])
+    work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
+    assert there == [True] * len(cells)
+
+
 def test_a_finished_cell_is_not_measured_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, store = prepared(root, tmp_path)
     cells = cells_of(plan, plan.arms[0].id)
@@ -147,6 +171,7 @@ def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(root: 
     assert all("not finite" in reason for reason in rows["reason"])
     assert set(rows["protocol"]) == set(EVERY)
     assert store.finished_cells() == {cell.id for cell in cells}
+    assert not store.answers.exists(), "what has diverged has no answers"
 
 
 def test_a_cell_that_fails_keeps_no_other_from_being_measured(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@
     <store>/labels/<id>/            labels that were made from features (clusters): codes.npy, ids.txt, labels.json
     <store>/rows/<cell id>.json     the rows of a finished cell (done or diverged)
     <store>/rows/<cell id>.failed.json   why a cell failed; the next run tries it again and removes this
+    <store>/answers/<cell id>.npy   which test samples a done cell got right: numpy.packbits of bool [n_test], uint8, in the order of the task's test
+                                    split; there before the cell's rows. Cells of older stores have none, and nothing but per-sample analysis asks
     <store>/cache/                  decoded pixels and byte hashes: can be removed at any time
 
 Two processes on one store are safe because an id means one content: whoever renames first wins, and the other's copy is the same.
@@ -47,7 +49,8 @@ class Store:
             raise InputError(f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}') from None
         if version != _VERSION:
             raise InputError(f"{self.root}: was written by another version of headwater (store version {version}, this one reads {_VERSION})")
-        self.arms, self.rows, self.partial, self.cache, self.labels = (self.root / name for name in ("arms", "rows", "partial", "cache", "labels"))
+        self.arms, self.rows, self.answers = (self.root / name for name in ("arms", "rows", "answers"))
+        self.partial, self.cache, self.labels = (self.root / name for name in ("partial", "cache", "labels"))
 
     def _make(self, mark: Path) -> None:
         if self.root.is_dir() and any(not path.name.startswith(f".{mark.name}.") for path in self.root.iterdir()):  # but for a mark half written
@@ -153,6 +156,26 @@ class Store:
         """Forget a cell, so that the next run measures it again."""
         for name in (f"{cell_id}.json", f"{cell_id}.failed.json"):
             (self.rows / name).unlink(missing_ok=True)
+        (self.answers / f"{cell_id}.npy").unlink(missing_ok=True)
+
+    # answers
+    def write_answers(self, cell_id: str, right: NDArray[np.bool_]) -> None:
+        """Which test samples a cell got right: bool [n_test], in the order of the task's test split. To be written before the cell's rows."""
+        with files.atomic_path(self.answers / f"{cell_id}.npy") as temp, temp.open("wb") as handle:
+            np.save(handle, np.packbits(right), allow_pickle=False)
+
+    def read_answers(self, cell_id: str, n_test: int) -> NDArray[np.bool_] | None:
+        """bool [n_test] of a cell; None where none were kept. Raises InputError where the file is damaged or is of another number of samples."""
+        path = self.answers / f"{cell_id}.npy"
+        if not path.is_file():
+            return None
+        try:
+            packed: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+            if packed.dtype != np.uint8 or packed.shape != (-(-n_test // 8),) or np.unpackbits(packed)[n_test:].any():
+                raise ValueError(f"it does not hold {n_test} test samples")
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path}: these answers are damaged ({error}); `headwater run --redo {cell_id}` measures the cell again") from None
+        return np.unpackbits(packed, count=n_test).astype(bool)
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
         """Remove what killed runs left behind: checkpoints of arms that are finished, and temporary files a day old or older; the number removed."""

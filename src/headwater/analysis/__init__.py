@@ -5,6 +5,7 @@
                     -> source_gap, gap_trend                   (gap.py: does the source matter, and until how many images)
                     -> findings -> verdict                     (answers.py, decide.py: in plain sentences)
     simulated networks -> theory                               (a folder: a table of its own, with findings of its own)
+    answers, sample by sample -> hardness_gains, hardness_bins (samples.py, hardness.py: do fine labels help on hard samples, on any task)
 
 Names are imported when they are first used, as pandas takes a second to load.
 """
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from headwater.analysis.decide import Verdict, verdict
     from headwater.analysis.gap import gap_trend, source_gap
     from headwater.analysis.granularity import granularity_curves, hard_gains, peaks
+    from headwater.analysis.hardness import hardness_bins, hardness_gains
     from headwater.analysis.intervals import Interval, seeds_needed, t_interval
+    from headwater.analysis.samples import read_answers, write_answers
 
 __all__ = [
-    "Difference", "Finding", "Interval", "Verdict", "best", "findings", "gap_trend", "granularity_curves", "hard_gains", "paired_difference", "peaks",
-    "prepare", "seeds_needed", "source_gap", "summarise", "t_interval", "verdict",
+    "Difference", "Finding", "Interval", "Verdict", "best", "findings", "gap_trend", "granularity_curves", "hard_gains", "hardness_bins", "hardness_gains",
+    "paired_difference", "peaks", "prepare", "read_answers", "seeds_needed", "source_gap", "summarise", "t_interval", "verdict", "write_answers",
 ]  # fmt: skip
 
 _HOMES = {
@@ -35,7 +38,9 @@ _HOMES = {
     "decide": ("Verdict", "verdict"),
     "gap": ("gap_trend", "source_gap"),
     "granularity": ("granularity_curves", "hard_gains", "peaks"),
+    "hardness": ("hardness_bins", "hardness_gains"),
     "intervals": ("Interval", "seeds_needed", "t_interval"),
+    "samples": ("read_answers", "write_answers"),
 }
 
 

@@ -7,6 +7,7 @@
     facts of label views -> label_chart.py                        one chart, before anything is trained
     facts of training    -> curves.py                             one chart, while it is trained and after
     simulated networks   -> theory_charts.py -> theory.py         all that their table holds, with a sentence each
+    answers by sample    -> analysis -> hardness.py               one chart, of gains on easy and on hard samples
 
 Names are imported when they are first used.
 """
@@ -19,19 +20,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headwater.report.curves import curves_chart, save_curves
     from headwater.report.figures import figure, save_figures
+    from headwater.report.hardness import hardness_chart, hardness_settings, save_hardness
     from headwater.report.label_chart import check_label_chart, label_chart, save_label_chart
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
     from headwater.report.theory import save_theory, theory_figures
 
 __all__ = [
-    "check_label_chart", "curves_chart", "figure", "label_chart", "markdown_table", "save_curves", "save_figures", "save_label_chart", "save_theory",
-    "theory_figures", "verdict_lines", "write_report",
+    "check_label_chart", "curves_chart", "figure", "hardness_chart", "hardness_settings", "label_chart", "markdown_table", "save_curves", "save_figures",
+    "save_hardness", "save_label_chart", "save_theory", "theory_figures", "verdict_lines", "write_report",
 ]  # fmt: skip
 
 _HOMES = {
     "curves": ("curves_chart", "save_curves"),
     "figures": ("figure", "save_figures"),
+    "hardness": ("hardness_chart", "hardness_settings", "save_hardness"),
     "label_chart": ("check_label_chart", "label_chart", "save_label_chart"),
     "page": ("write_report",),
     "text": ("markdown_table", "verdict_lines"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -84,10 +85,25 @@ class Bench:
         return self._text
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What is kept of a cell: its rows, and which test samples it got right, bool [n_test]; None where it diverged."""
+
+    cell: PlannedCell
+    rows: list[dict[str, Any]]
+    right: NDArray[np.bool_] | None = None
+
+    def keep(self, store: Store) -> None:
+        """The rows last: a cell that has them is finished, and its answers are there."""
+        if self.right is not None:
+            store.write_answers(self.cell.id, self.right)
+        store.write_rows(self.cell.id, self.rows)
+
+
 def run_cells(
     plan: Plan, arm: PlannedArm, task: str, cells: Sequence[PlannedCell], store: Store, compute: Compute, told: Callable[[str], None] = lambda cell: None
 ) -> None:
-    """Measure cells of one arm on one task that the store lacks, and write their rows; `told` hears of each that is finished.
+    """Measure cells of one arm on one task that the store lacks, and write their answers and rows; `told` hears of each that is finished.
 
     A cell that fails does not keep the others from being measured; the first failure is raised when all were tried.
     """
@@ -110,15 +126,15 @@ def run_cells(
         if not measured:  # one of them spoils the others: each by itself
             for cell in together:
                 try:
-                    ((_, rows),) = _measured(bench, [cell])
-                    store.write_rows(cell.id, rows)
+                    (alone,) = _measured(bench, [cell])
+                    alone.keep(store)
                 except Exception as error:
                     failure = failure or error
                     continue
                 told(cell.id)
-        for cell, rows in measured:
-            store.write_rows(cell.id, rows)
-            told(cell.id)
+        for one in measured:
+            one.keep(store)
+            told(one.cell.id)
     if failure is not None:
         raise failure
 
@@ -141,8 +157,8 @@ def _batches(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[list[Planne
             yield members[start : start + at_once]
 
 
-def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[tuple[PlannedCell, list[dict[str, Any]]]]:
-    """Rows of cells under one protocol at one shot count."""
+def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
+    """Rows and answers of cells under one protocol at one shot count."""
     plan, task, seed = bench.plan, bench.task, bench.arm.words.seed
     protocol = plan.study.protocols.named(cells[0].words.protocol)
     val = "full" if isinstance(protocol, ZeroShot) else protocol.val
@@ -169,19 +185,19 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[tuple[PlannedC
     ended: dict[str, Any] = {"metric": "top1", "subset": "all", "status": "diverged"}
     if bench.record["status"] != "done":
         reason = f"pre-training: {bench.record['reason']}"
-        return [(cell, [{**common, **ended, "reason": reason, "finished": now()}]) for cell, common in zip(cells, commons, strict=True)]
+        return [_Measured(cell, [{**common, **ended, "reason": reason, "finished": now()}]) for cell, common in zip(cells, commons, strict=True)]
     try:
         choices = _choices(bench, draws, protocol, seed, cells[0])
     except (FinetuneDiverged, NotFinite) as error:
         if len(cells) > 1:
             return []
-        return [(cells[0], [{**commons[0], **ended, "reason": str(error), "finished": now()}])]
+        return [_Measured(cells[0], [{**commons[0], **ended, "reason": str(error), "finished": now()}])]
     seconds = (time.monotonic() - began) / len(cells)
     found = []
     for cell, common, choice in zip(cells, commons, choices, strict=True):
         told = {"chosen": canonical(choice.chosen), "val_value": choice.val_value}
         rows = [{**common, **told, "seconds": seconds, "finished": now(), **scored} for scored in _scores(task, choice, leaked)]
-        found.append((cell, rows))
+        found.append(_Measured(cell, rows, choice.predictions == task.labels[task.test]))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ _STEPS = (300, 700)
 _FLOPS_PER_S = 4e10
 """Of a core, for guesses of time alone [ours]; half of what a matrix product attained where this was written."""
 _PLAIN_EVERY_S = 10.0
+_MOST_LINES = 100
+"""Of a table in a terminal."""
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
@@ -183,30 +186,52 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    """Mean errors over seeds, a line for each setting; only the constants that vary are shown."""
+    """Mean errors over seeds, a line for each setting; of the constants what is not the usual, which stands below."""
     final = table[table["final"].astype(bool) & (table["status"] == "done")]
     if not len(final):
         _console.print("no network has been trained")
         return
     varied = [name for name in _constants(final) if final[name].astype(object).map(str).nunique() > 1]
-    shown = Table(*["k", "labels", *varied], box=None, header_style="bold", pad_edge=False)
-    for heading in ("seeds", "easy error", "hard error", "hard, least to most", "fine / common", "steps"):
-        shown.add_column(heading, justify="right")
-    by = ["subclasses", "num_labels", "labels", *varied]
-    for key, part in final.groupby(by, sort=True, dropna=False):
+    usual = {name: final[name].mode(dropna=False).iloc[0] for name in varied}
+    final = final.assign(other=[_unusual(row, usual) for row in final[varied].to_dict("records")])
+    shown = Table("k", "labels", *(["else"] if varied else []), box=None, header_style="bold", pad_edge=False)
+    for heading in ("seeds", "easy error", "hard error", "least to most", "fine / common", "steps"):
+        shown.add_column(heading, justify="right", no_wrap=True)
+    groups = list(final.groupby(["other", "subclasses", "num_labels", "labels"], sort=True, dropna=False))
+    for (more, k, _, labels), part in groups[:_MOST_LINES]:
         hard = part["hard_error"].astype(float)
         shown.add_row(
-            str(key[0]),
-            str(key[2]),
-            *["-" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value) for value in key[3:]],
+            str(k),
+            str(labels),
+            *([str(more)] if varied else []),
             str(part["seed"].nunique()),
             f"{part['easy_error'].astype(float).mean():.3f}",
             f"{hard.mean():.3f}",
             f"{hard.min():.3f} to {hard.max():.3f}",
             _ratio(part),
-            f"{part['steps'].astype(float).mean():.0f}" + ("" if part["converged"].all() else " (some not converged)"),
+            f"{part['steps'].astype(float).mean():.0f}" + ("" if part["converged"].all() else "+"),
         )
     _console.print(shown)
+    if varied:
+        _console.print(f"where nothing else is said: {', '.join(_constant(name, usual[name]) for name in varied)}", markup=False)
+    if not final["converged"].all():
+        _console.print("+ some networks had not reached the loss at which training ends")
+    if len(groups) > _MOST_LINES:
+        _console.print(f"{len(groups) - _MOST_LINES:,} more lines: --json, or --out rows.csv")
+
+
+def _unusual(row: dict[Any, Any], usual: dict[str, Any]) -> str:
+    """What of a line's constants is not the usual; a width that follows from the number of neurons is not said."""
+    follows = "width" if row.get("neurons", math.nan) == row.get("neurons", math.nan) else None
+    return ", ".join(_constant(name, row[name]) for name in usual if name != follows and not _same(row[name], usual[name]))
+
+
+def _constant(name: str, value: Any) -> str:
+    return f"{name}={'none' if value is None or value != value else f'{value:g}' if isinstance(value, float) else value}"
+
+
+def _same(one: Any, other: Any) -> bool:
+    return bool(one == other) or (one != one and other != other)
 
 
 def _constants(table: pd.DataFrame) -> Sequence[str]:

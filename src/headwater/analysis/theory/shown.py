@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.theory.settings import at_setting, finished, groups, main_read_out, same, varying
+from headwater.analysis.theory.settings import at_setting, finished, groups, main_read_out, networks, same, varying
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +60,7 @@ def shown_ratio(lines: pd.DataFrame, table: pd.DataFrame) -> Shown:
     """One setting of `response_ratio` or `response_exponent`."""
     per_k = "subclasses" in lines.columns
     settings = constants_before(lines, "subclasses" if per_k else "from_k")
-    return usual(lines, settings, most="subclasses" if per_k else "from_k", wanted=typical(finished(table), settings))
+    return usual(lines, settings, most="subclasses" if per_k else "from_k", wanted=typical(networks(finished(table)), settings))
 
 
 def shown_phase(found: pd.DataFrame, table: pd.DataFrame) -> Shown:
@@ -82,7 +82,7 @@ def shown_course(courses: pd.DataFrame, table: pd.DataFrame) -> Shown:
     """Lines of `gradual`: the setting with the most label kinds, at the largest k that has as many."""
     settings = constants_before(courses, "read_out", start=2)
     kinds = courses.groupby(["subclasses", *settings], dropna=False)["labels"].transform("nunique")
-    setting, part = usual(courses[kinds == kinds.max()], settings, most="labels", wanted=typical(table, settings))
+    setting, part = usual(courses[kinds == kinds.max()], settings, most="labels", wanted=typical(networks(table), settings))
     return _at_largest_k(setting, part)
 
 

@@ -175,7 +175,9 @@ def _course_panel(values: list[dict[str, Any]], styles: list[tuple[str, str, lis
     present = [style for style in styles if any(v["series"] == style[0] for v in values)]
     colour: Spec = {"field": "series", "type": "nominal", "title": None, "scale": {"domain": [s[0] for s in present], "range": [s[1] for s in present]}}
     dash: Spec = {"field": "series", "type": "nominal", "title": None, "scale": {"domain": [s[0] for s in present], "range": [s[2] for s in present]}}
-    x = {"field": "steps", "type": "quantitative", "axis": {"title": "training steps", "tickCount": 5, "format": "~s", "grid": False}}
+    ticks = [0, *(10**power for power in range(1, 8) if 10**power <= max(v["steps"] for v in values))]
+    axis = {"title": "training steps (log scale)", "values": ticks, "format": ",d", "grid": False}
+    x = {"field": "steps", "type": "quantitative", "scale": {"type": "symlog", "constant": 3}, "axis": axis}
     y: Spec = {"type": "quantitative", "scale": {"domain": ends}, "axis": {"title": title, "tickCount": 5}}
     tip = [
         {"field": "series", "title": "of"}, {"field": "steps", "title": "step"},

@@ -11,7 +11,19 @@ from headwater.analysis.theory import label_curves, transitions
 from headwater.analysis.theory.error_rates import errors, phase
 from headwater.analysis.theory.label_curves import curve_shape
 from headwater.analysis.theory.responses import gradual, response_exponent, response_ratio
-from headwater.analysis.theory.settings import CONSTANTS, constant_word, finished, label_kind, main_read_out, networks, same, seed_values, setting_words, tied
+from headwater.analysis.theory.settings import (
+    CONSTANTS,
+    at_setting,
+    constant_word,
+    finished,
+    label_kind,
+    main_read_out,
+    networks,
+    same,
+    seed_values,
+    setting_words,
+    tied,
+)
 from headwater.analysis.theory.shown import shown_course, shown_curve, shown_errors, shown_phase, shown_ratio, shown_transition
 from headwater.analysis.theory.transitions import HALF, dependence, transition
 from headwater.analysis.words import count, interval, listed, percent, points
@@ -150,7 +162,20 @@ def _transition(table: pd.DataFrame) -> Told:
     setting, part = shown_transition(asked, table)
     row = _rows(part)[0]
     others = f" The table has {count(len(asked) - 1, 'other setting')} of the constants." if len(asked) > 1 else ""
-    return f"With coarse labels{_at(setting)} the hard error {transition_words(row)}.{_cautions(row)}{others}", found
+    return f"With coarse labels{_at(setting)} the hard error {transition_words(row)}.{_expected(table, setting)}{_cautions(row)}{others}", found
+
+
+def _expected(table: pd.DataFrame, setting: dict[str, Any]) -> str:
+    """Where the mechanism puts the transition, if the table has one alpha and one alpha_dagger there."""
+    part = at_setting(finished(table), setting)
+    found = part[["alpha", "alpha_dagger"]].drop_duplicates()
+    if len(found) != 1 or not found["alpha_dagger"].iloc[0] > 0:
+        return ""
+    k = float(found["alpha"].iloc[0] / found["alpha_dagger"].iloc[0])
+    return (
+        f" The mechanism puts it at alpha / alpha_dagger = {k_word(k)}: there a response to the own fine feature that is 1/k of that to the common one is "
+        "outweighed by the wrong class's faint common feature."
+    )
 
 
 def _dependence(table: pd.DataFrame) -> Told:

@@ -1,0 +1,188 @@
+"""headwater theory: what each command shows, and that every mistake is one line with exit code 2."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headwater.rows import read_rows
+from tests.conftest import Cli, refused
+
+QUICK = ("--set", "d=24", "--set", "width=4", "--set", "batch=32", "--set", "max_steps=60", "--set", "test_samples=40", "--workers", "1")
+SWEEP = """\
+study: rare
+question: What?
+seeds: 2
+theory:
+  one: {subclasses: [1, 2, 3], sigma_star: [0, 1], looks: 3, d: 24, width: 4, batch: 32, max_steps: 60, test_samples: 40}
+  u: {subclasses: 3, labels: [coarse, fine, instance], read_outs: tuned, neurons: 48, train_samples: 24, d: 24, batch: 32, max_steps: 20, tune_steps: 5}
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "rare.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+def test_a_sweep_from_options_is_trained_told_and_kept(headwater: Cli) -> None:
+    code, out, _ = headwater("theory", "run", "--subclasses", "1,3", "--seeds", "2", *QUICK, "--json")
+    records = json.loads(out)
+    assert code == 0
+    assert sorted({(one["subclasses"], one["labels"], one["seed"]) for one in records}) == [
+        (k, labels, seed) for k in (1, 3) for labels in ("coarse", "fine") for seed in (0, 1)
+    ]
+    assert all(one["status"] == "done" and 0 <= one["hard_error"] <= 1 and one["d"] == 24 for one in records)
+    code, again, _ = headwater("theory", "run", "-k", "1,3", "--seeds", "2", *QUICK, "--json")
+    assert (code, json.loads(again)) == (0, records), "the second run shows what is there"
+    code, out, _ = headwater("theory", "run", "-k", "1,3", "--seeds", "2", *QUICK, "--quiet")
+    assert code == 0 and "hard error" in out and "coarse labels leave" in out
+    code, out, _ = headwater("theory", "plan", "-k", "1,3", "--seeds", "3", *QUICK, "--json")
+    assert json.loads(out)["networks"] == {"total": 12, "kept": 8, "new": 4}
+
+
+def test_the_shipped_sweep_is_planned_with_no_store(headwater: Cli, tmp_path: Path) -> None:
+    code, out, _ = headwater("theory", "plan")
+    assert code == 0 and "networks" in out and "transition" in out and "minutes" in out
+    facts = json.loads(headwater("theory", "plan", "--json")[1])
+    assert facts["networks"]["total"] >= 200
+    assert not list(tmp_path.iterdir()), "a plan writes nothing"
+
+
+def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(headwater: Cli, study: Path, tmp_path: Path) -> None:
+    code, _, err = headwater("run", study, "--workers", "1", "--quiet")
+    assert code == 0, err
+    code, out, err = headwater("theory", "run", study, "--workers", "1", "--out", "rows.csv", "--json")
+    table = json.loads(out)
+    assert code == 0 and {one["sweep"] for one in table} == {"one", "u"}
+    assert set(read_rows(tmp_path / "rows.csv")["status"]) == {"done"}
+    code, out, _ = headwater("theory", "plot", study, "--out", "figures.html", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["figures"] == ["figures.html"]
+    answered = {name for name, answer in facts["answers"].items() if answer["answered"]}
+    assert facts["networks"] == 18 and answered >= {"errors", "ratio", "curve", "gradual", "phase"}
+    page = (tmp_path / "figures.html").read_text()
+    assert "Errors against the number of subclasses" in page and "http://" not in page.replace("http://www.w3.org", "")
+    (tmp_path / "headwater-store").rename(tmp_path / "elsewhere")
+    code, out, _ = headwater("theory", "plot", "rows.csv", "--out", "figures.svg", "--json")
+    from_rows = json.loads(out)
+    assert code == 0 and (tmp_path / "figures.svg").read_bytes().startswith(b"<svg")
+    assert from_rows["answers"] == facts["answers"], "rows are enough"
+
+
+def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(headwater: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headwater.engines import local
+
+    broken = "import headwater.work as work\nwork.run_networks = None\nfrom headwater.engines import worker\nworker.main()"
+    monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", broken])
+    code, out, _ = headwater("theory", "run", "-k", "2", "--seeds", "1", *QUICK, "--json")
+    assert code == 1 and {one["status"] for one in json.loads(out)} == {"failed"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "-k", "0"), ("--subclasses", "greater than or equal to 1")),
+        (("run", "-k", "many"), ("--subclasses", "many")),
+        (("run", "-k", "64"), ("at least 2 + 2k = 130",)),
+        (("run", "--labels", "corse"), ("'corse'", "coarse")),
+        (("run", "--labels", "merge:3", "-k", "4"), ("merge:3",)),
+        (("run", "--set", "sigma_zetta=1"), ("did you mean 'sigma_zeta'?",)),
+        (("run", "--set", "d"), ("write NAME=VALUE",)),
+        (("run", "--set", "hard_share=1.5"), ("--hard-share", "1.5")),
+        (("run", "--set", "lr=nan"), ("--lr", "nan")),
+        (("run", "--set", "precision=fp16"), ("--precision", "fp16")),
+        (("run", "--seeds", "0"), ("--seeds",)),
+        (("run", "--seeds", "1,1"), ("--seeds",)),
+        (("run", "theory", "-k", "2"), ("options describe a sweep of their own",)),
+        (("run", "nowhere.yaml"), ("nowhere.yaml: there is no such study file",)),
+        (("run", "demo"), ("is a study of images",)),
+        (("run", "-k", "1", "--seeds", "1", "--out", "rows.txt"), ("rows.txt", ".csv")),
+        (("plan", "nowhere.yaml"), ("there is no such study file",)),
+        (("plot",), ("there is no store here", "headwater theory run theory")),
+        (("plot", "--out", "figures.gif"), ("figures.gif",)),
+        (("plot", "rows.csv"), ("rows.csv",)),
+        (("hardness", "nowhere.yaml"), ("there is no such study file",)),
+        (("hardness", "nowhere.parquet"), ("there is no such file",)),
+        (("hardness", "demo"), ("there is no store here", "headwater run demo")),
+        (("hardness", "theory"), ("is a study of the theory",)),
+        (("hardness", "demo", "--out", "chart.gif"), ("chart.gif",)),
+        (("hardness", "a.parquet", "--answers", "b.parquet"), ("is one already",)),
+    ],
+)
+def test_a_mistake_is_one_line(headwater: Cli, arguments: tuple[str, ...], said: tuple[str, ...]) -> None:
+    refused(headwater("theory", *arguments), *said)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (("subclasses: 3,", "subclasses: 3.5,"), ("line 6", "theory.u.subclasses")),
+        (("neurons: 48", "neuron: 48"), ("line 6", "neurons")),
+        (("labels: [coarse, fine, instance]", "labels: [coarse, fein]"), ("line 6", "theory.u", "fein")),
+        (("neurons: 48", "neurons: 50"), ("line 6", "theory.u", "evenly")),
+        (("labels: [coarse, fine, instance], read_outs: tuned", "labels: [coarse, shuffle:4], read_outs: max"), ("line 6", "theory.u", "tuned alone")),
+        (("seeds: 2", "seeds: two"), ("line 3", "seeds")),
+        (("theory:", "theories:"), ("theor",)),
+        (("d: 24, width: 4", "d: 4, width: 4"), ("line 5", "theory.one", "2 + 2k")),
+    ],
+)
+def test_a_mistake_in_a_study_names_its_line(headwater: Cli, study: Path, changed: tuple[str, str], said: tuple[str, ...]) -> None:
+    study.write_text(SWEEP.replace(*changed))
+    refused(headwater("theory", "run", study), *said)
+
+
+def test_rows_of_other_arms_are_no_simulated_networks(headwater: Cli, tmp_path: Path) -> None:
+    rows = read_rows(Path(__file__).parents[1] / "docs" / "results" / "hardness.parquet")
+    rows.to_parquet(tmp_path / "photos.parquet")
+    refused(headwater("theory", "plot", "photos.parquet"), "there is no row of a simulated network")
+
+
+# the easy/hard test of real studies, from an exported table
+ANSWERS = Path(__file__).parents[1] / "docs" / "results" / "hardness_answers.parquet"
+
+
+def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(headwater: Cli, tmp_path: Path) -> None:
+    code, out, _ = headwater("theory", "hardness", ANSWERS, "--out", "chart.svg")
+    assert code == 0 and "by both arms' errors at other seeds" in out and "biased" in out and "answer:" in out
+    assert (tmp_path / "chart.svg").read_bytes().startswith(b"<svg")
+    code, out, _ = headwater("theory", "hardness", ANSWERS, "--coarse", "level:2", "--fine", "level:1", "--hard-share", "0.25", "--json")
+    facts = json.loads(out)
+    assert code == 0 and facts["hard_share"] == 0.25
+    assert {(one["coarse"], one["fine"]) for one in facts["settings"]} == {("level:2", "level:1")}
+    for one in facts["settings"]:
+        first = one["splits"][0]
+        assert first["split"] == "cross-fitted" and first["hard_samples"] == pytest.approx(0.25 * one["samples"], abs=1)
+    refused(headwater("theory", "hardness", ANSWERS, "--fine", "level:7"), "level:7", "level:0")
+    refused(headwater("theory", "hardness", ANSWERS, "--hard-share", "1"), "between 0 and 1")
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(ANSWERS.read_bytes()[:5000])
+    refused(headwater("theory", "hardness", broken), "broken.parquet")
+    few = pd.read_parquet(ANSWERS)
+    few[few["seed"] < 2].to_parquet(tmp_path / "few.parquet")
+    refused(headwater("theory", "hardness", "few.parquet"), "3 or more")
+
+
+def test_gains_of_a_table_are_those_worked_out_by_hand(headwater: Cli) -> None:
+    """One setting of the committed answers again, from the definition in docs/hardness.md alone."""
+    table = pd.read_parquet(ANSWERS)
+    own = table[table["task"] == "grocery-3"]
+    right = {
+        labels: part.pivot_table(index="seed", columns="sample", values="right", aggfunc="first").to_numpy(dtype=float)
+        for labels, part in own.groupby("labels")
+    }
+    coarse, fine = right["level:2"], right["level:0"]
+    gains = []
+    for seed in range(len(coarse)):
+        others = [s for s in range(len(coarse)) if s != seed]
+        hardness = 1 - (coarse[others].sum(axis=0) + fine[others].sum(axis=0)) / (2 * len(others))
+        gains.append((fine[seed] - coarse[seed])[hardness >= 0.5 - 1e-12].mean())
+    _, out, _ = headwater("theory", "hardness", ANSWERS, "--json")
+    told = next(one for one in json.loads(out)["settings"] if one["task"] == "grocery-3")["splits"][0]["hard"]["gain"]
+    assert told == pytest.approx(np.mean(gains), abs=1e-12)

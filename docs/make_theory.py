@@ -183,7 +183,7 @@ def block(table: pd.DataFrame) -> str:
             mechanism_table(constants),
             dependence_table(constants),
             "### Ever finer labels: is it a U?\n",
-            "Beyond the theorem: k = 16, 512 neurons in all, 512 training samples, \u03c3\u03b6 = 0.5, 1,000 steps, then the superclass task is tuned for 100:\n",
+            "Beyond the theorem: k = 16, 512 neurons, 512 training samples, \u03c3\u03b6 = 0.5, 1,000 steps, then the superclass task is tuned for 100:\n",
             curve_table(u),
             sentence(u, "curve") + "\n",
             "The same with 16 neurons for every label, so that the network grows with the labels:\n",

@@ -54,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {  # rule 9 of DESIGN, and the leaf rooms; a room
         "study", "keys", "files", "errors",
     },
     "engines": {"work", "plan", "store", "models", "device", "pretrain", "ranks", "study", "errors"},
-    "api": {"engines", "plan", "store", "study"},
+    "api": {"engines", "work", "plan", "store", "study"},
     "show": {
         "work", "curation", "device", "cost", "analysis", "report", "engines", "plan", "labels", "sources", "tasks", "study", "store", "models", "rows",
         "files", "errors",

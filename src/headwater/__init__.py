@@ -25,7 +25,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater.api import make_plan, run
+    from headwater.analysis.networks import networks_table
+    from headwater.analysis.theory import findings as theory_findings
+    from headwater.api import make_plan, run, run_theory
     from headwater.errors import InputError
     from headwater.labels import Targets
     from headwater.labels.hierarchies import class_list, open_hierarchy
@@ -45,9 +47,12 @@ _HOMES = {
     "class_list": "headwater.labels.hierarchies",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",
+    "networks_table": "headwater.analysis.networks",
     "open_hierarchy": "headwater.labels.hierarchies",
     "read_rows": "headwater.rows",
     "run": "headwater.api",
+    "run_theory": "headwater.api",
+    "theory_findings": "headwater.analysis.theory:findings",
     "write_report": "headwater.report",
 }
 
@@ -60,9 +65,12 @@ __all__ = [
     "class_list",
     "load_encoder",
     "make_plan",
+    "networks_table",
     "open_hierarchy",
     "read_rows",
     "run",
+    "run_theory",
+    "theory_findings",
     "write_report",
 ]
 
@@ -71,7 +79,8 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are asked for: torch takes seconds, and reading rows does not need it."""
     if name not in _HOMES:
         raise AttributeError(f"module 'headwater' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    home, _, own = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(home), own or name)
 
 
 def __dir__() -> list[str]:

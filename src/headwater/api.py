@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.engines import local
+from headwater.engines import networks as simulated
 from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
+from headwater.study.theory import TheoryStudy
+from headwater.work import network_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,6 +51,23 @@ def run(
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
     local.run(plan, opened, data_root=_root(data_root), device=device, workers=workers, checkpoint_every_s=checkpoint_every_s, compiled=compiled, watch=watch)
     return plan.rows(opened)
+
+
+def run_theory(
+    study: TheoryStudy | str | Path,
+    *,
+    store: str | Path = "headwater-store",
+    workers: int | None = None,
+    watch: Callable[[simulated.Event], None] = lambda event: None,
+) -> pd.DataFrame:
+    """Train what the store lacks of a study of the theory (docs/theory.md) and return its rows; networks that failed are rows of status failed.
+
+    `networks_table(rows)` makes a line of each network, `theory_findings(table)` says what it shows. Raises InputError for a wrong study.
+    """
+    words = study if isinstance(study, TheoryStudy) else TheoryStudy.load(study)
+    opened = Store(store, create=True)
+    simulated.run(words, opened, workers=workers, watch=watch)
+    return network_rows(words, opened)
 
 
 def _root(data_root: str | Path | None) -> Path | None:

@@ -22,12 +22,11 @@ from headwater.engines import local
 from headwater.engines import networks as engine
 from headwater.errors import InputError
 from headwater.rows import comparable, conform, read_rows
-from headwater.show.theory import study_rows
 from headwater.store import Store
 from headwater.study.theory import TheoryStudy
 from headwater.theory.measuring import errors, read, responses
 from headwater.theory.training import train
-from headwater.work import networks, run_networks, unfinished
+from headwater.work import network_rows, networks, run_networks, unfinished
 
 SMALL: dict[str, Any] = {"d": 24, "width": 4, "batch": 32, "max_steps": 60, "test_samples": 40}
 
@@ -107,7 +106,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[TheoryStudy, Store]
 
 def test_rows_are_in_the_common_schema_and_say_what_was_measured(whole: tuple[TheoryStudy, Store]):
     made, store = whole
-    rows = study_rows(made, store)
+    rows = network_rows(made, store)
     assert set(conform(rows, "rows")["status"]) == {"done"}
     assert set(rows["study"]) == {"small: sweep"}
     one = networks(made)[0]
@@ -127,7 +126,7 @@ def test_rows_are_in_the_common_schema_and_say_what_was_measured(whole: tuple[Th
 
 def test_the_table_has_a_line_for_each_network_read_out_test_and_look(whole: tuple[TheoryStudy, Store]):
     made, store = whole
-    table = networks_table(study_rows(made, store))
+    table = networks_table(network_rows(made, store))
     ends = table[table["final"]]
     assert list(table.columns[: len(FIRST)]) == list(FIRST)
     assert len(ends) == 8 * 3 * 2 and not ends.duplicated(["arm", "read_out", "sigma_star"]).any()
@@ -142,7 +141,7 @@ def test_a_look_after_the_end_is_as_at_the_end(tmp_path: Path):
     made = study(1, sweep={"subclasses": 1, "labels": "coarse", "stop_loss": 0.69, "looks": 4})
     store = Store(tmp_path / "store", create=True)
     run_networks(networks(made), made.study, store)
-    table = networks_table(study_rows(made, store))
+    table = networks_table(network_rows(made, store))
     end, last = table[table["final"]].iloc[0], table[~table["final"]].iloc[-1]
     assert end["steps"] < 60 and last["steps"] == 60
     assert (last["easy_error"], last["hard_error"], last["train_loss"]) == (end["easy_error"], end["hard_error"], end["train_loss"])
@@ -153,7 +152,7 @@ def test_a_loss_that_is_no_longer_finite_is_a_row_that_says_so_and_touches_no_ot
     made = study(1, good={"subclasses": 1, "labels": "coarse"}, bad={"subclasses": 1, "labels": "coarse", "init": 1e38})
     store = Store(tmp_path / "store", create=True)
     run_networks(networks(made), made.study, store)
-    table = networks_table(study_rows(made, store))
+    table = networks_table(network_rows(made, store))
     assert dict(zip(table["sweep"], table["status"], strict=True)) == {"good": "done", "bad": "diverged"}
     assert table.set_index("sweep").loc["good", "hard_error"] >= 0
     assert np.isnan(table.set_index("sweep").loc["bad", "hard_error"])
@@ -201,6 +200,16 @@ def test_worker_processes_make_the_rows_of_one(whole: tuple[TheoryStudy, Store],
     assert not heard, "the second run has nothing to do, and starts no process"
 
 
+def test_python_gives_rows_a_table_and_what_it_says(tmp_path: Path):
+    import headwater as hw
+
+    rows = hw.run_theory(study(3, sweep={"subclasses": [1, 3]}), store=tmp_path / "store", workers=1)
+    table = hw.networks_table(rows)
+    told = hw.theory_findings(table)
+    assert len(table) == 12 and told["networks"] == 12 and told["seeds"] == 3
+    assert told["answers"]["errors"]["answered"] and not told["answers"]["curve"]["answered"]
+
+
 def test_units_hold_every_network_once_and_large_ones_alone():
     wanted = networks(study(9, sweep={"subclasses": [1, 2, 3], "lr": [0.5, 0.7, 1.0]}, large={"subclasses": 32, "d": 512, "width": 32, "batch": 256}))
     shares = engine.units(wanted)
@@ -246,13 +255,13 @@ def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tri
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", dying])
     heard = list[str]()
     engine.run(made, store, workers=1, watch=lambda event: heard.append(event.kind))
-    table = networks_table(study_rows(made, store))
+    table = networks_table(network_rows(made, store))
     assert set(table["status"]) == {"failed"} and "died" in heard
-    rows = study_rows(made, store)
+    rows = network_rows(made, store)
     assert rows["reason"].str.contains("died 2 times").all()
     monkeypatch.undo()
     engine.run(made, store, workers=1)
-    assert set(networks_table(study_rows(made, store))["status"]) == {"done"}
+    assert set(networks_table(network_rows(made, store))["status"]) == {"done"}
 
 
 def test_an_error_in_training_is_told_in_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -263,7 +272,7 @@ def test_an_error_in_training_is_told_in_the_rows(tmp_path: Path, monkeypatch: p
     )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", broken])
     engine.run(made, store, workers=1)
-    rows = study_rows(made, store)
+    rows = network_rows(made, store)
     assert set(rows["status"]) == {"failed"} and rows["reason"].str.contains("MemoryError: no memory left").all()
 
 

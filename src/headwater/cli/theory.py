@@ -75,7 +75,7 @@ def run_theory(
 
 def theory_study(study: TheoryStudy, store: Path, *, out: Path | None, workers: int | None, quiet: bool, as_json: bool) -> None:
     """Run a study of the theory and show its table; exit code 1 where a network failed."""
-    from headwater.work import networks, unfinished
+    from headwater.work import network_rows, networks, unfinished
 
     wanted = networks(study)
     if out is not None and out.suffix not in (".csv", ".parquet", ".jsonl"):
@@ -90,7 +90,7 @@ def theory_study(study: TheoryStudy, store: Path, *, out: Path | None, workers: 
     opened = Store(store, create=True)
     with shown.watched(len(unfinished(wanted, opened)), quiet=quiet or as_json) as watch:
         engine.run(study, opened, workers=workers, watch=watch)
-    rows = shown.study_rows(study, opened)
+    rows = network_rows(study, opened)
     if out is not None:
         write_rows(rows, out)
     table = networks_table(rows)

@@ -18,7 +18,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from headwater.errors import InputError
-from headwater.rows import to_frame
 from headwater.store import Store
 from headwater.study.theory import Sweep, TheoryStudy
 
@@ -167,18 +166,6 @@ def _trouble(event: Event) -> str:
     return f"failed: {names}: {event.reason}" if event.kind == "failed" else f"a worker process died with {names}"
 
 
-def study_rows(study: TheoryStudy, store: Store) -> pd.DataFrame:
-    """The rows of a study's cells, each once, under its name and those of its sweeps. Cells that were not measured are missing."""
-    from headwater.work import networks
-
-    found = []
-    for network in networks(study):
-        name = f"{study.study}: {', '.join(network.sweeps)}"
-        for reading in network.readings:
-            found += [{**row, "study": name} for row in store.read_cell(reading.id)]
-    return to_frame(found)
-
-
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """A table as plain values; what is missing is None."""
     plain = table.astype(object).where(table.notna(), None)
@@ -259,6 +246,7 @@ def table_of(name: str, path: Path, store: Path) -> pd.DataFrame:
     """The networks of a table of rows (.csv, .parquet, .jsonl), or of a study's rows in a store. Raises InputError where there are none."""
     from headwater.analysis.networks import networks_table
     from headwater.rows import read_rows
+    from headwater.work import network_rows
 
     if path.suffix in (".csv", ".parquet", ".jsonl"):
         rows = read_rows(path)
@@ -266,7 +254,7 @@ def table_of(name: str, path: Path, store: Path) -> pd.DataFrame:
         study = TheoryStudy.load(path)
         if not store.exists():
             raise InputError(f"{store}: there is no store here; `headwater theory run {name}` makes one")
-        rows = study_rows(study, Store(store))
+        rows = network_rows(study, Store(store))
     table = networks_table(rows)
     if not len(table):
         raise InputError(f"{name}: there is no row of a simulated network; `headwater theory run` makes some")

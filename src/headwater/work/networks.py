@@ -11,14 +11,14 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from headwater import device
 from headwater.errors import InputError
 from headwater.recipes import ROOM_VERSIONS
-from headwater.rows import SCHEMA_VERSION
+from headwater.rows import SCHEMA_VERSION, to_frame
 from headwater.store import Store
 from headwater.study import canonical, identity
 from headwater.study.theory import Sweep, TheoryStudy
@@ -26,6 +26,9 @@ from headwater.theory.measuring import errors, looks, read, responses
 from headwater.theory.model import World
 from headwater.theory.training import Experiment, Recipe, Run, train
 from headwater.work.fields import attempt, now
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESPONSES = "responses"
 """The protocol of the cells that read neurons and no test sample."""
@@ -162,6 +165,16 @@ def run_networks(wanted: Sequence[Network], study: str, store: Store, told: Call
                 store.write_rows(reading.id, [{**row, "pretrain_seconds": ended, "finished": now()} for row in rows])
         if run.final:
             told(network.id)
+
+
+def network_rows(study: TheoryStudy, store: Store) -> pd.DataFrame:
+    """The rows of a study's cells, each once, under its name and those of its sweeps. Cells that were not measured are missing."""
+    found = []
+    for network in networks(study):
+        name = f"{study.study}: {', '.join(network.sweeps)}"
+        for reading in network.readings:
+            found += [{**row, "study": name} for row in store.read_cell(reading.id)]
+    return to_frame(found)
 
 
 def failed_network(network: Network, study: str, store: Store, reason: str) -> None:

@@ -27,6 +27,7 @@ from typing import Any
 import machine
 import torch
 
+from headwater import keys
 from headwater.theory import Experiment, Labels, Recipe, World, draws, gradients, samples, train
 from headwater.theory.network import initial
 
@@ -49,11 +50,12 @@ def timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def one_at_a_time(wanted: list[Experiment]) -> None:
-    """The same networks by autograd: what one would write without this room, on the same samples."""
+def one_at_a_time(wanted: list[Experiment]) -> list[torch.Tensor]:
+    """The same networks by autograd: what one would write without this room, on the same samples. Their weights [d, neurons]."""
+    trained = []
     for one in wanted:
         world, recipe, heads = one.world, one.recipe, one.heads
-        weight = torch.nn.Parameter(initial([one.seed], world.d, heads * one.width)[0] * recipe.init)
+        weight = torch.nn.Parameter(initial([keys.key(one.seed, "theory", "init", heads * one.width)], world.d, heads * one.width)[0] * recipe.init)
         optimiser = torch.optim.SGD([weight], lr=one.rate(heads))
         view = Labels(one.labels, world.k)
         for step in range(recipe.max_steps):
@@ -65,6 +67,8 @@ def one_at_a_time(wanted: list[Experiment]) -> None:
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
+        trained.append(weight.detach())
+    return trained
 
 
 def step_times(size: str, k: int, labels: str, rounds: int, *, quick: bool) -> dict[str, Any]:

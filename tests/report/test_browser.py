@@ -160,3 +160,29 @@ def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path
     assert "level:0" in wait(driver, "return document.querySelector('#chart svg')?.textContent")
     assert not driver.execute_script("return document.querySelectorAll('b').length")
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_figures_of_simulated_networks_draw_in_one_page_with_no_warning(driver: Any, tmp_path: Path) -> None:
+    from headwater.report import save_theory
+    from tests.analysis.theory_table import story
+
+    driver.get_log("browser")
+    driver.get(save_theory(story(seeds=3), tmp_path / "theory.html")[0].as_uri())
+    drawn = wait(driver, "return document.querySelector('#chart svg')?.textContent", 60)
+    for title in ("Errors against the number of subclasses", "fine features against common ones", "Which features are learned", "strong noise", "it is a U"):
+        assert title.lower() in drawn.lower(), title
+    assert driver.execute_script("return document.querySelectorAll('#chart svg .mark-symbol path').length") > 50
+    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+
+
+def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(driver: Any, tmp_path: Path) -> None:
+    from headwater.analysis import read_answers
+    from headwater.report import hardness_settings, save_hardness
+
+    answers = read_answers(Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet")
+    driver.get_log("browser")
+    facts = {"study": "photos", "hard_share": None, "settings": hardness_settings(answers)}
+    driver.get(save_hardness(facts, tmp_path / "hardness.html").as_uri())
+    drawn = wait(driver, "return document.querySelector('#chart svg')?.textContent")
+    assert "grocery-43" in drawn and "world-2" in drawn
+    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []

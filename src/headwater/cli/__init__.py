@@ -146,9 +146,9 @@ def curves(
 ) -> None:
     """How the arms learn, while they are trained and after: loss, learning rate and online accuracy against images seen."""
     if out is not None:
-        from headwater.report import check_label_chart
+        from headwater.report import check_chart
 
-        check_label_chart(out)
+        check_chart(out)
     resolved, opened = load(study, store, data_root)
     if opened is None:
         raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")

@@ -32,9 +32,9 @@ def describe_labels(
 
     chosen = None if views is None else views.split(",")
     if plot is not None:
-        from headwater.report import check_label_chart
+        from headwater.report import check_chart
 
-        check_label_chart(plot)
+        check_chart(plot)
     folder = folder_of(study, data_root)
     if folder is not None:
         facts = folder_facts(folder, chosen)

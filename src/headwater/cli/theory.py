@@ -136,9 +136,9 @@ def plot_theory(
     as_json: JsonOption = False,
 ) -> None:
     """Draw what was computed: errors against k, responses over time, the phase diagram, the U; and say what it shows. Trains nothing."""
-    from headwater.report import check_label_chart
+    from headwater.report import check_chart
 
-    check_label_chart(out)
+    check_chart(out)
     from headwater.analysis.theory import findings
     from headwater.report import save_theory
     from headwater.show import theory as shown
@@ -169,11 +169,11 @@ def theory_hardness(
     as_json: JsonOption = False,
 ) -> None:
     """Real studies: what finer labels gain on hard and on easy test samples, split by models that are not compared (docs/hardness.md). Trains nothing."""
-    from headwater.report import check_label_chart
+    from headwater.report import check_chart
     from headwater.show import hardness as shown
 
     if out is not None:
-        check_label_chart(out)
+        check_chart(out)
     if Path(study).suffix == ".parquet":
         if answers is not None:
             raise InputError(f"--answers writes the table of a study; {study} is one already")

@@ -18,24 +18,26 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headwater.report.chart_file import check_chart
     from headwater.report.curves import curves_chart, save_curves
     from headwater.report.figures import figure, save_figures
     from headwater.report.hardness import hardness_chart, hardness_settings, save_hardness
-    from headwater.report.label_chart import check_label_chart, label_chart, save_label_chart
+    from headwater.report.label_chart import label_chart, save_label_chart
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
     from headwater.report.theory import save_theory, theory_figures
 
 __all__ = [
-    "check_label_chart", "curves_chart", "figure", "hardness_chart", "hardness_settings", "label_chart", "markdown_table", "save_curves", "save_figures",
+    "check_chart", "curves_chart", "figure", "hardness_chart", "hardness_settings", "label_chart", "markdown_table", "save_curves", "save_figures",
     "save_hardness", "save_label_chart", "save_theory", "theory_figures", "verdict_lines", "write_report",
 ]  # fmt: skip
 
 _HOMES = {
+    "chart_file": ("check_chart",),
     "curves": ("curves_chart", "save_curves"),
     "figures": ("figure", "save_figures"),
     "hardness": ("hardness_chart", "hardness_settings", "save_hardness"),
-    "label_chart": ("check_label_chart", "label_chart", "save_label_chart"),
+    "label_chart": ("label_chart", "save_label_chart"),
     "page": ("write_report",),
     "text": ("markdown_table", "verdict_lines"),
     "theory": ("save_theory", "theory_figures"),

@@ -13,11 +13,8 @@ from numpy.typing import NDArray
 
 from headwater.analysis.configurations import sort_key
 from headwater.errors import InputError
-from headwater.files import write_atomic
+from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
-from headwater.report.figures import draw
-from headwater.report.label_chart import check_label_chart
-from headwater.report.offline import chart_page
 from headwater.report.palette import arm_colours, arm_word
 
 Spec = dict[str, Any]
@@ -34,13 +31,8 @@ _DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 def save_curves(facts: dict[str, Any], path: Path) -> Path:
     """Write the chart of some facts and return its path. Raises InputError for a format that is not drawn, where no arm has a curve, and where it
     cannot be written."""
-    suffix = check_label_chart(path)
-    spec = curves_chart(facts, hover=suffix == "html")
-    try:
-        write_atomic(path, chart_page(spec, title=spec["title"]["text"]) if suffix == "html" else draw(spec, suffix))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    return path
+    suffix = check_chart(path)
+    return save_chart(curves_chart(facts, hover=suffix == "html"), path)
 
 
 def curves_chart(facts: dict[str, Any], *, hover: bool = False) -> Spec:

@@ -10,12 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import missing, shots_word
 from headwater.analysis.hardness import BINS, SPLITS, hardness_bins, hardness_gains
-from headwater.errors import InputError
-from headwater.files import write_atomic
+from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
-from headwater.report.figures import draw
-from headwater.report.label_chart import check_label_chart
-from headwater.report.offline import chart_page
 from headwater.report.palette import BLUE, GREY, VERMILLION
 
 if TYPE_CHECKING:
@@ -69,13 +65,8 @@ def _plain(value: Any) -> Any:
 def save_hardness(facts: dict[str, Any], path: Path) -> Path:
     """Write the chart of some facts ({"study", "settings"}) and return its path. Raises InputError for a format that is not drawn, and where it cannot be
     written."""
-    suffix = check_label_chart(path)
-    spec = hardness_chart(facts)
-    try:
-        write_atomic(path, chart_page(spec, title=spec["title"]["text"]) if suffix == "html" else draw(spec, suffix))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    return path
+    check_chart(path)
+    return save_chart(hardness_chart(facts), path)
 
 
 def hardness_chart(facts: dict[str, Any]) -> Spec:

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import InputError
-from headwater.files import write_atomic
+from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
-from headwater.report.figures import FORMATS, draw
-from headwater.report.offline import chart_page
 from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 
 Spec = dict[str, Any]
-SUFFIXES = (*FORMATS, "html")
 MARKS = {
     "too coarse": (ORANGE, "square"),
     "matches": (BLUE, "circle"),
@@ -34,23 +31,10 @@ _APART = 1.12
 """Views of as many classes are drawn this factor apart."""
 
 
-def check_label_chart(path: Path) -> str:
-    """The format that a file's name asks for. Raises InputError for one that is not drawn."""
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in SUFFIXES:
-        raise InputError(f"{path}: a chart is written as {', '.join(f'.{s}' for s in SUFFIXES)}; end the file's name in one of them")
-    return suffix
-
-
 def save_label_chart(facts: dict[str, Any], path: Path) -> Path:
     """Write the chart of some facts and return its path. Raises InputError for a format that is not drawn, and where it cannot be written."""
-    suffix = check_label_chart(path)
-    spec = label_chart(facts)
-    try:
-        write_atomic(path, chart_page(spec, title=spec["title"]["text"]) if suffix == "html" else draw(spec, suffix))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    return path
+    check_chart(path)
+    return save_chart(label_chart(facts), path)
 
 
 def label_chart(facts: dict[str, Any]) -> Spec:

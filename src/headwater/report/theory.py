@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.theory import findings
 from headwater.errors import InputError
-from headwater.files import write_atomic
 from headwater.report import theory_charts
+from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
-from headwater.report.figures import draw
-from headwater.report.label_chart import check_label_chart
-from headwater.report.offline import chart_page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,17 +51,13 @@ def save_theory(table: pd.DataFrame, out: Path) -> list[Path]:
 
     Raises InputError for another ending, for a table that lacks a column or holds no figure, and where the file cannot be written.
     """
-    suffix = check_label_chart(out)
+    check_chart(out)
     figures = theory_figures(table)
     if not figures:
         raise InputError(f"{out}: the table holds nothing to draw; it needs networks on coarse and fine labels at two k or more, looks, or several label kinds")
     rows = [row for spec in figures.values() for row in _rows(spec)]
     spec = _whole({"title": {"text": TITLE, "fontSize": 18, "offset": 20}, "vconcat": rows, "spacing": _SPACING, "resolve": _APART})
-    try:
-        write_atomic(out, chart_page(spec, title=TITLE) if suffix == "html" else draw(spec, suffix))
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
-    return [out]
+    return [save_chart(spec, out)]
 
 
 _APART: Spec = {

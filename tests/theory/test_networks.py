@@ -68,6 +68,28 @@ def test_what_only_test_samples_know_makes_cells_and_no_networks():
     assert len(trained_on_hard) == 2 * len(plain)
 
 
+def test_sweeps_that_tune_for_longer_share_networks_and_not_cells(tmp_path: Path):
+    short, long = {"subclasses": 3, "read_outs": "tuned", "tune_steps": 1}, {"subclasses": 3, "read_outs": "tuned", "tune_steps": 40}
+    both, alone = study(1, short=short, long=long), study(1, long=long)
+    assert len(networks(both)) == len(networks(alone)) == 2
+    stores = [Store(tmp_path / name, create=True) for name in ("both", "alone")]
+    for made, store in zip((both, alone), stores, strict=True):
+        run_networks(networks(made), made.study, store)
+    together, by_itself = (networks_table(network_rows(made, store)) for made, store in zip((both, alone), stores, strict=True))
+    assert sorted(together["tune_steps"]) == [1, 1, 40, 40]
+    columns = ["labels", "easy_error", "hard_error"]
+    pd.testing.assert_frame_equal(together[together["tune_steps"] == 40][columns].reset_index(drop=True), by_itself[columns])
+
+
+def test_a_cell_that_cannot_be_read_fails_by_itself(tmp_path: Path):
+    made = study(6, sweep={"subclasses": 1, "labels": ["instance", "coarse"], "train_samples": 2, "read_outs": "tuned", "tune_steps": 2})
+    store = Store(tmp_path / "store", create=True)
+    run_networks(networks(made), made.study, store)
+    table = networks_table(network_rows(made, store))
+    assert set(table[table["labels"] == "coarse"]["status"]) == {"done"}
+    assert set(table[table["labels"] == "instance"]["status"]) == {"done", "failed"}, "some seeds drew two samples of one superclass"
+
+
 @pytest.mark.parametrize(
     ("axis", "value"),
     [("lr", 0.7), ("d", 32), ("init", 0.1), ("label_noise", 0.1), ("train_samples", 64), ("precision", "fp64"), ("neurons", 24), ("sigma_zeta", 0)],
@@ -119,7 +141,7 @@ def test_rows_are_in_the_common_schema_and_say_what_was_measured(whole: tuple[Th
             told = {name.removeprefix("response_"): value for (name, _), value in values.items()}
             assert told == pytest.approx(responses(run), nan_ok=True)
         else:
-            asked, how = read(run, reading.protocol)
+            asked, how = read(run, reading.protocol, reading.tune_steps)
             found = errors(asked, reading.world, how, reading.test_samples)
             assert {subset: 1 - value for (_, subset), value in values.items()} == pytest.approx(found)
 

@@ -49,7 +49,7 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
             if one["status"] == "done":
                 neurons.setdefault((one["study"], one["arm"], look), {})[one["metric"].removeprefix("response_")] = float(one["value"])
             continue
-        key = (one["study"], one["arm"], look, one["protocol"], world["sigma_star"], world["alpha_dagger"], recipe.get("tune_steps"))
+        key = (one["study"], one["arm"], look, one["protocol"], world["sigma_star"], world["alpha_dagger"], _tune_steps(one, recipe))
         line = lines.setdefault(key, _line(one, world, recipe, look))
         if one["status"] == "done" and one["metric"] == "top1":
             line[f"{one['subset']}_error"] = 1 - float(one["value"])
@@ -61,6 +61,11 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
     found = found.reindex(columns=order)
     sort = ["subclasses", "labels", "seed", "arm", "final", "steps", "read_out", "sigma_star", "alpha_dagger"]
     return found.sort_values(sort, ignore_index=True) if len(found) else found
+
+
+def _tune_steps(one: dict[str, Any], recipe: dict[str, Any]) -> int:
+    """0 where the read-out tunes nothing."""
+    return int(recipe.get("tune_steps", 0)) if one["protocol"] == "tuned" else 0
 
 
 def _line(one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], look: int | None) -> dict[str, Any]:
@@ -87,6 +92,7 @@ def _line(one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], lo
         "arm": one["arm"],
         **{name: world[name] for name in WORLD},
         **{name: recipe.get(name) for name in RECIPE},
+        "tune_steps": _tune_steps(one, recipe),
         "precision": one["precision"],
         "test_samples": None,
     }

@@ -40,9 +40,9 @@ def _test(world: World, count: int, seed: int, hard_share: float, dtype: torch.d
     return samples(world, drawn, hard_share=hard_share)
 
 
-def read(run: Run, read_out: str) -> tuple[Run, str]:
-    """(the run that is asked, max or sum) for one of READ_OUTS."""
-    return (tuned(run), "sum") if read_out == "tuned" else (run, read_out)
+def read(run: Run, read_out: str, tune_steps: int = 0) -> tuple[Run, str]:
+    """(the run that is asked, max or sum) for one of READ_OUTS; `tune_steps` are those of the last."""
+    return (tuned(run, tune_steps), "sum") if read_out == "tuned" else (run, read_out)
 
 
 def looks(count: int, max_steps: int) -> tuple[int, ...]:

@@ -50,15 +50,12 @@ class Recipe:
     """Samples of a finite training set, drawn from with replacement [ours]; None draws fresh ones for every step, as the theorems do."""
     label_noise: float = 0.0
     """Share of training samples whose label is another class, each as likely, in [0, 1] [ours]."""
-    tune_steps: int = 100
-    """Steps of fine-tuning on the superclass task, at `lr`, for the tuned read-out [ours]."""
-
     def __post_init__(self) -> None:
         for name in ("width", "neurons", "batch", "max_steps", "train_samples"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} = {value} is outside its range: 1 or more")
-        for name in ("init", "stop_loss", "tune_steps"):
+        for name in ("init", "stop_loss"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside its range: 0 or more")
         if not -math.inf < self.bias <= 0:
@@ -229,11 +226,16 @@ def superclass_scores(run: Run, x: Tensor, read_out: str) -> Tensor:
     raise ValueError(f"{read_out!r} is none of max, sum")
 
 
-def tuned(run: Run) -> Run:
-    """The run fine-tuned on the superclass task for `tune_steps`: the heads of each superclass summed into one output, and the first layer trained on, on
-    the samples and at the rate of training with two classes. Raises ValueError where a superclass has no head."""
+def tuned(run: Run, steps: int) -> Run:
+    """The run fine-tuned on the superclass task for so many steps [ours: 100]: the first layer is trained on, under one frozen output for each superclass.
+
+    That output is the mean over the neurons of the superclass's heads, as F is over those of a head: a network of two heads that starts from what the
+    pre-trained neurons know, trained on the samples and at the rate of such a network. (Their sum would say what pre-training says, k times as loudly: its
+    loss is 0 before the first step, and nothing is tuned.) The run that is returned has the loss of the last step. Raises ValueError where a superclass has
+    no head.
+    """
     one = run.experiment
-    recipe, world = one.recipe, one.world
+    world = one.world
     order = torch.argsort(run.superclass, stable=True)
     heads = len(order)
     sizes = [int((run.superclass == side).sum()) for side in (0, 1)]
@@ -244,15 +246,16 @@ def tuned(run: Run) -> Run:
     weight = by_head.new_zeros(1, world.d, 2, most, one.width)  # a neuron of zeros is silent under a bias of 0 or less, and stays so
     weight[0, :, 0, : sizes[0]], weight[0, :, 1, : sizes[1]] = by_head[:, : sizes[0]], by_head[:, sizes[0] :]
     weight = weight.view(1, world.d, -1)
-    going = _Going(replace(one, labels="coarse", looks=(), recipe=replace(recipe, neurons=None)))
-    x = torch.empty(1, recipe.batch, world.patches, world.d, dtype=one.dtype)
+    neurons = max(1, heads * one.width // 2)
+    going = _Going(replace(one, labels="coarse", looks=(), recipe=replace(one.recipe, neurons=None, width=neurons)))
+    x = torch.empty(1, one.recipe.batch, world.patches, world.d, dtype=one.dtype)
     loss = torch.zeros(1)
-    for step in range(recipe.tune_steps):
-        going.step = step
+    for step in range(steps):
         drawn = None
         if going.set is None:
-            drawn = draws(recipe.batch, world.patches, world.d, seed=one.seed, purpose="tune", step=step, dtype=one.dtype)
+            drawn = draws(one.recipe.batch, world.patches, world.d, seed=one.seed, purpose="tune", step=step, dtype=one.dtype)
+        going.step = step
         labels = going.batch(drawn, x[0])
-        loss, slope = gradients(x, weight, labels[None], 2, width=one.width, bias=recipe.bias)
-        weight -= one.rate(2) * slope
+        loss, slope = gradients(x, weight, labels[None], 2, width=neurons, bias=one.recipe.bias)
+        weight -= going.rate * slope
     return Run(one, weight[0], torch.arange(2), run.step, float(loss), run.final)

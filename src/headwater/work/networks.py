@@ -6,6 +6,7 @@ way. Strong noise and the wrong class's feature stand on hard samples alone, so 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import platform
 import time
@@ -46,6 +47,8 @@ class Reading:
     world: World
     test_samples: int
     step: int | None = None
+    tune_steps: int = 0
+    """Steps of fine-tuning before it is read; 0 for read-outs that tune nothing."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def _crossed(study: TheoryStudy, name: str, sweep: Sweep) -> Iterator[tuple[Expe
                     for dagger in tests["alpha_dagger"]
                     for star in tests["sigma_star"]
                 ]
-                recipe = Recipe(**{axis: words[axis] for axis in _RECIPE_AXES}, tune_steps=sweep.tune_steps)
+                recipe = Recipe(**{axis: words[axis] for axis in _RECIPE_AXES})
                 seen = worlds if worlds[0].hard_share else [_without_hard(worlds[0])]
                 for world in seen:
                     experiment = Experiment(world, labels, recipe, seed, looks(sweep.looks, recipe.max_steps), _DTYPES[sweep.precision])
@@ -120,7 +123,7 @@ def _without_hard(world: World) -> World:
 
 
 def _arm_words(one: Experiment) -> dict[str, Any]:
-    recipe = {name: value for name, value in asdict(one.recipe).items() if name != "tune_steps" and not (name == "width" and one.recipe.neurons)}
+    recipe = {name: value for name, value in asdict(one.recipe).items() if not (name == "width" and one.recipe.neurons)}
     return {
         "theory": ROOM_VERSIONS["theory"], "world": asdict(one.world), "labels": one.labels, "recipe": recipe, "seed": one.seed, "precision": str(one.dtype),
     }  # fmt: skip
@@ -134,8 +137,8 @@ def _readings(arm: str, one: Experiment, worlds: Sequence[World], sweep: Sweep) 
         for protocol in sweep.read_outs if step is None else sweep.read_outs[:1]:
             for world in here:
                 words = {"arm": arm, "read_out": protocol, "world": asdict(world), "test_samples": sweep.test_samples, "step": step}
-                tuned = {"tune_steps": one.recipe.tune_steps} if protocol == "tuned" else {}
-                found.append(Reading(identity(words | tuned), protocol, world, sweep.test_samples, step))
+                tuned = {"tune": {"steps": sweep.tune_steps, "output": "mean over the superclass's neurons"}} if protocol == "tuned" else {}
+                found.append(Reading(identity(words | tuned), protocol, world, sweep.test_samples, step, sweep.tune_steps if tuned else 0))
         found.append(Reading(identity({"arm": arm, "read_out": RESPONSES, "step": step}), RESPONSES, one.world, 0, step))
     return tuple(found)
 
@@ -158,10 +161,11 @@ def run_networks(wanted: Sequence[Network], study: str, store: Store, told: Call
     for run in train(list(by_experiment)):
         network = by_experiment[run.experiment]
         ended = time.monotonic() - began
+        asked = functools.lru_cache(maxsize=None)(functools.partial(read, run))  # what is tuned is tuned once for all tests
         for reading in network.readings:
             late = run.final and reading.step is not None and reading.step >= run.step  # training ended before this look: it is as at the end
             if reading.step == (None if run.final else run.step) or late:
-                rows = _rows(network, reading, run, study, store)
+                rows = _rows(network, reading, run, asked, study, store)
                 store.write_rows(reading.id, [{**row, "pretrain_seconds": ended, "finished": now()} for row in rows])
         if run.final:
             told(network.id)
@@ -182,25 +186,32 @@ def failed_network(network: Network, study: str, store: Store, reason: str) -> N
     finished = store.finished_cells()
     for reading in network.readings:
         if reading.id not in finished:
-            metric = "top1" if reading.protocol != RESPONSES else "common_neurons"
-            words = {**_fields(network, reading, None, study, store), "metric": metric, "subset": "all", "status": "failed", "reason": reason}
+            words = {**_fields(network, reading, None, study, store), **_unmeasured(reading), "status": "failed", "reason": reason}
             store.write_rows(reading.id, [{**words, "finished": now(), "host": platform.node()}])
 
 
-def _rows(network: Network, reading: Reading, run: Run, study: str, store: Store) -> list[dict[str, Any]]:
+def _rows(
+    network: Network, reading: Reading, run: Run, asked: Callable[[str, int], tuple[Run, str]], study: str, store: Store
+) -> list[dict[str, Any]]:
+    """The rows of a cell. One that cannot be read (a finite set without a sample of a superclass has nothing to tune, say) has failed by itself."""
     common = _fields(network, reading, run, study, store)
     if run.diverged:
-        metric = "top1" if reading.protocol != RESPONSES else "common_neurons"
-        reason = f"the loss was no longer finite at step {run.step}"
-        return [{**common, "metric": metric, "subset": "all", "status": "diverged", "reason": reason}]
+        return [{**common, **_unmeasured(reading), "status": "diverged", "reason": f"the loss was no longer finite at step {run.step}"}]
     if reading.protocol == RESPONSES:
         named = {name if name.endswith(("neurons", "detected")) else f"response_{name}": value for name, value in responses(run).items()}
         return [{**common, "metric": name, "subset": "all", "status": "done", "value": value} for name, value in named.items()]
-    asked, how = read(run, reading.protocol)
-    found = errors(asked, reading.world, how, reading.test_samples)
+    try:
+        tested, how = asked(reading.protocol, reading.tune_steps)
+    except ValueError as error:
+        return [{**common, **_unmeasured(reading), "status": "failed", "reason": str(error)}]
+    found = errors(tested, reading.world, how, reading.test_samples)
     return [
         {**common, "metric": "top1", "subset": subset, "status": "done", "value": 1 - error, "n_test": reading.test_samples} for subset, error in found.items()
     ]
+
+
+def _unmeasured(reading: Reading) -> dict[str, str]:
+    return {"metric": "top1" if reading.protocol != RESPONSES else "common_neurons", "subset": "all"}
 
 
 def _source_name(world: World) -> str:
@@ -214,7 +225,7 @@ def _fields(network: Network, reading: Reading, run: Run | None, study: str, sto
     one, world, recipe = network.experiment, reading.world, network.experiment.recipe
     step = None if run is None else run.step
     seen = None if step is None else step * recipe.batch
-    at = {} if reading.step is None else {"look": reading.step}
+    at = ({} if reading.step is None else {"look": reading.step}) | ({"tune_steps": reading.tune_steps} if reading.tune_steps else {})
     return {
         "cell": reading.id,
         "arm": network.id,

@@ -6,7 +6,7 @@
 making data (gradient), the whole step as a sweep does it (data, labels, gradient, update; networks side by side), and the same networks trained one at a
 time by autograd and torch's SGD on the same keyed samples (autograd). Medians over rounds; FLOPs are those of the two products, multiply-add = 2.
 
---sweep: the shipped sweep as the command runs it, in a new store: networks, minutes, and the share of the transition that it shows.
+--sweep: the shipped sweep as the command runs it, in a new store: networks and minutes, and the hard errors under coarse labels that it finds.
 
 Both where neither is named. Cost: about 10 minutes. --quick runs small and shows nothing but that it runs.
 """
@@ -131,7 +131,10 @@ def sweep(*, quick: bool) -> dict[str, Any]:
     if answer.returncode:
         raise SystemExit(answer.stderr)
     rows = [row for row in json.loads(answer.stdout) if row["final"]]
-    return {"seconds": seconds, "networks": len({row["arm"] for row in rows}), "rows": len(rows), "load": machine.load()}
+    coarse = [row for row in rows if row["labels"] == "coarse" and row["read_out"] == "max" and "transition" in row["sweep"] and row["sigma_star"] == 0.5]
+    by_k = {k: [row["hard_error"] for row in coarse if row["subclasses"] == k] for k in sorted({row["subclasses"] for row in coarse})}
+    found = {str(k): sum(errors) / len(errors) for k, errors in by_k.items()}
+    return {"seconds": seconds, "networks": len({row["arm"] for row in rows}), "rows": len(rows), "hard_errors": found, "load": machine.load()}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -155,6 +158,8 @@ def main(arguments: list[str] | None = None) -> None:
         found["sweep"] = one = sweep(quick=options.quick)
         said = "" if options.quick else f" (wanted: 200 or more in under 5 minutes: {'met' if one['seconds'] < 300 and one['networks'] >= 200 else 'MISSED'})"
         print(f"the shipped sweep: {one['networks']} networks in {one['seconds'] / 60:.1f} minutes{said}, load {one['load']:.1f}")
+        if one["hard_errors"]:
+            print("hard errors under coarse labels:", ", ".join(f"{error:.3f} at k = {k}" for k, error in one["hard_errors"].items()))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")
 

@@ -89,15 +89,22 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(headwater: Cli,
     ("arguments", "said"),
     [
         (("run", "-k", "0"), ("--subclasses", "greater than or equal to 1")),
+        (("run", "-k", "2", "--set", "subclasses=3"), ("subclasses", "given twice")),
+        (("run", "--set", "d=24", "--set", "d=32"), ("d: is given twice",)),
+        (("run", "--set", "seeds=5"), ("--seeds",)),
+        (("run", "--set", "width=abc"), ("--set width", "abc")),
+        (("run", "-k", "1", "--seeds", "1", "--set", "d=1000000", "--set", "train_samples=1000000"), ("GiB", "train_samples")),
+        (("plan", "--seeds", "10000", "-k", "1,2,4,8,16", "--set", "lr=1,2,3"), ("300,000", "at most 200,000")),
+        (("run", "--set", "iota=0.9", "--set", "s=1"), ("without any patch",)),
         (("run", "-k", "many"), ("--subclasses", "many")),
         (("run", "-k", "64"), ("at least 2 + 2k = 130",)),
         (("run", "--labels", "corse"), ("'corse'", "coarse")),
         (("run", "--labels", "merge:3", "-k", "4"), ("merge:3",)),
         (("run", "--set", "sigma_zetta=1"), ("did you mean 'sigma_zeta'?",)),
         (("run", "--set", "d"), ("write NAME=VALUE",)),
-        (("run", "--set", "hard_share=1.5"), ("--hard-share", "1.5")),
-        (("run", "--set", "lr=nan"), ("--lr", "nan")),
-        (("run", "--set", "precision=fp16"), ("--precision", "fp16")),
+        (("run", "--set", "hard_share=1.5"), ("--set hard_share", "1.5")),
+        (("run", "--set", "lr=nan"), ("--set lr", "nan")),
+        (("run", "--set", "precision=fp16"), ("--set precision", "fp16")),
         (("run", "--seeds", "0"), ("--seeds",)),
         (("run", "--seeds", "1,1"), ("--seeds",)),
         (("run", "theory", "-k", "2"), ("options describe a sweep of their own",)),
@@ -105,7 +112,8 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(headwater: Cli,
         (("run", "demo"), ("is a study of images",)),
         (("run", "-k", "1", "--seeds", "1", "--out", "rows.txt"), ("rows.txt", ".csv")),
         (("plan", "nowhere.yaml"), ("there is no such study file",)),
-        (("plot",), ("there is no store here", "headwater theory run theory")),
+        (("plot",), ("there is no store here", "headwater theory run")),
+        (("plot", "rows.csv", "-k", "2"), ("is a table of rows",)),
         (("plot", "--out", "figures.gif"), ("figures.gif",)),
         (("plot", "rows.csv"), ("rows.csv",)),
         (("hardness", "nowhere.yaml"), ("there is no such study file",)),
@@ -136,6 +144,51 @@ def test_a_mistake_is_one_line(headwater: Cli, arguments: tuple[str, ...], said:
 def test_a_mistake_in_a_study_names_its_line(headwater: Cli, study: Path, changed: tuple[str, str], said: tuple[str, ...]) -> None:
     study.write_text(SWEEP.replace(*changed))
     refused(headwater("theory", "run", study), *said)
+
+
+def test_a_sweep_from_options_is_drawn_by_the_same_options_and_what_is_not_there_is_said(headwater: Cli, tmp_path: Path) -> None:
+    sweep = ("-k", "1,3", "--seeds", "2", *QUICK[:-2])
+    assert headwater("theory", "run", *sweep, "--quiet", "--workers", "1")[0] == 0
+    code, out, _ = headwater("theory", "plot", *sweep, "--out", "own.svg")
+    assert code == 0 and (tmp_path / "own.svg").exists() and "beware" not in out
+    code, out, _ = headwater("theory", "plot", "-k", "1,3", "--seeds", "3", *QUICK[:-2], "--out", "own.svg")
+    assert code == 0 and "4 networks of this study are not there yet" in out
+    refused(headwater("theory", "plot", "-k", "5", *QUICK[:-2]), "no network of theory is there yet")
+
+
+def test_networks_that_diverged_are_counted_where_means_are_shown(headwater: Cli) -> None:
+    code, out, _ = headwater("theory", "run", "-k", "2", "--seeds", "2", *QUICK, "--set", "init=0.02,1e38", "--quiet")
+    assert code == 0 and "4 networks diverged" in out
+
+
+@pytest.mark.parametrize("option", [("--redo", "abcdef"), ("--report", "r.html"), ("--compile",), ("--device", "cuda")])
+def test_options_that_mean_nothing_to_the_theory_are_refused(headwater: Cli, study: Path, option: tuple[str, ...]) -> None:
+    refused(headwater("run", study, *option), option[0], "means nothing to a study of the theory")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("constants", "{}"), ("constants", "not json"), ("constants", "[1]"), ("recipe", None), ("num_labels", None)]
+)
+def test_damaged_rows_name_their_column(headwater: Cli, study: Path, tmp_path: Path, column: str, value: str | None) -> None:
+    words = SWEEP.split("  one:")[0] + "  one: {subclasses: 1, labels: coarse, d: 24, width: 4, batch: 32, max_steps: 5, test_samples: 10}\n"
+    study.write_text(words.replace("seeds: 2", "seeds: 1"))
+    assert headwater("theory", "run", study, "--out", "rows.csv", "--quiet", "--workers", "1")[0] == 0
+    table = pd.read_csv(tmp_path / "rows.csv", dtype=object)
+    table[column] = value
+    table.to_csv(tmp_path / "rows.csv", index=False)
+    refused(headwater("theory", "plot", "rows.csv"), column)
+
+
+def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
+    """Concluding needs no model: rows and answers are read where torch cannot be imported."""
+    import subprocess
+
+    rows = read_rows(Path(__file__).parents[1] / "docs" / "results" / "theory.parquet")
+    rows[rows["study"].str.contains("u-width")].to_parquet(tmp_path / "rows.parquet")
+    blocked = "import sys\nsys.modules['torch'] = None\nfrom headwater import cli\nsys.exit(cli._guarded(cli.app))\n"
+    for arguments in (("plot", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "f.svg")), ("hardness", str(ANSWERS))):
+        done = subprocess.run([sys.executable, "-c", blocked, "theory", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
 
 
 def test_rows_of_other_arms_are_no_simulated_networks(headwater: Cli, tmp_path: Path) -> None:

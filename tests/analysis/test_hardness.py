@@ -182,10 +182,10 @@ def around(mean: float) -> Interval:
     ("hard", "easy", "answer"),
     [
         (0.05, 0.0, "fine helps more on hard"),
-        (-0.02, -0.05, "fine harms less on hard"),
+        (-0.02, -0.05, "fine loses on both, more on easy"),
         (0.0, -0.05, "fine does better on hard than on easy, no gain on hard told"),
         (0.0, 0.05, "fine helps more on easy"),
-        (-0.05, -0.02, "fine harms less on easy"),
+        (-0.05, -0.02, "fine loses on both, more on hard"),
         (-0.05, 0.0, "fine does better on easy than on hard, no gain on easy told"),
         (0.055, 0.05, "cannot tell (3 more seeds might)"),
     ],
@@ -296,3 +296,14 @@ def test_samples_that_are_missing_or_twice_are_refused() -> None:
             hardness_gains(broken)
     with pytest.raises(InputError, match="not measured on the same number of test samples"):
         hardness_gains(table[(table["labels"] == "level:2") | (table["sample"] < 10)])
+
+
+def test_the_arm_with_fewer_classes_is_the_coarse_one_whichever_way_it_is_asked() -> None:
+    """--coarse level:0 alone would set the finest level against itself; --coarse level:0 --fine level:2 would turn the answer round."""
+    table = simulated(np.random.default_rng(23), n=60)
+    counts = table.groupby("labels")["num_labels"].first()
+    assert counts["level:2"] < counts["level:0"]
+    with pytest.raises(InputError, match="not both there"):
+        hardness_gains(table, coarse="level:0")
+    with pytest.raises(InputError, match="coarse labels have fewer classes than fine ones, but level:0 has"):
+        hardness_gains(table, coarse="level:0", fine="level:2")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from headwater.engines import networks as engine
 from headwater.errors import InputError
 from headwater.rows import comparable, conform, read_rows
 from headwater.store import Store
-from headwater.study.theory import TheoryStudy
+from headwater.study.theory import Sweep, TheoryStudy
 from headwater.theory.measuring import errors, read, responses
-from headwater.theory.training import train
+from headwater.theory.model import World
+from headwater.theory.training import Recipe, train
 from headwater.work import network_rows, networks, run_networks, unfinished
 
 SMALL: dict[str, Any] = {"d": 24, "width": 4, "batch": 32, "max_steps": 60, "test_samples": 40}
@@ -230,6 +232,16 @@ def test_python_gives_rows_a_table_and_what_it_says(tmp_path: Path):
     told = hw.theory_findings(table)
     assert len(table) == 12 and told["networks"] == 12 and told["seeds"] == 3
     assert told["answers"]["errors"]["answered"] and not told["answers"]["curve"]["answered"]
+
+
+def test_the_names_of_constants_are_the_same_in_every_room():
+    """A constant that the analysis does not know would be averaged over in silence."""
+    from headwater.analysis.networks import RECIPE, WORLD
+
+    assert {field.name for field in fields(World)} == {"k", *WORLD}
+    assert {*(field.name for field in fields(Recipe)), "tune_steps"} == set(RECIPE)
+    others = {"subclasses", "labels", "seeds", "read_outs", "test_samples", "looks", "precision"}
+    assert set(Sweep.model_fields) == {*WORLD, *RECIPE, *others}
 
 
 def test_units_hold_every_network_once_and_large_ones_alone():

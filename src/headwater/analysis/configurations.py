@@ -40,13 +40,15 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     fine). usable (bool): status is done and the value is a number. decides (bool): usable, and not a frozen encoder scored on labels that it
     was trained on (DESIGN.md, "Label reuse"): such a row is shown and decides nothing.
 
-    Raises InputError where a required column of the schema is missing (a table without rows may lack all of them).
+    Rows of simulated networks are left out: headwater.analysis.theory concludes about these. Raises InputError where a required column of the schema is
+    missing (a table without rows may lack all of them).
     """
     if "configuration" in rows.columns:
         return rows
     if not len(rows.columns):
         rows = to_frame([])
     table = conform(rows, "rows")
+    table = table[table["constants"].isna()].reset_index(drop=True)
     value = table["value"].astype("float64")
     table["usable"] = ((table["status"] == "done") & value.notna()).astype(bool)
     table["value"] = value.where(table["usable"])

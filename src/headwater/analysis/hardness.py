@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.analysis.configurations import label_kind, setting_word
-from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
+from headwater.analysis.intervals import LEVEL, SEARCH_LIMIT, Interval, seeds_needed, t_interval
 from headwater.analysis.samples import ArmAnswers, arms_of
 from headwater.analysis.words import count, listed
 from headwater.errors import InputError
@@ -168,6 +168,10 @@ def _pairs(answers: pd.DataFrame, coarse: str | None, fine: str | None) -> tuple
             wanted = " and ".join(word or "a level" for word in (coarse, fine)) if coarse or fine else "two levels"
             refused.append(f"{where}: {wanted} are not both there; its arms have {listed([arm.labels for arm in arms])}")
             continue
+        if all(label_kind(arm.labels) == "level" for arm in chosen) and chosen[0].num_labels >= chosen[1].num_labels:
+            counts = " and ".join(f"{arm.labels} has {arm.num_labels}" for arm in chosen)
+            refused.append(f"{where}: coarse labels have fewer classes than fine ones, but {counts}")
+            continue
         pair = _pair(setting, *chosen)
         if len(pair.draws) < FEWEST_SEEDS:
             both = f"{count(len(pair.draws), 'seed')} with both {pair.coarse.labels} and {pair.fine.labels}"
@@ -181,7 +185,8 @@ def _chosen(arms: list[ArmAnswers], coarse: str | None, fine: str | None) -> tup
     """(coarse, fine) among the arms of a setting, which come from few classes to many; None where there is no such pair."""
     levels = [arm for arm in arms if label_kind(arm.labels) == "level"]
     named = {arm.labels: arm for arm in arms}
-    finer = named.get(fine) if fine is not None else next((arm for arm in reversed(levels) if arm.labels != coarse), None)
+    fewest = named[coarse].num_labels if coarse in named else 0
+    finer = named.get(fine) if fine is not None else next((arm for arm in reversed(levels) if arm.num_labels > fewest), None)
     if finer is None:
         return None
     below = [arm for arm in levels if arm.num_labels < finer.num_labels]
@@ -301,10 +306,10 @@ def _answer(hard: Interval, easy: Interval, extra: Interval, needed: int | None)
     if extra.mean is None:
         return "cannot tell (no seed has hard and easy samples)"
     if not extra.excludes_zero:
-        return "cannot tell" + (f" ({count(needed, 'more seed')} might)" if needed is not None else " (not identifiable)")
+        return "cannot tell" + (f" ({count(needed, 'more seed')} might)" if needed is not None else f" (not with {SEARCH_LIMIT} more seeds either)")
     side, one, other = ("hard", hard, "easy") if extra.mean > 0 else ("easy", easy, "hard")
     if one.low is not None and one.low > 0:
         return f"fine helps more on {side}"
     if one.high is not None and one.high < 0:
-        return f"fine harms less on {side}"
+        return f"fine loses on both, more on {other}"
     return f"fine does better on {side} than on {other}, no gain on {side} told"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from headwater.errors import InputError
 from headwater.rows import conform
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
     columns = list(_READ)
     for row in table[columns].astype(object).itertuples(index=False, name=None):
         one = dict(zip(columns, row, strict=True))
-        world = known.setdefault(one["constants"], json.loads(one["constants"]))
-        recipe = read.setdefault(one["recipe"], json.loads(one["recipe"]))
+        world = _read(one, "constants", ("k", *WORLD), known)
+        recipe = _read(one, "recipe", ("stop_loss", "max_steps"), read)
         look = recipe.get("look")
         if one["protocol"] == RESPONSES:
             if one["status"] == "done":
@@ -63,6 +64,22 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values(sort, ignore_index=True) if len(found) else found
 
 
+def _read(one: dict[str, Any], column: str, needed: tuple[str, ...], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The canonical JSON of a cell as plain numbers, read once. Raises InputError that names column and network for anything else."""
+    text = one[column]
+    if isinstance(text, str) and text in known:
+        return known[text]
+    try:
+        found = json.loads(text)
+        whole = {name: found[name] for name in needed}
+    except (TypeError, ValueError, KeyError):
+        whole = {"": None}
+    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in whole.values()):
+        raise InputError(f"rows: the column {column!r} of network {one['arm']} does not hold the constants of a simulated network: {str(text)[:80]}")
+    known[text] = found
+    return dict(found)
+
+
 def _tune_steps(one: dict[str, Any], recipe: dict[str, Any]) -> int:
     """0 where the read-out tunes nothing."""
     return int(recipe.get("tune_steps", 0)) if one["protocol"] == "tuned" else 0
@@ -72,6 +89,8 @@ def _line(one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], lo
     import pandas as pd
 
     study, _, sweeps = one["study"].partition(": ")
+    if pd.isna(one["num_labels"]):
+        raise InputError(f"rows: the column 'num_labels' of network {one['arm']} is empty")
     loss = float("nan") if pd.isna(one["pretrain_loss"]) else float(one["pretrain_loss"])
     steps = one["steps"] if look is None else look
     return {

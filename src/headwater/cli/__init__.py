@@ -106,6 +106,9 @@ def run(
     if is_theory(study_path(study)):
         from headwater.study.theory import TheoryStudy
 
+        given = {"--redo": redo, "--report": report_path, "--compile": compiled, "--device": device not in ("auto", "cpu")}
+        for option in (name for name, value in given.items() if value):
+            raise InputError(f"{option}: means nothing to a study of the theory; `headwater theory run --help` has its options")
         theory_study(TheoryStudy.load(study_path(study)), store, out=None, workers=workers, quiet=quiet, as_json=as_json)
         return
     resolved, opened = load(study, store, data_root, create=True)

@@ -24,7 +24,7 @@ SweepArgument = Annotated[
 SubclassesOption = Annotated[str | None, typer.Option("--subclasses", "-k", metavar="1,32", help="k: subclasses of each superclass.")]
 LabelsOption = Annotated[
     str | None,
-    typer.Option("--labels", metavar="A,B", help="coarse, fine, merge:K, random:K [within coarse|fine], shuffle:K, instance; coarse,fine when left out."),
+    typer.Option("--labels", metavar="A,B", help="coarse, fine, merge:K, random:K, random:K within coarse (or fine), shuffle:K, instance; else coarse,fine."),
 ]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N|A,B", help="How many seeds, or which; 3 when left out.")]
 SetOption = Annotated[
@@ -32,7 +32,7 @@ SetOption = Annotated[
     typer.Option("--set", metavar="NAME=A,B", help="Any other axis of a sweep: d, width, sigma_zeta, sigma_star, hard_share, ... (docs/theory.md)."),
 ]
 FullOption = Annotated[
-    bool, typer.Option("--full-size", help="The constants of the numerical check: d=512, 32 neurons a head, batches of 256; some 25 times the cost.")
+    bool, typer.Option("--full-size", help="The constants of the numerical check: d=512, 32 neurons a head, batches of 256; some 16 times the cost.")
 ]
 
 
@@ -46,7 +46,12 @@ def _study(study: str | None, subclasses: str | None, labels: str | None, seeds:
         name, equals, value = one.partition("=")
         if not equals or not value:
             raise InputError(f"--set {one}: write NAME=VALUE, or NAME=A,B for several")
-        given[name.strip()] = value
+        axis = name.strip().replace("-", "_")
+        if axis == "seeds":
+            raise InputError("--set seeds: seeds have an option of their own, --seeds")
+        if axis in given:
+            raise InputError(f"--set {axis}: is given twice; several values are written NAME=A,B")
+        given[axis] = value
     own = bool(given) or seeds is not None or full_size
     if study is not None and own:
         raise InputError(f"theory: options describe a sweep of their own; leave {study!r} out, or write them into a study file")
@@ -131,6 +136,11 @@ def plot_theory(
     study: Annotated[
         str | None, typer.Argument(metavar="[STUDY|ROWS]", help="A study of the theory, or rows that `headwater theory run --out` wrote; the default sweep.")
     ] = None,
+    subclasses: SubclassesOption = None,
+    labels: LabelsOption = None,
+    seeds: SeedsOption = None,
+    others: SetOption = None,
+    full_size: FullOption = False,
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The figures: .html (one offline page), .svg, .png or .pdf.")] = Path("theory.html"),
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
@@ -143,14 +153,21 @@ def plot_theory(
     from headwater.report import save_theory
     from headwater.show import theory as shown
 
-    name = study or DEFAULT_STUDY
-    table = shown.table_of(name, study_path(name), store)
-    facts = findings(table)
+    lacks = 0
+    if study is not None and Path(study).suffix in (".csv", ".parquet", ".jsonl"):
+        if subclasses or labels or seeds or others or full_size:
+            raise InputError(f"theory plot: options describe a sweep of the store; {study} is a table of rows")
+        table = shown.table_of(study, Path(study))
+    else:
+        table, lacks = shown.study_table(_study(study, subclasses, labels, seeds, others, full_size), store)
+    facts = findings(table) | {"lacks": lacks}
     facts["figures"] = [str(path) for path in save_theory(table, out)]
     if as_json:
         print_json(facts)
     else:
         shown.print_findings(facts)
+        if lacks:
+            typer.echo(f"beware: {lacks} networks of this study are not there yet; `headwater theory run` trains them")
         typer.echo(f"figures: {', '.join(facts['figures'])}")
 
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headwater.engines import local
 from headwater.engines.pool import Pool
+from headwater.errors import InputError
 from headwater.store import Store
 from headwater.study.theory import TheoryStudy
 from headwater.work import Network, failed_network, networks, unfinished
 
 _UNIT_FLOPS = 1e12
 """Work of a unit, where networks are small: about 10 seconds, after which the next is given out [ours]."""
-_TYPICAL_STEPS = 700
-"""Steps of a typical network of the numerical check: only for shares, never for a result [ours]."""
 
 
 @dataclass
@@ -45,19 +45,32 @@ def run(study: TheoryStudy, store: Store, *, workers: int | None = None, watch: 
     left = unfinished(networks(study), store)
     if left:
         shares = units(left)
+        count = min(workers or local.default_workers("cpu"), len(shares))
+        check_memory(left, count)
         setting = {"theory": study.words(), "store": str(store.root.resolve()), "threads": 1}
-        _Run(study.study, store, shares, setting, watch).go(min(workers or local.default_workers("cpu"), len(shares)))
+        _Run(study.study, store, shares, setting, watch).go(count)
+
+
+def check_memory(wanted: Sequence[Network], workers: int) -> None:
+    """Raises InputError where so many networks at once would not fit into this machine's memory, before any is trained."""
+    largest = max(wanted, key=lambda one: one.bytes_needed)
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if largest.bytes_needed * workers > there:
+        needed = f"{largest.title} needs about {largest.bytes_needed / 2**30:,.1f} GiB"
+        raise InputError(
+            f"{needed}, and {workers} of these at once have {there / 2**30:,.1f} GiB here; lower d, batch, train_samples or test_samples, or the --workers"
+        )
 
 
 def units(left: Sequence[Network]) -> list[Unit]:
     """Shares, the largest networks first. Networks of one shape and seed see the same noise, which is then made once for all that share a process."""
     alike: dict[tuple[object, ...], list[Network]] = {}
-    for one in sorted(left, key=lambda one: -one.flops):
+    for one in sorted(left, key=lambda one: -one.work):
         shape = (one.flops, one.experiment.heads, one.experiment.width, one.experiment.world.d, one.experiment.recipe.batch, one.experiment.seed)
         alike.setdefault(shape, []).append(one)
     found: list[Unit] = []
     for group in alike.values():
-        count = max(1, int(_UNIT_FLOPS / (_TYPICAL_STEPS * group[0].flops)))
+        count = max(1, int(_UNIT_FLOPS / max(one.work for one in group)))
         found.extend(Unit(group[start : start + count]) for start in range(0, len(group), count))
     return found
 

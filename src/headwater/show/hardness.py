@@ -19,12 +19,13 @@ from headwater.analysis.configurations import TUNED, setting_word
 from headwater.analysis.hardness import HARD, refused_pairs
 from headwater.analysis.samples import conform_answers, read_answers, write_answers
 from headwater.errors import InputError
-from headwater.plan import Plan, PlannedCell
 from headwater.report.hardness import hardness_settings
-from headwater.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from headwater.plan import Plan, PlannedCell
+    from headwater.store import Store
 
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
 

@@ -219,7 +219,10 @@ def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[st
     """Write the report of a table of rows."""
     from headwater.rows import read_rows
 
-    return _report(read_rows(table), out or table.with_suffix(".html"), figures, title=table.stem, question=None, notes=[])
+    rows = read_rows(table)
+    if len(rows) and rows["constants"].notna().all():
+        raise InputError(f"{table}: holds simulated networks alone; `headwater theory plot {table}` draws these")
+    return _report(rows, out or table.with_suffix(".html"), figures, title=table.stem, question=None, notes=[])
 
 
 def _report(rows: Any, out: Path, figures: Path | None, *, title: str, question: str | None, notes: list[str]) -> dict[str, Any]:

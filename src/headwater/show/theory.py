@@ -17,19 +17,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from headwater.analysis.theory.settings import constant_word, same, setting_words
 from headwater.errors import InputError
-from headwater.store import Store
 from headwater.study.theory import Sweep, TheoryStudy
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from headwater.engines.networks import Event
+    from headwater.store import Store
 
 CHECK = {"d": 512, "width": 32, "batch": 256, "lr": 0.5}
 """The constants of hong2023.md's numerical check [C] where the defaults of a sweep are smaller."""
-_STEPS = (300, 700)
-"""Steps that typical networks take, at the defaults and at full size, for guesses of time alone [ours]."""
 _FLOPS_PER_S = 4e10
 """Of a core, for guesses of time alone [ours]; half of what a matrix product attained where this was written."""
 _PLAIN_EVERY_S = 10.0
@@ -58,7 +57,8 @@ def sweep_of(values: Mapping[str, str], seeds: str | None, *, full_size: bool) -
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str) and (part in Sweep.model_fields or part == "seeds")), "")
-        raise InputError(f"--{where.replace('_', '-')}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}") from None
+        option = f"--{where}" if where in ("subclasses", "labels", "seeds") else f"--set {where}"
+        raise InputError(f"{option}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}") from None
 
 
 def _value(text: str) -> Any:
@@ -79,8 +79,7 @@ def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[st
 
     wanted = networks(study)
     left = unfinished(wanted, store)
-    steps = [_STEPS[one.experiment.world.d >= 512] for one in left]
-    flops = sum(one.flops * count for one, count in zip(left, steps, strict=True))
+    flops = sum(one.work for one in left)
     sweeps = [
         {
             "sweep": name,
@@ -100,6 +99,7 @@ def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[st
         "flops": flops,
         "minutes": flops / _FLOPS_PER_S / workers / 60,
         "workers": workers,
+        "gib": max((one.bytes_needed for one in left), default=0) * workers / 2**30,
     }
 
 
@@ -121,7 +121,7 @@ def print_plan(facts: dict[str, Any]) -> None:
     count = facts["networks"]
     _console.print(
         f"{count['total']:,} networks ({count['new']:,} to train, {count['kept']:,} kept), {facts['cells']['new']:,} cells to measure; about "
-        f"{max(facts['minutes'], 0.1):.1f} minutes with {facts['workers']} workers",
+        f"{max(facts['minutes'], 0.1):.1f} minutes and {max(facts['gib'], 0.1):.1f} GiB with {facts['workers']} workers",
         markup=False,
     )
 
@@ -175,8 +175,12 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def print_table(table: pd.DataFrame) -> None:
     """Mean errors over seeds, a line for each setting; of the constants what is not the usual, which stands below."""
     final = table[table["final"].astype(bool) & (table["status"] == "done")]
+    ended = table[table["final"].astype(bool)].drop_duplicates(["arm", "status"])["status"].value_counts()
+    for status, why in (("diverged", "their loss was no longer finite"), ("failed", "--json says why; the next run tries them again")):
+        if ended.get(status, 0):
+            _console.print(f"{ended[status]} networks {status} ({why}) and are in no mean below")
     if not len(final):
-        _console.print("no network has been trained")
+        _console.print("no network has been measured")
         return
     varied = [name for name in _constants(final) if final[name].astype(object).map(str).nunique() > 1]
     usual = {name: final[name].mode(dropna=False).iloc[0] for name in varied}
@@ -200,7 +204,7 @@ def print_table(table: pd.DataFrame) -> None:
         )
     _console.print(shown)
     if varied:
-        _console.print(f"where nothing else is said: {', '.join(_constant(name, usual[name]) for name in varied)}", markup=False)
+        _console.print(f"where nothing else is said: {setting_words(usual)}", markup=False)
     if not final["converged"].all():
         _console.print("+ some networks had not reached the loss at which training ends")
     if len(groups) > _MOST_LINES:
@@ -210,15 +214,7 @@ def print_table(table: pd.DataFrame) -> None:
 def _unusual(row: dict[Any, Any], usual: dict[str, Any]) -> str:
     """What of a line's constants is not the usual; a width that follows from the number of neurons is not said."""
     follows = "width" if row.get("neurons", math.nan) == row.get("neurons", math.nan) else None
-    return ", ".join(_constant(name, row[name]) for name in usual if name != follows and not _same(row[name], usual[name]))
-
-
-def _constant(name: str, value: Any) -> str:
-    return f"{name}={'none' if value is None or value != value else f'{value:g}' if isinstance(value, float) else value}"
-
-
-def _same(one: Any, other: Any) -> bool:
-    return bool(one == other) or (one != one and other != other)
+    return ", ".join(constant_word(name, row[name]) for name in usual if name != follows and not same(row[name], usual[name]))
 
 
 def _constants(table: pd.DataFrame) -> Sequence[str]:
@@ -242,20 +238,27 @@ def print_findings(facts: dict[str, Any]) -> None:
         _console.print(f"- {sentence}", markup=False)
 
 
-def table_of(name: str, path: Path, store: Path) -> pd.DataFrame:
-    """The networks of a table of rows (.csv, .parquet, .jsonl), or of a study's rows in a store. Raises InputError where there are none."""
+def table_of(name: str, path: Path) -> pd.DataFrame:
+    """The networks of a table of rows (.csv, .parquet, .jsonl). Raises InputError where there are none."""
     from headwater.analysis.networks import networks_table
     from headwater.rows import read_rows
-    from headwater.work import network_rows
 
-    if path.suffix in (".csv", ".parquet", ".jsonl"):
-        rows = read_rows(path)
-    else:
-        study = TheoryStudy.load(path)
-        if not store.exists():
-            raise InputError(f"{store}: there is no store here; `headwater theory run {name}` makes one")
-        rows = network_rows(study, Store(store))
-    table = networks_table(rows)
+    table = networks_table(read_rows(path))
     if not len(table):
-        raise InputError(f"{name}: there is no row of a simulated network; `headwater theory run` makes some")
+        raise InputError(f"{name}: there is no row of a simulated network; `headwater theory run --out rows.csv` writes some")
     return table
+
+
+def study_table(study: TheoryStudy, store: Path) -> tuple[pd.DataFrame, int]:
+    """(the networks of a study that a store has, number of those that it lacks). Raises InputError where it has none."""
+    from headwater.analysis.networks import networks_table
+    from headwater.store import Store
+    from headwater.work import network_rows, networks, unfinished
+
+    if not store.exists():
+        raise InputError(f"{store}: there is no store here; `headwater theory run` with the same study or options makes one")
+    opened = Store(store)
+    table = networks_table(network_rows(study, opened))
+    if not len(table):
+        raise InputError(f"{store}: no network of {study.study} is there yet; `headwater theory run` with the same study or options trains them")
+    return table, len(unfinished(networks(study), opened))

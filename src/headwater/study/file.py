@@ -60,7 +60,7 @@ def parse_study(text: str, where: str = "study") -> Study:
     """The study in a YAML text; `where` is how errors call it. Raises InputError."""
     tree = _Tree(text, where)
     if "theory" in tree.value:
-        raise InputError(f"{where}: is a study of the theory; `headwater theory run {where}` computes it, `headwater theory plot` draws it")
+        raise InputError(f"{where}: is a study of the theory: `headwater theory plan`, `run` and `plot` are for those")
     study = _validated(Study, tree)
     listed = tree.value["sources"] if isinstance(tree.value.get("sources"), list) else []
     study._origin = Origin(where, tree.lines | {("sources", name): tree.line(("sources", i)) for i, name in enumerate(listed)})
@@ -104,7 +104,7 @@ class _Tree:
         except RecursionError:
             raise InputError(f"{where}: is nested too deeply") from None
         if node is None:
-            raise InputError(f"{where}: the file is empty; a study needs at least study, data, budget and tasks (docs/study.md)")
+            raise InputError(f"{where}: the file is empty; a study needs at least study, data, budget and tasks, or study and theory (docs/study.md)")
         self.value = self._build(node, ())
         if not isinstance(self.value, dict):
             raise InputError(f"{where}, line 1: a study is a mapping of keys to values, not a {type(self.value).__name__}")

@@ -66,6 +66,8 @@ class World:
         for name, (holds, words) in limits.items():
             if not holds:
                 raise ValueError(f"{name} = {getattr(self, name)} is outside its range: {words}")
+        if round(self.s * (1 - self.iota)) < 1:
+            raise ValueError(f"iota = {self.iota:g} leaves samples without any patch of a feature: s* (1 - iota) = {self.s * (1 - self.iota):g} rounds to 0")
         if self.patches <= 2 * self.most:
             raise ValueError(f"patches = {self.patches} are too few: {2 * self.most} carry features and a hard sample needs one more")
 

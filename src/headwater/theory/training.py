@@ -23,6 +23,8 @@ from headwater.theory.network import gradients, initial, networks_in_a_tile, out
 _WIDTH_OF_LR = 32
 _WEIGHTS = 1 << 23
 """Bytes of weights that are advanced side by side; networks beyond it wait for their turn [ours]."""
+_SETS = 1 << 28
+"""The same for their finite training sets [ours]."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ def _advance(waiting: list[Experiment]) -> Iterator[Run]:
     one = waiting[0]
     recipe, world, heads, width = one.recipe, one.world, one.heads, one.width
     neurons = heads * width
-    at_once = max(1, _WEIGHTS // (world.d * neurons * one.dtype.itemsize))
+    sets = max(other.recipe.train_samples or 0 for other in waiting) * world.patches * world.d * one.dtype.itemsize
+    at_once = max(1, min(_WEIGHTS // (world.d * neurons * one.dtype.itemsize), _SETS // max(sets, 1)))
     tile = min(len(waiting), at_once, networks_in_a_tile(recipe.batch, world.patches, neurons, one.dtype))
     x = torch.empty(tile, recipe.batch, world.patches, world.d, dtype=one.dtype)
     slope = torch.empty(tile, world.d, neurons, dtype=one.dtype)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,9 +34,13 @@ if TYPE_CHECKING:
 
 RESPONSES = "responses"
 """The protocol of the cells that read neurons and no test sample."""
+MOST_NETWORKS = 200_000
+"""Of a study: more are a slip of the pen, and take minutes to list [ours]."""
+_TYPICAL_STEPS = 700
+_FLOPS_OF_NOISE = 100.0
 _DTYPES = {"fp32": torch.float32, "fp64": torch.float64}
-_WORLD_AXES = ("d", "patches", "s", "alpha", "iota", "alpha_dagger", "sigma_zeta", "sigma_star", "hard_share")
-_RECIPE_AXES = ("width", "neurons", "init", "bias", "batch", "lr", "stop_loss", "max_steps", "train_samples", "label_noise")
+_WORLD_AXES = tuple(field.name for field in fields(World) if field.name != "k")
+_RECIPE_AXES = tuple(field.name for field in fields(Recipe))
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,30 @@ class Network:
         return 4.0 * one.recipe.batch * one.world.patches * one.world.d * one.heads * one.width
 
     @property
+    def likely_steps(self) -> int:
+        """Steps of training, for shares and guesses of time alone [ours]: a loss that is never reached takes all of them."""
+        recipe = self.experiment.recipe
+        return recipe.max_steps if not recipe.stop_loss or recipe.label_noise else min(recipe.max_steps, _TYPICAL_STEPS)
+
+    @property
+    def work(self) -> float:
+        """About what training and reading it cost, in FLOPs; making a number of noise costs as much as `_FLOPS_OF_NOISE` of them."""
+        one = self.experiment
+        numbers = one.recipe.batch * one.world.patches * one.world.d
+        tuning = sum({reading.tune_steps for reading in self.readings})
+        samples_read = sum(reading.test_samples for reading in self.readings)
+        steps = self.likely_steps + tuning + 2 * samples_read / one.recipe.batch
+        return steps * (self.flops + _FLOPS_OF_NOISE * numbers)
+
+    @property
+    def bytes_needed(self) -> int:
+        """About the most that a process needs for this network alone: a batch, weights, a training set, test samples, and as much again to make them."""
+        one = self.experiment
+        sample = one.world.patches * one.world.d
+        most = max([one.recipe.batch, one.recipe.train_samples or 0, *(reading.test_samples for reading in self.readings)])
+        return one.dtype.itemsize * (3 * most * sample + 4 * one.world.d * one.heads * one.width + 2 * one.recipe.batch * one.heads)
+
+    @property
     def title(self) -> str:
         one = self.experiment
         return f"k={one.world.k} {one.labels} seed {one.seed}"
@@ -76,6 +105,7 @@ class Network:
 def networks(study: TheoryStudy) -> list[Network]:
     """All networks of a study, each once. Raises InputError that names the sweep for constants that do not go together."""
     found: dict[str, Network] = {}
+    _check_count(study)
     for name, sweep in study.theory.items():
         for experiment, worlds in _crossed(study, name, sweep):
             arm = identity(_arm_words(experiment))
@@ -89,6 +119,16 @@ def networks(study: TheoryStudy) -> list[Network]:
             sweeps = known.sweeps if name in known.sweeps else (*known.sweeps, name)
             found[arm] = Network(arm, replace(known.experiment, looks=steps), readings, sweeps)
     return list(found.values())
+
+
+def _check_count(study: TheoryStudy) -> None:
+    total = 0
+    for name, sweep in study.theory.items():
+        axes = ("subclasses", "labels", *_WORLD_AXES, *_RECIPE_AXES)
+        total += math.prod([len(sweep.seeds or study.seeds), *(len(getattr(sweep, axis) or (None,)) for axis in axes)])
+        if total > MOST_NETWORKS:
+            with study._origin.located():
+                raise InputError(f"theory.{name}: these sweeps cross to {total:,} networks and cells; at most {MOST_NETWORKS:,} are taken", at=("theory", name))
 
 
 def _crossed(study: TheoryStudy, name: str, sweep: Sweep) -> Iterator[tuple[Experiment, list[World]]]:

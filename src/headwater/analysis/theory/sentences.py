@@ -85,12 +85,13 @@ def _at(setting: dict[str, Any]) -> str:
 def spread(row: dict[Any, Any]) -> str:
     """How sure a mean error is, from a line of `errors` or `curve`."""
     seeds = int(row["num_seeds"])
+    lost = f"; {count(int(row['num_unmeasured']), 'seed')} not measured" if row["num_unmeasured"] else ""
     if seeds < 2:
-        return "one seed: no interval"
+        return f"one seed: no interval{lost}"
     if not row["agree"]:
-        return f"95 % interval {percent(row['low'])} to {percent(row['high'])}, {seeds} seeds"
-    within = "" if missing(row["within_low"]) else f"; their test samples leave open {percent(row['within_low'])} to {percent(row['within_high'])}"
-    return f"at every one of {seeds} seeds{within}; other seeds could bring the mean to between {percent(row['beyond_low'])} and {percent(row['beyond_high'])}"
+        return f"95 % interval {percent(row['low'])} to {percent(row['high'])}, {seeds} seeds{lost}"
+    within = "" if missing(row["within_low"]) else f", whose test samples leave open {percent(row['within_low'])} to {percent(row['within_high'])} for each"
+    return f"at every one of {seeds} seeds{within}{lost}"
 
 
 def _errors(table: pd.DataFrame) -> Told:
@@ -110,7 +111,8 @@ def _errors(table: pd.DataFrame) -> Told:
     values = {labels: seed_values(own, "hard_error") for labels, own in largest.groupby("labels")}
     mean = t_interval((values["coarse"] - values["fine"]).dropna().tolist())
     exactly = ", exactly so at each" if mean.sd == 0 else ""
-    difference = f"Coarse minus fine on hard samples: {points(mean.mean)} ({interval(mean.low, mean.high, mean.num_seeds)}{exactly})."
+    low, high = (None if end is None else min(max(end, -1.0), 1.0) for end in (mean.low, mean.high))
+    difference = f"Coarse minus fine on hard samples: {points(mean.mean)} ({interval(low, high, mean.num_seeds)}{exactly})."
     unconverged = int((~largest["converged"].astype(bool)).sum())
     stopped = f" {count(unconverged, 'network')} of these did not reach the loss at which training ends." if unconverged else ""
     return f"At {setting_words({'subclasses': k} | setting)}, {'; '.join(told)}. {difference}{stopped}", found
@@ -131,8 +133,10 @@ def transition_words(row: dict[Any, Any]) -> str:
     answer = row["answer"]
     if answer == transitions.CROSSES:
         gap = f"measured at {k_word(row['below'])} and {k_word(row['above'])} around it"
-        sure = f"{seeds}: no interval" if missing(row["low"]) else f"95 % interval {k_word(row['low'])} to {k_word(row['high'])}, {seeds}"
-        return f"crosses one half at k = {k_word(row['transition'])} ({sure}; {gap})"
+        if missing(row["low"]):
+            return f"crosses one half at about k = {k_word(row['transition'])} ({seeds}: no interval; {gap})"
+        sure = f"between {k_word(row['low'])} and {k_word(row['high'])}: 95 % over {seeds}, and what lies between the measured k"
+        return f"crosses one half at about k = {k_word(row['transition'])} ({sure})"
     if answer == transitions.NEVER:
         return f"stays below one half up to k = {k_word(row['below'])} ({seeds})"
     if answer == transitions.ALREADY:
@@ -168,13 +172,13 @@ def _transition(table: pd.DataFrame) -> Told:
 def _expected(table: pd.DataFrame, setting: dict[str, Any]) -> str:
     """Where the mechanism puts the transition, if the table has one alpha and one alpha_dagger there."""
     part = at_setting(finished(table), setting)
-    found = part[["alpha", "alpha_dagger"]].drop_duplicates()
-    if len(found) != 1 or not found["alpha_dagger"].iloc[0] > 0:
+    found = part[["alpha", "alpha_dagger", "hard_share", "label_noise"]].drop_duplicates()
+    if len(found) != 1 or not found["alpha_dagger"].iloc[0] > 0 or found[["hard_share", "label_noise"]].iloc[0].any():
         return ""
     k = float(found["alpha"].iloc[0] / found["alpha_dagger"].iloc[0])
     return (
-        f" The mechanism puts it at alpha / alpha_dagger = {k_word(k)}: there a response to the own fine feature that is 1/k of that to the common one is "
-        "outweighed by the wrong class's faint common feature."
+        f" Our reading of the mechanism expects it near alpha / alpha_dagger = {k_word(k)}: there a response to the own fine feature that is 1/k of that to "
+        "the common one is outweighed by the wrong class's faint common feature."
     )
 
 
@@ -189,7 +193,8 @@ def _dependence(table: pd.DataFrame) -> Told:
         words = [f"{_short(row)} at {constant_word(str(constant), row['value'])}{_octaves(row)}" for row in rows]
         told.append(f"{constant}: {', '.join(words)}.")
     comparisons = found["num_comparisons"].iloc[0]
-    told.append(f"In brackets: octaves of k from the first, with 95 % intervals over paired seeds, corrected for {comparisons} comparisons.")
+    brackets = f"octaves of k from the first, with 95 % intervals over paired seeds, corrected for {comparisons} comparisons"
+    told.append(f"In brackets: {brackets}; told where the interval excludes 0 and the shift is larger than the steps between measured k.")
     other = found[["constant", "others"]].drop_duplicates().shape[0] - shown[["constant", "others"]].drop_duplicates().shape[0]
     more = [f"The table has {other} more series, at other values of the rest."] if other else []
     return " ".join(["The k at which the hard error under coarse labels crosses one half, by", *told, *more]), found
@@ -207,7 +212,7 @@ def _octaves(row: dict[Any, Any]) -> str:
     if missing(row["shift"]):
         return ""
     sure = f"{row['shift_seeds']} paired seed: no interval" if missing(row["shift_low"]) else f"{row['shift_low']:+.2f} to {row['shift_high']:+.2f}"
-    return f" ({row['shift']:+.2f}; {sure})"
+    return f" ({row['shift']:+.2f}; {sure}{', told' if row['told'] else ''})"
 
 
 def _ratio(table: pd.DataFrame) -> Told:

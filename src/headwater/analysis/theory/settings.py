@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import missing
+from headwater.analysis.networks import RECIPE, WORLD
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DATA = ("d", "patches", "s", "alpha", "iota", "alpha_dagger", "sigma_zeta", "sigma_star", "hard_share")
-TRAINING = ("width", "neurons", "init", "bias", "batch", "lr", "stop_loss", "max_steps", "train_samples", "label_noise", "tune_steps", "precision")
+DATA = WORLD
+TRAINING = (*RECIPE, "precision")
 CONSTANTS = (*DATA, *TRAINING)
 RESPONSES = tuple(f"{feature}_{side}_{how}" for feature in ("common", "fine") for side in ("aligned", "other") for how in ("mean", "max"))
 SHARES = ("common_neurons", "fine_neurons", "common_detected", "fine_detected")

@@ -1,8 +1,8 @@
 """The transition: the number of subclasses k at which coarse labels stop being enough, and what moves it.
 
 For each seed it is the first k at which the hard error of networks trained on coarse labels crosses one half, by a straight line in log2 k between
-the two measured k around it. Between them the curve is not known: where the error jumps from 0 to 1, seeds agree on a k that is only the middle of the
-gap, so every answer carries the gap (`below`, `above`) beside the interval over seeds.
+the two measured k around it. Between them the curve is not known: another grid of k gives another point, by more than seeds differ. So the interval of a
+transition holds the gap (`below` to `above`) as well as Student's interval over seeds, and a shift is told only where it is larger than the gaps.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ def transition(table: pd.DataFrame, *, labels: str = "coarse", read_out: str | N
     """One line per setting (constants that vary, as columns): the k at which the hard error crosses one half.
 
     answer: crosses (every seed does), never (none does, up to the k in `below`), already at the smallest k (that in `above`), some seeds only, one k
-    only (nothing can cross), None (no hard error was measured). transition, low, high: mean over seeds and Student's interval, both taken in log2 k and given
-    in k; NaN unless every seed crosses, as a mean over those that do would be biased. median: in k, seeds that never cross counted above all
-    others and those that are past it already below; NaN where it falls among these. below, above: the smallest and the largest measured k around the
-    seeds' crossings. num_seeds, and of them num_crosses, num_never, num_already, num_unmeasured (no hard error, or at one k alone), num_returns
+    only (nothing can cross), None (no hard error was measured). transition: mean over seeds, taken in log2 k and given in k; low, high: Student's interval of
+    it, widened to hold `below` and `above`; NaN unless every seed crosses, as a mean over those that do would be biased. median: in k, seeds that never cross
+    counted above all others and those that are past it already below; NaN where it falls among these. below, above: the smallest and the largest measured k
+    around the seeds' crossings. num_seeds, and of them num_crosses, num_never, num_already, num_unmeasured (no hard error, or at one k alone), num_returns
     (error falls below one half again). num_unconverged: networks, not seeds, that max_steps stopped.
     """
     import pandas as pd
@@ -94,7 +94,9 @@ def _line(part: pd.DataFrame, level: float) -> dict[str, Any]:
     middle = statistics.median(placed) if placed else math.nan
     return {
         "answer": whole if told else ONE_K if counts[ONE_K] else None,
-        "transition": _power(found.mean), "low": _power(found.low), "high": _power(found.high),
+        "transition": _power(found.mean),
+        "low": None if found.low is None else min(2.0**found.low, float(part["below"].min())),
+        "high": None if found.high is None else max(2.0**found.high, float(part["above"].max())),
         "median": 2**middle if math.isfinite(middle) else None,
         "below": part["below"].min(), "above": part["above"].max(),
         "num_seeds": len(part), "num_crosses": counts[CROSSES], "num_never": counts[NEVER], "num_already": counts[ALREADY],
@@ -112,7 +114,8 @@ def dependence(table: pd.DataFrame, *, labels: str = "coarse", read_out: str | N
     Columns: constant, value, others (the settings that stay, in words), usual (these are each constant's most frequent value: the series to show where
     there is room for one), base (the value that it is compared with: the most frequent, or the smallest where the series lacks that), shift (octaves
     of k from the base's transition to this one, mean over seeds that cross at both; NaN at the base), shift_low, shift_high (Student's interval,
-    Bonferroni-corrected for num_comparisons: every shift of this table), shift_seeds, num_comparisons; and the columns of `transition` from answer on.
+    Bonferroni-corrected for num_comparisons: every shift of this table), shift_seeds, told (the interval excludes 0, and the shift is larger than the gaps
+    between measured k around both transitions, within which they are not known), num_comparisons; and the columns of `transition` from answer on.
 
     A series has two values or more at which a transition could be looked for. Constants that only change together have none.
     """
@@ -129,12 +132,21 @@ def dependence(table: pd.DataFrame, *, labels: str = "coarse", read_out: str | N
     for constant, others, part in series:
         base = next((value for value in part[constant] if same(value, wanted[constant])), part[constant].iloc[0])
         told = {"constant": constant, "others": setting_words(others), "usual": all(same(value, wanted[name]) for name, value in others.items()), "base": base}
+        gaps = {row[constant]: _octaves(row) for row in part.to_dict("records")}
+        of_base = next(gap for value, gap in gaps.items() if same(value, base))
         for row in part.to_dict("records"):
             shift = _shift(seeds, others, constant, (base, row[constant]), level, comparisons)
+            low, high = shift["shift_low"], shift["shift_high"]
+            shift["told"] = low is not None and (low > 0 or high < 0) and abs(shift["shift"]) > max(of_base, _octaves(row))
             records.append(told | {"value": row[constant]} | shift | {str(name): value for name, value in row.items() if name not in settings})
-    columns = ["constant", "value", "others", "usual", "base", "shift", "shift_low", "shift_high", "shift_seeds", "num_comparisons"]
+    columns = ["constant", "value", "others", "usual", "base", "shift", "shift_low", "shift_high", "shift_seeds", "told", "num_comparisons"]
     columns += [name for name in lines.columns if name not in settings]
     return pd.DataFrame(records, columns=columns).astype(dict.fromkeys(("shift", "shift_low", "shift_high"), "float64"))
+
+
+def _octaves(row: dict[Any, Any]) -> float:
+    """Width of the gap around a transition; nothing where it is open."""
+    return math.log2(row["above"] / row["below"]) if row["answer"] == CROSSES else 0.0
 
 
 def _series(lines: pd.DataFrame, settings: list[str], constant: str) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:

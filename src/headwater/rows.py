@@ -75,7 +75,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("label_level", "int", "k of level:k, 0 = finest; null otherwise", least=0),
     Column("num_labels", "int", "classes in the arm's label view, or distinct captions for clip", least=0),
     Column("multi_label_share", "float", "share of the arm's images that have several labels, in [0, 1]; null without labels", least=0, most=1),
-    Column("label_noise", "float", "realised rate of label or caption noise (of simulated networks: the rate that was asked for), in [0, 1]; null where none was asked for", least=0, most=1),
+    Column(
+        "label_noise",
+        "float",
+        "realised rate of label or caption noise, in [0, 1]; null where none was asked for; of simulated networks the rate that was asked for",
+        least=0,
+        most=1,
+    ),
     Column(
         "label_features",
         "str",
@@ -89,7 +95,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "pretrain_flops",
         "float",
-        "estimated FLOPs of pre-training: three forward passes of the image encoder for each view, multiply-add = 2; heads and text towers are not counted",
+        "estimated FLOPs of pre-training: three forward passes of the image encoder for each view, multiply-add = 2; heads and text towers are not counted; "
+        "of simulated networks two products a step",
         least=0,
     ),
     Column("backbone", "str", "timm architecture, tiny, or relu-patches (the theory's two-layer network)", required=True),
@@ -162,7 +169,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("commit", "str", "git commit of the code that ran the cell, where it ran from a checkout", volatile=True),
     Column("capped", "bool", "some class had fewer training images than shots, and the task allows it (cap: true)"),
     Column("seconds", "float", "wall time of the cell, features apart", volatile=True),
-    Column("pretrain_seconds", "float", "wall time of the arm's pre-training; of simulated networks: since the first of those that were trained beside it began", volatile=True),
+    Column(
+        "pretrain_seconds",
+        "float",
+        "wall time of the arm's pre-training; of simulated networks since the first of those that are trained beside it began",
+        volatile=True,
+    ),
     Column("host", "str", "machine that ran the cell", volatile=True),
     Column("finished", "str", "when the cell was finished, UTC, ISO 8601", volatile=True),
     Column("attempt", "int", "how often the cell was tried, this time counted", volatile=True, least=0),

@@ -266,6 +266,9 @@ def _curve(table: pd.DataFrame) -> Told:
     told = [f"on {row['samples']} samples {shape_words(row)}" for row in _rows(part.sort_values("samples", ascending=False))]
     unequal = sorted({name for names in part["unequal"] for name in names})
     beware = f" Not the same along the curve: {listed(unequal, most=9)}." if unequal else ""
+    losses = at_setting(finished(table), where).groupby("labels")["train_loss"].mean()
+    ends = dict.fromkeys(str(part[name].iloc[0]) for name in ("coarsest", "best", "finest"))
+    beware += f" Training ended at {listed([f'{losses[labels]:.2g} nats with {labels} labels' for labels in ends if labels in losses])}."
     return f"At {setting_words(where)}, read-out {main_read_out(asked)}: {'; '.join(told)}.{beware}", found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.analysis.theory.settings import RESPONSES, SHARES
+from headwater.analysis.theory.settings import RESPONSE_COLUMNS, SHARES
 
 Line = dict[str, Any]
 DEFAULTS: Line = {
@@ -16,7 +16,7 @@ DEFAULTS: Line = {
     "d": 512, "patches": 8, "s": 2, "alpha": 1.0, "iota": 0.0, "alpha_dagger": 0.1, "sigma_zeta": 0.25, "sigma_star": 0.5, "hard_share": 0.0,
     "width": 32, "neurons": np.nan, "init": 0.02, "bias": -0.02, "batch": 256, "lr": 0.5, "stop_loss": 0.05, "max_steps": 1500, "train_samples": np.nan,
     "label_noise": 0.0, "tune_steps": 0, "precision": "fp32",
-} | dict.fromkeys(RESPONSES, 0.1) | dict.fromkeys(SHARES, 0.5)  # fmt: skip
+} | dict.fromkeys(RESPONSE_COLUMNS, 0.1) | dict.fromkeys(SHARES, 0.5)  # fmt: skip
 
 
 def line(k: int, labels: str, seed: int, *, easy: float = 0.0, hard: float = 0.0, **more: Any) -> Line:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from headwater import keys
+from headwater.study.theory import Sweep
 from headwater.theory import training
 from headwater.theory.measuring import errors, looks, read, responses
 from headwater.theory.model import COMMON, World, draws, samples
@@ -189,3 +190,17 @@ def test_what_is_pre_trained_on_fine_labels_is_tuned_too_as_a_network_of_two_wid
     (slope,) = torch.autograd.grad(loss, weight)
     assert once.train_loss == pytest.approx(float(loss.detach()), abs=1e-12)
     assert torch.allclose(once.weight, fine.weight - 2.0 * 64 / 32 * slope, atol=1e-12)
+
+
+def test_the_transition_shows_at_the_size_of_a_sweeps_defaults():
+    """What the shipped sweep measures at every k and with more seeds: few subclasses do no harm, many do, and fine labels repair it."""
+    sweep = Sweep()
+    recipe = Recipe(width=sweep.width[0], batch=sweep.batch[0], lr=sweep.lr[0])
+    found = {}
+    for k, labels in ((4, "coarse"), (16, "coarse"), (16, "fine")):
+        world = World(k=k, d=sweep.d[0])
+        found[k, labels] = [errors(run, world, "max", 500) for run in train([Experiment(world, labels, recipe, seed) for seed in (0, 1)]) if run.final]
+    assert all(one["easy"] == 0 for pair in found.values() for one in pair)
+    assert max(one["hard"] for one in found[4, "coarse"]) < 0.02
+    assert min(one["hard"] for one in found[16, "coarse"]) > 0.6
+    assert max(one["hard"] for one in found[16, "fine"]) < 0.01

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.intervals import LEVEL, t_interval
-from headwater.analysis.theory.settings import CONDITION, RESPONSES, SHARES, checked, groups, networks, seed_values, varying
+from headwater.analysis.theory.settings import CONDITION, RESPONSE_COLUMNS, SHARES, checked, groups, networks, seed_values, varying
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +124,7 @@ def gradual(table: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
 
     looks = networks(table)
     settings = varying(looks, _NETWORK)
-    shared = ("train_loss", *RESPONSES, *SHARES)
+    shared = ("train_loss", *RESPONSE_COLUMNS, *SHARES)
     found = [
         key | {"read_out": None} | record
         for key, part in groups(looks, [*_NETWORK, *settings])

@@ -217,9 +217,9 @@ def _octaves(row: dict[Any, Any]) -> str:
 
 def _ratio(table: pd.DataFrame) -> Told:
     ratios, fits = response_ratio(table), response_exponent(table)
-    fits = fits[fits["exponent"].notna()]
+    fits = fits[fits["exponent"].notna() & (fits["num_k"] > 2)]
     if not len(fits):
-        return "Not in this table: responses of networks on coarse labels at two k or more, above 0.", ratios
+        return "Not in this table: responses of networks on coarse labels at three k or more, above 0.", ratios
     setting, part = shown_ratio(fits, table)
     left_out = int(part["num_left_out"].max())
     beware = f" {count(left_out, 'ratio')} of 0 or less, or without a response to the common feature, could enter no fit." if left_out else ""

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 DATA = WORLD
 TRAINING = (*RECIPE, "precision")
 CONSTANTS = (*DATA, *TRAINING)
-RESPONSES = tuple(f"{feature}_{side}_{how}" for feature in ("common", "fine") for side in ("aligned", "other") for how in ("mean", "max"))
+RESPONSE_COLUMNS = tuple(f"{feature}_{side}_{how}" for feature in ("common", "fine") for side in ("aligned", "other") for how in ("mean", "max"))
 SHARES = ("common_neurons", "fine_neurons", "common_detected", "fine_detected")
 READ_OUTS = ("max", "sum", "tuned")
 CONDITION = ("subclasses", "labels", "read_out")
 """What is asked about; a constant that varies while these stay is a setting of its own."""
 REQUIRED = (
-    *CONDITION, "num_labels", "seed", "steps", "final", "converged", "easy_error", "hard_error", "test_samples", "train_loss", *CONSTANTS, *RESPONSES, *SHARES,
+    *CONDITION, "num_labels", "seed", "steps", "final", "converged", "easy_error", "hard_error", "test_samples", "train_loss", *CONSTANTS, *RESPONSE_COLUMNS,
+    *SHARES,
 )  # fmt: skip
 
 

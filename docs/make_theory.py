@@ -9,11 +9,13 @@ A test checks that the page holds what this script writes. Figures: theory_model
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 
 from headwater.analysis.networks import networks_table
 from headwater.analysis.theory import curve, dependence, errors, findings, response_exponent, response_ratio
@@ -271,5 +273,6 @@ if __name__ == "__main__":
     told = networks_table(read_rows(ROWS))
     PAGE.write_text(with_block(PAGE.read_text(), told))
     for name, spec in figures(told).items():
-        (PAGE.parent / f"{name}.png").write_bytes(draw(spec, "png"))
+        image = Image.open(io.BytesIO(draw(spec, "png"))).convert("RGB")
+        image.quantize(96).save(PAGE.parent / f"{name}.png", optimize=True)
     print(f"wrote {PAGE.name} and its figures")

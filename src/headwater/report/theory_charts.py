@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.analysis.configurations import missing
 from headwater.analysis.theory import curve, curve_shape, dependence, errors, gradual, phase, response_exponent, response_ratio
 from headwater.analysis.theory.label_curves import MAIN, TOO_FEW
-from headwater.analysis.theory.settings import READ_OUTS, at_setting, constant_word, setting_words
+from headwater.analysis.theory.settings import READ_OUTS, at_setting, constant_word, finished, setting_words
 from headwater.analysis.theory.shown import constants_before, shown_course, shown_curve, shown_errors, shown_phase, shown_ratio, typical, usual
 from headwater.analysis.theory.transitions import CROSSES, NEVER
 from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
@@ -28,6 +28,7 @@ _SYMBOLS = {
     "sigma_star": "σ*: strong noise of hard samples", "alpha_dagger": "α†: wrong common feature in hard samples", "sigma_zeta": "σζ: noise on every patch",
     "alpha": "α: strength of features", "s": "s*: patches of a feature", "patches": "P: patches", "d": "d: dimensions", "width": "neurons of each label",
     "init": "scale of first weights", "bias": "bias of neurons", "lr": "learning rate", "train_samples": "training samples",
+    "iota": "ι: spread of strengths and patches", "batch": "samples of a batch", "max_steps": "steps at most", "neurons": "neurons in all",
     "hard_share": "share of hard samples in training", "label_noise": "share of wrong labels", "stop_loss": "loss at which training ends",
 }  # fmt: skip
 
@@ -37,7 +38,8 @@ def error_figure(table: pd.DataFrame) -> Spec | None:
     setting, part = shown_errors(table)
     if not len(part) or part["subclasses"].nunique() < 2:
         return None
-    found = errors(part)
+    ends = finished(table)
+    found = errors(at_setting(ends[ends["labels"].isin(["coarse", "fine"]) & ends["hard_error"].notna()], setting))  # also k that one of them alone has
     found = found[(found["labels"] == "fine") | (found["read_out"] == _first(found["read_out"]))]
     words = ["coarse labels", *(f"fine labels, {word}" for word in READ_OUTS)]
     named = ["coarse labels" if row["labels"] == "coarse" else f"fine labels, {row['read_out']}" for row in found.to_dict("records")]
@@ -343,14 +345,19 @@ def dependence_figure(table: pd.DataFrame) -> Spec | None:
     panels = []
     for (constant, others), part in found.groupby(["constant", "others"], sort=False):
         values = [records[at] for at in part.index if at in records]
-        heading = {"text": _SYMBOLS.get(str(constant), str(constant)), "subtitle": textwrap.wrap(f"at {others}", 44) if others else []}
+        apart = others and not part["usual"].all()
+        heading = {"text": _SYMBOLS.get(str(constant), str(constant)), "subtitle": textwrap.wrap(f"at {others}", 44) if apart else []}
         if values:
             panels.append({"title": heading} | _dependence_panel(values, str(constant), style))
     if not panels:
         return None
     title = "The number of subclasses at which coarse labels fail, by each constant"
-    shown = "k at which the hard error crosses one half; thick: 95 % interval over seeds, thin: measured k around it; triangles: beyond the k tried"
-    return {"title": _title(title, shown, {}), "concat": panels, "columns": 3, "spacing": 36}
+    shown = "k at which the hard error crosses one half; bars: 95 % over seeds, and the gap between the measured k; triangles: beyond the k tried"
+    lines = [shown]
+    if found["usual"].all():
+        bases = found.drop_duplicates("constant").set_index("constant")["base"].to_dict()
+        lines += textwrap.wrap(f"in each panel all else at {setting_words({str(name): value for name, value in bases.items()})}", 130)
+    return {"title": _title(title, shown, {}) | {"subtitle": lines}, "concat": panels, "columns": 3, "spacing": 36}
 
 
 def _dependence_record(row: dict[Any, Any]) -> dict[str, Any] | None:

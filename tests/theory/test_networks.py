@@ -258,6 +258,7 @@ RUN = (
 )
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_one_in_one_piece(tmp_path: Path):
     """SIGKILL to the whole group as soon as a few more cells are there, until a run gets to its end."""
     axes = "{subclasses: [1, 2, 3, 4, 6], lr: [0.5, 1.0], d: 24, width: 8, batch: 64, max_steps: 300, stop_loss: 0, test_samples: 50}"

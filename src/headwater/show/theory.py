@@ -7,7 +7,7 @@ import difflib
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from headwater.analysis.theory.settings import constant_word, same, setting_words
+from headwater.analysis.theory.settings import CONSTANTS, constant_word, same, setting_words
 from headwater.errors import InputError
 from headwater.study.theory import Sweep, TheoryStudy
 
@@ -182,7 +182,7 @@ def print_table(table: pd.DataFrame) -> None:
     if not len(final):
         _console.print("no network has been measured")
         return
-    varied = [name for name in _constants(final) if final[name].astype(object).map(str).nunique() > 1]
+    varied = [name for name in ("read_out", *CONSTANTS) if name in final and final[name].astype(object).map(str).nunique() > 1]
     usual = {name: final[name].mode(dropna=False).iloc[0] for name in varied}
     final = final.assign(other=[_unusual(row, usual) for row in final[varied].to_dict("records")])
     shown = Table("k", "labels", *(["else"] if varied else []), box=None, header_style="bold", pad_edge=False)
@@ -215,12 +215,6 @@ def _unusual(row: dict[Any, Any], usual: dict[str, Any]) -> str:
     """What of a line's constants is not the usual; a width that follows from the number of neurons is not said."""
     follows = "width" if row.get("neurons", math.nan) == row.get("neurons", math.nan) else None
     return ", ".join(constant_word(name, row[name]) for name in usual if name != follows and not same(row[name], usual[name]))
-
-
-def _constants(table: pd.DataFrame) -> Sequence[str]:
-    from headwater.analysis.networks import RECIPE, WORLD
-
-    return [name for name in ("read_out", *WORLD, *RECIPE, "precision") if name in table]
 
 
 def _ratio(part: pd.DataFrame) -> str:

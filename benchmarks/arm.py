@@ -1,4 +1,6 @@
-"""Our side of the speed benchmarks: one method around one backbone, to be run end to end, as pure compute, or part by part."""
+"""Our side of the speed benchmarks: one method around one backbone, to be run end to end, as pure
+compute, or part by part.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,10 @@ def recipe_of(method: str, **words: Any) -> Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """What is trained, on what, and how. Each run starts from the same fresh weights, which are made before the clock starts."""
+    """What is trained, on what, and how.
+
+    Each run starts from the same fresh weights, which are made before the clock starts.
+    """
 
     method: str
     backbone: str
@@ -48,7 +53,9 @@ class Arm:
     captions: Sequence[list[str]] | None = None
     seed: int = 0
     _costs: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-    _kept: dict[bool, tuple[Method, torch.optim.Optimizer, ViewMaker]] = field(default_factory=dict, init=False, repr=False)
+    _kept: dict[bool, tuple[Method, torch.optim.Optimizer, ViewMaker]] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     @property
     def batch(self) -> int:
@@ -66,11 +73,19 @@ class Arm:
     def model(self) -> Method:
         encoder = build_encoder(self.backbone, self.image_size, seed=self.seed)
         return methods.build(
-            self.method, encoder, recipe=self.recipe, seed=self.seed, targets=self.targets, captions=self.captions, hashes=self.hashes
+            self.method,
+            encoder,
+            recipe=self.recipe,
+            seed=self.seed,
+            targets=self.targets,
+            captions=self.captions,
+            hashes=self.hashes,
         )
 
     def cost(self) -> dict[str, float]:
-        """Parameters and forward FLOPs per image of the encoder: what shows that another side trains the same one."""
+        """Parameters and forward FLOPs per image of the encoder: what shows that another side
+        trains the same one.
+        """
         if not self._costs:
             encoder = build_encoder(self.backbone, self.image_size, seed=self.seed)
             self._costs["parameters"] = sum(p.numel() for p in encoder.parameters())
@@ -78,7 +93,9 @@ class Arm:
         return self._costs
 
     def train(self, images: int, *, loader_workers: int) -> tuple[float, list[float]]:
-        """(seconds from call to return, losses along the way) of a whole run over `images` images, by Headwater's loop."""
+        """(seconds from call to return, losses along the way) of a whole run over `images` images,
+        by Headwater's loop.
+        """
         model, order = self.model(), Order(self.hashes, images, self.batch, self.seed)
         with tempfile.TemporaryDirectory() as folder:
             self.wait()
@@ -96,16 +113,22 @@ class Arm:
                 loader_workers=loader_workers,
             )
             self.wait()
-            return time.perf_counter() - began, [point["loss"] for point in curve if "loss" in point]
+            return time.perf_counter() - began, [
+                point["loss"] for point in curve if "loss" in point
+            ]
 
     def pure(self, steps: int, *, warm: int = 2, kept: str | None = None) -> float:
-        """Seconds of `steps` steps (forward, loss, backward, clipping, optimiser) on one batch of views that lies ready.
+        """Seconds of `steps` steps (forward, loss, backward, clipping, optimiser) on one batch of
+        views that lies ready.
 
-        The captions are those of the run's own batches, a new one in each step, so that a step encodes as many different texts as a real one.
-        `kept`, "eager" or "compiled": the model is that of the call before, with its encoder compiled as the loop compiles it or not; for a
+        The captions are those of the run's own batches, a new one in each step, so that a step
+        encodes as many different texts as a real one. `kept`, "eager" or "compiled": the model is
+        that of the call before, with its encoder compiled as the loop compiles it or not; for a
         compiled one the first of the steps that warm up is the one that compiles.
         """
-        model, optimiser, views = self._ready() if kept is None else self._kept_ready(kept == "compiled")
+        model, optimiser, views = (
+            self._ready() if kept is None else self._kept_ready(kept == "compiled")
+        )
         order = self.order(warm + steps)
         batches = [Batch(*order.at(step)) for step in range(warm + steps)]
         resident = self._make(views, self._gather(batches[0]), batches[0])
@@ -119,7 +142,9 @@ class Arm:
         return time.perf_counter() - began
 
     def parts(self, steps: int) -> dict[str, float]:
-        """Milliseconds of a step, all in one thread: gather, views, compute, and what the loop takes beyond their sum (other)."""
+        """Milliseconds of a step, all in one thread: gather, views, compute, and what the loop
+        takes beyond their sum (other).
+        """
         model, optimiser, views = self._ready()
         order = self.order(steps + 1)
         spent = dict.fromkeys(("gather", "views", "compute"), 0.0)
@@ -137,7 +162,11 @@ class Arm:
             for name, (a, b) in zip(spent, itertools.pairwise(marks), strict=True):
                 spent[name] += b - a
         whole = self.train(steps * self.batch, loader_workers=0)[0]
-        return {**{name: 1e3 * s / steps for name, s in spent.items()}, "other": 1e3 * (whole - sum(spent.values())) / steps, "whole": 1e3 * whole / steps}
+        return {
+            **{name: 1e3 * s / steps for name, s in spent.items()},
+            "other": 1e3 * (whole - sum(spent.values())) / steps,
+            "whole": 1e3 * whole / steps,
+        }
 
     def wait(self) -> None:
         """Until the device has done what it was given."""
@@ -159,7 +188,11 @@ class Arm:
             momentum=0.9 if recipe.momentum is None else recipe.momentum,
             beta2=recipe.beta2 or 0.999,
         )
-        return model, optimiser, ViewMaker(recipe.augmentation or Augmentation(), self.image_size, self.seed)
+        return (
+            model,
+            optimiser,
+            ViewMaker(recipe.augmentation or Augmentation(), self.image_size, self.seed),
+        )
 
     def _kept_ready(self, compiled: bool) -> tuple[Method, torch.optim.Optimizer, ViewMaker]:
         if compiled not in self._kept:
@@ -169,15 +202,22 @@ class Arm:
         return self._kept[compiled]
 
     def _gather(self, batch: Batch) -> list[torch.Tensor]:
-        return [torch.from_numpy(a).to(self.compute.device) for a in self.pixels.gather(batch.positions)]
+        return [
+            torch.from_numpy(a).to(self.compute.device) for a in self.pixels.gather(batch.positions)
+        ]
 
     def _make(self, views: ViewMaker, gathered: list[torch.Tensor], batch: Batch) -> torch.Tensor:
         images, sizes = gathered
         num_views = 2 if self.method == "simclr" else 1
-        made = [views(images, sizes, self.hashes[batch.positions], batch.epochs, view) for view in range(num_views)]
+        made = [
+            views(images, sizes, self.hashes[batch.positions], batch.epochs, view)
+            for view in range(num_views)
+        ]
         return torch.cat(made).contiguous(memory_format=torch.channels_last)
 
-    def _step(self, model: Method, optimiser: torch.optim.Optimizer, views: torch.Tensor, batch: Batch) -> None:
+    def _step(
+        self, model: Method, optimiser: torch.optim.Optimizer, views: torch.Tensor, batch: Batch
+    ) -> None:
         with self.compute.autocast():
             loss = model.loss(model.encode(views, batch), batch)
         loss.backward()  # type: ignore[no-untyped-call]

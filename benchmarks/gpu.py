@@ -1,17 +1,22 @@
-"""Claim: on a GPU the loop keeps up with a plain timm or open_clip training loop, and this is the share of the hardware's arithmetic that it uses.
+"""Claim: on a GPU the loop keeps up with a plain timm or open_clip training loop, and this is the
+share of the hardware's arithmetic that it uses.
 
     python benchmarks/gpu.py --model resnet50 --batch 256 --method supervised
     python benchmarks/gpu.py --model vit_base_patch16_224 --batch 256 --method clip
 
-Cost: a minute or two each. Result: no GPU was at hand; `--device cpu --quick` tries the script out and measures nothing.
+Cost: a minute or two each. Result: no GPU was at hand; `--device cpu --quick` tries the script out
+and measures nothing.
 
-Three things take turns in one process, medians of `--rounds`: *ours*, one call of headwater.pretrain.pretrain() on decoded uint8 images in memory
-(copied to the GPU batch by batch, random views made there); *pure*, its forward, loss, backward, clipping and step on a batch of views that lies
-ready; and *plain*, the loop that timm's or open_clip's own script would run (channels_last, autocast, fused AdamW, cuDNN's autotuner), whose uint8
-images lie on the GPU and are cropped and flipped there, all of a batch alike, so that nothing but training takes its time.
+Three things take turns in one process, medians of `--rounds`: *ours*, one call of
+headwater.pretrain.pretrain() on decoded uint8 images in memory (copied to the GPU batch by batch,
+random views made there); *pure*, its forward, loss, backward, clipping and step on a batch of views
+that lies ready; and *plain*, the loop that timm's or open_clip's own script would run
+(channels_last, autocast, fused AdamW, cuDNN's autotuner), whose uint8 images lie on the GPU and are
+cropped and flipped there, all of a batch alike, so that nothing but training takes its time.
 
-MFU is images/s times FLOPs of an image over the device's peak: 3 x forward (the backward pass counted as twice the forward one), times the views;
-for CLIP the text tower's on top, at the context that each side runs (ours is trimmed to the longest caption, open_clip's is 77).
+MFU is images/s times FLOPs of an image over the device's peak: 3 x forward (the backward pass
+counted as twice the forward one), times the views; for CLIP the text tower's on top, at the context
+that each side runs (ours is trimmed to the longest caption, open_clip's is 77).
 """
 
 from __future__ import annotations
@@ -48,14 +53,36 @@ PEAKS = {
     "L40S": 362e12,
     "L4": 121e12,
 }
-"""Dense bf16 FLOP/s by a part of the device's name, the first that fits: NVIDIA's data sheets, their figures with sparsity halved [recalled].
-The plain H100 is the SXM one ("H100 80GB HBM3"). L4 stands behind L40S, whose name holds it."""
+"""Dense bf16 FLOP/s by a part of the device's name, the first that fits: NVIDIA's data sheets,
+their figures with sparsity halved [recalled]. The plain H100 is the SXM one ("H100 80GB HBM3"). L4
+stands behind L40S, whose name holds it.
+"""
 
 TEXT = {"text_width": 512, "text_heads": 8, "text_layers": 12, "embedding": 512}
 """open_clip's text tower for ViT-B."""
 SMALL_TEXT = {"text_width": 32, "text_heads": 2, "text_layers": 1, "embedding": 16}
 CLASSES = 1000
-WORDS = ("a", "photo", "of", "the", "large", "small", "red", "green", "old", "bridge", "river", "dog", "house", "tree", "with", "two", "people", "near", "sea")
+WORDS = (
+    "a",
+    "photo",
+    "of",
+    "the",
+    "large",
+    "small",
+    "red",
+    "green",
+    "old",
+    "bridge",
+    "river",
+    "dog",
+    "house",
+    "tree",
+    "with",
+    "two",
+    "people",
+    "near",
+    "sea",
+)
 
 
 def peak_of(name: str) -> float | None:
@@ -78,26 +105,44 @@ def made_arm(options: argparse.Namespace, compute: Compute) -> Arm:
         compute,
         images,
         keys.sample_hashes([str(i) for i in range(options.images)]),
-        targets=Targets(codes=rng.integers(0, CLASSES, options.images), names=tuple(map(str, range(CLASSES))), view="level:0"),
-        captions=[[" ".join(rng.choice(WORDS, rng.integers(6, 20)))] for _ in range(options.images)],
+        targets=Targets(
+            codes=rng.integers(0, CLASSES, options.images),
+            names=tuple(map(str, range(CLASSES))),
+            view="level:0",
+        ),
+        captions=[
+            [" ".join(rng.choice(WORDS, rng.integers(6, 20)))] for _ in range(options.images)
+        ],
     )
 
 
 class PlainLoop:
-    """The training loop of timm's train.py (supervised; for SimCLR with two views, its head and its loss) or of open_clip's (CLIP)."""
+    """The training loop of timm's train.py (supervised; for SimCLR with two views, its head and its
+    loss) or of open_clip's (CLIP).
+    """
 
     def __init__(self, arm: Arm) -> None:
         assert isinstance(arm.pixels, MemoryImages)
         self._arm, self._name = arm, architecture(arm.backbone)
         device = arm.compute.device
-        self._images = torch.from_numpy(arm.pixels.images).permute(0, 3, 1, 2).contiguous().to(device)
-        self._mean, self._std = (torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (MEAN, STD))
+        self._images = (
+            torch.from_numpy(arm.pixels.images).permute(0, 3, 1, 2).contiguous().to(device)
+        )
+        self._mean, self._std = (
+            torch.tensor(v, device=device).view(1, 3, 1, 1) * 255 for v in (MEAN, STD)
+        )
         self._targets = torch.from_numpy(arm.targets.indices).to(device) if arm.targets else None
         self._tokens: torch.Tensor | None = None
         self.text: nn.Module | None = None
-        self.model = {"supervised": self._classifier, "simclr": self._projected, "clip": self._two_towers}[arm.method]()
+        self.model = {
+            "supervised": self._classifier,
+            "simclr": self._projected,
+            "clip": self._two_towers,
+        }[arm.method]()
         self.model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, weight_decay=0.05, fused=True)
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=1e-4, weight_decay=0.05, fused=True
+        )
 
     def _classifier(self) -> nn.Module:
         import timm
@@ -113,7 +158,11 @@ class PlainLoop:
         layers: list[nn.Module] = [backbone]
         width = backbone.num_features
         for _ in range((recipe.head_layers or 3) - 1):
-            layers += [nn.Linear(width, recipe.head_width or 512, bias=False), nn.BatchNorm1d(recipe.head_width or 512), nn.ReLU()]
+            layers += [
+                nn.Linear(width, recipe.head_width or 512, bias=False),
+                nn.BatchNorm1d(recipe.head_width or 512),
+                nn.ReLU(),
+            ]
             width = recipe.head_width or 512
         return nn.Sequential(*layers, nn.Linear(width, recipe.embedding or 128))
 
@@ -125,11 +174,17 @@ class PlainLoop:
         assert captions and recipe.text_width and recipe.text_heads and recipe.text_layers
         model = CustomTextCLIP(
             recipe.embedding,
-            CLIPVisionCfg(timm_model_name=self._name, image_size=self._arm.image_size, timm_pool=""),
-            CLIPTextCfg(width=recipe.text_width, heads=recipe.text_heads, layers=recipe.text_layers),
+            CLIPVisionCfg(
+                timm_model_name=self._name, image_size=self._arm.image_size, timm_pool=""
+            ),
+            CLIPTextCfg(
+                width=recipe.text_width, heads=recipe.text_heads, layers=recipe.text_layers
+            ),
         )
         self.text = model.text
-        self._tokens = open_clip.get_tokenizer("ViT-B-32")([own[0] for own in captions]).to(self._arm.compute.device)
+        self._tokens = open_clip.get_tokenizer("ViT-B-32")([own[0] for own in captions]).to(
+            self._arm.compute.device
+        )
         return model
 
     def _sized(self) -> dict[str, int]:
@@ -140,7 +195,12 @@ class PlainLoop:
         """A random crop and flip, one for the whole batch."""
         size, side = self._arm.image_size, self._images.shape[-1]
         top, left = torch.randint(0, side - size + 1, (2,)).tolist()
-        x = self._images[rows, :, top : top + size, left : left + size].float().sub(self._mean).div(self._std)
+        x = (
+            self._images[rows, :, top : top + size, left : left + size]
+            .float()
+            .sub(self._mean)
+            .div(self._std)
+        )
         if torch.rand(()) < 0.5:
             x = x.flip(3)
         return x.contiguous(memory_format=torch.channels_last)
@@ -198,14 +258,24 @@ def flops_of(arm: Arm, plain: PlainLoop) -> dict[str, float]:
         order = arm.order(1)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             batch = Batch(*order.at(0))
-            model.encode(torch.zeros(len(batch), 3, arm.image_size, arm.image_size, device=arm.compute.device), batch)
+            model.encode(
+                torch.zeros(
+                    len(batch), 3, arm.image_size, arm.image_size, device=arm.compute.device
+                ),
+                batch,
+            )
         ours = 3 * float(counter.get_total_flops()) / len(batch)
         theirs += 3 * text_flops(plain.text, plain._tokens[:2])
     return {"ours": ours, "pure": ours, "plain": theirs}
 
 
-def measure(arm: Arm, plain: PlainLoop, *, steps: int, rounds: int, loader_workers: int) -> dict[str, list[float]]:
-    """Images/s of each, round by round. Each runs under the switches of cuDNN that it would have by itself."""
+def measure(
+    arm: Arm, plain: PlainLoop, *, steps: int, rounds: int, loader_workers: int
+) -> dict[str, list[float]]:
+    """Images/s of each, round by round.
+
+    Each runs under the switches of cuDNN that it would have by itself.
+    """
 
     def ours() -> float:
         device_room.be_deterministic()
@@ -241,8 +311,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=50, help="of each piece")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--loader-workers", type=int, default=2)
-    parser.add_argument("--peak", type=float, help="the device's dense FLOP/s at this precision, where it is not known here")
-    parser.add_argument("--quick", action="store_true", help="two steps of one round; measures nothing")
+    parser.add_argument(
+        "--peak",
+        type=float,
+        help="the device's dense FLOP/s at this precision, where it is not known here",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="two steps of one round; measures nothing"
+    )
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         print("no GPU here", file=sys.stderr)
@@ -255,14 +331,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     compute = Compute(torch.device(options.device), bf16=options.precision == "bf16")
     arm = made_arm(options, compute)
     plain = PlainLoop(arm)
-    speeds = measure(arm, plain, steps=options.steps, rounds=options.rounds, loader_workers=options.loader_workers)
+    speeds = measure(
+        arm,
+        plain,
+        steps=options.steps,
+        rounds=options.rounds,
+        loader_workers=options.loader_workers,
+    )
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     peak = options.peak or (peak_of(name) if options.precision == "bf16" else None)
-    print(f"{facts_line({**facts(), 'device': name, 'peak FLOP/s': f'{peak:.3g}' if peak else 'unknown: give --peak'})}\n")
-    print(f"{options.model}, {options.size} px, {options.method}, batch {arm.batch}, {options.precision}, {options.steps} steps a piece\n")
+    print(
+        f"{facts_line({**facts(), 'device': name, 'peak FLOP/s': f'{peak:.3g}' if peak else 'unknown: give --peak'})}\n"
+    )
+    print(
+        f"{options.model}, {options.size} px, {options.method}, batch {arm.batch}, "
+        f"{options.precision}, {options.steps} steps a piece\n"
+    )
     print(report(speeds, flops_of(arm, plain), peak))
     if options.device == "cuda":
-        print(f"\nMost memory held at once, all three together: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        print(
+            "\nMost memory held at once, all three together: "
+            f"{torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+        )
 
 
 def report(speeds: dict[str, list[float]], flops: dict[str, float], peak: float | None) -> str:
@@ -270,10 +360,24 @@ def report(speeds: dict[str, list[float]], flops: dict[str, float], peak: float 
     rows = []
     for name, values in speeds.items():
         speed = Spread.of(values)
-        against = {other: Spread.of([b / a for a, b in zip(speeds[other], values, strict=True)]) for other in ("pure", "plain")}
+        against = {
+            other: Spread.of([b / a for a, b in zip(speeds[other], values, strict=True)])
+            for other in ("pure", "plain")
+        }
         mfu = f"{100 * speed.median * flops[name] / peak:.1f} %" if peak else "peak unknown"
-        rows.append([name, speed.text(0), against["plain"].text(), against["pure"].text(), f"{flops[name] / 1e9:.1f}", mfu])
-    return table(["what", "images/s (range)", "over plain", "over pure", "GFLOPs an image", "MFU"], rows)
+        rows.append(
+            [
+                name,
+                speed.text(0),
+                against["plain"].text(),
+                against["pure"].text(),
+                f"{flops[name] / 1e9:.1f}",
+                mfu,
+            ]
+        )
+    return table(
+        ["what", "images/s (range)", "over plain", "over pure", "GFLOPs an image", "MFU"], rows
+    )
 
 
 if __name__ == "__main__":

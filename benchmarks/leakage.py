@@ -1,11 +1,15 @@
-"""Near-duplicates between a source and test images: how many planted copies are found, how many unrelated images are flagged, and at what cost.
+"""Near-duplicates between a source and test images: how many planted copies are found, how many
+unrelated images are flagged, and at what cost.
 
-    python benchmarks/leakage.py [--sets ...] [--image-size 32 64] [--seeds 1 2] [--per-set 100] [--others 1200]
+    python benchmarks/leakage.py [--sets ...] [--image-size 32 64] [--seeds 1 2] [--per-set 100]
+    [--others 1200]
 
-Copies are made from the original file of a test image (cropped, mirrored, resized, stored anew), put into a source among other images of all sets, and
-decoded as a study decodes them. A pair of different data sets of which none was planted and that is flagged is a false positive; inside one set
-there are true near-duplicates (frames of one rotating fruit), so those flags are counted apart.
-Thresholds were set by hand with seed 0, mostly on CHOSEN_ON; scores of the other sets ("held out") were seen too, so only other seeds are new.
+Copies are made from the original file of a test image (cropped, mirrored, resized, stored anew),
+put into a source among other images of all sets, and decoded as a study decodes them. A pair of
+different data sets of which none was planted and that is flagged is a false positive; inside one
+set there are true near-duplicates (frames of one rotating fruit), so those flags are counted apart.
+Thresholds were set by hand with seed 0, mostly on CHOSEN_ON; scores of the other sets ("held out")
+were seen too, so only other seeds are new.
 """
 
 from __future__ import annotations
@@ -31,9 +35,26 @@ from headwater.curation.squares import squares
 from headwater.device import commit
 from headwater.sources.pixels import decode
 
-SETS = ("grocery", "trashnet", "plantvillage15", "ucm_captions", "crawl_tiles", "caltech101", "noto_emoji", "eurosat")
+SETS = (
+    "grocery",
+    "trashnet",
+    "plantvillage15",
+    "ucm_captions",
+    "crawl_tiles",
+    "caltech101",
+    "noto_emoji",
+    "eurosat",
+)
 CHOSEN_ON = ("caltech101", "noto_emoji", "eurosat")
-KINDS = ("crop", "flip", "jpeg30", "resize50", "resize75", "crop+flip+jpeg30", "crop+resize+flip+jpeg30")
+KINDS = (
+    "crop",
+    "flip",
+    "jpeg30",
+    "resize50",
+    "resize75",
+    "crop+flip+jpeg30",
+    "crop+resize+flip+jpeg30",
+)
 KEPT = (0.8, 1.0)
 """Of each side, by itself."""
 
@@ -56,7 +77,9 @@ class Pictures:
         return padded, sizes
 
 
-def files(data: Path, name: str, splits: Sequence[str], count: int, seed: int, column: str = "split") -> list[bytes]:
+def files(
+    data: Path, name: str, splits: Sequence[str], count: int, seed: int, column: str = "split"
+) -> list[bytes]:
     """The bytes of `count` images of some splits of a set, drawn by the seed."""
     with (data / name / "labels.csv").open(newline="") as file:
         paths = [row["path"] for row in csv.DictReader(file) if row[column] in splits]
@@ -65,19 +88,36 @@ def files(data: Path, name: str, splits: Sequence[str], count: int, seed: int, c
 
 
 def copy(data: bytes, kind: str, rng: np.random.Generator) -> bytes:
-    """A file made from an image's file: `kind` names what was done, joined by +. Stored as JPEG of quality 90, or PNG where the original is."""
+    """A file made from an image's file: `kind` names what was done, joined by +.
+
+    Stored as JPEG of quality 90, or PNG where the original is.
+    """
     with Image.open(io.BytesIO(data)) as opened:
         png = opened.format == "PNG"
-        image = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened.convert("RGBA")).convert("RGB")
+        image = Image.alpha_composite(
+            Image.new("RGBA", opened.size, "white"), opened.convert("RGBA")
+        ).convert("RGB")
     done = kind.split("+")
     if "crop" in done:
-        width, height = (int(np.ceil(f * side)) for f, side in zip(rng.uniform(*KEPT, 2), image.size, strict=True))
-        left, top = int(rng.integers(0, image.width - width + 1)), int(rng.integers(0, image.height - height + 1))
+        width, height = (
+            int(np.ceil(f * side))
+            for f, side in zip(rng.uniform(*KEPT, 2), image.size, strict=True)
+        )
+        left, top = (
+            int(rng.integers(0, image.width - width + 1)),
+            int(rng.integers(0, image.height - height + 1)),
+        )
         image = image.crop((left, top, left + width, top + height))
     scale = {"resize50": 0.5, "resize75": 0.75, "resize": float(rng.choice([0.5, 0.75]))}
     for part in done:
         if part in scale:
-            image = image.resize((max(1, round(image.width * scale[part])), max(1, round(image.height * scale[part]))), Image.Resampling.BICUBIC)
+            image = image.resize(
+                (
+                    max(1, round(image.width * scale[part])),
+                    max(1, round(image.height * scale[part])),
+                ),
+                Image.Resampling.BICUBIC,
+            )
     if "flip" in done:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     stored = io.BytesIO()
@@ -106,7 +146,15 @@ class Counted:
     seconds: float
 
 
-def count(data: Path, sets: Sequence[str], size: int, seed: int, per_set: int, others: int, progress: Callable[[str], None]) -> Counted:
+def count(
+    data: Path,
+    sets: Sequence[str],
+    size: int,
+    seed: int,
+    per_set: int,
+    others: int,
+    progress: Callable[[str], None],
+) -> Counted:
     rng = np.random.default_rng(seed)
     test: list[NDArray[np.uint8]] = []
     source: list[NDArray[np.uint8]] = []
@@ -124,7 +172,9 @@ def count(data: Path, sets: Sequence[str], size: int, seed: int, per_set: int, o
                 kinds += KINDS
             test.append(decode(original, size, name))
             test_set.append(name)
-        rest = [decode(image, size, name) for image in files(data, name, ("train", "val"), others, seed)]
+        rest = [
+            decode(image, size, name) for image in files(data, name, ("train", "val"), others, seed)
+        ]
         source += rest
         source_set += [name] * len(rest)
         of += [-1] * len(rest)
@@ -134,12 +184,27 @@ def count(data: Path, sets: Sequence[str], size: int, seed: int, per_set: int, o
     matches = near_duplicates(Pictures(source), Pictures(test))
     seconds = time.perf_counter() - began
     progress(f"{len(source):,} x {len(test):,} images in {seconds:.1f} s")
-    return _counted(matches, Pictures(source), Pictures(test), np.array(source_set), np.array(test_set), np.array(of), np.array(kinds), seconds)
+    return _counted(
+        matches,
+        Pictures(source),
+        Pictures(test),
+        np.array(source_set),
+        np.array(test_set),
+        np.array(of),
+        np.array(kinds),
+        seconds,
+    )
 
 
 def _counted(
-    matches: Matches, source: Pictures, test: Pictures, source_set: NDArray[np.str_], test_set: NDArray[np.str_], of: NDArray[np.int64],
-    kinds: NDArray[np.str_], seconds: float,
+    matches: Matches,
+    source: Pictures,
+    test: Pictures,
+    source_set: NDArray[np.str_],
+    test_set: NDArray[np.str_],
+    of: NDArray[np.int64],
+    kinds: NDArray[np.str_],
+    seconds: float,
 ) -> Counted:
     rows, images = matches.source_row, matches.test_row
     found = np.zeros(len(source), dtype=bool)
@@ -148,19 +213,33 @@ def _counted(
     a, mirrored = perceptual_hashes(squares(test, of[planted]))
     b, _ = perceptual_hashes(squares(source, planted))
     near = np.zeros(len(source), dtype=bool)
-    near[planted] = [bool(hash_distances(a[i : i + 1], mirrored[i : i + 1], b[i : i + 1])[0, 0] <= 8) for i in range(len(planted))]
+    near[planted] = [
+        bool(hash_distances(a[i : i + 1], mirrored[i : i + 1], b[i : i + 1])[0, 0] <= 8)
+        for i in range(len(planted))
+    ]
     natural = of[rows] < 0
     apart = natural & (source_set[rows] != test_set[images])
     names = list(dict.fromkeys(test_set.tolist()))
-    which = {(name, kind): (source_set == name) & (kinds == kind) for name in names for kind in KINDS}
+    which = {
+        (name, kind): (source_set == name) & (kinds == kind) for name in names for kind in KINDS
+    }
     others = {name: int(((of < 0) & (source_set != name)).sum()) for name in names}
     in_set = {name: int((test_set == name).sum()) for name in names}
     return Counted(
         recall={at: (int(found[some].sum()), int(some.sum())) for at, some in which.items()},
         by_hash={at: int(near[some].sum()) for at, some in which.items()},
-        false_pairs={name: (int((apart & (test_set[images] == name)).sum()), others[name] * in_set[name]) for name in names},
-        false_tests={name: (len(set(images[apart & (test_set[images] == name)].tolist())), in_set[name]) for name in names},
-        own_tests={name: len(set(images[natural & ~apart & (test_set[images] == name)].tolist())) for name in names},
+        false_pairs={
+            name: (int((apart & (test_set[images] == name)).sum()), others[name] * in_set[name])
+            for name in names
+        },
+        false_tests={
+            name: (len(set(images[apart & (test_set[images] == name)].tolist())), in_set[name])
+            for name in names
+        },
+        own_tests={
+            name: len(set(images[natural & ~apart & (test_set[images] == name)].tolist()))
+            for name in names
+        },
         num_source=len(source),
         seconds=seconds,
     )
@@ -172,24 +251,43 @@ def _share(found: int, of: int) -> str:
 
 def report(size: int, counts: Sequence[Counted]) -> str:
     names = list(counts[0].false_tests)
-    lines = [f"Copies found, %, at image_size {size} (in brackets: by the perceptual hash alone, 8 bits):", ""]
+    lines = [
+        f"Copies found, %, at image_size {size} (in brackets: by the perceptual hash alone, 8 "
+        "bits):",
+        "",
+    ]
     lines += ["| set | " + " | ".join(KINDS) + " | all |", "|---|" + "--:|" * (len(KINDS) + 1)]
     for name in [*names, "held out", "all"]:
-        of = [n for n in names if n == name or name == "all" or (name == "held out" and n not in CHOSEN_ON)]
+        of = [
+            n
+            for n in names
+            if n == name or name == "all" or (name == "held out" and n not in CHOSEN_ON)
+        ]
         if not of:
             continue
         cells, sums = [], np.zeros(3, dtype=int)
         for kind in KINDS:
-            three = np.array([(*c.recall[n, kind], c.by_hash[n, kind]) for c in counts for n in of]).sum(axis=0)
+            three = np.array(
+                [(*c.recall[n, kind], c.by_hash[n, kind]) for c in counts for n in of]
+            ).sum(axis=0)
             sums += three
             cells.append(f"{_share(three[0], three[1])} ({_share(three[2], three[1])})")
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {_share(sums[0], sums[1])} ({_share(sums[2], sums[1])}) |")
+        lines.append(
+            f"| {name} | "
+            + " | ".join(cells)
+            + f" | {_share(sums[0], sums[1])} ({_share(sums[2], sums[1])}) |"
+        )
     lines += ["", "Flags where nothing was planted:", ""]
-    lines.append("| test images of | pairs with other sets | flagged, % | test images | flagged with other sets | % | with their own set |")
+    lines.append(
+        "| test images of | pairs with other sets | flagged, % | test images | flagged with other "
+        "sets | % | with their own set |"
+    )
     lines.append("|---|--:|--:|--:|--:|--:|--:|")
     total = np.zeros(5, dtype=int)
     for name in names:
-        row = np.array([(*c.false_pairs[name], *c.false_tests[name], c.own_tests[name]) for c in counts]).sum(axis=0)
+        row = np.array(
+            [(*c.false_pairs[name], *c.false_tests[name], c.own_tests[name]) for c in counts]
+        ).sum(axis=0)
         total += row
         lines.append(_flags(name, row))
     lines.append(_flags("all", total))
@@ -198,20 +296,36 @@ def report(size: int, counts: Sequence[Counted]) -> str:
 
 def _flags(name: str, row: NDArray[np.int64]) -> str:
     pairs, of_pairs, tests, of_tests, own = row.tolist()
-    return f"| {name} | {of_pairs:,} | {100 * pairs / of_pairs if of_pairs else 0:.6f} | {of_tests:,} | {tests} | {_share(tests, of_tests)} | {own} |"
+    return (
+        f"| {name} | {of_pairs:,} | {100 * pairs / of_pairs if of_pairs else 0:.6f} | "
+        f"{of_tests:,} | {tests} | {_share(tests, of_tests)} | {own} |"
+    )
 
 
 def fruit(data: Path, split: str, size: int) -> Pictures:
-    return Pictures([decode(image, size, "fruits") for image in files(data, "fruits360_3body", (split,), 1 << 30, 0, "split_variety")])
+    return Pictures(
+        [
+            decode(image, size, "fruits")
+            for image in files(data, "fruits360_3body", (split,), 1 << 30, 0, "split_variety")
+        ]
+    )
 
 
 def fruits(data: Path, size: int) -> str:
-    """What is found between the two splits of `split_variety`, in which 29 test images are in train as well."""
+    """What is found between the two splits of `split_variety`, in which 29 test images are in train
+    as well.
+    """
     train, test = (fruit(data, split, size) for split in ("train", "test"))
     matches = near_duplicates(train, test)
     equal = int(matches.only(["pixels"]).flagged.sum())
-    found = f"{equal} of {len(test)} test images have equal pixels in train, {int(matches.flagged.sum())} are flagged in all"
-    return f"fruits360_3body by split_variety at image_size {size}: {found} (frames of one rotating fruit)."
+    found = (
+        f"{equal} of {len(test)} test images have equal pixels in train, "
+        f"{int(matches.flagged.sum())} are flagged in all"
+    )
+    return (
+        f"fruits360_3body by split_variety at image_size {size}: {found} (frames of one rotating "
+        "fruit)."
+    )
 
 
 def main() -> None:
@@ -219,19 +333,35 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS))
     parser.add_argument("--image-size", type=int, nargs="+", default=[32, 64])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--per-set", type=int, default=100, help="test images of each set of which every kind of copy is planted")
-    parser.add_argument("--others", type=int, default=1200, help="images of each set in the source besides; a quarter as many test images")
+    parser.add_argument(
+        "--per-set",
+        type=int,
+        default=100,
+        help="test images of each set of which every kind of copy is planted",
+    )
+    parser.add_argument(
+        "--others",
+        type=int,
+        default=1200,
+        help="images of each set in the source besides; a quarter as many test images",
+    )
     parser.add_argument("--threads", type=int, default=1)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     data = Path(os.environ["HEADWATER_DATA"])
     print(f"Commit {commit()}, seeds {chosen.seeds}, {chosen.threads} thread(s).\n")
     for size in chosen.image_size:
-        counts = [count(data, chosen.sets, size, seed, chosen.per_set, chosen.others, lambda _: None) for seed in chosen.seeds]
+        counts = [
+            count(data, chosen.sets, size, seed, chosen.per_set, chosen.others, lambda _: None)
+            for seed in chosen.seeds
+        ]
         print(report(size, counts))
         pairs = counts[0].num_source * sum(of for _, of in counts[0].false_tests.values())
         seconds = " and ".join(f"{c.seconds:.1f}" for c in counts)
-        print(f"\n{counts[0].num_source:,} source images, {pairs / 1e6:.1f} million pairs: {seconds} s; load average {os.getloadavg()[0]:.1f}.\n")
+        print(
+            f"\n{counts[0].num_source:,} source images, {pairs / 1e6:.1f} million pairs: {seconds} "
+            f"s; load average {os.getloadavg()[0]:.1f}.\n"
+        )
         print(fruits(data, size) + "\n")
     print(f"Most memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.1f} GiB.")
 

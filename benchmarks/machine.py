@@ -1,4 +1,6 @@
-"""What benchmarks of speed share: processes that take turns, medians, and what stood by while they ran."""
+"""What benchmarks of speed share: processes that take turns, medians, and what stood by while they
+ran.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,21 @@ HERE = Path(__file__).parent
 
 
 class Child:
-    """A process that answers requests, a line of JSON each. It idles while others have their turn."""
+    """A process that answers requests, a line of JSON each. It idles while others have their
+    turn.
+    """
 
     def __init__(self, script: str, *arguments: str, threads: int | None = None) -> None:
-        """`threads` for the numeric libraries, as the engine's workers get; None leaves them to the script."""
-        limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)) if threads else {}
+        """`threads` for the numeric libraries, as the engine's workers get; None leaves them to the
+        script.
+        """
+        limits = (
+            dict.fromkeys(
+                ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads)
+            )
+            if threads
+            else {}
+        )
         self._script = script
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (open as long as the process is)
         self._process = subprocess.Popen(
@@ -50,7 +62,9 @@ class Child:
         line = self._process.stdout.readline()
         if not line:
             self._errors.seek(0)
-            raise SystemExit(f"{self._script} ended without an answer:\n{self._errors.read()[-2000:]}")
+            raise SystemExit(
+                f"{self._script} ended without an answer:\n{self._errors.read()[-2000:]}"
+            )
         return dict(json.loads(line))
 
     def ask(self, **request: Any) -> dict[str, Any]:
@@ -128,7 +142,9 @@ def facts_line(about: Mapping[str, Any]) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A markdown table."""
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(
+        "| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)
+    )
 
 
 def met(value: float, wanted: float) -> str:

@@ -1,4 +1,5 @@
-"""Claims: pre-training runs at the speed of its computation, and faster than the scripts that one would write with lightly, timm and open_clip.
+"""Claims: pre-training runs at the speed of its computation, and faster than the scripts that one
+would write with lightly, timm and open_clip.
 
     python benchmarks/pretrain.py --ratio     images/s of a run end to end over those of forward, backward and step alone
     python benchmarks/pretrain.py --peers     whole epochs beside the peers' (pip install 'headwater[bench]'), each with its best settings
@@ -9,13 +10,17 @@ Cost: about 12 minutes each on 2 cores; of the third, 3 with `--models tiny --si
 Needs HEADWATER_DATA (grocery, caltech101, ucm_captions); `--quick` needs nothing and
 measures nothing. Results: benchmarks/results.md.
 
-What is compared. *End to end* is one call of headwater.pretrain.pretrain() on decoded images in memory, from call to return, with its loader,
-views, bookkeeping and checks. *Pure* is the same model, optimiser, precision and batch in the same process: forward, loss, backward, clipping
-and step, on one batch of views that lies ready (for CLIP with the captions of the run's own batches, the text tower included). The two alternate;
-the ratio is taken in each round. Peers run in a process of their own that idles while ours has its turn, under the same environment (our
-allocator's settings too), on the same files, batch and encoder (checked: parameters and FLOPs). A peer decodes in every epoch, as these scripts
-do; ours decodes once, which is timed apart and stands in "first epoch". Peers drop the last, incomplete batch; rates are per image trained on.
-Their loader workers, torch threads and memory format are tried first, and the fastest are kept; ours is tried with 0, 1 and 2 loader workers.
+What is compared. *End to end* is one call of headwater.pretrain.pretrain() on decoded images in
+memory, from call to return, with its loader, views, bookkeeping and checks. *Pure* is the same
+model, optimiser, precision and batch in the same process: forward, loss, backward, clipping and
+step, on one batch of views that lies ready (for CLIP with the captions of the run's own batches,
+the text tower included). The two alternate; the ratio is taken in each round. Peers run in a
+process of their own that idles while ours has its turn, under the same environment (our allocator's
+settings too), on the same files, batch and encoder (checked: parameters and FLOPs). A peer decodes
+in every epoch, as these scripts do; ours decodes once, which is timed apart and stands in "first
+epoch". Peers drop the last, incomplete batch; rates are per image trained on. Their loader workers,
+torch threads and memory format are tried first, and the fastest are kept; ours is tried with 0, 1
+and 2 loader workers.
 """
 
 from __future__ import annotations
@@ -35,20 +40,31 @@ import photos
 from machine import Child, Spread, children, facts, facts_line, load, met, table
 
 METHODS = ("supervised", "clip", "simclr")
-PEERS = {"supervised": "peers/supervised_timm.py", "clip": "peers/clip_open_clip.py", "simclr": "peers/simclr_lightly.py"}
+PEERS = {
+    "supervised": "peers/supervised_timm.py",
+    "clip": "peers/clip_open_clip.py",
+    "simclr": "peers/simclr_lightly.py",
+}
 BATCHES = {("resnet18", 32): 64, ("resnet18", 64): 32}
 """Where the recipe's batch would make a piece too long; else the recipe's own."""
 PEER_BATCHES = {"supervised": 128, "clip": 128, "simclr": 256}
 EPOCHS = {"supervised": 1, "clip": 2, "simclr": 1}
-"""Epochs of a run beside the peers: enough steps for the loss to fall, short enough for five rounds."""
-WANTED_RATIO = {"tiny": {"supervised": 0.90, "clip": 0.90, "simclr": 0.80}, "resnet18": dict.fromkeys(METHODS, 0.95)}
+"""Epochs of a run beside the peers: enough steps for the loss to fall, short enough for five
+rounds.
+"""
+WANTED_RATIO = {
+    "tiny": {"supervised": 0.90, "clip": 0.90, "simclr": 0.80},
+    "resnet18": dict.fromkeys(METHODS, 0.95),
+}
 WANTED_PEERS = {"supervised": 1.3, "clip": 1.3, "simclr": 2.0}
 PEER_ROUNDS = 5
 """Turns beside a peer, at most: each is four whole runs."""
 LEAST_STEPS = 12
 """A run shorter than this would mostly measure how it starts."""
 PARTS = ("gather", "views", "compute", "other")
-"""Where the time of a step goes when one thread does it all: copying the batch's pixels, their views, what *pure* counts, and the rest of the loop."""
+"""Where the time of a step goes when one thread does it all: copying the batch's pixels, their
+views, what *pure* counts, and the rest of the loop.
+"""
 
 
 SWEEP_STEPS = 3
@@ -81,7 +97,9 @@ def serve_arm(words: dict[str, Any]) -> None:
     began = time.perf_counter()
     positions = np.arange(len(listing))
     fingerprint = source.fingerprint(positions)
-    pixels = PixelCache.build(source, positions, words["image_size"], Path(words["cache"]), fingerprint=fingerprint)
+    pixels = PixelCache.build(
+        source, positions, words["image_size"], Path(words["cache"]), fingerprint=fingerprint
+    )
     decode_s = time.perf_counter() - began
 
     def arm(bf16: bool) -> Arm:
@@ -93,7 +111,11 @@ def serve_arm(words: dict[str, Any]) -> None:
             Compute(torch.device("cpu"), bf16=bf16),
             pixels,
             keys.sample_hashes(listing.files),
-            targets=Targets(codes=np.array(listing.labels), names=tuple(str(i) for i in range(listing.num_classes)), view="level:0"),
+            targets=Targets(
+                codes=np.array(listing.labels),
+                names=tuple(str(i) for i in range(listing.num_classes)),
+                view="level:0",
+            ),
             captions=listing.captions,
         )
 
@@ -107,15 +129,29 @@ def serve_arm(words: dict[str, Any]) -> None:
             seconds, losses = own.train(request["images"], loader_workers=request["loader_workers"])
             return {"seconds": seconds, "images": request["images"], "losses": losses}
         if request["do"] == "pure":
-            return {"seconds": own.pure(request["steps"], warm=request.get("warm", 2), kept=request.get("kept")), "images": request["steps"] * own.batch}
+            return {
+                "seconds": own.pure(
+                    request["steps"], warm=request.get("warm", 2), kept=request.get("kept")
+                ),
+                "images": request["steps"] * own.batch,
+            }
         return own.parts(request["steps"])
 
     serve(answer)
 
 
-def our_child(method: str, backbone: str, image_size: int, batch: int | None, listing: Path) -> Child:
+def our_child(
+    method: str, backbone: str, image_size: int, batch: int | None, listing: Path
+) -> Child:
     cache = listing.with_name(f"{listing.stem}-{image_size}")
-    words = {"method": method, "backbone": backbone, "image_size": image_size, "batch": batch, "listing": str(listing), "cache": str(cache)}
+    words = {
+        "method": method,
+        "backbone": backbone,
+        "image_size": image_size,
+        "batch": batch,
+        "listing": str(listing),
+        "cache": str(cache),
+    }
     return Child("pretrain.py", "--one", json.dumps(words), threads=1)
 
 
@@ -123,20 +159,37 @@ def together(ours: Sequence[Child], **request: Any) -> float:
     """Images/s of one or several processes that do the same at once."""
     for child in ours:
         child.send(**request)
-    return sum(answer["images"] / answer["seconds"] for answer in [child.answer() for child in ours])
+    return sum(
+        answer["images"] / answer["seconds"] for answer in [child.answer() for child in ours]
+    )
 
 
 # end to end over pure compute
-def measure_ratio(method: str, backbone: str, image_size: int, listing: Path, options: argparse.Namespace, workers: int) -> dict[str, Any]:
+def measure_ratio(
+    method: str,
+    backbone: str,
+    image_size: int,
+    listing: Path,
+    options: argparse.Namespace,
+    workers: int,
+) -> dict[str, Any]:
     batch = 16 if options.quick else BATCHES.get((backbone, image_size))
     begun = [our_child(method, backbone, image_size, batch, listing) for _ in range(workers)]
     with children(*begun) as ours:
         about = ours[0].ask(do="about")
         say(method, backbone, image_size, "px,", workers, "processes")
         pace = together(ours, do="pure", steps=3) / workers
-        steps = 2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
-        loop = {"do": "train", "images": steps * about["batch"], "loader_workers": options.loader_workers}
-        together(ours, **{**loop, "images": 2 * about["batch"]})  # what is done once in a process is no part of a step
+        steps = (
+            2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
+        )
+        loop = {
+            "do": "train",
+            "images": steps * about["batch"],
+            "loader_workers": options.loader_workers,
+        }
+        together(
+            ours, **{**loop, "images": 2 * about["batch"]}
+        )  # what is done once in a process is no part of a step
         pure, whole, parts, loads = [], [], [], []
         for _ in range(options.rounds):
             pure.append(together(ours, do="pure", steps=steps))
@@ -166,8 +219,14 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
     rows = []
     for one in found:
         ratio = Spread.of(one["ratio"])
-        wanted = met(ratio.median, WANTED_RATIO[one["backbone"]][one["method"]]) if one["wanted"] else ""
-        parts = {name: Spread.of([of_round[name] for of_round in one["parts_ms"]]).median for name in (*PARTS, "whole") if one["parts_ms"]}
+        wanted = (
+            met(ratio.median, WANTED_RATIO[one["backbone"]][one["method"]]) if one["wanted"] else ""
+        )
+        parts = {
+            name: Spread.of([of_round[name] for of_round in one["parts_ms"]]).median
+            for name in (*PARTS, "whole")
+            if one["parts_ms"]
+        }
         rows.append(
             [
                 f"{one['backbone']}, {one['image_size']} px",
@@ -178,29 +237,57 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
                 f"{Spread.of(one['end_to_end']).median:.0f}",
                 ratio.text(),
                 wanted,
-                f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together {parts['whole']:.1f}" if parts else "",
+                f"{' + '.join(f'{name} {parts[name]:.1f}' for name in PARTS)}; together "
+                f"{parts['whole']:.1f}"
+                if parts
+                else "",
                 f"{max(one['load']):.1f}",
             ]
         )
-    head = ["model", "method", "batch", "processes", "pure images/s", "end to end", "ratio (range)", "wanted", "ms of a step in one thread", "load"]
+    head = [
+        "model",
+        "method",
+        "batch",
+        "processes",
+        "pure images/s",
+        "end to end",
+        "ratio (range)",
+        "wanted",
+        "ms of a step in one thread",
+        "load",
+    ]
     return table(head, rows)
 
 
 # torch.compile
-def measure_compiled(method: str, backbone: str, image_size: int, listing: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Pure compute with the encoder compiled and as it is, in turns; `first_s`: seconds of the first two compiled steps, which compile."""
+def measure_compiled(
+    method: str, backbone: str, image_size: int, listing: Path, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Pure compute with the encoder compiled and as it is, in turns; `first_s`: seconds of the
+    first two compiled steps, which compile.
+    """
     batch = 16 if options.quick else BATCHES.get((backbone, image_size))
     with children(our_child(method, backbone, image_size, batch, listing)) as (ours,):
         say(method, backbone, image_size, "px, compiled")
         about = ours.ask(do="about")
         pace = together([ours], do="pure", steps=3, kept="eager")
-        steps = 2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
+        steps = (
+            2 if options.quick else max(LEAST_STEPS, round(options.seconds * pace / about["batch"]))
+        )
         first_s = ours.ask(do="pure", steps=2, warm=0, kept="compiled")["seconds"]
         speeds: dict[str, list[float]] = {"eager": [], "compiled": []}
         for _ in range(options.rounds):
             for kept, found in speeds.items():
                 found.append(together([ours], do="pure", steps=steps, kept=kept))
-        return {"method": method, "backbone": backbone, "image_size": image_size, "batch": about["batch"], "first_s": first_s, "load": load(), **speeds}
+        return {
+            "method": method,
+            "backbone": backbone,
+            "image_size": image_size,
+            "batch": about["batch"],
+            "first_s": first_s,
+            "load": load(),
+            **speeds,
+        }
 
 
 def compiled_table(found: list[dict[str, Any]]) -> str:
@@ -209,12 +296,36 @@ def compiled_table(found: list[dict[str, Any]]) -> str:
         ratio = Spread.of([b / a for a, b in zip(one["eager"], one["compiled"], strict=True)])
         speeds = [f"{Spread.of(one[kept]).median:.0f}" for kept in ("eager", "compiled")]
         name = f"{one['backbone']}, {one['image_size']} px"
-        rows.append([name, one["method"], f"{one['batch']}", *speeds, ratio.text(), f"{one['first_s']:.0f}", f"{one['load']:.1f}"])
-    return table(["model", "method", "batch", "images/s", "compiled", "ratio (range)", "first two steps, s", "load"], rows)
+        rows.append(
+            [
+                name,
+                one["method"],
+                f"{one['batch']}",
+                *speeds,
+                ratio.text(),
+                f"{one['first_s']:.0f}",
+                f"{one['load']:.1f}",
+            ]
+        )
+    return table(
+        [
+            "model",
+            "method",
+            "batch",
+            "images/s",
+            "compiled",
+            "ratio (range)",
+            "first two steps, s",
+            "load",
+        ],
+        rows,
+    )
 
 
 # whole epochs beside the peers
-def fastest(child: Child, settings: Sequence[dict[str, Any]], listing: Path, images: int, *, epochs: int) -> list[tuple[float, dict[str, Any]]]:
+def fastest(
+    child: Child, settings: Sequence[dict[str, Any]], listing: Path, images: int, *, epochs: int
+) -> list[tuple[float, dict[str, Any]]]:
     """(images/s, setting) of each, the fastest first; the best epoch over some of the images."""
     found = []
     for setting in settings:
@@ -223,15 +334,30 @@ def fastest(child: Child, settings: Sequence[dict[str, Any]], listing: Path, ima
     return sorted(found, key=lambda one: -one[0])
 
 
-def best_settings(child: Child, base: dict[str, Any], listing: Path, *, quick: bool) -> dict[bool, dict[str, Any]]:
-    """The peer's fastest setting at fp32 and at bf16. Each number of loader workers is tried with one and with two torch threads; the better of the two
-    runs for longer against those of the other numbers of workers (its second epoch counts too, since the first starts the workers), and what wins
-    is tried without channels_last."""
-    sweep = [[(0, 1)]] if quick else [[(workers, threads) for threads in (1, 2)] for workers in (0, 1, 2)]
+def best_settings(
+    child: Child, base: dict[str, Any], listing: Path, *, quick: bool
+) -> dict[bool, dict[str, Any]]:
+    """The peer's fastest setting at fp32 and at bf16.
+
+    Each number of loader workers is tried with one and with two torch threads; the better of the
+    two runs for longer against those of the other numbers of workers (its second epoch counts too,
+    since the first starts the workers), and what wins is tried without channels_last.
+    """
+    sweep = (
+        [[(0, 1)]]
+        if quick
+        else [[(workers, threads) for threads in (1, 2)] for workers in (0, 1, 2)]
+    )
     short, long = SWEEP_STEPS * base["batch"], 2 * SWEEP_STEPS * base["batch"]
     chosen = {}
     for bf16 in (False, True):
-        named = [[{**base, "bf16": bf16, "workers": w, "threads": t, "channels_last": True} for w, t in group] for group in sweep]
+        named = [
+            [
+                {**base, "bf16": bf16, "workers": w, "threads": t, "channels_last": True}
+                for w, t in group
+            ]
+            for group in sweep
+        ]
         finalists = [fastest(child, group, listing, short, epochs=1)[0][1] for group in named]
         best = fastest(child, finalists, listing, long, epochs=2)[0]
         plain = fastest(child, [{**best[1], "channels_last": False}], listing, long, epochs=2)[0]
@@ -245,7 +371,10 @@ def our_workers(child: Child, images: int, *, quick: bool) -> dict[bool, int]:
         return {False: 0, True: 0}
 
     def fastest_at(bf16: bool) -> int:
-        return max((0, 1, 2), key=lambda n: together([child], do="train", images=images, bf16=bf16, loader_workers=n))
+        return max(
+            (0, 1, 2),
+            key=lambda n: together([child], do="train", images=images, bf16=bf16, loader_workers=n),
+        )
 
     return {bf16: fastest_at(bf16) for bf16 in (False, True)}
 
@@ -256,7 +385,11 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
     say(method, "beside its peer: trying its settings")
     with children(*begun) as (ours, peer):
         about = ours.ask(do="about")
-        base = {"batch": batch, "image_size": 32, **({"context": options.context} if method == "clip" else {})}
+        base = {
+            "batch": batch,
+            "image_size": 32,
+            **({"context": options.context} if method == "clip" else {}),
+        }
         settings = best_settings(peer, base, listing, quick=options.quick)
         loaders = our_workers(ours, 8 * batch, quick=options.quick)
         rounds: dict[str, list[dict[str, Any]]] = {}
@@ -266,13 +399,25 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
         for number in range(turns):
             say(method, "round", number + 1, "of", turns)
             for bf16, name in ((False, "fp32"), (True, "bf16")):
-                mine = ours.ask(do="train", images=epochs * about["images"], bf16=bf16, loader_workers=loaders[bf16])
+                mine = ours.ask(
+                    do="train",
+                    images=epochs * about["images"],
+                    bf16=bf16,
+                    loader_workers=loaders[bf16],
+                )
                 theirs = peer.ask(listing=str(listing), epochs=epochs, **settings[bf16])
                 for key in ("parameters", "flops"):
                     if theirs[key] != about[key]:
-                        raise SystemExit(f"{method}: the encoders differ ({key} {about[key]:.0f}, the peer's {theirs[key]:.0f}), so their speeds say nothing")
-                rounds.setdefault(f"ours {name}", []).append(_rate(mine, mine["images"], mine["seconds"]))
-                rounds.setdefault(f"peer {name}", []).append(_rate(theirs, epochs * theirs["images"], sum(theirs["seconds"])))
+                        raise SystemExit(
+                            f"{method}: the encoders differ ({key} {about[key]:.0f}, the peer's "
+                            f"{theirs[key]:.0f}), so their speeds say nothing"
+                        )
+                rounds.setdefault(f"ours {name}", []).append(
+                    _rate(mine, mine["images"], mine["seconds"])
+                )
+                rounds.setdefault(f"peer {name}", []).append(
+                    _rate(theirs, epochs * theirs["images"], sum(theirs["seconds"]))
+                )
             loads.append(load())
     return {
         "method": method,
@@ -291,19 +436,34 @@ def measure_peer(method: str, listing: Path, options: argparse.Namespace) -> dic
 def _rate(answer: dict[str, Any], images: int, seconds: float) -> dict[str, Any]:
     losses = answer["losses"]
     tail = max(1, len(losses) // 10)
-    return {"images_per_s": images / seconds, "first_loss": losses[0], "last_loss": sum(losses[-tail:]) / tail}
+    return {
+        "images_per_s": images / seconds,
+        "first_loss": losses[0],
+        "last_loss": sum(losses[-tail:]) / tail,
+    }
 
 
 def peers_table(found: list[dict[str, Any]]) -> str:
     rows, notes = [], []
     for one in found:
-        speeds = {name: [r["images_per_s"] for r in rounds] for name, rounds in one["rounds"].items()}
+        speeds = {
+            name: [r["images_per_s"] for r in rounds] for name, rounds in one["rounds"].items()
+        }
         medians = {name: Spread.of(values).median for name, values in speeds.items()}
-        best = {side: max((f"{side} fp32", f"{side} bf16"), key=medians.__getitem__) for side in ("ours", "peer")}
-        for what, mine, theirs in (("fp32", "ours fp32", "peer fp32"), ("bf16", "ours bf16", "peer bf16"), ("best of each", best["ours"], best["peer"])):
+        best = {
+            side: max((f"{side} fp32", f"{side} bf16"), key=medians.__getitem__)
+            for side in ("ours", "peer")
+        }
+        for what, mine, theirs in (
+            ("fp32", "ours fp32", "peer fp32"),
+            ("bf16", "ours bf16", "peer bf16"),
+            ("best of each", best["ours"], best["peer"]),
+        ):
             ratio = Spread.of([a / b for a, b in zip(speeds[mine], speeds[theirs], strict=True)])
             first = one["images"] / (one["decode_s"] + one["images"] / medians[mine])
-            name = what if what != "best of each" else f"best: {mine.split()[1]}, {theirs.split()[1]}"
+            name = (
+                what if what != "best of each" else f"best: {mine.split()[1]}, {theirs.split()[1]}"
+            )
             rows.append(
                 [
                     one["method"],
@@ -320,18 +480,36 @@ def peers_table(found: list[dict[str, Any]]) -> str:
             )
         for precision, setting in one["peer_settings"].items():
             notes.append(
-                f"- {one['method']}, {precision}: the peer with {setting['workers']} loader workers, {setting['threads']} torch threads"
+                f"- {one['method']}, {precision}: the peer with {setting['workers']} loader "
+                f"workers, {setting['threads']} torch threads"
                 f"{', channels_last' if setting.get('channels_last') else ''}"
                 f"{', a context of {} tokens'.format(setting['context']) if 'context' in setting else ''}; "
                 f"ours with {one['our_loader_workers'][precision]} loader workers, 1 thread"
             )
-        notes.append(f"- {one['method']}: {one['epochs']} epochs of {one['images']} images, batch {one['batch']}; decoded once in {one['decode_s']:.1f} s")
-    head = ["method", "precision", "ours images/s", "peer", "ratio (range)", "wanted", "our first epoch", "our loss", "peer's loss", "load"]
+        notes.append(
+            f"- {one['method']}: {one['epochs']} epochs of {one['images']} images, batch "
+            f"{one['batch']}; decoded once in {one['decode_s']:.1f} s"
+        )
+    head = [
+        "method",
+        "precision",
+        "ours images/s",
+        "peer",
+        "ratio (range)",
+        "wanted",
+        "our first epoch",
+        "our loss",
+        "peer's loss",
+        "load",
+    ]
     return table(head, rows) + "\n\n" + "\n".join(notes)
 
 
 def _losses(rounds: list[dict[str, Any]]) -> str:
-    return f"{Spread.of([r['first_loss'] for r in rounds]).median:.2f} to {Spread.of([r['last_loss'] for r in rounds]).median:.2f}"
+    return (
+        f"{Spread.of([r['first_loss'] for r in rounds]).median:.2f} to "
+        f"{Spread.of([r['last_loss'] for r in rounds]).median:.2f}"
+    )
 
 
 # the command
@@ -342,10 +520,19 @@ def listings(folder: Path, *, quick: bool) -> dict[str, Path]:
         return dict.fromkeys(METHODS, one)
     root = os.environ.get("HEADWATER_DATA")
     if not root:
-        raise SystemExit("HEADWATER_DATA is not set: the photos are not here (docs/data.md says where they come from); --quick runs without")
-    some, captioned = photos.of_method("supervised", Path(root)), photos.of_method("clip", Path(root))
+        raise SystemExit(
+            "HEADWATER_DATA is not set: the photos are not here (docs/data.md says where they come "
+            "from); --quick runs without"
+        )
+    some, captioned = (
+        photos.of_method("supervised", Path(root)),
+        photos.of_method("clip", Path(root)),
+    )
     print(f"Photos: {photos.about(some)}; for CLIP {photos.about(captioned)}.\n")
-    files = {name: listing.write(folder / f"{name}.json") for name, listing in (("photos", some), ("captioned", captioned))}
+    files = {
+        name: listing.write(folder / f"{name}.json")
+        for name, listing in (("photos", some), ("captioned", captioned))
+    }
     return {"supervised": files["photos"], "simclr": files["photos"], "clip": files["captioned"]}
 
 
@@ -354,17 +541,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ratio", action="store_true", help="end to end over pure compute")
     parser.add_argument("--peers", action="store_true", help="whole epochs beside the peers'")
     parser.add_argument("--compile", action="store_true", help="torch.compile against none")
-    parser.add_argument("--all", action="store_true", help="--ratio and --peers, and two arms at once")
-    parser.add_argument("--workers", type=int, default=1, help="processes that train at once, for --ratio; studies run one per core")
+    parser.add_argument(
+        "--all", action="store_true", help="--ratio and --peers, and two arms at once"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that train at once, for --ratio; studies run one per core",
+    )
     parser.add_argument("--loader-workers", type=int, default=1, help="of our loop, for --ratio")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--models", nargs="+", choices=("tiny", "resnet18"), default=("tiny", "resnet18"))
+    parser.add_argument(
+        "--models", nargs="+", choices=("tiny", "resnet18"), default=("tiny", "resnet18")
+    )
     parser.add_argument("--sizes", nargs="+", type=int, default=(32, 64))
-    parser.add_argument("--rounds", type=int, default=15, help="turns; this kind of machine is too noisy for five")
-    parser.add_argument("--seconds", type=float, default=2.0, help="about how long each piece of --ratio takes")
-    parser.add_argument("--context", type=int, default=77, help="tokens that open_clip's text tower reads, for --peers")
-    parser.add_argument("--quick", action="store_true", help="tries the benchmark out on a few made images; measures nothing")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="everything that was measured, round by round")
+    parser.add_argument(
+        "--rounds", type=int, default=15, help="turns; this kind of machine is too noisy for five"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="about how long each piece of --ratio takes"
+    )
+    parser.add_argument(
+        "--context",
+        type=int,
+        default=77,
+        help="tokens that open_clip's text tower reads, for --peers",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="tries the benchmark out on a few made images; measures nothing",
+    )
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="everything that was measured, round by round"
+    )
     parser.add_argument("--one", metavar="SPEC", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.one:
@@ -381,17 +592,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         files = listings(Path(folder), quick=options.quick)
         if options.ratio or options.all:
             cells = list(itertools.product(options.sizes, options.models, options.methods))
-            found["ratio"] = [measure_ratio(method, model, size, files[method], options, options.workers) for size, model, method in cells]
+            found["ratio"] = [
+                measure_ratio(method, model, size, files[method], options, options.workers)
+                for size, model, method in cells
+            ]
             print(ratio_table(found["ratio"]) + "\n", flush=True)
         if options.compile:
             cells = list(itertools.product(options.sizes, options.models, options.methods))
-            found["compiled"] = [measure_compiled(method, model, size, files[method], options) for size, model, method in cells]
+            found["compiled"] = [
+                measure_compiled(method, model, size, files[method], options)
+                for size, model, method in cells
+            ]
             print(compiled_table(found["compiled"]) + "\n", flush=True)
         if options.all and options.workers == 1:
-            found["two at once"] = [measure_ratio(method, "tiny", 32, files[method], options, 2) for method in options.methods]
+            found["two at once"] = [
+                measure_ratio(method, "tiny", 32, files[method], options, 2)
+                for method in options.methods
+            ]
             print(ratio_table(found["two at once"]) + "\n", flush=True)
         if options.peers or options.all:
-            found["peers"] = [measure_peer(method, files[method], options) for method in options.methods]
+            found["peers"] = [
+                measure_peer(method, files[method], options) for method in options.methods
+            ]
             print(peers_table(found["peers"]) + "\n", flush=True)
     print(f"Load at the end {load():.2f}; {(time.monotonic() - began) / 60:.1f} minutes.")
     if options.json:

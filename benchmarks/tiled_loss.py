@@ -1,19 +1,26 @@
-"""Claim: at a batch of 8192 and width 512 the tiled InfoNCE takes at most 1/4 of the memory and 1.1 x the time of open_clip's ClipLoss.
+"""Claim: at a batch of 8192 and width 512 the tiled InfoNCE takes at most 1/4 of the memory and 1.1
+x the time of open_clip's ClipLoss.
 
-    python benchmarks/tiled_loss.py [--sizes 1024 2048 4096 8192 16384] [--width 512] [--times 5] [--threads 1] [--quick] [--json]
+    python benchmarks/tiled_loss.py [--sizes 1024 2048 4096 8192 16384] [--width 512] [--times 5]
+    [--threads 1] [--quick] [--json]
 
-Forward and backward, from raw float32 embeddings [b, width] that want gradients (the loss normalises them, for the peers too), on the CPU: ours as
-it ships, ours with its plain path forced ("whole"), and the peer: open_clip's ClipLoss and SigLipLoss, lightly's NTXentLoss where it is installed.
+Forward and backward, from raw float32 embeddings [b, width] that want gradients (the loss
+normalises them, for the peers too), on the CPU: ours as it ships, ours with its plain path forced
+("whole"), and the peer: open_clip's ClipLoss and SigLipLoss, lightly's NTXentLoss where it is
+installed.
 
-Time: one process, all variants of a loss in turns, `--times` rounds after one that does not count; medians, and ratios of medians. Memory: each
-variant in a fresh process that has run the loss once on 64 rows (libraries loaded, threads started); the peak of resident memory during one
-forward and backward pass, minus the resident memory just before it. So the embeddings do not count, and their gradients (2 x b x width x 4 bytes)
-do, for all alike. Linux's high-water mark (VmHWM) is set back before the pass where it allows that; where not, a peak from before could hide a
-smaller one, and the figure is an upper bound. A variant whose logits would not fit in half of the memory that is
-to be had is left out.
+Time: one process, all variants of a loss in turns, `--times` rounds after one that does not count;
+medians, and ratios of medians. Memory: each variant in a fresh process that has run the loss once
+on 64 rows (libraries loaded, threads started); the peak of resident memory during one forward and
+backward pass, minus the resident memory just before it. So the embeddings do not count, and their
+gradients (2 x b x width x 4 bytes) do, for all alike. Linux's high-water mark (VmHWM) is set back
+before the pass where it allows that; where not, a peak from before could hide a smaller one, and
+the figure is an upper bound. A variant whose logits would not fit in half of the memory that is to
+be had is left out.
 
-Linux only. Cost at the default size: about 10 minutes on one quiet core, and 5 GB for lightly's loss. --quick takes a minute or two and shows nothing
-but that it runs. InfoNCE alone: --losses infonce.
+Linux only. Cost at the default size: about 10 minutes on one quiet core, and 5 GB for lightly's
+loss. --quick takes a minute or two and shows nothing but that it runs. InfoNCE alone: --losses
+infonce.
 """
 
 from __future__ import annotations
@@ -43,16 +50,25 @@ BIAS = -10.0
 KINDS = ("infonce", "nt-xent", "siglip")
 VARIANTS = ("ours", "whole", "peer")
 MATRICES = 6
-"""Matrices of logits that a plain loss holds at its peak, and some room: 4.6 were measured of lightly's, 4.3 of open_clip's ClipLoss."""
+"""Matrices of logits that a plain loss holds at its peak, and some room: 4.6 were measured of
+lightly's, 4.3 of open_clip's ClipLoss.
+"""
 
 
 def peer_name(kind: str) -> str:
-    return {"infonce": "open_clip ClipLoss", "nt-xent": "lightly NTXentLoss", "siglip": "open_clip SigLipLoss"}[kind]
+    return {
+        "infonce": "open_clip ClipLoss",
+        "nt-xent": "lightly NTXentLoss",
+        "siglip": "open_clip SigLipLoss",
+    }[kind]
 
 
 def make(kind: str, variant: str) -> Loss:
     """A loss of two kinds of raw embeddings; its learned scalars want gradients as well."""
-    scale, bias = torch.tensor(1 / TEMPERATURE, requires_grad=True), torch.tensor(BIAS, requires_grad=True)
+    scale, bias = (
+        torch.tensor(1 / TEMPERATURE, requires_grad=True),
+        torch.tensor(BIAS, requires_grad=True),
+    )
     if variant == "peer":
         return peer(kind, scale, bias)
     ours: dict[str, Loss] = {
@@ -123,13 +139,19 @@ def times(kind: str, variants: list[str], b: int, width: int, rounds: int) -> di
 
 
 def resident(word: str = "VmRSS") -> int:
-    """Bytes that this process holds, or with VmHWM held at its peak. (The peak that getrusage gives starts at that of the process before exec.)"""
+    """Bytes that this process holds, or with VmHWM held at its peak. (The peak that getrusage gives
+    starts at that of the process before exec.)
+    """
     return in_kib(Path("/proc/self/status"), word)
 
 
 def in_kib(file: Path, word: str) -> int:
     """Bytes, from a line `word: number kB`."""
-    return 1024 * next(int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith(f"{word}:"))
+    return 1024 * next(
+        int(line.split()[1])
+        for line in file.read_text().splitlines()
+        if line.startswith(f"{word}:")
+    )
 
 
 def rise(kind: str, variant: str, b: int, width: int) -> int:
@@ -145,8 +167,20 @@ def rise(kind: str, variant: str, b: int, width: int) -> int:
 
 
 def rise_apart(kind: str, variant: str, b: int, width: int, threads: int) -> int:
-    words = ["--memory-of", kind, variant, "--sizes", str(b), "--width", str(width), "--threads", str(threads)]
-    done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
+    words = [
+        "--memory-of",
+        kind,
+        variant,
+        "--sizes",
+        str(b),
+        "--width",
+        str(width),
+        "--threads",
+        str(threads),
+    ]
+    done = subprocess.run(
+        [sys.executable, __file__, *words], capture_output=True, text=True, check=True
+    )
     return int(done.stdout)
 
 
@@ -155,15 +189,26 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     began = os.getloadavg()
     for b in options.sizes:
         for kind in options.losses:
-            there = [v for v in VARIANTS if fits(kind, v, b) and not (v == "peer" and kind == "nt-xent" and not has_lightly())]
+            there = [
+                v
+                for v in VARIANTS
+                if fits(kind, v, b)
+                and not (v == "peer" and kind == "nt-xent" and not has_lightly())
+            ]
             seconds = times(kind, there, b, options.width, options.times)
-            memory = {variant: rise_apart(kind, variant, b, options.width, options.threads) for variant in there}
+            memory = {
+                variant: rise_apart(kind, variant, b, options.width, options.threads)
+                for variant in there
+            }
             found.append({"loss": kind, "batch": b, "seconds": seconds, "bytes": memory})
     return {
         "width": options.width,
         "times": options.times,
         "threads": options.threads,
-        "versions": {name: version(name) for name in ("torch", "open_clip_torch", *(["lightly"] if has_lightly() else []))},
+        "versions": {
+            name: version(name)
+            for name in ("torch", "open_clip_torch", *(["lightly"] if has_lightly() else []))
+        },
         "load before": began,
         "load after": os.getloadavg(),
         "rows": found,
@@ -178,16 +223,27 @@ def page(found: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     loads = " and ".join(f"{found[when][0]:.1f}" for when in ("load before", "load after"))
     lines = [
-        f"Width {found['width']}, float32, forward and backward, {found['threads']} thread(s), medians of {found['times']} in turns; {versions}; "
+        f"Width {found['width']}, float32, forward and backward, {found['threads']} thread(s), "
+        f"medians of {found['times']} in turns; {versions}; "
         f"load average {loads} before and after.",
         "",
-        "| loss | batch | ours s | whole s | peer | peer s | time ours / peer | ours MB | whole MB | peer MB | memory ours / peer |",
+        "| loss | batch | ours s | whole s | peer | peer s | time ours / peer | ours MB | whole MB "
+        "| peer MB | memory ours / peer |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
-        seconds, megabytes = row["seconds"], {variant: n / 1e6 for variant, n in row["bytes"].items()}
+        seconds, megabytes = (
+            row["seconds"],
+            {variant: n / 1e6 for variant, n in row["bytes"].items()},
+        )
         cells = [row["loss"], f"{row['batch']:,}"]
-        cells += [shown(seconds, "ours", 3), shown(seconds, "whole", 3), peer_name(row["loss"]), shown(seconds, "peer", 3), ratio(seconds)]
+        cells += [
+            shown(seconds, "ours", 3),
+            shown(seconds, "whole", 3),
+            peer_name(row["loss"]),
+            shown(seconds, "peer", 3),
+            ratio(seconds),
+        ]
         cells += [*(shown(megabytes, variant, 0) for variant in VARIANTS), ratio(megabytes)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -202,7 +258,9 @@ def ratio(numbers: dict[str, float]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", type=int, nargs="+", default=[8192])
     parser.add_argument("--losses", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--width", type=int, default=512)

@@ -1,9 +1,11 @@
 """Rebuilds docs/hardness.md and its figure from the committed answers: python docs/make_hardness.py
 
-The answers (which test samples each model got right) and the rows are what `headwater run studies/hong2023/hardness.yaml` left behind, exported with
+The answers (which test samples each model got right) and the rows are what `headwater run
+studies/hong2023/hardness.yaml` left behind, exported with
 
-    headwater theory hardness studies/hong2023/hardness.yaml --answers docs/results/hardness_answers.parquet
-    headwater rows studies/hong2023/hardness.yaml --out docs/results/hardness.parquet
+    headwater theory hardness studies/hong2023/hardness.yaml --answers
+    docs/results/hardness_answers.parquet headwater rows studies/hong2023/hardness.yaml --out
+    docs/results/hardness.parquet
 
 A test checks that the page holds what this script writes.
 """
@@ -36,7 +38,10 @@ def points(interval: dict[str, Any], *, bold: bool = True) -> str:
         return "\u2013"
     if interval["low"] is None:
         return f"{100 * interval['gain']:+.1f}"
-    text = f"{100 * interval['gain']:+.1f} ({100 * interval['low']:+.1f} to {100 * interval['high']:+.1f})"
+    text = (
+        f"{100 * interval['gain']:+.1f} ({100 * interval['low']:+.1f} to "
+        f"{100 * interval['high']:+.1f})"
+    )
     return f"**{text}**" if bold and (interval["low"] > 0 or interval["high"] < 0) else text
 
 
@@ -45,11 +50,22 @@ def percent(value: float | None) -> str:
 
 
 def lines(head: list[str], body: list[list[str]]) -> str:
-    return "\n".join(["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1), *("| " + " | ".join(one) + " |" for one in body)]) + "\n"
+    return (
+        "\n".join(
+            [
+                "| " + " | ".join(head) + " |",
+                "|---|" + "---:|" * (len(head) - 1),
+                *("| " + " | ".join(one) + " |" for one in body),
+            ]
+        )
+        + "\n"
+    )
 
 
 def gains_table(settings: list[dict[str, Any]], split: str, *, bold: bool = True) -> str:
-    """A line for each task under one split, with what it says; * where the difference still excludes 0 corrected for all tasks of the table."""
+    """A line for each task under one split, with what it says; * where the difference still
+    excludes 0 corrected for all tasks of the table.
+    """
     body = []
     for setting in settings:
         found = [one for one in setting["splits"] if one["split"] == split]
@@ -60,7 +76,15 @@ def gains_table(settings: list[dict[str, Any]], split: str, *, bold: bool = True
             numbers = [points(one[part], bold=bold) for part in ("hard", "easy", "extra", "all")]
             numbers[2] += star
             body.append([name(setting), hard, right, *numbers, *([one["answer"]] if bold else [])])
-    head = ["task", "hard samples", "coarse arm right on hard, easy", "gain on hard", "gain on easy", "hard \u2212 easy", "gain on all"]
+    head = [
+        "task",
+        "hard samples",
+        "coarse arm right on hard, easy",
+        "gain on hard",
+        "gain on easy",
+        "hard \u2212 easy",
+        "gain on all",
+    ]
     return lines([*head, *(["answer"] if bold else [])], body)
 
 
@@ -74,7 +98,15 @@ def bins_table(settings: list[dict[str, Any]]) -> str:
     body = []
     for setting in settings:
         own = {one["order"]: one for one in setting["bins"]}
-        body.append([name(setting), *[f"{points(own[at])}, {own[at]['samples']:,.0f}" if at in own else "\u2013" for at in sorted(order)]])
+        body.append(
+            [
+                name(setting),
+                *[
+                    f"{points(own[at])}, {own[at]['samples']:,.0f}" if at in own else "\u2013"
+                    for at in sorted(order)
+                ],
+            ]
+        )
     return lines(["task", *[f"{order[at]} %" for at in sorted(order)]], body)
 
 
@@ -82,26 +114,40 @@ def block(answers: pd.DataFrame) -> str:
     settings = hardness_settings(answers)
     seeds = answers.groupby("source")["seed"].nunique()
     by_rank = hardness_settings(answers, hard_share=SHARE)
-    middle = [s for s in hardness_settings(answers, coarse="level:2", fine="level:1") if s["coarse_classes"] == _classes(answers, s["task"])]
+    middle = [
+        s
+        for s in hardness_settings(answers, coarse="level:2", fine="level:1")
+        if s["coarse_classes"] == _classes(answers, s["task"])
+    ]
     told = ", ".join(f"{count} seeds of {source}" for source, count in seeds.items())
-    auc = [f"{setting['task']} {setting['auc']:.2f}" for setting in settings if setting["auc"] is not None]
+    auc = [
+        f"{setting['task']} {setting['auc']:.2f}"
+        for setting in settings
+        if setting["auc"] is not None
+    ]
     return "\n".join(
         [
-            f"{answers[['task', 'labels', 'seed']].drop_duplicates().shape[0]} fine-tuned models: {told}.\n",
-            "**Split by models of both arms with other seeds** (cross-fitted: neither arm is favoured), the finest labels over the task's own:\n",
+            f"{answers[['task', 'labels', 'seed']].drop_duplicates().shape[0]} fine-tuned models: "
+            f"{told}.\n",
+            "**Split by models of both arms with other seeds** (cross-fitted: neither arm is "
+            "favoured), the finest labels over the task's own:\n",
             gains_table(settings, "cross-fitted"),
-            "**Gain against hardness** (the share of the other seeds' models that are wrong), with the number of samples:\n",
+            "**Gain against hardness** (the share of the other seeds' models that are wrong), with "
+            "the number of samples:\n",
             bins_table(settings),
             "**Where the data mark hard samples**, split by the mark:\n",
             gains_table(settings, "given"),
             f"How well hardness tells the mark (AUC, 0.5 is chance): {', '.join(auc)}.\n",
             f"**The hardest {100 * SHARE:g} % by rank** in place of the threshold, cross-fitted:\n",
             gains_table(by_rank, "cross-fitted"),
-            "**The middle level over the coarsest**, on the tasks that have the coarsest level, cross-fitted:\n",
+            "**The middle level over the coarsest**, on the tasks that have the coarsest level, "
+            "cross-fitted:\n",
             gains_table(middle, "cross-fitted"),
-            "**BIASED: split by the coarse arm's errors at other seeds.** It looks for samples that the coarse arm is bad at; not to be read as an answer:\n",
+            "**BIASED: split by the coarse arm's errors at other seeds.** It looks for samples "
+            "that the coarse arm is bad at; not to be read as an answer:\n",
             gains_table(settings, "coarse arm", bold=False),
-            "**BIASED: split by the errors of the very coarse model that is compared.** On hard samples that model is wrong by definition:\n",
+            "**BIASED: split by the errors of the very coarse model that is compared.** On hard "
+            "samples that model is wrong by definition:\n",
             gains_table(settings, "same model", bold=False),
         ]
     )
@@ -113,18 +159,36 @@ def _classes(answers: pd.DataFrame, task: str) -> int:
 
 
 def figure(answers: pd.DataFrame) -> dict[str, Any]:
-    return hardness_chart({"study": "photos and the generated world", "hard_share": None, "settings": hardness_settings(answers)})
+    return hardness_chart(
+        {
+            "study": "photos and the generated world",
+            "hard_share": None,
+            "settings": hardness_settings(answers),
+        }
+    )
 
 
 def with_block(page: str, answers: pd.DataFrame) -> str:
     """The page with what stands between its marks made anew."""
     made = block(answers)
-    return re.sub(r"(<!-- hardness -->\n).*?(<!-- /hardness -->)", lambda m: m[1] + made + m[2], page, flags=re.DOTALL)
+    return re.sub(
+        r"(<!-- hardness -->\n).*?(<!-- /hardness -->)",
+        lambda m: m[1] + made + m[2],
+        page,
+        flags=re.DOTALL,
+    )
 
 
 def checked(answers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The answers; SystemExit where their share of right ones is not the accuracy that the rows state."""
-    told = rows[(rows["metric"] == "top1") & (rows["subset"] == "all")].set_index(["task", "labels", "seed"])["value"].astype(float).sort_index()
+    """The answers; SystemExit where their share of right ones is not the accuracy that the rows
+    state.
+    """
+    told = (
+        rows[(rows["metric"] == "top1") & (rows["subset"] == "all")]
+        .set_index(["task", "labels", "seed"])["value"]
+        .astype(float)
+        .sort_index()
+    )
     found = answers.groupby(["task", "labels", "seed"])["right"].mean().astype(float).sort_index()
     if list(told.index) != list(found.index) or (told - found).abs().max() > 1e-6:
         raise SystemExit("the answers are not those of the rows")

@@ -39,7 +39,9 @@ def shots_word(value: Any) -> str:
 
 
 def points(value: float, low: Any, high: Any, *, decides: bool = True) -> str:
-    """A difference in points with its interval, bold where it excludes 0 and may decide something."""
+    """A difference in points with its interval, bold where it excludes 0 and may decide
+    something.
+    """
     if pd.isna(low):
         return f"{100 * value:+.1f}"
     said = f"{100 * value:+.1f} ({100 * float(low):+.1f} to {100 * float(high):+.1f})"
@@ -52,85 +54,175 @@ def method_of(context: str) -> str:
 
 def accuracies(rows: pd.DataFrame, protocol: str) -> str:
     """Top-1 in percent, mean over seeds and draws, one line per source and method."""
-    use = rows[(rows["metric"] == "top1") & (rows["subset"] == "all") & (rows["protocol"] == protocol)].copy()
+    use = rows[
+        (rows["metric"] == "top1") & (rows["subset"] == "all") & (rows["protocol"] == protocol)
+    ].copy()
     use["shots"] = use["shots"].map(shots_word)
     use["source"] = use["source"].fillna("")
     table = 100 * use.groupby(["source", "method", "task", "shots"])["value"].mean().astype(float)
-    columns = [(task, shots) for task in sorted(use["task"].unique()) for shots in ("1", "5", "20", "all") if shots in set(use["shots"])]
-    columns = [c for c in columns if any((*arm, *c) in table.index for arm in table.index.droplevel([2, 3]).unique())]
-    lines = ["| source | method | " + " | ".join(f"{task}, {shots}" for task, shots in columns) + " |", "|---|---|" + "---:|" * len(columns)]
+    columns = [
+        (task, shots)
+        for task in sorted(use["task"].unique())
+        for shots in ("1", "5", "20", "all")
+        if shots in set(use["shots"])
+    ]
+    columns = [
+        c
+        for c in columns
+        if any((*arm, *c) in table.index for arm in table.index.droplevel([2, 3]).unique())
+    ]
+    lines = [
+        "| source | method | " + " | ".join(f"{task}, {shots}" for task, shots in columns) + " |",
+        "|---|---|" + "---:|" * len(columns),
+    ]
     order = {"scratch": 0, "supervised": 1, "clip": 2, "simclr": 3}
-    for source, method in sorted(table.index.droplevel([2, 3]).unique(), key=lambda arm: (order[arm[1]], arm[0])):
-        cells = [f"{table[(source, method, *c)]:.1f}" if (source, method, *c) in table.index else "" for c in columns]
+    for source, method in sorted(
+        table.index.droplevel([2, 3]).unique(), key=lambda arm: (order[arm[1]], arm[0])
+    ):
+        cells = [
+            f"{table[(source, method, *c)]:.1f}" if (source, method, *c) in table.index else ""
+            for c in columns
+        ]
         lines.append(f"| {source or '(none)'} | {method} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def gaps(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     found = source_gap(rows[rows["protocol"] == protocol])
-    return found.assign(method=[method_of(c) for c in found["context"]], shots_word=[shots_word(s) for s in found["shots"]])
+    return found.assign(
+        method=[method_of(c) for c in found["context"]],
+        shots_word=[shots_word(s) for s in found["shots"]],
+    )
 
 
 def gap_table(found: pd.DataFrame) -> str:
-    """Held-out gap and best over worst with the corrected interval, one line per method, task and shot count."""
-    lines = ["| method | tasks | images per class | best over worst source | gap, corrected for all pairs | gap of the pair that the other seeds name |"]
+    """Held-out gap and best over worst with the corrected interval, one line per method, task and
+    shot count.
+    """
+    lines = [
+        "| method | tasks | images per class | best over worst source | gap, corrected for all "
+        "pairs | gap of the pair that the other seeds name |"
+    ]
     lines.append("|---|---|---:|---|---:|---:|")
     rank = {"1": 0, "5": 1, "20": 2, "all": 3}
-    ordered = found.assign(pooled=(found["task"] != POOLED).astype(int), rank=found["shots_word"].map(rank))
+    ordered = found.assign(
+        pooled=(found["task"] != POOLED).astype(int), rank=found["shots_word"].map(rank)
+    )
     for row in ordered.sort_values(["pooled", "task", "method", "rank"]).to_dict("records"):
         pair = f"{row['best']} over {row['worst']}"
-        corrected, held = points(row["gap"], row["low"], row["high"]), points(row["held_out"], row["held_out_low"], row["held_out_high"], decides=False)
-        lines.append(f"| {row['method']} | {row['task']} | {row['shots_word']} | {pair} | {corrected} | {held} |")
+        corrected, held = (
+            points(row["gap"], row["low"], row["high"]),
+            points(row["held_out"], row["held_out_low"], row["held_out_high"], decides=False),
+        )
+        lines.append(
+            f"| {row['method']} | {row['task']} | {row['shots_word']} | {pair} | {corrected} | "
+            f"{held} |"
+        )
     return "\n".join(lines)
 
 
 def trend_lines(rows: pd.DataFrame, protocol: str) -> list[str]:
-    """What the gap does from the fewest images to all of them, a line per method, over all tasks."""
+    """What the gap does from the fewest images to all of them, a line per method, over all
+    tasks.
+    """
     trends = gap_trend(rows[rows["protocol"] == protocol])
     lines = []
     for row in trends[trends["task"] == POOLED].sort_values("context").to_dict("records"):
         held = points(row["held_out"], row["held_out_low"], row["held_out_high"], decides=False)
         corrected = points(row["change"], row["low"], row["high"])
-        needed = f"; {int(row['seeds_needed'])} more seeds would" if row["answer"] == "cannot tell" and not pd.isna(row["seeds_needed"]) else ""
+        needed = (
+            f"; {int(row['seeds_needed'])} more seeds would"
+            if row["answer"] == "cannot tell" and not pd.isna(row["seeds_needed"])
+            else ""
+        )
         lines.append(
-            f"- {method_of(row['context'])}, from {shots_word(row['fewest'])} to {shots_word(row['most'])} images per class: held-out gap falls by {held}; "
+            f"- {method_of(row['context'])}, from {shots_word(row['fewest'])} to "
+            f"{shots_word(row['most'])} images per class: held-out gap falls by {held}; "
             f"corrected for the choice of both pairs {corrected}: {row['answer']}{needed}."
         )
     return lines
 
 
 def leaks(rows: pd.DataFrame) -> str:
-    use = rows[rows["source"].notna()].groupby(["source", "task"])[["leaked_test_images", "similar_test_images"]].max()
-    told = [f"{source} and {task} {int(r['similar_test_images'])}" for (source, task), r in use.iterrows() if r["similar_test_images"] > 0]
+    use = (
+        rows[rows["source"].notna()]
+        .groupby(["source", "task"])[["leaked_test_images", "similar_test_images"]]
+        .max()
+    )
+    told = [
+        f"{source} and {task} {int(r['similar_test_images'])}"
+        for (source, task), r in use.iterrows()
+        if r["similar_test_images"] > 0
+    ]
     equal = int(use["leaked_test_images"].sum())
     similar = ", ".join(told) or "none"
-    return f"Equal files among a source's and a task's test images: {equal or 'none'}. Test images that a source shows, equal or changed: {similar}."
+    return (
+        f"Equal files among a source's and a task's test images: {equal or 'none'}. Test images "
+        f"that a source shows, equal or changed: {similar}."
+    )
 
 
 def spec(found: pd.DataFrame) -> dict[str, Any]:
-    """Held-out gap against images per class with its interval, a panel for all tasks and one for each."""
+    """Held-out gap against images per class with its interval, a panel for all tasks and one for
+    each.
+    """
     tasks = [POOLED, *sorted(set(found["task"]) - {POOLED})]
     panels = []
     for task in tasks:
         values = [
-            {"method": r["method"], "shots": r["shots_word"], "gap": 100 * r["held_out"], "low": 100 * r["held_out_low"], "high": 100 * r["held_out_high"]}
+            {
+                "method": r["method"],
+                "shots": r["shots_word"],
+                "gap": 100 * r["held_out"],
+                "low": 100 * r["held_out_low"],
+                "high": 100 * r["held_out_high"],
+            }
             for r in found[found["task"] == task].to_dict("records")
         ]
-        x = {"field": "shots", "type": "ordinal", "sort": ["1", "5", "20", "all"], "title": "images per class", "axis": {"labelAngle": 0}}
+        x = {
+            "field": "shots",
+            "type": "ordinal",
+            "sort": ["1", "5", "20", "all"],
+            "title": "images per class",
+            "axis": {"labelAngle": 0},
+        }
         y = {"type": "quantitative", "title": "best − worst source, points"}
-        colour = {"field": "method", "type": "nominal", "sort": list(METHODS), "scale": {"domain": list(METHODS), "range": list(METHODS.values())}}
+        colour = {
+            "field": "method",
+            "type": "nominal",
+            "sort": list(METHODS),
+            "scale": {"domain": list(METHODS), "range": list(METHODS.values())},
+        }
         shared = {"x": x, "xOffset": {"field": "method", "sort": list(METHODS)}, "color": colour}
         layers = [
-            {"mark": {"type": "rule", "strokeDash": [3, 3], "color": "#8C8C8C"}, "encoding": {"y": {"datum": 0, "type": "quantitative"}}},
-            {"mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6}, "encoding": shared | {"y": y | {"field": "low"}, "y2": {"field": "high"}}},
-            {"mark": {"type": "point", "filled": True, "size": 60}, "encoding": shared | {"y": y | {"field": "gap"}}},
+            {
+                "mark": {"type": "rule", "strokeDash": [3, 3], "color": "#8C8C8C"},
+                "encoding": {"y": {"datum": 0, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.6},
+                "encoding": shared | {"y": y | {"field": "low"}, "y2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 60},
+                "encoding": shared | {"y": y | {"field": "gap"}},
+            },
         ]
-        panels.append({"title": task, "width": 230, "height": 200, "data": {"values": values}, "layer": layers})
+        panels.append(
+            {
+                "title": task,
+                "width": 230,
+                "height": 200,
+                "data": {"values": values},
+                "layer": layers,
+            }
+        )
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
         "title": {
             "text": "Source gap against images per class",
-            "subtitle": "linear probe; the pair is named by the other seeds; nominal 95 % t-interval over 3 seeds, uncorrected",
+            "subtitle": "linear probe; the pair is named by the other seeds; nominal 95 % "
+            "t-interval over 3 seeds, uncorrected",
         },
         "concat": panels,
         "columns": 3,
@@ -144,7 +236,8 @@ def block(rows: pd.DataFrame) -> str:
     small, large = of_size(rows, SMALL), of_size(rows, LARGE)
     return "\n".join(
         [
-            f"{rows['cell'].nunique():,} cells of {rows['arm'].nunique()} arms, {rows['seed'].nunique()} seeds, 5 draws at each few-shot count.",
+            f"{rows['cell'].nunique():,} cells of {rows['arm'].nunique()} arms, "
+            f"{rows['seed'].nunique()} seeds, 5 draws at each few-shot count.",
             "",
             "### Does the gap shrink?",
             "",
@@ -187,7 +280,12 @@ def block(rows: pd.DataFrame) -> str:
 
 def with_block(page: str, rows: pd.DataFrame) -> str:
     """The page with what stands between its marks made anew."""
-    return re.sub(r"(<!-- photos -->\n).*?(\n<!-- /photos -->)", lambda m: m.group(1) + block(rows) + m.group(2), page, flags=re.DOTALL)
+    return re.sub(
+        r"(<!-- photos -->\n).*?(\n<!-- /photos -->)",
+        lambda m: m.group(1) + block(rows) + m.group(2),
+        page,
+        flags=re.DOTALL,
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ The rows are what `headwater run` left behind, exported with
     headwater rows studies/grocery.yaml --out docs/results/grocery.parquet
     headwater rows studies/world.yaml --out docs/results/world.parquet
 
-so that every figure in README can be made again with no GPU, data or checkpoint. A test checks that README holds what this script writes.
+so that every figure in README can be made again with no GPU, data or checkpoint. A test checks that
+README holds what this script writes.
 """
 
 from __future__ import annotations
@@ -27,12 +28,17 @@ MANUAL = ("level:2", "level:1", "level:0")
 def name_of(rows: pd.DataFrame, method: str, labels: str | None = None) -> str:
     """The name that the analysis gives to the arm of a method and label view."""
     table = prepare(rows)
-    mine = table[(table["method"] == method) & (table["labels"].isna() if labels is None else table["labels"] == labels)]
+    mine = table[
+        (table["method"] == method)
+        & (table["labels"].isna() if labels is None else table["labels"] == labels)
+    ]
     return str(mine["name"].iloc[0])
 
 
 def points(rows: pd.DataFrame, a: str, b: str, **where: object) -> str:
-    """The paired difference a - b in points of 100 with its 95 % interval; bold where it excludes 0. One paired seed has no interval, none a dash."""
+    """The paired difference a - b in points of 100 with its 95 % interval; bold where it excludes
+    0. One paired seed has no interval, none a dash.
+    """
     d = paired_difference(rows, a, b, metric="top1", **where)  # type: ignore[arg-type]
     if d.difference is None:
         return "\u2013"
@@ -54,40 +60,74 @@ def answer(rows: pd.DataFrame) -> str:
 
 
 def floors(rows: pd.DataFrame) -> str:
-    """The full-size cell that is least far above the best constant answer, max(1 / classes, majority share)."""
-    full = rows[rows["shots"].isna() & (rows["metric"] == "top1") & (rows["subset"] == "all") & (rows["status"] == "done")].copy()
-    full["floor"] = [max(1 / k, m) for k, m in zip(full["task_classes"], full["task_majority"], strict=True)]
-    mean = full.groupby(["method", "labels", "task", "protocol"], dropna=False)[["value", "floor"]].mean().reset_index()
+    """The full-size cell that is least far above the best constant answer, max(1 / classes,
+    majority share).
+    """
+    full = rows[
+        rows["shots"].isna()
+        & (rows["metric"] == "top1")
+        & (rows["subset"] == "all")
+        & (rows["status"] == "done")
+    ].copy()
+    full["floor"] = [
+        max(1 / k, m) for k, m in zip(full["task_classes"], full["task_majority"], strict=True)
+    ]
+    mean = (
+        full.groupby(["method", "labels", "task", "protocol"], dropna=False)[["value", "floor"]]
+        .mean()
+        .reset_index()
+    )
     mean["over"] = mean["value"] - mean["floor"]
     worst = mean.loc[mean["over"].astype(float).idxmin()]
     below = int((full["value"] <= full["floor"]).sum())
     arm = " ".join(str(w) for w in (worst["method"], worst["labels"]) if not pd.isna(w))
     return (
-        f"At full size {below} of {len(full)} cells are at or below max(1/classes, majority share); "
+        f"At full size {below} of {len(full)} cells are at or below max(1/classes, majority "
+        "share); "
         f"the nearest mean is {arm} on {worst['task']} ({worst['protocol']}): "
         f"{100 * worst['value']:.1f} % against {100 * worst['floor']:.1f} %.\n"
     )
 
 
 def corrected(rows: pd.DataFrame, cells: list[tuple[str, str, str]], **where: object) -> str:
-    """What is left of a table of differences (view, other arm, task) once its intervals allow for all of its cells (Bonferroni)."""
+    """What is left of a table of differences (view, other arm, task) once its intervals allow for
+    all of its cells (Bonferroni).
+    """
     lost = []
     for view, other, task in cells:
         alone, among = (
-            paired_difference(rows, name_of(rows, "supervised", view), other, task=task, metric="top1", comparisons=k, **where)  # type: ignore[arg-type]
+            paired_difference(
+                rows,
+                name_of(rows, "supervised", view),
+                other,
+                task=task,
+                metric="top1",
+                comparisons=k,
+                **where,
+            )  # type: ignore[arg-type]
             for k in (1, len(cells))
         )
         told, still = ((d.low or 0) > 0 or (d.high or 0) < 0 for d in (alone, among))
         lost += [f"{view} on {task}"] if told and not still else []
-    return f"Corrected for all {len(cells)} cells of the table, these no longer exclude 0: {', '.join(lost) or 'none'}.\n"
+    return (
+        f"Corrected for all {len(cells)} cells of the table, these no longer exclude 0: "
+        f"{', '.join(lost) or 'none'}.\n"
+    )
 
 
 def looked_at(rows: pd.DataFrame, scratch: str) -> str:
-    """The disclosure that seeds were added after a look, with what the first four said where it mattered."""
+    """The disclosure that seeds were added after a look, with what the first four said where it
+    mattered.
+    """
     first = rows[rows["seed"] < 4]
-    told = [f"{view} {points(first, name_of(first, 'supervised', view), scratch, task='eurosat', protocol='probe', shots=5)}" for view in MANUAL]
+    told = [
+        f"{view} "
+        f"{points(first, name_of(first, 'supervised', view), scratch, task='eurosat', protocol='probe', shots=5)}"
+        for view in MANUAL
+    ]
     return (
-        f"Seeds 4 and 5 were added after the first four had been looked at, because eurosat was open (then: {'; '.join(told)}), so a nominal 95 % is "
+        "Seeds 4 and 5 were added after the first four had been looked at, because eurosat was "
+        f"open (then: {'; '.join(told)}), so a nominal 95 % is "
         "optimistic where they closed it.\n"
     )
 
@@ -96,26 +136,61 @@ def grocery(rows: pd.DataFrame) -> str:
     seeds = rows["seed"].nunique()
     tasks = sorted(rows["task"].unique(), key=lambda t: ("grocery" not in t, t))
     scratch = name_of(rows, "scratch")
-    gains = [[f"{view}", *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="probe", shots=5) for t in tasks]] for view in MANUAL]
+    gains = [
+        [
+            f"{view}",
+            *[
+                points(
+                    rows,
+                    name_of(rows, "supervised", view),
+                    scratch,
+                    task=t,
+                    protocol="probe",
+                    shots=5,
+                )
+                for t in tasks
+            ],
+        ]
+        for view in MANUAL
+    ]
     tuned = sorted(rows[rows["protocol"] == "finetune"]["task"].unique())
     tuned_gains = [
-        [view, *[points(rows, name_of(rows, "supervised", view), scratch, task=t, protocol="finetune", shots=s) for t in tuned for s in (5, "all")]]
+        [
+            view,
+            *[
+                points(
+                    rows,
+                    name_of(rows, "supervised", view),
+                    scratch,
+                    task=t,
+                    protocol="finetune",
+                    shots=s,
+                )
+                for t in tuned
+                for s in (5, "all")
+            ],
+        ]
         for view in MANUAL
     ]
     parts = [
-        f"`headwater run studies/grocery.yaml`, {seeds} seeds, the official splits; top-1 in percent, mean ± half-width of the 95 % t-interval over seeds.\n",
+        f"`headwater run studies/grocery.yaml`, {seeds} seeds, the official splits; top-1 in "
+        "percent, mean ± half-width of the 95 % t-interval over seeds.\n",
         "Linear probe, 5 images per class (5 draws a seed):\n",
         markdown_table(rows, metric="top1", protocol="probe", shots=5),
         "Linear probe, all training images:\n",
         markdown_table(rows, metric="top1", protocol="probe", shots="all"),
         "Fine-tuning of the whole network (200 steps, 2 learning rates):\n",
         markdown_table(rows, metric="top1", protocol="finetune"),
-        "† The arm was trained on these images and on labels nested with the task's: a frozen probe there favours it and decides nothing.",
+        "† The arm was trained on these images and on labels nested with the task's: a frozen "
+        "probe there favours it and decides nothing.",
         "Bold is the best of the others.\n",
-        "What pre-training on the manual levels gains over no pre-training at 5 images per class, probe, paired over seeds, points "
+        "What pre-training on the manual levels gains over no pre-training at 5 images per class, "
+        "probe, paired over seeds, points "
         "(95 % interval of each cell by itself; bold excludes 0):\n",
         table(["labels", *tasks], gains),
-        corrected(rows, [(view, scratch, t) for view in MANUAL for t in tasks], protocol="probe", shots=5),
+        corrected(
+            rows, [(view, scratch, t) for view in MANUAL for t in tasks], protocol="probe", shots=5
+        ),
         looked_at(rows, scratch),
         "The same by fine-tuning:\n",
         table(["labels", *[f"{t}, {s}" for t in tuned for s in ("5-shot", "all")]], tuned_gains),
@@ -129,22 +204,50 @@ def grocery(rows: pd.DataFrame) -> str:
 def world(rows: pd.DataFrame) -> str:
     tasks = sorted(rows["task"].unique())
     names = {view: name_of(rows, "supervised", view) for view in (*MANUAL, "random:32", "instance")}
-    pairs = [("level:0", "level:1"), ("level:0", "level:2"), ("level:1", "level:2"), ("level:0", "random:32"), ("level:0", "instance")]
+    pairs = [
+        ("level:0", "level:1"),
+        ("level:0", "level:2"),
+        ("level:1", "level:2"),
+        ("level:0", "random:32"),
+        ("level:0", "instance"),
+    ]
     lines = {
-        subset: [[f"{a} − {b}", *[points(rows, names[a], names[b], task=t, protocol="probe", shots="all", subset=subset) for t in tasks]] for a, b in pairs]
+        subset: [
+            [
+                f"{a} − {b}",
+                *[
+                    points(
+                        rows,
+                        names[a],
+                        names[b],
+                        task=t,
+                        protocol="probe",
+                        shots="all",
+                        subset=subset,
+                    )
+                    for t in tasks
+                ],
+            ]
+            for a, b in pairs
+        ]
         for subset in ("hard", "easy")
     }
     parts = [
-        f"`headwater run studies/world.yaml`, {rows['seed'].nunique()} seeds: creatures whose family shows in the silhouette (the common feature) "
+        f"`headwater run studies/world.yaml`, {rows['seed'].nunique()} seeds: creatures whose "
+        "family shows in the silhouette (the common feature) "
         "and whose species shows in a small",
-        "code (the fine-grained one). Pre-training sees easy images; on hard test images the silhouette is nearly gone and points to a wrong family. "
+        "code (the fine-grained one). Pre-training sees easy images; on hard test images the "
+        "silhouette is nearly gone and points to a wrong family. "
         "level:2 has 2",
-        "classes, level:1 the 4 families, level:0 the 32 species. No task shares an image with pre-training. "
+        "classes, level:1 the 4 families, level:0 the 32 species. No task shares an image with "
+        "pre-training. "
         "The strengths of the world and the recipe were chosen on",
-        "pilots (seeds 0 to 2) in which the planted difference shows, so this checks that Headwater finds what is there, not how large it is in nature.\n",
+        "pilots (seeds 0 to 2) in which the planted difference shows, so this checks that "
+        "Headwater finds what is there, not how large it is in nature.\n",
         "Hard test images, linear probe on all training images, top-1 in percent:\n",
         markdown_table(rows, metric="top1", protocol="probe", shots="all", subset="hard"),
-        "Paired differences on **hard** images, points (95 % t-interval of each cell by itself; bold excludes 0):\n",
+        "Paired differences on **hard** images, points (95 % t-interval of each cell by itself; "
+        "bold excludes 0):\n",
         table(["labels", *tasks], lines["hard"]),
         "and on **easy** images:\n",
         table(["labels", *tasks], lines["easy"]),
@@ -155,13 +258,21 @@ def world(rows: pd.DataFrame) -> str:
 def blocks() -> dict[str, str]:
     """What belongs between README's markers, by name."""
     makers = {"grocery": grocery, "world": world}
-    return {name: maker(read_rows(ROOT / "docs" / "results" / f"{name}.parquet")) for name, maker in makers.items()}
+    return {
+        name: maker(read_rows(ROOT / "docs" / "results" / f"{name}.parquet"))
+        for name, maker in makers.items()
+    }
 
 
 def with_blocks(text: str) -> str:
     """README's text with its blocks made anew."""
     for name, block in blocks().items():
-        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, b=block: m[1] + b + m[2], text, flags=re.S)
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+            lambda m, b=block: m[1] + b + m[2],
+            text,
+            flags=re.S,
+        )
     return text
 
 

@@ -25,11 +25,18 @@ makes the report from it, also where somebody else made the table: the required 
 
 def page() -> str:
     """The whole page."""
-    return INTRODUCTION + "".join(f"| `{c.name}` | {c.kind} | {_marks(c)} | {c.meaning.replace('|', chr(92) + '|')} |\n" for c in COLUMNS)
+    return INTRODUCTION + "".join(
+        f"| `{c.name}` | {c.kind} | {_marks(c)} | {c.meaning.replace('|', chr(92) + '|')} |\n"
+        for c in COLUMNS
+    )
 
 
 def _marks(column: Column) -> str:
-    return ", ".join(word for word, holds in (("required", column.required), ("volatile", column.volatile)) if holds)
+    return ", ".join(
+        word
+        for word, holds in (("required", column.required), ("volatile", column.volatile))
+        if holds
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Draws docs/views.png, the contact sheet of the views, from images of the generated world: python docs/make_views.py"""
+"""Draws docs/views.png, the contact sheet of the views, from images of the generated world: python
+docs/make_views.py
+"""
 
 from pathlib import Path
 
@@ -41,17 +43,29 @@ def sheet() -> Image.Image:
     picked = creatures[:: len(creatures) // ACROSS][:ACROSS]
     images = torch.from_numpy(np.stack(list(source.images(picked))))
     sizes = torch.tensor([images.shape[1:3]]).expand(ACROSS, 2)
-    hashes, epochs = keys.sample_hashes([source.table.ids[i] for i in picked]), np.zeros(ACROSS, dtype=np.int64)
+    hashes, epochs = (
+        keys.sample_hashes([source.table.ids[i] for i in picked]),
+        np.zeros(ACROSS, dtype=np.int64),
+    )
     page = Image.new("RGB", (LEFT + ACROSS * SIZE, len(ROWS) * SIZE), "white")
     pen = ImageDraw.Draw(page)
     for row, (name, words) in enumerate(ROWS.items()):
         views = ViewMaker(Augmentation(**words), SIZE, seed=1)(images, sizes, hashes, epochs, 0)
         colours = views.permute(0, 2, 3, 1) * torch.tensor(STD) + torch.tensor(MEAN)
-        strip = (colours * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 0, 2, 3).reshape(SIZE, -1, 3)
+        strip = (
+            (colours * 255)
+            .round()
+            .clamp(0, 255)
+            .to(torch.uint8)
+            .permute(1, 0, 2, 3)
+            .reshape(SIZE, -1, 3)
+        )
         page.paste(Image.fromarray(strip.numpy()), (LEFT, row * SIZE))
         pen.text((4, row * SIZE + SIZE // 2 - 6), name, fill="black")
     return page
 
 
 if __name__ == "__main__":
-    sheet().quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name("views.png"), optimize=True)
+    sheet().quantize(256, dither=Image.Dither.NONE).save(
+        Path(__file__).with_name("views.png"), optimize=True
+    )

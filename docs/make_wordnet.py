@@ -2,8 +2,9 @@
 
     python docs/make_wordnet.py [data.noun]
 
-From Princeton's `data.noun` (Debian: package wordnet-base, where it is looked for unless a path is given) to
-src/headwater/labels/hierarchies/wordnet30_nouns.bin and wordnet30_licence.txt. The same input gives the same bytes.
+From Princeton's `data.noun` (Debian: package wordnet-base, where it is looked for unless a path is
+given) to src/headwater/labels/hierarchies/wordnet30_nouns.bin and wordnet30_licence.txt. The same
+input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -23,13 +24,20 @@ LICENCE = "wordnet30_licence.txt"
 
 
 def made(path: Path) -> dict[str, bytes]:
-    """The bytes of both files, by name. Raises InputError for what is no data.noun of version 3.0."""
+    """The bytes of both files, by name. Raises InputError for what is no data.noun of version
+    3.0.
+    """
     numbered = [line for line in read_text(path).split("\n") if line.startswith("  ")]
-    licence = "\n".join(re.sub(r"^  [0-9]+ ?", "", line).rstrip() for line in numbered).strip() + "\n"
+    licence = (
+        "\n".join(re.sub(r"^  [0-9]+ ?", "", line).rstrip() for line in numbered).strip() + "\n"
+    )
     if "WordNet 3.0 Copyright" not in licence:
         raise InputError(f"{path}: this is not the data.noun of WordNet 3.0")
     synsets, parents, children, _ = parse_nouns(path)
-    head = f"{SHIPPED} holds the nouns of WordNet 3.0 and the relation 'is a kind of' between them, and nothing else of it.\n\n"
+    head = (
+        f"{SHIPPED} holds the nouns of WordNet 3.0 and the relation 'is a kind of' between them, "
+        "and nothing else of it.\n\n"
+    )
     return {SHIPPED: packed(synsets, parents, children), LICENCE: (head + licence).encode()}
 
 

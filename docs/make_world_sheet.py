@@ -1,4 +1,6 @@
-"""Draws docs/world.png, the contact sheet of the generated world: python docs/make_world_sheet.py"""
+"""Draws docs/world.png, the contact sheet of the generated world: python
+docs/make_world_sheet.py
+"""
 
 from pathlib import Path
 
@@ -7,4 +9,6 @@ from PIL import Image
 from headwater.sources.world import contact_sheet
 
 if __name__ == "__main__":
-    Image.fromarray(contact_sheet()).quantize(256, dither=Image.Dither.NONE).save(Path(__file__).with_name("world.png"), optimize=True)
+    Image.fromarray(contact_sheet()).quantize(256, dither=Image.Dither.NONE).save(
+        Path(__file__).with_name("world.png"), optimize=True
+    )

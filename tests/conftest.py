@@ -1,4 +1,6 @@
-"""What many tests share: a study small enough to run in seconds, and a store in which it was run once."""
+"""What many tests share: a study small enough to run in seconds, and a store in which it was run
+once.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,33 @@ from hypothesis import settings
 
 Cli = Callable[..., tuple[int, str, str]]
 
-settings.register_profile("headwater", deadline=None, derandomize=True)  # a busy machine is no failure, and a failure comes again
+settings.register_profile(
+    "headwater", deadline=None, derandomize=True
+)  # a busy machine is no failure, and a failure comes again
 settings.load_profile("headwater")
 
 TINY: dict[str, Any] = {
     "study": "tiny-world",
     "data": {
-        "paint": {"kind": "world", "train": 192, "val": 48, "test": 64, "families": 2, "species": 3},
-        "other": {"kind": "world", "domain": "sketch", "train": 96, "val": 48, "test": 64, "families": 2, "species": 3, "collection": 1, "hard_train": 0.5},
+        "paint": {
+            "kind": "world",
+            "train": 192,
+            "val": 48,
+            "test": 64,
+            "families": 2,
+            "species": 3,
+        },
+        "other": {
+            "kind": "world",
+            "domain": "sketch",
+            "train": 96,
+            "val": 48,
+            "test": 64,
+            "families": 2,
+            "species": 3,
+            "collection": 1,
+            "hard_train": 0.5,
+        },
     },
     "sources": ["paint"],
     "methods": ["scratch", "supervised", "simclr", "clip"],
@@ -31,9 +52,14 @@ TINY: dict[str, Any] = {
     "budget": {"steps": 40},
     "recipe": {"batch": 32, "text_width": 32, "text_layers": 1, "text_heads": 2, "embedding": 16},
     "tasks": {"other": {"data": "other"}},
-    "protocols": {"probe": {"shots": ["full", 3], "draws": 2}, "finetune": {"steps": 6, "lr": 3e-3, "looks": 2, "batch": 32}},
+    "protocols": {
+        "probe": {"shots": ["full", 3], "draws": 2},
+        "finetune": {"steps": 6, "lr": 3e-3, "looks": 2, "batch": 32},
+    },
 }
-"""Four arms (one a method) of 40 steps, four cells each: a full probe, two few-shot draws, one fine-tuning."""
+"""Four arms (one a method) of 40 steps, four cells each: a full probe, two few-shot draws, one
+fine-tuning.
+"""
 
 
 def tiny(**changes: Any) -> dict[str, Any]:
@@ -48,7 +74,10 @@ def write_study(path: Path, words: dict[str, Any]) -> Path:
 
 @dataclass(frozen=True)
 class Finished:
-    """A study that was run without interruption, and its store. Tests that change the store copy it first."""
+    """A study that was run without interruption, and its store.
+
+    Tests that change the store copy it first.
+    """
 
     study: Path
     store: Path
@@ -66,7 +95,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
 
 @pytest.fixture
-def headwater(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Cli:
+def headwater(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Cli:
     """Runs a command in this process, in an empty folder: (exit code, stdout, stderr)."""
     from headwater import cli
 
@@ -84,7 +115,9 @@ def headwater(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def refused(result: tuple[int, str, str], *parts: str) -> None:
-    """One line on stderr that starts with `headwater:` and says each of `parts`; nothing else; exit code 2."""
+    """One line on stderr that starts with `headwater:` and says each of `parts`; nothing else; exit
+    code 2.
+    """
     code, out, err = result
     assert code == 2, (out, err)
     assert err.startswith("headwater: ")

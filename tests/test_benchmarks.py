@@ -1,4 +1,6 @@
-"""The benchmarks of pre-training's speed: they run, both sides train the same thing, and the arithmetic of their tables is right."""
+"""The benchmarks of pre-training's speed: they run, both sides train the same thing, and the
+arithmetic of their tables is right.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ from headwater.recipes import DEFAULTS
 from tests.toy import FP32
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PEERS = [("simclr_lightly", "simclr"), ("supervised_timm", "supervised"), ("clip_open_clip", "clip")]
+PEERS = [
+    ("simclr_lightly", "simclr"),
+    ("supervised_timm", "supervised"),
+    ("clip_open_clip", "clip"),
+]
 
 
 @pytest.fixture
@@ -46,11 +52,19 @@ def test_a_listing_holds_the_training_images_with_their_finest_class_and_caption
     photos = load("photos")
     root = tmp_path / "some"
     root.mkdir()
-    (root / "labels.csv").write_text("path,split,level1,level2\na.jpg,train,animal,dog\nb.jpg,test,animal,cat\nc.jpg,train,plant,oak\nd.jpg,train,animal,dog\n")
-    (root / "captions.jsonl").write_text(json.dumps({"path": "c.jpg", "captions": ["an oak"]}) + "\n")
+    (root / "labels.csv").write_text(
+        "path,split,level1,level2\na.jpg,train,animal,dog\nb.jpg,test,animal,cat\nc.jpg,train,plant,oak\nd.jpg,train,animal,dog\n"
+    )
+    (root / "captions.jsonl").write_text(
+        json.dumps({"path": "c.jpg", "captions": ["an oak"]}) + "\n"
+    )
     listing = photos.real(tmp_path, ("some",))
     assert listing.files == [str(root / name) for name in ("a.jpg", "c.jpg", "d.jpg")]
-    assert (listing.labels, listing.num_classes, listing.captions) == ([0, 1, 0], 2, [[], ["an oak"], []])
+    assert (listing.labels, listing.num_classes, listing.captions) == (
+        [0, 1, 0],
+        2,
+        [[], ["an oak"], []],
+    )
     assert photos.Listing.read(listing.write(tmp_path / "listing.json")) == listing
 
 
@@ -59,7 +73,11 @@ def test_a_listing_holds_the_training_images_with_their_finest_class_and_caption
 def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_path, name, method):
     peer, session, photos = load(name), load("session"), load("photos")
     recipe = DEFAULTS[method]
-    assert (recipe["lr"], (recipe["momentum"], recipe["beta2"]), recipe["weight_decay"]) == (peer.LR, peer.BETAS, peer.WEIGHT_DECAY)
+    assert (recipe["lr"], (recipe["momentum"], recipe["beta2"]), recipe["weight_decay"]) == (
+        peer.LR,
+        peer.BETAS,
+        peer.WEIGHT_DECAY,
+    )
     assert (
         recipe["clip_norm"],
         recipe["batch"],
@@ -70,7 +88,9 @@ def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_pa
         s = recipe["augmentation"]["jitter"]
         assert pytest.approx((0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)) == peer.JITTER
     listing = photos.made(tmp_path, 48).write(tmp_path / "made.json")
-    found = session.Session(peer.loader, peer.build, peer.run_epoch).run(session.Setting(listing=str(listing), batch=16, epochs=6))
+    found = session.Session(peer.loader, peer.build, peer.run_epoch).run(
+        session.Setting(listing=str(listing), batch=16, epochs=6)
+    )
     ours = made_arm(load, tmp_path, method)
     assert {key: found[key] for key in ("parameters", "flops")} == ours.cost()
     assert found["images"] == 48 and len(found["seconds"]) == 6 and len(found["losses"]) == 18
@@ -87,7 +107,9 @@ def made_arm(load: Any, folder: Path, method: str) -> Any:
 
     arm, photos = load("arm"), load("photos")
     listing = photos.made(folder, 48)
-    pixels = PixelCache.build(photos.PhotoFiles(listing), np.arange(48), 32, folder / "cache", fingerprint="made")
+    pixels = PixelCache.build(
+        photos.PhotoFiles(listing), np.arange(48), 32, folder / "cache", fingerprint="made"
+    )
     small = {"text_width": 32, "text_heads": 2, "text_layers": 1} if method == "clip" else {}
     return arm.Arm(
         method,
@@ -119,7 +141,18 @@ def test_every_setting_of_a_peer_can_be_asked_for_by_name(load):
     """The parent sends settings as JSON; a misspelt one must not pass."""
     session = load("session")
     names = {field.name for field in fields(session.Setting)}
-    assert {"listing", "batch", "image_size", "images", "epochs", "workers", "threads", "bf16", "channels_last", "context"} == names
+    assert {
+        "listing",
+        "batch",
+        "image_size",
+        "images",
+        "epochs",
+        "workers",
+        "threads",
+        "bf16",
+        "channels_last",
+        "context",
+    } == names
     with pytest.raises(TypeError):
         session.Setting(listing="x", loader_workers=1)
 
@@ -127,18 +160,49 @@ def test_every_setting_of_a_peer_can_be_asked_for_by_name(load):
 @pytest.mark.parametrize("method", ["supervised", "clip", "simclr"])
 @pytest.mark.filterwarnings("ignore")
 def test_the_gpu_benchmark_runs_on_a_cpu_and_gives_a_share_of_the_peak(load, capsys, method):
-    load("gpu").main(["--device", "cpu", "--quick", "--model", "test_resnet", "--size", "32", "--method", method, "--precision", "fp32", "--peak", "1e12"])
+    load("gpu").main(
+        [
+            "--device",
+            "cpu",
+            "--quick",
+            "--model",
+            "test_resnet",
+            "--size",
+            "32",
+            "--method",
+            method,
+            "--precision",
+            "fp32",
+            "--peak",
+            "1e12",
+        ]
+    )
     out = capsys.readouterr().out
-    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")][2:] == ["ours", "pure", "plain"]
+    assert [line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")][
+        2:
+    ] == ["ours", "pure", "plain"]
     assert out.count(" % |") == 3
 
 
 def test_a_share_of_the_peak_is_flops_times_speed_over_it(load):
     """10 images/s of 5e9 FLOPs each are 5e10 of 1e12 FLOP/s: 5 %."""
     gpu = load("gpu")
-    text = gpu.report({name: [10.0] * 5 for name in ("ours", "pure", "plain")}, dict.fromkeys(("ours", "pure", "plain"), 5e9), 1e12)
+    text = gpu.report(
+        {name: [10.0] * 5 for name in ("ours", "pure", "plain")},
+        dict.fromkeys(("ours", "pure", "plain"), 5e9),
+        1e12,
+    )
     assert text.count("5.0 %") == 3
-    assert [gpu.peak_of(name) for name in ("NVIDIA H200", "NVIDIA H100 80GB HBM3", "NVIDIA H100 PCIe", "NVIDIA A100-SXM4-80GB", "another")] == [
+    assert [
+        gpu.peak_of(name)
+        for name in (
+            "NVIDIA H200",
+            "NVIDIA H100 80GB HBM3",
+            "NVIDIA H100 PCIe",
+            "NVIDIA A100-SXM4-80GB",
+            "another",
+        )
+    ] == [
         989e12,
         989e12,
         756e12,
@@ -147,7 +211,9 @@ def test_a_share_of_the_peak_is_flops_times_speed_over_it(load):
     ]
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU: the benchmark would run")
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="this machine has a GPU: the benchmark would run"
+)
 def test_without_a_gpu_the_gpu_benchmark_says_so(load, capsys):
     with pytest.raises(SystemExit) as ended:
         load("gpu").main([])
@@ -158,21 +224,48 @@ def test_without_a_gpu_the_gpu_benchmark_says_so(load, capsys):
 @pytest.mark.slow
 def test_the_command_measures_both_ratios(tmp_path):
     out = tmp_path / "found.json"
-    command = [sys.executable, str(BENCHMARKS / "pretrain.py"), "--all", "--quick", "--models", "tiny", "--sizes", "32", "--json", str(out)]
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "pretrain.py"),
+        "--all",
+        "--quick",
+        "--models",
+        "tiny",
+        "--sizes",
+        "32",
+        "--json",
+        str(out),
+    ]
     answer = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert answer.returncode == 0, answer.stderr
     found = json.loads(out.read_text())
     assert [one["method"] for one in found["ratio"]] == ["supervised", "clip", "simclr"]
     assert all(one["workers"] == 2 and len(one["ratio"]) == 1 for one in found["two at once"])
-    assert all(set(one["rounds"]) == {"ours fp32", "peer fp32", "ours bf16", "peer bf16"} for one in found["peers"])
+    assert all(
+        set(one["rounds"]) == {"ours fp32", "peer fp32", "ours bf16", "peer bf16"}
+        for one in found["peers"]
+    )
     assert "MISSED" not in answer.stdout, "a trial run claims nothing"
 
 
 @pytest.mark.slow
 def test_the_command_measures_what_compiling_gains(tmp_path):
     out = tmp_path / "found.json"
-    command = [sys.executable, str(BENCHMARKS / "pretrain.py"), "--compile", "--quick", "--models", "tiny", "--sizes", "32", "--json", str(out)]
-    answer = subprocess.run([*command, "--methods", "supervised"], capture_output=True, text=True, timeout=600)
+    command = [
+        sys.executable,
+        str(BENCHMARKS / "pretrain.py"),
+        "--compile",
+        "--quick",
+        "--models",
+        "tiny",
+        "--sizes",
+        "32",
+        "--json",
+        str(out),
+    ]
+    answer = subprocess.run(
+        [*command, "--methods", "supervised"], capture_output=True, text=True, timeout=600
+    )
     assert answer.returncode == 0, answer.stderr
     (one,) = json.loads(out.read_text())["compiled"]
     assert len(one["eager"]) == len(one["compiled"]) == 1
@@ -185,7 +278,11 @@ def made_task(load: Any, *, draws: int = 2) -> Any:
     labels = np.arange(480) % 4
     features = (rng.normal(size=(4, 12))[labels] + rng.normal(size=(480, 12))).astype(np.float32)
     train, val, test = np.arange(160), np.arange(160, 240), np.arange(240, 480)
-    made = {(shots, i): (train[(i * 4) : (i * 4) + 4 * shots], val[: 4 * shots]) for shots in (1, 5, 10, 20) for i in range(draws)}
+    made = {
+        (shots, i): (train[(i * 4) : (i * 4) + 4 * shots], val[: 4 * shots])
+        for shots in (1, 5, 10, 20)
+        for i in range(draws)
+    }
     return load("transfer").Benched("made", features, labels, 4, test, (train, val), made)
 
 
@@ -201,14 +298,20 @@ def test_the_sides_of_the_probes_benchmark_solve_the_same_problem(load):
     assert bench.loss_gap(task, 5, bench.LOGISTIC_L2[::11])[0] < 1e-3
 
 
-def test_the_benchmark_of_the_whole_grid_has_the_papers_tasks_and_reads_features_from_files(load, tmp_path, monkeypatch):
+def test_the_benchmark_of_the_whole_grid_has_the_papers_tasks_and_reads_features_from_files(
+    load, tmp_path, monkeypatch
+):
     bench = load("transfer")
     sizes = bench.paper_sizes()
     assert len(sizes) == 9
     assert sizes["domainnet-real"] == (345, 120906, 0, 52041)
-    monkeypatch.setattr(bench, "paper_sizes", lambda: {"dtd": (4, 120, 120, 80), "pets": (3, 150, 0, 60)})
+    monkeypatch.setattr(
+        bench, "paper_sizes", lambda: {"dtd": (4, 120, 120, 80), "pets": (3, 150, 0, 60)}
+    )
     found = bench.run_grid(24, 2, tmp_path)
-    assert [row[5] for row in found["rows"]] == ["9", "9"], "4 shot counts x 2 draws, and all images once"
+    assert [row[5] for row in found["rows"]] == ["9", "9"], (
+        "4 shot counts x 2 draws, and all images once"
+    )
     assert found["seconds"] > 0 and not list(tmp_path.iterdir())
 
 
@@ -220,7 +323,18 @@ def test_the_benchmark_of_simulated_networks_times_the_same_training_on_all_side
         assert (ours[one] - weight).abs().max() < 1e-5
         assert (weight - weight.mean()).abs().max() > 0.05, "they have learned something"
     found = theory.step_times("default", 2, "coarse", 1, quick=True)
-    assert {name: len(seconds) for name, seconds in found["seconds"].items()} == {"plain": 1, "gradient": 1, "whole": 1, "autograd": 1}
+    assert {name: len(seconds) for name, seconds in found["seconds"].items()} == {
+        "plain": 1,
+        "gradient": 1,
+        "whole": 1,
+        "autograd": 1,
+    }
     assert found["flops"] == 4 * 128 * 8 * 128 * 32
-    table = theory.step_table([found | {"seconds": {"plain": [1.0], "gradient": [1.6], "whole": [4.0], "autograd": [8.0]}}], quick=False)
+    table = theory.step_table(
+        [
+            found
+            | {"seconds": {"plain": [1.0], "gradient": [1.6], "whole": [4.0], "autograd": [8.0]}}
+        ],
+        quick=False,
+    )
     assert "0.62" in table and "0.25" in table and "2.00" in table and "met" in table

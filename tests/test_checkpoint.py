@@ -1,4 +1,6 @@
-"""Checkpoints: a run that goes on from one ends with the bits of a run that never stopped, damage is passed over, and nothing torn is written."""
+"""Checkpoints: a run that goes on from one ends with the bits of a run that never stopped, damage
+is passed over, and nothing torn is written.
+"""
 
 from __future__ import annotations
 
@@ -44,22 +46,48 @@ def plans(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Pla
 
     def make(optimiser: str) -> tuple[Plan, PixelCache]:
         recipe = {**tiny()["recipe"], "optimiser": optimiser, "lr": 0.01}
-        plan = Plan.make(Study.model_validate(tiny(recipe=recipe, budget={"steps": STEPS}, methods=["supervised", "simclr", "clip"])))
+        plan = Plan.make(
+            Study.model_validate(
+                tiny(
+                    recipe=recipe, budget={"steps": STEPS}, methods=["supervised", "simclr", "clip"]
+                )
+            )
+        )
         source, at = plan.sources["paint"], plan.arms[0].positions
-        return plan, PixelCache.build(source, at, 32, folder / "paint", fingerprint=source.fingerprint(at))
+        return plan, PixelCache.build(
+            source, at, 32, folder / "paint", fingerprint=source.fingerprint(at)
+        )
 
     return make
 
 
-def train(plan: Plan, pixels: PixelCache, method_name: str, folder: Path, *, stop_at: int | None = None, bf16: bool = False) -> dict[str, Any]:
-    """The state after training, with a checkpoint after every step; with `stop_at` the loop is left by an exception after that many steps."""
+def train(
+    plan: Plan,
+    pixels: PixelCache,
+    method_name: str,
+    folder: Path,
+    *,
+    stop_at: int | None = None,
+    bf16: bool = False,
+) -> dict[str, Any]:
+    """The state after training, with a checkpoint after every step; with `stop_at` the loop is left
+    by an exception after that many steps.
+    """
     arm = next(arm for arm in plan.arms if arm.words.method == method_name)
     assert arm.source is not None
     assert arm.recipe is not None
     assert arm.recipe.batch is not None
     hashes = keys.sample_hashes(list(arm.source.table.ids[arm.positions]))
     encoder = models.build_encoder("tiny", 32, seed=0)
-    method = methods.build(method_name, encoder, recipe=arm.recipe, seed=0, targets=arm.targets, captions=arm.captions, hashes=hashes)
+    method = methods.build(
+        method_name,
+        encoder,
+        recipe=arm.recipe,
+        seed=0,
+        targets=arm.targets,
+        captions=arm.captions,
+        hashes=hashes,
+    )
     order = Order(hashes, arm.images_seen, arm.recipe.batch, 0)
     steps = order.steps
 
@@ -72,9 +100,21 @@ def train(plan: Plan, pixels: PixelCache, method_name: str, folder: Path, *, sto
     killed = Killed(hashes, arm.images_seen, arm.recipe.batch, 0)
     assert steps == STEPS
     outcome, curve = pretrain.pretrain(
-        method, pixels, killed, arm.recipe, image_size=32, seed=0, compute=device.Compute(torch.device("cpu"), bf16), checkpoints=folder, checkpoint_every_s=-1
+        method,
+        pixels,
+        killed,
+        arm.recipe,
+        image_size=32,
+        seed=0,
+        compute=device.Compute(torch.device("cpu"), bf16),
+        checkpoints=folder,
+        checkpoint_every_s=-1,
     )
-    return {**method.state_dict(), "loss": torch.tensor(outcome.last_loss), "curve": torch.tensor([point["loss"] for point in curve])}
+    return {
+        **method.state_dict(),
+        "loss": torch.tensor(outcome.last_loss),
+        "curve": torch.tensor([point["loss"] for point in curve]),
+    }
 
 
 def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -85,7 +125,9 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 @pytest.mark.parametrize("method", ["supervised", "simclr", "clip"])
-def test_training_that_goes_on_from_a_checkpoint_is_bit_equal(method: str, optimiser: str, plans: Any, tmp_path: Path) -> None:
+def test_training_that_goes_on_from_a_checkpoint_is_bit_equal(
+    method: str, optimiser: str, plans: Any, tmp_path: Path
+) -> None:
     plan, pixels = plans(optimiser)
     whole = train(plan, pixels, method, tmp_path / "whole")
     for stop in (1, 3):  # killed twice
@@ -101,7 +143,10 @@ def test_going_on_in_bf16_is_bit_equal(plans: Any, tmp_path: Path) -> None:
     plan, pixels = plans("adamw")
     with pytest.raises(Stopped):
         train(plan, pixels, "supervised", tmp_path / "cut", stop_at=2, bf16=True)
-    assert_same(train(plan, pixels, "supervised", tmp_path / "cut", bf16=True), train(plan, pixels, "supervised", tmp_path / "whole", bf16=True))
+    assert_same(
+        train(plan, pixels, "supervised", tmp_path / "cut", bf16=True),
+        train(plan, pixels, "supervised", tmp_path / "whole", bf16=True),
+    )
 
 
 def flip(path: Path, at: int) -> None:
@@ -116,18 +161,28 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a bit of a weight": lambda tensors: flip(tensors, -50),
     "a bit of the header": lambda tensors: flip(tensors, 3),
     "no tensors": lambda tensors: tensors.unlink(),
-    "truncated record": lambda tensors: (r := tensors.with_suffix(".json")).write_text(r.read_text()[:-9]),
+    "truncated record": lambda tensors: (r := tensors.with_suffix(".json")).write_text(
+        r.read_text()[:-9]
+    ),
     "empty record": lambda tensors: tensors.with_suffix(".json").write_text(""),
     "another record": lambda tensors: tensors.with_suffix(".json").write_text("[]"),
-    "a record that is no text": lambda tensors: tensors.with_suffix(".json").write_bytes(b"\xff\x00"),
-    "a record of another file": lambda tensors: tensors.with_suffix(".json").write_text(json.dumps({"step": 3, "sha256": "0" * 64, "meta": {}})),
+    "a record that is no text": lambda tensors: tensors.with_suffix(".json").write_bytes(
+        b"\xff\x00"
+    ),
+    "a record of another file": lambda tensors: tensors.with_suffix(".json").write_text(
+        json.dumps({"step": 3, "sha256": "0" * 64, "meta": {}})
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_newest_checkpoint_is_passed_over_for_the_one_before(
+    damage: str, tmp_path: Path
+) -> None:
     for step in (1, 2, 3):
-        checkpoint.write(tmp_path, step, {"w": torch.full((32,), float(step))}, {"seconds": 0.5 * step})
+        checkpoint.write(
+            tmp_path, step, {"w": torch.full((32,), float(step))}, {"seconds": 0.5 * step}
+        )
     DAMAGE[damage](tmp_path / "step-0000000003.safetensors")
     found = checkpoint.latest(tmp_path)
     assert found is not None
@@ -140,19 +195,32 @@ def test_the_last_two_checkpoints_are_kept_and_nothing_else_lies_about(tmp_path:
     assert checkpoint.latest(tmp_path / "none") is None
     for step in range(5):
         checkpoint.write(tmp_path, step, {"w": torch.zeros(1)}, {})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"step-{step:010d}.{end}" for step in (3, 4) for end in ("json", "safetensors")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"step-{step:010d}.{end}" for step in (3, 4) for end in ("json", "safetensors")
+    ]
 
 
 def two_checkpoints(folder: Path) -> tuple[Path, Path]:
     """Steps 7 and 8, with tensors of several types; the files of the newer one."""
     for step in (7, 8):
-        tensors = {"w": torch.full((3, 5), float(step)), "h": torch.full((9,), step, dtype=torch.bfloat16), "n": torch.tensor(step)}
-        checkpoint.write(folder, step, tensors, {"seconds": 0.1 * step, "fingerprint": "cpu fp32 threads=1 Some Processor"})
+        tensors = {
+            "w": torch.full((3, 5), float(step)),
+            "h": torch.full((9,), step, dtype=torch.bfloat16),
+            "n": torch.tensor(step),
+        }
+        checkpoint.write(
+            folder,
+            step,
+            tensors,
+            {"seconds": 0.1 * step, "fingerprint": "cpu fp32 threads=1 Some Processor"},
+        )
     return folder / "step-0000000008.safetensors", folder / "step-0000000008.json"
 
 
 def found_step(folder: Path) -> int | None:
-    """The step of the newest whole checkpoint of `two_checkpoints`, all of whose values are right."""
+    """The step of the newest whole checkpoint of `two_checkpoints`, all of whose values are
+    right.
+    """
     found = checkpoint.latest(folder)
     if found is None:
         return None
@@ -165,8 +233,13 @@ def found_step(folder: Path) -> int | None:
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["tensors", "record"])
-def test_any_flipped_bit_of_the_newest_checkpoint_leads_to_the_one_before_or_changes_nothing(which: int, tmp_path: Path) -> None:
-    """All values are checked, step and meta too. Nothing is changed where a flip leaves the same JSON, which no bit of the tensors' file does."""
+def test_any_flipped_bit_of_the_newest_checkpoint_leads_to_the_one_before_or_changes_nothing(
+    which: int, tmp_path: Path
+) -> None:
+    """All values are checked, step and meta too.
+
+    Nothing is changed where a flip leaves the same JSON, which no bit of the tensors' file does.
+    """
     path = two_checkpoints(tmp_path)[which]
     whole = path.read_bytes()
     random = np.random.default_rng(0)
@@ -184,7 +257,9 @@ def test_any_flipped_bit_of_the_newest_checkpoint_leads_to_the_one_before_or_cha
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["tensors", "record"])
-def test_a_checkpoint_truncated_anywhere_leads_to_the_one_before(which: int, tmp_path: Path) -> None:
+def test_a_checkpoint_truncated_anywhere_leads_to_the_one_before(
+    which: int, tmp_path: Path
+) -> None:
     path = two_checkpoints(tmp_path)[which]
     whole = path.read_bytes()
     for keep in range(0, len(whole), 3):
@@ -202,26 +277,39 @@ def test_with_both_damaged_there_is_none(tmp_path: Path) -> None:
 
 
 def test_what_a_run_writes_counts_though_a_later_step_lies_there(tmp_path: Path) -> None:
-    """The later steps are damaged, or another kind of machine wrote them: the run went on from before, and must find its own when it is killed again."""
+    """The later steps are damaged, or another kind of machine wrote them: the run went on from
+    before, and must find its own when it is killed again.
+    """
     for step in (90, 100, 5, 10):
         checkpoint.write(tmp_path, step, {"w": torch.full((4,), float(step))}, {})
         found = checkpoint.latest(tmp_path)
         assert found is not None
         assert found[0] == step
         time.sleep(0.02)  # a tick of the disk's clock
-    assert sorted(path.stem for path in tmp_path.glob("*.json")) == ["step-0000000005", "step-0000000010"]
+    assert sorted(path.stem for path in tmp_path.glob("*.json")) == [
+        "step-0000000005",
+        "step-0000000010",
+    ]
 
 
 def test_what_kills_left_behind_goes_when_it_is_older_than_what_is_kept(tmp_path: Path) -> None:
-    for name in ("step-0000000001.safetensors", ".step-0000000002.safetensors.0123456789ab.tmp", "other"):
+    for name in (
+        "step-0000000001.safetensors",
+        ".step-0000000002.safetensors.0123456789ab.tmp",
+        "other",
+    ):
         (tmp_path / name).write_text("left")
     time.sleep(0.02)
     for step in (3, 4):
         checkpoint.write(tmp_path, step, {"w": torch.zeros(1)}, {})
-    (tmp_path / ".step-0000000005.json.0123456789ab.tmp").write_text("another process is writing this")
+    (tmp_path / ".step-0000000005.json.0123456789ab.tmp").write_text(
+        "another process is writing this"
+    )
     checkpoint.write(tmp_path, 4, {"w": torch.zeros(1)}, {})
     kept = [f"step-{step:010d}.{end}" for step in (3, 4) for end in ("json", "safetensors")]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "other", ".step-0000000005.json.0123456789ab.tmp"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [*kept, "other", ".step-0000000005.json.0123456789ab.tmp"]
+    )
 
 
 def test_training_after_a_damaged_checkpoint_is_bit_equal_too(plans: Any, tmp_path: Path) -> None:
@@ -233,22 +321,30 @@ def test_training_after_a_damaged_checkpoint_is_bit_equal_too(plans: Any, tmp_pa
     assert_same(train(plan, pixels, "supervised", tmp_path / "cut"), whole)
 
 
-def test_a_loss_that_is_no_number_ends_training_as_diverged(plans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_that_is_no_number_ends_training_as_diverged(
+    plans: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, pixels = plans("adamw")
     from headwater.methods.supervised import Supervised
 
-    monkeypatch.setattr(Supervised, "loss", lambda self, embeddings, *rest: embeddings[0].sum() * float("nan"))
+    monkeypatch.setattr(
+        Supervised, "loss", lambda self, embeddings, *rest: embeddings[0].sum() * float("nan")
+    )
     with pytest.raises(pretrain.Diverged, match="loss nan at step 0"):
         train(plan, pixels, "supervised", tmp_path)
 
 
-def test_a_diverged_arm_is_final_and_its_cells_are_rows_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_diverged_arm_is_final_and_its_cells_are_rows_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from headwater import work
     from headwater.engines import local
     from headwater.methods.supervised import Supervised
     from headwater.store import Store
 
-    monkeypatch.setattr(Supervised, "loss", lambda self, embeddings, *rest: embeddings[0].sum() * float("inf"))
+    monkeypatch.setattr(
+        Supervised, "loss", lambda self, embeddings, *rest: embeddings[0].sum() * float("inf")
+    )
     store = Store(tmp_path / "store", create=True)
     plan = Plan.make(Study.model_validate(tiny(methods=["supervised"])), cache=store.cache)
     compute = device.Compute(torch.device("cpu"), False)
@@ -263,12 +359,18 @@ def test_a_diverged_arm_is_final_and_its_cells_are_rows_with_the_reason(tmp_path
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_a_learning_rate_of_a_million_is_done_or_diverged_but_never_failed(optimiser: str, tmp_path: Path) -> None:
+def test_a_learning_rate_of_a_million_is_done_or_diverged_but_never_failed(
+    optimiser: str, tmp_path: Path
+) -> None:
     from headwater import work
     from headwater.store import Store
 
     store = Store(tmp_path / "store", create=True)
-    words = tiny(methods=["supervised"], recipe={**tiny()["recipe"], "lr": 1e6, "optimiser": optimiser}, budget={"steps": 8})
+    words = tiny(
+        methods=["supervised"],
+        recipe={**tiny()["recipe"], "lr": 1e6, "optimiser": optimiser},
+        budget={"steps": 8},
+    )
     words["protocols"] = {"probe": {}, "finetune": {"steps": 4, "lr": 1e6, "looks": 1}}
     plan = Plan.make(Study.model_validate(words), cache=store.cache)
     compute = device.Compute(torch.device("cpu"), False)
@@ -283,7 +385,9 @@ def test_a_learning_rate_of_a_million_is_done_or_diverged_but_never_failed(optim
 
 # optimisers
 class Counted(torch.optim.Optimizer):
-    """An optimiser that keeps what torch's own do not: plain numbers, and momentum of another type than its parameter."""
+    """An optimiser that keeps what torch's own do not: plain numbers, and momentum of another type
+    than its parameter.
+    """
 
     def __init__(self, params: Any) -> None:
         super().__init__(params, {"lr": 0.1})
@@ -319,7 +423,9 @@ OPTIMISERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 def net(dtype: torch.dtype) -> torch.nn.Module:
     torch.manual_seed(0)
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 4, 2)).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(), torch.nn.Linear(8 * 4, 2)
+    ).to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.register_parameter("unused", torch.nn.Parameter(torch.zeros(3, dtype=dtype)))
     return module
 
@@ -335,15 +441,21 @@ def walk(module: torch.nn.Module, optimiser: torch.optim.Optimizer, steps: range
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_the_state_of_any_optimiser_goes_through_a_file_to_the_bit(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+def test_the_state_of_any_optimiser_goes_through_a_file_to_the_bit(
+    name: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
     whole = net(dtype)
     walk(whole, OPTIMISERS[name](whole.parameters()), range(8))
 
     cut = net(dtype)
     optimiser = OPTIMISERS[name](cut.parameters())
     walk(cut, optimiser, range(4))
-    average = {f"ema.{key}": t.detach().double() / 3 for key, t in cut.state_dict().items()}  # what a loop adds is carried as it is
-    checkpoint.write(tmp_path, 4, {**cut.state_dict(), **average, **checkpoint.pack_optimiser(optimiser)}, {})
+    average = {
+        f"ema.{key}": t.detach().double() / 3 for key, t in cut.state_dict().items()
+    }  # what a loop adds is carried as it is
+    checkpoint.write(
+        tmp_path, 4, {**cut.state_dict(), **average, **checkpoint.pack_optimiser(optimiser)}, {}
+    )
 
     resumed = net(dtype)
     found = checkpoint.latest(tmp_path)
@@ -359,7 +471,9 @@ def test_the_state_of_any_optimiser_goes_through_a_file_to_the_bit(name: str, dt
         for slot, value in slots.items():
             if value is not None:
                 assert type(after[index][slot]) is type(value)
-                assert_same({slot: torch.as_tensor(after[index][slot])}, {slot: torch.as_tensor(value)})
+                assert_same(
+                    {slot: torch.as_tensor(after[index][slot])}, {slot: torch.as_tensor(value)}
+                )
     walk(resumed, again, range(4, 8))
     assert_same(dict(resumed.state_dict()), dict(whole.state_dict()))
 
@@ -381,14 +495,21 @@ def test_a_state_that_a_checkpoint_cannot_hold_is_refused_not_dropped() -> None:
 
 # files
 @pytest.mark.parametrize("dtype", checkpoint._TYPES)
-def test_tensors_of_every_type_and_shape_are_read_by_safetensors_itself(dtype: torch.dtype, tmp_path: Path) -> None:
+def test_tensors_of_every_type_and_shape_are_read_by_safetensors_itself(
+    dtype: torch.dtype, tmp_path: Path
+) -> None:
     random = torch.Generator().manual_seed(0)
     shapes = [(), (1,), (7,), (0,), (3, 0, 2), (3, 5), (2, 3, 4, 5)]
-    tensors = {f"{at} né": torch.randint(0, 2, shape, generator=random).to(dtype) for at, shape in enumerate(shapes)}
+    tensors = {
+        f"{at} né": torch.randint(0, 2, shape, generator=random).to(dtype)
+        for at, shape in enumerate(shapes)
+    }
     tensors["byte"] = torch.zeros(3, dtype=torch.uint8)
     checkpoint.write(tmp_path, 1, tensors, {})
     loaded = load_file(tmp_path / "step-0000000001.safetensors")
-    assert {name: t.dtype for name, t in loaded.items()} == {name: t.dtype for name, t in tensors.items()}
+    assert {name: t.dtype for name, t in loaded.items()} == {
+        name: t.dtype for name, t in tensors.items()
+    }
     assert_same(loaded, tensors)
 
 
@@ -398,10 +519,25 @@ def test_a_type_that_a_checkpoint_cannot_hold_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_an_arm_killed_at_random_moments_ends_with_the_weights_of_one_that_nothing_disturbed() -> None:
+def test_an_arm_killed_at_random_moments_ends_with_the_weights_of_one_that_nothing_disturbed() -> (
+    None
+):
     """A small run of the benchmark, which prints its random seed."""
     script = Path(__file__).parents[1] / "benchmarks" / "resume.py"
-    command = [sys.executable, str(script), "--methods", "simclr", "--precision", "fp32", "--kills", "4", "--images", "19200", "--no-workers", "--json"]
+    command = [
+        sys.executable,
+        str(script),
+        "--methods",
+        "simclr",
+        "--precision",
+        "fp32",
+        "--kills",
+        "4",
+        "--images",
+        "19200",
+        "--no-workers",
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (result,) = json.loads(done.stdout)["results"]

@@ -1,4 +1,6 @@
-"""Checkpoints written while training goes on: nothing torn, nothing lost, and what fails is heard of."""
+"""Checkpoints written while training goes on: nothing torn, nothing lost, and what fails is heard
+of.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,9 @@ class Gate:
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_what_changes_after_save_does_not_reach_the_file(layout: torch.memory_format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_changes_after_save_does_not_reach_the_file(
+    layout: torch.memory_format, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate(monkeypatch)
     weights = torch.arange(120.0).reshape(2, 3, 4, 5).contiguous(memory_format=layout)
     scale, meta = torch.tensor(2.0, requires_grad=True), {"curve": [1.0, 2.0]}
@@ -62,7 +66,9 @@ def test_what_changes_after_save_does_not_reach_the_file(layout: torch.memory_fo
     assert tensors["scale"].item() == 2.0
 
 
-def test_save_does_not_wait_for_the_disk_and_the_newest_of_those_that_wait_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_save_does_not_wait_for_the_disk_and_the_newest_of_those_that_wait_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gate = Gate(monkeypatch)
     with checkpoint.Writer(tmp_path) as writer:
         for step in range(1, 6):  # none of these returns before the first is written, if save waits
@@ -90,7 +96,9 @@ def test_close_waits_for_what_was_saved_and_a_writer_goes_on_after_a_pause(tmp_p
     assert set(threading.enumerate()) == before
 
 
-def test_after_an_exception_in_the_loop_what_was_saved_is_written_and_the_exception_is_the_loops(tmp_path: Path) -> None:
+def test_after_an_exception_in_the_loop_what_was_saved_is_written_and_the_exception_is_the_loops(
+    tmp_path: Path,
+) -> None:
     with pytest.raises(Stopped), checkpoint.Writer(tmp_path) as writer:
         writer.save(1, {"w": torch.zeros(100_000)}, {})
         raise Stopped
@@ -103,7 +111,9 @@ def disk_is_full(*args: Any) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_what_fails_to_be_written_is_raised_by_close_or_by_the_next_save_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_fails_to_be_written_is_raised_by_close_or_by_the_next_save_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     writer = checkpoint.Writer(tmp_path)
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", disk_is_full)
@@ -134,8 +144,13 @@ def test_meta_that_json_cannot_hold_is_refused_by_save_itself(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("at", range(1, 13))
-def test_a_folder_that_vanishes_at_any_moment_of_a_write_is_no_failure(at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another process finished the arm. `at`: before which of the calls that a write makes; the last ones come after it."""
+def test_a_folder_that_vanishes_at_any_moment_of_a_write_is_no_failure(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process finished the arm.
+
+    `at`: before which of the calls that a write makes; the last ones come after it.
+    """
     folder, calls = tmp_path / "partial" / "arm", []
 
     def then_vanish(real: Callable[..., Any]) -> Callable[..., Any]:
@@ -176,10 +191,16 @@ with Writer(Path(sys.argv[1])) as writer:
 
 
 def test_a_process_killed_while_it_writes_leaves_what_it_had_written_whole(tmp_path: Path) -> None:
-    """What was reported as written, or something newer, is found; and it is of one step in all its parts."""
+    """What was reported as written, or something newer, is found; and it is of one step in all its
+    parts.
+    """
     random, step = np.random.default_rng(0), 1
     for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", WRITING, str(tmp_path), str(step)], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", WRITING, str(tmp_path), str(step)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         try:
             assert process.stdout is not None
             told = [int(process.stdout.readline()) for _ in range(int(random.integers(1, 6)))]

@@ -1,4 +1,6 @@
-"""headwater theory: what each command shows, and that every mistake is one line with exit code 2."""
+"""headwater theory: what each command shows, and that every mistake is one line with exit code
+2.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,20 @@ import pytest
 from headwater.rows import read_rows
 from tests.conftest import Cli, refused
 
-QUICK = ("--set", "d=24", "--set", "width=4", "--set", "batch=32", "--set", "max_steps=60", "--set", "test_samples=40", "--workers", "1")
+QUICK = (
+    "--set",
+    "d=24",
+    "--set",
+    "width=4",
+    "--set",
+    "batch=32",
+    "--set",
+    "max_steps=60",
+    "--set",
+    "test_samples=40",
+    "--workers",
+    "1",
+)
 SWEEP = """\
 study: rare
 question: What?
@@ -32,13 +47,18 @@ def study(tmp_path: Path) -> Path:
 
 
 def test_a_sweep_from_options_is_trained_told_and_kept(headwater: Cli) -> None:
-    code, out, _ = headwater("theory", "run", "--subclasses", "1,3", "--seeds", "2", *QUICK, "--json")
+    code, out, _ = headwater(
+        "theory", "run", "--subclasses", "1,3", "--seeds", "2", *QUICK, "--json"
+    )
     records = json.loads(out)
     assert code == 0
     assert sorted({(one["subclasses"], one["labels"], one["seed"]) for one in records}) == [
         (k, labels, seed) for k in (1, 3) for labels in ("coarse", "fine") for seed in (0, 1)
     ]
-    assert all(one["status"] == "done" and 0 <= one["hard_error"] <= 1 and one["d"] == 24 for one in records)
+    assert all(
+        one["status"] == "done" and 0 <= one["hard_error"] <= 1 and one["d"] == 24
+        for one in records
+    )
     code, again, _ = headwater("theory", "run", "-k", "1,3", "--seeds", "2", *QUICK, "--json")
     assert (code, json.loads(again)) == (0, records), "the second run shows what is there"
     code, out, _ = headwater("theory", "run", "-k", "1,3", "--seeds", "2", *QUICK, "--quiet")
@@ -55,10 +75,14 @@ def test_the_shipped_sweep_is_planned_with_no_store(headwater: Cli, tmp_path: Pa
     assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
 
-def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(headwater: Cli, study: Path, tmp_path: Path) -> None:
+def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(
+    headwater: Cli, study: Path, tmp_path: Path
+) -> None:
     code, _, err = headwater("run", study, "--workers", "1", "--quiet")
     assert code == 0, err
-    code, out, err = headwater("theory", "run", study, "--workers", "1", "--out", "rows.csv", "--json")
+    code, out, err = headwater(
+        "theory", "run", study, "--workers", "1", "--out", "rows.csv", "--json"
+    )
     table = json.loads(out)
     assert code == 0 and {one["sweep"] for one in table} == {"one", "u"}
     assert set(read_rows(tmp_path / "rows.csv")["status"]) == {"done"}
@@ -68,7 +92,9 @@ def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(he
     answered = {name for name, answer in facts["answers"].items() if answer["answered"]}
     assert facts["networks"] == 18 and answered >= {"errors", "ratio", "curve", "gradual", "phase"}
     page = (tmp_path / "figures.html").read_text()
-    assert "Errors against the number of subclasses" in page and "http://" not in page.replace("http://www.w3.org", "")
+    assert "Errors against the number of subclasses" in page and "http://" not in page.replace(
+        "http://www.w3.org", ""
+    )
     (tmp_path / "headwater-store").rename(tmp_path / "elsewhere")
     code, out, _ = headwater("theory", "plot", "rows.csv", "--out", "figures.svg", "--json")
     from_rows = json.loads(out)
@@ -76,10 +102,15 @@ def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(he
     assert from_rows["answers"] == facts["answers"], "rows are enough"
 
 
-def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(headwater: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(
+    headwater: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from headwater.engines import local
 
-    broken = "import headwater.work as work\nwork.run_networks = None\nfrom headwater.engines import worker\nworker.main()"
+    broken = (
+        "import headwater.work as work\nwork.run_networks = None\nfrom headwater.engines import "
+        "worker\nworker.main()"
+    )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", broken])
     code, out, _ = headwater("theory", "run", "-k", "2", "--seeds", "1", *QUICK, "--json")
     assert code == 1 and {one["status"] for one in json.loads(out)} == {"failed"}
@@ -93,8 +124,24 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(headwater: Cli,
         (("run", "--set", "d=24", "--set", "d=32"), ("d: is given twice",)),
         (("run", "--set", "seeds=5"), ("--seeds",)),
         (("run", "--set", "width=abc"), ("--set width", "abc")),
-        (("run", "-k", "1", "--seeds", "1", "--set", "d=1000000", "--set", "train_samples=1000000"), ("GiB", "train_samples")),
-        (("plan", "--seeds", "10000", "-k", "1,2,4,8,16", "--set", "lr=1,2,3"), ("300,000", "at most 200,000")),
+        (
+            (
+                "run",
+                "-k",
+                "1",
+                "--seeds",
+                "1",
+                "--set",
+                "d=1000000",
+                "--set",
+                "train_samples=1000000",
+            ),
+            ("GiB", "train_samples"),
+        ),
+        (
+            ("plan", "--seeds", "10000", "-k", "1,2,4,8,16", "--set", "lr=1,2,3"),
+            ("300,000", "at most 200,000"),
+        ),
         (("run", "--set", "iota=0.9", "--set", "s=1"), ("without any patch",)),
         (("run", "-k", "many"), ("--subclasses", "many")),
         (("run", "-k", "64"), ("at least 2 + 2k = 130",)),
@@ -124,7 +171,9 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(headwater: Cli,
         (("hardness", "a.parquet", "--answers", "b.parquet"), ("is one already",)),
     ],
 )
-def test_a_mistake_is_one_line(headwater: Cli, arguments: tuple[str, ...], said: tuple[str, ...]) -> None:
+def test_a_mistake_is_one_line(
+    headwater: Cli, arguments: tuple[str, ...], said: tuple[str, ...]
+) -> None:
     refused(headwater("theory", *arguments), *said)
 
 
@@ -133,46 +182,84 @@ def test_a_mistake_is_one_line(headwater: Cli, arguments: tuple[str, ...], said:
     [
         (("subclasses: 3,", "subclasses: 3.5,"), ("line 6", "theory.u.subclasses")),
         (("neurons: 48", "neuron: 48"), ("line 6", "neurons")),
-        (("labels: [coarse, fine, instance]", "labels: [coarse, fein]"), ("line 6", "theory.u", "fein")),
+        (
+            ("labels: [coarse, fine, instance]", "labels: [coarse, fein]"),
+            ("line 6", "theory.u", "fein"),
+        ),
         (("neurons: 48", "neurons: 50"), ("line 6", "theory.u", "evenly")),
-        (("labels: [coarse, fine, instance], read_outs: tuned", "labels: [coarse, shuffle:4], read_outs: max"), ("line 6", "theory.u", "tuned alone")),
+        (
+            (
+                "labels: [coarse, fine, instance], read_outs: tuned",
+                "labels: [coarse, shuffle:4], read_outs: max",
+            ),
+            ("line 6", "theory.u", "tuned alone"),
+        ),
         (("seeds: 2", "seeds: two"), ("line 3", "seeds")),
         (("theory:", "theories:"), ("theor",)),
         (("d: 24, width: 4", "d: 4, width: 4"), ("line 5", "theory.one", "2 + 2k")),
     ],
 )
-def test_a_mistake_in_a_study_names_its_line(headwater: Cli, study: Path, changed: tuple[str, str], said: tuple[str, ...]) -> None:
+def test_a_mistake_in_a_study_names_its_line(
+    headwater: Cli, study: Path, changed: tuple[str, str], said: tuple[str, ...]
+) -> None:
     study.write_text(SWEEP.replace(*changed))
     refused(headwater("theory", "run", study), *said)
 
 
-def test_a_sweep_from_options_is_drawn_by_the_same_options_and_what_is_not_there_is_said(headwater: Cli, tmp_path: Path) -> None:
+def test_a_sweep_from_options_is_drawn_by_the_same_options_and_what_is_not_there_is_said(
+    headwater: Cli, tmp_path: Path
+) -> None:
     sweep = ("-k", "1,3", "--seeds", "2", *QUICK[:-2])
     assert headwater("theory", "run", *sweep, "--quiet", "--workers", "1")[0] == 0
     code, out, _ = headwater("theory", "plot", *sweep, "--out", "own.svg")
     assert code == 0 and (tmp_path / "own.svg").exists() and "beware" not in out
-    code, out, _ = headwater("theory", "plot", "-k", "1,3", "--seeds", "3", *QUICK[:-2], "--out", "own.svg")
+    code, out, _ = headwater(
+        "theory", "plot", "-k", "1,3", "--seeds", "3", *QUICK[:-2], "--out", "own.svg"
+    )
     assert code == 0 and "4 networks of this study are not there yet" in out
-    refused(headwater("theory", "plot", "-k", "5", *QUICK[:-2]), "no network of theory is there yet")
+    refused(
+        headwater("theory", "plot", "-k", "5", *QUICK[:-2]), "no network of theory is there yet"
+    )
 
 
 def test_networks_that_diverged_are_counted_where_means_are_shown(headwater: Cli) -> None:
-    code, out, _ = headwater("theory", "run", "-k", "2", "--seeds", "2", *QUICK, "--set", "init=0.02,1e38", "--quiet")
+    code, out, _ = headwater(
+        "theory", "run", "-k", "2", "--seeds", "2", *QUICK, "--set", "init=0.02,1e38", "--quiet"
+    )
     assert code == 0 and "4 networks diverged" in out
 
 
-@pytest.mark.parametrize("option", [("--redo", "abcdef"), ("--report", "r.html"), ("--compile",), ("--device", "cuda")])
-def test_options_that_mean_nothing_to_the_theory_are_refused(headwater: Cli, study: Path, option: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    "option", [("--redo", "abcdef"), ("--report", "r.html"), ("--compile",), ("--device", "cuda")]
+)
+def test_options_that_mean_nothing_to_the_theory_are_refused(
+    headwater: Cli, study: Path, option: tuple[str, ...]
+) -> None:
     refused(headwater("run", study, *option), option[0], "means nothing to a study of the theory")
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("constants", "{}"), ("constants", "not json"), ("constants", "[1]"), ("recipe", None), ("num_labels", None)]
+    ("column", "value"),
+    [
+        ("constants", "{}"),
+        ("constants", "not json"),
+        ("constants", "[1]"),
+        ("recipe", None),
+        ("num_labels", None),
+    ],
 )
-def test_damaged_rows_name_their_column(headwater: Cli, study: Path, tmp_path: Path, column: str, value: str | None) -> None:
-    words = SWEEP.split("  one:")[0] + "  one: {subclasses: 1, labels: coarse, d: 24, width: 4, batch: 32, max_steps: 5, test_samples: 10}\n"
+def test_damaged_rows_name_their_column(
+    headwater: Cli, study: Path, tmp_path: Path, column: str, value: str | None
+) -> None:
+    words = (
+        SWEEP.split("  one:")[0]
+        + "  one: {subclasses: 1, labels: coarse, d: 24, width: 4, batch: 32, max_steps: 5, "
+        "test_samples: 10}\n"
+    )
     study.write_text(words.replace("seeds: 2", "seeds: 1"))
-    assert headwater("theory", "run", study, "--out", "rows.csv", "--quiet", "--workers", "1")[0] == 0
+    assert (
+        headwater("theory", "run", study, "--out", "rows.csv", "--quiet", "--workers", "1")[0] == 0
+    )
     table = pd.read_csv(tmp_path / "rows.csv", dtype=object)
     table[column] = value
     table.to_csv(tmp_path / "rows.csv", index=False)
@@ -195,8 +282,17 @@ def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
         "from headwater import cli\n"
         "sys.exit(cli._guarded(cli.app))\n"
     )
-    for arguments in (("plot", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "f.svg")), ("hardness", str(ANSWERS))):
-        done = subprocess.run([sys.executable, "-c", blocked, "theory", *arguments], capture_output=True, text=True, check=False, cwd=tmp_path)
+    for arguments in (
+        ("plot", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "f.svg")),
+        ("hardness", str(ANSWERS)),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", blocked, "theory", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
         assert done.returncode == 0, done.stderr
 
 
@@ -210,17 +306,37 @@ def test_rows_of_other_arms_are_no_simulated_networks(headwater: Cli, tmp_path: 
 ANSWERS = Path(__file__).parents[1] / "docs" / "results" / "hardness_answers.parquet"
 
 
-def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(headwater: Cli, tmp_path: Path) -> None:
+def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(
+    headwater: Cli, tmp_path: Path
+) -> None:
     code, out, _ = headwater("theory", "hardness", ANSWERS, "--out", "chart.svg")
-    assert code == 0 and "by both arms' errors at other seeds" in out and "biased" in out and "answer:" in out
+    assert (
+        code == 0
+        and "by both arms' errors at other seeds" in out
+        and "biased" in out
+        and "answer:" in out
+    )
     assert (tmp_path / "chart.svg").read_bytes().startswith(b"<svg")
-    code, out, _ = headwater("theory", "hardness", ANSWERS, "--coarse", "level:2", "--fine", "level:1", "--hard-share", "0.25", "--json")
+    code, out, _ = headwater(
+        "theory",
+        "hardness",
+        ANSWERS,
+        "--coarse",
+        "level:2",
+        "--fine",
+        "level:1",
+        "--hard-share",
+        "0.25",
+        "--json",
+    )
     facts = json.loads(out)
     assert code == 0 and facts["hard_share"] == 0.25
     assert {(one["coarse"], one["fine"]) for one in facts["settings"]} == {("level:2", "level:1")}
     for one in facts["settings"]:
         first = one["splits"][0]
-        assert first["split"] == "cross-fitted" and first["hard_samples"] == pytest.approx(0.25 * one["samples"], abs=1)
+        assert first["split"] == "cross-fitted" and first["hard_samples"] == pytest.approx(
+            0.25 * one["samples"], abs=1
+        )
     refused(headwater("theory", "hardness", ANSWERS, "--fine", "level:7"), "level:7", "level:0")
     refused(headwater("theory", "hardness", ANSWERS, "--hard-share", "1"), "between 0 and 1")
     broken = tmp_path / "broken.parquet"
@@ -236,7 +352,9 @@ def test_gains_of_a_table_are_those_worked_out_by_hand(headwater: Cli) -> None:
     table = pd.read_parquet(ANSWERS)
     own = table[table["task"] == "grocery-3"]
     right = {
-        labels: part.pivot_table(index="seed", columns="sample", values="right", aggfunc="first").to_numpy(dtype=float)
+        labels: part.pivot_table(
+            index="seed", columns="sample", values="right", aggfunc="first"
+        ).to_numpy(dtype=float)
         for labels, part in own.groupby("labels")
     }
     coarse, fine = right["level:2"], right["level:0"]
@@ -246,5 +364,7 @@ def test_gains_of_a_table_are_those_worked_out_by_hand(headwater: Cli) -> None:
         hardness = 1 - (coarse[others].sum(axis=0) + fine[others].sum(axis=0)) / (2 * len(others))
         gains.append((fine[seed] - coarse[seed])[hardness >= 0.5 - 1e-12].mean())
     _, out, _ = headwater("theory", "hardness", ANSWERS, "--json")
-    told = next(one for one in json.loads(out)["settings"] if one["task"] == "grocery-3")["splits"][0]["hard"]["gain"]
+    told = next(one for one in json.loads(out)["settings"] if one["task"] == "grocery-3")["splits"][
+        0
+    ]["hard"]["gain"]
     assert told == pytest.approx(np.mean(gains), abs=1e-12)

@@ -29,7 +29,15 @@ def test_automatic_precision_is_bf16_where_the_hardware_has_it(monkeypatch):
     assert not device.resolve("cpu", "fp32").bf16
 
 
-@pytest.mark.parametrize(("name", "message"), [("tpu", "none of auto, cpu, cuda, mps"), ("", "none of"), ("cpu:x", "after the colon"), ("cpu:-2", "number")])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tpu", "none of auto, cpu, cuda, mps"),
+        ("", "none of"),
+        ("cpu:x", "after the colon"),
+        ("cpu:-2", "number"),
+    ],
+)
 def test_a_device_that_is_none_is_refused(name, message):
     with pytest.raises(InputError, match=message):
         device.resolve(name)
@@ -58,7 +66,9 @@ def test_autocast_rounds_products_to_bf16_only_where_it_is_on_and_full_precision
 
 
 def test_another_thread_that_asks_for_full_precision_leaves_the_rounded_weights_of_this_one_alone():
-    """torch keeps one cache of weights that autocast rounded for all threads; a weight used twice must be rounded once whatever the others do."""
+    """torch keeps one cache of weights that autocast rounded for all threads; a weight used twice
+    must be rounded once whatever the others do.
+    """
     weight, image = torch.nn.Parameter(torch.rand(4, 4)), torch.rand(4, 4)
 
     def elsewhere() -> None:
@@ -99,6 +109,9 @@ def test_seeded_draws_depend_on_the_key_and_restore_the_global_generator():
 
 def test_versions_are_canonical_json_of_the_packages_that_could_change_a_number():
     versions = json.loads(device.versions())
-    assert versions["torch"] == torch.__version__.split("+")[0] or versions["torch"] == torch.__version__
+    assert (
+        versions["torch"] == torch.__version__.split("+")[0]
+        or versions["torch"] == torch.__version__
+    )
     assert device.versions() == json.dumps(versions, sort_keys=True)
     assert set(versions) >= {"headwater", "numpy", "timm", "torch"}

@@ -1,4 +1,6 @@
-"""The house as DESIGN draws it: who imports whom, sizes and names of files, and papers that must not drift from the code."""
+"""The house as DESIGN draws it: who imports whom, sizes and names of files, and papers that must
+not drift from the code.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,33 @@ SRC = ROOT / "src" / "headwater"
 TORCH = {"torch", "torchvision", "timm", "open_clip"}
 LEAVES = {"errors", "files"}
 DOING = {
-    "api", "checkpoint", "cli", "cost", "curation", "device", "engines", "labels", "loader", "methods", "models", "optim", "plan", "pretrain",
-    "recipes", "show", "sources", "store", "tasks", "theory", "transfer", "views", "work",
+    "api",
+    "checkpoint",
+    "cli",
+    "cost",
+    "curation",
+    "device",
+    "engines",
+    "labels",
+    "loader",
+    "methods",
+    "models",
+    "optim",
+    "plan",
+    "pretrain",
+    "recipes",
+    "show",
+    "sources",
+    "store",
+    "tasks",
+    "theory",
+    "transfer",
+    "views",
+    "work",
 }
-ALLOWED: dict[str, set[str]] = {  # rule 9 of DESIGN, and the leaf rooms; a room may always import itself
+ALLOWED: dict[
+    str, set[str]
+] = {  # rule 9 of DESIGN, and the leaf rooms; a room may always import itself
     "errors": set(),
     "files": set(),
     "keys": set(),
@@ -43,28 +68,121 @@ ALLOWED: dict[str, set[str]] = {  # rule 9 of DESIGN, and the leaf rooms; a room
     "views": {"keys", "device", "sources", "study"},
     "loader": {"keys", "errors"},
     "methods": {"labels", "views", "models", "study", "keys", "device", "ranks", "files", "errors"},
-    "pretrain": {"methods", "loader", "optim", "checkpoint", "device", "ranks", "views", "sources", "study", "keys"},
-    "transfer": {"methods", "loader", "optim", "checkpoint", "device", "views", "sources", "study", "keys", "files"},
+    "pretrain": {
+        "methods",
+        "loader",
+        "optim",
+        "checkpoint",
+        "device",
+        "ranks",
+        "views",
+        "sources",
+        "study",
+        "keys",
+    },
+    "transfer": {
+        "methods",
+        "loader",
+        "optim",
+        "checkpoint",
+        "device",
+        "views",
+        "sources",
+        "study",
+        "keys",
+        "files",
+    },
     "theory": {"keys", "rows"},
-    "plan": {"store", "sources", "labels", "tasks", "models", "study", "recipes", "rows", "keys", "files", "errors"},
+    "plan": {
+        "store",
+        "sources",
+        "labels",
+        "tasks",
+        "models",
+        "study",
+        "recipes",
+        "rows",
+        "keys",
+        "files",
+        "errors",
+    },
     "cost": {"plan", "recipes", "tasks", "views", "models", "device", "study", "keys"},
     "work": {
-        "recipes", "curation", "theory",
-        "plan", "pretrain", "ranks", "methods", "transfer", "tasks", "sources", "labels", "views", "store", "models", "loader", "checkpoint", "device", "rows",
-        "study", "keys", "files", "errors",
+        "recipes",
+        "curation",
+        "theory",
+        "plan",
+        "pretrain",
+        "ranks",
+        "methods",
+        "transfer",
+        "tasks",
+        "sources",
+        "labels",
+        "views",
+        "store",
+        "models",
+        "loader",
+        "checkpoint",
+        "device",
+        "rows",
+        "study",
+        "keys",
+        "files",
+        "errors",
     },
-    "engines": {"work", "plan", "store", "models", "device", "pretrain", "ranks", "study", "errors"},
+    "engines": {
+        "work",
+        "plan",
+        "store",
+        "models",
+        "device",
+        "pretrain",
+        "ranks",
+        "study",
+        "errors",
+    },
     "api": {"engines", "work", "plan", "store", "study"},
     "show": {
-        "work", "curation", "device", "cost", "analysis", "report", "engines", "plan", "labels", "sources", "tasks", "study", "store", "models", "rows",
-        "files", "errors",
+        "work",
+        "curation",
+        "device",
+        "cost",
+        "analysis",
+        "report",
+        "engines",
+        "plan",
+        "labels",
+        "sources",
+        "tasks",
+        "study",
+        "store",
+        "models",
+        "rows",
+        "files",
+        "errors",
     },
-    "cli": {"show", "report", "analysis", "engines", "work", "plan", "store", "device", "rows", "study", "files", "errors"},
+    "cli": {
+        "show",
+        "report",
+        "analysis",
+        "engines",
+        "work",
+        "plan",
+        "store",
+        "device",
+        "rows",
+        "study",
+        "files",
+        "errors",
+    },
 }
 
 
 def module_of(path: Path) -> str:
-    return ".".join(["headwater", *path.relative_to(SRC).with_suffix("").parts]).removesuffix(".__init__")
+    return ".".join(["headwater", *path.relative_to(SRC).with_suffix("").parts]).removesuffix(
+        ".__init__"
+    )
 
 
 def room_of(module: str) -> str:
@@ -85,9 +203,13 @@ def for_types_only(node: ast.AST) -> bool:
 
 
 def nodes(node: ast.AST, *, functions: bool) -> Iterator[ast.AST]:
-    """All nodes that run, at import alone or in functions too; what is there for type checkers only does not run."""
+    """All nodes that run, at import alone or in functions too; what is there for type checkers only
+    does not run.
+    """
     for child in ast.iter_child_nodes(node):
-        if for_types_only(child) or (not functions and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+        if for_types_only(child) or (
+            not functions and isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        ):
             continue
         yield child
         yield from nodes(child, functions=functions)
@@ -102,13 +224,20 @@ def imports(module: str, *, functions: bool = True) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: relative import"
             found.add(node.module or "")
-            found.update(name for alias in node.names if (name := f"{node.module}.{alias.name}") in MODULES)
+            found.update(
+                name for alias in node.names if (name := f"{node.module}.{alias.name}") in MODULES
+            )
     return {name for name in found if name != "headwater" or len(found) == 1} - {"headwater"}
 
 
 def rooms_imported(room: str) -> set[str]:
     modules = [module for module in MODULES if room_of(module) == room]
-    return {room_of(name) for module in modules for name in imports(module) if name.startswith("headwater.")} - {room}
+    return {
+        room_of(name)
+        for module in modules
+        for name in imports(module)
+        if name.startswith("headwater.")
+    } - {room}
 
 
 @pytest.mark.parametrize("room", [room for room in ROOMS if room in ALLOWED])
@@ -116,10 +245,24 @@ def test_a_room_imports_only_what_the_plan_of_the_house_allows(room: str) -> Non
     assert rooms_imported(room) <= ALLOWED[room]
 
 
-@pytest.mark.parametrize("room", [room for room in ("analysis", "report", "rows", "study", "keys", "errors", "files") if room in ROOMS])
+@pytest.mark.parametrize(
+    "room",
+    [
+        room
+        for room in ("analysis", "report", "rows", "study", "keys", "errors", "files")
+        if room in ROOMS
+    ],
+)
 def test_concluding_imports_no_torch_and_no_doing_room(room: str) -> None:
-    outside = {name.split(".")[0] for module in MODULES if room_of(module) == room for name in imports(module)}
-    assert not outside & (TORCH - ({"torch"} if room == "keys" else set())), "keys takes tensors, and imports torch where it is given one"
+    outside = {
+        name.split(".")[0]
+        for module in MODULES
+        if room_of(module) == room
+        for name in imports(module)
+    }
+    assert not outside & (TORCH - ({"torch"} if room == "keys" else set())), (
+        "keys takes tensors, and imports torch where it is given one"
+    )
     assert not rooms_imported(room) & DOING
 
 
@@ -127,8 +270,11 @@ def test_concluding_runs_where_torch_cannot_be_imported() -> None:
     code = (
         "import sys, importlib\n"
         f"for name in {sorted(TORCH)!r}: sys.modules[name] = None\n"
-        f"for name in {sorted(m for m in MODULES if room_of(m) in ('analysis', 'report', 'rows', 'study'))!r}: importlib.import_module(name)\n"
-        f"print(sorted(m for m in sys.modules if m.split('.')[:1] == ['headwater'] and m.count('.') and m.split('.')[1] in {sorted(DOING)!r}))"
+        "for name in "
+        f"{sorted(m for m in MODULES if room_of(m) in ('analysis', 'report', 'rows', 'study'))!r}: "
+        "importlib.import_module(name)\n"
+        "print(sorted(m for m in sys.modules if m.split('.')[:1] == ['headwater'] and "
+        f"m.count('.') and m.split('.')[1] in {sorted(DOING)!r}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -136,8 +282,13 @@ def test_concluding_runs_where_torch_cannot_be_imported() -> None:
 
 
 def test_no_circle_of_modules_is_imported() -> None:
-    graph = {module: {name for name in imports(module, functions=False) if name in MODULES} for module in MODULES}
-    for module in graph:  # a package is imported before what is in it, and its names are what others use
+    graph = {
+        module: {name for name in imports(module, functions=False) if name in MODULES}
+        for module in MODULES
+    }
+    for (
+        module
+    ) in graph:  # a package is imported before what is in it, and its names are what others use
         parents = {".".join(module.split(".")[:end]) for end in range(2, module.count(".") + 1)}
         graph[module] -= parents | {module}
     done: set[str] = set()
@@ -170,14 +321,26 @@ def test_a_module_says_what_it_is_for_and_fits_in_500_lines(module: str) -> None
 
 # papers
 def tracked() -> list[Path]:
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode:
         pytest.skip("this is no git checkout, and what is tracked cannot be told")
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
 
 def test_no_committed_file_names_a_place_outside_the_project() -> None:
-    outside = re.compile("|".join((r"\.\./" + "shared", "/" + r"work/\w", "/" + r"home/\w", "/" + r"Users/\w", "/" + r"root/\w")))
+    outside = re.compile(
+        "|".join(
+            (
+                r"\.\./" + "shared",
+                "/" + r"work/\w",
+                "/" + r"home/\w",
+                "/" + r"Users/\w",
+                "/" + r"root/\w",
+            )
+        )
+    )
     for path in tracked():
         if path == ROOT / ".ci" / "run":
             continue
@@ -223,7 +386,11 @@ def readme() -> str:
 def shell_lines() -> list[list[str]]:
     """The words of each command in README's sh blocks; continued lines joined, comments dropped."""
     blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
-    lines = [line.split("#")[0].strip().removeprefix("$ ") for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [
+        line.split("#")[0].strip().removeprefix("$ ")
+        for block in blocks
+        for line in block.replace("\\\n", " ").splitlines()
+    ]
     return [line.split() for line in lines if line]
 
 
@@ -242,48 +409,88 @@ def test_the_commands_of_the_readme_exist() -> None:
             assert words[1] in commands, words
             command = commands[words[1]]
             if hasattr(command, "commands"):
-                if words[2:] == [] and "show" in command.commands:  # the group's command that needs no name
+                if (
+                    words[2:] == [] and "show" in command.commands
+                ):  # the group's command that needs no name
                     continue
                 assert words[2] in command.commands, words
                 command = command.commands[words[2]]
-            options = {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
-            assert {word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)} <= options, words
+            options = {option for parameter in command.params for option in parameter.opts} | {
+                "--help",
+                "-h",
+            }
+            assert {
+                word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)
+            } <= options, words
 
 
 def test_the_tree_of_the_readme_is_the_tree() -> None:
-    blocks = [block for block in re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL) if block.lstrip().startswith("src/headwater/")]
+    blocks = [
+        block
+        for block in re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+        if block.lstrip().startswith("src/headwater/")
+    ]
     for block in blocks:
-        named = {word for line in block.splitlines()[1:] for word in re.findall(r"^[\s│├└─]*([\w/]+(?:\.py|/))", line)}
-        there = {path.name + "/" for path in SRC.iterdir() if path.is_dir() and list(path.glob("*.*")) and path.name != "__pycache__"}
+        named = {
+            word
+            for line in block.splitlines()[1:]
+            for word in re.findall(r"^[\s│├└─]*([\w/]+(?:\.py|/))", line)
+        }
+        there = {
+            path.name + "/"
+            for path in SRC.iterdir()
+            if path.is_dir() and list(path.glob("*.*")) and path.name != "__pycache__"
+        }
         there |= {path.name for path in SRC.glob("*.py")}
         assert {name for name in named if name.endswith("/")} <= there
         assert {name for name in there if name.endswith("/")} <= named
-        assert {name for name in named if name.endswith(".py")} <= {path.name for path in MODULES.values()}
+        assert {name for name in named if name.endswith(".py")} <= {
+            path.name for path in MODULES.values()
+        }
 
 
 def skips(path: Path) -> Iterator[tuple[str, int, ast.expr | None]]:
     """(kind, line, reason) of every skip, skipif and xfail in a file of tests."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("skip", "skipif", "xfail", "importorskip"):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr in ("skip", "skipif", "xfail", "importorskip")
+        ):
             named = {word.arg: word.value for word in node.keywords}
             first = node.args[0] if node.args and node.func.attr != "skipif" else None
             yield node.func.attr, node.lineno, named.get("reason", named.get("msg", first))
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_every_skip_says_why_and_none_is_an_excuse(path: Path) -> None:
     for kind, line, reason in skips(path):
-        assert kind in ("skip", "skipif"), f"{path}, line {line}: {kind} hides a failure or a dependency"
-        words = reason.value if isinstance(reason, ast.Constant) else ast.unparse(reason) if reason is not None else ""
+        assert kind in ("skip", "skipif"), (
+            f"{path}, line {line}: {kind} hides a failure or a dependency"
+        )
+        words = (
+            reason.value
+            if isinstance(reason, ast.Constant)
+            else ast.unparse(reason)
+            if reason is not None
+            else ""
+        )
         assert len(str(words).split()) >= 4, f"{path}, line {line}: say why"
 
 
 def test_the_readme_says_what_a_plain_make_test_leaves_out() -> None:
-    """Every need that a test is skipped for, and every file with slow tests and how many these are."""
+    """Every need that a test is skipped for, and every file with slow tests and how many these
+    are.
+    """
     section = readme().split("## Checks")[1].split("## The house")[0]
     for need in ("HEADWATER_DATA", "Chromium", "data.noun", "wordnet-base", "git checkout", "GPU"):
         assert need in section
-    slow = {path: path.read_text().count("@pytest.mark.slow\n") for path in (ROOT / "tests").rglob("test_*.py")}
+    slow = {
+        path: path.read_text().count("@pytest.mark.slow\n")
+        for path in (ROOT / "tests").rglob("test_*.py")
+    }
     for path, count in slow.items():
         assert (f"`{path.relative_to(ROOT)}`" in section) == (count > 0), path
     assert f"always: {sum(slow.values())} " in section

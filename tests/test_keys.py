@@ -1,4 +1,6 @@
-"""Keyed randomness: the same draw for the same key, uniform, and independent across whatever enters the key."""
+"""Keyed randomness: the same draw for the same key, uniform, and independent across whatever enters
+the key.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ HASHES = keys.sample_hashes(IDS)
 
 
 def splitmix_finaliser(z: int) -> int:
-    """SplitMix64's output function in unbounded integers, straight from Steele, Lea and Flood 2014."""
+    """SplitMix64's output function in unbounded integers, straight from Steele, Lea and Flood
+    2014.
+    """
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
     return z ^ (z >> 31)
@@ -31,18 +35,34 @@ def reference_uniform(key: int, sample_hash: int, counter: int) -> float:
 
 
 def test_the_mixer_is_splitmix64():
-    """The first outputs of java.util.SplittableRandom's generator for seed 1234567, as published test vectors give them."""
+    """The first outputs of java.util.SplittableRandom's generator for seed 1234567, as published
+    test vectors give them.
+    """
     golden = 0x9E3779B97F4A7C15
-    published = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]
+    published = [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
     assert [splitmix_finaliser((1234567 + i * golden) & MASK) for i in range(1, 6)] == published
-    states = np.array([(1234567 + i * golden) & MASK for i in range(1, 6)], dtype=np.uint64).view(np.int64)
+    states = np.array([(1234567 + i * golden) & MASK for i in range(1, 6)], dtype=np.uint64).view(
+        np.int64
+    )
     assert keys._mix(states).view(np.uint64).tolist() == published
 
 
-@given(st.integers(-(2**63), 2**63 - 1), st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5), st.integers(0, 4))
+@given(
+    st.integers(-(2**63), 2**63 - 1),
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=5),
+    st.integers(0, 4),
+)
 def test_uniforms_equal_a_reference_in_unbounded_integers_in_numpy_and_in_torch(key, hashes, n):
     lanes = np.array(hashes, dtype=np.int64)
-    expected = np.array([[reference_uniform(key, h, c) for c in range(1, n + 1)] for h in hashes]).reshape(len(hashes), n)
+    expected = np.array(
+        [[reference_uniform(key, h, c) for c in range(1, n + 1)] for h in hashes]
+    ).reshape(len(hashes), n)
     ours, torchs = keys.uniform(key, lanes, n), keys.uniform(key, torch.from_numpy(lanes), n)
     assert ours.dtype == np.float32
     assert torchs.dtype == torch.float32
@@ -52,24 +72,46 @@ def test_uniforms_equal_a_reference_in_unbounded_integers_in_numpy_and_in_torch(
 
 def test_numpy_and_torch_bits_are_equal():
     key = keys.key(3, "augment", 5, 1)
-    assert np.array_equal(keys.bits(key, HASHES, 8), keys.bits(key, torch.from_numpy(HASHES), 8).numpy())
+    assert np.array_equal(
+        keys.bits(key, HASHES, 8), keys.bits(key, torch.from_numpy(HASHES), 8).numpy()
+    )
 
 
 def test_draws_keep_their_values_across_releases():
     """Golden values: if these change, every result in every store changes its meaning."""
     assert keys.key(0, "order", 0) == -7954727844311968154
-    blake = [hashlib.blake2b(i.encode("utf-8"), digest_size=8).digest() for i in ("a/1.jpg", "b/é.png")]
-    assert keys.sample_hashes(["a/1.jpg", "b/é.png"]).tolist() == [int.from_bytes(b, "little", signed=True) for b in blake]
+    blake = [
+        hashlib.blake2b(i.encode("utf-8"), digest_size=8).digest() for i in ("a/1.jpg", "b/é.png")
+    ]
+    assert keys.sample_hashes(["a/1.jpg", "b/é.png"]).tolist() == [
+        int.from_bytes(b, "little", signed=True) for b in blake
+    ]
     hashes = keys.sample_hashes([str(i) for i in range(8)])
     assert keys.permutation(keys.key(0, "order", 0), hashes).tolist() == [6, 4, 5, 1, 3, 7, 2, 0]
     draws = keys.uniform(keys.key(1, "augment", 2, 0), hashes[:2], 3)
-    assert (draws * 2**24).astype(int).tolist() == [[4246330, 7966923, 12097127], [14244256, 16618841, 14534266]]
-    assert keys.generator(7, "world", "design").integers(0, 1000, 4).tolist() == [989, 755, 557, 628]
+    assert (draws * 2**24).astype(int).tolist() == [
+        [4246330, 7966923, 12097127],
+        [14244256, 16618841, 14534266],
+    ]
+    assert keys.generator(7, "world", "design").integers(0, 1000, 4).tolist() == [
+        989,
+        755,
+        557,
+        628,
+    ]
 
 
 def test_keys_do_not_depend_on_the_integer_type_but_on_everything_else():
     assert keys.key(np.int64(3), "order", np.int32(1)) == keys.key(3, "order", 1)
-    distinct = [(0, "order"), (0, "order", 0), (0, "order", "0"), (0, "order", 1), (1, "order", 0), (0, "augment", 0), (0, "order", 0, 0)]
+    distinct = [
+        (0, "order"),
+        (0, "order", 0),
+        (0, "order", "0"),
+        (0, "order", 1),
+        (1, "order", 0),
+        (0, "augment", 0),
+        (0, "order", 0, 0),
+    ]
     distinct += [(10, "a", 1), (1, "a", 10), (1, "a", "01"), (1, "a", 0, 1), (-1, "order")]
     assert len({keys.key(*parts) for parts in distinct}) == len(distinct)
     with pytest.raises(TypeError):
@@ -92,16 +134,26 @@ def test_uniforms_are_uncorrelated_across_counters_keys_and_neighbouring_ids():
     n = len(HASHES)
     near = keys.sample_hashes([str(i) for i in range(n)])
     by_counter = keys.uniform(keys.key(0, "augment", 0, 0), HASHES, 6)
-    by_epoch = np.stack([keys.uniform(keys.key(0, "augment", epoch, 0), HASHES, 1)[:, 0] for epoch in range(6)], axis=1)
-    by_seed = np.stack([keys.uniform(keys.key(seed, "augment", 0, 0), HASHES, 1)[:, 0] for seed in range(6)], axis=1)
+    by_epoch = np.stack(
+        [keys.uniform(keys.key(0, "augment", epoch, 0), HASHES, 1)[:, 0] for epoch in range(6)],
+        axis=1,
+    )
+    by_seed = np.stack(
+        [keys.uniform(keys.key(seed, "augment", 0, 0), HASHES, 1)[:, 0] for seed in range(6)],
+        axis=1,
+    )
     lagged = keys.uniform(keys.key(0, "augment", 0, 0), near, 1)[:, 0]
     by_neighbour = np.stack([np.roll(lagged, lag) for lag in range(6)], axis=1)
-    raw = np.arange(n, dtype=np.int64)  # hashes that are themselves counters, the hardest case for a mixer
+    raw = np.arange(
+        n, dtype=np.int64
+    )  # hashes that are themselves counters, the hardest case for a mixer
     by_raw = np.stack([np.roll(keys.uniform(1, raw, 1)[:, 0], lag) for lag in range(6)], axis=1)
     for draws in (by_counter, by_epoch, by_seed, by_neighbour, by_raw):
         off_diagonal = np.corrcoef(draws.T)[np.triu_indices(6, 1)]
         assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(n)
-        pairs = np.bincount((draws[:, 0] * 16).astype(int) * 16 + (draws[:, 1] * 16).astype(int), minlength=256)
+        pairs = np.bincount(
+            (draws[:, 0] * 16).astype(int) * 16 + (draws[:, 1] * 16).astype(int), minlength=256
+        )
         assert stats.chisquare(pairs).pvalue > 1e-4
 
 
@@ -132,14 +184,19 @@ def test_a_permutation_has_every_position_once(n, seed):
 def test_permutations_differ_by_epoch_and_keep_the_relative_order_of_a_subset():
     orders = [keys.permutation(keys.key(0, "order", epoch), HASHES[:1000]) for epoch in range(3)]
     for a, b in ((0, 1), (1, 2), (0, 2)):
-        assert (orders[a] == orders[b]).sum() < 10  # one fixed point is expected of independent orders
+        assert (
+            orders[a] == orders[b]
+        ).sum() < 10  # one fixed point is expected of independent orders
         assert abs(stats.spearmanr(orders[a], orders[b]).statistic) < 0.15
     subset = keys.permutation(keys.key(0, "order", 0), HASHES[:500])
     assert np.array_equal(orders[0][orders[0] < 500], subset)
 
 
 def test_every_sample_is_equally_likely_in_every_place():
-    first = [int(np.flatnonzero(keys.permutation(keys.key(seed, "order", 0), HASHES[:8]) == 0)[0]) for seed in range(4000)]
+    first = [
+        int(np.flatnonzero(keys.permutation(keys.key(seed, "order", 0), HASHES[:8]) == 0)[0])
+        for seed in range(4000)
+    ]
     assert stats.chisquare(np.bincount(first, minlength=8)).pvalue > 1e-4
 
 
@@ -154,10 +211,15 @@ def test_no_samples_give_no_draws():
 
 
 def test_torch_can_write_to_sample_hashes():
-    torch.from_numpy(keys.sample_hashes(["a"]))[0] = 0  # read-only memory would warn, and warnings are errors here
+    torch.from_numpy(keys.sample_hashes(["a"]))[0] = (
+        0  # read-only memory would warn, and warnings are errors here
+    )
 
 
 def test_generators_are_functions_of_their_key():
-    draws = [keys.generator(*parts).random(4).tolist() for parts in ((0, "a"), (0, "a"), (1, "a"), (0, "b"), (0, "a", 1))]
+    draws = [
+        keys.generator(*parts).random(4).tolist()
+        for parts in ((0, "a"), (0, "a"), (1, "a"), (0, "b"), (0, "a", 1))
+    ]
     assert draws[0] == draws[1]
     assert len({tuple(d) for d in draws}) == 4

@@ -24,13 +24,22 @@ COPIES = 5
 def picture(seed: int) -> Image.Image:
     """64 x 64 of smooth colours with fine detail, unlike any other seed's."""
     rng = np.random.default_rng(seed)
-    parts = [Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize((64, 64), Image.Resampling.BICUBIC) for n in (4, 11, 24)]
-    return Image.fromarray(np.mean([np.asarray(part, dtype=np.float64) for part in parts], axis=0).astype(np.uint8))
+    parts = [
+        Image.fromarray(rng.integers(0, 256, (n, n, 3), dtype=np.uint8)).resize(
+            (64, 64), Image.Resampling.BICUBIC
+        )
+        for n in (4, 11, 24)
+    ]
+    return Image.fromarray(
+        np.mean([np.asarray(part, dtype=np.float64) for part in parts], axis=0).astype(np.uint8)
+    )
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A source of 40 pictures, a task of 16 test and 24 training pictures; the first COPIES test pictures stand in the source, changed."""
+    """A source of 40 pictures, a task of 16 test and 24 training pictures; the first COPIES test
+    pictures stand in the source, changed.
+    """
     root = tmp_path_factory.mktemp("leaks")
     for i in range(40):
         path = root / "source" / "train" / f"class{i % 2}" / f"{i:02}.jpg"
@@ -56,7 +65,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def words(root: Path, **changes: Any) -> dict[str, Any]:
     return {
         "study": "leaky",
-        "data": {"source": {"kind": "folder", "path": str(root / "source")}, "task": {"kind": "folder", "path": str(root / "task")}},
+        "data": {
+            "source": {"kind": "folder", "path": str(root / "source")},
+            "task": {"kind": "folder", "path": str(root / "task")},
+        },
         "sources": ["source"],
         "methods": ["scratch", "simclr"],
         "seeds": 1,
@@ -73,20 +85,28 @@ def measured(root: Path, folder: Path, **changes: Any) -> tuple[Plan, Store, Any
     plan = Plan.make(Study.model_validate(words(root, **changes)), cache=store.cache)
     for arm in plan.arms:
         work.run_arm(plan, arm, store, FP32)
-        work.run_cells(plan, arm, "kinds", [cell for cell in plan.cells if cell.arm is arm], store, FP32)
+        work.run_cells(
+            plan, arm, "kinds", [cell for cell in plan.cells if cell.arm is arm], store, FP32
+        )
     return plan, store, plan.rows(store)
 
 
-def test_scores_are_also_given_without_the_copies_of_an_arm_that_saw_them(root: Path, tmp_path: Path) -> None:
+def test_scores_are_also_given_without_the_copies_of_an_arm_that_saw_them(
+    root: Path, tmp_path: Path
+) -> None:
     plan, store, rows = measured(root, tmp_path / "store")
     trained, scratch = rows[rows["method"] == "simclr"], rows[rows["method"] == "scratch"]
-    assert set(trained["similar_test_images"]) == {COPIES} and set(trained["leaked_test_images"]) == {0}
+    assert set(trained["similar_test_images"]) == {COPIES} and set(
+        trained["leaked_test_images"]
+    ) == {0}
     without = trained[trained["subset"] == "unleaked"]
     assert len(without) and set(without["n_test"]) == {16 - COPIES}
     assert scratch["similar_test_images"].isna().all() and set(scratch["subset"]) == {"all"}
     found = leaks.look(plan, plan.arms[1], "kinds", store).matches
     task = plan.tasks["kinds"]
-    assert found.flagged.tolist() == [str(name).rpartition("/")[2] < f"{COPIES:02}" for name in task.source.table.ids[task.test]]
+    assert found.flagged.tolist() == [
+        str(name).rpartition("/")[2] < f"{COPIES:02}" for name in task.source.table.ids[task.test]
+    ]
 
 
 def test_flags_depend_on_the_arms_images_and_on_no_other_arm(root: Path, tmp_path: Path) -> None:
@@ -94,13 +114,18 @@ def test_flags_depend_on_the_arms_images_and_on_no_other_arm(root: Path, tmp_pat
     both = {"sources": {"source": {"sizes": [30, "all"]}}}
     alone = measured(root, tmp_path / "alone", **small)[2]
     among = measured(root, tmp_path / "among", **both)[2]
-    one, other = (rows[rows["size"] == "30"].set_index(["cell", "metric", "subset"])["value"] for rows in (alone, among))
+    one, other = (
+        rows[rows["size"] == "30"].set_index(["cell", "metric", "subset"])["value"]
+        for rows in (alone, among)
+    )
     assert one.to_dict() == other.to_dict()
     few = among[among["size"] == "30"]["similar_test_images"].max()
     assert 0 < few < among[among["size"] == "all"]["similar_test_images"].max() == COPIES
 
 
-def test_pairs_are_kept_and_made_again_where_they_are_damaged(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_kept_and_made_again_where_they_are_damaged(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, store, _ = measured(root, tmp_path / "store")
     (kept,) = (store.cache / "leaks").iterdir()
 
@@ -116,34 +141,71 @@ def test_pairs_are_kept_and_made_again_where_they_are_damaged(root: Path, tmp_pa
     assert json.loads((kept / "about.json").read_text())["num_test"] == 16
 
 
-def test_bytes_alone_and_large_pairs_are_not_looked_at(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_alone_and_large_pairs_are_not_looked_at(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = measured(root, tmp_path / "bytes", leakage="bytes")[2]
     assert rows["similar_test_images"].isna().all() and set(rows["subset"]) == {"all"}
     monkeypatch.setattr(overlaps, "LOOK_LIMIT", 100)
     plan = Plan.make(Study.model_validate(words(root)))
     assert any("looked for as equal files only" in note for note in plan.notes)
     assert not plan.looks_for_copies("source", "kinds")
-    assert Plan.make(Study.model_validate(words(root, leakage="near"))).looks_for_copies("source", "kinds")
+    assert Plan.make(Study.model_validate(words(root, leakage="near"))).looks_for_copies(
+        "source", "kinds"
+    )
 
 
-def test_the_search_is_counted_in_what_a_study_costs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_search_is_counted_in_what_a_study_costs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cost, "_calibrate", lambda *_: 1000.0)
     hours = {}
     for leakage in ("near", "bytes"):
         plan = Plan.make(Study.model_validate(words(root, leakage=leakage)))
-        hours[leakage] = cost.estimate(plan, plan.arms, plan.cells, device_name="cpu", workers=1).hours
-    assert 3600 * (hours["near"] - hours["bytes"]) == pytest.approx((45 + 16) / 500, rel=0.01), "one search for all arms of one source"
+        hours[leakage] = cost.estimate(
+            plan, plan.arms, plan.cells, device_name="cpu", workers=1
+        ).hours
+    assert 3600 * (hours["near"] - hours["bytes"]) == pytest.approx((45 + 16) / 500, rel=0.01), (
+        "one search for all arms of one source"
+    )
 
 
-def test_the_command_counts_draws_and_asks_an_arm(headwater: Cli, root: Path, tmp_path: Path) -> None:
+def test_the_command_counts_draws_and_asks_an_arm(
+    headwater: Cli, root: Path, tmp_path: Path
+) -> None:
     study = write_study(tmp_path / "leaky.yaml", words(root))
     plan, *_ = measured(root, tmp_path / "store")
-    code, out, _ = headwater("tasks", "leaks", str(study), "--store", str(tmp_path / "store"), "--sheets", str(tmp_path / "sheets"), "--json")
+    code, out, _ = headwater(
+        "tasks",
+        "leaks",
+        str(study),
+        "--store",
+        str(tmp_path / "store"),
+        "--sheets",
+        str(tmp_path / "sheets"),
+        "--json",
+    )
     assert code == 0
     (record,) = json.loads(out)["pairs"]
-    assert (record["source"], record["task"], record["test_images"], record["equal_files"], record["num_flagged"]) == ("source", "kinds", 16, 0, COPIES)
+    assert (
+        record["source"],
+        record["task"],
+        record["test_images"],
+        record["equal_files"],
+        record["num_flagged"],
+    ) == ("source", "kinds", 16, 0, COPIES)
     assert Path(record["sheet"]).read_bytes()[:4] == b"\x89PNG"
-    code, out, _ = headwater("tasks", "leaks", str(study), "--store", str(tmp_path / "store"), "--arm", plan.arms[1].id[:8])
+    code, out, _ = headwater(
+        "tasks",
+        "leaks",
+        str(study),
+        "--store",
+        str(tmp_path / "store"),
+        "--arm",
+        plan.arms[1].id[:8],
+    )
     assert code == 0 and "31.25%" in out and "confirmed as copies" in out
-    code, _, err = headwater("tasks", "leaks", str(study), "--store", str(tmp_path / "store"), "--arm", "zzzzzz")
+    code, _, err = headwater(
+        "tasks", "leaks", str(study), "--store", str(tmp_path / "store"), "--arm", "zzzzzz"
+    )
     assert code == 2 and err.count("\n") == 1 and "0 arms" in err

@@ -1,4 +1,6 @@
-"""The order of a run: whole epochs, equal batches, and nothing but the seed and the ids decides it; and batches made ahead of time by threads."""
+"""The order of a run: whole epochs, equal batches, and nothing but the seed and the ids decides it;
+and batches made ahead of time by threads.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ RUNS = (st.integers(1, 60), st.integers(1, 300), st.integers(1, 70), st.integers
 
 def drawn(order: Order) -> tuple[np.ndarray, np.ndarray]:
     steps = [order.at(step) for step in range(order.steps)]
-    return np.concatenate([positions for positions, _ in steps]), np.concatenate([epochs for _, epochs in steps])
+    return np.concatenate([positions for positions, _ in steps]), np.concatenate(
+        [epochs for _, epochs in steps]
+    )
 
 
 @given(*RUNS)
@@ -47,7 +51,9 @@ def test_steps_are_the_ceiling_and_batches_are_as_equal_as_can_be(n, images, bat
 
 
 @given(st.integers(2, 300), st.integers(2, 70))
-def test_no_batch_is_a_single_image_but_for_an_odd_number_of_images_in_batches_of_two(images, batch):
+def test_no_batch_is_a_single_image_but_for_an_odd_number_of_images_in_batches_of_two(
+    images, batch
+):
     order = Order(HASHES, images, batch, 0)
     smallest = min(len(order.at(step)[0]) for step in range(order.steps))
     assert smallest == 1 if batch == 2 and images % 2 else smallest >= 2
@@ -79,7 +85,11 @@ def test_a_batch_that_spans_many_epochs_is_right():
 
 
 def test_seeds_purposes_and_epochs_give_other_orders():
-    orders = [drawn(Order(HASHES, 60, 60, 0))[0], drawn(Order(HASHES, 60, 60, 1))[0], drawn(Order(HASHES, 60, 60, 0, "finetune order"))[0]]
+    orders = [
+        drawn(Order(HASHES, 60, 60, 0))[0],
+        drawn(Order(HASHES, 60, 60, 1))[0],
+        drawn(Order(HASHES, 60, 60, 0, "finetune order"))[0],
+    ]
     orders.append(drawn(Order(HASHES, 120, 120, 0))[0][60:])
     assert len({tuple(o.tolist()) for o in orders}) == 4
 
@@ -111,7 +121,9 @@ def test_threads_that_ask_at_once_get_the_right_steps(monkeypatch):
     alone = Order(HASHES, 600, 10, 1)
     expected = [alone.at(step) for step in range(60)]
     permutation = keys.permutation
-    monkeypatch.setattr(keys, "permutation", lambda key, hashes: time.sleep(0.002) or permutation(key, hashes))  # others come in between
+    monkeypatch.setattr(
+        keys, "permutation", lambda key, hashes: time.sleep(0.002) or permutation(key, hashes)
+    )  # others come in between
     shared = Order(HASHES, 600, 10, 1)
     with ThreadPoolExecutor(8) as pool:
         for got, right in zip(pool.map(shared.at, range(60)), expected, strict=True):
@@ -141,10 +153,19 @@ def test_threads_that_ask_for_one_epoch_at_once_compute_its_order_once(monkeypat
 
 def test_an_epoch_longer_than_what_threads_are_ahead_is_permuted_once(monkeypatch):
     computed, permutation = [], keys.permutation
-    monkeypatch.setattr(keys, "permutation", lambda key, hashes: computed.append(key) or permutation(key, hashes))
+    monkeypatch.setattr(
+        keys, "permutation", lambda key, hashes: computed.append(key) or permutation(key, hashes)
+    )
     order = Order(keys.sample_hashes([str(at) for at in range(1000)]), 3000, 10, 1)
     with Feeder(order.at, 0, order.steps, workers=4, depth=4) as batches:
-        assert len(np.unique(np.concatenate([positions + 1000 * epochs for positions, epochs in batches]))) == 3000
+        assert (
+            len(
+                np.unique(
+                    np.concatenate([positions + 1000 * epochs for positions, epochs in batches])
+                )
+            )
+            == 3000
+        )
     assert len(computed) == 3
 
 
@@ -223,7 +244,10 @@ def test_an_exception_is_raised_at_its_step_and_ends_the_iteration(workers, at):
         return uneven(step)
 
     got = []
-    with pytest.raises(InputError, match=f"step {at}$"), Feeder(make, 0, 12, workers=workers) as batches:
+    with (
+        pytest.raises(InputError, match=f"step {at}$"),
+        Feeder(make, 0, 12, workers=workers) as batches,
+    ):
         for value in batches:
             got.append(value)
     assert got == [step * step for step in range(at)]
@@ -232,7 +256,10 @@ def test_an_exception_is_raised_at_its_step_and_ends_the_iteration(workers, at):
 
 @WORKERS
 def test_a_stop_iteration_in_a_batch_is_an_error_and_not_the_end_of_the_run(workers):
-    with pytest.raises(RuntimeError, match=r"step 2 raised StopIteration"), Feeder(lambda step: next(iter(range(step, 2))), 0, 9, workers=workers) as batches:
+    with (
+        pytest.raises(RuntimeError, match=r"step 2 raised StopIteration"),
+        Feeder(lambda step: next(iter(range(step, 2))), 0, 9, workers=workers) as batches,
+    ):
         list(batches)
 
 
@@ -294,14 +321,18 @@ def test_what_was_handed_out_is_not_kept(workers):
         for value in batches:
             most.append(len(alive))
             del value
-    assert max(most) <= workers + 2 + 2  # and the one that a worker lets go of as it begins the next
+    assert (
+        max(most) <= workers + 2 + 2
+    )  # and the one that a worker lets go of as it begins the next
     assert not alive
 
 
 @pytest.mark.parametrize("stated", ["-1", "two", "", "1.5", "\u0663", " 2", "+1", "65", "9" * 5000])
 def test_a_number_of_loader_workers_that_is_none_is_refused(stated, monkeypatch):
     monkeypatch.setenv("HEADWATER_LOADER_WORKERS", stated)
-    with pytest.raises(InputError, match="HEADWATER_LOADER_WORKERS should be a number of threads from 0"):
+    with pytest.raises(
+        InputError, match="HEADWATER_LOADER_WORKERS should be a number of threads from 0"
+    ):
         workers_from_environment(1)
 
 

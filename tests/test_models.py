@@ -11,7 +11,16 @@ from torch import nn
 
 from headwater import models
 from headwater.errors import InputError
-from headwater.models import architecture, build_encoder, forward_flops, has_batch_norm, load_encoder, notes, num_tokens, save_encoder
+from headwater.models import (
+    architecture,
+    build_encoder,
+    forward_flops,
+    has_batch_norm,
+    load_encoder,
+    notes,
+    num_tokens,
+    save_encoder,
+)
 from tests.toy import same_bits, state
 
 SMALL = ("tiny", "test_vit", "test_convnext", "test_efficientnet", "test_nfnet")
@@ -40,10 +49,16 @@ def test_building_leaves_the_global_generator_alone_and_does_not_depend_on_it():
 
 
 @pytest.mark.parametrize("backbone", SMALL)
-def test_an_encoder_gives_one_vector_per_image_of_the_width_that_it_says_and_is_ready_to_train(backbone):
+def test_an_encoder_gives_one_vector_per_image_of_the_width_that_it_says_and_is_ready_to_train(
+    backbone,
+):
     encoder = build_encoder(backbone, 32, seed=0)
     assert encoder.training
-    assert all(torch.equal(b, torch.zeros_like(b)) for name, b in encoder.named_buffers() if name.endswith("running_mean"))
+    assert all(
+        torch.equal(b, torch.zeros_like(b))
+        for name, b in encoder.named_buffers()
+        if name.endswith("running_mean")
+    )
     assert encoder.eval()(images()).shape == (3, encoder.num_features)
 
 
@@ -76,10 +91,16 @@ DOCUMENTED = """timm.create_model(architecture, num_classes=0, **model_args, che
         ("resnet18", None, {}),
         ("test_vit", None, {"img_size": 32}),
         ("test_vit", 4, {"img_size": 32, "patch_size": 4}),
-        ("test_convnext", 2, {"patch_size": 2}),  # patches of its stem, and no argument for the image size
+        (
+            "test_convnext",
+            2,
+            {"patch_size": 2},
+        ),  # patches of its stem, and no argument for the image size
     ],
 )
-def test_a_saved_encoder_loads_back_bit_equal_here_and_with_the_documented_line_in_timm(tmp_path, monkeypatch, backbone, patch_size, model_args):
+def test_a_saved_encoder_loads_back_bit_equal_here_and_with_the_documented_line_in_timm(
+    tmp_path, monkeypatch, backbone, patch_size, model_args
+):
     encoder = build_encoder(backbone, 32, seed=3, patch_size=patch_size)
     encoder(images(n=8)).square().mean().backward()  # batch statistics move off their start
     encoder.to(memory_format=torch.channels_last)
@@ -88,22 +109,34 @@ def test_a_saved_encoder_loads_back_bit_equal_here_and_with_the_documented_line_
     assert not ours.training
     assert same_bits(state(ours), state(encoder))
     about = json.loads((tmp_path / "encoder.json").read_text())
-    told = {"backbone": backbone, "image_size": 32, "num_features": encoder.num_features, "model_args": model_args}
+    told = {
+        "backbone": backbone,
+        "image_size": 32,
+        "num_features": encoder.num_features,
+        "model_args": model_args,
+    }
     assert about == {"architecture": architecture(backbone), **told}
     assert DOCUMENTED in models.__doc__
     monkeypatch.chdir(tmp_path)
     theirs = eval(DOCUMENTED, {"timm": timm, **about}).eval()
     assert torch.equal(theirs(images()), ours(images()))
-    torch.testing.assert_close(encoder.eval()(images()), ours(images()), atol=1e-5, rtol=1e-5)  # other memory, other order of sums
+    torch.testing.assert_close(
+        encoder.eval()(images()), ours(images()), atol=1e-5, rtol=1e-5
+    )  # other memory, other order of sums
 
 
-@pytest.mark.parametrize(("backbone", "patch_size"), [("resnet50", None), ("vit_base_patch16_224", 4), ("vit_base_patch16_224", None)])
+@pytest.mark.parametrize(
+    ("backbone", "patch_size"),
+    [("resnet50", None), ("vit_base_patch16_224", 4), ("vit_base_patch16_224", None)],
+)
 def test_a_large_encoder_has_the_shapes_that_timm_makes_of_its_arguments(backbone, patch_size):
     """On the meta device, which holds shapes alone: their weights are hundreds of megabytes."""
     with torch.device("meta"):
         ours = build_encoder(backbone, 32, seed=0, patch_size=patch_size)
         theirs = timm.create_model(backbone, num_classes=0, **ours.model_args)
-    assert [(name, t.shape) for name, t in ours.state_dict().items()] == [(name, t.shape) for name, t in theirs.state_dict().items()]
+    assert [(name, t.shape) for name, t in ours.state_dict().items()] == [
+        (name, t.shape) for name, t in theirs.state_dict().items()
+    ]
     if patch_size == 4:
         assert ours.pos_embed.shape == (1, 8 * 8 + 1, 768)
 
@@ -118,7 +151,13 @@ def test_an_encoder_from_before_the_arguments_were_written_loads(tmp_path):
         assert same_bits(state(load_encoder(tmp_path)), state(encoder))
 
 
-WORDS = {"architecture": "test_resnet", "backbone": "tiny", "image_size": 32, "num_features": 96, "model_args": {}}
+WORDS = {
+    "architecture": "test_resnet",
+    "backbone": "tiny",
+    "image_size": 32,
+    "num_features": 96,
+    "model_args": {},
+}
 
 
 @pytest.mark.parametrize(
@@ -156,8 +195,15 @@ def test_damaged_missing_or_foreign_weights_are_refused(tmp_path):
 
 
 def test_flops_equal_a_count_by_hand():
-    """A 3 to 8 channel 3 x 3 convolution on 16 x 16 outputs, then an 8 to 10 linear map; a multiply-add is 2."""
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    """A 3 to 8 channel 3 x 3 convolution on 16 x 16 outputs, then an 8 to 10 linear map; a
+    multiply-add is 2.
+    """
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 10),
+    )
     assert forward_flops(net, 32) == 2 * (16 * 16 * 8 * 3 * 3 * 3) + 2 * 8 * 10
 
 
@@ -168,7 +214,9 @@ def test_counting_flops_changes_nothing_and_works_where_the_weights_are():
     assert encoder.training
     assert same_bits(before, state(encoder))
     assert forward_flops(encoder, 64) > 3 * counted
-    assert forward_flops(encoder.to("meta"), 32) == counted  # stands for a GPU: the images must be made where the weights are
+    assert (
+        forward_flops(encoder.to("meta"), 32) == counted
+    )  # stands for a GPU: the images must be made where the weights are
 
 
 def linear(inputs: int, outputs: int, tokens: int) -> int:
@@ -176,14 +224,25 @@ def linear(inputs: int, outputs: int, tokens: int) -> int:
 
 
 def test_the_flops_of_vit_b_are_the_sum_over_its_layers_attention_counted():
-    """Patches of 16 px of a 224 px image are 196 tokens, and one for the class; 12 blocks of width 768. The classifier is left out."""
+    """Patches of 16 px of a 224 px image are 196 tokens, and one for the class; 12 blocks of width
+    768. The classifier is left out.
+    """
     tokens, width = 197, 768
-    attention = 2 * (2 * tokens * tokens * width)  # queries times keys, and weights times values, over all heads together
-    block = linear(width, 3 * width, tokens) + attention + linear(width, width, tokens) + 2 * linear(width, 4 * width, tokens)
+    attention = 2 * (
+        2 * tokens * tokens * width
+    )  # queries times keys, and weights times values, over all heads together
+    block = (
+        linear(width, 3 * width, tokens)
+        + attention
+        + linear(width, width, tokens)
+        + 2 * linear(width, 4 * width, tokens)
+    )
     by_hand = linear(3 * 16 * 16, width, 196) + 12 * block
     assert by_hand == pytest.approx(35.1e9, rel=0.01)  # as published: 17.6 G multiply-adds
     with torch.device("meta"):
-        assert forward_flops(timm.create_model("vit_base_patch16_224", num_classes=0), 224) == pytest.approx(by_hand, rel=0.03)
+        assert forward_flops(
+            timm.create_model("vit_base_patch16_224", num_classes=0), 224
+        ) == pytest.approx(by_hand, rel=0.03)
 
 
 def test_the_flops_of_resnet_50_are_the_sum_over_its_convolutions():
@@ -199,18 +258,26 @@ def test_the_flops_of_resnet_50_are_the_sum_over_its_convolutions():
             width = 4 * inner
     assert by_hand == pytest.approx(8.2e9, rel=0.01)  # as published: 4.1 G multiply-adds
     with torch.device("meta"):
-        assert forward_flops(timm.create_model("resnet50", num_classes=0), 224) == pytest.approx(by_hand, rel=0.03)
+        assert forward_flops(timm.create_model("resnet50", num_classes=0), 224) == pytest.approx(
+            by_hand, rel=0.03
+        )
 
 
 def test_attention_is_counted_on_the_processor_too_where_fused_kernels_run():
     encoder = build_encoder("test_vit", 32, seed=0, patch_size=2)
-    assert any(getattr(m, "fused_attn", False) for m in encoder.modules()), "nothing is fused here, and nothing is tested"
+    assert any(getattr(m, "fused_attn", False) for m in encoder.modules()), (
+        "nothing is fused here, and nothing is tested"
+    )
     with torch.device("meta"):
-        assert forward_flops(encoder, 32) == forward_flops(timm.create_model("test_vit", num_classes=0, **encoder.model_args), 32)
+        assert forward_flops(encoder, 32) == forward_flops(
+            timm.create_model("test_vit", num_classes=0, **encoder.model_args), 32
+        )
     tokens, width, blocks = 16 * 16 + 1, encoder.num_features, len(encoder.blocks)
     without = forward_flops(encoder, 32) - blocks * 2 * (2 * tokens * tokens * width)
     inputs = encoder.blocks[0].mlp.fc1.out_features
-    assert without == linear(3 * 4, width, 256) + blocks * (4 * linear(width, width, tokens) + 2 * linear(width, inputs, tokens))
+    assert without == linear(3 * 4, width, 256) + blocks * (
+        4 * linear(width, width, tokens) + 2 * linear(width, inputs, tokens)
+    )
 
 
 # patches
@@ -220,26 +287,40 @@ def test_the_patch_size_sets_how_many_patches_a_vit_sees():
     assert encoder.model_args == {"img_size": 32, "patch_size": 4}
     assert encoder.eval()(images()).shape == (3, encoder.num_features)
     assert num_tokens(build_encoder("tiny", 32, seed=0)) is None
-    assert same_bits(state(build_encoder("test_vit", 32, seed=0)), state(build_encoder("test_vit", 32, seed=0, patch_size=16))), "its own is 16"
+    assert same_bits(
+        state(build_encoder("test_vit", 32, seed=0)),
+        state(build_encoder("test_vit", 32, seed=0, patch_size=16)),
+    ), "its own is 16"
 
 
 @pytest.mark.parametrize(
     ("backbone", "size", "patch", "told"),
     [
-        ("test_vit", 32, 5, r"patch_size: 32 px is no multiple of 5; the nearest that fit are 4 and 8"),
+        (
+            "test_vit",
+            32,
+            5,
+            r"patch_size: 32 px is no multiple of 5; the nearest that fit are 4 and 8",
+        ),
         ("test_vit", 32, 64, r"no multiple of 64; the nearest that fit are 32$"),
         ("tiny", 32, 4, r"patch_size: the backbone 'tiny' has no patches"),
         ("resnet18", 32, 4, r"has no patches whose size could be chosen; leave patch_size out"),
     ],
 )
-def test_a_patch_size_that_cannot_be_is_refused_with_its_place_and_what_would_do(backbone, size, patch, told):
+def test_a_patch_size_that_cannot_be_is_refused_with_its_place_and_what_would_do(
+    backbone, size, patch, told
+):
     with pytest.raises(InputError, match=told) as caught:
         build_encoder(backbone, size, seed=0, patch_size=patch)
     assert caught.value.at == ("patch_size",)
 
 
 def test_a_vit_whose_own_patches_do_not_fit_the_image_is_refused_with_those_that_would():
-    with pytest.raises(InputError, match=r"'test_vit' does not take images of 40 px .*its patches have 16 px: set patch_size; .* 10 and 20$"):
+    with pytest.raises(
+        InputError,
+        match=r"'test_vit' does not take images of 40 px .*its patches have 16 px: set patch_size; "
+        r".* 10 and 20$",
+    ):
         build_encoder("test_vit", 40, seed=0)
 
 
@@ -251,11 +332,18 @@ def test_a_vit_of_few_patches_is_warned_of_with_a_patch_size_that_gives_64():
     assert "sees 9 patches" in told
     assert "patch_size: 6 gives it 64" in told
     (told,) = notes("test_vit", 30, patch_size=10)
-    assert "patch_size: 3 gives it 100" in told, "nothing gives 64; 36 are further off in proportion"
+    assert "patch_size: 3 gives it 100" in told, (
+        "nothing gives 64; 36 are further off in proportion"
+    )
 
 
 def test_nothing_is_said_of_what_is_well():
-    for backbone, size, patch in (("test_vit", 32, 4), ("test_vit", 64, None), ("tiny", 32, None), ("test_convnext", 32, None)):
+    for backbone, size, patch in (
+        ("test_vit", 32, 4),
+        ("test_vit", 64, None),
+        ("tiny", 32, None),
+        ("test_convnext", 32, None),
+    ):
         assert notes(backbone, size, patch) == []
 
 
@@ -266,12 +354,24 @@ def test_patches_that_cannot_be_chosen_are_said_to_be_so():
 
 
 @pytest.mark.parametrize(
-    ("backbone", "has"), [("tiny", True), ("test_efficientnet", True), ("test_vit", False), ("test_nfnet", False), ("test_convnext", False)]
+    ("backbone", "has"),
+    [
+        ("tiny", True),
+        ("test_efficientnet", True),
+        ("test_vit", False),
+        ("test_nfnet", False),
+        ("test_convnext", False),
+    ],
 )
 def test_batch_norm_is_found_and_warned_of_where_a_batch_is_split(backbone, has):
     encoder = build_encoder(backbone, 32, seed=0)
     assert has_batch_norm(encoder) == has
-    alone, halves = encoder(images(n=4)), torch.cat([encoder(half) for half in images(n=4).split(2)])
+    alone, halves = (
+        encoder(images(n=4)),
+        torch.cat([encoder(half) for half in images(n=4).split(2)]),
+    )
     assert torch.allclose(alone, halves, atol=1e-4) != has
     assert notes(backbone, 64, batch_is_split=False) == []
-    assert [("BatchNorm" in told) for told in notes(backbone, 64, batch_is_split=True)] == ([True] if has else [])
+    assert [("BatchNorm" in told) for told in notes(backbone, 64, batch_is_split=True)] == (
+        [True] if has else []
+    )

@@ -1,4 +1,6 @@
-"""The online probe: its images are no arm's, it looks when it should, and what it sees does not depend on being looked at."""
+"""The online probe: its images are no arm's, it looks when it should, and what it sees does not
+depend on being looked at.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,20 @@ from headwater.transfer.features import extract
 from headwater.work.decoded import pixels
 from tests.conftest import tiny
 
-WORDS = {"methods": ["supervised", "simclr"], "budget": {"steps": 12}, "sizes": ["all", 64], "seeds": 2}
+WORDS = {
+    "methods": ["supervised", "simclr"],
+    "budget": {"steps": 12},
+    "sizes": ["all", 64],
+    "seeds": 2,
+}
 
 
 def plan(**changes: Any) -> Plan:
-    return Plan.make(Study.model_validate(tiny(**{**WORDS, "online_probe": {"share": 0.2, "looks": 3}, **changes})))
+    return Plan.make(
+        Study.model_validate(
+            tiny(**{**WORDS, "online_probe": {"share": 0.2, "looks": 3}, **changes})
+        )
+    )
 
 
 def test_the_probes_images_are_the_same_in_every_arm_and_in_none_of_their_training():
@@ -59,7 +70,10 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
 
 
 def curve(store: Store, arm_id: str) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (store.arm_folder(arm_id) / "metrics.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line)
+        for line in (store.arm_folder(arm_id) / "metrics.jsonl").read_text().splitlines()
+    ]
 
 
 def test_it_looks_at_equal_distances_and_at_the_end(looked):
@@ -76,11 +90,31 @@ def test_the_last_look_is_scikit_learns_answer_on_the_kept_encoder(looked):
     cache, cached = pixels(resolved, "paint", store)
     encoder = models.load_encoder(store.arm_folder(arm.id))
     bank, queries = (
-        extract(encoder, cache.subset(np.searchsorted(cached, of)), image_size=32, compute=resolve("cpu")) for of in (arm.positions, arm.held_out)
+        extract(
+            encoder,
+            cache.subset(np.searchsorted(cached, of)),
+            image_size=32,
+            compute=resolve("cpu"),
+        )
+        for of in (arm.positions, arm.held_out)
     )
     both = np.concatenate([arm.positions, arm.held_out])
-    classes = classes_of(label_view(parse_view("level:0"), arm.source.table, both, 0, "here", hashes=lambda: arm.source.hashes))
-    reference = KNeighborsClassifier(20, metric="cosine", weights=lambda distance: np.exp((1 - distance) / 0.07), algorithm="brute")
+    classes = classes_of(
+        label_view(
+            parse_view("level:0"),
+            arm.source.table,
+            both,
+            0,
+            "here",
+            hashes=lambda: arm.source.hashes,
+        )
+    )
+    reference = KNeighborsClassifier(
+        20,
+        metric="cosine",
+        weights=lambda distance: np.exp((1 - distance) / 0.07),
+        algorithm="brute",
+    )
     reference.fit(bank.astype(np.float64), classes[: len(bank)])
     expected = float((reference.predict(queries.astype(np.float64)) == classes[len(bank) :]).mean())
     assert store.read_arm(arm.id)["knn"] == pytest.approx(expected, abs=1.5 / len(queries))
@@ -88,10 +122,15 @@ def test_the_last_look_is_scikit_learns_answer_on_the_kept_encoder(looked):
 
 def test_weights_do_not_depend_on_how_often_it_looks(looked, tmp_path: Path):
     resolved, store = looked
-    words = resolved.study.model_copy(update={"online_probe": resolved.study.online_probe.model_copy(update={"looks": 5})})
+    words = resolved.study.model_copy(
+        update={"online_probe": resolved.study.online_probe.model_copy(update={"looks": 5})}
+    )
     api.run(words, store=tmp_path / "store", device="cpu", workers=1)
     for arm in resolved.arms:
-        assert store.read_arm(arm.id)["encoder_sha256"] == Store(tmp_path / "store").read_arm(arm.id)["encoder_sha256"]
+        assert (
+            store.read_arm(arm.id)["encoder_sha256"]
+            == Store(tmp_path / "store").read_arm(arm.id)["encoder_sha256"]
+        )
 
 
 def test_a_source_without_labels_is_left_its_share_out_and_not_looked_at(tmp_path: Path):
@@ -100,8 +139,15 @@ def test_a_source_without_labels_is_left_its_share_out_and_not_looked_at(tmp_pat
     (tmp_path / "bare").mkdir()
     rng = np.random.default_rng(0)
     for i in range(60):
-        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "bare" / f"{i}.png")
-    words = tiny(methods=["simclr"], budget={"steps": 2}, online_probe={"share": 0.2, "looks": 1}, protocols={"probe": {"shots": [3], "draws": 1}})
+        Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(
+            tmp_path / "bare" / f"{i}.png"
+        )
+    words = tiny(
+        methods=["simclr"],
+        budget={"steps": 2},
+        online_probe={"share": 0.2, "looks": 1},
+        protocols={"probe": {"shots": [3], "draws": 1}},
+    )
     words["data"] = {**words["data"], "bare": {"kind": "folder", "path": "bare"}}
     words["sources"] = ["bare"]
     study = Study.model_validate(words)
@@ -111,12 +157,18 @@ def test_a_source_without_labels_is_left_its_share_out_and_not_looked_at(tmp_pat
     assert (rows["unique_images"] < 60).all()
 
 
-@pytest.mark.parametrize("labels", ["levle:0", "level:9", "level:0 with symmetric:0.5", "instance", "cluster:4", "random:3"])
+@pytest.mark.parametrize(
+    "labels",
+    ["levle:0", "level:9", "level:0 with symmetric:0.5", "instance", "cluster:4", "random:3"],
+)
 def test_a_view_that_no_probe_can_be_asked_for_is_refused_or_noted(labels):
     words = tiny(**{**WORDS, "online_probe": {"labels": labels}})
     if labels == "level:9":  # a level, but not of this source
         notes = Plan.make(Study.model_validate(words)).notes
-        assert any("the online probe is not asked on source paint, which has no labels level:9" in note for note in notes)
+        assert any(
+            "the online probe is not asked on source paint, which has no labels level:9" in note
+            for note in notes
+        )
         return
     with pytest.raises(InputError, match=r"online_probe\.labels|levle"):
         Plan.make(Study.model_validate(words))

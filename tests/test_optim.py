@@ -26,7 +26,14 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 def small_net() -> nn.Module:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, 5),
+    )
     net.register_parameter("temperature", nn.Parameter(torch.tensor(1.5)))
     return net
 
@@ -53,7 +60,9 @@ def test_adamw_equals_the_formula_of_loshchilov_and_hutter(decay):
             v[name] = 0.95 * v[name] + 0.05 * g**2
             if p.ndim > 1:
                 w[name] = w[name] - lr * decay * w[name]
-            w[name] = w[name] - lr * (m[name] / (1 - 0.8**t)) / ((v[name] / (1 - 0.95**t)).sqrt() + 1e-8)
+            w[name] = w[name] - lr * (m[name] / (1 - 0.8**t)) / (
+                (v[name] / (1 - 0.95**t)).sqrt() + 1e-8
+            )
         optim.step(ours, net, clip_norm=None)
     for name, p in net.named_parameters():
         torch.testing.assert_close(p.detach().double(), w[name], atol=2e-6, rtol=1e-5)
@@ -68,7 +77,9 @@ def test_sgd_equals_the_heavy_ball_with_decay_in_the_gradient(momentum):
     for t in range(1, 6):
         loss_of(net, t).backward()
         for name, p in net.named_parameters():
-            velocity[name] = momentum * velocity[name] + p.grad.double() + (0.1 * w[name] if p.ndim > 1 else 0)
+            velocity[name] = (
+                momentum * velocity[name] + p.grad.double() + (0.1 * w[name] if p.ndim > 1 else 0)
+            )
             w[name] = w[name] - 0.05 * velocity[name]
         optim.step(ours, net, clip_norm=None)
     for name, p in net.named_parameters():
@@ -81,11 +92,17 @@ def test_fused_kernels_equal_torchs_plain_ones(name):
     ours = optim.build(fused, name=name, lr=0.02, weight_decay=0.1)
     groups = [{"params": [p for p in plain.parameters() if p.ndim > 1], "weight_decay": 0.1}]
     groups += [{"params": [p for p in plain.parameters() if p.ndim <= 1], "weight_decay": 0.0}]
-    theirs = torch.optim.AdamW(groups, lr=0.02, foreach=False) if name == "adamw" else torch.optim.SGD(groups, lr=0.02, momentum=0.9, foreach=False)
+    theirs = (
+        torch.optim.AdamW(groups, lr=0.02, foreach=False)
+        if name == "adamw"
+        else torch.optim.SGD(groups, lr=0.02, momentum=0.9, foreach=False)
+    )
     for t in range(5):
         loss_of(fused, t).backward()
         for a, b in zip(fused.parameters(), plain.parameters(), strict=True):
-            b.grad = a.grad.clone()  # the same gradient, since Adam magnifies rounding where a gradient is zero (a bias before a batch norm)
+            # The same gradient, since Adam magnifies rounding where a gradient is zero (a bias
+            # before a batch norm)
+            b.grad = a.grad.clone()
         optim.step(ours, fused, clip_norm=None)
         theirs.step()
     for a, b in zip(fused.parameters(), plain.parameters(), strict=True):
@@ -101,9 +118,13 @@ def test_only_matrices_and_kernels_decay_and_frozen_parameters_stay(name):
     for p in net.parameters():
         p.grad = torch.zeros_like(p)
     optim.step(optimiser, net, clip_norm=None)
-    shrunk = 1 - 0.1 * optim.TRUST if name == "lars" else 0.95  # the direction is the weight itself, of which LARS takes its share
+    shrunk = (
+        1 - 0.1 * optim.TRUST if name == "lars" else 0.95
+    )  # the direction is the weight itself, of which LARS takes its share
     for parameter, p in net.named_parameters():
-        torch.testing.assert_close(p, before[parameter] * (shrunk if parameter == "0.weight" else 1.0))
+        torch.testing.assert_close(
+            p, before[parameter] * (shrunk if parameter == "0.weight" else 1.0)
+        )
 
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient_and_spares_small_ones():
@@ -121,8 +142,12 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient_and_spares_small_ones():
 
 
 @given(st.integers(1, 400), st.floats(0, 1), st.sampled_from(SCHEDULES))
-def test_every_schedule_reaches_the_base_rate_and_never_stops_before_the_end(steps, warmup, schedule):
-    factors = [optim.lr_factor(step, steps, warmup=warmup, schedule=schedule) for step in range(steps)]
+def test_every_schedule_reaches_the_base_rate_and_never_stops_before_the_end(
+    steps, warmup, schedule
+):
+    factors = [
+        optim.lr_factor(step, steps, warmup=warmup, schedule=schedule) for step in range(steps)
+    ]
     assert max(factors) == 1.0
     assert min(factors) > 0
     peak = factors.index(1.0)
@@ -132,9 +157,15 @@ def test_every_schedule_reaches_the_base_rate_and_never_stops_before_the_end(ste
 
 
 def test_three_steps_of_a_one_shot_run_warm_up_and_come_down():
-    assert [optim.lr_factor(s, 3, warmup=0.1, schedule="cosine") for s in range(3)] == pytest.approx([1.0, 0.75, 0.25])
-    assert [optim.lr_factor(s, 3, warmup=0.4, schedule="cosine") for s in range(3)] == pytest.approx([0.5, 1.0, 0.5])
-    assert [optim.lr_factor(s, 3, warmup=1.0, schedule="cosine") for s in range(3)] == pytest.approx([1 / 3, 2 / 3, 1.0])
+    assert [
+        optim.lr_factor(s, 3, warmup=0.1, schedule="cosine") for s in range(3)
+    ] == pytest.approx([1.0, 0.75, 0.25])
+    assert [
+        optim.lr_factor(s, 3, warmup=0.4, schedule="cosine") for s in range(3)
+    ] == pytest.approx([0.5, 1.0, 0.5])
+    assert [
+        optim.lr_factor(s, 3, warmup=1.0, schedule="cosine") for s in range(3)
+    ] == pytest.approx([1 / 3, 2 / 3, 1.0])
     assert optim.lr_factor(0, 1, warmup=1.0, schedule="linear") == 1.0
 
 
@@ -143,16 +174,24 @@ def test_schedules_equal_torchs_own_after_warm_up():
     optimiser = torch.optim.SGD([parameter], lr=1.0)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=90)
     for step in range(10, 100):
-        assert optim.lr_factor(step, 100, warmup=0.1, schedule="cosine") == pytest.approx(optimiser.param_groups[0]["lr"], abs=1e-9)
+        assert optim.lr_factor(step, 100, warmup=0.1, schedule="cosine") == pytest.approx(
+            optimiser.param_groups[0]["lr"], abs=1e-9
+        )
         optimiser.step()
         theirs.step()
-    assert [optim.lr_factor(s, 10, warmup=0.2, schedule="linear") for s in range(10)] == pytest.approx([1 / 3, 2 / 3] + [1 - i / 8 for i in range(8)])
+    assert [
+        optim.lr_factor(s, 10, warmup=0.2, schedule="linear") for s in range(10)
+    ] == pytest.approx([1 / 3, 2 / 3] + [1 - i / 8 for i in range(8)])
     assert {optim.lr_factor(s, 10, warmup=0.0, schedule="constant") for s in range(10)} == {1.0}
 
 
 # LARS
-def simclr_step(w: np.ndarray, v: np.ndarray, g: np.ndarray, *, lr: float, decay: float, adapt: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(weight, momentum) after a step of google-research/simclr's lars_optimizer.py (classic momentum, no Nesterov), read line by line."""
+def simclr_step(
+    w: np.ndarray, v: np.ndarray, g: np.ndarray, *, lr: float, decay: float, adapt: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(weight, momentum) after a step of google-research/simclr's lars_optimizer.py (classic
+    momentum, no Nesterov), read line by line.
+    """
     grad = g + decay * w
     trust_ratio = 1.0
     if adapt:
@@ -174,19 +213,33 @@ def test_lars_equals_simclrs_published_code_while_the_rate_changes(decay):
         loss_of(net, t).backward()
         for name, p in net.named_parameters():
             matrix = p.ndim > 1
-            w[name], v[name] = simclr_step(w[name], v[name], p.grad.double().numpy(), lr=lr, decay=decay if matrix else 0.0, adapt=matrix)
+            w[name], v[name] = simclr_step(
+                w[name],
+                v[name],
+                p.grad.double().numpy(),
+                lr=lr,
+                decay=decay if matrix else 0.0,
+                adapt=matrix,
+            )
         optim.step(ours, net, clip_norm=None)
         for name, p in net.named_parameters():
-            torch.testing.assert_close(p.detach().double(), torch.from_numpy(np.asarray(w[name])), atol=2e-6, rtol=1e-5)
+            torch.testing.assert_close(
+                p.detach().double(), torch.from_numpy(np.asarray(w[name])), atol=2e-6, rtol=1e-5
+            )
 
 
 def test_lars_equals_timms_where_the_two_definitions_meet():
-    """At one rate and without weight decay: the norm of the sum is then the sum of norms, and the place of the rate does not matter."""
+    """At one rate and without weight decay: the norm of the sum is then the sum of norms, and the
+    place of the rate does not matter.
+    """
     import timm.optim  # here, as the two ranks below import this file again
 
     one, other = small_net(), small_net()
     ours = optim.build(one, name="lars", lr=0.7, weight_decay=0.0)
-    groups = [{"params": [p for p in other.parameters() if p.ndim > 1], "always_adapt": True}, {"params": [p for p in other.parameters() if p.ndim <= 1]}]
+    groups = [
+        {"params": [p for p in other.parameters() if p.ndim > 1], "always_adapt": True},
+        {"params": [p for p in other.parameters() if p.ndim <= 1]},
+    ]
     theirs = timm.optim.Lars(groups, lr=0.7, momentum=0.9, eps=0.0)
     for t in range(6):
         loss_of(one, t).backward()
@@ -204,7 +257,9 @@ def test_a_step_of_lars_has_the_length_of_its_share_of_the_weight_whatever_the_g
         before = net.weight.detach().clone()
         net.weight.grad = scale * torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
         optim.step(optim.build(net, name="lars", lr=2.0, weight_decay=0.0), net, clip_norm=None)
-        assert float((net.weight.detach() - before).norm() / before.norm()) == pytest.approx(2.0 * optim.TRUST, rel=1e-3)
+        assert float((net.weight.detach() - before).norm() / before.norm()) == pytest.approx(
+            2.0 * optim.TRUST, rel=1e-3
+        )
 
 
 def test_lars_takes_a_plain_step_from_zero_and_none_without_a_gradient():
@@ -238,7 +293,9 @@ def test_lars_goes_on_from_a_checkpoint_bit_by_bit(tmp_path):
         if t == 3:
             checkpoint.write(tmp_path, t, checkpoint.pack_optimiser(b), {})
             _, tensors, _ = checkpoint.latest(tmp_path)
-            assert [name.split(".", 2)[2] for name in tensors] == ["momentum_buffer"] * len(list(cut.parameters()))
+            assert [name.split(".", 2)[2] for name in tensors] == ["momentum_buffer"] * len(
+                list(cut.parameters())
+            )
             b = optim.build(cut, name="lars", lr=0.5, weight_decay=0.1)
             checkpoint.unpack_optimiser(b, tensors)
         for net, optimiser in ((whole, a), (cut, b)):
@@ -291,11 +348,15 @@ def test_the_average_is_the_closed_form_and_holds_nothing_of_the_start(decay):
         share = torch.tensor([decay ** (t - i) for i in range(1, t + 1)], dtype=torch.float64)
         for name, all_weights in seen.items():
             expected = torch.tensordot(share / share.sum(), torch.stack(all_weights), 1)
-            torch.testing.assert_close(average.weights()[name].double(), expected, atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(
+                average.weights()[name].double(), expected, atol=1e-6, rtol=1e-5
+            )
 
 
 def test_the_average_without_its_correction_is_torchs():
-    """torch starts at the first weights it is shown with share 1, which is d^(t-1) after t; ours gives them what any other step has."""
+    """torch starts at the first weights it is shown with share 1, which is d^(t-1) after t; ours
+    gives them what any other step has.
+    """
     net, decay, steps = small_net(), 0.8, 6
     theirs = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(decay))
     average = optim.Ema(net, decay)
@@ -309,7 +370,12 @@ def test_the_average_without_its_correction_is_torchs():
         first = first or state(net)
     for name, p in theirs.module.named_parameters():
         ours = average.weights()[name] * (1 - decay**steps)
-        torch.testing.assert_close(ours + first[name] * (decay ** (steps - 1) - (1 - decay) * decay ** (steps - 1)), p, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            ours + first[name] * (decay ** (steps - 1) - (1 - decay) * decay ** (steps - 1)),
+            p,
+            atol=1e-6,
+            rtol=1e-5,
+        )
 
 
 def test_the_average_of_a_single_step_is_that_step_bit_by_bit_and_buffers_are_copied():
@@ -361,7 +427,9 @@ def test_tensors_that_two_names_share_are_averaged_once():
     for value in (1.0, 4.0):
         nn.init.constant_(net[0].weight, value)
         average.update()
-    assert torch.equal(average.weights()["0.weight"], torch.full((3, 3), 3.0))  # (0.5 * 1 + 4) / 1.5
+    assert torch.equal(
+        average.weights()["0.weight"], torch.full((3, 3), 3.0)
+    )  # (0.5 * 1 + 4) / 1.5
     assert torch.equal(average.weights()["0.weight"], average.weights()["1.weight"])
 
 
@@ -372,7 +440,9 @@ def test_a_decay_that_is_none_is_refused(decay):
 
 
 def _sharded(rank: int, path: str, ranks: int) -> None:
-    """One of two processes: LARS, clipping and the average on a net that both hold whole, and on one that is sharded over them."""
+    """One of two processes: LARS, clipping and the average on a net that both hold whole, and on
+    one that is sharded over them.
+    """
     torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(path, ranks), rank=rank, world_size=ranks)
     whole, parts = small_net(), small_net()
@@ -383,7 +453,9 @@ def _sharded(rank: int, path: str, ranks: int) -> None:
     for t in range(4):
         norms = []
         for net, optimiser, average in zip((whole, parts), optimisers, averages, strict=True):
-            net(torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(t))).square().mean().backward()
+            net(
+                torch.randn(8, 3, 9, 9, generator=torch.Generator().manual_seed(t))
+            ).square().mean().backward()
             optim.set_lr(optimiser, 0.5 / (t + 1))
             norms.append(optim.step(optimiser, net, clip_norm=0.1))
             average.update()
@@ -392,10 +464,14 @@ def _sharded(rank: int, path: str, ranks: int) -> None:
     for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
         assert b.to_local().numel() < a.numel()
         torch.testing.assert_close(b.full_tensor(), a)
-    for (name, a), b in zip(averages[0].weights().items(), averages[1].weights().values(), strict=True):
+    for (name, a), b in zip(
+        averages[0].weights().items(), averages[1].weights().values(), strict=True
+    ):
         torch.testing.assert_close(b.full_tensor() if hasattr(b, "full_tensor") else b, a, msg=name)
     dist.destroy_process_group()
 
 
-def test_lars_clipping_and_the_average_see_whole_tensors_where_each_of_two_ranks_holds_a_part(tmp_path):
+def test_lars_clipping_and_the_average_see_whole_tensors_where_each_of_two_ranks_holds_a_part(
+    tmp_path,
+):
     mp.spawn(_sharded, args=(str(tmp_path / "store"), 2), nprocs=2)

@@ -37,16 +37,34 @@ BASE = plan()
 
 
 def test_ids_are_golden(tmp_path: Path) -> None:
-    """A change here means that every store starts again: it needs a new recipe number of a room, or a reason in docs/log.md."""
+    """A change here means that every store starts again: it needs a new recipe number of a room, or
+    a reason in docs/log.md.
+    """
     for split, count in (("train", 4), ("val", 1), ("test", 2)):
         for name in ("cat", "dog"):
             (tmp_path / "photos" / split / name).mkdir(parents=True)
             for i in range(count):
-                (tmp_path / "photos" / split / name / f"{i}.png").write_text(f"{split} {name} {i}")  # a plan decodes nothing
-    one = folder_plan(tmp_path / "photos", methods=["scratch", "supervised", "simclr"], protocols={"probe": {}, "finetune": {"shots": 2}})
+                (tmp_path / "photos" / split / name / f"{i}.png").write_text(
+                    f"{split} {name} {i}"
+                )  # a plan decodes nothing
+    one = folder_plan(
+        tmp_path / "photos",
+        methods=["scratch", "supervised", "simclr"],
+        protocols={"probe": {}, "finetune": {"shots": 2}},
+    )
     assert recipes.ROOM_VERSIONS == {
-        "views": 2, "pretrain": 2, "features": 2, "probe": 4, "ridge": 2, "knn": 1, "zeroshot": 1, "finetune": 1, "draws": 1, "clusters": 1,
-        "leaks": 1, "theory": 1,
+        "views": 2,
+        "pretrain": 2,
+        "features": 2,
+        "probe": 4,
+        "ridge": 2,
+        "knn": 1,
+        "zeroshot": 1,
+        "finetune": 1,
+        "draws": 1,
+        "clusters": 1,
+        "leaks": 1,
+        "theory": 1,
     }
     assert pixels.RECIPE == 1
     assert arms(one) == ["248964ec860bac4a", "980eca9846573967", "4ffa9a18ba142341"]
@@ -54,11 +72,19 @@ def test_ids_are_golden(tmp_path: Path) -> None:
 
 
 def test_a_head_that_starts_from_a_probe_is_made_by_the_probes_room_too() -> None:
-    """Raising the probe's number, or its grid, changes such cells and leaves those whose head starts at zero."""
+    """Raising the probe's number, or its grid, changes such cells and leaves those whose head
+    starts at zero.
+    """
     zeros, warm = ({"finetune": {"shots": 2, "head_init": init}} for init in ("zeros", "probe"))
     grid = {"probe": {"shots": 2, "tasks": ["other"], "l2": 0.5}}
-    assert cells(plan(protocols={**warm, **grid}))[1] != cells(plan(protocols={**warm, "probe": {**grid["probe"], "l2": 0.7}}))[1]
-    assert cells(plan(protocols={**zeros, **grid}))[1] == cells(plan(protocols={**zeros, "probe": {**grid["probe"], "l2": 0.7}}))[1]
+    assert (
+        cells(plan(protocols={**warm, **grid}))[1]
+        != cells(plan(protocols={**warm, "probe": {**grid["probe"], "l2": 0.7}}))[1]
+    )
+    assert (
+        cells(plan(protocols={**zeros, **grid}))[1]
+        == cells(plan(protocols={**zeros, "probe": {**grid["probe"], "l2": 0.7}}))[1]
+    )
 
 
 def test_names_and_sentences_do_not_enter_ids() -> None:
@@ -86,13 +112,23 @@ def test_names_and_sentences_do_not_enter_ids() -> None:
 def test_what_changes_training_changes_the_arms_that_it_trains(changes: dict[str, Any]) -> None:
     changed = plan(**changes)
     trained = {arm.words.method: arm.id for arm in BASE.arms if arm.words.method != "scratch"}
-    assert not {arm.id for arm in changed.arms if arm.words.method in trained} & set(trained.values())
+    assert not {arm.id for arm in changed.arms if arm.words.method in trained} & set(
+        trained.values()
+    )
     same_start = set(changes) <= {"budget", "recipe", "data"}
-    assert (changed.arms[0].id == BASE.arms[0].id) == same_start, "scratch does not depend on how others are trained"
+    assert (changed.arms[0].id == BASE.arms[0].id) == same_start, (
+        "scratch does not depend on how others are trained"
+    )
 
 
 def test_defaults_written_out_do_not_change_ids() -> None:
-    spelt = plan(image_size=32, backbone="tiny", precision="auto", recipe={**tiny()["recipe"], "optimiser": "adamw", "schedule": "cosine"}, sizes=["all"])
+    spelt = plan(
+        image_size=32,
+        backbone="tiny",
+        precision="auto",
+        recipe={**tiny()["recipe"], "optimiser": "adamw", "schedule": "cosine"},
+        sizes=["all"],
+    )
     assert arms(spelt) == arms(BASE)
     assert cells(spelt) == cells(BASE)
 
@@ -102,13 +138,22 @@ def test_a_budget_in_other_words_is_the_same_arm() -> None:
 
 
 def test_views_with_the_same_classes_are_one_arm() -> None:
-    two = plan(sources={"fine": {"data": "paint", "labels": "level:0"}, "named": {"data": "paint", "labels": "class"}}, methods=["supervised"])
+    two = plan(
+        sources={
+            "fine": {"data": "paint", "labels": "level:0"},
+            "named": {"data": "paint", "labels": "class"},
+        },
+        methods=["supervised"],
+    )
     assert len(two.arms) == 2
     assert len(set(arms(two))) == 1
 
 
 def test_what_is_measured_changes_cells_and_no_arm() -> None:
-    for changes in ({"tasks": {"other": {"data": "other", "labels": "level:1"}}}, {"protocols": {"probe": {"l2": [1, 2], "shots": ["full", 3], "draws": 2}}}):
+    for changes in (
+        {"tasks": {"other": {"data": "other", "labels": "level:1"}}},
+        {"protocols": {"probe": {"l2": [1, 2], "shots": ["full", 3], "draws": 2}}},
+    ):
         changed = plan(**changes)
         assert arms(changed) == arms(BASE)
         assert not set(cells(changed)) & set(cells(BASE))
@@ -116,24 +161,47 @@ def test_what_is_measured_changes_cells_and_no_arm() -> None:
 
 def test_more_shots_draws_seeds_or_tasks_keep_what_there_is() -> None:
     more = {**tiny()["protocols"], "probe": {"shots": ["full", 3, 5], "draws": 4}}
-    grown = plan(protocols=more, seeds=2, tasks={"other": {"data": "other"}, "coarse": {"data": "other", "labels": "level:1"}})
+    grown = plan(
+        protocols=more,
+        seeds=2,
+        tasks={"other": {"data": "other"}, "coarse": {"data": "other", "labels": "level:1"}},
+    )
     assert set(arms(BASE)) < set(arms(grown))
     assert set(cells(BASE)) < set(cells(grown))
 
 
 def test_narrowed_seeds_and_sources_drop_arms_and_cells_and_change_none() -> None:
-    wide = {"sources": ["paint", "other"], "methods": ["scratch", "supervised"], "seeds": 2, "tasks": {"other": {"data": "other"}, "paint": {"data": "paint"}}}
+    wide = {
+        "sources": ["paint", "other"],
+        "methods": ["scratch", "supervised"],
+        "seeds": 2,
+        "tasks": {"other": {"data": "other"}, "paint": {"data": "paint"}},
+    }
     tasks = {name: {"data": name, "sources": [name]} for name in ("other", "paint")}
-    whole, seeds, sources = plan(**wide), plan(**wide | {"sources": {"paint": {"seeds": 1}, "other": None}}), plan(**wide | {"tasks": tasks})
-    assert set(arms(seeds)) == {arm.id for arm in whole.arms if (arm.words.source, arm.words.seed) != ("paint", 1)}
+    whole, seeds, sources = (
+        plan(**wide),
+        plan(**wide | {"sources": {"paint": {"seeds": 1}, "other": None}}),
+        plan(**wide | {"tasks": tasks}),
+    )
+    assert set(arms(seeds)) == {
+        arm.id for arm in whole.arms if (arm.words.source, arm.words.seed) != ("paint", 1)
+    }
     assert set(cells(seeds)) == {cell.id for cell in whole.cells if cell.arm.id in arms(seeds)}
     assert arms(sources) == arms(whole)
-    assert cells(sources) == [cell.id for cell in whole.cells if cell.arm.words.source in (None, cell.words.task)]
+    assert cells(sources) == [
+        cell.id for cell in whole.cells if cell.arm.words.source in (None, cell.words.task)
+    ]
 
 
 def test_a_source_that_no_task_measures_is_noted() -> None:
-    one = plan(sources=["paint", "other"], methods=["supervised"], tasks={"other": {"data": "other", "sources": ["paint"]}})
-    assert [note for note in one.notes if "no task" in note] == ["no task measures the arms of source other"]
+    one = plan(
+        sources=["paint", "other"],
+        methods=["supervised"],
+        tasks={"other": {"data": "other", "sources": ["paint"]}},
+    )
+    assert [note for note in one.notes if "no task" in note] == [
+        "no task measures the arms of source other"
+    ]
 
 
 def test_sizes_are_nested_and_seeds_draw_others() -> None:
@@ -146,9 +214,15 @@ def test_sizes_are_nested_and_seeds_draw_others() -> None:
 
 
 def test_a_split_by_another_name_or_twice_is_the_same_images() -> None:
-    data = {**tiny()["data"], "more": {"kind": "world", "domain": "night", "train": 20, "val": 20, "test": 0}}
+    data = {
+        **tiny()["data"],
+        "more": {"kind": "world", "domain": "night", "train": 20, "val": 20, "test": 0},
+    }
     named = (["train", "validation"], ["val", "train"], ["val", "valid", "train"])
-    spelt, plain, both = (plan(data=data, methods=["simclr"], sources={"more": {"splits": splits}}) for splits in named)
+    spelt, plain, both = (
+        plan(data=data, methods=["simclr"], sources={"more": {"splits": splits}})
+        for splits in named
+    )
     assert arms(spelt) == arms(plain) == arms(both)
     assert len(both.arms[0].positions) == 40
 
@@ -156,16 +230,25 @@ def test_a_split_by_another_name_or_twice_is_the_same_images() -> None:
 # losses
 def test_an_open_loss_is_no_part_of_an_id_and_one_that_changes_training_is() -> None:
     recipe = tiny()["recipe"]
-    said = {loss: arms(plan(recipe={**recipe, "supervised": {"loss": loss}})) for loss in (None, "softmax", "sigmoid")}
-    assert said[None] == said["softmax"] == arms(BASE), "labels are single here, so softmax is what the rule says"
-    assert [a == b for a, b in zip(said["sigmoid"], arms(BASE), strict=True)] == [arm.words.method != "supervised" for arm in BASE.arms]
+    said = {
+        loss: arms(plan(recipe={**recipe, "supervised": {"loss": loss}}))
+        for loss in (None, "softmax", "sigmoid")
+    }
+    assert said[None] == said["softmax"] == arms(BASE), (
+        "labels are single here, so softmax is what the rule says"
+    )
+    assert [a == b for a, b in zip(said["sigmoid"], arms(BASE), strict=True)] == [
+        arm.words.method != "supervised" for arm in BASE.arms
+    ]
 
 
 @pytest.fixture
 def several(monkeypatch: pytest.MonkeyPatch) -> None:
     """level:1 gives every image two labels: its family, and one that all have."""
 
-    def view(view: View, table: Table, positions: Positions, seed: int, where: str, **more: Any) -> Targets:
+    def view(
+        view: View, table: Table, positions: Positions, seed: int, where: str, **more: Any
+    ) -> Targets:
         plain = label_view(view, table, positions, seed, where, **more)
         if view.name != "level:1":
             return plain
@@ -177,22 +260,37 @@ def several(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("several")
 def test_arms_with_different_losses_in_one_study_are_noted() -> None:
-    words = {"methods": ["scratch", "supervised", "simclr"], "labels": ["level:0", "level:1", "random:3"]}
+    words = {
+        "methods": ["scratch", "supervised", "simclr"],
+        "labels": ["level:0", "level:1", "random:3"],
+    }
     one = plan(**words)
     assert [arm.loss_name for arm in one.arms] == [None, "softmax", "sigmoid", "softmax", None]
     notes = [note for note in one.notes if "trains with" in note]
-    assert notes == ["level:0 and random:3 train with softmax, level:1 trains with sigmoid; `recipe: {supervised: {loss: ...}}` holds it equal"]
-    for loss, names in (("softmax", ["softmax", "softmax over sets", "softmax"]), ("sigmoid", ["sigmoid"] * 3)):
+    assert notes == [
+        "level:0 and random:3 train with softmax, level:1 trains with sigmoid; `recipe: "
+        "{supervised: {loss: ...}}` holds it equal"
+    ]
+    for loss, names in (
+        ("softmax", ["softmax", "softmax over sets", "softmax"]),
+        ("sigmoid", ["sigmoid"] * 3),
+    ):
         equal = plan(**words, recipe={**tiny()["recipe"], "supervised": {"loss": loss}})
         assert [arm.loss_name for arm in equal.arms][1:4] == names
         assert not [note for note in equal.notes if "loss" in note]
         same = [a.id == b.id for a, b in zip(one.arms, equal.arms, strict=True)]
-        assert same == ([True, True, False, True, True] if loss == "softmax" else [True, False, True, False, True])
+        assert same == (
+            [True, True, False, True, True]
+            if loss == "softmax"
+            else [True, False, True, False, True]
+        )
 
 
 @pytest.mark.usefixtures("several")
 def test_label_reuse_is_seen_through_sets() -> None:
-    """A set of labels that only a family has is the family: it is what level:1 is, and what level:0 coarsens to."""
+    """A set of labels that only a family has is the family: it is what level:1 is, and what level:0
+    coarsens to.
+    """
     tasks = {"fine": {"data": "other"}, "coarse": {"data": "other", "labels": "level:1"}}
     one = plan(sources=["other"], methods=["supervised"], labels=["level:1"], tasks=tasks)
     assert [one.overlap(one.arms[0], task).label_reuse for task in tasks] == [True, True]
@@ -206,16 +304,27 @@ def photos(tmp_path: Path) -> Path:
         for name in ("cat", "dog"):
             (tmp_path / "photos" / split / name).mkdir(parents=True)
             for i in range(count):
-                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "photos" / split / name / f"{i}.png")
+                Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+                    tmp_path / "photos" / split / name / f"{i}.png"
+                )
     return tmp_path / "photos"
 
 
 def folder_plan(photos: Path, **changes: Any) -> Plan:
     words = {
-        "study": "folders", "data": {"photos": {"kind": "folder", "path": photos.name}}, "sources": ["photos"], "methods": ["supervised", "simclr"],
-        "seeds": 1, "budget": {"steps": 2}, "tasks": {"photos": {"data": "photos"}},
+        "study": "folders",
+        "data": {"photos": {"kind": "folder", "path": photos.name}},
+        "sources": ["photos"],
+        "methods": ["supervised", "simclr"],
+        "seeds": 1,
+        "budget": {"steps": 2},
+        "tasks": {"photos": {"data": "photos"}},
     }
-    return Plan.make(Study.model_validate({**words, **changes}), data_root=photos.parent, cache=photos.parent / "cache")
+    return Plan.make(
+        Study.model_validate({**words, **changes}),
+        data_root=photos.parent,
+        cache=photos.parent / "cache",
+    )
 
 
 def test_a_changed_byte_of_a_training_image_changes_arms_and_cells(photos: Path) -> None:
@@ -245,10 +354,14 @@ def test_a_moved_or_touched_folder_is_the_same(photos: Path) -> None:
     assert (arms(before), cells(before)) == (arms(after), cells(after))
 
 
-def test_a_renamed_class_changes_supervised_arms_and_spares_simclr_only_if_ids_stay(photos: Path) -> None:
+def test_a_renamed_class_changes_supervised_arms_and_spares_simclr_only_if_ids_stay(
+    photos: Path,
+) -> None:
     names = [str(path.relative_to(photos)) for path in sorted(photos.rglob("*.png"))]
     for level in ("{1}", "pet-{1}"):
-        lines = [",".join((name, name.split("/")[0], level.format(*name.split("/")))) for name in names]
+        lines = [
+            ",".join((name, name.split("/")[0], level.format(*name.split("/")))) for name in names
+        ]
         (photos / f"{level[:3]}.csv").write_text("\n".join(["path,split,level1", *lines]) + "\n")
     found = []
     for name in ("{1}", "pet"):
@@ -262,7 +375,9 @@ def test_a_renamed_class_changes_supervised_arms_and_spares_simclr_only_if_ids_s
 def test_one_leaked_test_image_in_a_hundred_is_noted_and_scored_apart(photos: Path) -> None:
     rng = np.random.default_rng(1)
     for i in range(120):
-        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(photos / "test" / "cat" / f"more{i}.png")
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(
+            photos / "test" / "cat" / f"more{i}.png"
+        )
     shutil.copy(photos / "train" / "dog" / "0.png", photos / "test" / "dog" / "leak.png")
     one = folder_plan(photos)
     assert any("1 of the 127 test images" in note and "unleaked" in note for note in one.notes)
@@ -274,11 +389,21 @@ def test_one_leaked_test_image_in_a_hundred_is_noted_and_scored_apart(photos: Pa
 
 def test_a_leak_is_refused_where_it_would_be_measured_and_nowhere_else(photos: Path) -> None:
     leaky = {"trained": {"data": "photos", "splits": ["test"]}, "clean": {"data": "photos"}}
-    with pytest.raises(InputError, match=r"6 of the 6 test images of task 'photos' are among the training images of source 'trained'"):
+    with pytest.raises(
+        InputError,
+        match=r"6 of the 6 test images of task 'photos' are among the training images of source "
+        r"'trained'",
+    ):
         folder_plan(photos, sources=leaky)
     with pytest.raises(InputError, match="among the training images of source 'trained'"):
-        folder_plan(photos, sources=leaky, tasks={"photos": {"data": "photos", "sources": ["clean", "trained"]}})
-    one = folder_plan(photos, sources=leaky, tasks={"photos": {"data": "photos", "sources": ["clean"]}})
+        folder_plan(
+            photos,
+            sources=leaky,
+            tasks={"photos": {"data": "photos", "sources": ["clean", "trained"]}},
+        )
+    one = folder_plan(
+        photos, sources=leaky, tasks={"photos": {"data": "photos", "sources": ["clean"]}}
+    )
     assert {cell.arm.words.source for cell in one.cells} == {"clean"}
 
 
@@ -286,8 +411,19 @@ def test_label_reuse_is_seen_through_names_levels_and_copies(photos: Path) -> No
     one = folder_plan(photos)
     by_method = {arm.words.method: one.overlap(arm, "photos").label_reuse for arm in one.arms}
     assert by_method == {"supervised": True, "simclr": False}
-    coarse = Plan.make(Study.model_validate(tiny(sources=["other"], labels=["level:0", "level:1", "random:3"], methods=["supervised", "scratch"])))
+    coarse = Plan.make(
+        Study.model_validate(
+            tiny(
+                sources=["other"],
+                labels=["level:0", "level:1", "random:3"],
+                methods=["supervised", "scratch"],
+            )
+        )
+    )
     assert {arm.words.labels: coarse.overlap(arm, "other").label_reuse for arm in coarse.arms} == {
-        None: False, "level:0": True, "level:1": True, "random:3": False,
+        None: False,
+        "level:0": True,
+        "level:1": True,
+        "random:3": False,
     }
     assert not any(BASE.overlap(arm, "other").label_reuse for arm in BASE.arms)

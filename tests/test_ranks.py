@@ -25,14 +25,21 @@ def weights(parts: tuple[int, int], rank: int) -> torch.Tensor:
 
 
 def gathered(ranks: Ranks) -> dict[str, torch.Tensor]:
-    found = {"who": torch.tensor([ranks.rank, ranks.size]), "total": torch.tensor(ranks.total(0.1 + ranks.rank), dtype=torch.float64)}
+    found = {
+        "who": torch.tensor([ranks.rank, ranks.size]),
+        "total": torch.tensor(ranks.total(0.1 + ranks.rank), dtype=torch.float64),
+    }
     for name, parts in PARTS.items():
         first = sum(parts[: ranks.rank])
         own = all_rows(parts)[first : first + parts[ranks.rank]].clone().requires_grad_()
         rows, start = ranks.rows(own)
         (weights(parts, ranks.rank) * rows.square()).sum().backward()
         assert own.grad is not None
-        found |= {f"{name} rows": rows, f"{name} start": torch.tensor(start), f"{name} gradient": own.grad}
+        found |= {
+            f"{name} rows": rows,
+            f"{name} start": torch.tensor(start),
+            f"{name} gradient": own.grad,
+        }
         strided, _ = ranks.rows(own.T.contiguous().T)
         found[f"{name} strided"] = strided
     found["mean"] = ranks.average_(normal(3, seed=ranks.rank))

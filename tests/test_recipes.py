@@ -15,7 +15,16 @@ TRAINED = [method for method in METHODS if method != "scratch"]
 
 def study(recipe: dict[str, Any] | None = None) -> Study:
     data = {"a": {"kind": "folder", "path": "a"}}
-    return Study.model_validate({"study": "s", "data": data, "sources": ["a"], "tasks": {"t": {"data": "a"}}, "budget": {"epochs": 1}, "recipe": recipe or {}})
+    return Study.model_validate(
+        {
+            "study": "s",
+            "data": data,
+            "sources": ["a"],
+            "tasks": {"t": {"data": "a"}},
+            "budget": {"epochs": 1},
+            "recipe": recipe or {},
+        }
+    )
 
 
 @pytest.mark.parametrize("method", TRAINED)
@@ -23,7 +32,18 @@ def test_the_defaults_are_a_whole_valid_recipe(method):
     recipe = resolve(study(), method)
     assert recipe is not None
     assert recipe.words() == Recipe(**DEFAULTS[method]).words()
-    for needed in ("batch", "optimiser", "lr", "weight_decay", "momentum", "beta2", "warmup", "schedule", "clip_norm", "augmentation"):
+    for needed in (
+        "batch",
+        "optimiser",
+        "lr",
+        "weight_decay",
+        "momentum",
+        "beta2",
+        "warmup",
+        "schedule",
+        "clip_norm",
+        "augmentation",
+    ):
         assert getattr(recipe, needed) is not None
     assert recipe.augmentation is not None
     for needed in ("crop_min", "flip", "jitter", "jitter_probability", "grey", "blur"):
@@ -36,7 +56,11 @@ def test_scratch_has_no_recipe():
 
 def test_a_methods_own_words_win_over_those_for_all_and_those_over_the_defaults():
     words = study({"lr": 0.1, "batch": 64, "simclr": {"lr": 0.2}})
-    assert [(resolve(words, m).lr, resolve(words, m).batch) for m in TRAINED] == [(0.1, 64), (0.1, 64), (0.2, 64)]
+    assert [(resolve(words, m).lr, resolve(words, m).batch) for m in TRAINED] == [
+        (0.1, 64),
+        (0.1, 64),
+        (0.2, 64),
+    ]
     assert resolve(words, "simclr").temperature == DEFAULTS["simclr"]["temperature"]
 
 
@@ -49,15 +73,25 @@ def test_words_for_all_methods_reach_only_those_that_have_them():
 
 
 def test_a_setting_that_a_method_does_not_have_is_refused_under_its_name():
-    with pytest.raises(InputError, match=r"recipe\.supervised\.temperature: supervised has no such setting; it has augmentation, batch"):
+    with pytest.raises(
+        InputError,
+        match=r"recipe\.supervised\.temperature: supervised has no such setting; it has "
+        r"augmentation, batch",
+    ):
         resolve(study({"supervised": {"temperature": 0.5}}), "supervised")
 
 
 def test_augmentation_is_merged_field_by_field_and_an_explicit_zero_counts():
-    words = study({"augmentation": {"flip": 0.0, "grey": 0.9}, "simclr": {"augmentation": {"grey": 0.0}}})
+    words = study(
+        {"augmentation": {"flip": 0.0, "grey": 0.9}, "simclr": {"augmentation": {"grey": 0.0}}}
+    )
     default = DEFAULTS["simclr"]["augmentation"]
-    assert resolve(words, "simclr").augmentation == Augmentation(**{**default, "flip": 0.0, "grey": 0.0})
-    assert resolve(words, "supervised").augmentation == Augmentation(**{**DEFAULTS["supervised"]["augmentation"], "flip": 0.0, "grey": 0.9})
+    assert resolve(words, "simclr").augmentation == Augmentation(
+        **{**default, "flip": 0.0, "grey": 0.0}
+    )
+    assert resolve(words, "supervised").augmentation == Augmentation(
+        **{**DEFAULTS["supervised"]["augmentation"], "flip": 0.0, "grey": 0.9}
+    )
 
 
 @pytest.mark.parametrize("word", ["momentum", "beta2"])
@@ -74,26 +108,55 @@ def test_text_heads_that_do_not_divide_the_width_are_refused():
 
 def test_every_room_that_enters_an_identity_has_a_version():
     cells = {room for rooms in CELL_ROOMS.values() for room in rooms}
-    own = {"leaks", "theory"}  # where copies are looked for (Plan.looks_for_copies), and simulated networks (work.networks)
+    own = {
+        "leaks",
+        "theory",
+    }  # where copies are looked for (Plan.looks_for_copies), and simulated networks (work.networks)
     assert {*ARM_ROOMS, *CLUSTER_ROOMS, *cells, *own} == {*ROOM_VERSIONS, "pixels"}
 
 
 def test_lars_has_no_rate_by_default():
-    with pytest.raises(InputError, match=r"recipe\.simclr: lars needs an lr and a weight_decay of its own: about 0\.3 for a batch of 256"):
+    with pytest.raises(
+        InputError,
+        match=r"recipe\.simclr: lars needs an lr and a weight_decay of its own: about 0\.3 for a "
+        r"batch of 256",
+    ):
         resolve(study({"optimiser": "lars", "lr": 0.3}), "simclr")
-    assert resolve(study({"optimiser": "lars", "lr": 0.3, "weight_decay": 1e-6}), "simclr").lr == 0.3
+    assert (
+        resolve(study({"optimiser": "lars", "lr": 0.3, "weight_decay": 1e-6}), "simclr").lr == 0.3
+    )
 
 
 def test_a_magnitude_that_is_the_default_is_the_same_said_or_not():
-    said, unsaid = ({"augmentation": {"randaugment": 2, **more}} for more in ({"randaugment_magnitude": 9}, {}))
+    said, unsaid = (
+        {"augmentation": {"randaugment": 2, **more}} for more in ({"randaugment_magnitude": 9}, {})
+    )
     assert resolve(study(said), "clip") == resolve(study(unsaid), "clip")
 
 
 def test_words_that_say_what_their_absence_says_are_left_out():
     plain = resolve(study(), "clip")
-    said = {"contrast": "infonce", "micro_batch": 4096, "augmentation": {"solarise": 0.0, "randaugment": 0, "randaugment_magnitude": 5, "cutout": 0}}
+    said = {
+        "contrast": "infonce",
+        "micro_batch": 4096,
+        "augmentation": {
+            "solarise": 0.0,
+            "randaugment": 0,
+            "randaugment_magnitude": 5,
+            "cutout": 0,
+        },
+    }
     assert resolve(study(said), "clip") == plain
-    other = {"contrast": "siglip", "micro_batch": 8, "augmentation": {"solarise": 0.1, "randaugment": 2, "randaugment_magnitude": 5, "cutout": 0.5}}
+    other = {
+        "contrast": "siglip",
+        "micro_batch": 8,
+        "augmentation": {
+            "solarise": 0.1,
+            "randaugment": 2,
+            "randaugment_magnitude": 5,
+            "cutout": 0.5,
+        },
+    }
     words = resolve(study(other), "clip").words()
     assert (words["contrast"], words["micro_batch"]) == ("siglip", 8)
     assert other["augmentation"].items() <= words["augmentation"].items()

@@ -30,7 +30,10 @@ def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> Non
     assert seeds["grocery"] >= 3
     assert seeds["caltech101"] > seeds["grocery"], "more on the larger"
     random = rows[rows["labels"].astype("string").str.startswith("random", na=False)]
-    assert random.groupby("source")["num_labels"].unique().map(sorted).to_dict() == {"grocery": [43, 81], "caltech101": [13, 100]}
+    assert random.groupby("source")["num_labels"].unique().map(sorted).to_dict() == {
+        "grocery": [43, 81],
+        "caltech101": [13, 100],
+    }
     assert not rows.loc[rows["protocol"] == "probe", "label_reuse"].any()
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
 
@@ -56,13 +59,24 @@ def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
     assert script["with_block"](text, rows) == text, "run python docs/make_photos.py"
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
     five = rows[rows["size"] == "1393"]
-    assert set(five["source"]) == {"grocery", "caltech101", "ucm", "noto", "crawl"} and set(five["unique_images"]) == {1393}
+    assert set(five["source"]) == {"grocery", "caltech101", "ucm", "noto", "crawl"} and set(
+        five["unique_images"]
+    ) == {1393}
     assert rows.loc[rows["shots"].notna() & (rows["protocol"] == "probe"), "draw"].nunique() == 5
-    assert rows.groupby("task")["n_test"].max().to_dict() == {"eurosat": 1386, "fruits": 900, "plantvillage15": 1857, "trashnet": 524}
-    assert rows[rows["subset"] == "all"].groupby("task")["n_test"].nunique().eq(1).all(), "the same full test set at every shot count"
+    assert rows.groupby("task")["n_test"].max().to_dict() == {
+        "eurosat": 1386,
+        "fruits": 900,
+        "plantvillage15": 1857,
+        "trashnet": 524,
+    }
+    assert rows[rows["subset"] == "all"].groupby("task")["n_test"].nunique().eq(1).all(), (
+        "the same full test set at every shot count"
+    )
 
 
-def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_are_those_of_the_rows() -> None:
+def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_are_those_of_the_rows() -> (
+    None
+):
     script = runpy.run_path(str(ROOT / "docs" / "make_hardness.py"))
     rows = read_rows(script["ROWS"])
     answers = script["checked"](read_answers(script["ANSWERS"]), rows)
@@ -70,22 +84,34 @@ def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_a
     assert text.count("<!-- hardness -->") == 1 and "**BIASED" in text
     assert script["with_block"](text, answers) == text, "run python docs/make_hardness.py"
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
-    assert set(rows["protocol"]) == {"finetune"}, "labels are re-used, and a frozen encoder would favour the coarse arm"
+    assert set(rows["protocol"]) == {"finetune"}, (
+        "labels are re-used, and a frozen encoder would favour the coarse arm"
+    )
     assert answers.groupby("source")["seed"].nunique().min() >= 5
     assert set(answers["source"]) == {"caltech101", "grocery", "world"}
 
 
-def test_the_page_of_the_theory_holds_the_figures_of_the_committed_rows_which_say_what_was_to_be_shown() -> None:
+def test_the_page_of_the_theory_holds_the_figures_of_the_committed_rows_which_say_what_was_to_be_shown() -> (
+    None
+):
     script = runpy.run_path(str(ROOT / "docs" / "make_theory.py"))
     table = networks_table(read_rows(script["ROWS"]))
     text = script["PAGE"].read_text()
     assert text.count("<!-- theory -->") == 1
     assert script["with_block"](text, table) == text, "run python docs/make_theory.py"
     for name in ("model", *(name for names in script["FIGURES"].values() for name in names)):
-        assert (ROOT / "docs" / f"theory_{name}.png").read_bytes()[:4] == b"\x89PNG" and f"theory_{name}.png" in text
+        assert (ROOT / "docs" / f"theory_{name}.png").read_bytes()[
+            :4
+        ] == b"\x89PNG" and f"theory_{name}.png" in text
     check = script["usual_noise"](script["part_of"](table, "check"))
-    ends = check[check["final"].astype(bool) & (check["read_out"] == "max") & check["subclasses"].isin([1, 4, 16, 32])]
-    assert ends.groupby(["subclasses", "labels"])["seed"].nunique().eq(10).all() and set(ends["status"]) == {"done"}
+    ends = check[
+        check["final"].astype(bool)
+        & (check["read_out"] == "max")
+        & check["subclasses"].isin([1, 4, 16, 32])
+    ]
+    assert ends.groupby(["subclasses", "labels"])["seed"].nunique().eq(10).all() and set(
+        ends["status"]
+    ) == {"done"}
     hard = ends.groupby(["labels", "subclasses"])["hard_error"]
     assert ends["easy_error"].max() == 0 and hard.max()["fine"].max() <= 0.01
     assert hard.max()["coarse"][[1, 4]].max() <= 0.01 and hard.min()["coarse"][32] >= 0.9

@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 
 from headwater.errors import InputError
-from headwater.rows import COLUMNS, NAMES, VOLATILE, check_row, comparable, conform, read_rows, to_frame, write_rows
+from headwater.rows import (
+    COLUMNS,
+    NAMES,
+    VOLATILE,
+    check_row,
+    comparable,
+    conform,
+    read_rows,
+    to_frame,
+    write_rows,
+)
 
 FORMATS = (".csv", ".parquet", ".jsonl")
 
@@ -18,17 +28,57 @@ FORMATS = (".csv", ".parquet", ".jsonl")
 def row(**changes: Any) -> dict[str, Any]:
     """A row with the required fields alone."""
     words = {
-        "cell": "c", "arm": "a", "study": "s", "status": "done", "metric": "top1", "subset": "all", "value": 0.5, "method": "scratch", "backbone": "tiny",
-        "image_size": 32, "seed": 0, "task": "t", "task_labels": "level:0", "protocol": "probe", "schema": 1,
+        "cell": "c",
+        "arm": "a",
+        "study": "s",
+        "status": "done",
+        "metric": "top1",
+        "subset": "all",
+        "value": 0.5,
+        "method": "scratch",
+        "backbone": "tiny",
+        "image_size": 32,
+        "seed": 0,
+        "task": "t",
+        "task_labels": "level:0",
+        "protocol": "probe",
+        "schema": 1,
     }
     return {**words, **changes}
 
 
 ROWS = [
     row(),
-    row(cell="d", value=0.1 + 0.2, shots=1, draw=0, leaked_test_images=0, label_reuse=False, lr=1e-300, reason='a "quoted", text\nof two lines', n_test=2**40),
-    row(cell="e", value=None, status="diverged", reason="loss nan", label_reuse=True, source="NA", labels="null", chosen='{"l2":1e-05}', host="é · 雪"),
-    row(cell="f", value=1 / 3, method="supervised", size="50", draw=3, pretrain_flops=1.2345678901234567e18),
+    row(
+        cell="d",
+        value=0.1 + 0.2,
+        shots=1,
+        draw=0,
+        leaked_test_images=0,
+        label_reuse=False,
+        lr=1e-300,
+        reason='a "quoted", text\nof two lines',
+        n_test=2**40,
+    ),
+    row(
+        cell="e",
+        value=None,
+        status="diverged",
+        reason="loss nan",
+        label_reuse=True,
+        source="NA",
+        labels="null",
+        chosen='{"l2":1e-05}',
+        host="é · 雪",
+    ),
+    row(
+        cell="f",
+        value=1 / 3,
+        method="supervised",
+        size="50",
+        draw=3,
+        pretrain_flops=1.2345678901234567e18,
+    ),
 ]
 
 
@@ -66,11 +116,23 @@ def test_the_required_columns_are_enough_and_others_are_dropped(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("seed", "many"), ("seed", 1.5), ("value", "high"), ("label_reuse", "maybe"), ("status", "fine"), ("cell", None), ("value", None)],
+    [
+        ("seed", "many"),
+        ("seed", 1.5),
+        ("value", "high"),
+        ("label_reuse", "maybe"),
+        ("status", "fine"),
+        ("cell", None),
+        ("value", None),
+    ],
 )
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_a_table_of_wrong_types_is_refused_and_the_column_named(column: str, value: Any, suffix: str, tmp_path: Path) -> None:
-    frame = pd.DataFrame([row(label_reuse="true"), row(**{"label_reuse": "true", column: value})]).astype({column: object})
+def test_a_table_of_wrong_types_is_refused_and_the_column_named(
+    column: str, value: Any, suffix: str, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(
+        [row(label_reuse="true"), row(**{"label_reuse": "true", column: value})]
+    ).astype({column: object})
     path = tmp_path / f"rows{suffix}"
     if suffix == ".csv":
         frame.to_csv(path, index=False)
@@ -91,8 +153,14 @@ WRONG_NUMBERS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("column", "number"), WRONG_NUMBERS, ids=[f"{column}-{number:g}" for column, number in WRONG_NUMBERS])
-def test_a_number_that_no_cell_can_have_is_refused_with_its_column_and_row(column: str, number: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("column", "number"),
+    WRONG_NUMBERS,
+    ids=[f"{column}-{number:g}" for column, number in WRONG_NUMBERS],
+)
+def test_a_number_that_no_cell_can_have_is_refused_with_its_column_and_row(
+    column: str, number: Any, tmp_path: Path
+) -> None:
     rows = [row(), row(cell="guilty", **{column: number})]
     with pytest.raises(InputError, match=f"'{column}' should be "):
         check_row(rows[1])
@@ -104,7 +172,9 @@ def test_a_number_that_no_cell_can_have_is_refused_with_its_column_and_row(colum
     pd.DataFrame(rows).astype({column: object}).to_csv(tmp_path / "rows.csv", index=False)
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     for words, make in made.items():
-        with pytest.raises(InputError, match=rf"'{column}' should be .* row 2 \(cell guilty\)") as caught:
+        with pytest.raises(
+            InputError, match=rf"'{column}' should be .* row 2 \(cell guilty\)"
+        ) as caught:
             make()
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 400, words
 
@@ -113,14 +183,24 @@ def test_an_integer_of_hundreds_of_digits_is_refused_with_its_column(tmp_path: P
     rows = [row(), row(lr=10**400)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     pd.DataFrame(rows).to_csv(tmp_path / "rows.csv", index=False)
-    for make in (lambda: check_row(rows[1]), lambda: read_rows(tmp_path / "rows.csv"), lambda: read_rows(tmp_path / "rows.jsonl")):
+    for make in (
+        lambda: check_row(rows[1]),
+        lambda: read_rows(tmp_path / "rows.csv"),
+        lambda: read_rows(tmp_path / "rows.jsonl"),
+    ):
         with pytest.raises(InputError, match="'lr' should be "):
             make()
 
 
 def test_numbers_at_the_ends_of_their_ranges_are_taken() -> None:
-    ends = [row(value=0.0, shots=1, draw=0, n_test=0, task_majority=1.0), row(cell="d", value=1, val_value=1.0, seed=2**53, image_size=1)]
-    assert conform(pd.DataFrame([check_row(r) for r in ends]), "rows")["value"].tolist() == [0.0, 1.0]
+    ends = [
+        row(value=0.0, shots=1, draw=0, n_test=0, task_majority=1.0),
+        row(cell="d", value=1, val_value=1.0, seed=2**53, image_size=1),
+    ]
+    assert conform(pd.DataFrame([check_row(r) for r in ends]), "rows")["value"].tolist() == [
+        0.0,
+        1.0,
+    ]
 
 
 def test_a_row_to_blame_is_found_whatever_the_index() -> None:
@@ -131,13 +211,22 @@ def test_a_row_to_blame_is_found_whatever_the_index() -> None:
 
 def test_a_failure_beside_the_finished_cell_is_not_read(tmp_path: Path) -> None:
     failed = row(status="failed", value=None, reason="no luck")
-    for name, words in (("c.json", row()), ("c.failed.json", failed), ("d.failed.json", {**failed, "cell": "d"})):
+    for name, words in (
+        ("c.json", row()),
+        ("c.failed.json", failed),
+        ("d.failed.json", {**failed, "cell": "d"}),
+    ):
         (tmp_path / name).write_text(json.dumps([words]))
     frame = read_rows(tmp_path)
-    assert list(zip(frame["cell"], frame["status"], strict=True)) == [("c", "done"), ("d", "failed")]
+    assert list(zip(frame["cell"], frame["status"], strict=True)) == [
+        ("c", "done"),
+        ("d", "failed"),
+    ]
 
 
-@pytest.mark.parametrize("column", [column for column in COLUMNS if column.required], ids=lambda column: column.name)
+@pytest.mark.parametrize(
+    "column", [column for column in COLUMNS if column.required], ids=lambda column: column.name
+)
 def test_each_required_field_is_required(column: Any) -> None:
     with pytest.raises(InputError, match=column.name):
         check_row(row(**{column.name: None}))
@@ -154,8 +243,13 @@ def test_a_field_of_the_wrong_type_is_refused(column: Any) -> None:
 
 
 def test_rows_are_compared_without_what_may_differ() -> None:
-    assert {"seconds", "pretrain_seconds", "host", "finished", "attempt", "study", "commit"} == set(VOLATILE)
-    one, other = to_frame([row(host="x", seconds=1.0)]), to_frame([row(host="y", seconds=2.0, attempt=3, study="another")])
+    assert {"seconds", "pretrain_seconds", "host", "finished", "attempt", "study", "commit"} == set(
+        VOLATILE
+    )
+    one, other = (
+        to_frame([row(host="x", seconds=1.0)]),
+        to_frame([row(host="y", seconds=2.0, attempt=3, study="another")]),
+    )
     assert comparable(one).equals(comparable(other))
     assert not comparable(one).equals(comparable(to_frame([row(value=0.25)])))
 

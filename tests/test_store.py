@@ -93,14 +93,19 @@ def test_rows_that_failed_stand_beside_until_something_succeeds(store: Store) ->
     assert store.read_cell("c") == []
 
 
-@pytest.mark.parametrize("wrong", [{"value": None}, {"value": float("nan")}, {"nonsense": 1}, {"seed": "0"}, {"status": "fine"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"value": None}, {"value": float("nan")}, {"nonsense": 1}, {"seed": "0"}, {"status": "fine"}],
+)
 def test_rows_that_break_the_schema_are_not_written(wrong: dict[str, Any], store: Store) -> None:
     with pytest.raises(ValueError, match=r"cell c|JSON"):
         store.write_rows("c", [row(), row(**wrong)])
     assert not store.finished_cells() | store.failed_cells()
 
 
-def test_sweep_removes_temporary_files_of_yesterday_and_checkpoints_of_finished_arms(store: Store) -> None:
+def test_sweep_removes_temporary_files_of_yesterday_and_checkpoints_of_finished_arms(
+    store: Store,
+) -> None:
     for name, age in (("old", 100_000), ("young", 10)):
         temp = store.rows / f".{name}.json.123.tmp"
         temp.parent.mkdir(exist_ok=True)
@@ -130,7 +135,9 @@ def test_answers_come_back_as_they_were_and_go_with_their_cell(store: Store, n: 
     assert everything(store.answers) == []
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "longer", "shorter", "pickle", "other type", "bits beyond the end"])
+@pytest.mark.parametrize(
+    "damage", ["cut", "empty", "longer", "shorter", "pickle", "other type", "bits beyond the end"]
+)
 def test_answers_that_are_damaged_are_named(store: Store, damage: str) -> None:
     store.write_answers("c", np.ones(20, dtype=bool))
     path = store.answers / "c.npy"
@@ -142,5 +149,7 @@ def test_answers_that_are_damaged_are_named(store: Store, damage: str) -> None:
         np.save(path, arrays[damage])
     else:
         path.write_bytes(path.read_bytes()[:-1] if damage == "cut" else b"")
-    with pytest.raises(InputError, match=r"c\.npy: these answers are damaged .*`headwater run --redo c`"):
+    with pytest.raises(
+        InputError, match=r"c\.npy: these answers are damaged .*`headwater run --redo c`"
+    ):
         store.read_answers("c", 20)

@@ -1,4 +1,6 @@
-"""The doing of one arm and its cells: what rows say, that cells do not see one another, and that draws are the same for every arm."""
+"""The doing of one arm and its cells: what rows say, that cells do not see one another, and that
+draws are the same for every arm.
+"""
 
 from __future__ import annotations
 
@@ -36,28 +38,58 @@ LABEL_COLUMNS = ["loss", "multi_label_share", "label_noise", "label_features"]
 
 
 def measured(store: Store, plan: Plan) -> dict[str, list[Any]]:
-    """Train and measure; by method, what the row of its test accuracy says of labels, None for null."""
+    """Train and measure; by method, what the row of its test accuracy says of labels, None for
+    null.
+    """
     for arm in plan.arms:
         work.run_arm(plan, arm, store, FP32)
-        work.run_cells(plan, arm, "other", [cell for cell in plan.cells if cell.arm.id == arm.id], store, FP32)
+        work.run_cells(
+            plan, arm, "other", [cell for cell in plan.cells if cell.arm.id == arm.id], store, FP32
+        )
     rows = to_frame([row for cell in plan.cells for row in store.read_cell(cell.id)])
     rows = rows[(rows["metric"] == "top1") & (rows["subset"] == "all")].set_index("method")
-    return {str(method): [None if pd.isna(value) else value for value in row] for method, row in rows[LABEL_COLUMNS].iterrows()}
+    return {
+        str(method): [None if pd.isna(value) else value for value in row]
+        for method, row in rows[LABEL_COLUMNS].iterrows()
+    }
 
 
 @pytest.fixture
 def plan() -> Plan:
-    """Scratch, SimCLR and a supervised arm, whose targets are replaced: a quarter of its images have two labels, and a tenth are noise."""
-    one = Plan.make(Study.model_validate(tiny(methods=["scratch", "supervised", "simclr"], budget={"steps": 1}, protocols={"probe": {"l2": 1}})))
-    sets = Targets(one.arms[1].positions % 4, ("a", "b", "c"), "level:1", LabelSets.of([[0], [1], [2], [0, 1]]), noise=0.1)
+    """Scratch, SimCLR and a supervised arm, whose targets are replaced: a quarter of its images
+    have two labels, and a tenth are noise.
+    """
+    one = Plan.make(
+        Study.model_validate(
+            tiny(
+                methods=["scratch", "supervised", "simclr"],
+                budget={"steps": 1},
+                protocols={"probe": {"l2": 1}},
+            )
+        )
+    )
+    sets = Targets(
+        one.arms[1].positions % 4,
+        ("a", "b", "c"),
+        "level:1",
+        LabelSets.of([[0], [1], [2], [0, 1]]),
+        noise=0.1,
+    )
     one.arms[1] = replace(one.arms[1], targets=sets)
-    one.cells = [replace(cell, arm=next(arm for arm in one.arms if arm.id == cell.arm.id)) for cell in one.cells]
+    one.cells = [
+        replace(cell, arm=next(arm for arm in one.arms if arm.id == cell.arm.id))
+        for cell in one.cells
+    ]
     return one
 
 
 def test_rows_say_with_which_loss_and_labels_an_arm_was_trained(plan: Plan, tmp_path: Path) -> None:
     nothing = [None] * 4
-    assert measured(Store(tmp_path / "store", create=True), plan) == {"scratch": nothing, "supervised": ["sigmoid", 0.25, 0.1, None], "simclr": nothing}
+    assert measured(Store(tmp_path / "store", create=True), plan) == {
+        "scratch": nothing,
+        "supervised": ["sigmoid", 0.25, 0.1, None],
+        "simclr": nothing,
+    }
 
 
 # cells
@@ -82,14 +114,22 @@ def prepared(root: Path, folder: Path, **changes: Any) -> tuple[Plan, Store]:
     return plan, store
 
 
-def test_cells_that_are_measured_together_have_the_rows_that_each_has_alone_in_any_order(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """But for what may differ between two correct runs (time, attempt): to the last bit of every value, confidence and choice."""
+def test_cells_that_are_measured_together_have_the_rows_that_each_has_alone_in_any_order(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for what may differ between two correct runs (time, attempt): to the last bit of every
+    value, confidence and choice.
+    """
     plan, store = prepared(root, tmp_path, protocols=EVERY, methods=["clip"])
-    alone, apart = (Store(shutil.copytree(store.root, tmp_path / name)) for name in ("alone", "apart"))
+    alone, apart = (
+        Store(shutil.copytree(store.root, tmp_path / name)) for name in ("alone", "apart")
+    )
     cells = cells_of(plan, plan.arms[0].id)
     together: list[int] = []
     plain = room.probes
-    monkeypatch.setattr(room, "probes", lambda fits, *more: (together.append(len(fits)), plain(fits, *more))[1])
+    monkeypatch.setattr(
+        room, "probes", lambda fits, *more: (together.append(len(fits)), plain(fits, *more))[1]
+    )
     work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
     assert max(together) == 3, "the draws of a shot count were fitted together"
     together.clear()
@@ -109,16 +149,26 @@ def test_every_cell_has_a_row_for_each_metric_that_can_be_told(root: Path, tmp_p
     rows = striped.measured(plan, store)
     told = {protocol: sorted(own["metric"].unique()) for protocol, own in rows.groupby("protocol")}
     plain = ["error_across", "error_within", "mean_per_class", "top1"]
-    assert told == {protocol: plain if protocol == "ridge" else sorted(["ece", *plain]) for protocol in EVERY}
+    assert told == {
+        protocol: plain if protocol == "ridge" else sorted(["ece", *plain]) for protocol in EVERY
+    }
     assert not rows.duplicated(["cell", "metric", "subset"]).any()
-    rows = rows[rows["subset"] == "all"]  # stripes of one kind are copies of each other, so that there is `unleaked` too
+    rows = rows[
+        rows["subset"] == "all"
+    ]  # stripes of one kind are copies of each other, so that there is `unleaked` too
     wide = rows.pivot(index="cell", columns="metric", values="value").astype(float)
-    assert (wide["top1"] + wide["error_within"] + wide["error_across"]).to_numpy() == pytest.approx(1)
+    assert (wide["top1"] + wide["error_within"] + wide["error_across"]).to_numpy() == pytest.approx(
+        1
+    )
     balanced = rows[rows["metric"] == "top1"].set_index("cell")["value"].astype(float)
-    assert wide["mean_per_class"][balanced.index].to_numpy() == pytest.approx(balanced.to_numpy()), "every class has as many test images"
+    assert wide["mean_per_class"][balanced.index].to_numpy() == pytest.approx(
+        balanced.to_numpy()
+    ), "every class has as many test images"
 
 
-def test_every_cell_keeps_the_answers_that_its_rows_are_counted_from(root: Path, tmp_path: Path) -> None:
+def test_every_cell_keeps_the_answers_that_its_rows_are_counted_from(
+    root: Path, tmp_path: Path
+) -> None:
     """Under every protocol, accuracy and its mean over classes, on every subset."""
     plan, store = prepared(root, tmp_path, protocols=EVERY, methods=["clip"])
     rows = striped.measured(plan, store)
@@ -129,20 +179,33 @@ def test_every_cell_keeps_the_answers_that_its_rows_are_counted_from(root: Path,
         right = store.read_answers(row["cell"], len(labels))
         assert right is not None
         by_class = [right[labels == one].mean() for one in np.unique(labels)]
-        assert row["value"] == pytest.approx(right.mean() if row["metric"] == "top1" else np.mean(by_class))
+        assert row["value"] == pytest.approx(
+            right.mean() if row["metric"] == "top1" else np.mean(by_class)
+        )
 
 
-def test_answers_are_there_before_the_rows_that_say_so(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_are_there_before_the_rows_that_say_so(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, store = prepared(root, tmp_path)
     cells = cells_of(plan, plan.arms[0].id)
     there: list[bool] = []
     write = Store.write_rows
-    monkeypatch.setattr(Store, "write_rows", lambda self, cell, rows: (there.append((self.answers / f"{cell}.npy").is_file()), write(self, cell, rows))[1])
+    monkeypatch.setattr(
+        Store,
+        "write_rows",
+        lambda self, cell, rows: (
+            there.append((self.answers / f"{cell}.npy").is_file()),
+            write(self, cell, rows),
+        )[1],
+    )
     work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
     assert there == [True] * len(cells)
 
 
-def test_a_finished_cell_is_not_measured_again(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_cell_is_not_measured_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, store = prepared(root, tmp_path)
     cells = cells_of(plan, plan.arms[0].id)
     work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
@@ -152,7 +215,9 @@ def test_a_finished_cell_is_not_measured_again(root: Path, tmp_path: Path, monke
     assert told == [cell.id for cell in cells]
 
 
-def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(root: Path, tmp_path: Path) -> None:
+def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(
+    root: Path, tmp_path: Path
+) -> None:
     plan, store = prepared(root, tmp_path, protocols=EVERY, methods=["clip"])
     arm = plan.arms[0]
     weights = store.arm_folder(arm.id) / "encoder.safetensors"
@@ -161,7 +226,9 @@ def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(root: 
     tensors[first] = tensors[first] * math.nan
     save_file(tensors, weights)
     record = store.read_arm(arm.id)
-    (weights.parent / "arm.json").write_text(json.dumps({**record, "encoder_sha256": file_sha256(weights)}))
+    (weights.parent / "arm.json").write_text(
+        json.dumps({**record, "encoder_sha256": file_sha256(weights)})
+    )
     cells = cells_of(plan, arm.id)
     work.run_cells(plan, arm, "task", cells, store, FP32)
     rows = plan.rows(store)
@@ -174,7 +241,9 @@ def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(root: 
     assert not store.answers.exists(), "what has diverged has no answers"
 
 
-def test_a_cell_that_fails_keeps_no_other_from_being_measured(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_fails_keeps_no_other_from_being_measured(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, store = prepared(root, tmp_path, protocols=FROZEN)
     monkeypatch.setattr(room, "choose_knn", lambda *args: 1 / 0)
     cells, told = cells_of(plan, plan.arms[0].id), list[str]()
@@ -188,13 +257,19 @@ def test_a_cell_that_fails_keeps_no_other_from_being_measured(root: Path, tmp_pa
     assert store.finished_cells() == {cell.id for cell in cells}
 
 
-def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan, store = prepared(root, tmp_path, protocols={"probe": {**FEW, **striped.GRID}})
     whole = Store(shutil.copytree(store.root, tmp_path / "whole"))
     cells = cells_of(plan, plan.arms[0].id)
     work.run_cells(plan, plan.arms[0], "task", cells, whole, FP32)
     bad = next(cell for cell in cells if (cell.words.shots, cell.words.draw) == (3, 1))
-    spoilt = Bench(plan, plan.arms[0], "task", store, FP32).fit(plan.tasks["task"].draw(3, 1, seed=0, val="matched")).train
+    spoilt = (
+        Bench(plan, plan.arms[0], "task", store, FP32)
+        .fit(plan.tasks["task"].draw(3, 1, seed=0, val="matched"))
+        .train
+    )
     plain = room.probes
 
     def failing(fits: Sequence[Fit], *more: Any) -> Any:
@@ -206,11 +281,17 @@ def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(root: 
     with pytest.raises(RuntimeError, match="this draw"):
         work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
     rows = comparable(plan.rows(whole))
-    pd.testing.assert_frame_equal(comparable(plan.rows(store)), rows[rows["cell"] != bad.id].reset_index(drop=True), check_exact=True)
+    pd.testing.assert_frame_equal(
+        comparable(plan.rows(store)),
+        rows[rows["cell"] != bad.id].reset_index(drop=True),
+        check_exact=True,
+    )
 
 
 # draws
-def test_draws_are_paired_over_arms_and_protocols_nested_over_shots_and_differ_by_seed(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_draws_are_paired_over_arms_and_protocols_nested_over_shots_and_differ_by_seed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the cells of four arms were really fitted to, training and validation images alike."""
     names: dict[bytes, tuple[int, int]] = {}
     taken: dict[tuple[int, int, int], set[tuple[bytes, bytes]]] = {}
@@ -228,11 +309,25 @@ def test_draws_are_paired_over_arms_and_protocols_nested_over_shots_and_differ_b
 
     monkeypatch.setattr(room.Task, "draw", drawn)
     monkeypatch.setattr(Bench, "fit", fitted)
-    plan, store = prepared(root, tmp_path, methods=["scratch", "supervised", "simclr", "clip"], seeds=2, protocols=FROZEN)
+    plan, store = prepared(
+        root,
+        tmp_path,
+        methods=["scratch", "supervised", "simclr", "clip"],
+        seeds=2,
+        protocols=FROZEN,
+    )
     rows = striped.measured(plan, store)
     assert len(taken) == 2 * 7
-    assert all(len(images) == 1 for images in taken.values()), "one draw for all arms and protocols of a seed"
-    trains, vals = ({at: set(np.frombuffer(next(iter(images))[i], dtype=np.int64).tolist()) for at, images in taken.items()} for i in (0, 1))
+    assert all(len(images) == 1 for images in taken.values()), (
+        "one draw for all arms and protocols of a seed"
+    )
+    trains, vals = (
+        {
+            at: set(np.frombuffer(next(iter(images))[i], dtype=np.int64).tolist())
+            for at, images in taken.items()
+        }
+        for i in (0, 1)
+    )
     for seed in (0, 1):
         for which in range(3):
             assert trains[seed, 1, which] < trains[seed, 3, which] < trains[seed, 0, 0]
@@ -246,13 +341,29 @@ def test_draws_are_paired_over_arms_and_protocols_nested_over_shots_and_differ_b
 
 def test_more_shots_than_images_are_refused_or_capped_and_said(root: Path, tmp_path: Path) -> None:
     asked = {"protocols": {"ridge": {"shots": [striped.COUNTS["train"] + 1], "val": "full"}}}
-    with pytest.raises(InputError, match=r"21 shots, but class 'dense' has 20 training images; .*`cap: true`"):
+    with pytest.raises(
+        InputError, match=r"21 shots, but class 'dense' has 20 training images; .*`cap: true`"
+    ):
         planned(root, **asked)
-    rows = scores(striped.measured(*prepared(root, tmp_path, **asked, tasks={"task": {"data": "task", "cap": True}})))
-    assert rows[["n_train", "n_val", "capped", "val_protocol"]].to_numpy().tolist() == [[80, 32, True, "split"]]
+    rows = scores(
+        striped.measured(
+            *prepared(root, tmp_path, **asked, tasks={"task": {"data": "task", "cap": True}})
+        )
+    )
+    assert rows[["n_train", "n_val", "capped", "val_protocol"]].to_numpy().tolist() == [
+        [80, 32, True, "split"]
+    ]
 
 
-def test_validation_is_as_small_as_training_unless_the_whole_is_asked_for(root: Path, tmp_path: Path) -> None:
+def test_validation_is_as_small_as_training_unless_the_whole_is_asked_for(
+    root: Path, tmp_path: Path
+) -> None:
     for val, n_val, said in (("matched", 8, "split few-shot"), ("full", 32, "split")):
-        rows = scores(striped.measured(*prepared(root, tmp_path, protocols={"ridge": {"shots": [2], "val": val}})))
-        assert rows[["n_train", "n_val", "capped", "val_protocol", "val_missing_classes"]].to_numpy().tolist() == [[8, n_val, False, said, 0]]
+        rows = scores(
+            striped.measured(
+                *prepared(root, tmp_path, protocols={"ridge": {"shots": [2], "val": val}})
+            )
+        )
+        assert rows[
+            ["n_train", "n_val", "capped", "val_protocol", "val_missing_classes"]
+        ].to_numpy().tolist() == [[8, n_val, False, said, 0]]

@@ -1,4 +1,6 @@
-"""Toys that tests of training share: images in memory whose classes a small network learns in seconds."""
+"""Toys that tests of training share: images in memory whose classes a small network learns in
+seconds.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,24 @@ FP32 = Compute(torch.device("cpu"), bf16=False)
 BF16 = Compute(torch.device("cpu"), bf16=True)
 
 
-def stripes(per_class: int, num_classes: int = 4, *, side: int = 40, noise: float = 30.0, seed: int = 0) -> tuple[MemoryImages, NDArray[np.int64]]:
-    """Images of class c: horizontal stripes of a period that is c's own, at a random phase and tint, with noise; and their classes [n]."""
+def stripes(
+    per_class: int, num_classes: int = 4, *, side: int = 40, noise: float = 30.0, seed: int = 0
+) -> tuple[MemoryImages, NDArray[np.int64]]:
+    """Images of class c: horizontal stripes of a period that is c's own, at a random phase and
+    tint, with noise; and their classes [n].
+    """
     rng = np.random.default_rng(seed)
     labels = np.tile(np.arange(num_classes), per_class)
-    phase, tint = rng.uniform(0, 2 * np.pi, len(labels)), rng.uniform(0.6, 1.0, (len(labels), 1, 1, 3))
-    waves = np.sin(np.arange(side)[None] * (2 * np.pi / (3 * 1.8 ** labels[:, None])) + phase[:, None])
-    images = (128 + 90 * waves[:, :, None, None]) * tint + rng.normal(0, noise, (len(labels), side, side, 3))
+    phase, tint = (
+        rng.uniform(0, 2 * np.pi, len(labels)),
+        rng.uniform(0.6, 1.0, (len(labels), 1, 1, 3)),
+    )
+    waves = np.sin(
+        np.arange(side)[None] * (2 * np.pi / (3 * 1.8 ** labels[:, None])) + phase[:, None]
+    )
+    images = (128 + 90 * waves[:, :, None, None]) * tint + rng.normal(
+        0, noise, (len(labels), side, side, 3)
+    )
     return MemoryImages(images.clip(0, 255).astype(np.uint8)), labels
 
 

@@ -1,4 +1,7 @@
-"""Work done in two processes that talk through gloo: the smallest real group of ranks. The group meets in a file, so that no port is needed."""
+"""Work done in two processes that talk through gloo: the smallest real group of ranks.
+
+The group meets in a file, so that no port is needed.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,24 @@ LIMIT = datetime.timedelta(seconds=120)
 
 
 def in_two_processes(work: Work, folder: Path) -> list[dict[str, torch.Tensor]]:
-    """What `work`, a function at the top of a module, returns on rank 0 and on rank 1. What is raised there is raised here."""
+    """What `work`, a function at the top of a module, returns on rank 0 and on rank 1.
+
+    What is raised there is raised here.
+    """
     multiprocessing.spawn(_process, args=(work, folder), nprocs=2)
     return [load_file(folder / f"{rank}.safetensors") for rank in range(2)]
 
 
 def _process(rank: int, work: Work, folder: Path) -> None:
     torch.set_num_threads(1)
-    distributed.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2, timeout=LIMIT)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2, timeout=LIMIT
+    )
     try:
         found = work(Ranks.current())
     finally:
         distributed.destroy_process_group()
-    save_file({name: t.detach().contiguous().clone() for name, t in found.items()}, folder / f"{rank}.safetensors")
+    save_file(
+        {name: t.detach().contiguous().clone() for name, t in found.items()},
+        folder / f"{rank}.safetensors",
+    )

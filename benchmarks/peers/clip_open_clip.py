@@ -1,9 +1,11 @@
-"""CLIP as open_clip trains it: its model with a timm image tower, its tokenizer in the data set, its loss, torchvision's transforms.
+"""CLIP as open_clip trains it: its model with a timm image tower, its tokenizer in the data set,
+its loss, torchvision's transforms.
 
     python benchmarks/peers/clip_open_clip.py --listing FILE --workers 2
 
-The text tower has the width, layers and heads of Headwater's recipe, and open_clip's usual vocabulary of 49,408. Its context is open_clip's
-usual 77 tokens, or `--context N`, which a user can set who knows the longest caption.
+The text tower has the width, layers and heads of Headwater's recipe, and open_clip's usual
+vocabulary of 49,408. Its context is open_clip's usual 77 tokens, or `--context N`, which a user can
+set who knows the longest caption.
 """
 
 from __future__ import annotations
@@ -27,9 +29,17 @@ LR, BETAS, WEIGHT_DECAY, CLIP_NORM, BATCH = 2e-3, (0.9, 0.999), 0.05, 1.0, 128
 
 
 class Captioned(Photos):
-    """(image, tokens int64 [context]) with one of an image's captions drawn anew each time, tokenised where it is read, as open_clip's CsvDataset does."""
+    """(image, tokens int64 [context]) with one of an image's captions drawn anew each time,
+    tokenised where it is read, as open_clip's CsvDataset does.
+    """
 
-    def __init__(self, files: list[str], captions: list[list[str]], transform: Callable[[Any], Any], context: int) -> None:
+    def __init__(
+        self,
+        files: list[str],
+        captions: list[list[str]],
+        transform: Callable[[Any], Any],
+        context: int,
+    ) -> None:
         super().__init__(files, captions, transform)
         self.tokenize = open_clip.get_tokenizer("ViT-B-32", context_length=context)
 
@@ -41,7 +51,11 @@ class Captioned(Photos):
 def loader(setting: Setting) -> DataLoader[Any]:
     transform = transforms.Compose(
         [
-            transforms.RandomResizedCrop(setting.image_size, scale=(CROP_MIN, 1.0), interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.RandomResizedCrop(
+                setting.image_size,
+                scale=(CROP_MIN, 1.0),
+                interpolation=transforms.InterpolationMode.BICUBIC,
+            ),
             transforms.RandomHorizontalFlip(FLIP),
             transforms.ToTensor(),
             transforms.Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
@@ -67,7 +81,11 @@ def build(setting: Setting, steps: int) -> Training:
     )
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": plain, "weight_decay": 0.0}, {"params": decay, "weight_decay": WEIGHT_DECAY}], lr=LR, betas=BETAS)
+    optimizer = torch.optim.AdamW(
+        [{"params": plain, "weight_decay": 0.0}, {"params": decay, "weight_decay": WEIGHT_DECAY}],
+        lr=LR,
+        betas=BETAS,
+    )
     return Training(model, model.visual.trunk, optimizer, cosine(optimizer, steps))
 
 

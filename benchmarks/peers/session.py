@@ -1,7 +1,9 @@
-"""What the peers' scripts share, and nothing of their training: the files to read, the settings to try, the clock.
+"""What the peers' scripts share, and nothing of their training: the files to read, the settings to
+try, the clock.
 
-A script runs by itself (`python benchmarks/peers/NAME.py --listing FILE --workers 2 --epochs 3`), or answers requests, one line of JSON each,
-on stdin (`--serve`), so that benchmarks/pretrain.py can take turns with it.
+A script runs by itself (`python benchmarks/peers/NAME.py --listing FILE --workers 2 --epochs 3`),
+or answers requests, one line of JSON each, on stdin (`--serve`), so that benchmarks/pretrain.py can
+take turns with it.
 """
 
 from __future__ import annotations
@@ -51,16 +53,22 @@ class Setting:
         return int(max(json.loads(Path(self.listing).read_text())["labels"])) + 1
 
     def autocast(self) -> contextlib.AbstractContextManager[object]:
-        return torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        return (
+            torch.autocast("cpu", dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        )
 
     def placed(self, tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
+        return (
+            tensor.contiguous(memory_format=torch.channels_last) if self.channels_last else tensor
+        )
 
 
 class Photos(Dataset[Any]):
     """(image, target) of image files, as torchvision's ImageFolder gives them."""
 
-    def __init__(self, files: list[str], targets: list[Any], transform: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self, files: list[str], targets: list[Any], transform: Callable[[Any], Any] | None = None
+    ) -> None:
         self.files, self.targets, self.transform = files, targets, transform
 
     def __len__(self) -> int:
@@ -92,14 +100,19 @@ RunEpoch = Callable[[Training, DataLoader[Any], Setting], list[float]]
 
 
 class Session:
-    """Runs epochs under one setting after another. The last two loaders are kept, with their worker processes, as a training script keeps its own."""
+    """Runs epochs under one setting after another.
+
+    The last two loaders are kept, with their worker processes, as a training script keeps its own.
+    """
 
     def __init__(self, loader: Loader, build: Build, run_epoch: RunEpoch) -> None:
         self._loader, self._build, self._run_epoch = loader, build, run_epoch
         self._loaders: dict[Setting, DataLoader[Any]] = {}
 
     def run(self, setting: Setting) -> dict[str, Any]:
-        """Trains a fresh model: `seconds` of each epoch, the images that an epoch trained on, the losses, the encoder's size."""
+        """Trains a fresh model: `seconds` of each epoch, the images that an epoch trained on, the
+        losses, the encoder's size.
+        """
         torch.set_num_threads(setting.threads)
         loader = self._kept(setting)
         training = self._build(setting, setting.epochs * len(loader))
@@ -111,10 +124,17 @@ class Session:
             began = time.perf_counter()
             losses += self._run_epoch(training, loader, setting)
             seconds.append(time.perf_counter() - began)
-        return {"seconds": seconds, "images": len(loader) * setting.batch, "losses": losses, **size_of(training.encoder, setting.image_size)}
+        return {
+            "seconds": seconds,
+            "images": len(loader) * setting.batch,
+            "losses": losses,
+            **size_of(training.encoder, setting.image_size),
+        }
 
     def _kept(self, setting: Setting) -> DataLoader[Any]:
-        key = replace(setting, epochs=1, threads=1, bf16=False, channels_last=False)  # these are no business of a loader's
+        key = replace(
+            setting, epochs=1, threads=1, bf16=False, channels_last=False
+        )  # these are no business of a loader's
         if key not in self._loaders:
             while len(self._loaders) > 1:
                 del self._loaders[next(iter(self._loaders))]
@@ -130,13 +150,18 @@ def size_of(encoder: nn.Module, image_size: int) -> dict[str, float]:
     with counter, torch.no_grad():
         encoder(torch.zeros(1, 3, image_size, image_size))
     encoder.train(was_training)
-    return {"parameters": sum(p.numel() for p in encoder.parameters()), "flops": counter.get_total_flops()}
+    return {
+        "parameters": sum(p.numel() for p in encoder.parameters()),
+        "flops": counter.get_total_flops(),
+    }
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_scheduler.LRScheduler:
     """5 % of linear warm-up, then a cosine, as ours."""
     warm = max(1, round(0.05 * steps))
-    rise = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1 / (warm + 1), total_iters=warm)
+    rise = torch.optim.lr_scheduler.LinearLR(
+        optimizer, start_factor=1 / (warm + 1), total_iters=warm
+    )
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(1, steps - warm))
     return torch.optim.lr_scheduler.SequentialLR(optimizer, [rise, fall], milestones=[warm])
 
@@ -161,15 +186,24 @@ def main(loader: Loader, build: Build, run_epoch: RunEpoch, *, batch: int) -> No
             parser.error("--listing FILE names the images")
         setting = Setting(**words)
         found = session.run(setting)
-        losses, speeds = found["losses"], [found["images"] / seconds for seconds in found["seconds"]]
+        losses, speeds = (
+            found["losses"],
+            [found["images"] / seconds for seconds in found["seconds"]],
+        )
         print(json.dumps(asdict(setting)))
-        print(f"images/s by epoch: {', '.join(f'{speed:.0f}' for speed in speeds)}; loss {losses[0]:.3f} -> {losses[-1]:.3f}")
+        print(
+            f"images/s by epoch: {', '.join(f'{speed:.0f}' for speed in speeds)}; loss "
+            f"{losses[0]:.3f} -> {losses[-1]:.3f}"
+        )
         return
     serve(lambda request: session.run(Setting(**request)))
 
 
 def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """Answers requests, a line of JSON each, until stdin closes. Whatever a library prints goes to stderr."""
+    """Answers requests, a line of JSON each, until stdin closes.
+
+    Whatever a library prints goes to stderr.
+    """
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         out.write(json.dumps(answer(json.loads(line))) + "\n")

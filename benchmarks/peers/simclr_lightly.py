@@ -1,8 +1,10 @@
-"""SimCLR as lightly's documentation writes it: its transform, its data set, its projection head, its loss, plain PyTorch around them.
+"""SimCLR as lightly's documentation writes it: its transform, its data set, its projection head,
+its loss, plain PyTorch around them.
 
     python benchmarks/peers/simclr_lightly.py --listing FILE --workers 2
 
-Crop, jitter, grey and flip, head, temperature and optimiser are those of Headwater's recipe; blur is off, as there.
+Crop, jitter, grey and flip, head, temperature and optimiser are those of Headwater's recipe; blur
+is off, as there.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class SimCLR(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.backbone = timm.create_model("test_resnet", num_classes=0)
-        self.projection_head = SimCLRProjectionHead(self.backbone.num_features, HEAD_WIDTH, EMBEDDING, num_layers=HEAD_LAYERS)
+        self.projection_head = SimCLRProjectionHead(
+            self.backbone.num_features, HEAD_WIDTH, EMBEDDING, num_layers=HEAD_LAYERS
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         z: torch.Tensor = self.projection_head(self.backbone(x).flatten(start_dim=1))
@@ -46,9 +50,16 @@ def loader(setting: Setting) -> DataLoader[Any]:
         hf_prob=FLIP,
     )
     listing = setting.read()
-    dataset = LightlyDataset.from_torch_dataset(Photos(listing["files"], listing["labels"]), transform=transform)
+    dataset = LightlyDataset.from_torch_dataset(
+        Photos(listing["files"], listing["labels"]), transform=transform
+    )
     return DataLoader(
-        dataset, batch_size=setting.batch, shuffle=True, drop_last=True, num_workers=setting.workers, persistent_workers=setting.workers > 0
+        dataset,
+        batch_size=setting.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=setting.workers,
+        persistent_workers=setting.workers > 0,
     )
 
 

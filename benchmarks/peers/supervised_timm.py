@@ -1,9 +1,10 @@
-"""Supervised training as timm's train.py does it: timm.data.create_loader, timm.create_model, cross-entropy, AdamW.
+"""Supervised training as timm's train.py does it: timm.data.create_loader, timm.create_model,
+cross-entropy, AdamW.
 
     python benchmarks/peers/supervised_timm.py --listing FILE --workers 2
 
-Crop, flip and jitter are those of Headwater's recipe, in create_loader's words; the rest of its transform is its default. The prefetcher is for
-GPUs, so it is off.
+Crop, flip and jitter are those of Headwater's recipe, in create_loader's words; the rest of its
+transform is its default. The prefetcher is for GPUs, so it is off.
 """
 
 from __future__ import annotations
@@ -45,19 +46,25 @@ def loader(setting: Setting) -> DataLoader[Any]:
 
 def build(setting: Setting, steps: int) -> Training:
     model = timm.create_model("test_resnet", num_classes=setting.num_classes)
-    optimizer = create_optimizer_v2(model, opt="adamw", lr=LR, weight_decay=WEIGHT_DECAY, betas=BETAS)
+    optimizer = create_optimizer_v2(
+        model, opt="adamw", lr=LR, weight_decay=WEIGHT_DECAY, betas=BETAS
+    )
     return Training(model, _Encoder(model), optimizer, cosine(optimizer, steps))
 
 
 class _Encoder(nn.Module):
-    """A classifier up to its pooled features: its classification layer is counted on neither side."""
+    """A classifier up to its pooled features: its classification layer is counted on neither
+    side.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self.model.forward_head(self.model.forward_features(x), pre_logits=True)  # type: ignore[operator]
+        features: torch.Tensor = self.model.forward_head(
+            self.model.forward_features(x), pre_logits=True
+        )  # type: ignore[operator]
         return features
 
     def parameters(self, recurse: bool = True) -> Any:

@@ -2,10 +2,10 @@
 
 The pipeline, in order:
 
-    study.yaml -> Study (study) -> Plan (plan): arms and cells, by content
-    Source (sources) -> label view (labels) -> views (views) -> one loop (pretrain, methods) -> encoder (models, store)
-    Task (tasks) -> transfer (transfer: probe, finetune) -> rows (rows)
-    rows -> findings (analysis) -> report.html (report)
+    study.yaml -> Study (study) -> Plan (plan): arms and cells, by content Source (sources) -> label
+    view (labels) -> views (views) -> one loop (pretrain, methods) -> encoder (models, store) Task
+    (tasks) -> transfer (transfer: probe, finetune) -> rows (rows) rows -> findings (analysis) ->
+    report.html (report)
 
 Doing ends in rows; concluding starts from them and needs no GPU, data or checkpoint.
 
@@ -76,7 +76,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when they are asked for: torch takes seconds, and reading rows does not need it."""
+    """Public names are imported when they are asked for: torch takes seconds, and reading rows does
+    not need it.
+    """
     if name not in _HOMES:
         raise AttributeError(f"module 'headwater' has no attribute {name!r}")
     home, _, own = _HOMES[name].partition(":")

@@ -19,14 +19,24 @@ if TYPE_CHECKING:
     from headwater.engines.networks import Event
 
 
-def make_plan(study: Study | str | Path, *, store: str | Path = "headwater-store", data_root: str | Path | None = None) -> Plan:
-    """A study resolved against its data: arms, cells, ids. Decodes and trains nothing. Raises InputError for a wrong study or wrong data.
+def make_plan(
+    study: Study | str | Path,
+    *,
+    store: str | Path = "headwater-store",
+    data_root: str | Path | None = None,
+) -> Plan:
+    """A study resolved against its data: arms, cells, ids.
 
-    `data_root` is HEADWATER_DATA's folder when left out. Byte hashes are remembered in `store` where it exists.
+    Decodes and trains nothing. Raises InputError for a wrong study or wrong data.
+
+    `data_root` is HEADWATER_DATA's folder when left out. Byte hashes are remembered in `store`
+    where it exists.
     """
     words = study if isinstance(study, Study) else Study.load(study)
     root = _root(data_root)
-    return Plan.make(words, data_root=root, cache=Path(store) / "cache" if Path(store).exists() else None)
+    return Plan.make(
+        words, data_root=root, cache=Path(store) / "cache" if Path(store).exists() else None
+    )
 
 
 def run(
@@ -40,16 +50,29 @@ def run(
     compiled: bool = False,
     watch: Callable[[local.Event], None] = lambda event: None,
 ) -> pd.DataFrame:
-    """Compute what the store lacks of a study and return its rows (docs/rows.md). Cells that failed are rows of status failed.
+    """Compute what the store lacks of a study and return its rows (docs/rows.md).
 
-    An arm in training writes a checkpoint every `checkpoint_every_s` seconds, from which a run that was killed goes on; the interval does not change
-    the weights. `compiled` trains through torch.compile: other kernels, so other bits, which rows say. Worker processes
-    need no main guard in the calling script. Raises InputError for a wrong study, wrong data or a device that is not there.
+    Cells that failed are rows of status failed.
+
+    An arm in training writes a checkpoint every `checkpoint_every_s` seconds, from which a run that
+    was killed goes on; the interval does not change the weights. `compiled` trains through
+    torch.compile: other kernels, so other bits, which rows say. Worker processes need no main guard
+    in the calling script. Raises InputError for a wrong study, wrong data or a device that is not
+    there.
     """
     words = study if isinstance(study, Study) else Study.load(study)
     opened = Store(store, create=True)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
-    local.run(plan, opened, data_root=_root(data_root), device=device, workers=workers, checkpoint_every_s=checkpoint_every_s, compiled=compiled, watch=watch)
+    local.run(
+        plan,
+        opened,
+        data_root=_root(data_root),
+        device=device,
+        workers=workers,
+        checkpoint_every_s=checkpoint_every_s,
+        compiled=compiled,
+        watch=watch,
+    )
     return plan.rows(opened)
 
 
@@ -60,11 +83,15 @@ def run_theory(
     workers: int | None = None,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> pd.DataFrame:
-    """Train what the store lacks of a study of the theory (docs/theory.md) and return its rows; networks that failed are rows of status failed.
+    """Train what the store lacks of a study of the theory (docs/theory.md) and return its rows;
+    networks that failed are rows of status failed.
 
-    `networks_table(rows)` makes a line of each network, `theory_findings(table)` says what it shows. Raises InputError for a wrong study.
+    `networks_table(rows)` makes a line of each network, `theory_findings(table)` says what it
+    shows. Raises InputError for a wrong study.
     """
-    from headwater.engines import networks as simulated  # torch takes seconds, and finished studies of images do without
+    from headwater.engines import (
+        networks as simulated,
+    )  # torch takes seconds, and finished studies of images do without
     from headwater.work import network_rows
 
     words = study if isinstance(study, TheoryStudy) else TheoryStudy.load(study)

@@ -1,14 +1,17 @@
-"""Exact, atomic checkpoints: weights, optimiser state and position in safetensors + JSON, found damaged by their hashes.
+"""Exact, atomic checkpoints: weights, optimiser state and position in safetensors + JSON, found
+damaged by their hashes.
 
-Everything random in the loop is keyed by step and sample, so (weights, buffers, optimiser, step) is the whole state: a run that goes on from a
-checkpoint is bit-equal to one that was never stopped.
+Everything random in the loop is keyed by step and sample, so (weights, buffers, optimiser, step) is
+the whole state: a run that goes on from a checkpoint is bit-equal to one that was never stopped.
 
     step-0000000300.safetensors   the tensors
     step-0000000300.json          step, meta, the SHA-256 of the tensors' file, and the SHA-256 of all that
 
-Each file is written beside, synced and renamed, the tensors first: a checkpoint is there when its JSON is, whenever the process was killed. `KEEP` are
-kept, so that there is one before the newest should that be damaged. Newest means written last: after a damaged one was passed over, or one that
-another kind of machine wrote, a run goes on from an earlier step, and its checkpoints are the ones that count.
+Each file is written beside, synced and renamed, the tensors first: a checkpoint is there when its
+JSON is, whenever the process was killed. `KEEP` are kept, so that there is one before the newest
+should that be damaged. Newest means written last: after a damaged one was passed over, or one that
+another kind of machine wrote, a run goes on from an earlier step, and its checkpoints are the ones
+that count.
 """
 
 from __future__ import annotations
@@ -49,32 +52,52 @@ _TYPES = {
 
 
 def write(folder: Path, step: int, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> None:
-    """One checkpoint at a step: the tensors, then the JSON that names their hash; the last `KEEP` are kept. `meta` is what JSON can hold."""
+    """One checkpoint at a step: the tensors, then the JSON that names their hash; the last `KEEP`
+    are kept. `meta` is what JSON can hold.
+    """
     _write(folder, _snapshot(step, tensors, meta))
 
 
 def latest(folder: Path) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] | None:
-    """The newest whole checkpoint (step, tensors, meta), or None. A truncated or bit-flipped one is passed over and the one before is used."""
+    """The newest whole checkpoint (step, tensors, meta), or None.
+
+    A truncated or bit-flipped one is passed over and the one before is used.
+    """
     for record_path in reversed(_records(folder)):
         try:
             record = json.loads(record_path.read_text())
             data = record_path.with_suffix(".safetensors").read_bytes()
-            if _digest(record) == record["record_sha256"] and hashlib.sha256(data).hexdigest() == record["sha256"]:
+            if (
+                _digest(record) == record["record_sha256"]
+                and hashlib.sha256(data).hexdigest() == record["sha256"]
+            ):
                 return int(record["step"]), load(data), dict(record["meta"])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError):
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            SafetensorError,
+        ):
             continue
     return None
 
 
 class Writer:
-    """Writes checkpoints into a folder while training goes on. What fails to be written is raised by the next `save`, or by `close`.
+    """Writes checkpoints into a folder while training goes on.
 
-    `save` copies the tensors before it returns, so the loop may change them at once. One write is under way at most. A checkpoint that is saved
-    meanwhile waits for its end, in place of one that waited already: the loop never waits for the disk, memory holds two copies of the state at
-    most beside the run's own, and a slow disk gets fewer checkpoints instead of older ones.
+    What fails to be written is raised by the next `save`, or by `close`.
 
-    A folder that vanishes while it is written to is no failure: another process finished the arm, and removed the folder of its checkpoints.
-    Used as a context manager, it is closed at the end of the block; after an exception what waits is still written, and that exception is what is raised.
+    `save` copies the tensors before it returns, so the loop may change them at once. One write is
+    under way at most. A checkpoint that is saved meanwhile waits for its end, in place of one that
+    waited already: the loop never waits for the disk, memory holds two copies of the state at most
+    beside the run's own, and a slow disk gets fewer checkpoints instead of older ones.
+
+    A folder that vanishes while it is written to is no failure: another process finished the arm,
+    and removed the folder of its checkpoints. Used as a context manager, it is closed at the end of
+    the block; after an exception what waits is still written, and that exception is what is raised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -107,7 +130,12 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if error is None:
             self.close()
         else:
@@ -136,11 +164,15 @@ class Writer:
 
 
 def _snapshot(step: int, tensors: dict[str, torch.Tensor], meta: dict[str, Any]) -> Snapshot:
-    """Copies, contiguous and on the CPU, of tensors and of meta as JSON holds it: nothing that changes later reaches the file."""
+    """Copies, contiguous and on the CPU, of tensors and of meta as JSON holds it: nothing that
+    changes later reaches the file.
+    """
     odd = [f"{name} is {t.dtype}" for name, t in tensors.items() if t.dtype not in _TYPES]
     if odd:
         raise TypeError(f"a checkpoint cannot hold {', '.join(odd)}")
-    copies = {name: torch.empty(t.shape, dtype=t.dtype).copy_(t.detach()) for name, t in tensors.items()}
+    copies = {
+        name: torch.empty(t.shape, dtype=t.dtype).copy_(t.detach()) for name, t in tensors.items()
+    }
     return step, copies, json.loads(json.dumps(meta))
 
 
@@ -150,22 +182,33 @@ def _write(folder: Path, snapshot: Snapshot) -> None:
     with files.atomic_path(folder / f"{name}.safetensors") as temp, temp.open("wb") as file:
         sha256 = _write_safetensors(file, tensors)
     record = {"step": step, "sha256": sha256, "meta": meta}
-    files.write_atomic(folder / f"{name}.json", json.dumps({**record, "record_sha256": _digest(record)}))
+    files.write_atomic(
+        folder / f"{name}.json", json.dumps({**record, "record_sha256": _digest(record)})
+    )
     _prune(folder)
 
 
 def _write_safetensors(file: BinaryIO, tensors: dict[str, torch.Tensor]) -> str:
-    """Writes contiguous tensors on the CPU in the safetensors format (version 0.x: length of the header, header, data); the SHA-256 of the file.
+    """Writes contiguous tensors on the CPU in the safetensors format (version 0.x: length of the
+    header, header, data); the SHA-256 of the file.
 
-    Not safetensors' own `save`, which held the interpreter, and with it the loop, for 3.4 s of a checkpoint of 1 GB; nor its `save_file`, whose files
-    no other user may read, and which leaves files of other names behind when it is killed. Here only short stretches hold it, and nothing is copied.
+    Not safetensors' own `save`, which held the interpreter, and with it the loop, for 3.4 s of a
+    checkpoint of 1 GB; nor its `save_file`, whose files no other user may read, and which leaves
+    files of other names behind when it is killed. Here only short stretches hold it, and nothing is
+    copied.
     """
-    names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # large elements first, so that all lie at multiples of their size
+    names = sorted(
+        tensors, key=lambda name: (-tensors[name].element_size(), name)
+    )  # large elements first, so that all lie at multiples of their size
     header, end = {}, 0
     for name in names:
         tensor = tensors[name]
         begin, end = end, end + tensor.element_size() * tensor.numel()
-        header[name] = {"dtype": _TYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        header[name] = {
+            "dtype": _TYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     digest = hashlib.sha256()
@@ -178,7 +221,9 @@ def _write_safetensors(file: BinaryIO, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _prune(folder: Path) -> None:
-    """Keeps the last `KEEP` checkpoints; what is older goes, and so do tensors without a record and temporary files, which a kill left behind."""
+    """Keeps the last `KEEP` checkpoints; what is older goes, and so do tensors without a record and
+    temporary files, which a kill left behind.
+    """
     records = _records(folder)
     for old in records[:-KEEP]:
         old.unlink(missing_ok=True)
@@ -192,13 +237,17 @@ def _prune(folder: Path) -> None:
 
 
 def _digest(record: dict[str, Any]) -> str:
-    """SHA-256 of what a record says, but for this digest itself; how its JSON is spaced and ordered does not matter."""
+    """SHA-256 of what a record says, but for this digest itself; how its JSON is spaced and ordered
+    does not matter.
+    """
     said = {key: value for key, value in record.items() if key != "record_sha256"}
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _records(folder: Path) -> list[Path]:
-    """The JSON files of checkpoints, in the order in which they were written; of two in one tick of the clock, the later step is the later one."""
+    """The JSON files of checkpoints, in the order in which they were written; of two in one tick of
+    the clock, the later step is the later one.
+    """
     found = []
     for path in folder.glob("step-*.json"):
         with suppress(FileNotFoundError):
@@ -207,22 +256,32 @@ def _records(folder: Path) -> list[Path]:
 
 
 def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """An optimiser's state as flat tensors, of any optimiser whose state holds tensors and plain numbers by parameter; learning rates and the like are
-    recomputed from the step. The tensors are the optimiser's own. Raises TypeError for a state that holds anything else."""
+    """An optimiser's state as flat tensors, of any optimiser whose state holds tensors and plain
+    numbers by parameter; learning rates and the like are recomputed from the step. The tensors are
+    the optimiser's own. Raises TypeError for a state that holds anything else.
+    """
     packed = {}
     for index, slots in optimiser.state_dict()["state"].items():
         for name, value in slots.items():
             if isinstance(value, torch.Tensor):
                 packed[f"optimiser.{index}.{name}"] = value
             elif type(value) in _NUMBERS:
-                packed[f"optimiser.{index}.{name}:{type(value).__name__}"] = torch.tensor(value, dtype=_NUMBERS[type(value)])
+                packed[f"optimiser.{index}.{name}:{type(value).__name__}"] = torch.tensor(
+                    value, dtype=_NUMBERS[type(value)]
+                )
             elif value is not None:
-                raise TypeError(f"{type(optimiser).__name__} keeps a {type(value).__name__} in {name!r}, which a checkpoint cannot hold")
+                raise TypeError(
+                    f"{type(optimiser).__name__} keeps a {type(value).__name__} in {name!r}, which "
+                    "a checkpoint cannot hold"
+                )
     return packed
 
 
 def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
-    """The inverse of `pack_optimiser`. Moments take the memory layout of their parameter: fused kernels pair elements by address."""
+    """The inverse of `pack_optimiser`.
+
+    Moments take the memory layout of their parameter: fused kernels pair elements by address.
+    """
     packed = optimiser.state_dict()
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     state: dict[int, dict[str, Any]] = {}
@@ -231,11 +290,15 @@ def unpack_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.
             _, index, name = key.split(".", 2)
             like, (name, number, _) = parameters[int(index)], name.partition(":")
             shaped = tensor.shape == like.shape and tensor.ndim > 0
-            laid_out = torch.empty_like(like, dtype=tensor.dtype).copy_(tensor) if shaped else tensor
+            laid_out = (
+                torch.empty_like(like, dtype=tensor.dtype).copy_(tensor) if shaped else tensor
+            )
             state.setdefault(int(index), {})[name] = tensor.item() if number else laid_out
     optimiser.load_state_dict({"state": state, "param_groups": packed["param_groups"]})
     for at, slots in state.items():
         for name, value in slots.items():
             loaded = optimiser.state[parameters[at]][name]
-            if isinstance(value, torch.Tensor) and loaded.dtype != value.dtype:  # torch casts to the parameter's type, which may hold less
+            if (
+                isinstance(value, torch.Tensor) and loaded.dtype != value.dtype
+            ):  # torch casts to the parameter's type, which may hold less
                 optimiser.state[parameters[at]][name] = value.to(loaded.device)

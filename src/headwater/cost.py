@@ -1,4 +1,7 @@
-"""What a study will cost before it runs: images, FLOPs, time and disk. An estimate, from a second's calibration on this machine."""
+"""What a study will cost before it runs: images, FLOPs, time and disk.
+
+An estimate, from a second's calibration on this machine.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +23,13 @@ _BACKWARD = 3.0
 _CALIBRATION_BATCH = 64
 _PROBE_FLOPS_PER_S = 3e10
 _PROBE_PRODUCTS = 1600
-"""Products of the Hessian with a direction on a whole path, 7 values of l2 or 45: what was counted on 512 features of 4,770 photos; of few shots they are
-a quarter or less [ours]."""
+"""Products of the Hessian with a direction on a whole path, 7 values of l2 or 45: what was counted
+on 512 features of 4,770 photos; of few shots they are a quarter or less [ours].
+"""
 _PAIRS_PER_S, _ALIGNED_PER_S = 2e6, 500.0
-"""Pairs compared and images aligned by one core in search of copies of test images (docs/leakage.md) [ours]."""
+"""Pairs compared and images aligned by one core in search of copies of test images
+(docs/leakage.md) [ours].
+"""
 _STARTUP_S = 10.0
 
 
@@ -45,31 +51,66 @@ class Cost:
         return asdict(self)
 
 
-def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, device_name: str, workers: int) -> Cost:
+def estimate(
+    plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, device_name: str, workers: int
+) -> Cost:
     """The cost of training `arms` and measuring `cells`."""
     study = plan.study
-    encoder = models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)
+    encoder = models.build_encoder(
+        study.backbone, study.image_size, seed=0, patch_size=study.patch_size
+    )
     forward = models.forward_flops(encoder, study.image_size)
     train_rate = _calibrate(encoder, study.image_size, device.resolve(device_name, study.precision))
     views = sum(arm.images_seen * arm.views for arm in arms)
     finetuned = sum(_finetune_images(plan, cell) for cell in cells)
     benches = {(cell.arm.id, cell.words.task) for cell in cells}
-    labelled = [(arm, _feature_cost(arm, forward, study.image_size)) for arm in arms if arm.clusters]
+    labelled = [
+        (arm, _feature_cost(arm, forward, study.image_size)) for arm in arms if arm.clusters
+    ]
     extracted = sum(_images(plan.tasks[name]) for _, name in benches)
     features = int(encoder.num_features)  # type: ignore[arg-type]
     probes = sum(_probe_flops(plan, cell, features) for cell in cells)
     features_flops = sum(flops * len(arm.positions) for arm, (flops, _) in labelled)
     decoded = sum({(arm.source_fingerprint, size): size for arm, (_, size) in labelled}.values())
-    tests = {name: (task.source.fingerprint(task.test), len(task.test)) for name, task in plan.tasks.items()} if cells else {}
-    looked = [(cell.arm, *tests[cell.words.task]) for cell in cells if plan.looks_for_copies(cell.arm.words.source, cell.words.task)]
-    looks = {(arm.source_fingerprint, test): (len(arm.positions), count) for arm, test, count in looked}
-    looking = sum(images * count / _PAIRS_PER_S + (images + count) / _ALIGNED_PER_S for images, count in looks.values())
-    seconds = looking + (views + finetuned) / train_rate + (extracted + features_flops / forward) / (_BACKWARD * train_rate) + probes / _PROBE_FLOPS_PER_S
+    tests = (
+        {
+            name: (task.source.fingerprint(task.test), len(task.test))
+            for name, task in plan.tasks.items()
+        }
+        if cells
+        else {}
+    )
+    looked = [
+        (cell.arm, *tests[cell.words.task])
+        for cell in cells
+        if plan.looks_for_copies(cell.arm.words.source, cell.words.task)
+    ]
+    looks = {
+        (arm.source_fingerprint, test): (len(arm.positions), count) for arm, test, count in looked
+    }
+    looking = sum(
+        images * count / _PAIRS_PER_S + (images + count) / _ALIGNED_PER_S
+        for images, count in looks.values()
+    )
+    seconds = (
+        looking
+        + (views + finetuned) / train_rate
+        + (extracted + features_flops / forward) / (_BACKWARD * train_rate)
+        + probes / _PROBE_FLOPS_PER_S
+    )
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
-    frozen = {(c.arm.id, c.words.task) for c in cells if not isinstance(study.protocols.named(c.words.protocol), Finetune)}
+    frozen = {
+        (c.arm.id, c.words.task)
+        for c in cells
+        if not isinstance(study.protocols.named(c.words.protocol), Finetune)
+    }
     kept = 4 * features * sum(_images(plan.tasks[name]) for _, name in frozen)
-    cached = sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1 if cells else 0
+    cached = (
+        sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1
+        if cells
+        else 0
+    )
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),
         finetune_images=finetuned,
@@ -81,7 +122,9 @@ def estimate(plan: Plan, arms: list[PlannedArm], cells: list[PlannedCell], *, de
 
 
 def _feature_cost(arm: PlannedArm, forward: float, image_size: int) -> tuple[float, float]:
-    """(FLOPs an image, bytes of decoded images to keep) of the features that an arm's clusters are made from: a timm model has a size of its own."""
+    """(FLOPs an image, bytes of decoded images to keep) of the features that an arm's clusters are
+    made from: a timm model has a size of its own.
+    """
     assert arm.clusters is not None
     if arm.clusters.file is not None:
         return 0.0, 0.0
@@ -106,7 +149,9 @@ def _finetune_images(plan: Plan, cell: PlannedCell) -> int:
 
 
 def _probe_flops(plan: Plan, cell: PlannedCell, features: int) -> float:
-    """Of the fit, where it is a logistic regression; of ridge, neighbours and class names it is next to nothing beside the features."""
+    """Of the fit, where it is a logistic regression; of ridge, neighbours and class names it is
+    next to nothing beside the features.
+    """
     task, words = plan.tasks[cell.words.task], plan.study.protocols.named(cell.words.protocol)
     if not isinstance(words, Probe):
         return 0.0
@@ -115,7 +160,9 @@ def _probe_flops(plan: Plan, cell: PlannedCell, features: int) -> float:
 
 
 def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Compute) -> float:
-    """Training images per second of one worker: views, forward, backward, on random images, one thread on the CPU; median of 3 batches."""
+    """Training images per second of one worker: views, forward, backward, on random images, one
+    thread on the CPU; median of 3 batches.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

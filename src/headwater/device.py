@@ -19,7 +19,9 @@ from headwater.errors import InputError
 
 @functools.cache
 def cpu_has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware: there, bf16 trains small conv nets 1.4-2.1x faster (docs/log.md)."""
+    """Whether the processor multiplies bfloat16 in hardware: there, bf16 trains small conv nets
+    1.4-2.1x faster (docs/log.md).
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
@@ -54,19 +56,39 @@ class Compute:
 
     def autocast(self) -> AbstractContextManager[object]:
         """bf16 autocast where it is on, nothing otherwise."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.bf16 else contextlib.nullcontext()
+        return (
+            torch.autocast(self.device.type, dtype=torch.bfloat16)
+            if self.bf16
+            else contextlib.nullcontext()
+        )
 
     @property
     def fingerprint(self) -> str:
         """What a number was computed on. Same fingerprint, same bits."""
-        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor()
-        how = (" compiled" if self.compiled else "") + (f" ranks={self.ranks}" if self.ranks > 1 else "") + (" fsdp" if self.sharded else "")
-        return f"{self.device.type} {'bf16' if self.bf16 else 'fp32'}{how} threads={torch.get_num_threads()} {name}"
+        name = (
+            torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else processor()
+        )
+        how = (
+            (" compiled" if self.compiled else "")
+            + (f" ranks={self.ranks}" if self.ranks > 1 else "")
+            + (" fsdp" if self.sharded else "")
+        )
+        return (
+            f"{self.device.type} {'bf16' if self.bf16 else 'fp32'}{how} "
+            f"threads={torch.get_num_threads()} {name}"
+        )
 
 
 def resolve(device: str = "auto", precision: str = "auto") -> Compute:
-    """The device and precision that `auto` means here. Raises InputError for a device that this machine lacks."""
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    """The device and precision that `auto` means here.
+
+    Raises InputError for a device that this machine lacks.
+    """
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
     if device == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if available[name])
     kind = device.split(":")[0]
@@ -77,30 +99,46 @@ def resolve(device: str = "auto", precision: str = "auto") -> Compute:
     try:
         resolved = torch.device(device)
     except RuntimeError:
-        raise InputError(f"--device {device!r}: after the colon comes the number of the device, as in cuda:0") from None
+        raise InputError(
+            f"--device {device!r}: after the colon comes the number of the device, as in cuda:0"
+        ) from None
     if resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"--device {device}: this machine has {torch.cuda.device_count()}, numbered from 0")
+        raise InputError(
+            f"--device {device}: this machine has {torch.cuda.device_count()}, numbered from 0"
+        )
     if precision == "auto":
-        bf16 = (resolved.type == "cuda" and torch.cuda.is_bf16_supported()) or (resolved.type == "cpu" and cpu_has_bf16())
+        bf16 = (resolved.type == "cuda" and torch.cuda.is_bf16_supported()) or (
+            resolved.type == "cpu" and cpu_has_bf16()
+        )
     else:
         bf16 = precision == "bf16"
     return Compute(resolved, bf16)
 
 
 def full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
-    """float32 inside an autocast block: there, `.float()` alone does not keep a matrix product from being rounded to bf16 again.
+    """float32 inside an autocast block: there, `.float()` alone does not keep a matrix product from
+    being rounded to bf16 again.
 
-    Outside of one there is nothing to end, and no block is entered: leaving the outermost autocast block of any thread empties the cache of rounded
-    weights of all threads, so that a thread that makes views would have the thread that trains round a weight anew between its two uses. Two rounded
-    copies gather their gradients apart, one gathers them in bf16: other bits, depending on the moment.
+    Outside of one there is nothing to end, and no block is entered: leaving the outermost autocast
+    block of any thread empties the cache of rounded weights of all threads, so that a thread that
+    makes views would have the thread that trains round a weight anew between its two uses. Two
+    rounded copies gather their gradients apart, one gathers them in bf16: other bits, depending on
+    the moment.
     """
     kind = like.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
+    return (
+        torch.autocast(kind, enabled=False)
+        if torch.is_autocast_enabled(kind)
+        else contextlib.nullcontext()
+    )
 
 
 @contextlib.contextmanager
 def seeded(key: int) -> Iterator[None]:
-    """torch's global generator seeded by a key inside the block, as it was before afterwards. For initial weights, drawn on the CPU."""
+    """torch's global generator seeded by a key inside the block, as it was before afterwards.
+
+    For initial weights, drawn on the CPU.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key & ((1 << 63) - 1))
         yield
@@ -111,24 +149,50 @@ def versions() -> str:
     """Versions of what could change a number, as canonical JSON."""
     from importlib.metadata import version
 
-    names = ("headwater", "numpy", "open_clip_torch", "pillow", "scipy", "simplejpeg", "timm", "torch")
+    names = (
+        "headwater",
+        "numpy",
+        "open_clip_torch",
+        "pillow",
+        "scipy",
+        "simplejpeg",
+        "timm",
+        "torch",
+    )
     return json.dumps({name: version(name) for name in names}, sort_keys=True)
 
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the code where it runs from a git checkout, `-dirty` behind it where files differ; None elsewhere."""
+    """The commit of the code where it runs from a git checkout, `-dirty` behind it where files
+    differ; None elsewhere.
+    """
     root = Path(__file__).parents[2]
     if not (root / ".git").exists():
         return None
     try:
-        answer = subprocess.run(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"], capture_output=True, timeout=10)
+        answer = subprocess.run(
+            [
+                "git",
+                "-C",
+                str(root),
+                "describe",
+                "--always",
+                "--dirty",
+                "--abbrev=40",
+                "--exclude=*",
+            ],
+            capture_output=True,
+            timeout=10,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.decode().strip() or None if answer.returncode == 0 else None
 
 
 def be_deterministic() -> None:
-    """Ask torch for deterministic kernels; on the CPU they are so already at a fixed number of threads."""
+    """Ask torch for deterministic kernels; on the CPU they are so already at a fixed number of
+    threads.
+    """
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True

@@ -1,4 +1,6 @@
-"""The one error that means "the input is wrong": shown as a single line, exit code 2, never a traceback."""
+"""The one error that means "the input is wrong": shown as a single line, exit code 2, never a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +12,24 @@ Location = tuple[str | int, ...]
 
 
 class InputError(ValueError):
-    """A study, a file or an option is wrong. The message says what was wrong, where (file, line, key), and what to do."""
+    """A study, a file or an option is wrong.
+
+    The message says what was wrong, where (file, line, key), and what to do.
+    """
 
     def __init__(self, message: str = "", *, at: Location | None = None) -> None:
         super().__init__(message)
         self.at = at
-        """The place in the study that is to blame, where it is known; `Study.located` turns it into the file's line."""
+        """The place in the study that is to blame, where it is known; `Study.located` turns it into
+        the file's line.
+        """
 
 
 @contextmanager
 def blamed_on(*at: str | int) -> Iterator[None]:
-    """An InputError raised within is blamed on this place of the study, unless whoever raised it knew a nearer one."""
+    """An InputError raised within is blamed on this place of the study, unless whoever raised it
+    knew a nearer one.
+    """
     try:
         yield
     except InputError as error:

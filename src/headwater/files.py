@@ -1,4 +1,7 @@
-"""Crash-proof files: temp -> fsync -> rename. A reader sees the old file or the new one, never a part."""
+"""Crash-proof files: temp -> fsync -> rename.
+
+A reader sees the old file or the new one, never a part.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what the block writes there takes the name `path` when it ends without error."""
+    """A temporary path beside `path`; what the block writes there takes the name `path` when it
+    ends without error.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
@@ -50,8 +55,11 @@ def write_atomic(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the name `path` when the block ends without error. Where `path` exists by then, that one is kept:
-    content-addressed folders of one name hold the same."""
+    """A temporary folder that takes the name `path` when the block ends without error.
+
+    Where `path` exists by then, that one is kept: content-addressed folders of one name hold the
+    same.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     temp.mkdir()
@@ -72,7 +80,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder, all at once for whoever reads it: it loses its name first. Nothing happens where there is none."""
+    """Remove a folder, all at once for whoever reads it: it loses its name first.
+
+    Nothing happens where there is none.
+    """
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     with suppress(FileNotFoundError):
         os.rename(path, temp)

@@ -1,8 +1,10 @@
-"""Counter-based keyed randomness: the same draw for the same key, wherever and whenever it is asked for.
+"""Counter-based keyed randomness: the same draw for the same key, wherever and whenever it is asked
+for.
 
-Nothing in Headwater draws from a stream whose state depends on which worker, rank or attempt came first. A draw is a pure function of
-(seed, purpose, counters such as epoch and view, sample id), computed by integer hashing, so it is bit-equal on CPU and GPU, in numpy
-and in torch, in any order and in any subset.
+Nothing in Headwater draws from a stream whose state depends on which worker, rank or attempt came
+first. A draw is a pure function of (seed, purpose, counters such as epoch and view, sample id),
+computed by integer hashing, so it is bit-equal on CPU and GPU, in numpy and in torch, in any order
+and in any subset.
 
     key(seed, "augment", epoch, view)      one 64-bit integer for a purpose; arm ids never enter it, so seeds pair across arms
     sample_hashes(ids)                     one 64-bit integer per sample id, computed once per source
@@ -10,8 +12,8 @@ and in torch, in any order and in any subset.
     permutation(key, hashes)               a keyed order of the samples
     generator(seed, purpose, ...)          a numpy Generator for draws that are not per sample
 
-The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators"), written in
-two's-complement int64 because torch has no uint64 arithmetic.
+The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom
+number generators"), written in two's-complement int64 because torch has no uint64 arithmetic.
 """
 
 from __future__ import annotations
@@ -43,7 +45,9 @@ _MUL_2 = _signed(0x94D049BB133111EB)
 
 
 def _mix(x: Lanes) -> Lanes:
-    """SplitMix64's finaliser on int64 lanes; `>>` is arithmetic on int64, so the sign bits are masked off."""
+    """SplitMix64's finaliser on int64 lanes; `>>` is arithmetic on int64, so the sign bits are
+    masked off.
+    """
     x = (x ^ ((x >> 30) & ((1 << 34) - 1))) * _MUL_1
     x = (x ^ ((x >> 27) & ((1 << 37) - 1))) * _MUL_2
     return x ^ ((x >> 31) & ((1 << 33) - 1))
@@ -51,23 +55,39 @@ def _mix(x: Lanes) -> Lanes:
 
 def _digest(*parts: object) -> int:
     text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
+    return int.from_bytes(
+        hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True
+    )
 
 
 def key(seed: int, purpose: str, *counters: int | str) -> int:
-    """One signed 64-bit key for a purpose. `counters` are such things as epoch, view or draw; numpy integers count as integers."""
-    return _digest("headwater", index(seed), purpose, *(c if isinstance(c, str) else index(c) for c in counters))
+    """One signed 64-bit key for a purpose.
+
+    `counters` are such things as epoch, view or draw; numpy integers count as integers.
+    """
+    return _digest(
+        "headwater",
+        index(seed),
+        purpose,
+        *(c if isinstance(c, str) else index(c) for c in counters),
+    )
 
 
 def sample_hashes(ids: Sequence[str]) -> NDArray[np.int64]:
-    """int64 [num_samples]: a 64-bit BLAKE2b hash of each sample id, the per-sample part of every keyed draw."""
+    """int64 [num_samples]: a 64-bit BLAKE2b hash of each sample id, the per-sample part of every
+    keyed draw.
+    """
     digest = hashlib.blake2b
     raw = b"".join(digest(i.encode(), digest_size=8).digest() for i in ids)
-    return np.frombuffer(raw, dtype="<i8").astype(np.int64)  # a copy, since torch wants writable memory
+    return np.frombuffer(raw, dtype="<i8").astype(
+        np.int64
+    )  # a copy, since torch wants writable memory
 
 
 def bits(key: int, hashes: Lanes, n: int) -> Lanes:
-    """int64 [num_samples, n] of well-mixed bits, for numpy arrays and torch tensors (any device) alike."""
+    """int64 [num_samples, n] of well-mixed bits, for numpy arrays and torch tensors (any device)
+    alike.
+    """
     counters: Any
     if isinstance(hashes, np.ndarray):
         counters = np.arange(1, n + 1, dtype=np.int64)
@@ -84,7 +104,9 @@ def uniform(key: int, hashes: NDArray[np.int64], n: int) -> NDArray[np.float32]:
 @overload
 def uniform(key: int, hashes: torch.Tensor, n: int) -> torch.Tensor: ...
 def uniform(key: int, hashes: Any, n: int) -> Any:
-    """float32 [num_samples, n] in [0, 1): the top 24 bits of `bits`, hence exact in float32 and equal on every device."""
+    """float32 [num_samples, n] in [0, 1): the top 24 bits of `bits`, hence exact in float32 and
+    equal on every device.
+    """
     top = (bits(key, hashes, n) >> 40) & ((1 << 24) - 1)
     if isinstance(top, np.ndarray):
         return top.astype(np.float32) * np.float32(2.0**-24)
@@ -92,10 +114,16 @@ def uniform(key: int, hashes: Any, n: int) -> Any:
 
 
 def permutation(key: int, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A keyed order of the samples: positions sorted by their bits (ties, one pair in 2^64, by position)."""
+    """A keyed order of the samples: positions sorted by their bits (ties, one pair in 2^64, by
+    position).
+    """
     return np.argsort(bits(key, hashes, 1)[:, 0], kind="stable")
 
 
 def generator(seed: int, purpose: str, *counters: int | str) -> np.random.Generator:
-    """A numpy Generator (Philox) for draws that are not per sample, such as the design of a generated world."""
-    return np.random.Generator(np.random.Philox(key=key(seed, purpose, *counters) & ((1 << 64) - 1)))
+    """A numpy Generator (Philox) for draws that are not per sample, such as the design of a
+    generated world.
+    """
+    return np.random.Generator(
+        np.random.Philox(key=key(seed, purpose, *counters) & ((1 << 64) - 1))
+    )

@@ -1,6 +1,8 @@
-"""Order and batches: one keyed permutation per epoch, concatenated, no sample dropped, the same however many workers or restarts there are.
+"""Order and batches: one keyed permutation per epoch, concatenated, no sample dropped, the same
+however many workers or restarts there are.
 
-`Order` says which samples a step sees; `Feeder` has the batches of coming steps made by threads while the loop is busy with this one.
+`Order` says which samples a step sees; `Feeder` has the batches of coming steps made by threads
+while the loop is busy with this one.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ MOST_WORKERS = 64
 
 @dataclass(frozen=True)
 class Order:
-    """Which samples the steps of a run see. `hashes` int64 [n] are the keyed hashes of the sample ids; positions index them.
+    """Which samples the steps of a run see.
 
-    A run sees `images` images in ceil(images / batch) steps. Batches are as equal as can be (they differ by one image at most), so that no
-    run ends in a batch of one sample, which batch normalisation cannot take (an odd number of images in batches of two still has one).
-    May be asked by several threads at once.
+    `hashes` int64 [n] are the keyed hashes of the sample ids; positions index them.
+
+    A run sees `images` images in ceil(images / batch) steps. Batches are as equal as can be (they
+    differ by one image at most), so that no run ends in a batch of one sample, which batch
+    normalisation cannot take (an odd number of images in batches of two still has one). May be
+    asked by several threads at once.
     """
 
     hashes: NDArray[np.int64]
@@ -39,7 +44,9 @@ class Order:
     batch: int
     seed: int
     purpose: str = "order"
-    _remembered: dict[int, NDArray[np.int64]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _remembered: dict[int, NDArray[np.int64]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     @property
@@ -57,10 +64,12 @@ class Order:
         return positions, epochs
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
-        """The order of one epoch; the last two that were asked for are remembered, since batches in the making may straddle them.
+        """The order of one epoch; the last two that were asked for are remembered, since batches in
+        the making may straddle them.
 
-        Whoever asks while one is computed waits, even for another epoch: at 10 million images that is a few seconds of an epoch that takes hours,
-        and what was computed once is there for all threads.
+        Whoever asks while one is computed waits, even for another epoch: at 10 million images that
+        is a few seconds of an epoch that takes hours, and what was computed once is there for all
+        threads.
         """
         with self._lock:
             found = self._remembered.pop(epoch, None)
@@ -78,17 +87,21 @@ class Feeder(Generic[T]):
         with Feeder(make, start, stop, workers=2) as batches:
             for batch in batches: ...
 
-    `make` must be pure: any thread runs it, for several steps at once, so what it draws is keyed, and torch's global generator is not for it.
-    Grad mode, autocast and the current CUDA device are each thread's own in torch: `make` sets what it needs. The values are then the same for any
+    `make` must be pure: any thread runs it, for several steps at once, so what it draws is keyed,
+    and torch's global generator is not for it. Grad mode, autocast and the current CUDA device are
+    each thread's own in torch: `make` sets what it needs. The values are then the same for any
     number of workers.
 
-    With `workers=0` each value is made when it is asked for, by whoever asks. Otherwise at most `workers` are in the making at a time, and at most
-    `workers + depth` are in the making or made and not handed out, however slow the consumer is. An exception in `make` is raised when its step is
-    asked for, after all steps before it were handed out, and ends the iteration. Leaving the block, in whatever way, drops what was not handed out
-    and returns when the threads have ended.
+    With `workers=0` each value is made when it is asked for, by whoever asks. Otherwise at most
+    `workers` are in the making at a time, and at most `workers + depth` are in the making or made
+    and not handed out, however slow the consumer is. An exception in `make` is raised when its step
+    is asked for, after all steps before it were handed out, and ends the iteration. Leaving the
+    block, in whatever way, drops what was not handed out and returns when the threads have ended.
     """
 
-    def __init__(self, make: Callable[[int], T], start: int, stop: int, *, workers: int, depth: int = 2) -> None:
+    def __init__(
+        self, make: Callable[[int], T], start: int, stop: int, *, workers: int, depth: int = 2
+    ) -> None:
         self._make, self._next, self._stop = make, start, stop
         self._workers, self._most = workers, workers + depth
         self._ahead: deque[Future[T]] = deque()
@@ -100,7 +113,12 @@ class Feeder(Generic[T]):
             self._fill()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[T]:
@@ -142,20 +160,26 @@ class Feeder(Generic[T]):
     def _fill(self) -> None:
         assert self._pool is not None
         while self._next < self._stop and len(self._ahead) < self._most:
-            self._ahead.append(self._pool.submit(self._made, self._next))  # begun in the order in which they are submitted
+            self._ahead.append(
+                self._pool.submit(self._made, self._next)
+            )  # begun in the order in which they are submitted
             self._next += 1
 
 
 def workers_from_environment(default: int) -> int:
-    """The number of threads that make batches: HEADWATER_LOADER_WORKERS where it is set, `default` otherwise. Results do not depend on it.
+    """The number of threads that make batches: HEADWATER_LOADER_WORKERS where it is set, `default`
+    otherwise. Results do not depend on it.
 
     Raises InputError where it is set to anything but an integer from 0 to MOST_WORKERS.
     """
     stated = os.environ.get("HEADWATER_LOADER_WORKERS")
     if stated is None:
         return default
-    if not (stated.isascii() and stated.isdigit() and len(stated) < 9 and int(stated) <= MOST_WORKERS):
+    if not (
+        stated.isascii() and stated.isdigit() and len(stated) < 9 and int(stated) <= MOST_WORKERS
+    ):
         raise InputError(
-            f"HEADWATER_LOADER_WORKERS should be a number of threads from 0 (the loop makes its own batches) to {MOST_WORKERS}, not {stated[:40]!r}"
+            "HEADWATER_LOADER_WORKERS should be a number of threads from 0 (the loop makes its "
+            f"own batches) to {MOST_WORKERS}, not {stated[:40]!r}"
         )
     return int(stated)

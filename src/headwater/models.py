@@ -1,10 +1,13 @@
 """Encoders: timm architectures from scratch, saved as safetensors + JSON.
 
-An encoder that Headwater trained loads back with `headwater.load_encoder(folder)`, or into plain timm with what encoder.json beside it says:
+An encoder that Headwater trained loads back with `headwater.load_encoder(folder)`, or into plain
+timm with what encoder.json beside it says:
 
-    timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path="encoder.safetensors")
+    timm.create_model(architecture, num_classes=0, **model_args,
+    checkpoint_path="encoder.safetensors")
 
-`model_args` are the image and patch size of architectures that have such arguments (ViTs), and empty for others.
+`model_args` are the image and patch size of architectures that have such arguments (ViTs), and
+empty for others.
 """
 
 from __future__ import annotations
@@ -26,11 +29,16 @@ from headwater.errors import InputError
 from headwater.files import file_sha256
 
 PRESETS = {"tiny": "test_resnet"}
-"""`tiny` is timm's test_resnet.r160_in1k architecture from scratch: 0.37 M parameters, 96 features."""
+"""`tiny` is timm's test_resnet.r160_in1k architecture from scratch: 0.37 M parameters, 96
+features.
+"""
 
 
 def architecture(backbone: str) -> str:
-    """The timm architecture that a backbone's name means. Raises InputError for a name that timm does not have."""
+    """The timm architecture that a backbone's name means.
+
+    Raises InputError for a name that timm does not have.
+    """
     import timm
 
     name = PRESETS.get(backbone, backbone)
@@ -38,12 +46,17 @@ def architecture(backbone: str) -> str:
         import difflib
 
         near = difflib.get_close_matches(name, timm.list_models(), n=3)
-        raise InputError(f"backbone: timm has no architecture {backbone!r}" + (f"; near are {', '.join(near)}" if near else "") + "; `tiny` is a small preset")
+        raise InputError(
+            f"backbone: timm has no architecture {backbone!r}"
+            + (f"; near are {', '.join(near)}" if near else "")
+            + "; `tiny` is a small preset"
+        )
     return name
 
 
 def pretrained_name(name: str) -> str:
-    """The full name, tag included, of the weights that timm would load for a name: another version of timm may have another default.
+    """The full name, tag included, of the weights that timm would load for a name: another version
+    of timm may have another default.
 
     Raises InputError for a model that timm lacks or has no weights for.
     """
@@ -55,7 +68,10 @@ def pretrained_name(name: str) -> str:
     except RuntimeError as error:
         raise InputError(f"features of timm:{name}: {error}") from None
     if config is None or not config.hf_hub_id:
-        raise InputError(f"features of timm:{name}: timm has no weights for it; name other ones, or give `weights: FILE.safetensors`")
+        raise InputError(
+            f"features of timm:{name}: timm has no weights for it; name other ones, or give "
+            "`weights: FILE.safetensors`"
+        )
     return f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
 
 
@@ -69,15 +85,24 @@ def timm_cost(name: str) -> tuple[float, int]:
     return forward_flops(model, size), size
 
 
-def build_encoder(backbone: str, image_size: int, *, seed: int, patch_size: int | None = None) -> nn.Module:
-    """A timm backbone without a classification head, with weights drawn from the key of `seed`. Input [n, 3, s, s], output [n, num_features].
+def build_encoder(
+    backbone: str, image_size: int, *, seed: int, patch_size: int | None = None
+) -> nn.Module:
+    """A timm backbone without a classification head, with weights drawn from the key of `seed`.
 
-    `patch_size` is the side of a ViT's patches in pixels, the architecture's own where it is None. What timm was told stands in `encoder.model_args`.
-    Raises InputError where the architecture does not take images of this size, has no patches to choose, or the size is no multiple of the patch.
+    Input [n, 3, s, s], output [n, num_features].
+
+    `patch_size` is the side of a ViT's patches in pixels, the architecture's own where it is None.
+    What timm was told stands in `encoder.model_args`. Raises InputError where the architecture does
+    not take images of this size, has no patches to choose, or the size is no multiple of the patch.
     """
     name = architecture(backbone)
     if patch_size is not None and image_size % patch_size:
-        raise InputError(f"patch_size: {image_size} px is no multiple of {patch_size}; {_nearest(image_size, patch_size)}", at=("patch_size",))
+        raise InputError(
+            f"patch_size: {image_size} px is no multiple of {patch_size}; "
+            f"{_nearest(image_size, patch_size)}",
+            at=("patch_size",),
+        )
     with seeded(keys.key(seed, "encoder weights")):
         try:
             model, args = _create(backbone, image_size, patch_size)
@@ -86,38 +111,64 @@ def build_encoder(backbone: str, image_size: int, *, seed: int, patch_size: int 
             if isinstance(error, InputError):
                 raise
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            advice = f"; {hint}" if patch_size is None and (hint := _patch_hint(name, image_size)) else ""
-            raise InputError(f"backbone {backbone!r} does not take images of {image_size} px ({reason}){advice}") from None
+            advice = (
+                f"; {hint}"
+                if patch_size is None and (hint := _patch_hint(name, image_size))
+                else ""
+            )
+            raise InputError(
+                f"backbone {backbone!r} does not take images of {image_size} px ({reason}){advice}"
+            ) from None
     model.train()
     model.num_features, model.model_args = num_features, args  # type: ignore[assignment]
     return model
 
 
-def _create(backbone: str, image_size: int, patch_size: int | None) -> tuple[nn.Module, dict[str, int]]:
-    """(model, what timm was told beside its name): the sizes that the architecture has arguments for. Convolutional nets have none."""
+def _create(
+    backbone: str, image_size: int, patch_size: int | None
+) -> tuple[nn.Module, dict[str, int]]:
+    """(model, what timm was told beside its name): the sizes that the architecture has arguments
+    for. Convolutional nets have none.
+    """
     import timm
 
     patch: dict[str, Any] = {} if patch_size is None else {"patch_size": patch_size}
     for args in ({"img_size": image_size, **patch}, patch):
         with contextlib.suppress(TypeError):  # it has no such argument
-            return timm.create_model(architecture(backbone), pretrained=False, num_classes=0, **args), args
-    raise InputError(f"patch_size: the backbone {backbone!r} has no patches whose size could be chosen; leave patch_size out", at=("patch_size",))
+            return timm.create_model(
+                architecture(backbone), pretrained=False, num_classes=0, **args
+            ), args
+    raise InputError(
+        f"patch_size: the backbone {backbone!r} has no patches whose size could be chosen; leave "
+        "patch_size out",
+        at=("patch_size",),
+    )
 
 
 def _check(model: nn.Module, backbone: str, image_size: int) -> int:
-    """Width of the features of two images. Raises what the model raises for images of this size, and InputError for features that are no vectors."""
+    """Width of the features of two images.
+
+    Raises what the model raises for images of this size, and InputError for features that are no
+    vectors.
+    """
     model.eval()
     with torch.no_grad():
         features = model(torch.zeros(2, 3, image_size, image_size))
     if features.ndim != 2:
-        raise InputError(f"backbone {backbone!r} gives features of shape {list(features.shape[1:])}, not a vector; choose another")
+        raise InputError(
+            f"backbone {backbone!r} gives features of shape {list(features.shape[1:])}, not a "
+            "vector; choose another"
+        )
     return int(features.shape[1])
 
 
 def _nearest(image_size: int, patch_size: int) -> str:
     """The sizes next to a wrong one that would do."""
     fits = [p for p in range(1, image_size + 1) if image_size % p == 0]
-    near = [max((p for p in fits if p < patch_size), default=None), min((p for p in fits if p > patch_size), default=None)]
+    near = [
+        max((p for p in fits if p < patch_size), default=None),
+        min((p for p in fits if p > patch_size), default=None),
+    ]
     return f"the nearest that fit are {' and '.join(str(p) for p in near if p is not None)}"
 
 
@@ -129,7 +180,11 @@ def _patch_hint(name: str, image_size: int) -> str | None:
         own = _side(timm.create_model(name, pretrained=False, num_classes=0))
     except (RuntimeError, AssertionError, ValueError, TypeError):
         return None
-    return f"its patches have {own} px: set patch_size; {_nearest(image_size, own)}" if own and image_size % own else None
+    return (
+        f"its patches have {own} px: set patch_size; {_nearest(image_size, own)}"
+        if own and image_size % own
+        else None
+    )
 
 
 def _patches(model: nn.Module) -> Any:
@@ -144,28 +199,41 @@ def _side(model: nn.Module) -> int | None:
 
 
 def num_tokens(model: nn.Module) -> int | None:
-    """Patches of an image that a ViT sees, class tokens not counted; None for a model that does not cut images into patches."""
+    """Patches of an image that a ViT sees, class tokens not counted; None for a model that does not
+    cut images into patches.
+    """
     number = getattr(_patches(model), "num_patches", None)
     return number if isinstance(number, int) else None
 
 
 def has_batch_norm(module: nn.Module) -> bool:
-    """Whether statistics of the batch enter the result: with it, splitting a batch over ranks or micro-batches trains other weights."""
+    """Whether statistics of the batch enter the result: with it, splitting a batch over ranks or
+    micro-batches trains other weights.
+    """
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
 HEAD_NOTE = (
-    "SimCLR's projection head has BatchNorm where it has several layers (head_layers): ranks and micro_batch change its weights, and with them the encoder's"
+    "SimCLR's projection head has BatchNorm where it has several layers (head_layers): ranks and "
+    "micro_batch change its weights, and with them the encoder's"
 )
-"""What to tell where SimCLR's batches are split over ranks or micro-batches; `notes` sees the backbone alone."""
+"""What to tell where SimCLR's batches are split over ranks or micro-batches; `notes` sees the
+backbone alone.
+"""
 
 FEW_TOKENS, GOOD_TOKENS = 16, 64
-"""A ViT that sees fewer patches than the one is warned of, and told how to see about the other [ours]: 2 x 2 patches of a 32 px image leave
-attention next to nothing to do; 8 x 8 is what small-image ViTs use [recalled]."""
+"""A ViT that sees fewer patches than the one is warned of, and told how to see about the other
+[ours]: 2 x 2 patches of a 32 px image leave attention next to nothing to do; 8 x 8 is what
+small-image ViTs use [recalled].
+"""
 
 
-def notes(backbone: str, image_size: int, patch_size: int | None = None, *, batch_is_split: bool = False) -> list[str]:
-    """What a person should know of a backbone before training; builds it (seconds for a large one). Raises InputError as `build_encoder` does.
+def notes(
+    backbone: str, image_size: int, patch_size: int | None = None, *, batch_is_split: bool = False
+) -> list[str]:
+    """What a person should know of a backbone before training; builds it (seconds for a large one).
+
+    Raises InputError as `build_encoder` does.
 
     `batch_is_split` says that ranks or accumulation will split the batch, which BatchNorm feels.
     """
@@ -174,18 +242,29 @@ def notes(backbone: str, image_size: int, patch_size: int | None = None, *, batc
     tokens = num_tokens(model)
     if tokens is not None and tokens < FEW_TOKENS:
         better = _better_patch(backbone, image_size, tokens)
-        advice = f"patch_size: {better[0]} gives it {better[1]}" if better else "its patches have one size only: choose larger images or another backbone"
-        told.append(f"the backbone {backbone} sees {tokens} patch{'es' if tokens > 1 else ''} of an image of {image_size} px; {advice}")
+        advice = (
+            f"patch_size: {better[0]} gives it {better[1]}"
+            if better
+            else "its patches have one size only: choose larger images or another backbone"
+        )
+        told.append(
+            f"the backbone {backbone} sees {tokens} patch{'es' if tokens > 1 else ''} of an image "
+            f"of {image_size} px; {advice}"
+        )
     if batch_is_split and has_batch_norm(model):
         told.append(
-            f"the backbone {backbone} has BatchNorm: its statistics are those of the part of a batch that a rank or a micro-batch holds, so the "
-            "number of ranks and micro_batch change the weights; a backbone with LayerNorm or GroupNorm does not feel it"
+            f"the backbone {backbone} has BatchNorm: its statistics are those of the part of a "
+            "batch that a rank or a micro-batch holds, so the "
+            "number of ranks and micro_batch change the weights; a backbone with LayerNorm or "
+            "GroupNorm does not feel it"
         )
     return told
 
 
 def _better_patch(backbone: str, image_size: int, tokens: int) -> tuple[int, int] | None:
-    """(patch size, patches that it gives) next to GOOD_TOKENS, of what the architecture takes; None where nothing gives more than now."""
+    """(patch size, patches that it gives) next to GOOD_TOKENS, of what the architecture takes; None
+    where nothing gives more than now.
+    """
     fits = [p for p in range(1, image_size + 1) if image_size % p == 0]
     side = min(fits, key=lambda p: (abs(math.log((image_size / p) ** 2 / GOOD_TOKENS)), p))
     try:
@@ -195,11 +274,26 @@ def _better_patch(backbone: str, image_size: int, tokens: int) -> tuple[int, int
     return (side, found) if found is not None and found > tokens else None
 
 
-def save_encoder(folder: Path, encoder: nn.Module, *, backbone: str, image_size: int, patch_size: int | None = None) -> None:
-    """encoder.safetensors and encoder.json in `folder`, which the caller renames into place. `encoder` is what `build_encoder` made of these words."""
+def save_encoder(
+    folder: Path,
+    encoder: nn.Module,
+    *,
+    backbone: str,
+    image_size: int,
+    patch_size: int | None = None,
+) -> None:
+    """encoder.safetensors and encoder.json in `folder`, which the caller renames into place.
+
+    `encoder` is what `build_encoder` made of these words.
+    """
     args = dict(encoder.model_args)  # type: ignore[arg-type]
-    assert patch_size is None or args.get("patch_size") == patch_size, "the encoder was built with other patches"
-    save_file({name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()}, folder / "encoder.safetensors")
+    assert patch_size is None or args.get("patch_size") == patch_size, (
+        "the encoder was built with other patches"
+    )
+    save_file(
+        {name: t.detach().cpu().contiguous() for name, t in encoder.state_dict().items()},
+        folder / "encoder.safetensors",
+    )
     about = {
         "backbone": backbone, "architecture": architecture(backbone), "image_size": image_size, "model_args": args,
         "num_features": int(encoder.num_features),  # type: ignore[arg-type]
@@ -208,24 +302,44 @@ def save_encoder(folder: Path, encoder: nn.Module, *, backbone: str, image_size:
 
 
 def load_encoder(folder: str | Path) -> nn.Module:
-    """The encoder in an arm's folder, as a timm module in eval mode. Raises InputError for a missing or damaged one."""
+    """The encoder in an arm's folder, as a timm module in eval mode.
+
+    Raises InputError for a missing or damaged one.
+    """
     folder = Path(folder)
     try:
         about: dict[str, Any] = json.loads((folder / "encoder.json").read_text())
-        model = build_encoder(about["architecture"], about["image_size"], seed=0, patch_size=_patch_of(about))
+        model = build_encoder(
+            about["architecture"], about["image_size"], seed=0, patch_size=_patch_of(about)
+        )
         model.load_state_dict(load_file(folder / "encoder.safetensors"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove the folder to train it again") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        raise InputError(
+            f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove "
+            "the folder to train it again"
+        ) from None
     return model.eval()
 
 
 def _patch_of(about: dict[str, Any]) -> int | None:
-    """The patch size in an encoder.json; files that have no `model_args` are of encoders with patches of their own size.
+    """The patch size in an encoder.json; files that have no `model_args` are of encoders with
+    patches of their own size.
 
-    Raises ValueError for arguments that Headwater never writes: timm would obey them, and some of its arguments load files.
+    Raises ValueError for arguments that Headwater never writes: timm would obey them, and some of
+    its arguments load files.
     """
     args = about.get("model_args", {})
-    if not set(args) <= {"img_size", "patch_size"} or not all(type(value) is int and value > 0 for value in args.values()):
+    if not set(args) <= {"img_size", "patch_size"} or not all(
+        type(value) is int and value > 0 for value in args.values()
+    ):
         raise ValueError(f"model_args {args} are none of ours")
     if args.get("img_size", about["image_size"]) != about["image_size"]:
         raise ValueError(f"img_size {args['img_size']} is not the image_size {about['image_size']}")
@@ -234,17 +348,26 @@ def _patch_of(about: dict[str, Any]) -> int | None:
 
 
 def trained_encoder(folder: Path, sha256: str) -> nn.Module:
-    """The encoder of a finished arm. Raises InputError where its bytes are not those that were trained: a flipped bit would pass for a result."""
+    """The encoder of a finished arm.
+
+    Raises InputError where its bytes are not those that were trained: a flipped bit would pass for
+    a result.
+    """
     weights = folder / "encoder.safetensors"
     if not weights.is_file() or file_sha256(weights) != sha256:
-        raise InputError(f"{weights}: is missing or damaged; remove the folder, and the next run trains this arm again")
+        raise InputError(
+            f"{weights}: is missing or damaged; remove the folder, and the next run trains this "
+            "arm again"
+        )
     return load_encoder(folder)
 
 
 def forward_flops(module: nn.Module, image_size: int) -> float:
-    """FLOPs (multiply-add = 2) of one image's forward pass, counted by torch: matrix products and convolutions, attention's two among them.
+    """FLOPs (multiply-add = 2) of one image's forward pass, counted by torch: matrix products and
+    convolutions, attention's two among them.
 
-    Attention runs as plain matrix products meanwhile: torch counts these in every version and on every device, its fused kernels not.
+    Attention runs as plain matrix products meanwhile: torch counts these in every version and on
+    every device, its fused kernels not.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode

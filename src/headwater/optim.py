@@ -1,4 +1,6 @@
-"""Optimisers, schedules, clipping and the average of weights, shared by pre-training and fine-tuning."""
+"""Optimisers, schedules, clipping and the average of weights, shared by pre-training and
+fine-tuning.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +12,51 @@ import torch
 from torch import nn
 
 TRUST = 0.001
-"""LARS: the length of a step in shares of the weight's own norm, at a rate of 1 (EETA_DEFAULT in SimCLR's code)."""
+"""LARS: the length of a step in shares of the weight's own norm, at a rate of 1 (EETA_DEFAULT in
+SimCLR's code).
+"""
 
 
 class Lars(torch.optim.Optimizer):
-    """LARS (You, Gitman, Ginsburg 2017), as SimCLR's published code has it (google-research/simclr, lars_optimizer.py), for large batches.
+    """LARS (You, Gitman, Ginsburg 2017), as SimCLR's published code has it (google-research/simclr,
+    lars_optimizer.py), for large batches.
 
         d = g + weight_decay * w
         v = momentum * v + lr * ratio * d        ratio = trust * |w| / |d|, or 1 where either norm is 0
         w = w - v
 
-    A group with `adapt=False` has ratio 1: plain SGD. The rate stands inside the momentum, so that steps taken at an earlier rate keep it.
+    A group with `adapt=False` has ratio 1: plain SGD. The rate stands inside the momentum, so that
+    steps taken at an earlier rate keep it.
 
-    Where others differ: You et al. (and timm.optim.Lars) have |g| + weight_decay * |w| below the line, which is the larger; timm and APEX leave the
-    rate out of the momentum, as torch's SGD does, which is another thing as soon as the rate changes; timm adapts no group whose weight decay is 0.
+    Where others differ: You et al. (and timm.optim.Lars) have |g| + weight_decay * |w| below the
+    line, which is the larger; timm and APEX leave the rate out of the momentum, as torch's SGD
+    does, which is another thing as soon as the rate changes; timm adapts no group whose weight
+    decay is 0.
 
-    State: `momentum_buffer`, of each parameter's shape. Works on DTensor parameters, whose norms are those of the whole tensor.
+    State: `momentum_buffer`, of each parameter's shape. Works on DTensor parameters, whose norms
+    are those of the whole tensor.
     """
 
     def __init__(
-        self, params: Iterable[Any], *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0, trust: float = TRUST, adapt: bool = True
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        trust: float = TRUST,
+        adapt: bool = True,
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": adapt})
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "weight_decay": weight_decay,
+                "trust": trust,
+                "adapt": adapt,
+            },
+        )
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -46,39 +71,79 @@ class Lars(torch.optim.Optimizer):
                 self._step(group, params, [p.grad for p in params])
         return loss
 
-    def _step(self, group: dict[str, Any], params: list[torch.Tensor], grads: list[torch.Tensor]) -> None:
+    def _step(
+        self, group: dict[str, Any], params: list[torch.Tensor], grads: list[torch.Tensor]
+    ) -> None:
         for p in params:
             if "momentum_buffer" not in self.state[p]:
-                self.state[p]["momentum_buffer"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                self.state[p]["momentum_buffer"] = torch.zeros_like(
+                    p, memory_format=torch.preserve_format
+                )
         velocities = [self.state[p]["momentum_buffer"] for p in params]
         directions = torch._foreach_add(grads, params, alpha=group["weight_decay"])
         if group["adapt"]:
-            torch._foreach_mul_(directions, _ratios(torch._foreach_norm(params), torch._foreach_norm(directions), group["trust"]))
+            torch._foreach_mul_(
+                directions,
+                _ratios(
+                    torch._foreach_norm(params), torch._foreach_norm(directions), group["trust"]
+                ),
+            )
         torch._foreach_mul_(velocities, group["momentum"])
         torch._foreach_add_(velocities, directions, alpha=group["lr"])
         torch._foreach_sub_(params, velocities)
 
 
-def _ratios(weights: Iterable[torch.Tensor], directions: Iterable[torch.Tensor], trust: float) -> list[torch.Tensor]:
+def _ratios(
+    weights: Iterable[torch.Tensor], directions: Iterable[torch.Tensor], trust: float
+) -> list[torch.Tensor]:
     """trust * |w| / |d| of each pair of norms; 1 where either is 0."""
     w, d = torch.stack(list(weights)), torch.stack(list(directions))
     return list(torch.where((w > 0) & (d > 0), trust * w / d, torch.ones_like(w)).unbind())
 
 
-def build(module: nn.Module, *, name: str, lr: float, weight_decay: float, momentum: float = 0.9, beta2: float = 0.999) -> torch.optim.Optimizer:
-    """AdamW (fused), SGD with momentum (fused) or LARS. Weight decay is for matrices and kernels only: not for biases, norms and scalars, as the
-    field does; nor does LARS adapt the rate of these. Raises ValueError for another name."""
+def build(
+    module: nn.Module,
+    *,
+    name: str,
+    lr: float,
+    weight_decay: float,
+    momentum: float = 0.9,
+    beta2: float = 0.999,
+) -> torch.optim.Optimizer:
+    """AdamW (fused), SGD with momentum (fused) or LARS.
+
+    Weight decay is for matrices and kernels only: not for biases, norms and scalars, as the field
+    does; nor does LARS adapt the rate of these. Raises ValueError for another name.
+    """
     trained = [p for p in module.parameters() if p.requires_grad]
-    by_dimensions = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim == 1], [p for p in trained if p.ndim == 0]
-    decays = (weight_decay, 0.0, 0.0)  # scalars apart: FSDP does not spread them, and one kernel takes no mixture
-    groups: list[dict[str, Any]] = [{"params": some, "weight_decay": decay} for some, decay in zip(by_dimensions, decays, strict=True) if some]
-    fused = not any(hasattr(p, "full_tensor") for p in trained)  # no fused kernel is there for all spread-out tensors
+    by_dimensions = (
+        [p for p in trained if p.ndim > 1],
+        [p for p in trained if p.ndim == 1],
+        [p for p in trained if p.ndim == 0],
+    )
+    decays = (
+        weight_decay,
+        0.0,
+        0.0,
+    )  # scalars apart: FSDP does not spread them, and one kernel takes no mixture
+    groups: list[dict[str, Any]] = [
+        {"params": some, "weight_decay": decay}
+        for some, decay in zip(by_dimensions, decays, strict=True)
+        if some
+    ]
+    fused = not any(
+        hasattr(p, "full_tensor") for p in trained
+    )  # no fused kernel is there for all spread-out tensors
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=lr, betas=(momentum, beta2), fused=fused)
     if name == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
     if name == "lars":
-        return Lars([{**group, "adapt": group["params"][0].ndim > 1} for group in groups], lr=lr, momentum=momentum)
+        return Lars(
+            [{**group, "adapt": group["params"][0].ndim > 1} for group in groups],
+            lr=lr,
+            momentum=momentum,
+        )
     raise ValueError(f"{name!r} is none of adamw, sgd, lars")
 
 
@@ -90,8 +155,9 @@ class Ema:
     0.999; to divide that out is Adam's correction (Kingma and Ba 2015, section 3) [ours]. For t << 1 / (1 - d) it is the plain mean of all steps.
     Buffers are copied as they are at the last update (statistics of BatchNorm are averages already; counters are integers).
 
-    Parameters are meant to be float32: in bfloat16 most of an update is lost to rounding. They may be DTensors. Make it after the module has moved
-    to its device and was sharded. The order of names is that of the module's state_dict; shared tensors are averaged once.
+    Parameters are meant to be float32: in bfloat16 most of an update is lost to rounding. They may
+    be DTensors. Make it after the module has moved to its device and was sharded. The order of
+    names is that of the module's state_dict; shared tensors are averaged once.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -120,16 +186,25 @@ class Ema:
                 self._copies[name].copy_(tensor)
         if averages:
             share = (1 - self._decay) / -math.expm1(self._updates * math.log(self._decay))
-            torch._foreach_lerp_([a for a, _ in averages.values()], [w for _, w in averages.values()], share)
+            torch._foreach_lerp_(
+                [a for a, _ in averages.values()], [w for _, w in averages.values()], share
+            )
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The averages and copies under the module's own names, as its load_state_dict takes them; those of the start before the first update.
-        They are the living tensors: the next update changes them."""
+        """The averages and copies under the module's own names, as its load_state_dict takes them;
+        those of the start before the first update. They are the living tensors: the next update
+        changes them.
+        """
         return dict(self._copies)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """`weights` with `average.` before each name, and `updates` int64 []: all that a checkpoint needs."""
-        return {"updates": torch.tensor(self._updates), **{f"average.{name}": tensor for name, tensor in self._copies.items()}}
+        """`weights` with `average.` before each name, and `updates` int64 []: all that a checkpoint
+        needs.
+        """
+        return {
+            "updates": torch.tensor(self._updates),
+            **{f"average.{name}": tensor for name, tensor in self._copies.items()},
+        }
 
     @torch.no_grad()
     def load_state_dict(self, tensors: dict[str, torch.Tensor]) -> None:
@@ -140,9 +215,11 @@ class Ema:
 
 
 def lr_factor(step: int, steps: int, *, warmup: float, schedule: str) -> float:
-    """The share of the base learning rate at a step (0-based) of `steps`: linear warm-up over a fraction, then cosine, linear or constant.
+    """The share of the base learning rate at a step (0-based) of `steps`: linear warm-up over a
+    fraction, then cosine, linear or constant.
 
-    The base rate is reached at the end of warm-up whatever the number of steps, and the last step still moves (factor > 0).
+    The base rate is reached at the end of warm-up whatever the number of steps, and the last step
+    still moves (factor > 0).
     """
     warm = min(steps - 1, round(warmup * steps))
     if step < warm:
@@ -158,16 +235,21 @@ def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr
 
 
-def step(optimiser: torch.optim.Optimizer, module: nn.Module, *, clip_norm: float | None) -> torch.Tensor | None:
+def step(
+    optimiser: torch.optim.Optimizer, module: nn.Module, *, clip_norm: float | None
+) -> torch.Tensor | None:
     """Clip the gradient to a global norm, step, and clear.
 
-    Returns the norm before clipping, float32 [] on the gradients' device (not waited for), that of all ranks' shards where they are DTensors; None
-    where nothing is clipped. A norm that is not finite says that this step has broken the weights.
+    Returns the norm before clipping, float32 [] on the gradients' device (not waited for), that of
+    all ranks' shards where they are DTensors; None where nothing is clipped. A norm that is not
+    finite says that this step has broken the weights.
     """
     norm = None
     if clip_norm is not None:
         norm = nn.utils.clip_grad_norm_(module.parameters(), clip_norm)
-        norm = norm.full_tensor() if hasattr(norm, "full_tensor") else norm  # a DTensor's is a part of it
+        norm = (
+            norm.full_tensor() if hasattr(norm, "full_tensor") else norm
+        )  # a DTensor's is a part of it
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return norm

@@ -1,4 +1,6 @@
-"""The processes of one training run (torchrun's ranks): who this is, its part of a batch, and what the others computed."""
+"""The processes of one training run (torchrun's ranks): who this is, its part of a batch, and what
+the others computed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,9 @@ from torch import distributed
 class Ranks:
     """One process among `size`, the `rank`-th. `ALONE` is the only one there is.
 
-    All methods but `part` are collective: every rank calls them, in the same order. They use torch.distributed's default group, of any backend
-    (gloo on CPUs, NCCL on GPUs); a process that is alone needs none.
+    All methods but `part` are collective: every rank calls them, in the same order. They use
+    torch.distributed's default group, of any backend (gloo on CPUs, NCCL on GPUs); a process that
+    is alone needs none.
     """
 
     rank: int = 0
@@ -28,14 +31,18 @@ class Ranks:
         return ALONE
 
     def part(self, n: int) -> slice:
-        """This rank's contiguous part of n images; the parts of all ranks, in order, make up the whole and differ by one image at most."""
+        """This rank's contiguous part of n images; the parts of all ranks, in order, make up the
+        whole and differ by one image at most.
+        """
         return slice(self.rank * n // self.size, (self.rank + 1) * n // self.size)
 
     def rows(self, own: torch.Tensor) -> tuple[torch.Tensor, int]:
-        """(the rows of all ranks in rank order, where this rank's begin), with gradients: what the others' losses ask of these rows comes back to them.
+        """(the rows of all ranks in rank order, where this rank's begin), with gradients: what the
+        others' losses ask of these rows comes back to them.
 
-        `own` is float [b, e]; b may differ between ranks, and may be 0. The gradient of `own` is the sum over all ranks of the gradients of their
-        copies of it, so that every rank has to run the backward pass too.
+        `own` is float [b, e]; b may differ between ranks, and may be 0. The gradient of `own` is
+        the sum over all ranks of the gradients of their copies of it, so that every rank has to run
+        the backward pass too.
         """
         if self.size == 1:
             return own, 0
@@ -55,19 +62,27 @@ class Ranks:
         if self.size == 1:
             return value
         on_gpu = distributed.get_backend() == "nccl"
-        summed = torch.tensor(value, dtype=torch.float64, device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu")
+        summed = torch.tensor(
+            value,
+            dtype=torch.float64,
+            device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu",
+        )
         distributed.all_reduce(summed)
         return float(summed)
 
     def average_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor` itself, which now holds the mean of the ranks' tensors; no gradients go through it."""
+        """`tensor` itself, which now holds the mean of the ranks' tensors; no gradients go through
+        it.
+        """
         if self.size > 1:
             distributed.all_reduce(tensor)
             tensor.div_(self.size)
         return tensor
 
     def summed_(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor` itself, which now holds the sum of the ranks' tensors; no gradients go through it, and nothing waits for a GPU."""
+        """`tensor` itself, which now holds the sum of the ranks' tensors; no gradients go through
+        it, and nothing waits for a GPU.
+        """
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
@@ -77,7 +92,11 @@ class Ranks:
         if self.size == 1:
             return values
         on_gpu = distributed.get_backend() == "nccl"
-        said = torch.tensor(values, dtype=torch.int64, device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu")
+        said = torch.tensor(
+            values,
+            dtype=torch.int64,
+            device=torch.device("cuda", torch.cuda.current_device()) if on_gpu else "cpu",
+        )
         distributed.broadcast(said, 0)
         listed: list[int] = said.tolist()
         return listed
@@ -89,7 +108,10 @@ class Ranks:
 
 
 class _Gather(torch.autograd.Function):
-    """All ranks' rows; backward, each rank gets the sum of what all ranks ask of its own. Shorter parts travel padded to the longest."""
+    """All ranks' rows; backward, each rank gets the sum of what all ranks ask of its own.
+
+    Shorter parts travel padded to the longest.
+    """
 
     @staticmethod
     def forward(ctx: Any, own: torch.Tensor, ranks: Ranks, counts: list[int]) -> torch.Tensor:
@@ -99,18 +121,26 @@ class _Gather(torch.autograd.Function):
         distributed.all_gather_into_tensor(gathered, _padded(own, most))
         if min(counts) == most:
             return gathered
-        return torch.cat([gathered[rank * most : rank * most + count] for rank, count in enumerate(counts)])
+        return torch.cat(
+            [gathered[rank * most : rank * most + count] for rank, count in enumerate(counts)]
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         (asked,), ranks, counts = gradients, ctx.ranks, ctx.counts
         start = sum(counts[: ranks.rank])
-        if distributed.get_backend() != "nccl":  # gloo had no reduce-scatter in the oldest torch that we allow
+        if (
+            distributed.get_backend() != "nccl"
+        ):  # gloo had no reduce-scatter in the oldest torch that we allow
             summed = asked.clone(memory_format=torch.contiguous_format)
             distributed.all_reduce(summed)
             return summed[start : start + counts[ranks.rank]], None, None
         most = max(counts)
-        parts = asked.contiguous() if min(counts) == most else torch.cat([_padded(part, most) for part in torch.split(asked, counts)])
+        parts = (
+            asked.contiguous()
+            if min(counts) == most
+            else torch.cat([_padded(part, most) for part in torch.split(asked, counts)])
+        )
         summed = asked.new_empty(most, *asked.shape[1:])
         distributed.reduce_scatter_tensor(summed, parts)
         return summed[: counts[ranks.rank]], None, None

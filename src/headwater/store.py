@@ -1,4 +1,6 @@
-"""What was computed, by content: arms (encoders) and rows (one file per cell). Crash-proof; there is no unlock command.
+"""What was computed, by content: arms (encoders) and rows (one file per cell).
+
+Crash-proof; there is no unlock command.
 
     <store>/arms/<arm id>/          encoder.safetensors, encoder.json, arm.json, metrics.jsonl
     <store>/partial/<arm id>/       checkpoints of an arm that is being trained; gone when it is finished
@@ -9,7 +11,8 @@
                                     split; there before the cell's rows. Cells of older stores have none, and nothing but per-sample analysis asks
     <store>/cache/                  decoded pixels and byte hashes: can be removed at any time
 
-Two processes on one store are safe because an id means one content: whoever renames first wins, and the other's copy is the same.
+Two processes on one store are safe because an id means one content: whoever renames first wins, and
+the other's copy is the same.
 """
 
 from __future__ import annotations
@@ -42,19 +45,35 @@ class Store:
         if create and not mark.exists():
             self._make(mark)
         elif not mark.is_file():
-            raise InputError(f"{self.root}: there is no store here; `headwater run` makes one, --store names another")
+            raise InputError(
+                f"{self.root}: there is no store here; `headwater run` makes one, --store names "
+                "another"
+            )
         try:
             version = json.loads(mark.read_text())["version"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}') from None
+            raise InputError(
+                f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}'
+            ) from None
         if version != _VERSION:
-            raise InputError(f"{self.root}: was written by another version of headwater (store version {version}, this one reads {_VERSION})")
-        self.arms, self.rows, self.answers = (self.root / name for name in ("arms", "rows", "answers"))
-        self.partial, self.cache, self.labels = (self.root / name for name in ("partial", "cache", "labels"))
+            raise InputError(
+                f"{self.root}: was written by another version of headwater (store version "
+                f"{version}, this one reads {_VERSION})"
+            )
+        self.arms, self.rows, self.answers = (
+            self.root / name for name in ("arms", "rows", "answers")
+        )
+        self.partial, self.cache, self.labels = (
+            self.root / name for name in ("partial", "cache", "labels")
+        )
 
     def _make(self, mark: Path) -> None:
-        if self.root.is_dir() and any(not path.name.startswith(f".{mark.name}.") for path in self.root.iterdir()):  # but for a mark half written
-            raise InputError(f"{self.root}: is not empty and is no store; name another folder with --store")
+        if self.root.is_dir() and any(
+            not path.name.startswith(f".{mark.name}.") for path in self.root.iterdir()
+        ):  # but for a mark half written
+            raise InputError(
+                f"{self.root}: is not empty and is no store; name another folder with --store"
+            )
         try:
             files.write_atomic(mark, json.dumps({"version": _VERSION}) + "\n")
         except OSError as error:
@@ -74,13 +93,27 @@ class Store:
         try:
             record = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(f"{path}: this arm is damaged ({error}); remove its folder, and the next run trains it again") from None
-        if not isinstance(record, dict) or record.get("id") != arm_id or record.get("status") not in ("done", "diverged") or "encoder_sha256" not in record:
-            raise InputError(f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its folder, and the next run trains it again")
+            raise InputError(
+                f"{path}: this arm is damaged ({error}); remove its folder, and the next run "
+                "trains it again"
+            ) from None
+        if (
+            not isinstance(record, dict)
+            or record.get("id") != arm_id
+            or record.get("status") not in ("done", "diverged")
+            or "encoder_sha256" not in record
+        ):
+            raise InputError(
+                f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its "
+                "folder, and the next run trains it again"
+            )
         return record
 
     def writing_arm(self, arm_id: str) -> AbstractContextManager[Path]:
-        """A temporary folder that becomes the arm's when the block ends. What lies there without an arm.json is no arm, and makes room."""
+        """A temporary folder that becomes the arm's when the block ends.
+
+        What lies there without an arm.json is no arm, and makes room.
+        """
         if not self.has_arm(arm_id):
             files.remove_folder(self.arms / arm_id)
         return files.atomic_folder(self.arms / arm_id)
@@ -97,27 +130,45 @@ class Store:
         self.drop_checkpoints(arm_id)
 
     # labels
-    def write_labels(self, labels_id: str, codes: NDArray[np.int64], ids: Sequence[str], about: Mapping[str, Any]) -> None:
-        """Keep labels that were made from features: a class index and an id per image, and what they are. Those that are there already stay."""
+    def write_labels(
+        self, labels_id: str, codes: NDArray[np.int64], ids: Sequence[str], about: Mapping[str, Any]
+    ) -> None:
+        """Keep labels that were made from features: a class index and an id per image, and what
+        they are. Those that are there already stay.
+        """
         with files.atomic_folder(self.labels / labels_id) as folder:
             np.save(folder / "codes.npy", codes, allow_pickle=False)
             (folder / "ids.txt").write_text("".join(f"{one}\n" for one in ids), encoding="utf-8")
-            told = {**about, "images": len(codes), "codes_sha256": files.file_sha256(folder / "codes.npy")}
-            (folder / "labels.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            told = {
+                **about,
+                "images": len(codes),
+                "codes_sha256": files.file_sha256(folder / "codes.npy"),
+            }
+            (folder / "labels.json").write_text(
+                json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
 
     def read_labels(self, labels_id: str, images: int) -> NDArray[np.int64] | None:
-        """int64 [images] of kept labels; None where there are none. Raises InputError where they are damaged."""
+        """int64 [images] of kept labels; None where there are none.
+
+        Raises InputError where they are damaged.
+        """
         folder = self.labels / labels_id
         if not folder.is_dir():
             return None
         try:
-            if json.loads((folder / "labels.json").read_text(encoding="utf-8"))["codes_sha256"] != files.file_sha256(folder / "codes.npy"):
+            if json.loads((folder / "labels.json").read_text(encoding="utf-8"))[
+                "codes_sha256"
+            ] != files.file_sha256(folder / "codes.npy"):
                 raise ValueError("codes.npy is not what was written")
             codes: NDArray[np.int64] = np.load(folder / "codes.npy", allow_pickle=False)
             if codes.shape != (images,):
                 raise ValueError(f"it holds {codes.shape} labels for {images} images")
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{folder}: these labels are damaged ({error}); remove the folder, and the next run makes them again") from None
+            raise InputError(
+                f"{folder}: these labels are damaged ({error}); remove the folder, and the next "
+                "run makes them again"
+            ) from None
         return codes
 
     def drop_labels(self, labels_id: str) -> None:
@@ -126,7 +177,9 @@ class Store:
 
     # rows
     def write_rows(self, cell_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The rows of one cell, whole or not at all; a row of status failed goes beside, and is replaced by what succeeds."""
+        """The rows of one cell, whole or not at all; a row of status failed goes beside, and is
+        replaced by what succeeds.
+        """
         checked = [check_row(row, f"cell {cell_id}") for row in rows]
         text = json.dumps(checked, indent=0, ensure_ascii=False, allow_nan=False) + "\n"
         failed = self.rows / f"{cell_id}.failed.json"
@@ -138,11 +191,19 @@ class Store:
 
     def finished_cells(self) -> set[str]:
         """Ids of cells that are done or have diverged."""
-        return {p.name[:-5] for p in self.rows.glob("*.json") if not p.name.endswith(".failed.json")} if self.rows.is_dir() else set()
+        return (
+            {p.name[:-5] for p in self.rows.glob("*.json") if not p.name.endswith(".failed.json")}
+            if self.rows.is_dir()
+            else set()
+        )
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""
-        names = {p.name[: -len(".failed.json")] for p in self.rows.glob("*.failed.json")} if self.rows.is_dir() else set()
+        names = (
+            {p.name[: -len(".failed.json")] for p in self.rows.glob("*.failed.json")}
+            if self.rows.is_dir()
+            else set()
+        )
         return names - self.finished_cells()
 
     def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
@@ -160,25 +221,39 @@ class Store:
 
     # answers
     def write_answers(self, cell_id: str, right: NDArray[np.bool_]) -> None:
-        """Which test samples a cell got right: bool [n_test], in the order of the task's test split. To be written before the cell's rows."""
+        """Which test samples a cell got right: bool [n_test], in the order of the task's test
+        split. To be written before the cell's rows.
+        """
         with files.atomic_path(self.answers / f"{cell_id}.npy") as temp, temp.open("wb") as handle:
             np.save(handle, np.packbits(right), allow_pickle=False)
 
     def read_answers(self, cell_id: str, n_test: int) -> NDArray[np.bool_] | None:
-        """bool [n_test] of a cell; None where none were kept. Raises InputError where the file is damaged or is of another number of samples."""
+        """bool [n_test] of a cell; None where none were kept.
+
+        Raises InputError where the file is damaged or is of another number of samples.
+        """
         path = self.answers / f"{cell_id}.npy"
         if not path.is_file():
             return None
         try:
             packed: NDArray[np.uint8] = np.load(path, allow_pickle=False)
-            if packed.dtype != np.uint8 or packed.shape != (-(-n_test // 8),) or np.unpackbits(packed)[n_test:].any():
+            if (
+                packed.dtype != np.uint8
+                or packed.shape != (-(-n_test // 8),)
+                or np.unpackbits(packed)[n_test:].any()
+            ):
                 raise ValueError(f"it does not hold {n_test} test samples")
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: these answers are damaged ({error}); `headwater run --redo {cell_id}` measures the cell again") from None
+            raise InputError(
+                f"{path}: these answers are damaged ({error}); `headwater run --redo {cell_id}` "
+                "measures the cell again"
+            ) from None
         return np.unpackbits(packed, count=n_test).astype(bool)
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
-        """Remove what killed runs left behind: checkpoints of arms that are finished, and temporary files a day old or older; the number removed."""
+        """Remove what killed runs left behind: checkpoints of arms that are finished, and temporary
+        files a day old or older; the number removed.
+        """
         removed = 0
         for folder in self.partial.iterdir() if self.partial.is_dir() else ():
             if self.has_arm(folder.name):

@@ -21,12 +21,25 @@ ARMS: tuple[tuple[str, str | None, int | None], ...] = (
     ("simclr", None, None),
     ("clip", "caption", 11321),
 )
-GAINS = {"level:2": 0.16, "level:1": 0.22, "level:0": 0.19, "instance": 0.05, "random:57": 0.02, "simclr": 0.13, "clip": 0.1, "scratch": 0.0}
-"""What each method or label view adds to accuracy over scratch: level:1 is best by 3 points, so that the curve over granularity is a U."""
+GAINS = {
+    "level:2": 0.16,
+    "level:1": 0.22,
+    "level:0": 0.19,
+    "instance": 0.05,
+    "random:57": 0.02,
+    "simclr": 0.13,
+    "clip": 0.1,
+    "scratch": 0.0,
+}
+"""What each method or label view adds to accuracy over scratch: level:1 is best by 3 points, so
+that the curve over granularity is a U.
+"""
 
 
 def one_row(**changes: Any) -> dict[str, Any]:
-    """A valid row of a supervised arm with everything that a real one has; `changes` replace fields."""
+    """A valid row of a supervised arm with everything that a real one has; `changes` replace
+    fields.
+    """
     row: dict[str, Any] = {
         "cell": "c0", "arm": "a0", "study": "made-up", "status": "done", "metric": "top1", "subset": "all", "value": 0.5, "n_test": 1000,
         "method": "supervised", "source": "photos", "source_fingerprint": "f" * 8, "size": "all", "unique_images": 20000, "labels": "level:0",
@@ -41,11 +54,31 @@ def one_row(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def arm_fields(method: str, labels: str | None, num_labels: int | None, source: str | None) -> dict[str, Any]:
+def arm_fields(
+    method: str, labels: str | None, num_labels: int | None, source: str | None
+) -> dict[str, Any]:
     level = int(labels.split(":")[1]) if labels and labels.startswith("level:") else None
-    fields: dict[str, Any] = {"method": method, "source": source, "labels": labels, "label_level": level, "num_labels": num_labels}
+    fields: dict[str, Any] = {
+        "method": method,
+        "source": source,
+        "labels": labels,
+        "label_level": level,
+        "num_labels": num_labels,
+    }
     if method == "scratch":
-        nothing = ("size", "source_fingerprint", "unique_images", "images_seen", "epochs", "steps", "pretrain_flops", "lr", "recipe", "batch", "optimiser")
+        nothing = (
+            "size",
+            "source_fingerprint",
+            "unique_images",
+            "images_seen",
+            "epochs",
+            "steps",
+            "pretrain_flops",
+            "lr",
+            "recipe",
+            "batch",
+            "optimiser",
+        )
         fields |= dict.fromkeys((*nothing, "weight_decay", "pretrain_loss"))
     return fields
 
@@ -62,8 +95,12 @@ def synthetic_rows(
     failures: bool = True,
     reuse_task: str | None = "birds",
 ) -> pd.DataFrame:
-    """Rows of 7 arms a source and scratch. The truth: `photos` + level:1 is best; the gap between sources shrinks with shots; hard test images
-    gain more from fine labels; where `failures`, one cell has failed and one arm diverged on one task; probes of `reuse_task` re-use labels."""
+    """Rows of 7 arms a source and scratch.
+
+    The truth: `photos` + level:1 is best; the gap between sources shrinks with shots; hard test
+    images gain more from fine labels; where `failures`, one cell has failed and one arm diverged on
+    one task; probes of `reuse_task` re-use labels.
+    """
     arms = [(*arm, source) for source in sources for arm in ARMS] + [("scratch", None, None, None)]
     rows: list[dict[str, Any]] = []
     for seed in range(seeds):
@@ -72,12 +109,27 @@ def synthetic_rows(
                 for protocol in protocols:
                     for k in shots:
                         for draw in range(draws) if k else [None]:
-                            cell = {"seed": seed, "task": task, "protocol": protocol, "shots": k, "draw": draw} | arm_fields(method, labels, count, source)
+                            cell = {
+                                "seed": seed,
+                                "task": task,
+                                "protocol": protocol,
+                                "shots": k,
+                                "draw": draw,
+                            } | arm_fields(method, labels, count, source)
                             cell["arm"] = f"{method}-{labels}-{source}-{seed}"
-                            cell["cell"] = f"{zlib.crc32(repr(sorted(cell.items(), key=str)).encode()):08x}"
+                            cell["cell"] = (
+                                f"{zlib.crc32(repr(sorted(cell.items(), key=str)).encode()):08x}"
+                            )
                             if protocol == "probe":
-                                cell |= {"head_init": None, "label_reuse": task == reuse_task and bool(labels) and labels.startswith("level")}
-                            rows += _subsets(cell, list(sources).index(source) if source else 0, number, noise)
+                                cell |= {
+                                    "head_init": None,
+                                    "label_reuse": task == reuse_task
+                                    and bool(labels)
+                                    and labels.startswith("level"),
+                                }
+                            rows += _subsets(
+                                cell, list(sources).index(source) if source else 0, number, noise
+                            )
     if failures:
         rows = _with_failures(rows)
     return to_frame(rows)
@@ -85,16 +137,29 @@ def synthetic_rows(
 
 def _subsets(cell: dict[str, Any], source: int, number: int, noise: float) -> list[dict[str, Any]]:
     shots = cell["shots"]
-    ease = {1: 0.18, 5: 0.38, None: 0.6}.get(shots, 0.45) - 0.03 * number + (0.05 if cell["protocol"] == "finetune" and shots is None else 0)
-    gain = GAINS.get(cell["labels"] or cell["method"], GAINS.get(cell["method"], 0.0)) * (0.7 if shots is None else 1.0)
+    ease = (
+        {1: 0.18, 5: 0.38, None: 0.6}.get(shots, 0.45)
+        - 0.03 * number
+        + (0.05 if cell["protocol"] == "finetune" and shots is None else 0)
+    )
+    gain = GAINS.get(cell["labels"] or cell["method"], GAINS.get(cell["method"], 0.0)) * (
+        0.7 if shots is None else 1.0
+    )
     away = {1: 0.06, 5: 0.045, None: 0.012}.get(shots, 0.03) * source
-    shared = np.random.default_rng([cell["seed"], number, shots or 0, cell["draw"] or 0]).normal(0, noise * 2)
+    shared = np.random.default_rng([cell["seed"], number, shots or 0, cell["draw"] or 0]).normal(
+        0, noise * 2
+    )
     own = np.random.default_rng(zlib.crc32(cell["cell"].encode())).normal(0, noise)
-    value = min(max(ease + gain - away + shared + own, 0.0), 0.9)  # a share, also with noise; easy images are 0.1 better
+    value = min(
+        max(ease + gain - away + shared + own, 0.0), 0.9
+    )  # a share, also with noise; easy images are 0.1 better
     out = [one_row(**cell, subset="all", value=float(value))]
     if number < 2:  # the last tasks have no hard marks
         hard = value - 0.2 + (0.06 if cell["labels"] == "level:0" else 0)
-        out += [one_row(**cell, subset="hard", value=float(max(hard, 0.02)), n_test=300), one_row(**cell, subset="easy", value=float(value + 0.1), n_test=700)]
+        out += [
+            one_row(**cell, subset="hard", value=float(max(hard, 0.02)), n_test=300),
+            one_row(**cell, subset="easy", value=float(value + 0.1), n_test=700),
+        ]
     return out
 
 
@@ -104,7 +169,16 @@ def _with_failures(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         if row["cell"] == failed:
             row = row | {"status": "failed", "value": None, "reason": "out of memory"}
-        elif row["labels"] == "instance" and row["source"] == "sketches" and row["seed"] == 1 and row["task"] == "scenes":
-            row = row | {"status": "diverged", "value": None, "reason": "loss is not finite at step 41"}
+        elif (
+            row["labels"] == "instance"
+            and row["source"] == "sketches"
+            and row["seed"] == 1
+            and row["task"] == "scenes"
+        ):
+            row = row | {
+                "status": "diverged",
+                "value": None,
+                "reason": "loss is not finite at step 41",
+            }
         out.append(row)
     return out

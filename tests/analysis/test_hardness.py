@@ -1,4 +1,6 @@
-"""Gains on hard and easy samples: an example worked out by hand, nulls that are known, gains that were planted, and what is refused."""
+"""Gains on hard and easy samples: an example worked out by hand, nulls that are known, gains that
+were planted, and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +23,45 @@ Right = NDArray[np.bool_]
 CLASSES = {"level:2": 3, "level:1": 9, "level:0": 81, "cluster:9": 9}
 
 
-def answers(arms: dict[str, Any], *, hard: Any = None, task: str = "fruit", target: str = "level:2", draws: int = 1, **changes: Any) -> pd.DataFrame:
-    """A table of answers; `arms`: label view -> bool [seeds, n_test], or [seeds * draws, n_test] with the draws of a seed one after the other."""
+def answers(
+    arms: dict[str, Any],
+    *,
+    hard: Any = None,
+    task: str = "fruit",
+    target: str = "level:2",
+    draws: int = 1,
+    **changes: Any,
+) -> pd.DataFrame:
+    """A table of answers; `arms`: label view -> bool [seeds, n_test], or [seeds * draws, n_test]
+    with the draws of a seed one after the other.
+    """
     tables = []
     for labels, right in arms.items():
         right = np.asarray(right, dtype=bool)
         models, n = right.shape
         seed, draw = np.divmod(np.repeat(np.arange(models), n), draws)
         few = {"shots": None, "draw": None} if draws == 1 else {"shots": 5, "draw": draw}
-        words = {"task": task, "protocol": "finetune", "source": "photos", "size": None, "labels": labels, "num_labels": CLASSES[labels]}
-        words |= {"seed": seed, "target": labels == target, "decides": True, **few, "sample": np.tile(np.arange(n), models), "right": right.ravel()}
-        tables.append(pd.DataFrame(words | {"hard": None if hard is None else np.tile(hard, models)} | changes))
+        words = {
+            "task": task,
+            "protocol": "finetune",
+            "source": "photos",
+            "size": None,
+            "labels": labels,
+            "num_labels": CLASSES[labels],
+        }
+        words |= {
+            "seed": seed,
+            "target": labels == target,
+            "decides": True,
+            **few,
+            "sample": np.tile(np.arange(n), models),
+            "right": right.ravel(),
+        }
+        tables.append(
+            pd.DataFrame(
+                words | {"hard": None if hard is None else np.tile(hard, models)} | changes
+            )
+        )
     return conform_answers(pd.concat(tables), "test")
 
 
@@ -43,40 +73,75 @@ def of_split(table: pd.DataFrame, split: str = "cross-fitted") -> dict[str, Any]
 # by hand
 COARSE = [[1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 0, 1]]
 FINE = [[1, 1, 1, 0], [1, 1, 0, 1], [0, 1, 1, 0]]
-"""Errors of both models of a seed, samples 0 to 3: seed 0: 0 0 1 2, seed 1: 0 1 2 1, seed 2: 1 0 1 1. Of the four other models are wrong
-for seed 0: 1 1 3 2, for seed 1: 1 0 2 3, for seed 2: 0 1 3 3; hard (2 or more): {2, 3}, {2, 3}, {2, 3}.
-Gains, fine - coarse: seed 0: 0 0 1 0, seed 1: 0 1 0 1, seed 2: -1 0 1 -1. On hard: 1/2, 1/2, 0; on easy: 0, 1/2, -1/2; on all: 1/4, 1/2, -1/4."""
+"""Errors of both models of a seed, samples 0 to 3: seed 0: 0 0 1 2, seed 1: 0 1 2 1, seed 2: 1 0 1
+1. Of the four other models are wrong for seed 0: 1 1 3 2, for seed 1: 1 0 2 3, for seed 2: 0 1 3 3;
+hard (2 or more): {2, 3}, {2, 3}, {2, 3}. Gains, fine - coarse: seed 0: 0 0 1 0, seed 1: 0 1 0 1,
+seed 2: -1 0 1 -1. On hard: 1/2, 1/2, 0; on easy: 0, 1/2, -1/2; on all: 1/4, 1/2, -1/4.
+"""
 
 
 def test_four_samples_and_three_seeds_are_as_worked_out_by_hand() -> None:
     row = of_split(hardness_gains(answers({"level:2": COARSE, "level:0": FINE})))
-    assert [row["coarse"], row["fine"], row["num_seeds"], row["samples"], row["hard_samples"]] == ["level:2", "level:0", 3, 4, 2.0]
-    for name, seeds in {"hard": [0.5, 0.5, 0], "easy": [0, 0.5, -0.5], "all": [0.25, 0.5, -0.25], "extra": [0.5, 0, 0.5]}.items():
+    assert [row["coarse"], row["fine"], row["num_seeds"], row["samples"], row["hard_samples"]] == [
+        "level:2",
+        "level:0",
+        3,
+        4,
+        2.0,
+    ]
+    for name, seeds in {
+        "hard": [0.5, 0.5, 0],
+        "easy": [0, 0.5, -0.5],
+        "all": [0.25, 0.5, -0.25],
+        "extra": [0.5, 0, 0.5],
+    }.items():
         expected = ttest_1samp(seeds, 0).confidence_interval(0.95)
-        assert [row[name], row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx([np.mean(seeds), expected.low, expected.high])
+        assert [row[name], row[f"{name}_low"], row[f"{name}_high"]] == pytest.approx(
+            [np.mean(seeds), expected.low, expected.high]
+        )
     assert row["coarse_on_hard"] == pytest.approx(np.mean([0, 0, 1 / 2]))
     assert row["coarse_on_easy"] == pytest.approx(np.mean([1, 1 / 2, 1]))
     assert row["answer"].startswith("cannot tell (") and pd.isna(row["auc"])
-    bins = hardness_bins(answers({"level:2": COARSE, "level:0": FINE})).set_index("bin")["gain"].to_dict()
-    assert list(bins) == [BINS[0], BINS[1], BINS[3]], "none of four models wrong, one, two or three; never all"
-    assert bins == pytest.approx({BINS[0]: np.mean([1, -1]), BINS[1]: np.mean([0, 0, 0]), BINS[3]: np.mean([0.5, 0.5, 0])})
+    bins = (
+        hardness_bins(answers({"level:2": COARSE, "level:0": FINE}))
+        .set_index("bin")["gain"]
+        .to_dict()
+    )
+    assert list(bins) == [BINS[0], BINS[1], BINS[3]], (
+        "none of four models wrong, one, two or three; never all"
+    )
+    assert bins == pytest.approx(
+        {BINS[0]: np.mean([1, -1]), BINS[1]: np.mean([0, 0, 0]), BINS[3]: np.mean([0.5, 0.5, 0])}
+    )
 
 
 def test_the_coarse_arms_own_errors_split_as_worked_out_by_hand() -> None:
     """Coarse errors: seed 0: 0 0 1 1, seed 1: 0 1 1 1, seed 2: 0 0 1 0."""
     table = hardness_gains(answers({"level:2": COARSE, "level:0": FINE}))
     same = of_split(table, "same model")
-    assert [same["hard"], same["easy"]] == pytest.approx([np.mean([1 / 2, 2 / 3, 1]), np.mean([0, 0, -2 / 3])])
-    other = of_split(table, "coarse arm")  # of the two others wrong: 0 1 2 1, 0 0 2 1, 0 1 2 2; hard: {1, 2, 3}, {2, 3}, {1, 2, 3}
-    assert [other["hard"], other["easy"]] == pytest.approx([np.mean([1 / 3, 1 / 2, 0]), np.mean([0, 1 / 2, -1])])
-    assert table.set_index("split")["biased"].to_dict() == {"cross-fitted": False, "coarse arm": True, "same model": True}
+    assert [same["hard"], same["easy"]] == pytest.approx(
+        [np.mean([1 / 2, 2 / 3, 1]), np.mean([0, 0, -2 / 3])]
+    )
+    other = of_split(
+        table, "coarse arm"
+    )  # of the two others wrong: 0 1 2 1, 0 0 2 1, 0 1 2 2; hard: {1, 2, 3}, {2, 3}, {1, 2, 3}
+    assert [other["hard"], other["easy"]] == pytest.approx(
+        [np.mean([1 / 3, 1 / 2, 0]), np.mean([0, 1 / 2, -1])]
+    )
+    assert table.set_index("split")["biased"].to_dict() == {
+        "cross-fitted": False,
+        "coarse arm": True,
+        "same model": True,
+    }
 
 
 def test_the_given_split_is_the_datas_and_the_auc_is_that_of_a_rank_test() -> None:
     hard = np.array([False, True, True, False])
     table = hardness_gains(answers({"level:2": COARSE, "level:0": FINE}, hard=hard))
     given = of_split(table, "given")
-    assert [given["hard"], given["easy"]] == pytest.approx([np.mean([1 / 2, 1 / 2, 1 / 2]), np.mean([0, 1 / 2, -1])])
+    assert [given["hard"], given["easy"]] == pytest.approx(
+        [np.mean([1 / 2, 1 / 2, 1 / 2]), np.mean([0, 1 / 2, -1])]
+    )
     wrong = np.array([1, 1, 4, 4])
     expected = mannwhitneyu(wrong[hard], wrong[~hard]).statistic / 4
     assert of_split(table)["auc"] == pytest.approx(expected) and pd.isna(given["auc"])
@@ -97,7 +162,11 @@ def test_a_share_takes_the_hardest_by_rank_and_breaks_ties_alike_at_each_seed() 
 
 def test_the_order_of_rows_does_not_matter() -> None:
     rng = np.random.default_rng(1)
-    table = answers({name: rng.random((8, 30)) < 0.6 for name in ("level:2", "level:0")}, hard=rng.random(30) < 0.5, draws=2)
+    table = answers(
+        {name: rng.random((8, 30)) < 0.6 for name in ("level:2", "level:0")},
+        hard=rng.random(30) < 0.5,
+        draws=2,
+    )
     shuffled = table.sample(frac=1, random_state=3)[list(reversed(table.columns))]
     for function in (hardness_gains, hardness_bins):
         pd.testing.assert_frame_equal(function(table), function(shuffled))
@@ -119,12 +188,22 @@ def test_draws_are_averaged_within_a_seed_and_each_counts_as_a_model() -> None:
 
 # nulls
 def simulated(
-    rng: np.random.Generator, *, seeds: int = 6, n: int = 300, own: float = 0.0, gain: Callable[[NDArray[np.float64]], Any] | None = None
+    rng: np.random.Generator,
+    *,
+    seeds: int = 6,
+    n: int = 300,
+    own: float = 0.0,
+    gain: Callable[[NDArray[np.float64]], Any] | None = None,
 ) -> pd.DataFrame:
-    """Models that are right by chance: each sample has a difficulty, and each arm one of its own for it (`own`, standard deviation in logits), which stays
-    over seeds. Neither arm is better, but for a `gain` that is added to the fine arm's chance."""
+    """Models that are right by chance: each sample has a difficulty, and each arm one of its own
+    for it (`own`, standard deviation in logits), which stays over seeds. Neither arm is better, but
+    for a `gain` that is added to the fine arm's chance.
+    """
     difficulty = rng.normal(0.5, 2, n)
-    chance = {name: 1 / (1 + np.exp(-difficulty - own * rng.normal(size=n))) for name in ("level:2", "level:0")}
+    chance = {
+        name: 1 / (1 + np.exp(-difficulty - own * rng.normal(size=n)))
+        for name in ("level:2", "level:0")
+    }
     if gain is not None:
         chance["level:0"] = np.clip(chance["level:0"] + gain(chance["level:2"]), 0, 1)
     return answers({name: rng.random((seeds, n)) < p for name, p in chance.items()})
@@ -137,7 +216,9 @@ def nulls() -> pd.DataFrame:
     return pd.concat([hardness_gains(simulated(rng, n=150)) for _ in range(200)])
 
 
-def test_where_labels_make_no_difference_the_gain_is_centred_at_zero_and_its_interval_covers_at_its_level(nulls: pd.DataFrame) -> None:
+def test_where_labels_make_no_difference_the_gain_is_centred_at_zero_and_its_interval_covers_at_its_level(
+    nulls: pd.DataFrame,
+) -> None:
     mine = nulls[nulls["split"] == "cross-fitted"]
     for name in ("hard", "easy", "extra"):
         values = mine[name].to_numpy(dtype=float)
@@ -147,18 +228,27 @@ def test_where_labels_make_no_difference_the_gain_is_centred_at_zero_and_its_int
         assert 0.905 <= covered <= 0.995, "within three standard errors (1.5 %) of 95 %"
 
 
-def test_where_labels_make_no_difference_a_split_by_the_compared_models_errors_says_they_do(nulls: pd.DataFrame) -> None:
+def test_where_labels_make_no_difference_a_split_by_the_compared_models_errors_says_they_do(
+    nulls: pd.DataFrame,
+) -> None:
     mine = nulls[nulls["split"] == "same model"]
     assert mine["hard"].mean() > 0.2 and mine["easy"].mean() < -0.1
     assert (mine["answer"] == "fine helps more on hard").mean() > 0.95
 
 
-def test_a_split_by_the_coarse_arms_errors_at_other_seeds_is_biased_where_arms_err_on_samples_of_their_own() -> None:
-    """Each arm has samples that it happens to be bad at, whatever the seed, and neither is better."""
+def test_a_split_by_the_coarse_arms_errors_at_other_seeds_is_biased_where_arms_err_on_samples_of_their_own() -> (
+    None
+):
+    """Each arm has samples that it happens to be bad at, whatever the seed, and neither is
+    better.
+    """
     rng = np.random.default_rng(21)
     tables = pd.concat([hardness_gains(simulated(rng, own=1.5, n=150)) for _ in range(60)])
     means = tables.groupby("split")[["hard", "easy"]].mean().astype(float)
-    assert abs(means.loc["cross-fitted", "hard"]) < 0.02 and abs(means.loc["cross-fitted", "easy"]) < 0.02
+    assert (
+        abs(means.loc["cross-fitted", "hard"]) < 0.02
+        and abs(means.loc["cross-fitted", "easy"]) < 0.02
+    )
     assert means.loc["coarse arm", "hard"] > 0.08 and means.loc["coarse arm", "easy"] < -0.04
 
 
@@ -167,7 +257,9 @@ def test_a_gain_that_was_planted_on_hard_samples_is_found_there_and_nowhere_else
     rng = np.random.default_rng(22)
     row = of_split(hardness_gains(simulated(rng, n=3000, gain=lambda chance: 0.2 * (chance < 0.3))))
     assert row["answer"] == "fine helps more on hard" and row["survives"]
-    assert 0.05 < row["hard_low"] < row["hard_high"] < 0.2, "some samples of a chance above 0.3 are among the hard ones"
+    assert 0.05 < row["hard_low"] < row["hard_high"] < 0.2, (
+        "some samples of a chance above 0.3 are among the hard ones"
+    )
     assert abs(row["easy"]) < 0.02
     bins = hardness_bins(simulated(rng, n=3000, gain=lambda chance: 0.2 * (chance < 0.3)))
     gains = bins.sort_values("order")["gain"].to_numpy(dtype=float)
@@ -190,7 +282,9 @@ def around(mean: float) -> Interval:
         (0.055, 0.05, "cannot tell (3 more seeds might)"),
     ],
 )
-def test_the_answer_says_on_which_side_fine_labels_do_better(hard: float, easy: float, answer: str) -> None:
+def test_the_answer_says_on_which_side_fine_labels_do_better(
+    hard: float, easy: float, answer: str
+) -> None:
     assert _answer(around(hard), around(easy), around(hard - easy), 3) == answer
 
 
@@ -207,21 +301,41 @@ def random_arms(*labels: str, seeds: int = 3) -> dict[str, Right]:
 
 def test_left_to_itself_it_sets_the_finest_level_against_the_tasks_own_or_the_coarsest() -> None:
     three = random_arms("level:2", "level:1", "level:0", "cluster:9")
-    tables = [answers(three, task=task, target=target) for task, target in (("own", "level:1"), ("finest", "level:0"), ("other", "none"))]
+    tables = [
+        answers(three, task=task, target=target)
+        for task, target in (("own", "level:1"), ("finest", "level:0"), ("other", "none"))
+    ]
     every = pd.concat(tables)
-    assert pairs(every) == {("own", "level:1", "level:0"), ("finest", "level:2", "level:0"), ("other", "level:2", "level:0")}
-    assert pairs(every, coarse="cluster:9") == {(task, "cluster:9", "level:0") for task in ("own", "finest", "other")}
+    assert pairs(every) == {
+        ("own", "level:1", "level:0"),
+        ("finest", "level:2", "level:0"),
+        ("other", "level:2", "level:0"),
+    }
+    assert pairs(every, coarse="cluster:9") == {
+        (task, "cluster:9", "level:0") for task in ("own", "finest", "other")
+    }
     assert pairs(tables[0], fine="level:1") == {("own", "level:2", "level:1")}
     assert pairs(tables[0], coarse="level:0", fine="cluster:9") == {("own", "level:0", "cluster:9")}
 
 
-def test_fewer_than_three_seeds_are_refused_with_the_reason_and_keep_no_other_setting_from_an_answer() -> None:
-    few, enough = answers(random_arms("level:2", "level:0", seeds=2), task="few"), answers(random_arms("level:2", "level:0"), task="enough")
-    with pytest.raises(InputError, match=r"photos, few, finetune, all images: 2 seeds with both level:2 and level:0; hardness is told by other .* 3 or more"):
+def test_fewer_than_three_seeds_are_refused_with_the_reason_and_keep_no_other_setting_from_an_answer() -> (
+    None
+):
+    few, enough = (
+        answers(random_arms("level:2", "level:0", seeds=2), task="few"),
+        answers(random_arms("level:2", "level:0"), task="enough"),
+    )
+    with pytest.raises(
+        InputError,
+        match=r"photos, few, finetune, all images: 2 seeds with both level:2 and level:0; hardness "
+        r"is told by other .* 3 or more",
+    ):
         hardness_gains(few)
     both = pd.concat([few, enough])
     assert pairs(both) == {("enough", "level:2", "level:0")}
-    assert [sentence.split(":")[0] for sentence in refused_pairs(both)] == ["photos, few, finetune, all images"]
+    assert [sentence.split(":")[0] for sentence in refused_pairs(both)] == [
+        "photos, few, finetune, all images"
+    ]
     assert refused_pairs(enough) == []
 
 
@@ -232,7 +346,9 @@ def test_only_seeds_that_both_arms_have_count() -> None:
 
 
 def test_a_split_without_hard_samples_says_so() -> None:
-    row = of_split(hardness_gains(answers({"level:2": np.ones((3, 8)), "level:0": np.ones((3, 8))})))
+    row = of_split(
+        hardness_gains(answers({"level:2": np.ones((3, 8)), "level:0": np.ones((3, 8))}))
+    )
     assert pd.isna(row["hard"]) and row["easy"] == 0 and row["num_seeds"] == 0
     assert row["answer"] == "cannot tell (no seed has hard and easy samples)"
 
@@ -240,10 +356,16 @@ def test_a_split_without_hard_samples_says_so() -> None:
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ({"coarse": "level:7"}, r"no arm with kept answers was trained on 'level:7'; there are level:0 and level:2"),
+        (
+            {"coarse": "level:7"},
+            r"no arm with kept answers was trained on 'level:7'; there are level:0 and level:2",
+        ),
         ({"coarse": "level:0", "fine": "level:0"}, "named as coarse and as fine"),
         ({"coarse": "level:2", "fine": "level:2"}, "named as coarse and as fine"),
-        ({"fine": "level:2"}, r"a level and level:2 are not both there; its arms have level:2 and level:0"),
+        (
+            {"fine": "level:2"},
+            r"a level and level:2 are not both there; its arms have level:2 and level:0",
+        ),
     ],
 )
 def test_a_pair_that_is_not_there_is_named(named: dict[str, str], said: str) -> None:
@@ -291,7 +413,12 @@ def test_a_column_that_is_missing_or_of_another_type_is_named(column: str) -> No
 
 def test_samples_that_are_missing_or_twice_are_refused() -> None:
     table = answers(random_arms("level:2", "level:0"))
-    for broken in (table.iloc[1:], pd.concat([table, table.iloc[:1]]), pd.concat([table, table]), table[table["sample"] != 4]):
+    for broken in (
+        table.iloc[1:],
+        pd.concat([table, table.iloc[:1]]),
+        pd.concat([table, table]),
+        table[table["sample"] != 4],
+    ):
         with pytest.raises(InputError, match="do not each answer samples"):
             hardness_gains(broken)
     with pytest.raises(InputError, match="not measured on the same number of test samples"):
@@ -299,11 +426,15 @@ def test_samples_that_are_missing_or_twice_are_refused() -> None:
 
 
 def test_the_arm_with_fewer_classes_is_the_coarse_one_whichever_way_it_is_asked() -> None:
-    """--coarse level:0 alone would set the finest level against itself; --coarse level:0 --fine level:2 would turn the answer round."""
+    """--coarse level:0 alone would set the finest level against itself; --coarse level:0 --fine
+    level:2 would turn the answer round.
+    """
     table = simulated(np.random.default_rng(23), n=60)
     counts = table.groupby("labels")["num_labels"].first()
     assert counts["level:2"] < counts["level:0"]
     with pytest.raises(InputError, match="not both there"):
         hardness_gains(table, coarse="level:0")
-    with pytest.raises(InputError, match="coarse labels have fewer classes than fine ones, but level:0 has"):
+    with pytest.raises(
+        InputError, match="coarse labels have fewer classes than fine ones, but level:0 has"
+    ):
         hardness_gains(table, coarse="level:0", fine="level:2")

@@ -17,7 +17,13 @@ numbers = st.lists(st.floats(-1, 1, allow_nan=False), min_size=2, max_size=12)
 def test_the_interval_is_students_as_scipy_computes_it(values: list[float]) -> None:
     found = t_interval(values)
     sd = np.std(values, ddof=1)
-    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=sd / math.sqrt(len(values))) if sd > 0 else (np.mean(values),) * 2
+    low, high = (
+        stats.t.interval(
+            0.95, len(values) - 1, loc=np.mean(values), scale=sd / math.sqrt(len(values))
+        )
+        if sd > 0
+        else (np.mean(values),) * 2
+    )
     assert found.low == pytest.approx(low, abs=1e-9)
     assert found.high == pytest.approx(high, abs=1e-9)
 

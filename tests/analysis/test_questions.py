@@ -9,7 +9,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from headwater.analysis import findings, gap, gap_trend, granularity_curves, hard_gains, peaks, source_gap, summarise, verdict
+from headwater.analysis import (
+    findings,
+    gap,
+    gap_trend,
+    granularity_curves,
+    hard_gains,
+    peaks,
+    source_gap,
+    summarise,
+    verdict,
+)
 from headwater.analysis.decide import ALONE, NOTHING, ONE_SEED, OPEN, SURE
 from headwater.rows import to_frame
 
@@ -18,40 +28,73 @@ from .synthetic import arm_fields, one_row, synthetic_rows
 U = {"level:2": (8, 0.5), "level:1": (57, 0.6), "level:0": (400, 0.55)}
 
 
-def curve(values: dict[str, tuple[int, float]], seeds: int = 3, wobble: float = 0.002, **changes: object) -> list[dict[str, object]]:
+def curve(
+    values: dict[str, tuple[int, float]], seeds: int = 3, wobble: float = 0.002, **changes: object
+) -> list[dict[str, object]]:
     rows = []
     for k, (labels, (classes, value)) in enumerate(values.items()):
         for seed in range(seeds):
             number = value + 0.01 * seed + wobble * ((seed * 2 + k) % 3)
-            rows.append(one_row(cell=f"{labels}{seed}", arm=f"{labels}{seed}", labels=labels, num_labels=classes, seed=seed, value=number) | changes)
+            rows.append(
+                one_row(
+                    cell=f"{labels}{seed}",
+                    arm=f"{labels}{seed}",
+                    labels=labels,
+                    num_labels=classes,
+                    seed=seed,
+                    value=number,
+                )
+                | changes
+            )
     return rows
 
 
 def test_a_u_is_supported_where_the_peak_beats_both_ends() -> None:
     (row,) = peaks(to_frame(curve(U))).to_dict("records")
-    assert (row["peak"], row["peak_classes"], row["shape"], row["num_comparisons"]) == ("level:1", 57, "U", 2)
+    assert (row["peak"], row["peak_classes"], row["shape"], row["num_comparisons"]) == (
+        "level:1",
+        57,
+        "U",
+        2,
+    )
     assert row["coarse_low"] > 0 and row["fine_low"] > 0
 
 
-@pytest.mark.parametrize(("values", "shape"), [((0.4, 0.5, 0.6), "finest"), ((0.6, 0.5, 0.4), "coarsest")])
+@pytest.mark.parametrize(
+    ("values", "shape"), [((0.4, 0.5, 0.6), "finest"), ((0.6, 0.5, 0.4), "coarsest")]
+)
 def test_a_monotone_curve_is_no_u(values: tuple[float, ...], shape: str) -> None:
-    made = {labels: (classes, value) for (labels, (classes, _)), value in zip(U.items(), values, strict=True)}
+    made = {
+        labels: (classes, value)
+        for (labels, (classes, _)), value in zip(U.items(), values, strict=True)
+    }
     assert peaks(to_frame(curve(made)))["shape"].tolist() == [shape]
 
 
 def test_the_shape_cannot_be_told_at_one_seed_or_where_seeds_vary_more_than_levels() -> None:
     assert peaks(to_frame(curve(U, seeds=1)))["shape"].tolist() == ["cannot tell"]
     assert peaks(to_frame(curve(U, wobble=0.15)))["shape"].tolist() == ["cannot tell"]
-    assert peaks(to_frame(curve({k: U[k] for k in ("level:1", "level:0")})))["shape"].tolist() == ["too few views"]
+    assert peaks(to_frame(curve({k: U[k] for k in ("level:1", "level:0")})))["shape"].tolist() == [
+        "too few views"
+    ]
 
 
 def test_differences_to_the_next_coarser_view_and_to_scratch_are_paired() -> None:
-    rows = curve(U) + [one_row(cell=f"s{s}", seed=s, value=0.3 + 0.02 * s, **arm_fields("scratch", None, None, None)) for s in range(3)]
+    rows = curve(U) + [
+        one_row(
+            cell=f"s{s}", seed=s, value=0.3 + 0.02 * s, **arm_fields("scratch", None, None, None)
+        )
+        for s in range(3)
+    ]
     frame = to_frame(rows)
     views = granularity_curves(frame).set_index("labels")
     by_arm = {labels: [r["value"] for r in rows if r["labels"] == labels] for labels in U}
     scratch = [r["value"] for r in rows if r["method"] == "scratch"]
-    for word, other in (("coarser", by_arm["level:2"]), ("finest", by_arm["level:0"]), ("scratch", scratch)):
+    for word, other in (
+        ("coarser", by_arm["level:2"]),
+        ("finest", by_arm["level:0"]),
+        ("scratch", scratch),
+    ):
         expected = stats.ttest_rel(by_arm["level:1"], other).confidence_interval(0.95)
         assert views.loc["level:1", f"versus_{word}_low"] == pytest.approx(expected.low)
         assert views.loc["level:1", f"versus_{word}_high"] == pytest.approx(expected.high)
@@ -61,7 +104,10 @@ def test_differences_to_the_next_coarser_view_and_to_scratch_are_paired() -> Non
 def test_random_labels_are_shown_and_are_no_part_of_the_curve() -> None:
     rows = curve(U | {"random:57": (57, 0.9)})
     assert peaks(to_frame(rows))["peak"].tolist() == ["level:1"]
-    assert granularity_curves(to_frame(rows)).set_index("labels")["on_curve"].to_dict()["random:57"] is False
+    assert (
+        granularity_curves(to_frame(rows)).set_index("labels")["on_curve"].to_dict()["random:57"]
+        is False
+    )
 
 
 def test_fine_labels_help_hard_images_more_in_the_made_up_world() -> None:
@@ -75,24 +121,42 @@ def test_the_source_gap_of_the_made_up_world_shrinks_with_shots() -> None:
     trends = gap_trend(rows)
     assert (trends.loc[trends["task"] == "mean over tasks", "answer"] == "shrinks").all()
     gaps = source_gap(rows)
-    few = gaps[(gaps["context"] == "supervised level:1") & (gaps["task"] == "mean over tasks") & (gaps["shots"] == 1)].iloc[0]
+    few = gaps[
+        (gaps["context"] == "supervised level:1")
+        & (gaps["task"] == "mean over tasks")
+        & (gaps["shots"] == 1)
+    ].iloc[0]
     assert (few["best"], few["worst"], few["num_comparisons"]) == ("photos", "sketches", 1)
     assert few["gap"] == pytest.approx(0.06, abs=0.01) and few["low"] < 0.06 < few["high"] + 0.01
 
 
 def test_the_gap_over_three_sources_is_corrected_for_their_three_pairs() -> None:
     values = {"a": [0.6, 0.63, 0.61], "b": [0.5, 0.52, 0.55], "c": [0.4, 0.44, 0.40]}
-    rows = [one_row(cell=f"{s}{i}", source=s, seed=i, value=v) for s, numbers in values.items() for i, v in enumerate(numbers)]
+    rows = [
+        one_row(cell=f"{s}{i}", source=s, seed=i, value=v)
+        for s, numbers in values.items()
+        for i, v in enumerate(numbers)
+    ]
     (row,) = source_gap(to_frame(rows)).to_dict("records")
     expected = stats.ttest_rel(values["a"], values["c"]).confidence_interval(1 - 0.05 / 3)
-    assert (row["low"], row["high"], row["num_sources"]) == (pytest.approx(expected.low), pytest.approx(expected.high), 3)
+    assert (row["low"], row["high"], row["num_sources"]) == (
+        pytest.approx(expected.low),
+        pytest.approx(expected.high),
+        3,
+    )
 
 
 def test_the_held_out_gap_is_of_the_pair_that_the_other_seeds_name() -> None:
     values = {"a": [0.9, 0.5, 0.5], "b": [0.4, 0.6, 0.7], "c": [0.3, 0.3, 0.2]}
-    rows = [one_row(cell=f"{s}{i}", source=s, seed=i, value=v) for s, numbers in values.items() for i, v in enumerate(numbers)]
+    rows = [
+        one_row(cell=f"{s}{i}", source=s, seed=i, value=v)
+        for s, numbers in values.items()
+        for i, v in enumerate(numbers)
+    ]
     (row,) = source_gap(to_frame(rows)).to_dict("records")
-    assert row["held_out"] == pytest.approx(np.mean([0.4 - 0.3, 0.5 - 0.3, 0.5 - 0.2]))  # seed 0: b over c; seeds 1 and 2: a over c
+    assert row["held_out"] == pytest.approx(
+        np.mean([0.4 - 0.3, 0.5 - 0.3, 0.5 - 0.2])
+    )  # seed 0: b over c; seeds 1 and 2: a over c
     assert row["gap"] == pytest.approx(np.mean([0.9, 0.5, 0.5]) - np.mean([0.3, 0.3, 0.2]))
 
 
@@ -116,54 +180,102 @@ def test_the_interval_of_the_held_out_gap_is_nominal() -> None:
 
 def test_sources_with_labels_of_their_own_are_compared_by_method() -> None:
     own = {"a": "level:0", "b": "level:1"}
-    rows = [one_row(cell=f"{s}{i}", source=s, labels=label, seed=i, value=0.5 + 0.1 * (s == "a") + 0.01 * i) for s, label in own.items() for i in range(3)]
+    rows = [
+        one_row(
+            cell=f"{s}{i}", source=s, labels=label, seed=i, value=0.5 + 0.1 * (s == "a") + 0.01 * i
+        )
+        for s, label in own.items()
+        for i in range(3)
+    ]
     (row,) = source_gap(to_frame(rows)).to_dict("records")
     assert (row["context"], row["best"]) == ("supervised (own labels)", "a")
-    more = [one_row(cell=f"more{i}", source="a", labels="level:1", seed=i, value=0.4) for i in range(3)]
+    more = [
+        one_row(cell=f"more{i}", source="a", labels="level:1", seed=i, value=0.4) for i in range(3)
+    ]
     contexts = source_gap(to_frame([*rows, *more]))["context"].tolist()
-    assert contexts == ["supervised level:1"], "labels that vary within a source are an axis of their own"
+    assert contexts == ["supervised level:1"], (
+        "labels that vary within a source are an axis of their own"
+    )
 
 
 def scores(values: np.ndarray, shots: int) -> pd.DataFrame:
     """A score matrix of one task: (seeds, sources) as `wide` gives it."""
-    index = pd.MultiIndex.from_tuples([("t", "p", shots, seed, -1) for seed in range(len(values))], names=["task", "protocol", "shots", "seed", "draw"])
-    return pd.DataFrame(values, index=index, columns=[f"source {k}" for k in range(values.shape[1])])
+    index = pd.MultiIndex.from_tuples(
+        [("t", "p", shots, seed, -1) for seed in range(len(values))],
+        names=["task", "protocol", "shots", "seed", "draw"],
+    )
+    return pd.DataFrame(
+        values, index=index, columns=[f"source {k}" for k in range(values.shape[1])]
+    )
 
 
 @pytest.mark.parametrize("truth", [0.0, 0.03])
 def test_a_gap_that_is_the_same_at_both_ends_is_seldom_said_to_change(truth: float) -> None:
     rng, wrong, trials, means = np.random.default_rng(11), 0, 150, np.linspace(0, truth, 7)
-    for _ in range(trials):  # 6 times the noise at few shots: the widest of 21 pairs looks wide there, in every table
+    for _ in range(
+        trials
+    ):  # 6 times the noise at few shots: the widest of 21 pairs looks wide there, in every table
         few = scores(0.3 + rng.normal(0, 0.05, (5, 1)) + means + rng.normal(0, 0.03, (5, 7)), 5)
-        wrong += gap._change(few, scores(0.6 + means + rng.normal(0, 0.005, (5, 7)), -1), 0.95)[0].excludes_zero
-    assert wrong <= 14  # exceeded with probability below 1 % at a true rate of 5 %; the interval of one pair is wrong in about 20 of 150
+        wrong += gap._change(few, scores(0.6 + means + rng.normal(0, 0.005, (5, 7)), -1), 0.95)[
+            0
+        ].excludes_zero
+    assert (
+        wrong <= 14
+    )  # exceeded with probability below 1 % at a true rate of 5 %; the interval of one pair is wrong in about 20 of 150
 
 
 @pytest.mark.parametrize(("first", "second", "sign"), [(0.2, 0.02, 1), (0.02, 0.2, -1)])
-def test_a_gap_that_truly_changes_is_found_and_its_interval_covers_the_change(first: float, second: float, sign: int) -> None:
+def test_a_gap_that_truly_changes_is_found_and_its_interval_covers_the_change(
+    first: float, second: float, sign: int
+) -> None:
     rng = np.random.default_rng(12)
-    few, many = (scores(np.linspace(0, width, 5) + rng.normal(0, 0.005, (6, 5)), k) for width, k in ((first, 5), (second, -1)))
+    few, many = (
+        scores(np.linspace(0, width, 5) + rng.normal(0, 0.005, (6, 5)), k)
+        for width, k in ((first, 5), (second, -1))
+    )
     change, family, needed = gap._change(few, many, 0.95)
-    assert change.low is not None and change.high is not None and change.low < first - second < change.high
+    assert (
+        change.low is not None
+        and change.high is not None
+        and change.low < first - second < change.high
+    )
     assert change.low * sign > 0 and change.high * sign > 0 and (family, needed) == (20, 0)
 
 
 def test_the_change_between_two_sources_is_corrected_for_which_of_them_is_ahead() -> None:
-    values: dict[tuple[str, int | None], list[float]] = {("a", 5): [0.60, 0.63, 0.61, 0.66], ("b", 5): [0.5, 0.52, 0.55, 0.51]}
+    values: dict[tuple[str, int | None], list[float]] = {
+        ("a", 5): [0.60, 0.63, 0.61, 0.66],
+        ("b", 5): [0.5, 0.52, 0.55, 0.51],
+    }
     values |= {("a", None): [0.80, 0.81, 0.80, 0.79], ("b", None): [0.80, 0.79, 0.81, 0.77]}
-    rows = [one_row(cell=f"{s}{k}{i}", source=s, shots=k, seed=i, value=v) for (s, k), numbers in values.items() for i, v in enumerate(numbers)]
+    rows = [
+        one_row(cell=f"{s}{k}{i}", source=s, shots=k, seed=i, value=v)
+        for (s, k), numbers in values.items()
+        for i, v in enumerate(numbers)
+    ]
     (row,) = gap_trend(to_frame(rows)).to_dict("records")
     at_few, at_many = (np.subtract(values["a", k], values["b", k]) for k in (5, None))
-    ends = [stats.ttest_1samp(at_few - sign * at_many, 0).confidence_interval(1 - 0.05 / 2) for sign in (1, -1)]
+    ends = [
+        stats.ttest_1samp(at_few - sign * at_many, 0).confidence_interval(1 - 0.05 / 2)
+        for sign in (1, -1)
+    ]
     other = stats.ttest_1samp(-at_few - at_many, 0).confidence_interval(1 - 0.05 / 2)
     assert row["change"] == pytest.approx((at_few - at_many).mean())
-    assert (row["low"], row["high"]) == (pytest.approx(min(e.low for e in ends)), pytest.approx(max(ends[0].high, other.high)))
+    assert (row["low"], row["high"]) == (
+        pytest.approx(min(e.low for e in ends)),
+        pytest.approx(max(ends[0].high, other.high)),
+    )
     assert (row["num_comparisons"], row["answer"]) == (2, "shrinks")
 
 
 def test_the_verdict_finds_the_truth_of_the_made_up_world() -> None:
     found = verdict(synthetic_rows(seeds=6, noise=0.003, failures=False))
-    assert (found.source, found.labels, found.method, found.confidence) == ("photos", "level:1", "supervised", SURE)
+    assert (found.source, found.labels, found.method, found.confidence) == (
+        "photos",
+        "level:1",
+        "supervised",
+        SURE,
+    )
     assert found.gap.low is not None and found.gap.low > 0 and found.num_comparisons == 14
     assert found.protocol == "finetune" and len(found.tasks) == 4
 
@@ -171,7 +283,9 @@ def test_the_verdict_finds_the_truth_of_the_made_up_world() -> None:
 def test_three_noisy_seeds_name_the_equals_and_how_many_seeds_to_run() -> None:
     found = verdict(synthetic_rows(noise=0.02))
     assert found.confidence == OPEN and found.equals
-    assert any("seed" in step for step in found.next_steps) and any("failed" in step for step in found.next_steps)
+    assert any("seed" in step for step in found.next_steps) and any(
+        "failed" in step for step in found.next_steps
+    )
 
 
 def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
@@ -191,7 +305,10 @@ def test_odd_tables_get_an_answer_and_never_an_error() -> None:
         "no columns": (pd.DataFrame(), NOTHING),
         "all failed": (bad, NOTHING),
         "one seed": (rows[rows["seed"] == 0], ONE_SEED),
-        "one arm": (rows[(rows["labels"] == "level:1") & (rows["source"] == "photos")].fillna({}), ALONE),
+        "one arm": (
+            rows[(rows["labels"] == "level:1") & (rows["source"] == "photos")].fillna({}),
+            ALONE,
+        ),
         "one row": (rows[rows["status"] == "done"].iloc[[0]], None),
         "one task": (rows[rows["task"] == "scenes"], None),
         "no scratch": (rows[rows["method"] != "scratch"], None),
@@ -199,9 +316,20 @@ def test_odd_tables_get_an_answer_and_never_an_error() -> None:
         "no hard marks": (rows[rows["subset"] == "all"], None),
         "only hard": (rows[rows["subset"] == "hard"], NOTHING),
         "another metric": (rows.assign(metric="mean_per_class"), None),
-        "tasks that no two arms share": (rows[(rows["task"] == "birds") == (rows["source"] == "photos").fillna(False)], None),
+        "tasks that no two arms share": (
+            rows[(rows["task"] == "birds") == (rows["source"] == "photos").fillna(False)],
+            None,
+        ),
     }
-    asked: tuple[Callable[[pd.DataFrame], object], ...] = (summarise, granularity_curves, peaks, hard_gains, source_gap, gap_trend, findings)
+    asked: tuple[Callable[[pd.DataFrame], object], ...] = (
+        summarise,
+        granularity_curves,
+        peaks,
+        hard_gains,
+        source_gap,
+        gap_trend,
+        findings,
+    )
     for words, (frame, confidence) in tables.items():
         found = verdict(frame)
         assert found.answer and found.next_steps, words
@@ -222,21 +350,42 @@ def test_every_finding_rests_on_cells_of_the_table() -> None:
     rows = synthetic_rows(seeds=2)
     known = set(rows["cell"])
     found = findings(rows)
-    assert {f.kind for f in found} == {"failures", "label_reuse", "best", "granularity", "hard", "gap"}
+    assert {f.kind for f in found} == {
+        "failures",
+        "label_reuse",
+        "best",
+        "granularity",
+        "hard",
+        "gap",
+    }
     for finding in found:
         assert finding.cells and set(finding.cells) <= known
-        assert finding.answer.endswith(".") and "nan" not in finding.answer.lower() and "None" not in finding.answer
+        assert (
+            finding.answer.endswith(".")
+            and "nan" not in finding.answer.lower()
+            and "None" not in finding.answer
+        )
 
 
 def test_scratch_ahead_is_said_plainly() -> None:
-    rows = curve({"level:0": (400, 0.3)}) + [one_row(cell=f"s{s}", seed=s, value=0.6 + 0.01 * s, **arm_fields("scratch", None, None, None)) for s in range(3)]
+    rows = curve({"level:0": (400, 0.3)}) + [
+        one_row(
+            cell=f"s{s}", seed=s, value=0.6 + 0.01 * s, **arm_fields("scratch", None, None, None)
+        )
+        for s in range(3)
+    ]
     found = verdict(to_frame(rows))
     assert found.method == "scratch" and "train from scratch" in found.answer
 
 
 def test_pre_training_is_compared_with_scratch_of_the_same_backbone() -> None:
     rows = curve(U) + [
-        one_row(cell=f"{b}{s}", seed=s, value=v, **arm_fields("scratch", None, None, None) | {"backbone": b})
+        one_row(
+            cell=f"{b}{s}",
+            seed=s,
+            value=v,
+            **arm_fields("scratch", None, None, None) | {"backbone": b},
+        )
         for b, v in (("another", 0.1), ("tiny", 0.4))
         for s in range(3)
     ]
@@ -248,7 +397,9 @@ def test_pre_training_is_compared_with_scratch_of_the_same_backbone() -> None:
 def test_thousands_of_cells_take_seconds() -> None:
     import time
 
-    rows = synthetic_rows(seeds=5, sources=tuple("abcd"), tasks=tuple(f"task {i}" for i in range(6)), reuse_task=None)
+    rows = synthetic_rows(
+        seeds=5, sources=tuple("abcd"), tasks=tuple(f"task {i}" for i in range(6)), reuse_task=None
+    )
     assert rows["cell"].nunique() > 8000
     start = time.perf_counter()
     verdict(rows)

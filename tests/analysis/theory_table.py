@@ -1,4 +1,6 @@
-"""Tables of simulated networks with known answers: no network is trained, errors and responses are written down."""
+"""Tables of simulated networks with known answers: no network is trained, errors and responses are
+written down.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,25 @@ DEFAULTS: Line = {
 } | dict.fromkeys(RESPONSE_COLUMNS, 0.1) | dict.fromkeys(SHARES, 0.5)  # fmt: skip
 
 
-def line(k: int, labels: str, seed: int, *, easy: float = 0.0, hard: float = 0.0, **more: Any) -> Line:
+def line(
+    k: int, labels: str, seed: int, *, easy: float = 0.0, hard: float = 0.0, **more: Any
+) -> Line:
     """A network as training left it; heads of coarse, fine and named numbers of labels."""
-    number = labels.split(":")[1].split(" ")[0] if ":" in labels else {"coarse": "2", "fine": str(2 * k)}.get(labels, "4096")
-    return {**DEFAULTS, "subclasses": k, "labels": labels, "num_labels": int(number), "seed": seed, "easy_error": easy, "hard_error": hard, **more}
+    number = (
+        labels.split(":")[1].split(" ")[0]
+        if ":" in labels
+        else {"coarse": "2", "fine": str(2 * k)}.get(labels, "4096")
+    )
+    return {
+        **DEFAULTS,
+        "subclasses": k,
+        "labels": labels,
+        "num_labels": int(number),
+        "seed": seed,
+        "easy_error": easy,
+        "hard_error": hard,
+        **more,
+    }
 
 
 def table(lines: Iterable[Line]) -> pd.DataFrame:
@@ -34,8 +51,10 @@ def sigmoid(octaves: float, sharpness: float = 3.0) -> float:
 
 
 def story(seeds: int = 5, ks: Sequence[int] = (1, 2, 4, 8, 16, 32)) -> pd.DataFrame:
-    """A whole table that answers every question, much like what the paper's check shows: the transition is at k = 6 times (d / 512) ^ 0.5, later for less
-    noise; the ratio is 1/k; a U; responses over time."""
+    """A whole table that answers every question, much like what the paper's check shows: the
+    transition is at k = 6 times (d / 512) ^ 0.5, later for less noise; the ratio is 1/k; a U;
+    responses over time.
+    """
     return table([*_main(seeds, ks), *_constants(seeds, ks), *_labels(seeds), *_looks(seeds)])
 
 
@@ -50,10 +69,28 @@ def _main(seeds: int, ks: Sequence[int]) -> Iterator[Line]:
             ratio = rng.lognormal(0, 0.08) / k
             responses = {"common_aligned_mean": 0.5, "fine_aligned_mean": 0.5 * ratio}
             for sigma in (0.0, 0.25, 0.5, 1.0):
-                yield line(k, "coarse", seed, hard=_coarse_error(k, 8 - 4 * sigma, rng), sigma_star=sigma, **responses)
+                yield line(
+                    k,
+                    "coarse",
+                    seed,
+                    hard=_coarse_error(k, 8 - 4 * sigma, rng),
+                    sigma_star=sigma,
+                    **responses,
+                )
                 for read_out in ("max", "sum", "tuned"):
-                    hard = 0.02 * sigma if read_out != "tuned" else 0.05 + 0.1 * sigma * rng.random()
-                    yield line(k, "fine", seed, hard=hard, sigma_star=sigma, read_out=read_out, common_aligned_mean=0.4, fine_aligned_mean=0.4)
+                    hard = (
+                        0.02 * sigma if read_out != "tuned" else 0.05 + 0.1 * sigma * rng.random()
+                    )
+                    yield line(
+                        k,
+                        "fine",
+                        seed,
+                        hard=hard,
+                        sigma_star=sigma,
+                        read_out=read_out,
+                        common_aligned_mean=0.4,
+                        fine_aligned_mean=0.4,
+                    )
 
 
 def _constants(seeds: int, ks: Sequence[int]) -> Iterator[Line]:
@@ -61,16 +98,31 @@ def _constants(seeds: int, ks: Sequence[int]) -> Iterator[Line]:
         rng = np.random.default_rng(100 + seed)
         for k in ks:
             for d in (128, 2048):
-                yield line(k, "coarse", seed, d=d, hard=_coarse_error(k, 6 * (d / 512) ** 0.5, rng), common_aligned_mean=0.5, fine_aligned_mean=0.5 / k)
+                yield line(
+                    k,
+                    "coarse",
+                    seed,
+                    d=d,
+                    hard=_coarse_error(k, 6 * (d / 512) ** 0.5, rng),
+                    common_aligned_mean=0.5,
+                    fine_aligned_mean=0.5 / k,
+                )
             for dagger, place in ((0.0, 1e6), (0.05, 12.0), (0.2, 3.0)):
                 yield line(
-                    k, "coarse", seed, alpha_dagger=dagger, hard=_coarse_error(k, place, rng), common_aligned_mean=0.5, fine_aligned_mean=0.5 / k
+                    k,
+                    "coarse",
+                    seed,
+                    alpha_dagger=dagger,
+                    hard=_coarse_error(k, place, rng),
+                    common_aligned_mean=0.5,
+                    fine_aligned_mean=0.5 / k,
                 )
 
 
 def _labels(seeds: int) -> Iterator[Line]:
     errors = {
-        "coarse": 0.95, "merge:4": 0.6, "merge:8": 0.2, "merge:16": 0.03, "fine": 0.0, "random:128 within fine": 0.04, "random:512 within fine": 0.18,
+        "coarse": 0.95, "merge:4": 0.6, "merge:8": 0.2, "merge:16": 0.03, "fine": 0.0, "random:128 "
+        "within fine": 0.04, "random:512 within fine": 0.18,
         "instance": 0.42, "random:32": 0.5, "random:128": 0.5, "shuffle:8": 0.47, "shuffle:16": 0.44, "random:32 within coarse": 0.9,
     }  # fmt: skip
     for seed in range(seeds):
@@ -78,7 +130,16 @@ def _labels(seeds: int) -> Iterator[Line]:
         for labels, error in errors.items():
             for read_out in ("max", "sum"):
                 hard = float(np.clip(error + 0.02 * rng.normal(), 0, 1)) if error else 0.0
-                yield line(16, labels, seed, hard=round(hard, 3), easy=round(hard / 8, 3), read_out=read_out, train_samples=4096.0, sweep="labels")
+                yield line(
+                    16,
+                    labels,
+                    seed,
+                    hard=round(hard, 3),
+                    easy=round(hard / 8, 3),
+                    read_out=read_out,
+                    train_samples=4096.0,
+                    sweep="labels",
+                )
 
 
 def _looks(seeds: int) -> Iterator[Line]:
@@ -86,8 +147,34 @@ def _looks(seeds: int) -> Iterator[Line]:
         end = 260 + 20 * seed
         for step in [0, 25, 50, 75, 100, 150, 200, 250, end]:
             for labels, rate in (("coarse", 16), ("fine", 1)):
-                common, fine = 0.5 * (1 - np.exp(-step / 60)), 0.5 * (1 - np.exp(-step / (60 if labels == "fine" else 600))) / rate * 2 ** (0.1 * seed)
-                told = {"common_aligned_mean": common, "fine_aligned_mean": fine, "common_other_mean": -0.1 * common, "fine_other_mean": -0.02 * common}
-                told |= {"hard": 0.5 * np.exp(-step / 90) if labels == "fine" else min(0.97, 0.5 + step / 300), "easy": 0.5 * np.exp(-step / 40)}
+                common, fine = (
+                    0.5 * (1 - np.exp(-step / 60)),
+                    0.5
+                    * (1 - np.exp(-step / (60 if labels == "fine" else 600)))
+                    / rate
+                    * 2 ** (0.1 * seed),
+                )
+                told = {
+                    "common_aligned_mean": common,
+                    "fine_aligned_mean": fine,
+                    "common_other_mean": -0.1 * common,
+                    "fine_other_mean": -0.02 * common,
+                }
+                told |= {
+                    "hard": 0.5 * np.exp(-step / 90)
+                    if labels == "fine"
+                    else min(0.97, 0.5 + step / 300),
+                    "easy": 0.5 * np.exp(-step / 40),
+                }
                 final = step == end
-                yield line(16, labels, seed, steps=step, final=final, lr=0.1, sweep="looks", train_loss=3 * np.exp(-step / 80), **told)
+                yield line(
+                    16,
+                    labels,
+                    seed,
+                    steps=step,
+                    final=final,
+                    lr=0.1,
+                    sweep="looks",
+                    train_loss=3 * np.exp(-step / 80),
+                    **told,
+                )

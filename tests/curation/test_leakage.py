@@ -1,4 +1,6 @@
-"""Near-duplicates: planted copies are found, other images are not flagged, and the answer is the same however it is computed."""
+"""Near-duplicates: planted copies are found, other images are not flagged, and the answer is the
+same however it is computed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ import pytest
 import torch
 from PIL import Image
 
-from headwater.curation import KINDS, Matches, draw_pairs, embedding_neighbours, near_duplicates, within
+from headwater.curation import (
+    KINDS,
+    Matches,
+    draw_pairs,
+    embedding_neighbours,
+    near_duplicates,
+    within,
+)
 from headwater.curation.aligning import FLAT, align
 from headwater.curation.hashing import hash_distances, perceptual_hashes, pixel_hashes
 from headwater.curation.nearest import Nearest
@@ -37,16 +46,27 @@ def _benchmark() -> Any:
 bench = _benchmark()
 
 
-def scenes(num: int, *, seed: int = 0, height: int = 48, width: int = 60, contrast: float = 45.0) -> list[np.ndarray]:
-    """Images with the spectrum of photos (amplitude falls as 1 / f), colours that vary slowly; uint8 [height, width, 3] each."""
+def scenes(
+    num: int, *, seed: int = 0, height: int = 48, width: int = 60, contrast: float = 45.0
+) -> list[np.ndarray]:
+    """Images with the spectrum of photos (amplitude falls as 1 / f), colours that vary slowly;
+    uint8 [height, width, 3] each.
+    """
     rng = np.random.default_rng(seed)
     f = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None, :])
     f[0, 0] = np.inf
     made = []
     for _ in range(num):
-        noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(3, height, width))) / f, s=(height, width))
+        noise = np.fft.irfft2(
+            np.fft.rfft2(rng.normal(size=(3, height, width))) / f, s=(height, width)
+        )
         noise = noise[:1] + 0.4 * noise
-        made.append((128 + contrast * noise / noise.std() + rng.normal(0, 15, (3, 1, 1))).clip(0, 255).astype(np.uint8).transpose(1, 2, 0))
+        made.append(
+            (128 + contrast * noise / noise.std() + rng.normal(0, 15, (3, 1, 1)))
+            .clip(0, 255)
+            .astype(np.uint8)
+            .transpose(1, 2, 0)
+        )
     return made
 
 
@@ -56,7 +76,9 @@ def at(images: list[np.ndarray], size: int = 32) -> Any:
 
 def part(image: np.ndarray, x0: float, y0: float, x1: float, y1: float) -> np.ndarray:
     height, width = image.shape[:2]
-    return np.ascontiguousarray(image[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)])
+    return np.ascontiguousarray(
+        image[round(y0 * height) : round(y1 * height), round(x0 * width) : round(x1 * width)]
+    )
 
 
 def same(a: Matches, b: Matches) -> None:
@@ -69,10 +91,18 @@ def same(a: Matches, b: Matches) -> None:
 
 @needs_data
 def test_planted_copies_of_photos_are_found_and_photos_of_other_sets_are_not_flagged():
-    """A draw that no threshold was set on. Recall is at least 0.95 for each kind of copy; of 75 x 600 pairs and 225 test images none is flagged."""
-    counted = bench.count(Path(DATA or ""), ("grocery", "trashnet", "ucm_captions"), 32, 7, 25, 150, lambda _: None)
+    """A draw that no threshold was set on.
+
+    Recall is at least 0.95 for each kind of copy; of 75 x 600 pairs and 225 test images none is
+    flagged.
+    """
+    counted = bench.count(
+        Path(DATA or ""), ("grocery", "trashnet", "ucm_captions"), 32, 7, 25, 150, lambda _: None
+    )
     for kind in bench.KINDS:
-        found, planted = np.sum([counted.recall[name, kind] for name in ("grocery", "trashnet", "ucm_captions")], axis=0)
+        found, planted = np.sum(
+            [counted.recall[name, kind] for name in ("grocery", "trashnet", "ucm_captions")], axis=0
+        )
         assert planted == 75
         assert found / planted >= 0.95, kind
     pairs, of = np.sum(list(counted.false_pairs.values()), axis=0)
@@ -80,22 +110,32 @@ def test_planted_copies_of_photos_are_found_and_photos_of_other_sets_are_not_fla
     assert pairs / of <= 0.001
     assert sum(flagged for flagged, _ in counted.false_tests.values()) == 0
     hashed = sum(counted.by_hash[name, "crop"] for name in ("grocery", "trashnet", "ucm_captions"))
-    assert hashed < 40, "a perceptual hash alone misses crops: were it enough, the rest of this room would be for nothing"
+    assert hashed < 40, (
+        "a perceptual hash alone misses crops: were it enough, the rest of this room would be for "
+        "nothing"
+    )
 
 
 @needs_data
 @pytest.mark.parametrize("size", [24, 64])
 def test_the_29_fruits_that_are_in_both_splits_are_all_found(size):
-    """Equal files, as a dictionary of their bytes tells; of 900 others of train, which are frames of the same fruits, all pairs would be too many."""
+    """Equal files, as a dictionary of their bytes tells; of 900 others of train, which are frames
+    of the same fruits, all pairs would be too many.
+    """
     data = Path(DATA or "")
-    train, test = (bench.files(data, "fruits360_3body", (split,), 1 << 30, 0, "split_variety") for split in ("train", "test"))
+    train, test = (
+        bench.files(data, "fruits360_3body", (split,), 1 << 30, 0, "split_variety")
+        for split in ("train", "test")
+    )
     known = set(train)
     leaked = np.array([image in known for image in test])
     assert leaked.sum() == 29
     twins = set(test)
     kept = [image for i, image in enumerate(train) if image in twins or i % 4 == 0]
     some = np.flatnonzero(leaked | (np.arange(len(test)) % 5 == 0))
-    matches = near_duplicates(at_files(kept, size), at_files([test[i] for i in some], size), candidates=3)
+    matches = near_duplicates(
+        at_files(kept, size), at_files([test[i] for i in some], size), candidates=3
+    )
     assert np.array_equal(matches.only(["pixels"]).flagged, leaked[some])
 
 
@@ -130,7 +170,12 @@ def test_crops_mirror_images_and_resized_copies_are_found_with_their_window_and_
 
 def test_half_of_an_image_a_turned_one_and_another_one_are_not_flagged():
     original = scenes(1)[0]
-    others = [part(original, 0, 0, 0.55, 1), np.ascontiguousarray(original[::-1]), np.rot90(original).copy(), 255 - original]
+    others = [
+        part(original, 0, 0, 0.55, 1),
+        np.ascontiguousarray(original[::-1]),
+        np.rot90(original).copy(),
+        255 - original,
+    ]
     assert len(near_duplicates(at(others + scenes(40, seed=9)), at([original]))) == 0
 
 
@@ -167,14 +212,22 @@ def test_within_a_set_each_pair_is_found_once():
     images = scenes(5)
     both = [*images, part(images[3], 0.1, 0.1, 1, 1), images[0]]
     matches = within(at(both))
-    assert list(zip(matches.test_row.tolist(), matches.source_row.tolist(), strict=True)) == [(0, 6), (3, 5)]
+    assert list(zip(matches.test_row.tolist(), matches.source_row.tolist(), strict=True)) == [
+        (0, 6),
+        (3, 5),
+    ]
     assert matches.kind[0] == "pixels"
 
 
 @pytest.mark.parametrize("block", [1, 7, 64])
 def test_the_answer_is_the_same_at_any_size_of_blocks_and_number_of_threads(block):
     originals = scenes(12)
-    source = at([part(image, 0.1, 0, 1, 0.9) for image in originals] + originals[:3] + [originals[0]] * 4 + scenes(9, seed=2))
+    source = at(
+        [part(image, 0.1, 0, 1, 0.9) for image in originals]
+        + originals[:3]
+        + [originals[0]] * 4
+        + scenes(9, seed=2)
+    )
     whole = near_duplicates(source, at(originals), candidates=3)
     threads = torch.get_num_threads()
     try:
@@ -201,7 +254,9 @@ def test_a_suggested_pair_is_looked_at_and_stands_only_if_it_is_a_copy():
     source = at([scenes(1, seed=4)[0], part(originals[2], 0.1, 0.1, 1, 1)])
     suggested = np.array([[0, 0], [2, 1]])
     matches = near_duplicates(source, at(originals), suggested=suggested)
-    assert list(zip(matches.test_row.tolist(), matches.source_row.tolist(), strict=True)) == [(2, 1)]
+    assert list(zip(matches.test_row.tolist(), matches.source_row.tolist(), strict=True)) == [
+        (2, 1)
+    ]
     assert matches.kind[0] in KINDS
 
 
@@ -227,7 +282,10 @@ def test_what_makes_no_sense_is_refused(words, message):
 def test_a_square_is_what_pillow_makes_of_the_image():
     image = scenes(1, height=80, width=110)[0]
     made = squares(MemoryImages(image[None]), np.array([0]))[0].numpy() / LEVELS
-    wanted = np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR).convert("YCbCr"), dtype=float)
+    wanted = np.asarray(
+        Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR).convert("YCbCr"),
+        dtype=float,
+    )
     assert np.abs(made[0] - wanted[..., 0]).max() < 2.5
     assert np.abs(made[1] - (wanted[..., 1] - 128)).max() < 2.5
     assert np.allclose(resampling(SIDE, SIDE), np.eye(SIDE))
@@ -238,7 +296,10 @@ def test_a_square_is_what_pillow_makes_of_the_image():
 def test_the_coarse_product_is_a_product_of_whole_numbers_and_sees_mirror_images_alike():
     made = squares(at(scenes(4)), np.arange(4))
     banks, wholes = coefficients(made), coefficients(made.flip(-1), whole_only=True)
-    even, odd = (np.einsum("iwd,jd->iwj", x.long().numpy(), y[:, 0].long().numpy()) for x, y in ((banks.even, wholes.even), (banks.odd, wholes.odd)))
+    even, odd = (
+        np.einsum("iwd,jd->iwj", x.long().numpy(), y[:, 0].long().numpy())
+        for x, y in ((banks.even, wholes.even), (banks.odd, wholes.odd))
+    )
     exact = (even + np.abs(odd)).max(axis=1)
     assert np.array_equal(alike(banks, wholes).double().numpy() * 2048**2, exact)
     assert exact.max() < 1 << 24
@@ -258,16 +319,23 @@ def test_aligning_finds_a_window_between_those_of_the_grid():
 
 
 def test_faint_images_need_more_than_a_few_levels_in_common():
-    """Two images of 2 levels' contrast that share a slow gradient are not copies; a faint image and its crop are."""
+    """Two images of 2 levels' contrast that share a slow gradient are not copies; a faint image and
+    its crop are.
+    """
     ramp = np.linspace(-1, 1, 60)[None, :, None]
-    a, b = ((128 + ramp + (image.astype(float) - 128) / 30).round().clip(0, 255).astype(np.uint8) for image in scenes(2))
+    a, b = (
+        (128 + ramp + (image.astype(float) - 128) / 30).round().clip(0, 255).astype(np.uint8)
+        for image in scenes(2)
+    )
     assert len(near_duplicates(at([b]), at([a]))) == 0
     assert len(near_duplicates(at([part(a, 0.1, 0.1, 1, 1)]), at([a]))) == 1
 
 
 def test_hashes_of_pixels_tell_sizes_apart_and_perceptual_ones_know_the_mirror_image():
     tall, wide = np.zeros((1, 4, 2, 3), dtype=np.uint8), np.zeros((1, 2, 4, 3), dtype=np.uint8)
-    assert pixel_hashes(MemoryImages(tall), np.array([0])) != pixel_hashes(MemoryImages(wide), np.array([0]))
+    assert pixel_hashes(MemoryImages(tall), np.array([0])) != pixel_hashes(
+        MemoryImages(wide), np.array([0])
+    )
     images = at(scenes(8))
     made = squares(images, np.arange(8))
     own, mirrored = perceptual_hashes(made)
@@ -282,7 +350,12 @@ def test_hashes_of_pixels_tell_sizes_apart_and_perceptual_ones_know_the_mirror_i
 def test_the_nearest_are_kept_whatever_the_blocks():
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 6, (11, 40)).astype(float)  # many ties
-    wanted = [(i, j) for i in range(11) for j in sorted(range(40), key=lambda j, i=i: (-scores[i, j], j))[:4] if scores[i, j] >= 2]
+    wanted = [
+        (i, j)
+        for i in range(11)
+        for j in sorted(range(40), key=lambda j, i=i: (-scores[i, j], j))[:4]
+        if scores[i, j] >= 2
+    ]
     for step in (1, 7, 40):
         nearest = Nearest(11, 4, least=2)
         for row in rng.permutation(np.arange(0, 40, step)).tolist():
@@ -294,11 +367,17 @@ def test_the_nearest_are_kept_whatever_the_blocks():
 
 def test_embedding_neighbours_are_those_of_a_full_sort_and_ties_go_to_the_earlier_row(monkeypatch):
     rng = np.random.default_rng(1)
-    source, test = rng.normal(size=(50, 8)).astype(np.float32), rng.normal(size=(7, 8)).astype(np.float32)
+    source, test = (
+        rng.normal(size=(50, 8)).astype(np.float32),
+        rng.normal(size=(7, 8)).astype(np.float32),
+    )
     source[20] = source[3] * 2  # a tie
     test[0] = source[3]
     rows, cosines_ = embedding_neighbours(source, test, 4)
-    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (source.astype(float), test.astype(float))]
+    unit = [
+        x / np.linalg.norm(x, axis=1, keepdims=True)
+        for x in (source.astype(float), test.astype(float))
+    ]
     exact = unit[1] @ unit[0].T
     assert np.array_equal(rows[1:], np.argsort(-exact, axis=1, kind="stable")[1:, :4])
     assert rows[0, :2].tolist() == [3, 20]

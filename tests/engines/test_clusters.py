@@ -1,4 +1,6 @@
-"""Arms whose labels are clusters of another arm's features: planned before they are known, trained after it, the same every time."""
+"""Arms whose labels are clusters of another arm's features: planned before they are known, trained
+after it, the same every time.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,15 @@ VIEWS = ["cluster:5", "cluster:like level:0 within level:1", "random:like level:
 
 
 def words(**changes: Any) -> dict[str, Any]:
-    return tiny(**{"methods": ["supervised"], "labels": VIEWS, "protocols": {"probe": {"shots": ["full"]}}, "budget": {"steps": 12}, **changes})
+    return tiny(
+        **{
+            "methods": ["supervised"],
+            "labels": VIEWS,
+            "protocols": {"probe": {"shots": ["full"]}},
+            "budget": {"steps": 12},
+            **changes,
+        }
+    )
 
 
 def plan(**changes: Any) -> Plan:
@@ -42,7 +52,9 @@ def clustered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.
     return study, folder / "store", api.run(study, store=folder / "store", device="cpu", workers=2)
 
 
-def test_the_arm_that_makes_the_features_is_planned_trained_once_and_not_measured(clustered: tuple[Path, Path, pd.DataFrame]) -> None:
+def test_the_arm_that_makes_the_features_is_planned_trained_once_and_not_measured(
+    clustered: tuple[Path, Path, pd.DataFrame],
+) -> None:
     study, store, rows = clustered
     made = api.make_plan(study, store=store)
     (support,) = made.supports
@@ -52,12 +64,16 @@ def test_the_arm_that_makes_the_features_is_planned_trained_once_and_not_measure
     assert set(rows["labels"]) == set(VIEWS)
     assert support.id not in set(rows["arm"])
     assert not local.pending(made, Store(store)).arms
-    assert rows.groupby("labels")["num_labels"].first().to_dict() == dict.fromkeys(VIEWS, 6) | {"cluster:5": 5}
+    assert rows.groupby("labels")["num_labels"].first().to_dict() == dict.fromkeys(VIEWS, 6) | {
+        "cluster:5": 5
+    }
     assert set(rows.loc[rows["labels"].str.startswith("cluster"), "label_features"]) == {support.id}
     assert rows.loc[rows["labels"].str.startswith("random"), "label_features"].isna().all()
 
 
-def test_clusters_within_a_level_stay_in_its_classes_in_the_counts_of_the_level_below(clustered: tuple[Path, Path, pd.DataFrame]) -> None:
+def test_clusters_within_a_level_stay_in_its_classes_in_the_counts_of_the_level_below(
+    clustered: tuple[Path, Path, pd.DataFrame],
+) -> None:
     study, store, _ = clustered
     made = api.make_plan(study, store=store)
     (arm,) = [arm for arm in made.arms if arm.words.labels == VIEWS[1]]
@@ -73,7 +89,9 @@ def test_clusters_within_a_level_stay_in_its_classes_in_the_counts_of_the_level_
     assert ids == arm.source.table.ids[arm.positions].tolist()
 
 
-def test_clusters_that_were_made_are_described(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_clusters_that_were_made_are_described(
+    clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
+) -> None:
     from headwater.show.labels import study_facts
 
     study, store, _ = clustered
@@ -85,14 +103,18 @@ def test_clusters_that_were_made_are_described(clustered: tuple[Path, Path, pd.D
 
 
 @pytest.mark.slow
-def test_a_second_store_makes_the_same_clusters_and_the_same_rows(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_a_second_store_makes_the_same_clusters_and_the_same_rows(
+    clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
+) -> None:
     study, _, rows = clustered
     again = api.run(study, store=tmp_path / "store", device="cpu", workers=1)
     pd.testing.assert_frame_equal(comparable(rows), comparable(again))
 
 
 @pytest.mark.slow
-def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(
+    clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
+) -> None:
     """Also where the arm of the features was forgotten: the labels are kept for themselves."""
     study, store, rows = clustered
     shutil.copytree(store, tmp_path / "store")
@@ -101,10 +123,14 @@ def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(clustered: t
         shutil.rmtree(copy.arms / arm.id)
     for file in copy.rows.iterdir():
         file.unlink()
-    pd.testing.assert_frame_equal(comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=1)))
+    pd.testing.assert_frame_equal(
+        comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=1))
+    )
 
 
-def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(
+    clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
+) -> None:
     from headwater.show.study import forget
 
     study, store, rows = clustered
@@ -116,10 +142,14 @@ def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(clustered:
     todo = local.pending(made, copy)
     assert {arm.words.labels for arm in todo.arms} == {None, *VIEWS[:2]}
     assert todo.arms[0].id == made.supports[0].id, "the features come first"
-    pd.testing.assert_frame_equal(comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=2)))
+    pd.testing.assert_frame_equal(
+        comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=2))
+    )
 
 
-def test_an_arm_whose_labels_are_there_waits_for_no_features(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_an_arm_whose_labels_are_there_waits_for_no_features(
+    clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
+) -> None:
     study, store, _ = clustered
     shutil.copytree(store, tmp_path / "store")
     made = api.make_plan(study, store=store)
@@ -133,7 +163,9 @@ def test_an_arm_whose_labels_are_there_waits_for_no_features(clustered: tuple[Pa
     assert [one.id for one in local.pending(made, copy).arms] == [arm.id]
 
 
-def test_damaged_labels_are_an_error_that_says_what_to_do(clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path) -> None:
+def test_damaged_labels_are_an_error_that_says_what_to_do(
+    clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
+) -> None:
     _, store, _ = clustered
     shutil.copytree(store, tmp_path / "store")
     copy = Store(tmp_path / "store")
@@ -153,11 +185,32 @@ def test_equal_clusters_share_an_arm_and_what_changes_them_changes_its_id() -> N
 
     base = cluster_arm()
     assert cluster_arm("cluster:6") == base, "six species"
-    assert cluster_arm({"of": "cluster:6", "features": {"method": "simclr"}, "algorithm": "kmeans", "balanced": False}) == base
+    assert (
+        cluster_arm(
+            {
+                "of": "cluster:6",
+                "features": {"method": "simclr"},
+                "algorithm": "kmeans",
+                "balanced": False,
+            }
+        )
+        == base
+    )
     assert plan(labels=["cluster:6"]).arms[0].id == base
-    others = ["cluster:5", "cluster:6@seed=3", "cluster:6 within level:1", {"of": "cluster:6", "algorithm": "ward"}, {"of": "cluster:6", "balanced": True}]
-    others += [{"of": "cluster:6", "features": {"method": "scratch"}}, {"of": "cluster:6", "features": {"timm": "resnet18"}}]
-    ids = [cluster_arm(other) for other in others] + [cluster_arm(recipe={**tiny()["recipe"], "simclr": {"lr": 0.01}})]
+    others = [
+        "cluster:5",
+        "cluster:6@seed=3",
+        "cluster:6 within level:1",
+        {"of": "cluster:6", "algorithm": "ward"},
+        {"of": "cluster:6", "balanced": True},
+    ]
+    others += [
+        {"of": "cluster:6", "features": {"method": "scratch"}},
+        {"of": "cluster:6", "features": {"timm": "resnet18"}},
+    ]
+    ids = [cluster_arm(other) for other in others] + [
+        cluster_arm(recipe={**tiny()["recipe"], "simclr": {"lr": 0.01}})
+    ]
     assert len({base, *ids}) == len(ids) + 1
 
 
@@ -165,8 +218,13 @@ def test_embeddings_with_other_ids_beside_them_are_other_features(tmp_path: Path
     source = plan().arms[0].source
     assert source is not None
     ids = source.table.ids.tolist()
-    np.save(tmp_path / "made.npy", np.random.default_rng(0).normal(size=(len(ids), 3)).astype(np.float32))
-    study = Study.model_validate(words(labels=["it"], views={"it": {"of": "cluster:4", "features": {"file": "made.npy"}}}))
+    np.save(
+        tmp_path / "made.npy",
+        np.random.default_rng(0).normal(size=(len(ids), 3)).astype(np.float32),
+    )
+    study = Study.model_validate(
+        words(labels=["it"], views={"it": {"of": "cluster:4", "features": {"file": "made.npy"}}})
+    )
     found = []
     for order in (ids, ids[::-1]):
         (tmp_path / "made.txt").write_text("".join(f"{one}\n" for one in order))
@@ -175,22 +233,45 @@ def test_embeddings_with_other_ids_beside_them_are_other_features(tmp_path: Path
 
 
 def test_label_reuse_is_seen_through_partitions_and_features() -> None:
-    """What lies within a manual class tells that class; clusters of a supervised arm's features tell what that arm was told."""
-    views = {"taught": {"of": "cluster:6", "features": {"method": "supervised", "labels": "level:1"}}}
-    labels = ["cluster:6", "cluster:6 within level:1", "random:6", "random:6 within level:1", "shuffle:3", "level:0 with symmetric:0.9", "taught", "instance"]
+    """What lies within a manual class tells that class; clusters of a supervised arm's features
+    tell what that arm was told.
+    """
+    views = {
+        "taught": {"of": "cluster:6", "features": {"method": "supervised", "labels": "level:1"}}
+    }
+    labels = [
+        "cluster:6",
+        "cluster:6 within level:1",
+        "random:6",
+        "random:6 within level:1",
+        "shuffle:3",
+        "level:0 with symmetric:0.9",
+        "taught",
+        "instance",
+    ]
     tasks = {"families": {"data": "paint", "labels": "level:1"}, "species": {"data": "paint"}}
     made = plan(labels=labels, views=views, tasks=tasks)
-    told = {"cluster:6 within level:1", "random:6 within level:1", "level:0 with symmetric:0.9", "taught"}
+    told = {
+        "cluster:6 within level:1",
+        "random:6 within level:1",
+        "level:0 with symmetric:0.9",
+        "taught",
+    }
     for task, more in (("families", set()), ("species", {"shuffle:3"})):
         reuse = {arm.words.labels: made.overlap(arm, task).label_reuse for arm in made.arms}
-        assert {label for label, reused in reuse.items() if reused} == told | more, "a species is in one shuffled class, a family in several"
+        assert {label for label, reused in reuse.items() if reused} == told | more, (
+            "a species is in one shuffled class, a family in several"
+        )
 
 
 def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) -> None:
     import timm
 
     model = timm.create_model("test_resnet.r160_in1k", pretrained=False)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, tmp_path / "weights.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in model.state_dict().items()},
+        tmp_path / "weights.safetensors",
+    )
     positions = plan().arms[0].positions
     source = plan().arms[0].source
     assert source is not None
@@ -200,7 +281,11 @@ def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) 
     frame.sample(frac=1, random_state=1).to_parquet(tmp_path / "embeddings.parquet")
     views = {
         "from-file": {"of": "cluster:4", "features": {"file": "embeddings.parquet"}},
-        "from-timm": {"of": "cluster:4", "features": {"timm": "test_resnet.r160_in1k", "weights": "weights.safetensors"}, "algorithm": "ward"},
+        "from-timm": {
+            "of": "cluster:4",
+            "features": {"timm": "test_resnet.r160_in1k", "weights": "weights.safetensors"},
+            "algorithm": "ward",
+        },
         "from-scratch": {"of": "cluster:4", "features": {"method": "scratch"}, "balanced": True},
         "from-clip": {"of": "cluster:4", "features": {"method": "clip"}},
     }
@@ -208,41 +293,72 @@ def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) 
     rows = api.run(study, store=tmp_path / "store", data_root=tmp_path, device="cpu", workers=2)
     assert set(rows["status"]) == {"done"}, rows["reason"].dropna().unique()
     store = Store(tmp_path / "store")
-    found = {json.loads((folder / "labels.json").read_text())["view"]: np.load(folder / "codes.npy") for folder in store.labels.iterdir()}
+    found = {
+        json.loads((folder / "labels.json").read_text())["view"]: np.load(folder / "codes.npy")
+        for folder in store.labels.iterdir()
+    }
     assert set(found) == set(views)
     agreement = pd.crosstab(found["from-file"], planted).to_numpy()
-    assert (agreement.astype(bool).sum(axis=1) == 1).all(), "planted clusters are found, whatever the order of the file's rows"
+    assert (agreement.astype(bool).sum(axis=1) == 1).all(), (
+        "planted clusters are found, whatever the order of the file's rows"
+    )
     assert np.ptp(np.bincount(found["from-scratch"])) <= 1
     told = rows.groupby("labels")["label_features"].first()
     assert told["from-file"] == f"file:{file_sha256(tmp_path / 'embeddings.parquet')[:12]}"
-    assert told["from-timm"] == f"timm:test_resnet.r160_in1k@{file_sha256(tmp_path / 'weights.safetensors')[:12]}"
-    assert {told["from-scratch"], told["from-clip"]} == {arm.id for arm in api.make_plan(study, store=store.root, data_root=tmp_path).supports}
+    assert (
+        told["from-timm"]
+        == f"timm:test_resnet.r160_in1k@{file_sha256(tmp_path / 'weights.safetensors')[:12]}"
+    )
+    assert {told["from-scratch"], told["from-clip"]} == {
+        arm.id for arm in api.make_plan(study, store=store.root, data_root=tmp_path).supports
+    }
 
 
-def test_a_features_arm_that_diverges_makes_its_arms_diverge_with_the_reason(tmp_path: Path) -> None:
-    study = Study.model_validate(words(labels=["cluster:4"], recipe={**tiny()["recipe"], "simclr": {"lr": 1e30, "clip_norm": 1e30}}))
+def test_a_features_arm_that_diverges_makes_its_arms_diverge_with_the_reason(
+    tmp_path: Path,
+) -> None:
+    study = Study.model_validate(
+        words(
+            labels=["cluster:4"],
+            recipe={**tiny()["recipe"], "simclr": {"lr": 1e30, "clip_norm": 1e30}},
+        )
+    )
     rows = api.run(study, store=tmp_path / "store", device="cpu", workers=1)
     assert set(rows["status"]) == {"diverged"}
     assert rows["reason"].str.contains("its clusters need simclr").all()
 
 
-def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from headwater import models
     from tests.engines.test_local import WORKER
 
     monkeypatch.setenv("HEADWATER_TEST_NOTES", str(tmp_path))
     monkeypatch.setattr(models, "build_encoder", lambda *args, **options: None)
     made = plan(labels=["cluster:4", "level:0"])
-    unit = f"tell(event='failed', reason='OSError: no luck') if unit['arm'] == '{made.supports[0].id}' else tell(event='finished')"
-    monkeypatch.setattr(local, "COMMAND", (local.sys.executable, "-c", WORKER.replace("START", "pass").replace("UNIT", unit)))
+    unit = (
+        "tell(event='failed', reason='OSError: no luck') if unit['arm'] == "
+        f"'{made.supports[0].id}' else tell(event='finished')"
+    )
+    monkeypatch.setattr(
+        local,
+        "COMMAND",
+        (local.sys.executable, "-c", WORKER.replace("START", "pass").replace("UNIT", unit)),
+    )
     store = Store(tmp_path / "store", create=True)
     events: list[local.Event] = []
     local.run(made, store, data_root=None, device="cpu", workers=2, watch=events.append)
     rows = made.rows(store)
     assert set(rows["labels"]) == {"cluster:4"}
-    assert {event.unit.arm.words.labels for event in events if event.kind == "failed"} == {None, "cluster:4"}, "both are heard of"
+    assert {event.unit.arm.words.labels for event in events if event.kind == "failed"} == {
+        None,
+        "cluster:4",
+    }, "both are heard of"
     assert rows["reason"].str.contains("its labels need simclr.*no luck").all()
-    assert {event.unit.arm.words.labels for event in events if event.kind == "finished"} == {"level:0"}
+    assert {event.unit.arm.words.labels for event in events if event.kind == "finished"} == {
+        "level:0"
+    }
 
 
 @pytest.mark.parametrize(
@@ -256,14 +372,22 @@ def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(tmp_path:
         ({"it": {"of": "cluster:4 with symmetric:0.1"}}, "not for clusters"),
         ({"it": {"of": "cluster:4", "features": {"file": "bad.parquet"}}}, "cannot be read"),
         ({"it": {"of": "cluster:4", "features": {"file": "few.npy"}}}, "images have no embedding"),
-        ({"it": {"of": "cluster:4", "features": {"timm": "resnet5000"}}}, "no architecture 'resnet5000'"),
-        ({"it": {"of": "cluster:4", "features": {"timm": "resnet18.nope"}}}, "Invalid pretrained tag"),
+        (
+            {"it": {"of": "cluster:4", "features": {"timm": "resnet5000"}}},
+            "no architecture 'resnet5000'",
+        ),
+        (
+            {"it": {"of": "cluster:4", "features": {"timm": "resnet18.nope"}}},
+            "Invalid pretrained tag",
+        ),
         ({"it": {"of": "level:0", "subset": ["nobody"]}}, "nobody"),
         ({"it": {"of": "nothing"}}, "is no label view"),
         ({"it": {"of": "level:0"}, "instance": {"of": "level:0"}}, "this is a view already"),
     ],
 )
-def test_what_does_not_fit_is_said_before_anything_runs(views: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_what_does_not_fit_is_said_before_anything_runs(
+    views: dict[str, Any], message: str, tmp_path: Path
+) -> None:
     (tmp_path / "bad.parquet").write_bytes(b"junk")
     np.save(tmp_path / "few.npy", np.zeros((1, 4), dtype=np.float32))
     (tmp_path / "few.txt").write_text("somebody\n")
@@ -279,4 +403,6 @@ def test_timm_features_see_the_pixels_that_the_model_was_trained_on() -> None:
     x = torch.rand(2, 3, 4, 4)
     ours = (x - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
     theirs = (x - 0.5) / 0.25
-    assert torch.allclose(_Renormalised(torch.nn.Identity(), (0.5,) * 3, (0.25,) * 3)(ours), theirs, atol=1e-5)
+    assert torch.allclose(
+        _Renormalised(torch.nn.Identity(), (0.5,) * 3, (0.25,) * 3)(ours), theirs, atol=1e-5
+    )

@@ -1,4 +1,6 @@
-"""Kill and go on: whatever is killed, and when, the next run ends with the same bits as a run that nothing disturbed."""
+"""Kill and go on: whatever is killed, and when, the next run ends with the same bits as a run that
+nothing disturbed.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,8 @@ from tests.conftest import Finished
 
 RUN = (
     "import sys, headwater as hw\n"
-    "hw.run(sys.argv[1], store=sys.argv[2], device='cpu', workers=int(sys.argv[3]), checkpoint_every_s=0.05)\n"
+    "hw.run(sys.argv[1], store=sys.argv[2], device='cpu', workers=int(sys.argv[3]), "
+    "checkpoint_every_s=0.05)\n"
 )
 PATIENCE_S = 120.0
 
@@ -34,7 +37,9 @@ PATIENCE_S = 120.0
 @contextlib.contextmanager
 def running(study: Path, store: Path, *, workers: int = 1) -> Iterator[subprocess.Popen[bytes]]:
     """A run in a process group of its own, which is gone when the block ends."""
-    process = subprocess.Popen([sys.executable, "-c", RUN, str(study), str(store), str(workers)], start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(study), str(store), str(workers)], start_new_session=True
+    )
     try:
         yield process
     finally:
@@ -43,7 +48,9 @@ def running(study: Path, store: Path, *, workers: int = 1) -> Iterator[subproces
         process.wait()
 
 
-def wait_for(happened: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
+def wait_for(
+    happened: Callable[[], object], process: subprocess.Popen[bytes] | None = None
+) -> None:
     end = time.monotonic() + PATIENCE_S
     while not happened():
         assert time.monotonic() < end, "waited too long"
@@ -52,7 +59,9 @@ def wait_for(happened: Callable[[], object], process: subprocess.Popen[bytes] | 
 
 
 def group_is_gone(group: int) -> bool:
-    """Whether no process of a group runs any more; one that ended and that nobody has waited for does not count."""
+    """Whether no process of a group runs any more; one that ended and that nobody has waited for
+    does not count.
+    """
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, its_group = stat.read_text().rpartition(")")[2].split()[:3]
@@ -70,17 +79,24 @@ def cells_done(store: Path) -> int:
 
 
 def touched(store: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of modification of every finished file; what a killed run was writing is hidden, and swept a day later."""
+    """Inode and time of modification of every finished file; what a killed run was writing is
+    hidden, and swept a day later.
+    """
     files = [*store.glob("rows/*.json"), *store.glob("arms/[!.]*/*")]
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files}
 
 
 def encoders(store: Path) -> dict[str, str]:
-    return {path.parent.name: json.loads(path.read_text())["encoder_sha256"] for path in store.glob("arms/[!.]*/arm.json")}
+    return {
+        path.parent.name: json.loads(path.read_text())["encoder_sha256"]
+        for path in store.glob("arms/[!.]*/arm.json")
+    }
 
 
 def assert_same_results(store: Path, reference: Path) -> None:
-    pd.testing.assert_frame_equal(comparable(read_rows(store)), comparable(read_rows(reference)), check_exact=True)
+    pd.testing.assert_frame_equal(
+        comparable(read_rows(store)), comparable(read_rows(reference)), check_exact=True
+    )
     assert encoders(store) == encoders(reference)
     assert not list(store.glob("partial/*"))
 
@@ -88,7 +104,9 @@ def assert_same_results(store: Path, reference: Path) -> None:
 MOMENTS: dict[str, Callable[[Path], object]] = {
     "before the first checkpoint": lambda store: (store / "logs").exists(),
     "in an arm, after a checkpoint": lambda store: list(store.glob("partial/*/step-*.json")),
-    "in the second arm": lambda store: arms_done(store) == 1 and list(store.glob("partial/*/step-*.json")),
+    "in the second arm": lambda store: (
+        arms_done(store) == 1 and list(store.glob("partial/*/step-*.json"))
+    ),
     "between an arm and its cells": lambda store: arms_done(store) == 2,
     "among cells": lambda store: cells_done(store) % 4,
     "after all arms": lambda store: arms_done(store) == 4,
@@ -110,7 +128,9 @@ def kill_the_parent_alone(process: subprocess.Popen[bytes]) -> None:
 
 
 def killed_and_resumed(moments: list[str], finished: Finished, store: Path) -> None:
-    """Kill one run after another in one store, in turn the whole group and the parent alone, then let one end."""
+    """Kill one run after another in one store, in turn the whole group and the parent alone, then
+    let one end.
+    """
     for at, moment in enumerate(moments):
         before = touched(store)
         with running(finished.study, store) as process:
@@ -129,23 +149,39 @@ def test_a_killed_study_goes_on_to_the_same_bits(finished: Finished, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moments", [list(MOMENTS), list(MOMENTS)[1:]])
-def test_a_study_killed_at_every_moment_goes_on_to_the_same_bits(moments: list[str], finished: Finished, tmp_path: Path) -> None:
+def test_a_study_killed_at_every_moment_goes_on_to_the_same_bits(
+    moments: list[str], finished: Finished, tmp_path: Path
+) -> None:
     killed_and_resumed(moments, finished, tmp_path / "store")
 
 
-def test_a_worker_killed_in_a_unit_is_replaced_and_the_study_completes(finished: Finished, tmp_path: Path) -> None:
+def test_a_worker_killed_in_a_unit_is_replaced_and_the_study_completes(
+    finished: Finished, tmp_path: Path
+) -> None:
     store = Store(tmp_path / "store", create=True)
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
     killed: list[str] = []
 
     def kill_once(event: local.Event) -> None:
         if event.kind == "progress" and not killed:
-            child = next(int(line) for line in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() if _is_worker(int(line)))
+            child = next(
+                int(line)
+                for line in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+                if _is_worker(int(line))
+            )
             os.kill(child, signal.SIGKILL)
         if event.kind == "died":
             killed.append(event.unit.title)
 
-    local.run(plan, store, data_root=None, device="cpu", workers=1, checkpoint_every_s=0.05, watch=kill_once)
+    local.run(
+        plan,
+        store,
+        data_root=None,
+        device="cpu",
+        workers=1,
+        checkpoint_every_s=0.05,
+        watch=kill_once,
+    )
     assert len(killed) == 1
     assert_same_results(store.root, finished.store)
 
@@ -163,7 +199,9 @@ def test_a_second_run_changes_no_file_and_is_quick(finished: Finished) -> None:
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_into_one_store_end_with_the_same_rows(finished: Finished, tmp_path: Path) -> None:
+def test_two_runs_at_once_into_one_store_end_with_the_same_rows(
+    finished: Finished, tmp_path: Path
+) -> None:
     store = tmp_path / "store"
     with running(finished.study, store) as one, running(finished.study, store) as other:
         assert one.wait(PATIENCE_S) == 0
@@ -172,7 +210,10 @@ def test_two_runs_at_once_into_one_store_end_with_the_same_rows(finished: Finish
 
 
 def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    finished: Finished,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     store = Store(shutil.copytree(finished.store, tmp_path / "store"))
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
@@ -185,7 +226,21 @@ def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
     for cell in cells:
         store.drop_cell(cell)
     for attempt in (1, 2):
-        monkeypatch.setattr(sys, "argv", ["headwater", "run", str(finished.study), "--store", str(store.root), "--device", "cpu", "--workers", "1"])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [
+                "headwater",
+                "run",
+                str(finished.study),
+                "--store",
+                str(store.root),
+                "--device",
+                "cpu",
+                "--workers",
+                "1",
+            ],
+        )
         assert cli._guarded(cli.app) == 1
         assert "4 cells FAILED" in capsys.readouterr().out
         rows = plan.rows(store)
@@ -195,11 +250,15 @@ def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
         assert failed["value"].isna().all()
         assert set(failed["attempt"]) == {attempt}
     shutil.rmtree(weights.parent)
-    assert set(api.run(finished.study, store=store.root, device="cpu", workers=1)["status"]) == {"done"}
+    assert set(api.run(finished.study, store=store.root, device="cpu", workers=1)["status"]) == {
+        "done"
+    }
     assert_same_results(store.root, finished.store)
 
 
-def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     from headwater import device, work
@@ -207,7 +266,9 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(finished
 
     store = Store(shutil.copytree(finished.store, tmp_path / "store"))
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
-    cells = [cell for cell in plan.cells if cell.arm is plan.arms[0] and cell.words.protocol == "probe"]
+    cells = [
+        cell for cell in plan.cells if cell.arm is plan.arms[0] and cell.words.protocol == "probe"
+    ]
     for cell in cells:
         store.drop_cell(cell.id)
     measure = room._measured
@@ -219,5 +280,7 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(finished
 
     monkeypatch.setattr(room, "_measured", first_fails)
     with pytest.raises(MemoryError, match="too big"):
-        work.run_cells(plan, plan.arms[0], "other", cells, store, device.Compute(torch.device("cpu"), False))
+        work.run_cells(
+            plan, plan.arms[0], "other", cells, store, device.Compute(torch.device("cpu"), False)
+        )
     assert store.finished_cells() & {cell.id for cell in cells} == {cell.id for cell in cells[1:]}

@@ -1,4 +1,7 @@
-"""The local engine against workers that misbehave. The workers here are ten lines without torch, so what they do is known."""
+"""The local engine against workers that misbehave.
+
+The workers here are ten lines without torch, so what they do is known.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ for line in sys.stdin:
 
 @pytest.fixture
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Runs a study of two arms with workers that do `start` when they start and `unit` with each unit; gives (store, events)."""
+    """Runs a study of two arms with workers that do `start` when they start and `unit` with each
+    unit; gives (store, events).
+    """
     from headwater import models
 
     store = Store(tmp_path / "store", create=True)
@@ -43,8 +48,14 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEADWATER_TEST_NOTES", str(tmp_path))
     monkeypatch.setattr(models, "build_encoder", lambda *args, **words: None)
 
-    def run(unit: str, *, start: str = "pass", workers: int = 1) -> tuple[Plan, Store, list[local.Event]]:
-        monkeypatch.setattr(local, "COMMAND", (sys.executable, "-c", WORKER.replace("START", start).replace("UNIT", unit)))
+    def run(
+        unit: str, *, start: str = "pass", workers: int = 1
+    ) -> tuple[Plan, Store, list[local.Event]]:
+        monkeypatch.setattr(
+            local,
+            "COMMAND",
+            (sys.executable, "-c", WORKER.replace("START", start).replace("UNIT", unit)),
+        )
         events: list[local.Event] = []
         local.run(plan, store, data_root=None, device="cpu", workers=workers, watch=events.append)
         return plan, store, events
@@ -62,13 +73,19 @@ def test_an_arm_is_trained_before_its_cells_are_measured(engine, workers: int) -
     assert kinds(events).count("started") == kinds(events).count("finished") == 4
     for arm in {event.unit.arm.id for event in events}:
         assert [(e.unit.task, e.kind) for e in events if e.unit.arm.id == arm] == [
-            (None, "started"), (None, "finished"), ("other", "started"), ("other", "finished")
+            (None, "started"),
+            (None, "finished"),
+            ("other", "started"),
+            ("other", "finished"),
         ]
     assert not store.failed_cells()
 
 
 def test_a_unit_that_fails_is_a_failed_row_with_its_reason_and_the_others_go_on(engine) -> None:
-    plan, store, events = engine("tell(event='failed', reason='OSError: no luck') if first('failed') else tell(event='finished')")
+    plan, store, events = engine(
+        "tell(event='failed', reason='OSError: no luck') if first('failed') else "
+        "tell(event='finished')"
+    )
     assert kinds(events).count("failed") == 1
     assert len(store.failed_cells()) == 1
     rows = plan.rows(store)
@@ -96,7 +113,10 @@ def test_a_unit_whose_workers_always_die_fails_with_the_exit_code(engine, worker
 
 
 def test_half_a_line_from_a_dying_worker_is_not_waited_for(engine) -> None:
-    _, store, events = engine("(sys.stdout.write('{\"event\": \"fin'), sys.stdout.flush(), os._exit(1)) if first('half') else tell(event='finished')")
+    _, store, events = engine(
+        "(sys.stdout.write('{\"event\": \"fin'), sys.stdout.flush(), os._exit(1)) if first('half') "
+        "else tell(event='finished')"
+    )
     assert kinds(events).count("died") == 1
     assert not store.failed_cells()
 

@@ -1,4 +1,6 @@
-"""torchrun trains the arms of a study by two processes together; `run` then measures them and trains nothing again."""
+"""torchrun trains the arms of a study by two processes together; `run` then measures them and
+trains nothing again.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,36 @@ from headwater import api
 from headwater.store import Store
 from tests.conftest import tiny, write_study
 
-TORCHRUN = (sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "headwater.engines.ranks")
+TORCHRUN = (
+    sys.executable,
+    "-W",
+    "ignore",
+    "-m",
+    "torch.distributed.run",
+    "--standalone",
+    "--nproc-per-node",
+    "2",
+    "-m",
+    "headwater.engines.ranks",
+)
 
 
 def torchrun(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*TORCHRUN, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False, env=environment)
+    return subprocess.run(
+        [*TORCHRUN, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment,
+    )
 
 
 def test_two_ranks_train_a_study_that_run_then_only_measures(tmp_path: Path) -> None:
-    study = write_study(tmp_path / "study.yaml", tiny(methods=["supervised", "simclr"], budget={"steps": 6}))
+    study = write_study(
+        tmp_path / "study.yaml", tiny(methods=["supervised", "simclr"], budget={"steps": 6})
+    )
     done = torchrun(study, "--store", tmp_path / "store", "--device", "cpu")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "trained 2 arms on 2 ranks" in done.stdout
@@ -43,6 +65,10 @@ def test_two_ranks_train_a_study_that_run_then_only_measures(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_wrong_study_is_one_line_a_rank(tmp_path: Path) -> None:
-    done = torchrun(write_study(tmp_path / "study.yaml", tiny(backbone="resnet999")), "--store", tmp_path / "store")
+    done = torchrun(
+        write_study(tmp_path / "study.yaml", tiny(backbone="resnet999")),
+        "--store",
+        tmp_path / "store",
+    )
     assert done.returncode != 0
     assert "timm has no architecture 'resnet999'" in done.stderr

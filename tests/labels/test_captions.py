@@ -26,12 +26,19 @@ TABLE = Table(
     ids=objects("a", "b", "c"),
     splits={},
     levels=(objects("fruit/red_apple", "fruit/Passion-Fruit", ""),),
-    texts={"captions": objects(["one", "two"], "three", ["four", " "]), "name": objects(["A"], [], [" "])},
+    texts={
+        "captions": objects(["one", "two"], "three", ["four", " "]),
+        "name": objects(["A"], [], [" "]),
+    },
 )
 
 
 def test_a_field_gives_a_list_per_image_whether_it_holds_texts_or_lists():
-    assert caption_lists("captions", TABLE, np.array([2, 0, 1]), "set") == [["four"], ["one", "two"], ["three"]]
+    assert caption_lists("captions", TABLE, np.array([2, 0, 1]), "set") == [
+        ["four"],
+        ["one", "two"],
+        ["three"],
+    ]
 
 
 def test_images_without_a_caption_are_counted_and_named():
@@ -41,7 +48,9 @@ def test_images_without_a_caption_are_counted_and_named():
 
 
 def test_an_unknown_field_lists_those_there_are():
-    with pytest.raises(InputError, match="there is no text field 'title'; it has captions, name, template"):
+    with pytest.raises(
+        InputError, match="there is no text field 'title'; it has captions, name, template"
+    ):
         caption_lists("title", TABLE, np.arange(3), "set")
 
 
@@ -77,6 +86,11 @@ def test_every_caption_is_chosen_equally_often():
 def test_real_captions():
     assert DATA
     aerial = FolderSource("aerial", Path(DATA) / "ucm_captions").table
-    assert {len(texts) for texts in caption_lists("captions", aerial, np.arange(len(aerial)), "aerial")} == {5}
+    assert {
+        len(texts) for texts in caption_lists("captions", aerial, np.arange(len(aerial)), "aerial")
+    } == {5}
     grocery = FolderSource("grocery", Path(DATA) / "grocery").table
-    assert caption_lists("template", grocery, np.array([0]), "grocery")[0][0] == "a photo of a Golden Delicious."
+    assert (
+        caption_lists("template", grocery, np.array([0]), "grocery")[0][0]
+        == "a photo of a Golden Delicious."
+    )

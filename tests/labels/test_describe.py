@@ -34,21 +34,39 @@ def columns(of: list[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
 def several(sets: list[list[int]], codes: list[int]) -> Targets:
     """Multi-label targets; the labels are called by their numbers."""
     most = max(max(own) for own in sets) + 1
-    return targets_of_sets(np.array(codes), LabelSets.of(sets), [f"{at:03d}" for at in range(most)], "some")
+    return targets_of_sets(
+        np.array(codes), LabelSets.of(sets), [f"{at:03d}" for at in range(most)], "some"
+    )
 
 
 # a view by itself
 def test_the_facts_of_a_view_are_its_class_sizes():
     facts = describe(classes([7] * 12 + [8] * 3 + [9]))
-    assert (facts.view, facts.classes, facts.images, facts.smallest, facts.median, facts.largest, facts.singletons) == ("some", 3, 16, 1, 3.0, 12, 1)
+    assert (
+        facts.view,
+        facts.classes,
+        facts.images,
+        facts.smallest,
+        facts.median,
+        facts.largest,
+        facts.singletons,
+    ) == ("some", 3, 16, 1, 3.0, 12, 1)
     assert facts.small_share == 4 / 16
     assert (facts.multi_label_share, facts.noise) == (0.0, None)
     assert facts.as_dict()["median"] == 3.0
 
 
 def test_an_image_of_several_labels_counts_in_full_for_sizes_and_in_parts_for_shares():
-    facts = describe(several([[0], [0, 1]], [0] * 9 + [1]))  # label 0 has ten images, label 1 one, which is half of one image's labels
-    assert (facts.classes, facts.images, facts.smallest, facts.largest, facts.singletons) == (2, 10, 1, 10, 1)
+    facts = describe(
+        several([[0], [0, 1]], [0] * 9 + [1])
+    )  # label 0 has ten images, label 1 one, which is half of one image's labels
+    assert (facts.classes, facts.images, facts.smallest, facts.largest, facts.singletons) == (
+        2,
+        10,
+        1,
+        10,
+        1,
+    )
     assert facts.small_share == pytest.approx(0.5 / 10)
     assert facts.multi_label_share == 0.1
 
@@ -77,11 +95,18 @@ def test_nesting_is_that_of_the_label_room_both_ways_and_strict_nesting_that_of_
     assert facts.reverse_nesting == pytest.approx(nesting(indices, classes(a).indices))
     strict = [len({y for x, y in of if x == label}) == 1 for label in set(a.tolist())]
     assert facts.classes_nested == pytest.approx(np.mean(strict))
-    assert (facts.images, facts.classes, facts.task_classes) == (len(of), len(set(a.tolist())), len(set(b.tolist())))
+    assert (facts.images, facts.classes, facts.task_classes) == (
+        len(of),
+        len(set(a.tolist())),
+        len(set(b.tolist())),
+    )
     assert facts.images_per_class == np.median(list(Counter(a.tolist()).values()))
 
 
-@given(st.lists(st.integers(0, 9), min_size=2, max_size=60), st.lists(st.integers(0, 3), min_size=10, max_size=10))
+@given(
+    st.lists(st.integers(0, 9), min_size=2, max_size=60),
+    st.lists(st.integers(0, 3), min_size=10, max_size=10),
+)
 def test_what_coarsens_a_view_nests_it_wholly(fine, parent):
     coarse = np.array([parent[at] for at in fine])
     down, up = against(classes(fine), coarse), against(classes(coarse), np.array(fine))
@@ -109,17 +134,25 @@ def test_chance_is_the_majority_for_one_class_and_certain_for_one_class_an_image
     task = np.array([0] * 70 + [1] * 30)
     one, each = against(classes([0] * 100), task), against(classes(range(100)), task)
     assert one.nesting_by_chance == pytest.approx(0.7)
-    assert (one.alignment, one.reverse_nesting, one.reverse_alignment) == (pytest.approx(0, abs=1e-12), 1, 1)
+    assert (one.alignment, one.reverse_nesting, one.reverse_alignment) == (
+        pytest.approx(0, abs=1e-12),
+        1,
+        1,
+    )
     assert (each.nesting_by_chance, each.alignment, each.reverse_alignment) == (1, 1, 0)
 
 
 def test_chance_for_pairs_has_its_closed_form():
-    """A pair drawn from two equal halves of n images is of one kind with probability (n/2 - 1) / (n - 1), and half of a mixed pair is its majority."""
+    """A pair drawn from two equal halves of n images is of one kind with probability (n/2 - 1) / (n
+    - 1), and half of a mixed pair is its majority.
+    """
     n = 10_000
     same = (n / 2 - 1) / (n - 1)
     facts = against(classes(np.arange(n) // 2), np.arange(n) % 2)
     assert facts.nesting == 0.5
-    assert facts.nesting_by_chance == pytest.approx(same + (1 - same) / 2, abs=0.003)  # 20 draws of 5,000 pairs: one sd is 0.0008
+    assert facts.nesting_by_chance == pytest.approx(
+        same + (1 - same) / 2, abs=0.003
+    )  # 20 draws of 5,000 pairs: one sd is 0.0008
     assert facts.alignment == 0
 
 
@@ -133,9 +166,15 @@ def test_random_classes_are_at_chance_and_chance_is_the_same_each_time():
 
 
 # several labels
-@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3), min_size=1, max_size=6), st.data())
+@given(
+    st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3), min_size=1, max_size=6), st.data()
+)
 def test_several_labels_are_counted_in_parts_as_in_a_dense_table(sets, data):
-    rows = data.draw(st.lists(st.tuples(st.integers(0, len(sets) - 1), st.integers(0, 2)), min_size=1, max_size=40))
+    rows = data.draw(
+        st.lists(
+            st.tuples(st.integers(0, len(sets) - 1), st.integers(0, 2)), min_size=1, max_size=40
+        )
+    )
     codes, task = columns(rows)
     facts = against(several(sets, codes.tolist()), task)
     table = np.zeros((5, 3))
@@ -147,18 +186,30 @@ def test_several_labels_are_counted_in_parts_as_in_a_dense_table(sets, data):
             table[label, kind] += 1 / len(own)
     assert table.sum() == pytest.approx(len(rows))
     assert facts.nesting == pytest.approx(table.max(axis=1).sum() / len(rows))
-    assert facts.reverse_nesting == pytest.approx(sum(counts.most_common(1)[0][1] for counts in by_set.values()) / len(rows))
+    assert facts.reverse_nesting == pytest.approx(
+        sum(counts.most_common(1)[0][1] for counts in by_set.values()) / len(rows)
+    )
     there = table[table.sum(axis=1) > 0]
     assert facts.classes_nested == pytest.approx(np.mean((there > 0).sum(axis=1) == 1))
     share = table / table.sum()
     outer = share.sum(axis=1, keepdims=True) * share.sum(axis=0, keepdims=True)
-    entropies = -sum(float((p[p > 0] * np.log(p[p > 0])).sum()) for p in (share.sum(axis=0), share.sum(axis=1)))
-    expected = 2 * float((share[share > 0] * np.log(share[share > 0] / outer[share > 0])).sum()) / entropies if entropies > 1e-9 else 1.0
+    entropies = -sum(
+        float((p[p > 0] * np.log(p[p > 0])).sum()) for p in (share.sum(axis=0), share.sum(axis=1))
+    )
+    expected = (
+        2
+        * float((share[share > 0] * np.log(share[share > 0] / outer[share > 0])).sum())
+        / entropies
+        if entropies > 1e-9
+        else 1.0
+    )
     assert facts.nmi == pytest.approx(max(0.0, expected), abs=1e-9)
 
 
 def test_a_level_of_a_dag_coarsens_the_classes_though_its_labels_are_shared():
-    """Four classes under two labels each: every class has one set, so the task determines the view; a label has images of several classes."""
+    """Four classes under two labels each: every class has one set, so the task determines the view;
+    a label has images of several classes.
+    """
     level = several([[0, 1], [1, 2], [0, 1], [2]], [0, 1, 2, 3] * 25)
     facts = against(level, np.array([0, 1, 2, 3] * 25))
     assert facts.reverse_nesting == facts.reverse_alignment == 1
@@ -188,9 +239,17 @@ CASES = {
     "ten classes in each of a task with slips": (FINE, SLIPS, "finer"),
     "five images a class": (np.arange(N) % 400, FINE % 4, "too fine"),
     "one image a class": (np.arange(N), FINE % 4, "too fine"),
-    "a tail of small classes": (np.where(np.arange(N) < 1800, FINE, np.arange(N)), FINE % 4, "finer"),
+    "a tail of small classes": (
+        np.where(np.arange(N) < 1800, FINE, np.arange(N)),
+        FINE % 4,
+        "finer",
+    ),
     "classes at random": (RANDOM, FINE % 4, "not aligned"),
-    "small classes at random": (np.random.default_rng(4).permutation(np.arange(N) // 5), FINE % 4, "not aligned"),
+    "small classes at random": (
+        np.random.default_rng(4).permutation(np.arange(N) // 5),
+        FINE % 4,
+        "not aligned",
+    ),
     "a rare class that any label nests": (RANDOM, np.arange(N) < 20, "not aligned"),
 }
 
@@ -212,7 +271,12 @@ def test_every_view_has_an_expectation_and_the_task_itself_matches(of):
 
 def test_the_reason_gives_the_numbers():
     reason = expected_direction(against(classes(FINE), FINE % 4)).reason
-    assert "40 classes within the task's 4" in reason and "50 images each" in reason and "hard images" in reason and "clusters may do as well" in reason
+    assert (
+        "40 classes within the task's 4" in reason
+        and "50 images each" in reason
+        and "hard images" in reason
+        and "clusters may do as well" in reason
+    )
     assert "only in part" in expected_direction(against(classes(FINE), SLIPS)).reason
     assert isinstance(against(classes(FINE), SLIPS), AlignmentFacts)
 
@@ -222,8 +286,15 @@ def test_the_manual_levels_of_grocery_are_expected_to_help_the_levels_above_them
     assert DATA
     source = FolderSource("grocery", Path(DATA) / "grocery")
     every = np.arange(len(source.table))
-    fine, middle, coarse = (label_view(f"level:{level}", source.table, every, 0, "grocery") for level in range(3))
+    fine, middle, coarse = (
+        label_view(f"level:{level}", source.table, every, 0, "grocery") for level in range(3)
+    )
     assert expected_direction(against(fine, coarse.indices)).direction == "finer"
     assert expected_direction(against(fine, middle.indices)).direction == "finer"
     assert expected_direction(against(middle, fine.indices)).direction == "too coarse"
-    assert expected_direction(against(label_view("random:81", source.table, every, 0, "grocery"), coarse.indices)).direction == "not aligned"
+    assert (
+        expected_direction(
+            against(label_view("random:81", source.table, every, 0, "grocery"), coarse.indices)
+        ).direction
+        == "not aligned"
+    )

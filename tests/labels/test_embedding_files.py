@@ -1,4 +1,6 @@
-"""Files of embeddings: read in the order that is asked for, and refused in one line where they are not what they should be."""
+"""Files of embeddings: read in the order that is asked for, and refused in one line where they are
+not what they should be.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ TABLE = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
 
 def parquet(path, ids, embeddings, kind=None, **options):
     column = pa.array(list(embeddings), type=kind or pa.list_(pa.float32()))
-    pq.write_table(pa.table({"extra": list(range(len(ids))), "id": ids, "embedding": column}), path, **options)
+    pq.write_table(
+        pa.table({"extra": list(range(len(ids))), "id": ids, "embedding": column}), path, **options
+    )
     return path
 
 
@@ -26,7 +30,12 @@ def npy(path, ids, embeddings):
     return path
 
 
-KINDS = [pa.list_(pa.float32()), pa.large_list(pa.float64()), pa.list_(pa.float32(), 6), pa.list_(pa.float16())]
+KINDS = [
+    pa.list_(pa.float32()),
+    pa.large_list(pa.float64()),
+    pa.list_(pa.float32(), 6),
+    pa.list_(pa.float16()),
+]
 
 
 @pytest.mark.parametrize("kind", [*KINDS, None], ids=str)
@@ -41,7 +50,12 @@ def test_rows_come_in_the_order_asked_for_whatever_the_files(tmp_path, kind):
     wanted = [31, 2, 2, 17, 39, 0]
     found = read_embeddings(path, [IDS[at] for at in wanted], "set")
     assert found.dtype == np.float32
-    assert np.allclose(found, TABLE[wanted], rtol=1e-3 if kind == pa.list_(pa.float16()) else 0, atol=1e-3 if kind == pa.list_(pa.float16()) else 0)
+    assert np.allclose(
+        found,
+        TABLE[wanted],
+        rtol=1e-3 if kind == pa.list_(pa.float16()) else 0,
+        atol=1e-3 if kind == pa.list_(pa.float16()) else 0,
+    )
 
 
 @pytest.mark.parametrize("kind", ["parquet", "npy"])

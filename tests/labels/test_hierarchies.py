@@ -1,4 +1,6 @@
-"""Hierarchies as data sets ship them: the real files have the classes that they are known for, and a mistake in a file is one line."""
+"""Hierarchies as data sets ship them: the real files have the classes that they are known for, and
+a mistake in a file is one line.
+"""
 
 from __future__ import annotations
 
@@ -37,12 +39,24 @@ def leaves(hierarchy: Hierarchy) -> list[str]:
 TREES = {  # nodes, classes at each level
     f"{EMBEDDINGS}/Cifar-Hierarchy/cifar.parent-child.txt": (163, (100, 50, 26, 13, 7, 4, 3, 2, 1)),
     f"{EMBEDDINGS}/Cifar-Hierarchy/hierarchy.txt": (163, (100, 50, 26, 13, 7, 4, 3, 2, 1)),
-    f"{EMBEDDINGS}/CUB-Hierarchy/cub_wikispecies.parent-child.txt": (383, (200, 121, 42, 24, 7, 3, 1)),
+    f"{EMBEDDINGS}/CUB-Hierarchy/cub_wikispecies.parent-child.txt": (
+        383,
+        (200, 121, 42, 24, 7, 3, 1),
+    ),
     f"{EMBEDDINGS}/CUB-Hierarchy/hierarchy_wikispecies.txt": (383, (200, 121, 42, 24, 7, 3, 1)),
     f"{EMBEDDINGS}/NAB-Hierarchy/hierarchy.txt#child-parent": (1011, (555, 404, 50, 2, 1)),
-    f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat.txt": (14036, (8142, 4412, 1120, 273, 57, 25, 6, 1)),
-    f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat2019.txt": (1190, (1010, 72, 57, 34, 9, 4, 3, 1)),
-    f"{EMBEDDINGS}/ILSVRC/wordnet.parent-child.mintree.txt": (1785, (1000, 548, 296, 179, 108, 67, 42, 27, 17, 13, 10, 8, 7, 6, 5, 4, 3, 2, 1)),
+    f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat.txt": (
+        14036,
+        (8142, 4412, 1120, 273, 57, 25, 6, 1),
+    ),
+    f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat2019.txt": (
+        1190,
+        (1010, 72, 57, 34, 9, 4, 3, 1),
+    ),
+    f"{EMBEDDINGS}/ILSVRC/wordnet.parent-child.mintree.txt": (
+        1785,
+        (1000, 548, 296, 179, 108, 67, 42, 27, 17, 13, 10, 8, 7, 6, 5, 4, 3, 2, 1),
+    ),
     f"{BREEDS}/class_hierarchy.txt": (1328, (890, 348, 145, 63, 28, 13, 4, 2, 1)),
     "bioclip/rare_species_metadata.csv": (1024, (400, 316, 202, 85, 15, 5, 1)),
     "tieredimagenet/tiered_imagenet_split/train.csv#child-parent": (371, (351, 20)),
@@ -60,7 +74,10 @@ def test_a_real_tree_has_its_classes_at_every_level_and_the_levels_nest(name):
     assert hierarchy.is_tree
     assert len(hierarchy) == nodes
     counts = [hierarchy.counts(classes, f"level:{k}") for k in range(len(levels) + 1)]
-    assert tuple(count.labels for count in counts) == (*levels, levels[-1])  # above the top all stays where it is
+    assert tuple(count.labels for count in counts) == (
+        *levels,
+        levels[-1],
+    )  # above the top all stays where it is
     assert all(count.most == 1 for count in counts)
     for k in range(len(levels) - 1):
         assert hierarchy.conflict(classes, f"level:{k}", f"level:{k + 1}") is None
@@ -71,7 +88,9 @@ def test_a_real_tree_has_its_classes_at_every_level_and_the_levels_nest(name):
 def test_the_two_writings_of_a_tree_of_semantic_embeddings_are_one_tree():
     cub = ("CUB", "cub_wikispecies.parent-child.txt", "hierarchy_wikispecies.txt")
     for folder, listed, drawn in (("Cifar", "cifar.parent-child.txt", "hierarchy.txt"), cub):
-        numbers, words = (real(f"{EMBEDDINGS}/{folder}-Hierarchy/{name}") for name in (listed, drawn))
+        numbers, words = (
+            real(f"{EMBEDDINGS}/{folder}-Hierarchy/{name}") for name in (listed, drawn)
+        )
         shape = [Counter(made.children.sizes.tolist()) for made in (numbers, words)]
         assert shape[0] == shape[1]
         if folder == "Cifar":  # its names are in class_names.txt
@@ -83,12 +102,23 @@ def test_the_two_writings_of_a_tree_of_semantic_embeddings_are_one_tree():
 
 @needs_data
 def test_cifars_superclasses_are_over_the_100_classes_of_the_real_file():
-    built, drawn = open_hierarchy("cifar100", where="test"), real(f"{EMBEDDINGS}/Cifar-Hierarchy/hierarchy.txt")
+    built, drawn = (
+        open_hierarchy("cifar100", where="test"),
+        real(f"{EMBEDDINGS}/Cifar-Hierarchy/hierarchy.txt"),
+    )
     assert set(leaves(built)) == set(leaves(drawn))
     assert built.counts(leaves(built), "rank:coarse").labels == 20
-    trees = drawn.index_of(["tree"], "test")[0]  # where the drawn tree has such a class too, the two agree
+    trees = drawn.index_of(["tree"], "test")[
+        0
+    ]  # where the drawn tree has such a class too, the two agree
     assert {drawn.names[at] for at in drawn.children[int(trees)]} == set(COARSE["trees"].split())
-    for coarse, above in (("insects", "insect"), ("fish", "fish"), ("people", "people"), ("household_furniture", "furniture"), ("flowers", "blooming")):
+    for coarse, above in (
+        ("insects", "insect"),
+        ("fish", "fish"),
+        ("people", "people"),
+        ("household_furniture", "furniture"),
+        ("flowers", "blooming"),
+    ):
         held = {name for name in leaves(drawn) if above in _all_above(drawn, name)}
         assert held == set(COARSE[coarse].split())
 
@@ -110,15 +140,25 @@ def _all_above(hierarchy: Hierarchy, name: str) -> set[str]:
     ids=["entity13", "entity30", "living17", "nonliving26"],
 )
 def test_depths_are_those_by_which_breeds_was_made(depth, at_least, under, superclasses):
-    """BREEDS takes the nodes at a depth that have so many of ImageNet's classes below them (robustness, make_entity13 ... make_nonliving26)."""
+    """BREEDS takes the nodes at a depth that have so many of ImageNet's classes below them
+    (robustness, make_entity13 ... make_nonliving26).
+    """
     hierarchy = real(f"{BREEDS}/class_hierarchy.txt")
     info = json.loads(Path(f"{DATA}/hierarchies/{BREEDS}/dataset_class_info.json").read_text())
     classes = [name for _, name, _ in info if name in hierarchy.index]
     cut = hierarchy.depth_sets(hierarchy.index_of(classes, "test"), depth)
     assert (cut.sizes == 1).all()
     held = Counter(cut.labels.tolist())
-    chosen = [node for node, count in held.items() if hierarchy.depths[node] == depth and count >= at_least]
-    chosen = [node for node in chosen if under is None or under in _all_above(hierarchy, hierarchy.names[node])]
+    chosen = [
+        node
+        for node, count in held.items()
+        if hierarchy.depths[node] == depth and count >= at_least
+    ]
+    chosen = [
+        node
+        for node in chosen
+        if under is None or under in _all_above(hierarchy, hierarchy.names[node])
+    ]
     assert len(chosen) == superclasses
 
 
@@ -131,15 +171,34 @@ def test_the_600_boxable_classes_of_open_images_have_several_parents():
     assert counts[1].several == int((hierarchy.parents.sizes[hierarchy.leaves] > 1).sum()) == 51
     assert counts[1].most == 3
     mouse = hierarchy.parents[hierarchy.index["Mouse"]]
-    assert {hierarchy.names[at] for at in mouse} == {"Electronic device", "Mammal"}  # a pointing device and an animal under one name
+    assert {hierarchy.names[at] for at in mouse} == {
+        "Electronic device",
+        "Mammal",
+    }  # a pointing device and an animal under one name
 
 
 @needs_data
 def test_rare_species_have_seven_ranks_and_species_are_called_by_both_names():
     hierarchy = real("bioclip/rare_species_metadata.csv")
-    assert hierarchy.rank_names == ("kingdom", "phylum", "class", "order", "family", "genus", "species")
+    assert hierarchy.rank_names == (
+        "kingdom",
+        "phylum",
+        "class",
+        "order",
+        "family",
+        "genus",
+        "species",
+    )
     classes = leaves(hierarchy)
-    assert [hierarchy.counts(classes, f"rank:{rank}").labels for rank in hierarchy.rank_names] == [1, 5, 15, 85, 202, 316, 400]
+    assert [hierarchy.counts(classes, f"rank:{rank}").labels for rank in hierarchy.rank_names] == [
+        1,
+        5,
+        15,
+        85,
+        202,
+        316,
+        400,
+    ]
     assert "Cyclonaias tuberculata" in classes
     assert hierarchy.titles["Cyclonaias tuberculata"] == "purple wartyback"
 
@@ -147,30 +206,56 @@ def test_rare_species_have_seven_ranks_and_species_are_called_by_both_names():
 @needs_data
 def test_titles_come_from_the_file_that_belongs_to_the_list_and_from_no_other():
     assert real(f"{EMBEDDINGS}/NAB-Hierarchy/hierarchy.txt#child-parent").titles["3"] == "Loons"
-    assert real(f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat.txt").titles["918"] == "Euchlaena serrata"
-    assert real(f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat2019.txt").titles == {}  # the numbers of 2019 mean other species
-    assert real(f"{EMBEDDINGS}/ILSVRC/wordnet.parent-child.mintree.txt").titles["n01440764"] == "tench"
+    assert (
+        real(f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat.txt").titles["918"]
+        == "Euchlaena serrata"
+    )
+    assert (
+        real(f"{EMBEDDINGS}/iNaturalist-Hierarchy/hierarchy_inat2019.txt").titles == {}
+    )  # the numbers of 2019 mean other species
+    assert (
+        real(f"{EMBEDDINGS}/ILSVRC/wordnet.parent-child.mintree.txt").titles["n01440764"] == "tench"
+    )
     assert real(f"{BREEDS}/class_hierarchy.txt").titles["dummy32"] == "garment"
 
 
 @needs_data
-@pytest.mark.parametrize("name", [f"{EMBEDDINGS}/NAB-Hierarchy/hierarchy.txt", "tieredimagenet/tiered_imagenet_split/train.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [f"{EMBEDDINGS}/NAB-Hierarchy/hierarchy.txt", "tieredimagenet/tiered_imagenet_split/train.csv"],
+)
 def test_a_list_with_the_child_first_is_not_read_the_wrong_way_round(name):
-    with pytest.raises(InputError, match="it may be child and parent; say which it is with #child-parent or #parent-child"):
+    with pytest.raises(
+        InputError,
+        match="it may be child and parent; say which it is with #child-parent or #parent-child",
+    ):
         real(name)
 
 
 # iNaturalist 2021
-RANKS = {"kingdom": 3, "supercategory": 11, "phylum": 13, "class": 51, "order": 273, "family": 1103, "genus": 4884, "species": 10_000}
+RANKS = {
+    "kingdom": 3,
+    "supercategory": 11,
+    "phylum": 13,
+    "class": 51,
+    "order": 273,
+    "family": 1103,
+    "genus": 4884,
+    "species": 10_000,
+}
 
 
 def inaturalist(**changes: object) -> dict[str, object]:
-    """Categories of the exact shape of 2021's, with as many taxa at every rank; a taxon's parent is a share of the rank above.
+    """Categories of the exact shape of 2021's, with as many taxa at every rank; a taxon's parent is
+    a share of the rank above.
 
-    As in the real file, phylum and supercategory do not nest either way: the supercategories are made from classes, within kingdoms.
+    As in the real file, phylum and supercategory do not nest either way: the supercategories are
+    made from classes, within kingdoms.
     """
     ladder = [(rank, size) for rank, size in RANKS.items() if rank != "supercategory"]
-    parent = {rank: np.arange(size) * above // size for (_, above), (rank, size) in pairwise(ladder)}
+    parent = {
+        rank: np.arange(size) * above // size for (_, above), (rank, size) in pairwise(ladder)
+    }
     kingdom_of_class = parent["phylum"][parent["class"]]
     own = {0: 5, 1: 3, 2: 3}  # supercategories of each kingdom: 11
     first = {0: 0, 1: 5, 2: 8}
@@ -183,11 +268,26 @@ def inaturalist(**changes: object) -> dict[str, object]:
             at[rank] = int(parent[below][at[below]])
         words = {rank: f"{rank.capitalize()}{at[rank]}" for rank, _ in ladder[:-1]}
         group = group_of_class[at["class"]]
-        words |= {"supercategory": words["kingdom"] if group == 8 else f"Super{group}", "specific_epithet": f"epithet{species}"}  # as Fungi are both
-        words |= {"name": f"{words['genus']} epithet{species}", "common_name": f"common {species % 9000}"}
-        words["image_dir_name"] = "_".join([f"{species:05d}", *(words[rank] for rank, _ in ladder[:-1]), words["specific_epithet"]])
+        words |= {
+            "supercategory": words["kingdom"] if group == 8 else f"Super{group}",
+            "specific_epithet": f"epithet{species}",
+        }  # as Fungi are both
+        words |= {
+            "name": f"{words['genus']} epithet{species}",
+            "common_name": f"common {species % 9000}",
+        }
+        words["image_dir_name"] = "_".join(
+            [f"{species:05d}", *(words[rank] for rank, _ in ladder[:-1]), words["specific_epithet"]]
+        )
         categories.append({"id": species, **words})
-    return {"info": {"year": 2021}, "images": [], "categories": categories, "annotations": [], "licenses": [], **changes}
+    return {
+        "info": {"year": 2021},
+        "images": [],
+        "categories": categories,
+        "annotations": [],
+        "licenses": [],
+        **changes,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -200,26 +300,45 @@ def inat(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_inaturalists_ranks_and_levels_have_their_counts_and_nest(inat):
     hierarchy = open_hierarchy(inat, where="test")
     classes = [category["image_dir_name"] for category in inaturalist()["categories"]]
-    assert hierarchy.rank_names == ("kingdom", "phylum", "supercategory", "class", "order", "family", "genus", "species")
-    assert {rank: hierarchy.counts(classes, f"rank:{rank}").labels for rank in hierarchy.rank_names} == RANKS
+    assert hierarchy.rank_names == (
+        "kingdom",
+        "phylum",
+        "supercategory",
+        "class",
+        "order",
+        "family",
+        "genus",
+        "species",
+    )
+    assert {
+        rank: hierarchy.counts(classes, f"rank:{rank}").labels for rank in hierarchy.rank_names
+    } == RANKS
     assert hierarchy.is_tree
     ladder = [rank for rank in hierarchy.rank_names if rank != "supercategory"][::-1]
     for k, rank in enumerate(ladder):
         assert hierarchy.counts(classes, f"level:{k}").labels == RANKS[rank]
         nodes = hierarchy.index_of(classes, "test")
-        assert np.array_equal(hierarchy.level_sets(nodes, k).labels, hierarchy.rank_sets(nodes, rank).labels)
-        assert np.array_equal(hierarchy.depth_sets(nodes, 6 - k).labels, hierarchy.rank_sets(nodes, rank).labels)
+        assert np.array_equal(
+            hierarchy.level_sets(nodes, k).labels, hierarchy.rank_sets(nodes, rank).labels
+        )
+        assert np.array_equal(
+            hierarchy.depth_sets(nodes, 6 - k).labels, hierarchy.rank_sets(nodes, rank).labels
+        )
     for fine, coarse in pairwise(ladder):
         assert hierarchy.conflict(classes, f"rank:{fine}", f"rank:{coarse}") is None
 
 
-def test_a_supercategory_nests_between_class_and_kingdom_and_its_conflict_with_phyla_is_reported(inat):
+def test_a_supercategory_nests_between_class_and_kingdom_and_its_conflict_with_phyla_is_reported(
+    inat,
+):
     hierarchy = open_hierarchy(inat, where="test")
     classes = leaves(hierarchy)
     assert hierarchy.conflict(classes, "rank:class", "rank:supercategory") is None
     assert hierarchy.conflict(classes, "rank:supercategory", "rank:kingdom") is None
     for fine, coarse in (("phylum", "supercategory"), ("supercategory", "phylum")):
-        assert f"rank:{coarse} does not coarsen rank:{fine}: " in (hierarchy.conflict(classes, f"rank:{fine}", f"rank:{coarse}") or "")
+        assert f"rank:{coarse} does not coarsen rank:{fine}: " in (
+            hierarchy.conflict(classes, f"rank:{fine}", f"rank:{coarse}") or ""
+        )
     assert {"kingdom:Kingdom2", "supercategory:Kingdom2"} <= set(hierarchy.names)
 
 
@@ -234,11 +353,18 @@ def test_inaturalists_classes_are_known_by_folder_and_by_species(inat):
 def test_categories_are_found_in_a_file_too_large_to_parse_whole(inat, tmp_path):
     content = inaturalist()
     categories = content.pop("categories")
-    before = json.dumps({**content, "info": {"note": 'say \\"categories\\": [{', "categories": [{"id": 1}]}})
+    before = json.dumps(
+        {**content, "info": {"note": 'say \\"categories\\": [{', "categories": [{"id": 1}]}}
+    )
     images = ", ".join(['{"id": 1, "file_name": "a"}'] * 700_000)
-    text = before[:-1] + f', "images": [{images}], "categories": {json.dumps(categories)}, "annotations": ['
+    text = (
+        before[:-1]
+        + f', "images": [{images}], "categories": {json.dumps(categories)}, "annotations": ['
+    )
     path = tmp_path / "train.json"
-    path.write_text(text + "0, " * 100_000)  # cut off, too: what is around the categories is not parsed
+    path.write_text(
+        text + "0, " * 100_000
+    )  # cut off, too: what is around the categories is not parsed
     assert path.stat().st_size > 1 << 24
     large, small = open_hierarchy(path, where="test"), open_hierarchy(inat, where="test")
     assert large.names == small.names
@@ -247,14 +373,31 @@ def test_categories_are_found_in_a_file_too_large_to_parse_whole(inat, tmp_path)
 
 def test_homonyms_of_coarser_ranks_are_told_apart_and_of_the_finest_refused(tmp_path):
     path = tmp_path / "table.csv"
-    path.write_text("kingdom,genus,species\nPlantae,Prunella,vulgaris\nAnimalia,Prunella,modularis\n")
+    path.write_text(
+        "kingdom,genus,species\nPlantae,Prunella,vulgaris\nAnimalia,Prunella,modularis\n"
+    )
     hierarchy = open_hierarchy(path, where="test")
-    assert hierarchy.names == ("Animalia", "Animalia/Prunella", "Plantae", "Plantae/Prunella", "Prunella modularis", "Prunella vulgaris")
+    assert hierarchy.names == (
+        "Animalia",
+        "Animalia/Prunella",
+        "Plantae",
+        "Plantae/Prunella",
+        "Prunella modularis",
+        "Prunella vulgaris",
+    )
     path.write_text("big,small,tiny\nfruit,tree fruit,apple\njuice,pressed,apple\n")
-    with pytest.raises(InputError, match=r"line 3: the tiny 'apple' is under 'pressed', but in .*line 2 under 'tree fruit'; write which it is into the name"):
+    with pytest.raises(
+        InputError,
+        match=r"line 3: the tiny 'apple' is under 'pressed', but in .*line 2 under 'tree fruit'; "
+        r"write which it is into the name",
+    ):
         open_hierarchy(path, where="test")
     path.write_text("order,family,genus,species\nO,F,G,a\nO,,G,b\n")
-    with pytest.raises(InputError, match=r"line 3: the genus 'G' is under 'O', but in .*line 2 under 'F'; a rank between them is blank"):
+    with pytest.raises(
+        InputError,
+        match=r"line 3: the genus 'G' is under 'O', but in .*line 2 under 'F'; a rank between them "
+        r"is blank",
+    ):
         open_hierarchy(path, where="test")
 
 
@@ -276,8 +419,16 @@ def written(folder: Path, content: str | bytes, name: str = "file.txt") -> Path:
         ("Child\tParent\nb\ta\nc\ta\nd\tb\ne\tb\n", "#child-parent"),
         ("b a\nc a\nd b\ne b\n", "#child-parent"),
         ("a\n\n-- c\n-- b (subfam)\n---- d\n---- e\n", ""),
-        ('{"name": "a", "children": [{"name": "c"}, {"name": "b", "children": [{"name": "d", "size": 1}, {"name": "e"}]}]}', ""),
-        ('{"LabelName": "a", "Subcategory": [{"LabelName": "b", "Subcategory": [{"LabelName": "d"}, {"LabelName": "e"}]}, {"LabelName": "c"}]}', ""),
+        (
+            '{"name": "a", "children": [{"name": "c"}, {"name": "b", "children": [{"name": "d", '
+            '"size": 1}, {"name": "e"}]}]}',
+            "",
+        ),
+        (
+            '{"LabelName": "a", "Subcategory": [{"LabelName": "b", "Subcategory": [{"LabelName": '
+            '"d"}, {"LabelName": "e"}]}, {"LabelName": "c"}]}',
+            "",
+        ),
         ("level1,level2,level3\na,b,d\na,b,e\na,c,\n", ""),
         ("path,level1,level2,level3\n1.png,a,b,d\n2.png,a,b,e\n2.png,a,c,\n", ""),
         ("species,Genus,family,note\nd,b,a,x\ne,b,a,\n,c,a,\n", ""),
@@ -289,13 +440,21 @@ def test_one_tree_is_read_from_every_way_of_writing_it(tmp_path, content, suffix
     hierarchy = open_hierarchy(f"{written(tmp_path, content)}{suffix}", where="test")
     spelled = {"b d": "d", "b e": "e"}  # species by their genus
     plain = [spelled.get(name, name) for name in hierarchy.names]
-    edges = {(plain[parent], name) for name, above in zip(plain, hierarchy.parents, strict=True) for parent in above}
+    edges = {
+        (plain[parent], name)
+        for name, above in zip(plain, hierarchy.parents, strict=True)
+        for parent in above
+    }
     assert edges == {("a", "b"), ("a", "c"), ("b", "d"), ("b", "e")}
 
 
 def test_the_first_line_of_a_table_is_not_taken_for_a_relation_unasked(tmp_path):
     path = written(tmp_path, "superclass,class\nanimal,dog\nanimal,cat\n", "classes.csv")
-    with pytest.raises(InputError, match=r"line 1: 'superclass' and 'class' are nowhere else in the list, so this may be a header"):
+    with pytest.raises(
+        InputError,
+        match=r"line 1: 'superclass' and 'class' are nowhere else in the list, so this may be a "
+        r"header",
+    ):
         open_hierarchy(path, where="test")
     assert len(open_hierarchy(f"{path}#parent-child", where="test")) == 5
     assert len(open_hierarchy(f"{path}#superclass>class", where="test")) == 3
@@ -303,7 +462,10 @@ def test_the_first_line_of_a_table_is_not_taken_for_a_relation_unasked(tmp_path)
 
 def test_open_images_titles_are_read_from_the_table_beside(tmp_path):
     written(tmp_path, '"/m/1","thing"\n"/m/2","cat, small"\n', "dict.csv")
-    tree = {"LabelName": "/m/1", "Subcategory": [{"LabelName": "/m/2", "Part": [{"LabelName": "/m/3"}]}]}
+    tree = {
+        "LabelName": "/m/1",
+        "Subcategory": [{"LabelName": "/m/2", "Part": [{"LabelName": "/m/3"}]}],
+    }
     hierarchy = open_hierarchy(written(tmp_path, json.dumps(tree), "bbox.json"), where="test")
     assert hierarchy.titles == {"/m/1": "thing", "/m/2": "cat, small"}
     assert hierarchy.names == ("/m/1", "/m/2")  # a part is no kind
@@ -327,15 +489,30 @@ MISTAKES = {
     "pickle": (b"\x80\x04\x95\x10\x00\x00\x00", "line 1: this is no text"),
     "latin": ("a b\na caf\xe9\n".encode("latin-1"), "line 2: this is not UTF-8"),
     "utf-16": ("a b\n".encode("utf-16"), "this is no"),
-    "three words": (b"a b\na b c\n", "line 2: a relation is two names with white space between them, here are 3"),
-    "one cell": (b"a,b\nc,\n", "line 2: a relation is two names with a comma between them, here are 1"),
+    "three words": (
+        b"a b\na b c\n",
+        "line 2: a relation is two names with white space between them, here are 3",
+    ),
+    "one cell": (
+        b"a,b\nc,\n",
+        "line 2: a relation is two names with a comma between them, here are 1",
+    ),
     "own parent": (b"a b\nb b\n", "line 2: the class 'b' is its own parent"),
-    "cycle": (b"r a\nr x\na b\nb a\n", "own ancestors, from parent to child: (a -> b -> a|b -> a -> b)"),
+    "cycle": (
+        b"r a\nr x\na b\nb a\n",
+        "own ancestors, from parent to child: (a -> b -> a|b -> a -> b)",
+    ),
     "header only": (b"parent,child\n", "a header but no relation"),
     "open quote": (b'a,b\n"a,c\n', "line 2: "),
-    "quote over lines": (b'a,b\n"a\nb",c\n', "line 2: a quote that opens here ends on another line"),
+    "quote over lines": (
+        b'a,b\n"a\nb",c\n',
+        "line 2: a quote that opens here ends on another line",
+    ),
     "long line": (b"a b\n" + b"x" * 100_000, "line 2: the line has 100000 characters"),
-    "ragged": (b"kingdom,genus,species\nA,B,c\nA,B\n", "line 3: the row has 2 cells, the header has 3"),
+    "ragged": (
+        b"kingdom,genus,species\nA,B,c\nA,B\n",
+        "line 3: the row has 2 cells, the header has 3",
+    ),
     "no class in a row": (b"kingdom,genus,species\nA,B,c\n,,\n", "line 3: no class is named"),
     "header of a table only": (b"kingdom,genus,species\n", "a header but no row"),
     "column twice": (b"kingdom,genus,genus\nA,B,c\n", "line 1: the column 'genus' is there twice"),
@@ -345,18 +522,39 @@ MISTAKES = {
     "other JSON": (b"[1, 2]", "this JSON is no class hierarchy"),
     "deep JSON": (b'{"name": "a", "children": ' * 100_000, "nested too deep"),
     "deep list": (b"[" * 100_000, "nested too deep"),
-    "node without a name": ((TREE + '[{"id": 3}]}').encode(), "a node below 'a' has no text under 'name'"),
-    "children no list": ((TREE + '{"b": 1}}').encode(), "a node at the top has no text under 'name' or no list under 'children'"),
+    "node without a name": (
+        (TREE + '[{"id": 3}]}').encode(),
+        "a node below 'a' has no text under 'name'",
+    ),
+    "children no list": (
+        (TREE + '{"b": 1}}').encode(),
+        "a node at the top has no text under 'name' or no list under 'children'",
+    ),
     "node below itself": ((TREE + '[{"name": "a"}]}').encode(), "'a' is its own parent"),
     "odd dashes": (b"a\n-- b\n--- c\n", "line 3: a class comes after two dashes a step"),
-    "step missing": (b"a\n-- b\n------ c\n", "line 3: 'c' is 3 steps below the top, the class before it 1"),
+    "step missing": (
+        b"a\n-- b\n------ c\n",
+        "line 3: 'c' is 3 steps below the top, the class before it 1",
+    ),
     "class twice": (b"a\n-- b\n-- b\n", "line 3: the class 'b' is on line 2 already"),
     "no categories": (b'{"categories": []}', "there is no list of categories"),
     "category no object": (b'{"categories": [3]}', r"categories\[0\]: a category is an object"),
-    "category without a name": (b'{"categories": [{"kingdom": "A"}]}', r"categories\[0\]: the class has neither image_dir_name nor name"),
-    "category without ranks": (b'{"categories": [{"id": 0, "name": "A b", "supercategory": "Birds"}]}', r"categories\[0\]: no rank is given"),
-    "category twice": (b'{"categories": [' + b'{"name": "A b", "genus": "A"},' * 2 + b"{}]}", r"categories\[1\]: the class 'A b' is categories\[0\]"),
-    "rank no text": (b'{"categories": [{"name": "A b", "genus": 3}]}', r"categories\[0\]: genus is a text, this is '3'"),
+    "category without a name": (
+        b'{"categories": [{"kingdom": "A"}]}',
+        r"categories\[0\]: the class has neither image_dir_name nor name",
+    ),
+    "category without ranks": (
+        b'{"categories": [{"id": 0, "name": "A b", "supercategory": "Birds"}]}',
+        r"categories\[0\]: no rank is given",
+    ),
+    "category twice": (
+        b'{"categories": [' + b'{"name": "A b", "genus": "A"},' * 2 + b"{}]}",
+        r"categories\[1\]: the class 'A b' is categories\[0\]",
+    ),
+    "rank no text": (
+        b'{"categories": [{"name": "A b", "genus": 3}]}',
+        r"categories\[0\]: genus is a text, this is '3'",
+    ),
 }
 
 
@@ -382,7 +580,11 @@ def test_a_huge_file_is_refused_without_being_read(tmp_path):
 
 
 def test_what_is_not_there_or_no_file_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"^test: 'wordnett' is neither a file nor a hierarchy that comes with this package \(wordnet, cifar100\)$"):
+    with pytest.raises(
+        InputError,
+        match=r"^test: 'wordnett' is neither a file nor a hierarchy that comes with this package "
+        r"\(wordnet, cifar100\)$",
+    ):
         open_hierarchy("wordnett", where="test")
     with pytest.raises(InputError, match="a folder is a hierarchy only where it holds WordNet"):
         open_hierarchy(tmp_path, where="test")
@@ -393,23 +595,32 @@ def test_what_is_not_there_or_no_file_is_refused(tmp_path):
         open_hierarchy(tmp_path / "pipe", where="test")
     path = written(tmp_path, "kingdom,genus\nA,B\n", "odd#name.csv")
     assert len(open_hierarchy(path, where="test")) == 2
-    with pytest.raises(InputError, match="line 1: there is no column 'species'; the header has 'kingdom', 'genus'"):
+    with pytest.raises(
+        InputError, match="line 1: there is no column 'species'; the header has 'kingdom', 'genus'"
+    ):
         open_hierarchy(f"{path}#kingdom>species", where="test")
 
 
 PIECES = st.sampled_from(
     ["a", "b", "c", " ", "\t", ",", "\n", "\r\n", "--", '"', "{", "}", "[", "]", ":", "#", "\0", "\ufeff", "é", "kingdom", "genus", "level1", "parent",
-     "child", '{"categories": [', '{"name": "x", "children": [', '{"LabelName": "x", ', '"genus": "G", ', "00000010 03 n 01 a 0 000 | b", "@", "9" * 30]
+     "child", '{"categories": [', '{"name": "x", "children": [', '{"LabelName": "x", ', '"genus": "G", ', "00000010 03 n "
+     "01 a 0 000 | b", "@", "9" * 30]
 )  # fmt: skip
 
 
-CONTENTS = st.one_of(st.binary(max_size=60), st.lists(PIECES, max_size=25).map(lambda some: "".join(some).encode()))
+CONTENTS = st.one_of(
+    st.binary(max_size=60), st.lists(PIECES, max_size=25).map(lambda some: "".join(some).encode())
+)
 
 
 @given(CONTENTS, st.sampled_from(["", "#child-parent", "#a>b", "#"]))
 @settings(max_examples=400)
-def test_no_content_of_a_file_ends_in_anything_but_a_hierarchy_or_one_line(tmp_path_factory, content, suffix):
-    path = written(tmp_path_factory.getbasetemp(), content, f"fuzz-{hashlib.sha256(content).hexdigest()}.txt")
+def test_no_content_of_a_file_ends_in_anything_but_a_hierarchy_or_one_line(
+    tmp_path_factory, content, suffix
+):
+    path = written(
+        tmp_path_factory.getbasetemp(), content, f"fuzz-{hashlib.sha256(content).hexdigest()}.txt"
+    )
     try:
         assert len(open_hierarchy(f"{path}{suffix}", where="test"))
     except InputError as error:

@@ -1,4 +1,6 @@
-"""A hierarchy's views are what their definitions say, whatever its shape; and it refuses what is none."""
+"""A hierarchy's views are what their definitions say, whatever its shape; and it refuses what is
+none.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,25 @@ from headwater.labels.hierarchies import open_hierarchy
 from headwater.labels.hierarchy import Hierarchy, parse_hierarchy_view
 from headwater.labels.targets import LabelSets
 
-PETS = [("animal", "cat"), ("animal", "dog"), ("pet", "cat"), ("pet", "dog"), ("dog", "pug"), ("thing", "animal")]
+PETS = [
+    ("animal", "cat"),
+    ("animal", "dog"),
+    ("pet", "cat"),
+    ("pet", "dog"),
+    ("dog", "pug"),
+    ("thing", "animal"),
+]
 """thing > animal > {cat, dog > pug}, and cat and dog are pets; pet is a root."""
 
 
 def pets() -> Hierarchy:
-    return Hierarchy.from_edges(PETS, where="pets", nodes=["rock"], titles={"pug": "a small dog"}, ranks={"cat": "kind", "dog": "kind"})
+    return Hierarchy.from_edges(
+        PETS,
+        where="pets",
+        nodes=["rock"],
+        titles={"pug": "a small dog"},
+        ranks={"cat": "kind", "dog": "kind"},
+    )
 
 
 def names(made: Hierarchy, sets: LabelSets) -> list[list[str]]:
@@ -30,10 +45,17 @@ def names(made: Hierarchy, sets: LabelSets) -> list[list[str]]:
 
 @st.composite
 def dags(draw: st.DrawFn) -> tuple[list[str], dict[str, list[str]]]:
-    """(names, parents of each); a node's parents come before it, so there is no cycle, but not in the order of the names."""
+    """(names, parents of each); a node's parents come before it, so there is no cycle, but not in
+    the order of the names.
+    """
     size = draw(st.integers(1, 14))
     ids = draw(st.permutations([f"c{at:02d}" for at in range(size)]))
-    return ids, {ids[at]: [ids[above] for above in sorted(draw(st.sets(st.integers(0, at - 1), max_size=3)))] if at else [] for at in range(size)}
+    return ids, {
+        ids[at]: [ids[above] for above in sorted(draw(st.sets(st.integers(0, at - 1), max_size=3)))]
+        if at
+        else []
+        for at in range(size)
+    }
 
 
 @st.composite
@@ -44,7 +66,11 @@ def trees(draw: st.DrawFn) -> tuple[list[str], dict[str, list[str]]]:
 
 
 def made_of(ids: list[str], parents: dict[str, list[str]]) -> Hierarchy:
-    return Hierarchy.from_edges([(parent, child) for child, above in parents.items() for parent in above], where="random", nodes=ids)
+    return Hierarchy.from_edges(
+        [(parent, child) for child, above in parents.items() for parent in above],
+        where="random",
+        nodes=ids,
+    )
 
 
 def level(parents: dict[str, list[str]], name: str, k: int) -> set[str]:
@@ -90,21 +116,32 @@ def test_cuts_at_a_depth_are_those_of_the_definition(dag, d):
     ids, parents = dag
     hierarchy = made_of(ids, parents)
     assert dict(zip(hierarchy.names, hierarchy.depths.tolist(), strict=True)) == depth_of(parents)
-    assert names(hierarchy, hierarchy.depth_sets(hierarchy.index_of(ids, "test"), d)) == [sorted(cut(parents, name, d)) for name in ids]
+    assert names(hierarchy, hierarchy.depth_sets(hierarchy.index_of(ids, "test"), d)) == [
+        sorted(cut(parents, name, d)) for name in ids
+    ]
 
 
 @given(dags(), st.data())
 def test_ranks_are_the_ancestors_that_have_them(dag, data):
     ids, parents = dag
     ranks = {name: data.draw(st.sampled_from(["", "high", "low"])) for name in ids}
-    hierarchy = Hierarchy.from_edges([(p, c) for c, some in parents.items() for p in some], where="random", nodes=ids, ranks=ranks)
+    hierarchy = Hierarchy.from_edges(
+        [(p, c) for c, some in parents.items() for p in some],
+        where="random",
+        nodes=ids,
+        ranks=ranks,
+    )
     expected = [sorted(x for x in above(parents, name) if ranks[x] == "low") for name in ids]
     nodes = hierarchy.index_of(ids, "test")
     if all(expected):
         assert names(hierarchy, hierarchy.rank_sets(nodes, "low")) == expected
     elif "low" in ranks.values():
         first = ids[expected.index([])]
-        with pytest.raises(InputError, match=rf"{expected.count([])} of {len(ids)} classes have no ancestor of rank low, the first is '{first}'"):
+        with pytest.raises(
+            InputError,
+            match=rf"{expected.count([])} of {len(ids)} classes have no ancestor of rank low, the "
+            rf"first is '{first}'",
+        ):
             hierarchy.rank_sets(nodes, "low")
 
 
@@ -121,7 +158,9 @@ def test_levels_and_depths_of_a_tree_part_the_classes_and_coarsen_one_another(tr
         finer, next_one = hierarchy.counts(ids, view), hierarchy.counts(ids, coarser)
         assert next_one.labels <= finer.labels == targets.num_classes
         assert hierarchy.conflict(ids, view, coarser) is None
-        one, other = (hierarchy.targets(codes, ids, name, "test").indices for name in (view, coarser))
+        one, other = (
+            hierarchy.targets(codes, ids, name, "test").indices for name in (view, coarser)
+        )
         assert nesting(one, other) == 1
 
 
@@ -158,11 +197,31 @@ def test_the_example_is_what_one_reads_off_it():
     hierarchy = pets()
     classes = ["pug", "cat", "rock"]
     nodes = hierarchy.index_of(classes, "test")
-    assert names(hierarchy, hierarchy.level_sets(nodes, 1)) == [["dog"], ["animal", "pet"], ["rock"]]
-    assert names(hierarchy, hierarchy.level_sets(nodes, 2)) == [["animal", "pet"], ["pet", "thing"], ["rock"]]
-    assert names(hierarchy, hierarchy.level_sets(nodes, 999_999_999)) == [["pet", "thing"], ["pet", "thing"], ["rock"]]
-    assert names(hierarchy, hierarchy.depth_sets(nodes, 0)) == [["pet", "thing"], ["pet", "thing"], ["rock"]]
-    assert names(hierarchy, hierarchy.depth_sets(nodes, 1)) == [["animal", "pet"], ["animal", "pet"], ["rock"]]
+    assert names(hierarchy, hierarchy.level_sets(nodes, 1)) == [
+        ["dog"],
+        ["animal", "pet"],
+        ["rock"],
+    ]
+    assert names(hierarchy, hierarchy.level_sets(nodes, 2)) == [
+        ["animal", "pet"],
+        ["pet", "thing"],
+        ["rock"],
+    ]
+    assert names(hierarchy, hierarchy.level_sets(nodes, 999_999_999)) == [
+        ["pet", "thing"],
+        ["pet", "thing"],
+        ["rock"],
+    ]
+    assert names(hierarchy, hierarchy.depth_sets(nodes, 0)) == [
+        ["pet", "thing"],
+        ["pet", "thing"],
+        ["rock"],
+    ]
+    assert names(hierarchy, hierarchy.depth_sets(nodes, 1)) == [
+        ["animal", "pet"],
+        ["animal", "pet"],
+        ["rock"],
+    ]
     assert names(hierarchy, hierarchy.depth_sets(nodes, 2)) == [["dog"], ["cat"], ["rock"]]
     assert names(hierarchy, hierarchy.rank_sets(nodes[:2], "kind")) == [["dog"], ["cat"]]
     assert [hierarchy.names[at] for at in hierarchy.orphans] == ["pet", "rock", "thing"]
@@ -171,21 +230,38 @@ def test_the_example_is_what_one_reads_off_it():
 
 
 def test_images_get_the_labels_of_their_class():
-    targets = pets().targets(np.array([1, 0, 1], dtype=np.int32), ["cat", "pug", "rock"], " level : 01 ", "test")
+    targets = pets().targets(
+        np.array([1, 0, 1], dtype=np.int32), ["cat", "pug", "rock"], " level : 01 ", "test"
+    )
     assert targets.view == "level:1"
     assert targets.names == ("animal", "dog", "pet")  # nothing is a rock
-    assert targets.matrix().toarray().tolist() == [[False, True, False], [True, False, True], [False, True, False]]
+    assert targets.matrix().toarray().tolist() == [
+        [False, True, False],
+        [True, False, True],
+        [False, True, False],
+    ]
 
 
 def test_counts_are_those_of_the_classes_that_are_asked_for():
     count = pets().counts(["pug", "cat", "rock"], "level:1")
-    assert (count.classes, count.labels, count.several, count.most, count.orphans) == (3, 4, 1, 2, ("rock",))
+    assert (count.classes, count.labels, count.several, count.most, count.orphans) == (
+        3,
+        4,
+        1,
+        2,
+        ("rock",),
+    )
 
 
 def test_a_conflict_names_two_classes_that_part():
-    hierarchy = Hierarchy.from_edges([("a", "x"), ("b", "x"), ("a", "y"), ("c", "y")], where="test", ranks={"a": "low", "b": "high", "c": "high"})
+    hierarchy = Hierarchy.from_edges(
+        [("a", "x"), ("b", "x"), ("a", "y"), ("c", "y")],
+        where="test",
+        ranks={"a": "low", "b": "high", "c": "high"},
+    )
     assert hierarchy.conflict(["x", "y"], "rank:low", "rank:high") == (
-        "rank:high does not coarsen rank:low: 'x' and 'y' are both under 'a' of rank:low, but under 'b' and 'c' of rank:high; 1 of 1 classes of rank:low "
+        "rank:high does not coarsen rank:low: 'x' and 'y' are both under 'a' of rank:low, but "
+        "under 'b' and 'c' of rank:high; 1 of 1 classes of rank:low "
         "are split so"
     )
 
@@ -196,7 +272,10 @@ def test_a_conflict_names_two_classes_that_part():
         ([], "there is no class"),
         ([("a", "a")], "'a' is its own parent"),
         ([("a", "b"), ("b", "a")], r": (a -> b -> a|b -> a -> b);"),
-        ([("r", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")], r": (a -> b -> c -> a|b -> c -> a -> b|c -> a -> b -> c);"),
+        (
+            [("r", "a"), ("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")],
+            r": (a -> b -> c -> a|b -> c -> a -> b|c -> a -> b -> c);",
+        ),
         ([("", "b")], "empty name"),
     ],
 )
@@ -215,17 +294,40 @@ def test_a_long_cycle_is_clipped_and_one_through_nodes_beside_is_found():
 
 
 def test_unknown_classes_are_counted_and_the_nearest_name_is_shown():
-    hierarchy = Hierarchy.from_edges([("top", f"species {at:05d}") for at in range(60_000)], where="test")
-    with pytest.raises(InputError, match=r"^task: 2 of 3 classes are not in the hierarchy, the first is 'Species 0123'; the nearest name there is 'species 0"):
+    hierarchy = Hierarchy.from_edges(
+        [("top", f"species {at:05d}") for at in range(60_000)], where="test"
+    )
+    with pytest.raises(
+        InputError,
+        match=r"^task: 2 of 3 classes are not in the hierarchy, the first is 'Species 0123'; the "
+        r"nearest name there is 'species 0",
+    ):
         hierarchy.index_of(["top", "Species 0123", "?"], "task")
     with pytest.raises(InputError) as error:
         hierarchy.index_of(["x" * 1_000_000], "task")
     assert len(str(error.value)) < 250
 
 
-@pytest.mark.parametrize("view", ["", "level", "level:", "level:-1", "level:1.5", "depth:x", "rank:", "rank: ", "Level:1", "class", "level:1234567890"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        "",
+        "level",
+        "level:",
+        "level:-1",
+        "level:1.5",
+        "depth:x",
+        "rank:",
+        "rank: ",
+        "Level:1",
+        "class",
+        "level:1234567890",
+    ],
+)
 def test_other_views_are_refused_with_the_list_of_valid_ones(view):
-    with pytest.raises(InputError, match=r"no view of a hierarchy; the views are level:k .* depth:d .* rank:NAME"):
+    with pytest.raises(
+        InputError, match=r"no view of a hierarchy; the views are level:k .* depth:d .* rank:NAME"
+    ):
         pets().sets(view, np.array([0]))
 
 
@@ -236,14 +338,21 @@ def test_views_are_brought_to_one_form():
 
 
 def test_ranks_that_are_not_there_are_refused_with_those_that_are():
-    with pytest.raises(InputError, match="there is no rank 'species' in this hierarchy; the ranks are kind"):
+    with pytest.raises(
+        InputError, match="there is no rank 'species' in this hierarchy; the ranks are kind"
+    ):
         pets().sets("rank:species", np.array([0]))
     with pytest.raises(InputError, match="its nodes have no ranks"):
         Hierarchy.from_edges([("a", "b")], where="test").sets("rank:kind", np.array([0]))
 
 
 def test_nodes_beside_are_seen_by_ranks_and_by_nothing_else():
-    hierarchy = Hierarchy.from_edges([("a", "b"), ("b", "c")], where="test", ranks={"group": "group", "b": "low"}, beside=[("group", "b")])
+    hierarchy = Hierarchy.from_edges(
+        [("a", "b"), ("b", "c")],
+        where="test",
+        ranks={"group": "group", "b": "low"},
+        beside=[("group", "b")],
+    )
     node = hierarchy.index_of(["c"], "test")
     assert names(hierarchy, hierarchy.rank_sets(node, "group")) == [["group"]]
     assert names(hierarchy, hierarchy.level_sets(node, 2)) == [["a"]]
@@ -252,7 +361,9 @@ def test_nodes_beside_are_seen_by_ranks_and_by_nothing_else():
 
 
 def test_aliases_find_a_node_where_no_id_does():
-    hierarchy = Hierarchy.from_edges([("a", "b")], where="test", aliases={"bee": "b", "a": "b", "c": "gone"})
+    hierarchy = Hierarchy.from_edges(
+        [("a", "b")], where="test", aliases={"bee": "b", "a": "b", "c": "gone"}
+    )
     assert [hierarchy.names[at] for at in hierarchy.index_of(["bee", "a"], "test")] == ["b", "a"]
 
 
@@ -262,7 +373,9 @@ def test_taking_from_sets_of_which_some_are_empty_gives_those_sets():
     assert [labels.tolist() for labels in taken] == [[7], [], [2, 4], [2, 4]]
 
 
-@pytest.mark.parametrize("codes", [np.array([0, 2], dtype=np.int32), np.array([-1], dtype=np.int32), np.array([0.5])])
+@pytest.mark.parametrize(
+    "codes", [np.array([0, 2], dtype=np.int32), np.array([-1], dtype=np.int32), np.array([0.5])]
+)
 def test_codes_beyond_the_classes_are_refused(codes: np.ndarray) -> None:
     tree = Hierarchy.from_edges([("animal", "cat"), ("animal", "dog")], where="pets")
     with pytest.raises(InputError, match="from 0 to 1"):
@@ -270,13 +383,18 @@ def test_codes_beyond_the_classes_are_refused(codes: np.ndarray) -> None:
 
 
 def test_a_list_of_relations_may_leave_out_few_classes_and_no_more(tmp_path: Path) -> None:
-    """A class without relations cannot be in such a list; many of them are another list of classes."""
+    """A class without relations cannot be in such a list; many of them are another list of
+    classes.
+    """
     path = tmp_path / "is_a.txt"
     path.write_text("".join(f"root c{at}\n" for at in range(300)))
     classes = [f"c{at}" for at in range(300)]
     tree = open_hierarchy(path)
     found = tree.counts([*classes, "stray", "alone"], "level:1")
     assert (found.labels, found.orphans) == (3, ("stray", "alone"))
-    assert tree.targets(np.array([300, 0]), [*classes, "stray"], "level:1").names == ("root", "stray")
+    assert tree.targets(np.array([300, 0]), [*classes, "stray"], "level:1").names == (
+        "root",
+        "stray",
+    )
     with pytest.raises(InputError, match="4 of 304 classes are not in the hierarchy"):
         tree.counts([*classes, "a", "b", "c", "d"], "level:1")

@@ -1,4 +1,6 @@
-"""Label noise: as much as was asked for, to the classes that were asked for, and the same images at every rate above."""
+"""Label noise: as much as was asked for, to the classes that were asked for, and the same images at
+every rate above.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,16 @@ from scipy.stats import binom, chisquare
 
 from headwater.errors import InputError
 from headwater.keys import sample_hashes
-from headwater.labels.noise import Weighted, confusion, matrix_transition, read_matrix, realised, sibling_transition, swap_captions, symmetric
+from headwater.labels.noise import (
+    Weighted,
+    confusion,
+    matrix_transition,
+    read_matrix,
+    realised,
+    sibling_transition,
+    swap_captions,
+    symmetric,
+)
 
 HASHES = sample_hashes([f"{at:06d}.png" for at in range(60_000)])
 CODES = np.arange(60_000) % 6
@@ -28,7 +39,9 @@ def test_symmetric_noise_hits_its_share_and_draws_the_others_uniformly():
     hit = noisy != CODES
     assert 0.001 < binom.cdf(hit.sum(), 60_000, 0.3) < 0.999
     pairs = np.bincount(6 * CODES[hit] + noisy[hit], minlength=36)
-    assert chisquare(pairs.reshape(6, 6)[~np.eye(6, dtype=bool)]).pvalue > 0.001, "30 cells: from each class to each other one"
+    assert chisquare(pairs.reshape(6, 6)[~np.eye(6, dtype=bool)]).pvalue > 0.001, (
+        "30 cells: from each class to each other one"
+    )
     assert pairs.reshape(6, 6).trace() == 0
 
 
@@ -40,7 +53,10 @@ def test_every_image_is_hit_at_rate_one():
 @given(st.integers(2, 30), st.integers(0, 200), st.integers(0, 2**40))
 def test_rate_zero_is_the_identity_and_a_copy(classes, size, seed):
     codes, hashes = toys(size, classes)
-    for found in (symmetric(codes, classes, 0.0, hashes, seed), confusion(codes, matrix_transition(np.ones((classes, classes))), 0, hashes, seed)):
+    for found in (
+        symmetric(codes, classes, 0.0, hashes, seed),
+        confusion(codes, matrix_transition(np.ones((classes, classes))), 0, hashes, seed),
+    ):
         assert np.array_equal(found, codes)
         assert found is not codes
     lists = [[str(at)] for at in range(size)]
@@ -51,8 +67,13 @@ def test_rate_zero_is_the_identity_and_a_copy(classes, size, seed):
 def test_an_image_that_is_hit_keeps_its_wrong_class_at_every_higher_rate(one, other, classes, seed):
     codes, hashes = toys(300, classes)
     weights = np.random.default_rng(0).random((classes, classes))
-    for transition in (sibling_transition(np.zeros(classes, dtype=np.int64)), matrix_transition(weights)):
-        low, high = (confusion(codes, transition, rate, hashes, seed) for rate in sorted([one, other]))
+    for transition in (
+        sibling_transition(np.zeros(classes, dtype=np.int64)),
+        matrix_transition(weights),
+    ):
+        low, high = (
+            confusion(codes, transition, rate, hashes, seed) for rate in sorted([one, other])
+        )
         hit = low != codes
         assert np.array_equal(low[hit], high[hit])
         assert realised(codes, low) <= realised(codes, high)
@@ -62,7 +83,10 @@ def test_an_image_that_is_hit_keeps_its_wrong_class_at_every_higher_rate(one, ot
 def test_noise_owes_nothing_to_the_order_of_images_or_to_the_others(rate, seed, shuffle):
     codes, hashes = toys(200, 7)
     order = np.random.default_rng(shuffle).permutation(200)[:120]
-    assert np.array_equal(symmetric(codes, 7, rate, hashes, seed)[order], symmetric(codes[order], 7, rate, hashes[order], seed))
+    assert np.array_equal(
+        symmetric(codes, 7, rate, hashes, seed)[order],
+        symmetric(codes[order], 7, rate, hashes[order], seed),
+    )
 
 
 def test_the_seed_decides_which_images_are_hit():
@@ -103,7 +127,9 @@ def test_siblings_share_the_parent_and_are_drawn_uniformly():
     noisy = confusion(codes, sibling_transition(parents), 0.6, HASHES, 0)
     hit = noisy != codes
     assert np.array_equal(parents[noisy], parents[codes])
-    assert not hit[np.isin(codes, [3, 6, 7])].any(), "only children and classes without a parent stay"
+    assert not hit[np.isin(codes, [3, 6, 7])].any(), (
+        "only children and classes without a parent stay"
+    )
     for code, siblings in ((0, [2, 5]), (1, [4]), (2, [0, 5]), (4, [1]), (5, [0, 2])):
         counts = np.bincount(noisy[hit & (codes == code)], minlength=8)
         assert 0.001 < binom.cdf(counts.sum(), 7_500, 0.6) < 0.999
@@ -140,7 +166,12 @@ def test_a_single_class_cannot_be_mistaken():
     assert symmetric(codes, 1, 0, hashes, 0).tolist() == [0] * 5
 
 
-@given(st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=2), max_size=60), RATES, st.integers(0, 2**40), st.randoms(use_true_random=False))
+@given(
+    st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=2), max_size=60),
+    RATES,
+    st.integers(0, 2**40),
+    st.randoms(use_true_random=False),
+)
 def test_swapped_captions_stay_together_and_keep_their_frequencies(lists, rate, seed, random):
     hashes = HASHES[: len(lists)]
     out, share = swap_captions(lists, rate, hashes, seed)
@@ -148,7 +179,9 @@ def test_swapped_captions_stay_together_and_keep_their_frequencies(lists, rate, 
     assert share == (np.mean([a != b for a, b in zip(lists, out, strict=True)]) if lists else 0)
     order = list(range(len(lists)))
     random.shuffle(order)
-    assert swap_captions([lists[at] for at in order], rate, hashes[order], seed)[0] == [out[at] for at in order]
+    assert swap_captions([lists[at] for at in order], rate, hashes[order], seed)[0] == [
+        out[at] for at in order
+    ]
 
 
 def test_distinct_captions_are_swapped_at_the_rate_in_one_ring():
@@ -176,12 +209,18 @@ NAMES = ["ant", "bee", "cat"]
 def test_a_matrix_is_read_whatever_the_order_of_its_names(tmp_path):
     plain, mixed = tmp_path / "plain.csv", tmp_path / "mixed.csv"
     plain.write_text("true,ant,bee,cat\nant,90,6,4\nbee,0,1,0\ncat,0.5,0,0\n")
-    mixed.write_bytes("\ufefftrue \\ wrong,cat, bee ,ant\r\n\r\ncat,0,0,5e-1\r\nant,4,6,90\r\nbee,0,1,0\r\n".encode())
+    mixed.write_bytes(
+        "\ufefftrue \\ wrong,cat, bee "
+        ",ant\r\n\r\ncat,0,0,5e-1\r\nant,4,6,90\r\nbee,0,1,0\r\n".encode()
+    )
     expected = matrix_transition(np.array([[90, 6, 4], [0, 1, 0], [0.5, 0, 0]]))
     for path in (plain, mixed):
         found = read_matrix(path, NAMES, "set")
         assert isinstance(found, Weighted)
-        assert all(np.array_equal(getattr(found, field), getattr(expected, field)) for field in ("starts", "classes", "ends"))
+        assert all(
+            np.array_equal(getattr(found, field), getattr(expected, field))
+            for field in ("starts", "classes", "ends")
+        )
     assert expected.ends.tolist() == pytest.approx([0.6, 1.0, 3.0], rel=1e-12)
 
 
@@ -191,17 +230,38 @@ def test_a_matrix_is_read_whatever_the_order_of_its_names(tmp_path):
         (None, "there is no such file"),
         ("", "is empty"),
         (",ant,bee,cat\nant,0,1,1\nbee,1,0,1\n", "1 of 3 classes have no row, the first is 'cat'"),
-        (",ant,bee\nant,0,1\nbee,1,0\ncat,1,0\n", "1 of 3 classes have no column, the first is 'cat'"),
-        (",ant,bee,cats\nant,0,1,1\nbee,1,0,1\ncat,1,1,0\n", "column: there is no class 'cats'; did you mean 'cat'?"),
-        (",ant,bee,cat\nant,0,1,1\nbe,1,0,1\ncat,1,1,0\n", "row: there is no class 'be'; did you mean 'bee'?"),
+        (
+            ",ant,bee\nant,0,1\nbee,1,0\ncat,1,0\n",
+            "1 of 3 classes have no column, the first is 'cat'",
+        ),
+        (
+            ",ant,bee,cats\nant,0,1,1\nbee,1,0,1\ncat,1,1,0\n",
+            "column: there is no class 'cats'; did you mean 'cat'?",
+        ),
+        (
+            ",ant,bee,cat\nant,0,1,1\nbe,1,0,1\ncat,1,1,0\n",
+            "row: there is no class 'be'; did you mean 'bee'?",
+        ),
         (",ant,bee,cat\nant,0,1,1\nbee,1,0,1\nbee,1,0,1\ncat,1,1,0\n", "'bee' has two rows"),
         (",ant,bee,cat,ant\nant,0,1,1,0\nbee,1,0,1,0\ncat,1,1,0,0\n", "'ant' has two columns"),
-        (",ant,bee,cat\nant,0,1,-1\nbee,1,0,1\ncat,1,1,0\n", "'ant' to 'cat' is -1.0; it should be a number from 0 up"),
+        (
+            ",ant,bee,cat\nant,0,1,-1\nbee,1,0,1\ncat,1,1,0\n",
+            "'ant' to 'cat' is -1.0; it should be a number from 0 up",
+        ),
         (",ant,bee,cat\nant,0,1,1\nbee,nan,0,1\ncat,1,1,0\n", "'bee' to 'ant' is nan"),
         (",ant,bee,cat\nant,0,1,1\nbee,1,0,inf\ncat,1,1,0\n", "'bee' to 'cat' is inf"),
-        (",ant,bee,cat\nant,0,x,1\nbee,1,0,1\ncat,1,1,0\n", "the row of 'ant': could not convert string to float: 'x'"),
-        (",ant,bee,cat\nant,0,1,1\nbee,1,0\ncat,1,1,0\n", "the row of 'bee' has 2 numbers for 3 columns"),
-        (",ant,bee,cat\nant,0,1,1,9\nbee,1,0,1\ncat,1,1,0\n", "the row of 'ant' has 4 numbers for 3 columns"),
+        (
+            ",ant,bee,cat\nant,0,x,1\nbee,1,0,1\ncat,1,1,0\n",
+            "the row of 'ant': could not convert string to float: 'x'",
+        ),
+        (
+            ",ant,bee,cat\nant,0,1,1\nbee,1,0\ncat,1,1,0\n",
+            "the row of 'bee' has 2 numbers for 3 columns",
+        ),
+        (
+            ",ant,bee,cat\nant,0,1,1,9\nbee,1,0,1\ncat,1,1,0\n",
+            "the row of 'ant' has 4 numbers for 3 columns",
+        ),
         ('"', "cannot be read"),
         ("\udcff", "cannot be read: 'utf-8' codec"),
     ],

@@ -1,4 +1,6 @@
-"""WordNet's levels are those of Hong et al. (arXiv 2303.16887), from whichever copy of the relation they are read."""
+"""WordNet's levels are those of Hong et al. (arXiv 2303.16887), from whichever copy of the relation
+they are read.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ import pytest
 
 from headwater.errors import InputError
 from headwater.labels.hierarchies import class_list, missing, open_hierarchy, synset_titles
-from headwater.labels.hierarchies.wordnet import SHIPPED, packed, read_wordnet, shipped_wordnet, synset_names, unpacked
+from headwater.labels.hierarchies.wordnet import (
+    SHIPPED,
+    packed,
+    read_wordnet,
+    shipped_wordnet,
+    synset_names,
+    unpacked,
+)
 from headwater.labels.hierarchy import Hierarchy
 from tests.needs import IS_A, NOUNS, needs_data, needs_nouns
 
@@ -27,18 +36,26 @@ IN1K = {0: 1000, 1: 578, 2: 325, 4: 130, 6: 54, 9: 16}
 IN21K_P = {0: 11221, 1: 3903, 2: 1653, 4: 423, 6: 133, 9: 31}
 
 
-COPIES = ["shipped", pytest.param("debian", marks=needs_nouns), pytest.param("imagenet", marks=needs_data)]
+COPIES = [
+    "shipped",
+    pytest.param("debian", marks=needs_nouns),
+    pytest.param("imagenet", marks=needs_data),
+]
 
 
 def copy_of(kind: str) -> Hierarchy:
-    return open_hierarchy({"shipped": "wordnet", "debian": NOUNS, "imagenet": IS_A}[kind], where="test")
+    return open_hierarchy(
+        {"shipped": "wordnet", "debian": NOUNS, "imagenet": IS_A}[kind], where="test"
+    )
 
 
 @pytest.mark.parametrize("kind", COPIES)
 def test_levels_of_imagenet_have_the_published_numbers_of_classes(kind):
     hierarchy = copy_of(kind)
     classes = class_list("imagenet21k", where="test")
-    if kind == "imagenet":  # the four synsets without a hypernym are in no relation, so the list does not know them
+    if (
+        kind == "imagenet"
+    ):  # the four synsets without a hypernym are in no relation, so the list does not know them
         assert tuple(name for name in classes if name not in hierarchy.index) == ORPHANS
         edges = zip(hierarchy.names, hierarchy.parents, strict=True)
         pairs = [(hierarchy.names[parent], name) for name, above in edges for parent in above]
@@ -67,13 +84,24 @@ def test_the_copies_of_the_relation_are_one():
     assert np.array_equal(shipped.parents.labels, debian.parents.labels)
     assert debian.titles["n00002137"] == "abstraction, abstract entity"
     listed = copy_of("imagenet")
-    edges = {(a, hierarchy.names[b]) for hierarchy in (listed,) for a, above in zip(hierarchy.names, hierarchy.parents, strict=True) for b in above}
+    edges = {
+        (a, hierarchy.names[b])
+        for hierarchy in (listed,)
+        for a, above in zip(hierarchy.names, hierarchy.parents, strict=True)
+        for b in above
+    }
     assert len(edges) == 75_850
-    assert edges == {(a, shipped.names[b]) for a, above in zip(shipped.names, shipped.parents, strict=True) for b in above}
+    assert edges == {
+        (a, shipped.names[b])
+        for a, above in zip(shipped.names, shipped.parents, strict=True)
+        for b in above
+    }
 
 
 def test_instances_are_not_kinds():
-    """The sun is an instance of a star (@i) and so without a parent; a star is a kind of (@) celestial body."""
+    """The sun is an instance of a star (@i) and so without a parent; a star is a kind of (@)
+    celestial body.
+    """
     hierarchy = shipped_wordnet()
     sun, star = hierarchy.index_of(["n09450163", "n09444100"], "test")
     assert not len(hierarchy.parents[int(sun)])
@@ -114,8 +142,10 @@ def test_a_damaged_copy_is_refused(content):
 
 LINES = [
     "  1 This software and database is being provided to you  ",
-    "00000010 03 n 01 entity 0 001 ~ 00000020 n 0000 | that which is perceived @ 00000030 n 0000 is no pointer  ",
-    "00000020 03 n 0a a 0 b 0 c 0 d 0 e 0 f 0 g 0 h 0 i 0 big_thing 0 002 @ 00000010 n 0000 + 00000010 a 0101 | a thing  ",
+    "00000010 03 n 01 entity 0 001 ~ 00000020 n 0000 | that which is perceived @ 00000030 n 0000 "
+    "is no pointer  ",
+    "00000020 03 n 0a a 0 b 0 c 0 d 0 e 0 f 0 g 0 h 0 i 0 big_thing 0 002 @ 00000010 n 0000 + "
+    "00000010 a 0101 | a thing  ",
     "00000030 03 n 01 sun 0 001 @i 00000020 n 0000 | the star  ",
 ]
 
@@ -126,7 +156,9 @@ def test_a_small_data_noun_is_read_by_its_grammar(tmp_path):
     made = read_wordnet(path)
     assert made.names == ("n00000010", "n00000020", "n00000030")
     assert [labels.tolist() for labels in made.parents] == [[], [0], []]
-    assert made.titles["n00000020"] == "a, b, c, d, e, f, g, h, i, big thing"  # 0a is ten, in hexadecimal
+    assert (
+        made.titles["n00000020"] == "a, b, c, d, e, f, g, h, i, big thing"
+    )  # 0a is ten, in hexadecimal
     assert open_hierarchy(tmp_path, where="test").names == made.names
 
 
@@ -135,7 +167,10 @@ def test_a_small_data_noun_is_read_by_its_grammar(tmp_path):
     [
         ("00000040 03 v 01 go 0 000 | a verb", "line 5: this is no synset"),
         ("00000040 03 n 05 go 0 000 | too few words", "line 5: this is no synset"),
-        ("00000040 03 n 01 x 0 001 @ 00000099 n 0000 | dangling", "line 5: the synset 00000099, to which this one points, is not in the file"),
+        (
+            "00000040 03 n 01 x 0 001 @ 00000099 n 0000 | dangling",
+            "line 5: the synset 00000099, to which this one points, is not in the file",
+        ),
         (LINES[1], "line 5: the synset 00000010 is there twice"),
         ("00000040 03 n 01 x 0 001 @ 00000040 n 0000 | itself", "'n00000040' is its own parent"),
         ("hello", "line 5: this is no synset"),
@@ -172,7 +207,8 @@ def test_the_teddy_of_ilsvrc_is_not_in_the_full_list():
 
 def test_lists_are_found_without_importing_timm():
     code = (
-        "import sys; from headwater.labels.hierarchies import class_list; class_list('imagenet1k', where='test'); "
+        "import sys; from headwater.labels.hierarchies import class_list; class_list('imagenet1k', "
+        "where='test'); "
         "print([name for name in ('timm', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -183,10 +219,15 @@ def test_a_list_in_a_file_is_read_and_its_mistakes_named(tmp_path):
     path = tmp_path / "classes.txt"
     path.write_bytes(b"\xef\xbb\xbfn01440764 tench, Tinca tinca\r\n\r\nn01443537\r\n")
     assert class_list(path, where="test") == ["n01440764", "n01443537"]
-    mistakes = {"n01440764\nn0144\n": "line 2: a synset is n and eight digits, this is 'n0144'", "n01440764\n" * 2: "line 2: n01440764 is on line 1"}
+    mistakes = {
+        "n01440764\nn0144\n": "line 2: a synset is n and eight digits, this is 'n0144'",
+        "n01440764\n" * 2: "line 2: n01440764 is on line 1",
+    }
     for text, message in mistakes.items():
         path.write_text(text)
         with pytest.raises(InputError, match=rf"^test: .*classes\.txt, {re.escape(message)}"):
             class_list(path, where="test")
-    with pytest.raises(InputError, match=r"'imagenet' is neither a list of classes .imagenet1k, .* nor a file"):
+    with pytest.raises(
+        InputError, match=r"'imagenet' is neither a list of classes .imagenet1k, .* nor a file"
+    ):
         class_list("imagenet", where="test")

@@ -1,4 +1,6 @@
-"""The contrastive losses on one process: against a double loop, lightly and open_clip; in tiles as well as whole; and what chance costs."""
+"""The contrastive losses on one process: against a double loop, lightly and open_clip; in tiles as
+well as whole; and what chance costs.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,14 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from headwater.methods import contrastive, tiles
-from headwater.methods.contrastive import AT_CHANCE, at_chance, chance, clip_loss, nt_xent, siglip_loss
+from headwater.methods.contrastive import (
+    AT_CHANCE,
+    at_chance,
+    chance,
+    clip_loss,
+    nt_xent,
+    siglip_loss,
+)
 from tests.toy import BF16, normal
 
 Loss = Callable[..., torch.Tensor]
@@ -26,7 +35,10 @@ LOSSES: dict[str, Loss] = {
 
 @pytest.fixture(params=["whole", "in tiles"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of computing a loss. Tiles of 3 x 3 do not divide most batches, and the diagonals cross them anywhere."""
+    """Both ways of computing a loss.
+
+    Tiles of 3 x 3 do not divide most batches, and the diagonals cross them anywhere.
+    """
     if request.param == "in tiles":
         in_tiles(monkeypatch)
     return str(request.param)
@@ -37,14 +49,18 @@ def in_tiles(monkeypatch: pytest.MonkeyPatch, side: int = 3) -> None:
     monkeypatch.setattr(tiles, "side", lambda device: side)
 
 
-def numbers(b: int, e: int = 8, scale: float = 14.0, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
+def numbers(
+    b: int, e: int = 8, scale: float = 14.0, dtype: torch.dtype = torch.float32
+) -> list[torch.Tensor]:
     """Embeddings of two kinds that somewhat belong together, a scale and a bias; leaves."""
     first = normal(b, e)
     given = (first, 0.7 * first + normal(b, e, seed=1), torch.tensor(scale), torch.tensor(-9.0))
     return [t.to(dtype).clone().requires_grad_() for t in given]
 
 
-def assert_equal_in_value_and_gradient(ours: Loss, theirs: Loss, make: Callable[[], list[torch.Tensor]], tolerance: float = 1e-5) -> None:
+def assert_equal_in_value_and_gradient(
+    ours: Loss, theirs: Loss, make: Callable[[], list[torch.Tensor]], tolerance: float = 1e-5
+) -> None:
     mine, others = make(), make()
     one, other = ours(*mine), theirs(*others)
     one.backward()
@@ -63,7 +79,9 @@ def slow_nt_xent(embeddings: torch.Tensor, temperature: float) -> torch.Tensor:
     n, total = len(z), torch.zeros((), dtype=torch.float64)
     for i in range(n):
         partner = (i + n // 2) % n
-        others = torch.stack([torch.exp(z[i] @ z[k] / temperature) for k in range(n) if k != i]).sum()
+        others = torch.stack(
+            [torch.exp(z[i] @ z[k] / temperature) for k in range(n) if k != i]
+        ).sum()
         total = total - torch.log(torch.exp(z[i] @ z[partner] / temperature) / others)
     return total / n
 
@@ -81,7 +99,9 @@ def test_nt_xent_equals_a_double_loop_in_double_precision(way, b, temperature):
 
 
 def test_the_double_loops_gradient_equals_finite_differences():
-    assert torch.autograd.gradcheck(lambda z: slow_nt_xent(z, 0.5), normal(6, 3).double().requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda z: slow_nt_xent(z, 0.5), normal(6, 3).double().requires_grad_()
+    )
 
 
 @pytest.mark.parametrize("b", [2, 7, 32])
@@ -89,7 +109,11 @@ def test_the_double_loops_gradient_equals_finite_differences():
 def test_nt_xent_equals_lightlys(way, b, temperature):
     from lightly.loss import NTXentLoss
 
-    assert_equal_in_value_and_gradient(lambda first, second: nt_xent(first, second, temperature), NTXentLoss(temperature), lambda: numbers(b)[:2])
+    assert_equal_in_value_and_gradient(
+        lambda first, second: nt_xent(first, second, temperature),
+        NTXentLoss(temperature),
+        lambda: numbers(b)[:2],
+    )
 
 
 @pytest.mark.parametrize("b", [1, 2, 9, 32])
@@ -116,13 +140,19 @@ def test_the_sigmoid_loss_equals_open_clips(way, b, scale):
 
 # properties
 def test_equal_embeddings_cost_the_logarithm_of_the_number_of_candidates(way):
-    assert nt_xent(torch.ones(5, 4), torch.ones(5, 4), 0.1).item() == pytest.approx(math.log(9), abs=1e-5)
-    assert clip_loss(torch.ones(5, 4), torch.ones(5, 4), torch.tensor(14.0)).item() == pytest.approx(math.log(5), abs=1e-5)
+    assert nt_xent(torch.ones(5, 4), torch.ones(5, 4), 0.1).item() == pytest.approx(
+        math.log(9), abs=1e-5
+    )
+    assert clip_loss(
+        torch.ones(5, 4), torch.ones(5, 4), torch.tensor(14.0)
+    ).item() == pytest.approx(math.log(5), abs=1e-5)
 
 
 def test_one_image_alone_costs_nothing(way):
     assert nt_xent(normal(1, 4), normal(1, 4, seed=1), 0.1).item() == pytest.approx(0.0, abs=1e-6)
-    assert clip_loss(normal(1, 4), normal(1, 4, seed=1), torch.tensor(14.0)).item() == pytest.approx(0.0, abs=1e-6)
+    assert clip_loss(
+        normal(1, 4), normal(1, 4, seed=1), torch.tensor(14.0)
+    ).item() == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -130,8 +160,12 @@ def test_the_length_of_embeddings_and_the_order_of_images_do_not_matter(way, nam
     first, second, *learned = numbers(6)
     there = LOSSES[name](first, second, *learned).item()
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    assert LOSSES[name](first * (1 + 9 * torch.arange(6.0)[:, None]), second * 0.01, *learned).item() == pytest.approx(there, abs=1e-5)
-    assert LOSSES[name](first[order], second[order], *learned).item() == pytest.approx(there, abs=1e-5)
+    assert LOSSES[name](
+        first * (1 + 9 * torch.arange(6.0)[:, None]), second * 0.01, *learned
+    ).item() == pytest.approx(there, abs=1e-5)
+    assert LOSSES[name](first[order], second[order], *learned).item() == pytest.approx(
+        there, abs=1e-5
+    )
     assert LOSSES[name](second, first, *learned).item() == pytest.approx(there, abs=1e-5)
 
 
@@ -150,8 +184,14 @@ def test_losses_are_computed_in_float32_inside_bf16_autocast(way, name):
     plain.backward()
     assert loss.dtype == torch.float32
     assert torch.equal(loss, plain)
-    if way == "in tiles":  # torch runs the backward pass of its own products in the mode of the moment, and the loop calls it outside autocast
-        assert all(torch.equal(a.grad, b.grad) for a, b in zip(inside, outside, strict=True) if b.grad is not None)
+    if (
+        way == "in tiles"
+    ):  # torch runs the backward pass of its own products in the mode of the moment, and the loop calls it outside autocast
+        assert all(
+            torch.equal(a.grad, b.grad)
+            for a, b in zip(inside, outside, strict=True)
+            if b.grad is not None
+        )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -191,13 +231,19 @@ def test_tiles_and_whole_are_the_same_in_double_precision(monkeypatch, name):
             in_tiles(patch, 5)
             return whole(*given)
 
-    assert_equal_in_value_and_gradient(tiled, whole, lambda: numbers(33, dtype=torch.float64), tolerance=1e-13)
+    assert_equal_in_value_and_gradient(
+        tiled, whole, lambda: numbers(33, dtype=torch.float64), tolerance=1e-13
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_a_batch_beyond_the_limit_is_tiled_at_the_shipped_sizes_to_the_same_result(monkeypatch, name):
+def test_a_batch_beyond_the_limit_is_tiled_at_the_shipped_sizes_to_the_same_result(
+    monkeypatch, name
+):
     b = 1100 if name == "nt-xent" else 2100
-    assert_equal_in_value_and_gradient(LOSSES[name], in_double(LOSSES[name], monkeypatch), lambda: numbers(b, 16))
+    assert_equal_in_value_and_gradient(
+        LOSSES[name], in_double(LOSSES[name], monkeypatch), lambda: numbers(b, 16)
+    )
 
 
 def in_double(loss: Loss, monkeypatch: pytest.MonkeyPatch) -> Loss:
@@ -226,7 +272,9 @@ class Largest(TorchDispatchMode):
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_beyond_the_limit_no_tensor_is_larger_than_the_embeddings_or_a_tile(name):
-    """Double the batch, and the largest tensor at most doubles, where the matrix of logits would be four times as large."""
+    """Double the batch, and the largest tensor at most doubles, where the matrix of logits would be
+    four times as large.
+    """
     largest = []
     for b in (2100, 4200):
         given = numbers(b, 128)
@@ -274,7 +322,10 @@ def test_chance_is_what_embeddings_cost_that_tell_nothing(b):
 
 def test_collapsed_embeddings_are_told_and_others_are_not():
     collapsed = [normal(1, 8).expand(32, 8) + 1e-4 * normal(32, 8, seed=s) for s in (1, 2)]
-    scale, bias = torch.tensor(14.0), torch.tensor(-14.0 - math.log(31))  # the bias that is best for one logit: sigmoid(14 + bias) = 1 / 32
+    scale, bias = (
+        torch.tensor(14.0),
+        torch.tensor(-14.0 - math.log(31)),
+    )  # the bias that is best for one logit: sigmoid(14 + bias) = 1 / 32
     apart = numbers(32, 64)[:2]
     for name in LOSSES:
         note = at_chance(LOSSES[name](*collapsed, scale, bias).item(), 32, name)
@@ -284,7 +335,13 @@ def test_collapsed_embeddings_are_told_and_others_are_not():
 
 
 def test_the_edges_of_chance():
-    for factor, told in ((1 - 1.1 * AT_CHANCE, False), (1 - 0.9 * AT_CHANCE, True), (1.0, True), (1 + 0.9 * AT_CHANCE, True), (1 + 1.1 * AT_CHANCE, False)):
+    for factor, told in (
+        (1 - 1.1 * AT_CHANCE, False),
+        (1 - 0.9 * AT_CHANCE, True),
+        (1.0, True),
+        (1 + 0.9 * AT_CHANCE, True),
+        (1 + 1.1 * AT_CHANCE, False),
+    ):
         assert (at_chance(factor * math.log(64), 64, "infonce") is not None) == told
     assert at_chance(math.nan, 64, "infonce") is None
     for name in LOSSES:
@@ -294,4 +351,9 @@ def test_the_edges_of_chance():
 def test_an_image_without_partners_on_this_rank_costs_nothing_and_breaks_nothing():
     empty = [np.zeros((0, 4), dtype=np.float32)] * 2
     for name in LOSSES:
-        assert LOSSES[name](*map(torch.from_numpy, empty), torch.tensor(14.0), torch.tensor(-10.0)).item() == 0
+        assert (
+            LOSSES[name](
+                *map(torch.from_numpy, empty), torch.tensor(14.0), torch.tensor(-10.0)
+            ).item()
+            == 0
+        )

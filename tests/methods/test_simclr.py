@@ -1,4 +1,6 @@
-"""SimCLR: the head that the recipe describes, and its two views in the loss (which test_contrastive.py checks)."""
+"""SimCLR: the head that the recipe describes, and its two views in the loss (which
+test_contrastive.py checks).
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,24 @@ from tests.toy import BF16, hashes, normal, same_bits, state
 
 def method(seed: int = 0, **words: object) -> nn.Module:
     recipe = Recipe(**{**DEFAULTS["simclr"], "head_width": 64, "embedding": 16, **words})
-    return build("simclr", build_encoder("tiny", 32, seed=0), recipe=recipe, seed=seed, targets=None, captions=None, hashes=hashes(4))
+    return build(
+        "simclr",
+        build_encoder("tiny", 32, seed=0),
+        recipe=recipe,
+        seed=seed,
+        targets=None,
+        captions=None,
+        hashes=hashes(4),
+    )
 
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 def test_the_head_has_the_layers_and_widths_of_the_recipe(layers):
     head = method(head_layers=layers).projection
     linear = [m for m in head if isinstance(m, nn.Linear)]
-    assert [(m.in_features, m.out_features) for m in linear] == list(zip([96, *[64] * (layers - 1)], [*[64] * (layers - 1), 16], strict=True))
+    assert [(m.in_features, m.out_features) for m in linear] == list(
+        zip([96, *[64] * (layers - 1)], [*[64] * (layers - 1), 16], strict=True)
+    )
     assert [m.bias is not None for m in linear] == [False] * (layers - 1) + [True]
     assert sum(isinstance(m, nn.BatchNorm1d) for m in head) == layers - 1
 

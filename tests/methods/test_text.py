@@ -1,4 +1,6 @@
-"""The text side of a CLIP arm as it is kept: the same embeddings as in training, and no trace of what was never trained."""
+"""The text side of a CLIP arm as it is kept: the same embeddings as in training, and no trace of
+what was never trained.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,32 @@ def test_captions_are_embedded_as_in_training(kept):
     model, folder = kept
     texts = sorted(model._text_index)
     with torch.no_grad():
-        wanted = F.normalize(model.text(model._tokens[[model._text_index[t] for t in texts]]), dim=1)
+        wanted = F.normalize(
+            model.text(model._tokens[[model._text_index[t] for t in texts]]), dim=1
+        )
     np.testing.assert_allclose(load_text(folder).embed(texts), wanted, atol=1e-6)
 
 
 def test_the_class_head_gives_clips_logits(kept):
     model, folder = kept
     tower = load_text(folder)
-    features = np.random.default_rng(0).normal(size=(5, model.encoder.num_features)).astype(np.float32)
+    features = (
+        np.random.default_rng(0).normal(size=(5, model.encoder.num_features)).astype(np.float32)
+    )
     weight = tower.class_weights(("red dog", "cats"), ("a {}", "two {}"))
     with torch.no_grad():
         images = F.normalize(model.projection(torch.from_numpy(features)), dim=1).numpy()
-    classes = [tower.embed([f"a {name}", f"two {name}"]).mean(axis=0) for name in ("red dog", "cats")]
-    wanted = model.logit_scale.exp().item() * images @ np.stack([c / np.linalg.norm(c) for c in classes]).T
-    np.testing.assert_allclose(features @ weight.T / tower.lengths(features)[:, None], wanted, rtol=1e-4, atol=1e-4)
+    classes = [
+        tower.embed([f"a {name}", f"two {name}"]).mean(axis=0) for name in ("red dog", "cats")
+    ]
+    wanted = (
+        model.logit_scale.exp().item()
+        * images
+        @ np.stack([c / np.linalg.norm(c) for c in classes]).T
+    )
+    np.testing.assert_allclose(
+        features @ weight.T / tower.lengths(features)[:, None], wanted, rtol=1e-4, atol=1e-4
+    )
 
 
 def test_tokens_that_no_caption_had_are_counted_and_say_nothing(kept):

@@ -1,4 +1,6 @@
-"""A batch in parts has the gradient of the whole batch: added up for means over images, by GradCache for contrastive losses."""
+"""A batch in parts has the gradient of the whole batch: added up for means over images, by
+GradCache for contrastive losses.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,10 @@ LAYER_NORM = "test_vit"
 
 def recipe(method: str, **words: Any) -> Recipe:
     small = {} if method == "supervised" else {"embedding": 16}
-    small |= {"clip": {"text_width": 32, "text_heads": 2, "text_layers": 1}, "simclr": {"head_width": 64, "head_layers": 1}}.get(method, {})
+    small |= {
+        "clip": {"text_width": 32, "text_heads": 2, "text_layers": 1},
+        "simclr": {"head_width": 64, "head_layers": 1},
+    }.get(method, {})
     made = {**DEFAULTS[method], **small, "batch": 24, **words}
     return Recipe(**{**made, "augmentation": Augmentation(**made["augmentation"])})
 
@@ -38,14 +43,27 @@ def recipe(method: str, **words: Any) -> Recipe:
 def made(method: str, backbone: str = LAYER_NORM, **words: Any) -> tuple[methods.Method, Batches]:
     told = recipe(method, **words)
     encoder = build_encoder(backbone, 32, seed=0)
-    model = methods.build(method, encoder, recipe=told, seed=0, targets=TARGETS, captions=CAPTIONS, hashes=HASHES)
+    model = methods.build(
+        method, encoder, recipe=told, seed=0, targets=TARGETS, captions=CAPTIONS, hashes=HASHES
+    )
     if method == "supervised":  # a head of zeros asks nothing of the encoder
         torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(0))
     order = Order(HASHES, 48, 24, 0)
-    return model.train(), Batches.of(PIXELS, order, told, image_size=32, seed=0, num_views=model.num_views, device=torch.device("cpu"), ranks=ALONE)
+    return model.train(), Batches.of(
+        PIXELS,
+        order,
+        told,
+        image_size=32,
+        seed=0,
+        num_views=model.num_views,
+        device=torch.device("cpu"),
+        ranks=ALONE,
+    )
 
 
-def gradients(model: methods.Method, batches: Batches, micro_batch: int | None, compute: Any = FP32) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(
+    model: methods.Method, batches: Batches, micro_batch: int | None, compute: Any = FP32
+) -> tuple[float, dict[str, torch.Tensor]]:
     model = copy.deepcopy(model)
     loss = Gradients(Wrapped(model, ALONE), batches, micro_batch, 0, compute)(1, batches.make(1))
     assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
@@ -85,14 +103,21 @@ def test_adding_up_the_losses_of_parts_would_be_another_loss(method):
     prepared = batches.make(1)
     with torch.no_grad():
         apart = [
-            float(model.loss(model.encode(batches.views(prepared, part), prepared.batch.part(part)), prepared.batch.part(part)))
+            float(
+                model.loss(
+                    model.encode(batches.views(prepared, part), prepared.batch.part(part)),
+                    prepared.batch.part(part),
+                )
+            )
             for part in (slice(0, 12), slice(12, 24))
         ]
     assert np.mean(apart) < loss - 0.1
 
 
 def test_simclrs_default_head_feels_the_parts():
-    """It has batch normalisation, which sees one part at a time: the only reason, since a head of one layer has the gradient of the whole."""
+    """It has batch normalisation, which sees one part at a time: the only reason, since a head of
+    one layer has the gradient of the whole.
+    """
     model, batches = made("simclr", head_layers=3)
     loss, _ = gradients(model, batches, None)
     in_parts, _ = gradients(model, batches, 8)
@@ -103,7 +128,9 @@ def test_simclrs_default_head_feels_the_parts():
     (3, 3, 1, 2, [3]), (5, 5, 1, 2, [2, 3]), (11, 23, 2, 11, [5, 6]), (12, 23, 2, 11, [6, 6]), (24, 24, 1, None, [24]), (24, 24, 1, 10, [8, 8, 8]),
     (1, 2, 2, 2, [1]),
 ])  # fmt: skip
-def test_parts_are_as_many_on_every_rank_and_hold_two_images_at_least(own, global_size, size, micro_batch, expected):
+def test_parts_are_as_many_on_every_rank_and_hold_two_images_at_least(
+    own, global_size, size, micro_batch, expected
+):
     model, batches = made("supervised")
     taken = Gradients(Wrapped(model, ALONE), batches, micro_batch, 0, FP32)
     taken._wrapped.ranks = Ranks(0, size)
@@ -117,7 +144,9 @@ def test_cached_gradients_move_the_statistics_of_batch_normalisation_once(method
     model, batches = made(method, backbone="tiny")
     wrapped = Wrapped(model, ALONE)
     Gradients(wrapped, batches, 12, 0, FP32)(1, batches.make(1))
-    counts = {int(b) for name, b in model.encoder.named_buffers() if name.endswith("num_batches_tracked")}
+    counts = {
+        int(b) for name, b in model.encoder.named_buffers() if name.endswith("num_batches_tracked")
+    }
     assert counts == {2}  # two parts, each once
 
 
@@ -126,12 +155,20 @@ def test_parts_work_in_bf16():
     loss, whole = gradients(model, batches, None, BF16)
     again, in_parts = gradients(model, batches, 8, BF16)
     assert again == pytest.approx(loss, rel=2e-2)
-    cosine = [float(torch.nn.functional.cosine_similarity(whole[n].flatten(), in_parts[n].flatten(), dim=0)) for n in whole if whole[n].norm() > 1e-3]
+    cosine = [
+        float(
+            torch.nn.functional.cosine_similarity(whole[n].flatten(), in_parts[n].flatten(), dim=0)
+        )
+        for n in whole
+        if whole[n].norm() > 1e-3
+    ]
     assert np.mean(cosine) > 0.98
 
 
 def test_mixed_images_are_what_the_share_says():
-    """Mixup blends the batch with itself from back to front; CutMix pastes a box of the share's area."""
+    """Mixup blends the batch with itself from back to front; CutMix pastes a box of the share's
+    area.
+    """
     _, plain = made("supervised")
     own = plain.views(plain.make(1), slice(None))
     for words in ({"mixup": 0.4}, {"cutmix": 1.0}):
@@ -151,7 +188,9 @@ def test_mixed_images_are_what_the_share_says():
                     top, bottom, left, right = prepared.box or (0, 0, 0, 0)
                     assert mix.share == (bottom - top) * (right - left) / 32**2
                     expected = own.clone()
-                    expected[:, :, top:bottom, left:right] = own.flip(0)[:, :, top:bottom, left:right]
+                    expected[:, :, top:bottom, left:right] = own.flip(0)[
+                        :, :, top:bottom, left:right
+                    ]
                     assert torch.equal(mixed, expected)
         assert len(seen) == 2
 
@@ -160,7 +199,10 @@ def test_shares_of_mixup_are_beta_distributed_and_boxes_of_cutmix_cover_the_imag
     from scipy import stats
 
     _, batches = made("supervised", mixup=0.4)
-    shares = [batches._mix(step, np.arange(4), np.zeros(4, dtype=np.int64))[0].share for step in range(600)]
+    shares = [
+        batches._mix(step, np.arange(4), np.zeros(4, dtype=np.int64))[0].share
+        for step in range(600)
+    ]
     assert stats.kstest(shares, stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
     _, batches = made("supervised", cutmix=1.0)
     covered = np.zeros((32, 32))
@@ -170,5 +212,8 @@ def test_shares_of_mixup_are_beta_distributed_and_boxes_of_cutmix_cover_the_imag
         covered[top:bottom, left:right] += 1
     assert covered.min() > 0.1 * 600
     _, both = made("supervised", mixup=0.4, cutmix=1.0)
-    cut = sum(both._mix(step, np.arange(4), np.zeros(4, dtype=np.int64))[1] is not None for step in range(600))
+    cut = sum(
+        both._mix(step, np.arange(4), np.zeros(4, dtype=np.int64))[1] is not None
+        for step in range(600)
+    )
     assert 240 < cut < 360

@@ -1,4 +1,6 @@
-"""The loop: same seed, same bits, stopped or not; losses fall; divergence is said; images are counted once."""
+"""The loop: same seed, same bits, stopped or not; losses fall; divergence is said; images are
+counted once.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +32,28 @@ from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
 PIXELS, LABELS = stripes(32)
 HASHES = hashes(len(LABELS))
 TARGETS = Targets(codes=LABELS, names=("a", "b", "c", "d"), view="level:0")
-CAPTIONS = [[f"stripes of {('tiny', 'small', 'large', 'huge')[c]} period", f"{('tiny', 'small', 'large', 'huge')[c]} stripes"] for c in LABELS]
-SETS = Targets(codes=LABELS, names=("small", "large", "even", "odd"), view="level:1", sets=LabelSets.of([[0, 2], [0, 3], [1, 2], [1, 3]]))
+CAPTIONS = [
+    [
+        f"stripes of {('tiny', 'small', 'large', 'huge')[c]} period",
+        f"{('tiny', 'small', 'large', 'huge')[c]} stripes",
+    ]
+    for c in LABELS
+]
+SETS = Targets(
+    codes=LABELS,
+    names=("small", "large", "even", "odd"),
+    view="level:1",
+    sets=LabelSets.of([[0, 2], [0, 3], [1, 2], [1, 3]]),
+)
 METHODS = ("supervised", "clip", "simclr")
 
 
 def recipe(method: str, **words: Any) -> Recipe:
     small = {"batch": 32, **({} if method == "supervised" else {"embedding": 16})}
-    small |= {"clip": {"text_width": 32, "text_heads": 2, "text_layers": 1}, "simclr": {"head_width": 64}}.get(method, {})
+    small |= {
+        "clip": {"text_width": 32, "text_heads": 2, "text_layers": 1},
+        "simclr": {"head_width": 64},
+    }.get(method, {})
     made = {**DEFAULTS[method], **small, **words}
     return Recipe(**{**made, "augmentation": Augmentation(**made["augmentation"])})
 
@@ -60,13 +76,24 @@ def run(
     loader_workers: int | None = None,
     **words: Any,
 ) -> tuple[methods.Method, Outcome, list[dict[str, float]]]:
-    """`drop_path`: stochastic depth, which draws from torch's generator. `stop_at`: so many steps at a constant rate."""
+    """`drop_path`: stochastic depth, which draws from torch's generator.
+
+    `stop_at`: so many steps at a constant rate.
+    """
     words_of_run = recipe(method, **words)
     encoder = build_encoder(backbone, 32, seed=seed)
     if drop_path:
         for block in encoder.blocks:
             block.drop_path1 = block.drop_path2 = DropPath(0.5)
-    model = methods.build(method, encoder, recipe=words_of_run, seed=seed, targets=targets, captions=CAPTIONS, hashes=HASHES)
+    model = methods.build(
+        method,
+        encoder,
+        recipe=words_of_run,
+        seed=seed,
+        targets=targets,
+        captions=CAPTIONS,
+        hashes=HASHES,
+    )
     order = Order(HASHES, images, words_of_run.batch or 0, seed)
     if stop_at is not None:
         words_of_run = words_of_run.model_copy(update={"schedule": "constant", "warmup": 0.0})
@@ -82,7 +109,11 @@ def run(
         checkpoints=folder,
         checkpoint_every_s=every,
         loader_workers=loader_workers,
-        probe=OnlineProbe(lambda encoder: float(encoder(torch.ones(2, 3, 32, 32)).detach().mean().sigmoid()), 3) if probed else None,
+        probe=OnlineProbe(
+            lambda encoder: float(encoder(torch.ones(2, 3, 32, 32)).detach().mean().sigmoid()), 3
+        )
+        if probed
+        else None,
         watch=watch,
     )
     return model, outcome, curve
@@ -91,15 +122,19 @@ def run(
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("compute", [FP32, BF16])
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path, method, compute):
-    (a, *_), (b, *_), (c, *_) = (run(tmp_path / f"{i}", method, images=96, seed=seed, compute=compute) for i, seed in enumerate((1, 1, 2)))
+    (a, *_), (b, *_), (c, *_) = (
+        run(tmp_path / f"{i}", method, images=96, seed=seed, compute=compute)
+        for i, seed in enumerate((1, 1, 2))
+    )
     assert same_bits(state(a), state(b))
     assert not same_bits(state(a), state(c))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_loss_falls(tmp_path, method):
-    """Supervised from ln 4 = 1.39; SimCLR from about ln 63 = 4.14; CLIP cannot fall below ln 8 = 2.08, since the 8 images of a class in a
-    batch of 32 share their captions."""
+    """Supervised from ln 4 = 1.39; SimCLR from about ln 63 = 4.14; CLIP cannot fall below ln 8 =
+    2.08, since the 8 images of a class in a batch of 32 share their captions.
+    """
     _, outcome, curve = run(tmp_path, method, images=32 * 40)
     first, last = float(np.mean([point["loss"] for point in curve[:4]])), outcome.last_loss
     assert last < first - {"supervised": 0.7, "clip": 0.3, "simclr": 1.0}[method]
@@ -109,20 +144,30 @@ def test_the_loss_falls(tmp_path, method):
 
 @pytest.mark.parametrize(("loss", "first"), [(None, 4 * math.log(2)), ("softmax", math.log(4))])
 def test_sets_of_labels_are_learned(tmp_path, loss, first):
-    """Each image is small or large, and even or odd: shares of a half each, so sigmoid starts at 4 ln 2. Softmax cannot fall below ln 2."""
+    """Each image is small or large, and even or odd: shares of a half each, so sigmoid starts at 4
+    ln 2. Softmax cannot fall below ln 2.
+    """
     model, outcome, curve = run(tmp_path, targets=SETS, images=32 * 60, loss=loss)
     assert curve[0]["loss"] == pytest.approx(first, rel=1e-5)
-    assert outcome.last_loss < (0.5 * first if loss is None else math.log(2) + 0.5 * (first - math.log(2)))
+    assert outcome.last_loss < (
+        0.5 * first if loss is None else math.log(2) + 0.5 * (first - math.log(2))
+    )
     others, classes = stripes(32, seed=1)
     with torch.no_grad():
-        logits = model.head(torch.from_numpy(extract(model.encoder, others, image_size=32, compute=FP32)))
+        logits = model.head(
+            torch.from_numpy(extract(model.encoder, others, image_size=32, compute=FP32))
+        )
     two = logits.topk(2).indices.sort().values.numpy()
-    assert (two == SETS.sets.labels.reshape(4, 2)[classes]).all(axis=1).mean() > 0.7  # by chance 1/6
+    assert (two == SETS.sets.labels.reshape(4, 2)[classes]).all(
+        axis=1
+    ).mean() > 0.7  # by chance 1/6
 
 
 def without_rate(curve: list[dict[str, float]]) -> list[dict[str, float]]:
     """A curve but for what depends on the clock."""
-    return [{name: value for name, value in point.items() if name != "images_per_s"} for point in curve]
+    return [
+        {name: value for name, value in point.items() if name != "images_per_s"} for point in curve
+    ]
 
 
 class Killed(Exception):
@@ -148,41 +193,68 @@ class Dying:
 RESUMED: list[tuple[str, Targets, dict[str, Any]]] = [
     *((method, TARGETS, {}) for method in METHODS),
     ("supervised", SETS, {}),
-    ("supervised", TARGETS, {"ema": 0.9, "mixup": 0.4, "cutmix": 1.0, "backbone": "test_vit", "drop_path": True}),
+    (
+        "supervised",
+        TARGETS,
+        {"ema": 0.9, "mixup": 0.4, "cutmix": 1.0, "backbone": "test_vit", "drop_path": True},
+    ),
     ("supervised", TARGETS, {"micro_batch": 12, "optimiser": "sgd", "lr": 0.05}),
     ("clip", TARGETS, {"micro_batch": 12, "contrast": "siglip", "ema": 0.5}),
-    ("simclr", TARGETS, {"micro_batch": 12, "optimiser": "lars", "lr": 0.3, "weight_decay": 1e-6, "probed": True}),
+    (
+        "simclr",
+        TARGETS,
+        {"micro_batch": 12, "optimiser": "lars", "lr": 0.3, "weight_decay": 1e-6, "probed": True},
+    ),
 ]
 
 
 @pytest.mark.parametrize(("method", "targets", "words"), RESUMED)
 @pytest.mark.parametrize("damage", [False, True])
 @pytest.mark.parametrize("late", [0, 1])
-def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(tmp_path, monkeypatch, method, targets, words, damage, late):
-    """Six steps, killed after three; with damage the newest checkpoint is truncated, so that the one before it is used. `late`: the loss of a step is
-    read with the next one, as on a GPU. Mixed batches are asked for in two halves."""
+def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(
+    tmp_path, monkeypatch, method, targets, words, damage, late
+):
+    """Six steps, killed after three; with damage the newest checkpoint is truncated, so that the
+    one before it is used. `late`: the loss of a step is read with the next one, as on a GPU. Mixed
+    batches are asked for in two halves.
+    """
     monkeypatch.setattr("headwater.pretrain._steps_late", lambda device: late)
     whole, outcome, curve = run(tmp_path / "whole", method, targets=targets, **words)
     with pytest.raises(Killed):
-        run(tmp_path / "killed", method, targets=targets, pixels=Dying(7 if "mixup" in words else 4), every=-1.0, **words)
+        run(
+            tmp_path / "killed",
+            method,
+            targets=targets,
+            pixels=Dying(7 if "mixup" in words else 4),
+            every=-1.0,
+            **words,
+        )
     newest = max((tmp_path / "killed").glob("step-*.safetensors"))
     assert newest.stem == "step-0000000003"
     if damage:
         newest.write_bytes(newest.read_bytes()[:-1])
     again, outcome_again, curve_again = run(tmp_path / "killed", method, targets=targets, **words)
     assert same_bits(state(whole), state(again))
-    assert dataclasses.replace(outcome, seconds=0.0) == dataclasses.replace(outcome_again, seconds=0.0)
+    assert dataclasses.replace(outcome, seconds=0.0) == dataclasses.replace(
+        outcome_again, seconds=0.0
+    )
     assert without_rate(curve) == without_rate(curve_again)
     assert [point["step"] for point in curve] == [1, 2, 3, 4, 5, 6]
 
 
 def test_an_average_is_what_is_kept(tmp_path):
-    """Of the weights after each of three steps, w_i with share 0.5^(3 - i) / 1.75, BatchNorm's statistics as they are at the end."""
+    """Of the weights after each of three steps, w_i with share 0.5^(3 - i) / 1.75, BatchNorm's
+    statistics as they are at the end.
+    """
     seen = [run(tmp_path / str(n), images=32 * 6, ema=None, stop_at=n)[0] for n in (1, 2, 3)]
     kept, *_ = run(tmp_path / "kept", images=32 * 6, ema=0.5, stop_at=3)
     for name, value in state(kept).items():
         each = [state(model)[name] for model in seen]
-        expected = (each[0] + 2 * each[1] + 4 * each[2]) / 7 if name in dict(kept.named_parameters()) else each[2]
+        expected = (
+            (each[0] + 2 * each[1] + 4 * each[2]) / 7
+            if name in dict(kept.named_parameters())
+            else each[2]
+        )
         torch.testing.assert_close(value, expected, atol=1e-6, rtol=1e-5)
 
 
@@ -209,15 +281,21 @@ def test_a_gradient_norm_that_is_not_finite_stops_the_run(tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("images", [32 * 4, 32 * 4 + 1])
 def test_a_contrastive_loss_at_chance_is_told_once_and_kept(tmp_path, monkeypatch, images):
-    """Four batches of 32, or five of 25 and 26: chance is ln of the batches that there are, not of those that were asked for."""
+    """Four batches of 32, or five of 25 and 26: chance is ln of the batches that there are, not of
+    those that were asked for.
+    """
     from headwater.methods.clip import Clip
 
     plain = Clip.encode
-    monkeypatch.setattr(Clip, "encode", lambda self, *args: tuple(t * 0 + 1 for t in plain(self, *args)))
+    monkeypatch.setattr(
+        Clip, "encode", lambda self, *args: tuple(t * 0 + 1 for t in plain(self, *args))
+    )
     told: list[Progress] = []
     _, outcome, _ = run(tmp_path, "clip", images=images, watch=told.append)
     assert len([one for one in told if one.note]) == 1
-    assert [note.split(":")[0] for note in outcome.notes] == ([f"step {2}", "step 4"] if images == 128 else ["step 3", "step 5"])
+    assert [note.split(":")[0] for note in outcome.notes] == (
+        [f"step {2}", "step 4"] if images == 128 else ["step 3", "step 5"]
+    )
     assert f"ln({round(images / outcome.steps)})" in outcome.notes[0]
     assert run(tmp_path / "well", "simclr", images=32 * 20)[1].notes == ()
 
@@ -231,11 +309,17 @@ def test_the_number_of_loader_workers_changes_no_bit(tmp_path, method, workers):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_threads_that_make_batches_leave_the_cache_of_rounded_weights_alone(tmp_path, monkeypatch, method):
-    """torch keeps one for all threads; were it emptied in the midst of a step, bits would depend on the moment."""
+def test_threads_that_make_batches_leave_the_cache_of_rounded_weights_alone(
+    tmp_path, monkeypatch, method
+):
+    """torch keeps one for all threads; were it emptied in the midst of a step, bits would depend on
+    the moment.
+    """
     by: list[threading.Thread] = []
     plain = torch.clear_autocast_cache
-    monkeypatch.setattr(torch, "clear_autocast_cache", lambda: (by.append(threading.current_thread()), plain())[1])
+    monkeypatch.setattr(
+        torch, "clear_autocast_cache", lambda: (by.append(threading.current_thread()), plain())[1]
+    )
     run(tmp_path, method, compute=BF16, loader_workers=2)
     assert len(by) == 6
     assert set(by) == {threading.main_thread()}
@@ -243,11 +327,18 @@ def test_threads_that_make_batches_leave_the_cache_of_rounded_weights_alone(tmp_
 
 @pytest.mark.parametrize(
     ("budget", "images", "steps"),
-    [(Budget(epochs=1.5), 192, 6), (Budget(images_seen=100), 100, 4), (Budget(steps=3), 96, 3), (Budget(epochs=0.05), 6, 1)],
+    [
+        (Budget(epochs=1.5), 192, 6),
+        (Budget(images_seen=100), 100, 4),
+        (Budget(steps=3), 96, 3),
+        (Budget(epochs=0.05), 6, 1),
+    ],
 )
 def test_every_form_of_budget_is_counted_in_images_not_views(tmp_path, budget, images, steps):
     told: list[Progress] = []
-    _, outcome, curve = run(tmp_path, "simclr", images=budget.images(len(PIXELS), 32), watch=told.append)
+    _, outcome, curve = run(
+        tmp_path, "simclr", images=budget.images(len(PIXELS), 32), watch=told.append
+    )
     assert (outcome.images_seen, outcome.steps) == (images, steps)
     assert (told[-1].step, told[-1].steps) == (steps, steps)
     assert [point["step"] for point in curve] == list(range(1, steps + 1))
@@ -269,7 +360,9 @@ def test_every_image_is_gathered_as_often_as_the_order_says(tmp_path):
 
 
 @pytest.mark.parametrize("broken_at", [0, 2])
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, monkeypatch, broken_at):
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(
+    tmp_path, monkeypatch, broken_at
+):
     from headwater.methods.supervised import Supervised
 
     plain, calls = Supervised.loss, []
@@ -288,12 +381,22 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(tmp_path, mo
 def test_a_learning_rate_beyond_reason_diverges_even_in_the_last_step(tmp_path, images):
     """With one step the only loss is ln 4, and what the step leaves is not finite."""
     with pytest.raises(Diverged):
-        run(tmp_path, images=images, lr=1e38, schedule="constant", clip_norm=None, optimiser="sgd", weight_decay=1e30)
+        run(
+            tmp_path,
+            images=images,
+            lr=1e38,
+            schedule="constant",
+            clip_norm=None,
+            optimiser="sgd",
+            weight_decay=1e30,
+        )
 
 
 def test_images_leave_the_loop_under_the_learning_rates_that_the_curve_shows(tmp_path):
     _, _, curve = run(tmp_path, images=32 * 8, warmup=0.25, schedule="linear", lr=0.01)
-    assert [point["lr"] for point in curve] == pytest.approx([0.01 / 3, 0.02 / 3] + [0.01 * (1 - i / 6) for i in range(6)])
+    assert [point["lr"] for point in curve] == pytest.approx(
+        [0.01 / 3, 0.02 / 3] + [0.01 * (1 - i / 6) for i in range(6)]
+    )
 
 
 def test_a_long_curve_has_a_hundred_points_whose_means_make_up_all_losses(tmp_path):
@@ -304,4 +407,6 @@ def test_a_long_curve_has_a_hundred_points_whose_means_make_up_all_losses(tmp_pa
     widths = np.diff([0] + [point["step"] for point in curve])
     assert set(widths.tolist()) == {1, 2}
     write_curve(tmp_path / "metrics.jsonl", curve)
-    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == curve
+    assert [
+        json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ] == curve

@@ -1,4 +1,6 @@
-"""Two real processes (gloo) on one arm: the same images in the same order, the same loss, and the weights of one process but for rounding."""
+"""Two real processes (gloo) on one arm: the same images in the same order, the same loss, and the
+weights of one process but for rounding.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ HOW: dict[str, dict[str, Any]] = {
 }
 """23 images are 11 and 12 for two ranks: at most 11 in a part makes two parts of either."""
 TOLERANCE = 2e-4
-"""Largest difference of a weight after four steps of SGD at 0.05, where weights move by up to 0.1: sums over a batch are taken in another order."""
+"""Largest difference of a weight after four steps of SGD at 0.05, where weights move by up to 0.1:
+sums over a batch are taken in another order.
+"""
 
 
 class Recorded:
@@ -48,10 +52,38 @@ class Recorded:
         return PIXELS.gather(rows)
 
 
-def train(method: str, folder: Path, ranks: Ranks, compute: Compute, *, sharded: bool = False, **words: Any) -> dict[str, torch.Tensor]:
-    """The state after four steps of 23 images (odd, so that the parts of two ranks differ); with the losses and this rank's images."""
-    told = recipe(method, **{"optimiser": "sgd", "lr": 0.05, "warmup": 0.0, "batch": 23, "weight_decay": 0.0, **words})
-    model = methods.build(method, build_encoder(LAYER_NORM, 32, seed=0), recipe=told, seed=0, targets=TARGETS, captions=CAPTIONS, hashes=HASHES)
+def train(
+    method: str,
+    folder: Path,
+    ranks: Ranks,
+    compute: Compute,
+    *,
+    sharded: bool = False,
+    **words: Any,
+) -> dict[str, torch.Tensor]:
+    """The state after four steps of 23 images (odd, so that the parts of two ranks differ); with
+    the losses and this rank's images.
+    """
+    told = recipe(
+        method,
+        **{
+            "optimiser": "sgd",
+            "lr": 0.05,
+            "warmup": 0.0,
+            "batch": 23,
+            "weight_decay": 0.0,
+            **words,
+        },
+    )
+    model = methods.build(
+        method,
+        build_encoder(LAYER_NORM, 32, seed=0),
+        recipe=told,
+        seed=0,
+        targets=TARGETS,
+        captions=CAPTIONS,
+        hashes=HASHES,
+    )
     images = Recorded()
     order = Order(HASHES, 23 * 4, 23, 0)
     _, curve = pretrain.pretrain(
@@ -97,7 +129,9 @@ def one_of_two(rank: int, folder: str) -> None:
         resumed = train("clip", again, ranks, compute, **words)
         seen = {"asked": torch.tensor([len(whole["rows"]), len(resumed["rows"])])}
         same = all(torch.equal(whole[name], resumed[name]) for name in whole if name != "rows")
-        save_file({**seen, "same": torch.tensor(same)}, Path(folder) / f"{how}-again-{rank}.safetensors")
+        save_file(
+            {**seen, "same": torch.tensor(same)}, Path(folder) / f"{how}-again-{rank}.safetensors"
+        )
     dist.destroy_process_group()
 
 
@@ -110,7 +144,9 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, torch.Tensor]]:
-    return {method: train(method, tmp_path_factory.mktemp(method), ALONE, FP32) for method in METHODS}
+    return {
+        method: train(method, tmp_path_factory.mktemp(method), ALONE, FP32) for method in METHODS
+    }
 
 
 def of_rank(folder: Path, how: str, method: str, rank: int) -> dict[str, torch.Tensor]:
@@ -126,7 +162,9 @@ def test_two_ranks_end_with_the_losses_and_weights_of_one(together, alone, how, 
     torch.testing.assert_close(ours["norms"], alone[method]["norms"], rtol=5e-3, atol=0)
     worst = max(float((ours[name] - alone[method][name]).abs().max()) for name in weights)
     started = build_encoder(LAYER_NORM, 32, seed=0).state_dict()
-    moved = max(float((alone[method][f"encoder.{name}"] - t).abs().max()) for name, t in started.items())
+    moved = max(
+        float((alone[method][f"encoder.{name}"] - t).abs().max()) for name, t in started.items()
+    )
     assert worst < TOLERANCE < 0.1 * moved
 
 
@@ -149,12 +187,18 @@ def test_only_the_first_rank_writes_checkpoints_and_they_hold_whole_weights(toge
         for method in METHODS:
             saved = load_file(max((together / f"{how}-{method}").glob("step-*.safetensors")))
             ended = of_rank(together, how, method, 0)
-            assert all(torch.equal(saved[f"model.{name}"], ended[name]) for name in ended if name not in ("losses", "norms", "rows"))
+            assert all(
+                torch.equal(saved[f"model.{name}"], ended[name])
+                for name in ended
+                if name not in ("losses", "norms", "rows")
+            )
 
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
 def test_two_ranks_that_go_on_from_a_checkpoint_end_with_the_same_bits(together, how):
-    """AdamW and an average of weights; from step 2 of 4, so that half of the images are asked for."""
+    """AdamW and an average of weights; from step 2 of 4, so that half of the images are asked
+    for.
+    """
     for rank in (0, 1):
         told = load_file(together / f"{how}-again-{rank}.safetensors")
         assert bool(told["same"])
@@ -164,6 +208,24 @@ def test_two_ranks_that_go_on_from_a_checkpoint_end_with_the_same_bits(together,
 
 def test_batches_that_leave_a_rank_without_images_are_refused(tmp_path):
     told = recipe("supervised", batch=4)
-    model = methods.build("supervised", build_encoder("tiny", 32, seed=0), recipe=told, seed=0, targets=TARGETS, captions=None, hashes=HASHES)
+    model = methods.build(
+        "supervised",
+        build_encoder("tiny", 32, seed=0),
+        recipe=told,
+        seed=0,
+        targets=TARGETS,
+        captions=None,
+        hashes=HASHES,
+    )
     with pytest.raises(ValueError, match="a batch of 4 images leaves some of 5 ranks without any"):
-        pretrain.pretrain(model, PIXELS, Order(HASHES, 8, 4, 0), told, image_size=32, seed=0, compute=FP32, checkpoints=tmp_path, ranks=Ranks(0, 5))
+        pretrain.pretrain(
+            model,
+            PIXELS,
+            Order(HASHES, 8, 4, 0),
+            told,
+            image_size=32,
+            seed=0,
+            compute=FP32,
+            checkpoints=tmp_path,
+            ranks=Ranks(0, 5),
+        )

@@ -1,4 +1,6 @@
-"""The report in a real Chromium: it must draw, under its own strict policy, and ask nothing of any network."""
+"""The report in a real Chromium: it must draw, under its own strict policy, and ask nothing of any
+network.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +40,12 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def report(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    rows = synthetic_rows(seeds=2, sources=("photos", "</script><b>x</b>"), shots=(5, None), draws=1)
-    path = write_report(rows, tmp_path_factory.mktemp("report") / "report.html", title="Photos or <b>sketches</b>?")
+    rows = synthetic_rows(
+        seeds=2, sources=("photos", "</script><b>x</b>"), shots=(5, None), draws=1
+    )
+    path = write_report(
+        rows, tmp_path_factory.mktemp("report") / "report.html", title="Photos or <b>sketches</b>?"
+    )
     driver.get(path.as_uri())
     wait(driver, "return document.documentElement.dataset.ready === 'yes'")
     return path
@@ -67,7 +73,10 @@ def draw_all(driver: Any) -> None:
            })();"""
     )
     wait(driver, "return window.scrolled", 60)
-    assert driver.execute_script("return [...document.querySelectorAll('figure:not([hidden])')].every((f) => f.querySelector('svg'))")
+    assert driver.execute_script(
+        "return [...document.querySelectorAll('figure:not([hidden])')].every((f) => "
+        "f.querySelector('svg'))"
+    )
 
 
 def test_all_charts_are_drawn_with_marks_that_have_a_size(driver: Any, report: Path) -> None:
@@ -84,8 +93,13 @@ def test_all_charts_are_drawn_with_marks_that_have_a_size(driver: Any, report: P
 
 def test_no_chart_or_text_is_wider_than_the_page(driver: Any, report: Path) -> None:
     for width in (1280, 390):
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600})
-        assert driver.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"), width
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
+        )
+        assert driver.execute_script(
+            "return document.documentElement.scrollWidth <= window.innerWidth"
+        ), width
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
@@ -94,95 +108,184 @@ def test_a_tooltip_shows_the_number_under_the_pointer(driver: Any, report: Path)
     from selenium.webdriver.common.by import By
 
     draw_all(driver)
-    mark = driver.find_elements(By.CSS_SELECTOR, "section[data-kind=accuracy] figure:not([hidden]) .mark-symbol.role-mark path")[4]
+    mark = driver.find_elements(
+        By.CSS_SELECTOR,
+        "section[data-kind=accuracy] figure:not([hidden]) .mark-symbol.role-mark path",
+    )[4]
     driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
     ActionChains(driver).move_to_element(mark).perform()
-    text = wait(driver, "const t = document.querySelector('#vg-tooltip-element.visible'); return t && t.innerText")
+    text = wait(
+        driver,
+        "const t = document.querySelector('#vg-tooltip-element.visible'); return t && t.innerText",
+    )
     assert "supervised level:0 · </script><b>x</b>" in text and "seeds" in text
 
 
 def test_the_choice_of_protocol_changes_charts_and_numbers(driver: Any, report: Path) -> None:
-    count = "return [...document.querySelectorAll('#summary tbody tr')].filter((r) => !r.hidden && r.dataset.protocol === '{}').length"
-    choose = "const s = document.getElementById('protocol'); s.value = '{}'; s.dispatchEvent(new Event('change'))"
+    count = (
+        "return [...document.querySelectorAll('#summary tbody tr')].filter((r) => !r.hidden && "
+        "r.dataset.protocol === '{}').length"
+    )
+    choose = (
+        "const s = document.getElementById('protocol'); s.value = '{}'; s.dispatchEvent(new "
+        "Event('change'))"
+    )
     driver.execute_script(choose.format("probe"))
-    assert driver.execute_script(count.format("finetune")) == 0 and driver.execute_script(count.format("probe")) == 15 * 4
+    assert (
+        driver.execute_script(count.format("finetune")) == 0
+        and driver.execute_script(count.format("probe")) == 15 * 4
+    )
     draw_all(driver)
     driver.execute_script(choose.format("finetune"))
 
 
 def test_a_number_leads_to_its_rows_and_the_search_narrows_them(driver: Any, report: Path) -> None:
-    driver.execute_script("[...document.querySelectorAll('#summary tbody tr')].find((r) => !r.hidden).querySelector('button').click()")
-    assert driver.execute_script("return document.getElementById('found').textContent").endswith("rows behind that number")
-    cells = driver.execute_script("return new Set([...document.querySelectorAll('#explorer tbody tr')].map((r) => r.lastChild.textContent)).size")
+    driver.execute_script(
+        "[...document.querySelectorAll('#summary tbody tr')].find((r) => "
+        "!r.hidden).querySelector('button').click()"
+    )
+    assert driver.execute_script("return document.getElementById('found').textContent").endswith(
+        "rows behind that number"
+    )
+    cells = driver.execute_script(
+        "return new Set([...document.querySelectorAll('#explorer tbody tr')].map((r) => "
+        "r.lastChild.textContent)).size"
+    )
     assert cells == 2  # two seeds at full size
     driver.execute_script("document.getElementById('clear').click()")
-    driver.execute_script("const s = document.getElementById('search'); s.value = 'failed'; s.dispatchEvent(new Event('input'))")
+    driver.execute_script(
+        "const s = document.getElementById('search'); s.value = 'failed'; s.dispatchEvent(new "
+        "Event('input'))"
+    )
     wait(driver, "return document.getElementById('found').textContent.startsWith('3 rows')")
     driver.execute_script("document.querySelector('#explorer tbody tr').click()")
-    assert "out of memory" in driver.execute_script("return document.querySelector('#explorer .open').innerText")
+    assert "out of memory" in driver.execute_script(
+        "return document.querySelector('#explorer .open').innerText"
+    )
 
 
 def test_markup_in_names_is_text_in_the_page(driver: Any, report: Path) -> None:
-    assert driver.execute_script("return document.querySelector('h1').textContent") == "Photos or <b>sketches</b>?"
+    assert (
+        driver.execute_script("return document.querySelector('h1').textContent")
+        == "Photos or <b>sketches</b>?"
+    )
     assert driver.execute_script("return document.querySelectorAll('h1 b, td b b').length") == 0
 
 
 def test_a_dark_page_redraws_its_charts_in_light_ink(driver: Any, report: Path) -> None:
-    inks = "return [...document.querySelectorAll('figure:not([hidden]) svg .role-axis-label text')].map((t) => t.getAttribute('fill').toLowerCase())"
+    inks = (
+        "return [...document.querySelectorAll('figure:not([hidden]) svg .role-axis-label "
+        "text')].map((t) => t.getAttribute('fill').toLowerCase())"
+    )
     driver.execute_script("document.querySelector('section.charts').scrollIntoView()")
     wait(driver, inks + ".includes('#1f2933')")
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
     wait(driver, inks + ".includes('#e6e8eb')")
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "light"}]})
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": "light"}]},
+    )
 
 
 def test_nothing_went_wrong_and_nothing_was_asked_of_a_network(driver: Any, report: Path) -> None:
     """Runs last: the logs hold all that the tests above did."""
     draw_all(driver)
-    said = [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    said = [
+        entry["message"]
+        for entry in driver.get_log("browser")
+        if entry["level"] in ("SEVERE", "WARNING")
+    ]
     assert said == []
     asked = set()  # the browser's own start page (chrome:) was there before the report
     for entry in driver.get_log("performance"):
         message = json.loads(entry["message"])["message"]
         if message["method"] == "Network.requestWillBeSent":
             asked.add(message["params"]["request"]["url"])
-    assert {url for url in asked if not url.startswith(("chrome:", "chrome-", "data:"))} == {report.as_uri()}
+    assert {url for url in asked if not url.startswith(("chrome:", "chrome-", "data:"))} == {
+        report.as_uri()
+    }
 
 
 def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path: Path) -> None:
     from headwater.report import save_label_chart
 
-    against = {"target": "t", "nesting": 1.0, "nesting_by_chance": 0.5, "nmi": 1.0, "expected": "finer", "reason": "why"}
-    view = {"view": "level:0", "classes": 9, "smallest": 1, "median": 5.0, "largest": 9, "singletons": 0, "note": None, "against": [against]}
-    source = {"source": "</script><b>x</b>", "targets": [{"target": "t", "classes": 2}], "views": [view]}
+    against = {
+        "target": "t",
+        "nesting": 1.0,
+        "nesting_by_chance": 0.5,
+        "nmi": 1.0,
+        "expected": "finer",
+        "reason": "why",
+    }
+    view = {
+        "view": "level:0",
+        "classes": 9,
+        "smallest": 1,
+        "median": 5.0,
+        "largest": 9,
+        "singletons": 0,
+        "note": None,
+        "against": [against],
+    }
+    source = {
+        "source": "</script><b>x</b>",
+        "targets": [{"target": "t", "classes": 2}],
+        "views": [view],
+    }
     driver.get_log("browser")
-    driver.get(save_label_chart({"study": None, "sources": [source]}, tmp_path / "chart.html").as_uri())
+    driver.get(
+        save_label_chart({"study": None, "sources": [source]}, tmp_path / "chart.html").as_uri()
+    )
     assert "level:0" in wait(driver, "return document.querySelector('#chart svg')?.textContent")
     assert not driver.execute_script("return document.querySelectorAll('b').length")
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_figures_of_simulated_networks_draw_in_one_page_with_no_warning(driver: Any, tmp_path: Path) -> None:
+def test_figures_of_simulated_networks_draw_in_one_page_with_no_warning(
+    driver: Any, tmp_path: Path
+) -> None:
     from headwater.report import save_theory
     from tests.analysis.theory_table import story
 
     driver.get_log("browser")
     driver.get(save_theory(story(seeds=3), tmp_path / "theory.html")[0].as_uri())
     drawn = wait(driver, "return document.querySelector('#chart svg')?.textContent", 60)
-    for title in ("Errors against the number of subclasses", "fine features against common ones", "Which features are learned", "strong noise", "it is a U"):
+    for title in (
+        "Errors against the number of subclasses",
+        "fine features against common ones",
+        "Which features are learned",
+        "strong noise",
+        "it is a U",
+    ):
         assert title.lower() in drawn.lower(), title
-    assert driver.execute_script("return document.querySelectorAll('#chart svg .mark-symbol path').length") > 50
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert (
+        driver.execute_script(
+            "return document.querySelectorAll('#chart svg .mark-symbol path').length"
+        )
+        > 50
+    )
+    assert [
+        entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
+    ] == []
 
 
-def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(driver: Any, tmp_path: Path) -> None:
+def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(
+    driver: Any, tmp_path: Path
+) -> None:
     from headwater.analysis import read_answers
     from headwater.report import hardness_settings, save_hardness
 
-    answers = read_answers(Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet")
+    answers = read_answers(
+        Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet"
+    )
     driver.get_log("browser")
     facts = {"study": "photos", "hard_share": None, "settings": hardness_settings(answers)}
     driver.get(save_hardness(facts, tmp_path / "hardness.html").as_uri())
     drawn = wait(driver, "return document.querySelector('#chart svg')?.textContent")
     assert "grocery-43" in drawn and "world-2" in drawn
-    assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
+    assert [
+        entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
+    ] == []

@@ -1,4 +1,6 @@
-"""The chart of learning curves: what it holds against pandas' own means, that it draws, and that names stay text."""
+"""The chart of learning curves: what it holds against pandas' own means, that it draws, and that
+names stay text.
+"""
 
 from __future__ import annotations
 
@@ -20,17 +22,46 @@ EVIL = "</script><script>window.stolen=1</script>\"'&<img src=x onerror=alert(1)
 
 
 def arm(
-    method: str, labels: str | None = None, *, seed: int = 0, source: str = "photos", size: Any = "all", steps: int = 50, every: int = 1, **points: Any
+    method: str,
+    labels: str | None = None,
+    *,
+    seed: int = 0,
+    source: str = "photos",
+    size: Any = "all",
+    steps: int = 50,
+    every: int = 1,
+    **points: Any,
 ) -> dict[str, Any]:
-    """The facts of an arm whose loss falls from 4 to 1 by its own noise; `points` replaces quantities by functions of the share that is done."""
+    """The facts of an arm whose loss falls from 4 to 1 by its own noise; `points` replaces
+    quantities by functions of the share that is done.
+    """
     rng = np.random.default_rng(seed + 7)
-    quantities = {"loss": lambda done: 4 - 3 * done + 0.1 * rng.normal(), "lr": lambda done: 0.01 * (1 - done), **points}
+    quantities = {
+        "loss": lambda done: 4 - 3 * done + 0.1 * rng.normal(),
+        "lr": lambda done: 0.01 * (1 - done),
+        **points,
+    }
     told = [
-        {"step": step, "images": step * 32.0, **{name: float(function(step / steps)) for name, function in quantities.items()}}
+        {
+            "step": step,
+            "images": step * 32.0,
+            **{name: float(function(step / steps)) for name, function in quantities.items()},
+        }
         for step in range(every, steps + 1, every)
     ]
-    title = " · ".join(part for part in (method, source, labels, None if size == "all" else f"{size} images") if part)
-    words = {"method": method, "source": source, "size": size, "labels": labels, "seed": seed, "classes": None}
+    title = " · ".join(
+        part
+        for part in (method, source, labels, None if size == "all" else f"{size} images")
+        if part
+    )
+    words = {
+        "method": method,
+        "source": source,
+        "size": size,
+        "labels": labels,
+        "seed": seed,
+        "classes": None,
+    }
     return {"title": title, **words, "points": told}
 
 
@@ -46,7 +77,11 @@ def panel(spec: dict[str, Any], title: str) -> dict[str, Any]:
 def test_a_line_is_the_mean_of_the_seeds_and_its_band_their_lowest_and_highest() -> None:
     arms = [arm("simclr", seed=seed) for seed in range(3)]
     values = pd.DataFrame(panel(curves_chart(facts(*arms)), "training loss")["data"]["values"])
-    by_hand = pd.concat([pd.DataFrame(one["points"]) for one in arms]).groupby("images")["loss"].agg(["mean", "min", "max", "size"])
+    by_hand = (
+        pd.concat([pd.DataFrame(one["points"]) for one in arms])
+        .groupby("images")["loss"]
+        .agg(["mean", "min", "max", "size"])
+    )
     assert list(values["images"]) == list(by_hand.index)
     for ours, theirs in (("mean", "mean"), ("low", "min"), ("high", "max"), ("seeds", "size")):
         np.testing.assert_allclose(values[ours], by_hand[theirs], rtol=1e-4)
@@ -56,7 +91,9 @@ def test_a_seed_that_is_behind_ends_where_it_is_and_is_not_carried_on() -> None:
     behind = arm("simclr", seed=1, steps=100, loss=lambda done: 10.0)
     behind["points"] = behind["points"][:20]
     arms = [arm("simclr", seed=0, steps=100, loss=lambda done: 2.0), behind]
-    values = pd.DataFrame(panel(curves_chart(facts(*arms)), "training loss")["data"]["values"]).set_index("images")
+    values = pd.DataFrame(
+        panel(curves_chart(facts(*arms)), "training loss")["data"]["values"]
+    ).set_index("images")
     assert list(values.loc[[32.0, 640.0, 672.0, 3200.0], "mean"]) == [6.0, 6.0, 2.0, 2.0]
     assert list(values.loc[[640.0, 672.0], "seeds"]) == [2, 1]
 
@@ -66,13 +103,17 @@ def test_seeds_that_were_logged_at_other_places_meet_on_straight_lines() -> None
         return arm("simclr", seed=seed, steps=60, every=every, loss=lambda done: 5 - 2 * done)
 
     values = panel(curves_chart(facts(even(0, 2), even(1, 3))), "training loss")["data"]["values"]
-    assert {v["images"] for v in values} == {32.0 * step for step in range(1, 61) if step % 2 == 0 or step % 3 == 0}
+    assert {v["images"] for v in values} == {
+        32.0 * step for step in range(1, 61) if step % 2 == 0 or step % 3 == 0
+    }
     for value in values:
         assert value["mean"] == pytest.approx(5 - 2 * value["images"] / (60 * 32), rel=1e-4)
 
 
 def test_a_long_log_is_thinned_by_means_that_keep_its_level() -> None:
-    noisy = arm("simclr", steps=10_007, loss=lambda done: 3.0 + (1 if round(done * 10_007) % 2 else -1))
+    noisy = arm(
+        "simclr", steps=10_007, loss=lambda done: 3.0 + (1 if round(done * 10_007) % 2 else -1)
+    )
     values = panel(curves_chart(facts(noisy)), "training loss")["data"]["values"]
     assert MOST_POINTS / 2 < len(values) <= MOST_POINTS
     assert all(abs(v["mean"] - 3.0) < 0.05 for v in values)
@@ -81,9 +122,16 @@ def test_a_long_log_is_thinned_by_means_that_keep_its_level() -> None:
 
 
 def test_only_what_some_arm_has_gets_a_panel_and_accuracy_is_in_percent() -> None:
-    assert [p["title"] for p in curves_chart(facts(arm("simclr")))["concat"]] == ["training loss", "learning rate"]
+    assert [p["title"] for p in curves_chart(facts(arm("simclr")))["concat"]] == [
+        "training loss",
+        "learning rate",
+    ]
     spec = curves_chart(facts(arm("simclr", knn=lambda done: 0.25), arm("clip", "captions")))
-    assert [p["title"] for p in spec["concat"]] == ["training loss", "right by nearest neighbours, %", "learning rate"]
+    assert [p["title"] for p in spec["concat"]] == [
+        "training loss",
+        "right by nearest neighbours, %",
+        "learning rate",
+    ]
     values = panel(spec, "right by nearest neighbours, %")["data"]["values"]
     assert {v["mean"] for v in values} == {25.0}
     assert {v["name"] for v in values} == {"simclr · photos"}
@@ -92,19 +140,32 @@ def test_only_what_some_arm_has_gets_a_panel_and_accuracy_is_in_percent() -> Non
 def test_colours_are_those_of_the_report_and_sources_and_sizes_are_dashes() -> None:
     from headwater.report.palette import BLUE, PURPLE, SKY
 
-    arms = [arm("supervised", "level:0"), arm("supervised", "level:1"), arm("simclr"), arm("simclr", source="sketches"), arm("simclr", size=500)]
+    arms = [
+        arm("supervised", "level:0"),
+        arm("supervised", "level:1"),
+        arm("simclr"),
+        arm("simclr", source="sketches"),
+        arm("simclr", size=500),
+    ]
     for part in curves_chart(facts(*arms))["concat"]:
         line = next(layer for layer in part["layer"] if layer["mark"]["type"] == "line")["encoding"]
-        assert dict(zip(line["color"]["scale"]["domain"], line["color"]["scale"]["range"], strict=True)) == {"level:1": SKY, "level:0": BLUE, "simclr": PURPLE}
+        assert dict(
+            zip(line["color"]["scale"]["domain"], line["color"]["scale"]["range"], strict=True)
+        ) == {"level:1": SKY, "level:0": BLUE, "simclr": PURPLE}
         assert line["strokeDash"]["scale"]["domain"] == ["photos", "photos, 500 images", "sketches"]
         assert len({tuple(dash) for dash in line["strokeDash"]["scale"]["range"]}) == 3
 
 
 def test_there_is_a_line_an_arm_and_a_band_where_there_are_seeds(tmp_path: Path) -> None:
-    arms = [arm("supervised", "level:0", seed=seed) for seed in range(2)] + [arm("simclr"), arm("clip", "captions")]
+    arms = [arm("supervised", "level:0", seed=seed) for seed in range(2)] + [
+        arm("simclr"),
+        arm("clip", "captions"),
+    ]
     drawn = save_curves(facts(*arms), tmp_path / "curves.svg").read_text()
     assert len(re.findall(r'aria-roledescription="line mark container"', drawn)) == 2 * 3
-    assert len(re.findall(r'aria-roledescription="area mark container"', drawn)) == 1, "the loss; seeds have one learning rate"
+    assert len(re.findall(r'aria-roledescription="area mark container"', drawn)) == 1, (
+        "the loss; seeds have one learning rate"
+    )
     assert "training loss" in drawn
     assert "NaN" not in drawn
 
@@ -122,9 +183,14 @@ def test_text_from_data_stays_text_in_the_page_and_in_the_drawing(tmp_path: Path
     page = save_curves(evil, tmp_path / "curves.html").read_text()
     assert EVIL not in page
     assert page.count("<script") == 3, "the data, Vega, and the line that draws"
-    spec = json.loads(re.search(r'<script type="application/json" id="spec">(.*?)</script>', page, re.DOTALL)[1])  # type: ignore[index]
+    spec = json.loads(
+        re.search(r'<script type="application/json" id="spec">(.*?)</script>', page, re.DOTALL)[1]
+    )  # type: ignore[index]
     assert spec["title"]["text"] == f"Learning curves of {EVIL}"
-    assert html.unescape(re.search(r"<title>(.*?)</title>", page, re.DOTALL)[1]) == spec["title"]["text"]  # type: ignore[index]
+    assert (
+        html.unescape(re.search(r"<title>(.*?)</title>", page, re.DOTALL)[1])
+        == spec["title"]["text"]
+    )  # type: ignore[index]
     drawn = save_curves(evil, tmp_path / "curves.svg").read_text()
     assert "<script" not in drawn
     assert "<img" not in drawn

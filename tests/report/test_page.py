@@ -49,11 +49,20 @@ def test_a_report_is_one_file_that_names_no_address(small: pd.DataFrame, tmp_pat
     for tag, attributes in parsed(page):
         assert not {"src", "srcset", "action"} & set(attributes), (tag, attributes)
         assert attributes.get("href", "data:,") == "data:,"
-    policy = next(a["content"] for t, a in parsed(page) if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy and "default-src 'none'" in policy and "unsafe-eval" not in policy and "unsafe-inline" not in policy.split("style-src")[0]
+    policy = next(
+        a["content"] for t, a in parsed(page) if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert (
+        policy
+        and "default-src 'none'" in policy
+        and "unsafe-eval" not in policy
+        and "unsafe-inline" not in policy.split("style-src")[0]
+    )
 
 
-def test_a_failed_write_leaves_the_old_report_and_nothing_else(small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_report_and_nothing_else(
+    small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
 
@@ -67,13 +76,32 @@ def test_a_failed_write_leaves_the_old_report_and_nothing_else(small: pd.DataFra
 
 
 def test_markup_in_data_and_titles_stays_text() -> None:
-    rows = [one_row(cell=f"c{s}{k}", seed=s, source=EVIL if k else "photos", task=EVIL, reason=None, value=0.5 + 0.1 * k) for s in range(2) for k in range(2)]
-    rows.append(one_row(cell="bad", seed=3, source=EVIL, task=EVIL, status="failed", value=None, reason=EVIL))
+    rows = [
+        one_row(
+            cell=f"c{s}{k}",
+            seed=s,
+            source=EVIL if k else "photos",
+            task=EVIL,
+            reason=None,
+            value=0.5 + 0.1 * k,
+        )
+        for s in range(2)
+        for k in range(2)
+    ]
+    rows.append(
+        one_row(
+            cell="bad", seed=3, source=EVIL, task=EVIL, status="failed", value=None, reason=EVIL
+        )
+    )
     page = render(to_frame(rows), title=EVIL, question=EVIL, notes=[EVIL])
     assert "<script>window.stolen" not in page and "<img src=x" not in page
     assert len([t for t, _ in parsed(page) if t == "script"]) == 3
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
-    assert any(EVIL in c.get("distinct", []) or c.get("constant") == EVIL for c in data["rows"]["columns"])
+    data = json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1)
+    )  # type: ignore[union-attr]
+    assert any(
+        EVIL in c.get("distinct", []) or c.get("constant") == EVIL for c in data["rows"]["columns"]
+    )
 
 
 def test_the_rows_are_embedded_whole_and_every_number_names_its_cells(small: pd.DataFrame) -> None:
@@ -84,49 +112,85 @@ def test_the_rows_are_embedded_whole_and_every_number_names_its_cells(small: pd.
     kept = [v for v in column["values"] if v is not None]
     assert sorted(kept) == sorted(small["value"].dropna().tolist())
     traced = [a["data-cells"] for _, a in parsed(page) if a.get("class") == "trace"]
-    assert traced and all(cells and all(int(place) < len(data["cells"]) for place in cells.split()) for cells in traced)
+    assert traced and all(
+        cells and all(int(place) < len(data["cells"]) for place in cells.split())
+        for cells in traced
+    )
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame(), to_frame([]), to_frame([one_row()]), to_frame([one_row(status="failed", value=None, reason="oom")])])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(),
+        to_frame([]),
+        to_frame([one_row()]),
+        to_frame([one_row(status="failed", value=None, reason="oom")]),
+    ],
+)
 def test_odd_tables_make_a_report(frame: pd.DataFrame) -> None:
     page = render(frame, title="Nothing much")
-    assert "Verdict" in page and "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S).lower().replace("finance", "")
+    assert "Verdict" in page and "nan" not in re.sub(
+        r"<script.*?</script>", "", page, flags=re.S
+    ).lower().replace("finance", "")
 
 
 def test_what_was_held_equal_is_told_from_what_differs(small: pd.DataFrame) -> None:
     equal = {h.column: h.words for h in held(small) if h.equal}
     differs = {h.column for h in held(small) if not h.equal}
-    assert equal["backbone"] == "tiny" and equal["images_seen"] == "400000"  # scratch, which saw none, does not count
+    assert (
+        equal["backbone"] == "tiny" and equal["images_seen"] == "400000"
+    )  # scratch, which saw none, does not count
     assert {"source", "labels", "method", "seed"} <= differs and not differs & set(equal)
 
 
 def test_warnings_name_what_makes_a_comparison_unfair() -> None:
     rows = [
-        one_row(cell="a", seed=0, versions="{\"torch\":\"2.8\"}"),
-        one_row(cell="b", seed=1, versions="{\"torch\":\"2.9\"}", fingerprint="cuda"),
-        one_row(cell="c", seed=0, labels="level:1", leaked_test_images=12, head_init="lp", value=0.04),
-        one_row(cell="d", seed=0, labels="level:1", value=0.04, n_test=10, task_fingerprint="other"),
+        one_row(cell="a", seed=0, versions='{"torch":"2.8"}'),
+        one_row(cell="b", seed=1, versions='{"torch":"2.9"}', fingerprint="cuda"),
+        one_row(
+            cell="c", seed=0, labels="level:1", leaked_test_images=12, head_init="lp", value=0.04
+        ),
+        one_row(
+            cell="d", seed=0, labels="level:1", value=0.04, n_test=10, task_fingerprint="other"
+        ),
         one_row(cell="e", seed=1, labels="level:1", value=None, status="diverged", reason="nan"),
-        one_row(cell="f", seed=0, labels="level:2", protocol="probe", label_reuse=True, head_init=None),
+        one_row(
+            cell="f", seed=0, labels="level:2", protocol="probe", label_reuse=True, head_init=None
+        ),
     ]
     text = "\n".join(warnings(to_frame(rows)))
-    for words in ("torch 2.9", "cuda", "12 test images", "Head initialisation", "differ in size", "different data", "1 cell diverged",
+    for words in ("torch 2.9", "cuda", "12 test images", "Head "
+    "initialisation", "differ in size", "different data", "1 cell diverged",
                   "averages several cells", "re-used", "most frequent class", "Seeds are unequal"):  # fmt: skip
         assert words in text, words
 
 
 def test_arms_that_were_not_pre_trained_alike_are_named() -> None:
-    places = {"pretrain_fingerprint": ("cpu bf16", "cuda bf16"), "pretrain_versions": ('{"torch":"2.8"}', '{"torch":"2.9"}')}
+    places = {
+        "pretrain_fingerprint": ("cpu bf16", "cuda bf16"),
+        "pretrain_versions": ('{"torch":"2.8"}', '{"torch":"2.9"}'),
+    }
     for column, (one, other) in places.items():
-        rows = [one_row(cell="a", seed=0, **{column: one}), one_row(cell="b", seed=1, **{column: other})]
+        rows = [
+            one_row(cell="a", seed=0, **{column: one}),
+            one_row(cell="b", seed=1, **{column: other}),
+        ]
         (text,) = warnings(to_frame(rows))
-        assert "not computed alike" in text and column in text and all(_text(word) in text for word in (one, other))
+        assert (
+            "not computed alike" in text
+            and column in text
+            and all(_text(word) in text for word in (one, other))
+        )
         assert column in {h.column for h in held(to_frame(rows)) if not h.equal}
         scratch = one_row(cell="s", **arm_fields("scratch", None, None, None) | {column: None})
         assert warnings(to_frame([rows[0], scratch])) == []
 
 
-@pytest.mark.parametrize("recipe", ['{"a":' + "[" * 3000 + "]" * 3000 + "}", '{"a":' + "9" * 5000 + "}", '{"a', "{}"], ids=["nested", "long", "cut", "empty"])
+@pytest.mark.parametrize(
+    "recipe",
+    ['{"a":' + "[" * 3000 + "]" * 3000 + "}", '{"a":' + "9" * 5000 + "}", '{"a', "{}"],
+    ids=["nested", "long", "cut", "empty"],
+)
 def test_a_recipe_that_is_no_plain_json_is_shown_as_it_stands(recipe: str) -> None:
     frame = to_frame([one_row(cell=str(s), seed=s, recipe=recipe) for s in range(2)])
     assert {h.column: h.words for h in held(frame)}["recipe"] == (recipe if recipe != "{}" else "")
@@ -135,11 +199,17 @@ def test_a_recipe_that_is_no_plain_json_is_shown_as_it_stands(recipe: str) -> No
 
 @pytest.mark.parametrize("column", ["value", "pretrain_loss", "seconds", "task_majority"])
 def test_an_infinite_number_is_refused_before_a_report_is_made(column: str) -> None:
-    with pytest.raises(InputError, match=rf"'{column}' should be a finite number, not inf as in row 1 \(cell c0\)"):
+    with pytest.raises(
+        InputError, match=rf"'{column}' should be a finite number, not inf as in row 1 \(cell c0\)"
+    ):
         render(to_frame([one_row(**{column: float("inf")})]), title="T")
 
 
 def test_a_clean_table_has_no_warnings() -> None:
-    rows = [one_row(cell=f"{k}{s}", seed=s, labels=f"level:{k}") for s in range(2) for k in range(2)]
-    rows += [one_row(cell=f"s{s}", seed=s, **arm_fields("scratch", None, None, None)) for s in range(2)]
+    rows = [
+        one_row(cell=f"{k}{s}", seed=s, labels=f"level:{k}") for s in range(2) for k in range(2)
+    ]
+    rows += [
+        one_row(cell=f"s{s}", seed=s, **arm_fields("scratch", None, None, None)) for s in range(2)
+    ]
     assert warnings(to_frame(rows)) == []

@@ -16,21 +16,47 @@ from tests.analysis.synthetic import one_row, synthetic_rows
 
 def test_a_markdown_table_shows_mean_and_half_width_in_percent() -> None:
     # Two seeds at 50 and 52 %: sd is sqrt(2), half is t(1) * 1 = 12.706.
-    rows = [one_row(cell=str(s), seed=s, value=v) for s, v in enumerate((0.50, 0.52))] + [one_row(cell="x", labels="level:1", value=0.4)]
+    rows = [one_row(cell=str(s), seed=s, value=v) for s, v in enumerate((0.50, 0.52))] + [
+        one_row(cell="x", labels="level:1", value=0.4)
+    ]
     assert markdown_table(to_frame(rows)) == (
-        "| arm | birds |\n|---|---:|\n| supervised level:1 · photos | 40.0 |\n| supervised level:0 · photos | **51.0** ± 12.7 |\n"
+        "| arm | birds |\n|---|---:|\n| supervised level:1 · photos | 40.0 |\n| supervised level:0 "
+        "· photos | **51.0** ± 12.7 |\n"
     )
 
 
 def test_a_markdown_table_marks_reuse_failures_and_gaps_and_escapes_names() -> None:
     rows = [
-        one_row(cell="a", task="a|b", protocol="probe", label_reuse=True, head_init=None, value=0.9),
-        one_row(cell="b", task="a|b", protocol="probe", labels="level:1", status="diverged", value=None, reason="nan", head_init=None),
-        one_row(cell="c", task="c", protocol="probe", labels="level:1", value=0.5, shots=5, draw=0, head_init=None),
+        one_row(
+            cell="a", task="a|b", protocol="probe", label_reuse=True, head_init=None, value=0.9
+        ),
+        one_row(
+            cell="b",
+            task="a|b",
+            protocol="probe",
+            labels="level:1",
+            status="diverged",
+            value=None,
+            reason="nan",
+            head_init=None,
+        ),
+        one_row(
+            cell="c",
+            task="c",
+            protocol="probe",
+            labels="level:1",
+            value=0.5,
+            shots=5,
+            draw=0,
+            head_init=None,
+        ),
     ]
     text = markdown_table(to_frame(rows))
     assert "a\\|b, all images" in text and "c, 5-shot" in text
-    assert "| supervised level:0 · photos | 90.0\u2020 | \u2013 |" in text and "| supervised level:1 · photos | \u2013 (1!) | 50.0 |" in text
+    assert (
+        "| supervised level:0 · photos | 90.0\u2020 | \u2013 |" in text
+        and "| supervised level:1 · photos | \u2013 (1!) | 50.0 |" in text
+    )
     assert markdown_table(to_frame([])) == "(no rows)\n"
 
 
@@ -44,7 +70,9 @@ def test_an_arm_has_one_colour_in_every_chart() -> None:
     colours: dict[str, set[str]] = {}
     for panel in panels(synthetic_rows(seeds=2)):
         if panel.kind in ("accuracy", "shots"):
-            scale = panel.spec["layer"][0]["encoding"].get("color", panel.spec.get("encoding", {}).get("color"))["scale"]
+            scale = panel.spec["layer"][0]["encoding"].get(
+                "color", panel.spec.get("encoding", {}).get("color")
+            )["scale"]
             for word, colour in zip(scale["domain"], scale["range"], strict=True):
                 colours.setdefault(word, set()).add(colour)
     assert len(colours) == 8 and all(len(found) == 1 for found in colours.values())
@@ -54,15 +82,24 @@ def test_an_arm_has_one_colour_in_every_chart() -> None:
 def test_colours_do_not_run_out() -> None:
     import pandas as pd
 
-    many = pd.DataFrame({"order": range(40), "method": [f"m{i}" for i in range(40)], "labels": [None] * 40})
+    many = pd.DataFrame(
+        {"order": range(40), "method": [f"m{i}" for i in range(40)], "labels": [None] * 40}
+    )
     assert len(arm_colours(many)) == 40
 
 
 def test_figures_are_drawn_without_a_browser(tmp_path: Path) -> None:
-    rows = synthetic_rows(seeds=2, tasks=("birds", "scenes"), protocols=("finetune",), shots=(5, None), draws=1)
+    rows = synthetic_rows(
+        seeds=2, tasks=("birds", "scenes"), protocols=("finetune",), shots=(5, None), draws=1
+    )
     written = save_figures(rows, tmp_path / "figures")
     names = {path.name for path in written}
-    assert {"accuracy-finetune-5.png", "granularity-finetune-all.svg", "gap-finetune.pdf", "shots-finetune.png"} <= names
+    assert {
+        "accuracy-finetune-5.png",
+        "granularity-finetune-all.svg",
+        "gap-finetune.pdf",
+        "shots-finetune.png",
+    } <= names
     for path in written:
         data = path.read_bytes()
         if path.suffix == ".png":
@@ -85,7 +122,10 @@ def test_a_figure_that_the_rows_cannot_give_is_an_error_in_words() -> None:
 
 def test_the_figures_of_readme_say_where_there_is_no_interval() -> None:
     points = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_results.py"))["points"]
-    a, b = ([one_row(cell=f"{labels}{s}", labels=labels, seed=s, value=v + 0.01 * s) for s in range(3)] for labels, v in (("level:0", 0.512), ("level:1", 0.5)))
+    a, b = (
+        [one_row(cell=f"{labels}{s}", labels=labels, seed=s, value=v + 0.01 * s) for s in range(3)]
+        for labels, v in (("level:0", 0.512), ("level:1", 0.5))
+    )
     names = ("supervised level:0 \u00b7 photos", "supervised level:1 \u00b7 photos")
     assert points(to_frame(a[:1] + b[:1]), *names) == "+1.2 (no interval)"
     assert points(to_frame(a[:1] + b[1:]), *names) == "\u2013"

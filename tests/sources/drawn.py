@@ -12,13 +12,17 @@ class Drawn(Source):
 
     def __init__(self, shapes, broken=()):
         self.name, self.shapes, self.broken, self.asked = "drawn", shapes, broken, []
-        self.table = Table(ids=np.array([f"{at}.png" for at in range(len(shapes))], dtype=object), splits={})
+        self.table = Table(
+            ids=np.array([f"{at}.png" for at in range(len(shapes))], dtype=object), splits={}
+        )
 
     def image(self, position):
         self.asked.append(position)
         if position in self.broken:
             return b"broken"
-        return np.random.default_rng(position).integers(0, 256, (*self.shapes[position], 3), dtype=np.uint8)
+        return np.random.default_rng(position).integers(
+            0, 256, (*self.shapes[position], 3), dtype=np.uint8
+        )
 
     def byte_hashes(self, positions):
         return [str(at) for at in positions]

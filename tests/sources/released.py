@@ -1,4 +1,6 @@
-"""Small trees in the exact shape in which published sets are released: file names and formats as there, fewer images."""
+"""Small trees in the exact shape in which published sets are released: file names and formats as
+there, fewer images.
+"""
 
 from __future__ import annotations
 
@@ -35,18 +37,28 @@ def cifar100(root: Path, train: int = 40, test: int = 20, classes: int = 100) ->
     lines(root / "coarse_label_names.txt", (f"coarse_{i:02d}" for i in range(classes // 5)))
 
 
-def dtd(root: Path, classes: Sequence[str] = ("banded", "blotchy", "polka-dotted"), folds: Sequence[int] = (1, 2)) -> None:
+def dtd(
+    root: Path,
+    classes: Sequence[str] = ("banded", "blotchy", "polka-dotted"),
+    folds: Sequence[int] = (1, 2),
+) -> None:
     for name in classes:
         for i in range(6):
             jpeg(root / "images" / name / f"{name}_{i:04d}.jpg", i)
     for fold in folds:
         for at, split in enumerate(("train", "val", "test")):
-            rows = [f"{name}/{name}_{(i + fold) % 6:04d}.jpg" for name in classes for i in (2 * at, 2 * at + 1)]
+            rows = [
+                f"{name}/{name}_{(i + fold) % 6:04d}.jpg"
+                for name in classes
+                for i in (2 * at, 2 * at + 1)
+            ]
             lines(root / "labels" / f"{split}{fold}.txt", rows)
 
 
 def caltech101(root: Path, sizes: dict[str, int] | None = None, *, images: bool = True) -> None:
-    for name, count in (sizes or {"BACKGROUND_Google": 35, "accordion": 33, "Faces_easy": 31}).items():
+    for name, count in (
+        sizes or {"BACKGROUND_Google": 35, "accordion": 33, "Faces_easy": 31}
+    ).items():
         for i in range(1, count + 1):
             path = root / "101_ObjectCategories" / name / f"image_{i:04d}.jpg"
             if images:
@@ -62,13 +74,25 @@ PETS = ("Abyssinian", "american_bulldog", "Bengal")
 
 def pets(root: Path) -> None:
     for split, numbers in (("trainval", (1, 2, 10)), ("test", (3, 4))):
-        rows = [f"{name}_{i} {label} {1 if name[0].isupper() else 2} {label}" for label, name in enumerate(PETS, start=1) for i in numbers]
+        rows = [
+            f"{name}_{i} {label} {1 if name[0].isupper() else 2} {label}"
+            for label, name in enumerate(PETS, start=1)
+            for i in numbers
+        ]
         lines(root / "annotations" / f"{split}.txt", rows)
         for row in rows:
             jpeg(root / "images" / f"{row.split()[0]}.jpg", len(row))
 
 
-def domainnet(root: Path, domain: str = "real", classes: int = 3, train: int = 12, test: int = 6, *, images: bool = True) -> None:
+def domainnet(
+    root: Path,
+    domain: str = "real",
+    classes: int = 3,
+    train: int = 12,
+    test: int = 6,
+    *,
+    images: bool = True,
+) -> None:
     for split, count in (("train", train), ("test", test)):
         rows = []
         for i in range(count):
@@ -80,7 +104,18 @@ def domainnet(root: Path, domain: str = "real", classes: int = 3, train: int = 1
         lines(root / f"{domain}_{split}.txt", rows)
 
 
-EUROSAT = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential", "River", "SeaLake")
+EUROSAT = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+    "River",
+    "SeaLake",
+)
 
 
 def eurosat(root: Path, each: int = 5, folder: str = "EuroSAT_RGB") -> None:
@@ -101,7 +136,13 @@ DISEASES = {
 def cassava(root: Path, counts: Sequence[int] = (5, 5, 5, 10, 5), *, images: bool = True) -> None:
     labels = np.repeat(np.arange(5), counts)
     names = [f"{1000015157 + 7 * i}.jpg" for i in range(len(labels))]
-    lines(root / "train.csv", ["image_id,label", *(f"{name},{label}" for name, label in zip(names, labels.tolist(), strict=True))])
+    lines(
+        root / "train.csv",
+        [
+            "image_id,label",
+            *(f"{name},{label}" for name, label in zip(names, labels.tolist(), strict=True)),
+        ],
+    )
     (root / "label_num_to_disease_map.json").write_text(json.dumps(DISEASES))
     (root / "train_images").mkdir()
     for i, name in enumerate(names if images else []):
@@ -112,18 +153,38 @@ CAMERAS = {30: "empty", 1: "opossum", 6: "raccoon", 33: "car"}
 
 
 def cct20(root: Path, counts: dict[str, int] | None = None) -> None:
-    """cis files show cameras 0 and 1, as train does; trans_val camera 5, trans_test 6 and 7. Image 0 of every file is empty, image 1 has two categories."""
+    """cis files show cameras 0 and 1, as train does; trans_val camera 5, trans_test 6 and 7.
+
+    Image 0 of every file is empty, image 1 has two categories.
+    """
     kinds = [key for key in CAMERAS if key != 30]
-    for file, count in (counts or {"train": 14, "cis_val": 8, "cis_test": 9, "trans_val": 8, "trans_test": 10}).items():
+    for file, count in (
+        counts or {"train": 14, "cis_val": 8, "cis_test": 9, "trans_val": 8, "trans_test": 10}
+    ).items():
         images, annotations = [], []
         for i in range(count):
             image = f"{file}-5858bf1f-23d2-11e8-{i:04d}"
             camera = {"trans_val": 5, "trans_test": 6 + i % 2}.get(file, i % 2)
-            images.append({"id": image, "file_name": f"{image}.jpg", "location": camera, "seq_id": f"{file}-{i // 2}", "width": 8, "height": 6})
+            images.append(
+                {
+                    "id": image,
+                    "file_name": f"{image}.jpg",
+                    "location": camera,
+                    "seq_id": f"{file}-{i // 2}",
+                    "width": 8,
+                    "height": 6,
+                }
+            )
             own = [30] if i == 0 else [1, 6] if i == 1 else [kinds[i % 3]]
-            annotations += [{"id": f"{image}/{k}", "image_id": image, "category_id": k} for k in own + own[:1]]  # one category may come twice
+            annotations += [
+                {"id": f"{image}/{k}", "image_id": image, "category_id": k} for k in own + own[:1]
+            ]  # one category may come twice
             jpeg(root / "eccv_18_all_images_sm" / f"{image}.jpg", i)
-        value = {"images": images, "annotations": annotations, "categories": [{"id": k, "name": name} for k, name in CAMERAS.items()]}
+        value = {
+            "images": images,
+            "annotations": annotations,
+            "categories": [{"id": k, "name": name} for k, name in CAMERAS.items()],
+        }
         path = root / "eccv_18_annotation_files" / f"{file}_annotations.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(value))
@@ -137,9 +198,36 @@ def imagenet(root: Path) -> None:
 
 
 SPECIES = (  # Prunella is a bird and a plant
-    ("Animalia", "Chordata", "Aves", "Passeriformes", "Prunellidae", "Prunella", "Prunella modularis", "Dunnock"),
-    ("Animalia", "Chordata", "Aves", "Passeriformes", "Corvidae", "Corvus", "Corvus corax", "Common Raven"),
-    ("Plantae", "Tracheophyta", "Magnoliopsida", "Lamiales", "Lamiaceae", "Prunella", "Prunella vulgaris", ""),
+    (
+        "Animalia",
+        "Chordata",
+        "Aves",
+        "Passeriformes",
+        "Prunellidae",
+        "Prunella",
+        "Prunella modularis",
+        "Dunnock",
+    ),
+    (
+        "Animalia",
+        "Chordata",
+        "Aves",
+        "Passeriformes",
+        "Corvidae",
+        "Corvus",
+        "Corvus corax",
+        "Common Raven",
+    ),
+    (
+        "Plantae",
+        "Tracheophyta",
+        "Magnoliopsida",
+        "Lamiales",
+        "Lamiaceae",
+        "Prunella",
+        "Prunella vulgaris",
+        "",
+    ),
 )
 
 
@@ -157,7 +245,15 @@ def inat_categories(rows: Sequence[Sequence[str]] = SPECIES) -> list[dict[str, A
     ]
 
 
-def inat2021(root: Path, file: str = "train", train: int = 6, test: int = 3, *, images: bool = True, rows: Sequence[Sequence[str]] = SPECIES) -> None:
+def inat2021(
+    root: Path,
+    file: str = "train",
+    train: int = 6,
+    test: int = 3,
+    *,
+    images: bool = True,
+    rows: Sequence[Sequence[str]] = SPECIES,
+) -> None:
     root.mkdir(parents=True, exist_ok=True)
     categories = inat_categories(rows)
     for name, count in ((file, train), ("val", test)):
@@ -165,11 +261,27 @@ def inat2021(root: Path, file: str = "train", train: int = 6, test: int = 3, *, 
         for i in range(count):
             category = categories[i % len(categories)]
             path = f"{name}/{category['image_dir_name']}/{i:08x}-2c05-4a5a.jpg"
-            listed.append({"id": 100 + i, "width": 500, "height": 375, "file_name": path, "license": 0, "rights_holder": "x", "latitude": None})
+            listed.append(
+                {
+                    "id": 100 + i,
+                    "width": 500,
+                    "height": 375,
+                    "file_name": path,
+                    "license": 0,
+                    "rights_holder": "x",
+                    "latitude": None,
+                }
+            )
             annotations.append({"id": 900 + i, "image_id": 100 + i, "category_id": category["id"]})
             if images:
                 jpeg(root / path, i)
-        value = {"info": {"year": 2021}, "images": listed, "annotations": annotations[::-1], "categories": categories, "licenses": [{"id": 0}]}
+        value = {
+            "info": {"year": 2021},
+            "images": listed,
+            "annotations": annotations[::-1],
+            "categories": categories,
+            "licenses": [{"id": 0}],
+        }
         (root / f"{name}.json").write_text(json.dumps(value))
 
 

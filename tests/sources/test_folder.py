@@ -1,4 +1,6 @@
-"""Folders of images: what a labels.csv, an ImageFolder and a bare folder mean, and what each mistake says."""
+"""Folders of images: what a labels.csv, an ImageFolder and a bare folder mean, and what each
+mistake says.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def put_images(root: Path, *paths: str) -> None:
         Image.new("RGB", (4, 4), (at, 0, 0)).save(root / path, "PNG")
 
 
-def put_csv(root: Path, text: str, *, images: tuple[str, ...] = ("a.png", "b.png"), encoding: str = "utf-8") -> Path:
+def put_csv(
+    root: Path, text: str, *, images: tuple[str, ...] = ("a.png", "b.png"), encoding: str = "utf-8"
+) -> Path:
     put_images(root, *images)
     (root / "labels.csv").write_bytes(text.encode(encoding))
     return root
@@ -55,9 +59,14 @@ def test_a_csv_gives_sorted_ids_splits_levels_finest_first_and_texts(tmp_path):
     rows = "path,split,split_b,level1,level2,name\nb.png,test,train,animal,cat,Tom\na.png,training,valid,plant,oak,\n"
     table = FolderSource("set", put_csv(tmp_path, rows)).table
     assert table.ids.tolist() == ["a.png", "b.png"]
-    assert {name: column.tolist() for name, column in table.splits.items()} == {"split": ["train", "test"], "split_b": ["val", "train"]}
+    assert {name: column.tolist() for name, column in table.splits.items()} == {
+        "split": ["train", "test"],
+        "split_b": ["val", "train"],
+    }
     assert [level.tolist() for level in table.levels] == [["oak", "cat"], ["plant", "animal"]]
-    assert {name: column.tolist() for name, column in table.texts.items()} == {"name": [[], ["Tom"]]}
+    assert {name: column.tolist() for name, column in table.texts.items()} == {
+        "name": [[], ["Tom"]]
+    }
 
 
 def test_a_csv_of_paths_alone_is_enough_and_everything_is_train(tmp_path):
@@ -88,7 +97,9 @@ def test_csv_dialects_mean_the_same(tmp_path, raw):
 
 
 def test_na_and_nan_are_names_like_any_other_and_commas_may_be_quoted(tmp_path):
-    table = FolderSource("set", put_csv(tmp_path, 'path,level1,text\na.png,NA,"one, two\nthree"\nb.png,nan,null\n')).table
+    table = FolderSource(
+        "set", put_csv(tmp_path, 'path,level1,text\na.png,NA,"one, two\nthree"\nb.png,nan,null\n')
+    ).table
     assert table.levels[0].tolist() == ["NA", "nan"]
     assert table.texts["text"].tolist() == [["one, two\nthree"], ["null"]]
 
@@ -105,14 +116,20 @@ def test_na_and_nan_are_names_like_any_other_and_commas_may_be_quoted(tmp_path):
         ("path,Level_1\na.png,x\n", "line 1: the column 'Level_1' is no level"),
         ("path,level1\na.png,x\n\nb.png,y,z\n", "line 4: the row has 3 fields, the header has 2"),
         ("path,level1\na.png,x\nb.png\n", "line 3: the row has 1 fields, the header has 2"),
-        ("path,split\na.png,train\n\nb.png,tset\n", "line 4: the split 'tset' is none of train, val, test"),
+        (
+            "path,split\na.png,train\n\nb.png,tset\n",
+            "line 4: the split 'tset' is none of train, val, test",
+        ),
         ("path\na.png\n../b.png\n", "line 3: the path '../b.png' leaves the folder"),
         ("path\na.png\nx/../../b.png\n", "line 3: the path 'x/../../b.png' leaves the folder"),
         ("path\n/etc/passwd\n", "line 2: the path '/etc/passwd' is absolute"),
         ("path\nC:/a.png\n", "line 2: the path 'C:/a.png' is absolute"),
         ("path\nx\\a.png\n", "has a backslash"),
         ("path,level1\n,x\n", "line 2: the path '' is empty"),
-        ('path,name\na.png,"x\ny"\nb.png,z\n./a.png,z\n', "line 5: the path 'a.png' is listed twice (first in"),
+        (
+            'path,name\na.png,"x\ny"\nb.png,z\n./a.png,z\n',
+            "line 5: the path 'a.png' is listed twice (first in",
+        ),
         ("path\na.png\nmissing.png\n", "line 3"),
     ],
 )
@@ -123,7 +140,9 @@ def test_a_mistake_in_a_csv_is_one_line_with_the_place(tmp_path, text, expected)
 
 
 def test_a_csv_that_is_not_utf8_names_the_line(tmp_path):
-    assert "line 3: this is not UTF-8" in refusal(put_csv(tmp_path, "path,level1\na.png,x\nb.png,é\n", encoding="latin-1"))
+    assert "line 3: this is not UTF-8" in refusal(
+        put_csv(tmp_path, "path,level1\na.png,x\nb.png,é\n", encoding="latin-1")
+    )
 
 
 def test_ids_are_nfc_and_files_are_found_in_either_form(tmp_path):
@@ -160,7 +179,10 @@ def test_links_out_of_the_root_are_refused_and_links_inside_are_not(tmp_path):
 def test_a_root_that_is_itself_a_link_is_fine(tmp_path):
     put_images(tmp_path / "real", "a.png")
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    assert FolderSource("set", tmp_path / "link").image(0) == (tmp_path / "real" / "a.png").read_bytes()
+    assert (
+        FolderSource("set", tmp_path / "link").image(0)
+        == (tmp_path / "real" / "a.png").read_bytes()
+    )
 
 
 def test_an_imagefolder_has_a_class_per_folder_as_in_torchvision(tmp_path):
@@ -169,9 +191,10 @@ def test_an_imagefolder_has_a_class_per_folder_as_in_torchvision(tmp_path):
     put_images(tmp_path, "cat/1.png", "cat/2.PNG", "dog/1.png")
     (tmp_path / "cat" / "notes.txt").write_text("no image")
     source, peer = FolderSource("set", tmp_path), ImageFolder(str(tmp_path))
-    assert [(str(tmp_path / path), name) for path, name in zip(source.table.ids, source.table.levels[0], strict=True)] == [
-        (path, peer.classes[target]) for path, target in peer.samples
-    ]
+    assert [
+        (str(tmp_path / path), name)
+        for path, name in zip(source.table.ids, source.table.levels[0], strict=True)
+    ] == [(path, peer.classes[target]) for path, target in peer.samples]
     assert len(source.table.levels) == 1
 
 
@@ -183,7 +206,11 @@ def test_hidden_files_and_folders_are_passed_over(tmp_path):
 def test_folders_named_like_splits_are_splits(tmp_path):
     put_images(tmp_path, "train/cat/1.png", "validation/cat/2.png", "test/dog/3.png")
     table = FolderSource("set", tmp_path).table
-    assert dict(zip(table.ids, table.splits["split"], strict=True)) == {"test/dog/3.png": "test", "train/cat/1.png": "train", "validation/cat/2.png": "val"}
+    assert dict(zip(table.ids, table.splits["split"], strict=True)) == {
+        "test/dog/3.png": "test",
+        "train/cat/1.png": "train",
+        "validation/cat/2.png": "val",
+    }
     assert table.levels[0].tolist() == ["dog", "cat", "cat"]
 
 
@@ -225,12 +252,25 @@ def test_empty_folders_and_class_folders_are_named(tmp_path):
 def test_captions_are_matched_by_path_and_lines_add_up(tmp_path):
     put_csv(tmp_path, "path,level1\na.png,x\nb.png,y\n")
     lines = [
-        {"path": "b.png", "captions": ["one", " ", "two"], "name": "B", "split": "train", "width": 4, "box": [1, 2], "note": None},
+        {
+            "path": "b.png",
+            "captions": ["one", " ", "two"],
+            "name": "B",
+            "split": "train",
+            "width": 4,
+            "box": [1, 2],
+            "note": None,
+        },
         {"path": "./b.png", "captions": "three"},
     ]
-    (tmp_path / "captions.jsonl").write_text("\ufeff" + "\r\n\r\n".join(json.dumps(line) for line in lines), encoding="utf-8")
+    (tmp_path / "captions.jsonl").write_text(
+        "\ufeff" + "\r\n\r\n".join(json.dumps(line) for line in lines), encoding="utf-8"
+    )
     texts = FolderSource("set", tmp_path).table.texts
-    assert {name: texts[name].tolist() for name in texts} == {"captions": [[], ["one", "two", "three"]], "name": [[], ["B"]]}
+    assert {name: texts[name].tolist() for name in texts} == {
+        "captions": [[], ["one", "two", "three"]],
+        "name": [[], ["B"]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -242,12 +282,17 @@ def test_captions_are_matched_by_path_and_lines_add_up(tmp_path):
         (b'{"path": "c.png", "captions": ["x"]}', "line 2: the image 'c.png' is not among"),
         (b'{"path": "a.png", "captions": ["x", 3]}', "line 2: 'captions' mixes texts"),
         (b'{"path": "a.png", "captions": ["\xff"]}', "line 2: this is not UTF-8"),
-        (b'{"path": "a.png", "title": "x"}', "the text field 'title' is a column of labels.csv as well"),
+        (
+            b'{"path": "a.png", "title": "x"}',
+            "the text field 'title' is a column of labels.csv as well",
+        ),
     ],
 )
 def test_a_mistake_in_captions_is_one_line_with_the_place(tmp_path, line, expected):
     put_csv(tmp_path, "path,title\na.png,x\nb.png,y\n")
-    (tmp_path / "captions.jsonl").write_bytes(b'{"path": "a.png", "captions": ["fine"]}\n' + line + b"\n")
+    (tmp_path / "captions.jsonl").write_bytes(
+        b'{"path": "a.png", "captions": ["fine"]}\n' + line + b"\n"
+    )
     message = refusal(tmp_path)
     assert expected in message
     assert "captions.jsonl" in message
@@ -261,19 +306,31 @@ def test_byte_hashes_are_blake2b_of_the_files_and_follow_a_change(tmp_path):
         return hashlib.blake2b((tmp_path / "root" / path).read_bytes(), digest_size=16).hexdigest()
 
     source = FolderSource("set", tmp_path / "root", fingerprint_cache=cache)
-    assert source.byte_hashes(np.array([2, 0, 2])) == [reference("c.png"), reference("a.png"), reference("c.png")]
+    assert source.byte_hashes(np.array([2, 0, 2])) == [
+        reference("c.png"),
+        reference("a.png"),
+        reference("c.png"),
+    ]
     (tmp_path / "root" / "a.png").write_bytes(b"changed")
     for again in (source, FolderSource("set", tmp_path / "root", fingerprint_cache=cache)):
-        assert again.byte_hashes(np.arange(3)) == [reference("a.png"), reference("b.png"), reference("c.png")]
+        assert again.byte_hashes(np.arange(3)) == [
+            reference("a.png"),
+            reference("b.png"),
+            reference("c.png"),
+        ]
     assert [path.name for path in cache.parent.iterdir()] == ["hashes.parquet"]
 
 
 def test_an_unchanged_file_is_read_once_across_processes(tmp_path, monkeypatch):
     cache = tmp_path / "hashes.parquet"
     put_images(tmp_path / "root", "a.png", "b.png")
-    first = FolderSource("set", tmp_path / "root", fingerprint_cache=cache).byte_hashes(np.arange(2))
+    first = FolderSource("set", tmp_path / "root", fingerprint_cache=cache).byte_hashes(
+        np.arange(2)
+    )
     again = FolderSource("set", tmp_path / "root", fingerprint_cache=cache)
-    monkeypatch.setattr(again._hashes, "opened", lambda position: pytest.fail("the file was read again"))
+    monkeypatch.setattr(
+        again._hashes, "opened", lambda position: pytest.fail("the file was read again")
+    )
     assert again.byte_hashes(np.arange(2)) == first
 
 
@@ -281,11 +338,18 @@ def test_an_unchanged_file_is_read_once_across_processes(tmp_path, monkeypatch):
 def test_a_damaged_cache_is_ignored_and_written_anew(tmp_path, damage):
     cache = tmp_path / "hashes.parquet"
     put_images(tmp_path / "root", "a.png")
-    expected = FolderSource("set", tmp_path / "root", fingerprint_cache=cache).byte_hashes(np.arange(1))
+    expected = FolderSource("set", tmp_path / "root", fingerprint_cache=cache).byte_hashes(
+        np.arange(1)
+    )
     whole = cache.read_bytes()
     for broken in (damage, whole[: len(whole) // 2]):
         cache.write_bytes(broken)
-        assert FolderSource("set", tmp_path / "root", fingerprint_cache=cache).byte_hashes(np.arange(1)) == expected
+        assert (
+            FolderSource("set", tmp_path / "root", fingerprint_cache=cache).byte_hashes(
+                np.arange(1)
+            )
+            == expected
+        )
         assert cache.read_bytes() == whole
 
 
@@ -293,7 +357,11 @@ def test_a_file_that_vanishes_is_named_with_its_line(tmp_path):
     source = FolderSource("set", put_csv(tmp_path, "path\nb.png\na.png\n"))
     (tmp_path / "a.png").unlink()
     for ask in (lambda: source.image(0), lambda: source.byte_hashes(np.arange(2))):
-        with pytest.raises(InputError, match=r"'a\.png' cannot be read \(there is no such file; listed in .*labels\.csv, line 3\)"):
+        with pytest.raises(
+            InputError,
+            match=r"'a\.png' cannot be read \(there is no such file; listed in .*labels\.csv, line "
+            r"3\)",
+        ):
             ask()
 
 
@@ -307,7 +375,10 @@ def test_the_fingerprint_does_not_depend_on_the_order_of_rows(tmp_path):
 
 def test_200_000_rows_are_read_without_asking_for_every_file(tmp_path, monkeypatch):
     count = 200_000
-    (tmp_path / "labels.csv").write_text("path,split,level1,level2\n" + "".join(f"{i:07d}.png,train,c{i % 10},f{i % 1000}\n" for i in range(count)))
+    (tmp_path / "labels.csv").write_text(
+        "path,split,level1,level2\n"
+        + "".join(f"{i:07d}.png,train,c{i % 10},f{i % 1000}\n" for i in range(count))
+    )
     asked = []
     monkeypatch.setattr(FolderSource, "_stat", lambda self, position: asked.append(position))
     table = FolderSource("set", tmp_path).table
@@ -324,7 +395,9 @@ def test_the_real_sets_have_the_classes_that_their_readme_says(name):
     images, classes = README_COUNTS[name]
     assert len(source.table) == images
     assert tuple(len(set(level)) for level in source.table.levels) == classes
-    with (Path(DATA) / name / "labels.csv").open(newline="", encoding="utf-8") as file:  # the independent reading
+    with (Path(DATA) / name / "labels.csv").open(
+        newline="", encoding="utf-8"
+    ) as file:  # the independent reading
         rows = sorted(csv.DictReader(file), key=lambda row: row["path"])
     assert source.table.ids.tolist() == [row["path"] for row in rows]
     for at, level in enumerate(source.table.levels):
@@ -338,11 +411,16 @@ def test_real_captions_and_names():
     assert DATA
     emoji = FolderSource("emoji", Path(DATA) / "noto_emoji").table
     assert set(emoji.texts) >= {"name", "description", "tags", "aliases"}
-    assert emoji.texts["name"][emoji.ids.tolist().index("images/emoji_u1f600.png")] == ["grinning face"]
+    assert emoji.texts["name"][emoji.ids.tolist().index("images/emoji_u1f600.png")] == [
+        "grinning face"
+    ]
     aerial = FolderSource("aerial", Path(DATA) / "ucm_captions").table
     assert {len(texts) for texts in aerial.texts["captions"]} == {5}
     fruits = FolderSource("fruits", Path(DATA) / "fruits360_3body")
-    assert [len(fruits.split(column, "train")) for column in ("split", "split_variety")] == [2450, 2669]
+    assert [len(fruits.split(column, "train")) for column in ("split", "split_variety")] == [
+        2450,
+        2669,
+    ]
 
 
 # index files and group columns
@@ -370,11 +448,24 @@ def test_an_index_file_replaces_and_adds_split_columns_and_may_leave_images_out(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("path,split\na.png,train\n", r"index\.csv: 1 of 2 images are not listed, the first is 'b\.png'; list it, with an empty split"),
-        ("path,split\na.png,train\nb.png,test\nc.png,test\n", r"index\.csv, line 4: 'c\.png' \(1 such rows\) is not among the images"),
-        ("path,split\na.png,train\nb.png,tset\n", r"index\.csv, line 3: the split 'tset' is none of train, val, test"),
+        (
+            "path,split\na.png,train\n",
+            r"index\.csv: 1 of 2 images are not listed, the first is 'b\.png'; list it, with an "
+            r"empty split",
+        ),
+        (
+            "path,split\na.png,train\nb.png,test\nc.png,test\n",
+            r"index\.csv, line 4: 'c\.png' \(1 such rows\) is not among the images",
+        ),
+        (
+            "path,split\na.png,train\nb.png,tset\n",
+            r"index\.csv, line 3: the split 'tset' is none of train, val, test",
+        ),
         ("path,level1\na.png,x\nb.png,y\n", r"index\.csv, line 1: there is no column split"),
-        ("path,split\na.png,train\na.png,test\nb.png,test\n", r"index\.csv, line 3: the path 'a\.png' is listed twice"),
+        (
+            "path,split\na.png,train\na.png,test\nb.png,test\n",
+            r"index\.csv, line 3: the path 'a\.png' is listed twice",
+        ),
     ],
 )
 def test_an_index_file_lists_every_image_once_and_no_other(tmp_path, text, said):
@@ -388,15 +479,26 @@ def test_an_index_file_is_found_in_the_folder_then_under_the_data_root(tmp_path)
     root = put_csv(tmp_path / "set", "path\na.png\nb.png\n")
     (tmp_path / "index.csv").write_text("path,split\na.png,val\nb.png,test\n")
     words = FolderData(kind="folder", path="set", split_file="index.csv")
-    assert open_source("set", words, data_root=tmp_path, cache=None).split("split", "val").tolist() == [0]
+    assert open_source("set", words, data_root=tmp_path, cache=None).split(
+        "split", "val"
+    ).tolist() == [0]
     index_file(root, "path,split\na.png,test\nb.png,test\n")
-    assert open_source("set", words, data_root=tmp_path, cache=None).split("split", "test").tolist() == [0, 1]
+    assert open_source("set", words, data_root=tmp_path, cache=None).split(
+        "split", "test"
+    ).tolist() == [0, 1]
     with pytest.raises(InputError, match=r"data\.set\.split_file: there is no file .*other\.csv"):
-        open_source("set", words.model_copy(update={"split_file": "other.csv"}), data_root=tmp_path, cache=None)
+        open_source(
+            "set",
+            words.model_copy(update={"split_file": "other.csv"}),
+            data_root=tmp_path,
+            cache=None,
+        )
 
 
 def test_every_other_column_of_a_csv_can_be_a_group_and_so_can_a_level(tmp_path):
-    table = FolderSource("set", put_csv(tmp_path, "path,split,level1,camera\nb.png,train,x, north \na.png,test,y,\n")).table
+    table = FolderSource(
+        "set", put_csv(tmp_path, "path,split,level1,camera\nb.png,train,x, north \na.png,test,y,\n")
+    ).table
     assert list(table.groups) == ["level1", "camera"]
     assert table.groups["level1"].tolist() == ["y", "x"]
     assert table.groups["camera"].tolist() == ["", "north"]

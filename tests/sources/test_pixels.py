@@ -29,7 +29,12 @@ from tests.sources.drawn import EQUAL, MIXED, Drawn
 def picture(height: int = 60, width: int = 90, channels: int = 3) -> np.ndarray:
     """Smooth, with no symmetry, so that a wrong turn shows and a JPEG keeps it."""
     y, x = np.mgrid[0:height, 0:width]
-    bands = [255 * x / width, 255 * y / height, 255 * np.hypot(x - width / 3, y) / np.hypot(width, height), 255 * (x + y) / (height + width)]
+    bands = [
+        255 * x / width,
+        255 * y / height,
+        255 * np.hypot(x - width / 3, y) / np.hypot(width, height),
+        255 * (x + y) / (height + width),
+    ]
     return np.stack(bands[:channels], axis=-1).astype(np.uint8)
 
 
@@ -40,7 +45,9 @@ def encoded(image: Image.Image, format: str, **options) -> bytes:
 
 
 def reference(image: Image.Image, image_size: int) -> np.ndarray:
-    """EXIF-turned RGB by PIL, resized by torchvision: neither shares code with the rule under test."""
+    """EXIF-turned RGB by PIL, resized by torchvision: neither shares code with the rule under
+    test.
+    """
     rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     tensor = torch.from_numpy(rgb.copy()).permute(2, 0, 1)
     return tv.resize(tensor, [round(1.25 * image_size)], antialias=True).permute(1, 2, 0).numpy()
@@ -91,11 +98,18 @@ def test_scaled_jpeg_decoding_stays_close_to_full_decoding(subsampling, shape):
 
 
 def test_alpha_goes_over_white():
-    rgba = np.concatenate([picture(), np.tile(np.linspace(0, 255, 90).astype(np.uint8)[None, :, None], (60, 1, 1))], axis=2)
+    rgba = np.concatenate(
+        [picture(), np.tile(np.linspace(0, 255, 90).astype(np.uint8)[None, :, None], (60, 1, 1))],
+        axis=2,
+    )
     alpha = rgba[..., 3:].astype(float) / 255
     over = np.round(rgba[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
     for format in ("PNG", "WEBP"):
-        data = encoded(Image.fromarray(rgba), format, **({"lossless": True, "exact": True} if format == "WEBP" else {}))
+        data = encoded(
+            Image.fromarray(rgba),
+            format,
+            **({"lossless": True, "exact": True} if format == "WEBP" else {}),
+        )
         close(decode(data, 48, "x"), reference(Image.fromarray(over), 48), most=2)
 
 
@@ -128,8 +142,12 @@ def test_grey_one_bit_and_cmyk_become_rgb():
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_not_clipped(format):
-    wide = (np.arange(64, dtype=np.uint32)[None, :].repeat(64, axis=0) * 65535 // 63).astype(np.uint16)
-    out = decode(encoded(Image.fromarray(wide), format), 51, "x")  # short_side(51) = 64: no resizing
+    wide = (np.arange(64, dtype=np.uint32)[None, :].repeat(64, axis=0) * 65535 // 63).astype(
+        np.uint16
+    )
+    out = decode(
+        encoded(Image.fromarray(wide), format), 51, "x"
+    )  # short_side(51) = 64: no resizing
     assert np.array_equal(out[..., 0], np.round(wide / 257).astype(np.uint8))
 
 
@@ -140,12 +158,19 @@ def test_float_pixels_are_refused():
 
 def test_the_first_frame_of_an_animation_is_taken():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
-    assert (decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), 8, "x") == [255, 0, 0]).all()
+    assert (
+        decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), 8, "x")
+        == [255, 0, 0]
+    ).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (30, 600), (600, 30), (1, 1), (2, 9)])
 def test_no_aspect_explodes(shape):
-    for data in (picture(*shape), encoded(Image.fromarray(picture(*shape)), "PNG"), encoded(Image.fromarray(picture(*shape)), "JPEG")):
+    for data in (
+        picture(*shape),
+        encoded(Image.fromarray(picture(*shape)), "PNG"),
+        encoded(Image.fromarray(picture(*shape)), "JPEG"),
+    ):
         out = decode(data, 32, "x")
         assert min(out.shape[:2]) == 40
         assert max(out.shape[:2]) <= 160
@@ -161,13 +186,24 @@ def test_a_long_image_is_cropped_around_its_centre():
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
 def test_truncated_files_name_the_sample(format):
-    data = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)), format)
+    data = encoded(
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)),
+        format,
+    )
     for keep in (len(data) // 2, 30, 4):
         with pytest.raises(InputError, match=r"^set: a/b\.jpg: "):
             decode(data[:keep], 32, "set: a/b.jpg")
 
 
-@pytest.mark.parametrize("data", [b"", b"hello, I am a text file named .jpg\n", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"\xff\xd8\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello, I am a text file named .jpg\n",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"\xff\xd8\xff",
+    ],
+)
 def test_what_is_no_image_is_refused(data):
     with pytest.raises(InputError, match=r"^x: this is no image|^x: the image is damaged"):
         decode(data, 32, "x")
@@ -181,7 +217,9 @@ def test_formats_outside_the_list_are_refused():
 
 def bomb_png(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
@@ -198,7 +236,12 @@ def test_decompression_bombs_are_refused_by_their_header():
 
 
 def test_pixels_that_are_no_rgb_bytes_are_refused():
-    for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), np.zeros((0, 4, 3), np.uint8)):
+    for wrong in (
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+    ):
         with pytest.raises(InputError, match="pixels should be uint8"):
             decode(wrong, 32, "x")
 
@@ -223,7 +266,15 @@ def test_flipped_bytes_give_pixels_or_an_input_error(data):
 def test_a_cache_holds_what_decode_gives_and_gathers_it_padded(tmp_path, shapes, threads):
     source, positions = Drawn(shapes), np.arange(len(shapes))[::-1].copy()
     seen = []
-    cache = PixelCache.build(source, positions, 8, tmp_path / "a" / "cache", fingerprint="f", threads=threads, progress=seen.append)
+    cache = PixelCache.build(
+        source,
+        positions,
+        8,
+        tmp_path / "a" / "cache",
+        fingerprint="f",
+        threads=threads,
+        progress=seen.append,
+    )
     assert len(cache) == seen[-1] == len(shapes)
     expected = [decode(source.image(at), 8, "x") for at in positions]
     rows = np.array([0, 3, 1, 1, 199, 64])
@@ -243,17 +294,27 @@ def test_a_cache_holds_what_decode_gives_and_gathers_it_padded(tmp_path, shapes,
 def test_an_empty_batch_and_an_empty_cache(tmp_path):
     cache = PixelCache.build(Drawn(MIXED), np.arange(10), 8, tmp_path / "cache", fingerprint="f")
     assert cache.gather(np.empty(0, dtype=np.int64))[0].shape[0] == 0
-    assert len(PixelCache.build(Drawn([]), np.arange(0), 8, tmp_path / "none", fingerprint="f")) == 0
+    assert (
+        len(PixelCache.build(Drawn([]), np.arange(0), 8, tmp_path / "none", fingerprint="f")) == 0
+    )
 
 
 def test_a_cache_is_reused_only_for_the_same_images_and_size(tmp_path):
     def decoded(image_size, fingerprint):
         source = Drawn(EQUAL)
-        cache = PixelCache.build(source, np.arange(20), image_size, tmp_path / "cache", fingerprint=fingerprint)
+        cache = PixelCache.build(
+            source, np.arange(20), image_size, tmp_path / "cache", fingerprint=fingerprint
+        )
         assert cache.image(0).shape[0] == short_side(image_size)
         return len(source.asked)
 
-    assert [decoded(8, "f"), decoded(8, "f"), decoded(8, "g"), decoded(16, "g"), decoded(16, "g")] == [20, 0, 20, 20, 0]
+    assert [
+        decoded(8, "f"),
+        decoded(8, "f"),
+        decoded(8, "g"),
+        decoded(16, "g"),
+        decoded(16, "g"),
+    ] == [20, 0, 20, 20, 0]
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
@@ -261,13 +322,17 @@ def test_a_cache_is_reused_only_for_the_same_images_and_size(tmp_path):
 @pytest.mark.parametrize("damage", ["remove", "truncate", "empty", "garbage"])
 def test_a_damaged_cache_is_refused_and_rebuilt(tmp_path, file, damage):
     path = tmp_path / "cache"
-    whole = PixelCache.build(Drawn(MIXED), np.arange(50), 8, path, fingerprint="f").gather(np.arange(50))[0]
+    whole = PixelCache.build(Drawn(MIXED), np.arange(50), 8, path, fingerprint="f").gather(
+        np.arange(50)
+    )[0]
     target = path / file
     raw = target.read_bytes()
     if damage == "remove":
         target.unlink()
     else:
-        target.write_bytes({"truncate": raw[:-9], "empty": b"", "garbage": b"\x00" * len(raw)}[damage])
+        target.write_bytes(
+            {"truncate": raw[:-9], "empty": b"", "garbage": b"\x00" * len(raw)}[damage]
+        )
     with pytest.raises(InputError):
         PixelCache.open(path, image_size=8, fingerprint="f")
     again = PixelCache.build(Drawn(MIXED), np.arange(50), 8, path, fingerprint="f")
@@ -295,7 +360,14 @@ def test_pickles_are_never_loaded(tmp_path):
 
 def test_an_image_that_cannot_be_decoded_is_named_and_leaves_nothing_behind(tmp_path):
     with pytest.raises(InputError, match=r"^drawn: 150\.png: this is no image"):
-        PixelCache.build(Drawn(MIXED, broken={150}), np.arange(200), 8, tmp_path / "cache", fingerprint="f", threads=2)
+        PixelCache.build(
+            Drawn(MIXED, broken={150}),
+            np.arange(200),
+            8,
+            tmp_path / "cache",
+            fingerprint="f",
+            threads=2,
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -318,7 +390,10 @@ def test_builders_at_the_same_time_leave_one_whole_cache(tmp_path):
     for at in range(150):
         Image.fromarray(picture(20 + at % 7, 20)).save(root / f"{at:03d}.png")
     command = [sys.executable, "-c", BUILD, str(root), str(out / "cache")]
-    builders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    builders = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     for builder in builders:  # all have imported what they need before any of them starts
         assert builder.stdout is not None
         assert builder.stdout.readline() == "ready\n"
@@ -326,7 +401,11 @@ def test_builders_at_the_same_time_leave_one_whole_cache(tmp_path):
         assert builder.stdin is not None
         builder.stdin.write("go\n")
         builder.stdin.flush()
-    assert [builder.communicate(timeout=60) and builder.returncode for builder in builders] == [0, 0, 0]
+    assert [builder.communicate(timeout=60) and builder.returncode for builder in builders] == [
+        0,
+        0,
+        0,
+    ]
     assert [path.name for path in out.iterdir()] == ["cache"]
     cache = PixelCache.open(out / "cache", image_size=8, fingerprint="f")
     assert np.array_equal(cache.image(149), decode((root / "149.png").read_bytes(), 8, "x"))
@@ -335,7 +414,9 @@ def test_builders_at_the_same_time_leave_one_whole_cache(tmp_path):
 
 @needs_data
 def test_small_photos_decode_exactly_as_by_pil():
-    """At 96 px nothing is scaled while decoding, so simplejpeg and PIL should agree to the bit: both are libjpeg-turbo."""
+    """At 96 px nothing is scaled while decoding, so simplejpeg and PIL should agree to the bit:
+    both are libjpeg-turbo.
+    """
     assert DATA
     source = FolderSource("grocery", Path(DATA) / "grocery")
     for position in range(0, len(source.table), 100):

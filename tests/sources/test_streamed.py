@@ -1,4 +1,6 @@
-"""Streamed images: the cache's pixels to the bit, its errors to the word, bounded threads and memory; and which of the two a plan gets."""
+"""Streamed images: the cache's pixels to the bit, its errors to the word, bounded threads and
+memory; and which of the two a plan gets.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def photos(root: Path, count: int = 24) -> FolderSource:
     return FolderSource("photos", root)
 
 
-@pytest.mark.parametrize("shapes", [MIXED, EQUAL, [(12, 18)], [(9, 3)] * 2], ids=["mixed", "equal", "one", "two"])
+@pytest.mark.parametrize(
+    "shapes", [MIXED, EQUAL, [(12, 18)], [(9, 3)] * 2], ids=["mixed", "equal", "one", "two"]
+)
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_streamed_batches_are_the_bits_of_cached_ones(tmp_path, shapes, threads):
     source, positions = Drawn(shapes), np.arange(len(shapes))[::-1].copy()
@@ -74,7 +78,9 @@ def test_streamed_files_are_the_bits_of_cached_ones(tmp_path, threads):
     positions = np.arange(1, len(source.table))
     cache = PixelCache.build(source, positions, 32, tmp_path / "cache", fingerprint="f")
     rows = np.random.default_rng(0).permutation(len(positions))
-    assert_same_batch(StreamedImages(source, positions, 32, threads=threads).gather(rows), cache.gather(rows))
+    assert_same_batch(
+        StreamedImages(source, positions, 32, threads=threads).gather(rows), cache.gather(rows)
+    )
 
 
 @needs_data
@@ -85,20 +91,28 @@ def test_streamed_photos_and_emoji_are_the_bits_of_cached_ones(tmp_path, name):
     positions = np.arange(0, len(source.table), len(source.table) // 150)
     cache = PixelCache.build(source, positions, 64, tmp_path / "cache", fingerprint="f")
     rows = np.arange(len(positions))[::-1]
-    assert_same_batch(StreamedImages(source, positions, 64, threads=2).gather(rows), cache.gather(rows))
+    assert_same_batch(
+        StreamedImages(source, positions, 64, threads=2).gather(rows), cache.gather(rows)
+    )
 
 
 def test_an_empty_batch(tmp_path):
-    images, sizes = StreamedImages(Drawn(MIXED), np.arange(10), 8, threads=2).gather(np.empty(0, dtype=np.int64))
+    images, sizes = StreamedImages(Drawn(MIXED), np.arange(10), 8, threads=2).gather(
+        np.empty(0, dtype=np.int64)
+    )
     assert (images.shape, sizes.shape, sizes.dtype) == ((0, 0, 0, 3), (0, 2), np.int64)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_what_cannot_be_decoded_is_named_with_the_words_of_the_cache(tmp_path, threads):
-    """Several are broken: the first of the batch is named, as the first of the set is by the cache."""
+    """Several are broken: the first of the batch is named, as the first of the set is by the
+    cache.
+    """
     source = Drawn(MIXED, broken={120, 150, 199})
     with pytest.raises(InputError) as cached:
-        PixelCache.build(source, np.arange(200), 8, tmp_path / "cache", fingerprint="f", threads=threads)
+        PixelCache.build(
+            source, np.arange(200), 8, tmp_path / "cache", fingerprint="f", threads=threads
+        )
     streamed = StreamedImages(source, np.arange(200), 8, threads=threads)
     with pytest.raises(InputError) as raised:
         streamed.gather(np.arange(200))
@@ -171,7 +185,9 @@ class Endless(Source):
 
     def __init__(self):
         self.name = "endless"
-        self.table = Table(ids=np.broadcast_to(np.array(["one.png"], dtype=object), (10_000_000,)), splits={})
+        self.table = Table(
+            ids=np.broadcast_to(np.array(["one.png"], dtype=object), (10_000_000,)), splits={}
+        )
 
     def image(self, position):
         return np.full((40, 40, 3), position % 251, dtype=np.uint8)
@@ -198,7 +214,11 @@ def test_ten_million_rows_cost_no_more_memory_than_a_batch(threads):
 
 # which of the two
 def cached_folders(store: Store) -> list[str]:
-    return sorted(path.name for path in (store.cache / "pixels").glob("*")) if (store.cache / "pixels").exists() else []
+    return (
+        sorted(path.name for path in (store.cache / "pixels").glob("*"))
+        if (store.cache / "pixels").exists()
+        else []
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,20 +232,36 @@ def test_the_environment_states_the_limit(tmp_path, monkeypatch, stated, limit):
 @pytest.mark.parametrize("stated", ["", "lots", "-1", "nan", "32GB"])
 def test_a_limit_that_is_no_number_of_gigabytes_is_refused(tmp_path, monkeypatch, stated):
     monkeypatch.setenv("HEADWATER_CACHE_GB", stated)
-    with pytest.raises(InputError, match="HEADWATER_CACHE_GB should be a number of gigabytes, 0 or more"):
+    with pytest.raises(
+        InputError, match="HEADWATER_CACHE_GB should be a number of gigabytes, 0 or more"
+    ):
         decoded.cache_limit(tmp_path)
 
 
 @pytest.mark.parametrize(("free", "limit"), [(10**13, 32e9), (10**9, 5e8)])
-def test_by_default_the_limit_is_32_gigabytes_or_half_of_the_free_disk(tmp_path, monkeypatch, free, limit):
+def test_by_default_the_limit_is_32_gigabytes_or_half_of_the_free_disk(
+    tmp_path, monkeypatch, free, limit
+):
     monkeypatch.delenv("HEADWATER_CACHE_GB", raising=False)
-    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda path: decoded.shutil._ntuple_diskusage(2 * free, free, free) if path.exists() else None)
+    monkeypatch.setattr(
+        decoded.shutil,
+        "disk_usage",
+        lambda path: (
+            decoded.shutil._ntuple_diskusage(2 * free, free, free) if path.exists() else None
+        ),
+    )
     assert decoded.cache_limit(tmp_path / "not" / "there" / "yet") == limit
 
 
-@pytest.mark.parametrize(("shape", "share"), [((20, 20), 0.75), ((30, 40), 1), ((40, 30), 1), ((5, 50), 3)])
-def test_the_estimate_is_exact_for_an_aspect_of_four_to_three_and_off_by_three_at_most(tmp_path, shape, share):
-    cache = PixelCache.build(Drawn([shape] * 50), np.arange(50), 24, tmp_path / "cache", fingerprint="f")
+@pytest.mark.parametrize(
+    ("shape", "share"), [((20, 20), 0.75), ((30, 40), 1), ((40, 30), 1), ((5, 50), 3)]
+)
+def test_the_estimate_is_exact_for_an_aspect_of_four_to_three_and_off_by_three_at_most(
+    tmp_path, shape, share
+):
+    cache = PixelCache.build(
+        Drawn([shape] * 50), np.arange(50), 24, tmp_path / "cache", fingerprint="f"
+    )
     assert len(cache.pixels) == share * estimated_bytes(50, 24)
 
 
@@ -239,7 +275,9 @@ def test_a_set_is_cached_up_to_the_limit_and_streamed_above_it(tmp_path, monkeyp
     assert isinstance(decoded.decoded(source, positions, 8, store), PixelCache)
     assert len(cached_folders(store)) == 1
     monkeypatch.setenv("HEADWATER_CACHE_GB", repr(estimate / 2))
-    assert isinstance(decoded.decoded(source, positions, 8, store), PixelCache), "it is there, and takes no more disk than it does"
+    assert isinstance(decoded.decoded(source, positions, 8, store), PixelCache), (
+        "it is there, and takes no more disk than it does"
+    )
     monkeypatch.setenv("HEADWATER_CACHE_GB", "0")
     assert isinstance(decoded.decoded(source, positions, 8, store), StreamedImages)
 
@@ -266,8 +304,14 @@ def test_a_disk_that_is_full_after_all_is_no_failure_and_is_left_as_it_was(tmp_p
 
 
 @pytest.mark.parametrize("data", ["world", "files"])
-def test_an_arm_from_streamed_pixels_has_the_weights_of_one_from_cached_pixels(tmp_path, monkeypatch, data):
-    words = tiny(methods=["supervised", "simclr"], budget={"steps": 6}, recipe={**tiny()["recipe"], "batch": 8})
+def test_an_arm_from_streamed_pixels_has_the_weights_of_one_from_cached_pixels(
+    tmp_path, monkeypatch, data
+):
+    words = tiny(
+        methods=["supervised", "simclr"],
+        budget={"steps": 6},
+        recipe={**tiny()["recipe"], "batch": 8},
+    )
     if data == "files":
         photos(tmp_path / "photos")
         words["data"]["paint"] = {"kind": "folder", "path": str(tmp_path / "photos")}
@@ -282,7 +326,12 @@ def test_an_arm_from_streamed_pixels_has_the_weights_of_one_from_cached_pixels(t
             for arm in plan.arms:
                 work.run_arm(plan, arm, store, device.Compute(torch.device("cpu"), False))
             assert len(cached_folders(store)) == int(limit)
-            weights[limit] = {arm.id: json.loads((store.arm_folder(arm.id) / "arm.json").read_text())["encoder_sha256"] for arm in plan.arms}
+            weights[limit] = {
+                arm.id: json.loads((store.arm_folder(arm.id) / "arm.json").read_text())[
+                    "encoder_sha256"
+                ]
+                for arm in plan.arms
+            }
     finally:
         torch.set_num_threads(before)
     assert weights["0"] == weights["1"]

@@ -21,7 +21,8 @@ from headwater.sources.world import species as words
 
 DOMAINS = get_args(Domain)
 
-# Of 24 test and 24 diluted training images; computed once and compared by eye with docs/world.png. Raise drawing.RECIPE with them.
+# Of 24 test and 24 diluted training images; computed once and compared by eye with docs/world.png.
+# Raise drawing.RECIPE with them.
 GOLDEN = {
     "paint": "93c4175c06a4110d",
     "sketch": "c44501dcf35d9b3e",
@@ -51,7 +52,9 @@ def test_pixels_are_those_of_the_golden_hash(domain: Domain) -> None:
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(0, 703), min_size=1, max_size=70), st.sampled_from(DOMAINS))
-def test_any_subset_in_any_order_gives_the_same_pixels(positions: list[int], domain: Domain) -> None:
+def test_any_subset_in_any_order_gives_the_same_pixels(
+    positions: list[int], domain: Domain
+) -> None:
     source = world(domain=domain, dilution=1.5, hard_train=0.3)
     together = source.images(positions)
     assert together.dtype == np.uint8
@@ -80,7 +83,9 @@ def test_equal_byte_hashes_mean_equal_pixels_across_specs() -> None:
     for change in changes:
         source = world(train=40, val=0, test=40, **change)
         everything = np.arange(80)
-        for byte_hash, image in zip(source.byte_hashes(everything), source.images(everything), strict=True):
+        for byte_hash, image in zip(
+            source.byte_hashes(everything), source.images(everything), strict=True
+        ):
             pixels_of.setdefault(byte_hash, set()).add(digest(image))
             hashes_of.setdefault(digest(image), set()).add(byte_hash)
     assert all(len(pixels) == 1 for pixels in pixels_of.values())
@@ -99,7 +104,11 @@ def test_ids_are_sorted_unique_and_split_by_their_folder() -> None:
 def test_levels_nest_and_classes_are_balanced_in_every_split(families: int, species: int) -> None:
     source = world(families=families, species=species, train=1000)
     fine, family, order = source.table.levels
-    assert len(set(fine)) == min(families * species, 1000) and len(set(family)) == families and len(set(order)) == 2
+    assert (
+        len(set(fine)) == min(families * species, 1000)
+        and len(set(family)) == families
+        and len(set(order)) == 2
+    )
     assert len(set(zip(fine, family, strict=True))) == len(set(fine))
     assert len(set(zip(family, order, strict=True))) == families
     assert not set(fine) & set(family) and not set(family) & set(order)
@@ -159,7 +168,9 @@ def test_hard_images_point_to_every_wrong_family_and_never_to_their_own() -> Non
     at = source.split("split", "test")
     drawn, own = source._lobes[at], source._family()[at] + 2
     assert (drawn != own).all()
-    table = np.array([[np.sum((own == a) & (drawn == b)) for b in range(2, 6)] for a in range(2, 6)])
+    table = np.array(
+        [[np.sum((own == a) & (drawn == b)) for b in range(2, 6)] for a in range(2, 6)]
+    )
     assert (table[~np.eye(4, dtype=bool)] > 180).all()
 
 
@@ -168,7 +179,9 @@ def test_dilution_leaves_one_training_image_in_r_and_balanced_labels() -> None:
     content = np.array([c[0] for c in source.table.texts["content"]])
     train = source.split("split", "train")
     assert within_binomial(int((content[train] == "creature").sum()), 4000, 1 / 4)
-    assert (content[source.split("split", "test")] == "creature").all() and (content[source.split("split", "val")] == "creature").all()
+    assert (content[source.split("split", "test")] == "creature").all() and (
+        content[source.split("split", "val")] == "creature"
+    ).all()
     empty = train[content[train] == "clutter"]
     counts = np.unique(source.table.levels[0][empty].astype(str), return_counts=True)[1]
     assert len(counts) == 32 and counts.min() > 60
@@ -189,7 +202,12 @@ def test_the_share_of_wrong_captions_is_realised(share: float) -> None:
     wrong = 0
     for i, captions in enumerate(source.table.texts["captions"]):
         assert len(captions) == len(set(captions)) == 3
-        told = {word for caption in captions for word in caption.replace(",", " ").replace(";", " ").split() if word in names}
+        told = {
+            word
+            for caption in captions
+            for word in caption.replace(",", " ").replace(";", " ").split()
+            if word in names
+        }
         assert len(told) == 1
         wrong += told != {source.table.levels[0][i]}
         if told == {source.table.levels[0][i]}:
@@ -209,7 +227,9 @@ def test_misaligned_labels_tell_nothing_of_the_class() -> None:
     """A chi-square test of independence at 1e-6, by hand."""
     source = world(train=8000)
     train = source.split("split", "train")
-    label = np.unique([m[0] for m in source.table.texts["misaligned"][train]], return_inverse=True)[1]
+    label = np.unique([m[0] for m in source.table.texts["misaligned"][train]], return_inverse=True)[
+        1
+    ]
     family = np.unique(source.table.levels[1][train].astype(str), return_inverse=True)[1]
     table = np.zeros((label.max() + 1, 4))
     np.add.at(table, (label, family), 1)
@@ -232,7 +252,9 @@ def test_misaligned_labels_can_be_seen_in_the_pixels() -> None:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_mean_colour_does_not_give_the_class_away(domain: Domain) -> None:
-    """A nearest-centre and a least-squares classifier on mean colour stay within 6 points of chance for families (25 %) and 2 for species."""
+    """A nearest-centre and a least-squares classifier on mean colour stay within 6 points of chance
+    for families (25 %) and 2 for species.
+    """
     source = world(domain=domain, train=3000, test=1500, hard_test=0, val=0)
     colour = source.images(np.arange(4500)).mean((1, 2))
     colour = (colour - colour.mean(0)) / colour.std(0)
@@ -249,13 +271,17 @@ def test_domains_draw_different_creatures_unless_paired() -> None:
     paired = {d: world(domain=d, paired=True) for d in DOMAINS}
     low = {d: [m[0] for m in s.table.texts["misaligned"]] for d, s in plain.items()}
     assert low["paint"] != low["sketch"]
-    assert [m[0] for m in paired["paint"].table.texts["misaligned"]] == [m[0] for m in paired["night"].table.texts["misaligned"]]
+    assert [m[0] for m in paired["paint"].table.texts["misaligned"]] == [
+        m[0] for m in paired["night"].table.texts["misaligned"]
+    ]
     assert not np.array_equal(paired["paint"].image(0), paired["night"].image(0))
 
 
 def test_species_and_codes_are_those_of_the_world_whatever_the_domain() -> None:
     one, other = world(domain="paint"), world(domain="mosaic", collection=3)
-    assert np.array_equal(one.table.levels[0], other.table.levels[0]) and np.array_equal(one._codes, other._codes)
+    assert np.array_equal(one.table.levels[0], other.table.levels[0]) and np.array_equal(
+        one._codes, other._codes
+    )
     assert not np.array_equal(one._codes, world(seed=1)._codes)
 
 
@@ -270,13 +296,19 @@ def test_every_resolution_shows_the_same_picture(resolution: int, domain: Domain
     """Eighths of the image have nearly the mean colour that they have at resolution 40."""
 
     def blocks(res: int) -> NDArray[np.float64]:
-        images = world(domain=domain, resolution=res, noise=0, hard_test=0).images(np.arange(40)).astype(np.float64)
+        images = (
+            world(domain=domain, resolution=res, noise=0, hard_test=0)
+            .images(np.arange(40))
+            .astype(np.float64)
+        )
         edges = np.round(np.arange(9) * res / 8).astype(int)
         cuts = list(itertools.pairwise(edges))
         return np.stack([images[:, a:b, c:d].mean((1, 2)) for a, b in cuts for c, d in cuts])
 
     a, b = blocks(resolution), blocks(40)
-    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > (0.8 if domain == "mosaic" else 0.9)  # tiles have their own brightness, drawn by pixel
+    assert np.corrcoef(a.ravel(), b.ravel())[0, 1] > (
+        0.8 if domain == "mosaic" else 0.9
+    )  # tiles have their own brightness, drawn by pixel
 
 
 @settings(deadline=None, max_examples=25)

@@ -39,7 +39,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "study.md"
 BLOCK = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
 
 
-def written(value: object, found: dict[type[BaseModel], set[str]]) -> dict[type[BaseModel], set[str]]:
+def written(
+    value: object, found: dict[type[BaseModel], set[str]]
+) -> dict[type[BaseModel], set[str]]:
     """The keys that a study gives, by the model that they belong to."""
     if isinstance(value, BaseModel):
         found.setdefault(type(value), set()).update(value.model_fields_set)
@@ -56,7 +58,22 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     found[Recipes] |= found.pop(Recipe)  # a method's settings are shown under its own name
     data = {FolderData, PublishedData, TorchvisionData, WorldData}
     protocols = {Protocols, Probe, Ridge, Knn, ZeroShot, Finetune, LpFt}
-    parts = data | protocols | {Study, SourceUse, TaskUse, ViewUse, Features, Noise, OnlineProbe, Budget, Recipes, Augmentation}
+    parts = (
+        data
+        | protocols
+        | {
+            Study,
+            SourceUse,
+            TaskUse,
+            ViewUse,
+            Features,
+            Noise,
+            OnlineProbe,
+            Budget,
+            Recipes,
+            Augmentation,
+        }
+    )
     assert set(found) == parts
     for model, keys in found.items():
         assert keys == ({"epochs"} if model is Budget else set(model.model_fields)), model
@@ -64,8 +81,14 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
 
 @pytest.mark.parametrize("words", [Probe, Knn, Finetune, LpFt])
 def test_the_page_shows_the_defaults_of_a_protocol(words: type[BaseModel]) -> None:
-    """But for shots, draws and tasks, whose defaults would show nothing; ridge's 45 strengths are told in words."""
-    shown = next(one for _, one in parse_study(BLOCK, "docs/study.md").protocols.items() if type(one) is words)
+    """But for shots, draws and tasks, whose defaults would show nothing; ridge's 45 strengths are
+    told in words.
+    """
+    shown = next(
+        one
+        for _, one in parse_study(BLOCK, "docs/study.md").protocols.items()
+        if type(one) is words
+    )
     told = {"shots": ("full",), "draws": 1, "tasks": None}
     assert shown.model_copy(update=told) == words()
 

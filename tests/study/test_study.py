@@ -31,12 +31,19 @@ def test_axes_are_crossed_and_those_that_mean_nothing_to_a_method_are_not() -> N
     assert len(set(words.arms())) == len(words.arms())
     assert {arm.labels for arm in words.arms() if arm.method == "simclr"} == {None}
     assert {arm.labels for arm in words.arms() if arm.method == "clip"} == {"captions"}
-    assert all(arm.source is None and arm.size is None for arm in words.arms() if arm.method == "scratch")
+    assert all(
+        arm.source is None and arm.size is None for arm in words.arms() if arm.method == "scratch"
+    )
 
 
 def test_a_source_can_narrow_the_axes() -> None:
     narrowed = {"methods": ["supervised"], "labels": ["instance"], "sizes": [10, 20]}
-    words = study(sources={"paint": None, "other": narrowed}, labels=["level:0", "level:1"], methods=["supervised", "simclr"], seeds=[5])
+    words = study(
+        sources={"paint": None, "other": narrowed},
+        labels=["level:0", "level:1"],
+        methods=["supervised", "simclr"],
+        seeds=[5],
+    )
     assert [arm.title for arm in words.arms()] == [
         "supervised · paint · level:0",
         "supervised · paint · level:1",
@@ -49,7 +56,10 @@ def test_a_source_can_narrow_the_axes() -> None:
 def test_cells_cross_tasks_shots_and_draws_and_the_full_split_has_no_draw() -> None:
     words = study(
         tasks={"a": {"data": "other"}, "b": {"data": "other", "labels": "level:1"}},
-        protocols={"probe": {"shots": [1, 5, "full"], "draws": 3}, "finetune": {"tasks": "b", "shots": 2}},
+        protocols={
+            "probe": {"shots": [1, 5, "full"], "draws": 3},
+            "finetune": {"tasks": "b", "shots": 2},
+        },
     )
     cells, *others = map(words.cells, words.arms())
     assert others == [cells] * 3
@@ -59,48 +69,106 @@ def test_cells_cross_tasks_shots_and_draws_and_the_full_split_has_no_draw() -> N
 
 
 def test_a_source_is_trained_for_its_own_seeds_and_scratch_for_all() -> None:
-    words = study(sources={"paint": None, "other": {"seeds": [7]}}, methods=["scratch", "simclr"], seeds=[3, 5, 7])
+    words = study(
+        sources={"paint": None, "other": {"seeds": [7]}},
+        methods=["scratch", "simclr"],
+        seeds=[3, 5, 7],
+    )
     assert [(arm.source, arm.seed) for arm in words.arms()] == [
-        (None, 3), ("paint", 3), (None, 5), ("paint", 5), (None, 7), ("paint", 7), ("other", 7),
+        (None, 3),
+        ("paint", 3),
+        (None, 5),
+        ("paint", 5),
+        (None, 7),
+        ("paint", 7),
+        ("other", 7),
     ]
 
 
 def test_a_task_measures_its_own_sources_and_scratch_always() -> None:
-    tasks = {"all": {"data": "other"}, "one": {"data": "other", "labels": "level:1", "sources": ["other"]}}
-    words = study(sources=["paint", "other"], methods=["scratch", "simclr"], seeds=1, tasks=tasks, protocols={"probe": {}, "finetune": {"tasks": ["one"]}})
-    measured = {arm.source: [(cell.protocol, cell.task) for cell in words.cells(arm)] for arm in words.arms()}
+    tasks = {
+        "all": {"data": "other"},
+        "one": {"data": "other", "labels": "level:1", "sources": ["other"]},
+    }
+    words = study(
+        sources=["paint", "other"],
+        methods=["scratch", "simclr"],
+        seeds=1,
+        tasks=tasks,
+        protocols={"probe": {}, "finetune": {"tasks": ["one"]}},
+    )
+    measured = {
+        arm.source: [(cell.protocol, cell.task) for cell in words.cells(arm)]
+        for arm in words.arms()
+    }
     whole = [("probe", "all"), ("probe", "one"), ("finetune", "one")]
     assert measured == {None: whole, "paint": [("probe", "all")], "other": whole}
 
 
 def test_shorthands_mean_what_they_stand_for() -> None:
-    assert study(sources={"paint": {"seeds": 2}}, seeds=3) == study(sources={"paint": {"seeds": [0, 1]}}, seeds=3)
-    assert study(tasks={"other": {"data": "other", "sources": "paint"}}) == study(tasks={"other": {"data": "other", "sources": ["paint"]}})
+    assert study(sources={"paint": {"seeds": 2}}, seeds=3) == study(
+        sources={"paint": {"seeds": [0, 1]}}, seeds=3
+    )
+    assert study(tasks={"other": {"data": "other", "sources": "paint"}}) == study(
+        tasks={"other": {"data": "other", "sources": ["paint"]}}
+    )
     assert study(seeds=3) == study(seeds=[0, 1, 2])
     assert study(sources="paint") == study(sources={"paint": {"data": "paint"}})
     assert study(labels="level:1") == study(labels=["level:1"])
 
 
 EMPTY: list[dict[str, Any]] = [
-    {"labels": []}, {"sizes": []}, {"methods": []}, {"seeds": []}, {"sources": {"paint": {"methods": []}}}, {"sources": {"paint": {"labels": []}}},
-    {"sources": {"paint": {"sizes": []}}}, {"sources": {"paint": {"splits": []}}}, {"protocols": {"probe": {"tasks": []}}},
-    {"sources": {"paint": {"seeds": []}}}, {"tasks": {"other": {"data": "other", "sources": []}}},
-    {"protocols": {"probe": {"shots": []}}}, {"protocols": {"finetune": {"lr": []}}}, {"protocols": {"finetune": {"tasks": []}}},
+    {"labels": []},
+    {"sizes": []},
+    {"methods": []},
+    {"seeds": []},
+    {"sources": {"paint": {"methods": []}}},
+    {"sources": {"paint": {"labels": []}}},
+    {"sources": {"paint": {"sizes": []}}},
+    {"sources": {"paint": {"splits": []}}},
+    {"protocols": {"probe": {"tasks": []}}},
+    {"sources": {"paint": {"seeds": []}}},
+    {"tasks": {"other": {"data": "other", "sources": []}}},
+    {"protocols": {"probe": {"shots": []}}},
+    {"protocols": {"finetune": {"lr": []}}},
+    {"protocols": {"finetune": {"tasks": []}}},
 ]
 TWICE: list[dict[str, Any]] = [
-    {"methods": ["simclr", "simclr"]}, {"labels": ["level:0", "level:0"]}, {"sizes": [5, 5]}, {"seeds": [3, 3]},
-    {"sources": {"paint": {"splits": ["train", "train"]}}}, {"sources": {"paint": {"sizes": ["all", "all"]}}},
-    {"protocols": {"probe": {"shots": [5, "full", 5]}}}, {"protocols": {"probe": {"tasks": ["other", "other"]}}},
-    {"sources": {"paint": {"seeds": [0, 0]}}}, {"tasks": {"other": {"data": "other", "sources": ["paint", "paint"]}}},
-    {"protocols": {"probe": {"l2": [1, 1.0]}}}, {"protocols": {"finetune": {"lr": [1e-3, 0.001]}}},
+    {"methods": ["simclr", "simclr"]},
+    {"labels": ["level:0", "level:0"]},
+    {"sizes": [5, 5]},
+    {"seeds": [3, 3]},
+    {"sources": {"paint": {"splits": ["train", "train"]}}},
+    {"sources": {"paint": {"sizes": ["all", "all"]}}},
+    {"protocols": {"probe": {"shots": [5, "full", 5]}}},
+    {"protocols": {"probe": {"tasks": ["other", "other"]}}},
+    {"sources": {"paint": {"seeds": [0, 0]}}},
+    {"tasks": {"other": {"data": "other", "sources": ["paint", "paint"]}}},
+    {"protocols": {"probe": {"l2": [1, 1.0]}}},
+    {"protocols": {"finetune": {"lr": [1e-3, 0.001]}}},
 ]
 NO_NUMBERS: list[dict[str, Any]] = [
-    {"sources": {"paint": {"seeds": True}}}, {"sources": {"paint": {"seeds": "1"}}},
-    {"seeds": True}, {"seeds": [True]}, {"seeds": "3"}, {"budget": {"epochs": True}}, {"budget": {"epochs": "3"}}, {"budget": {"steps": "40"}},
-    {"budget": {"steps": True}}, {"budget": {"steps": 40.0}}, {"sizes": [True]}, {"sizes": ["100"]}, {"image_size": True}, {"recipe": {"lr": True}},
-    {"protocols": {"probe": {"shots": True}}}, {"protocols": {"probe": {"shots": ["5"]}}}, {"protocols": {"probe": {"draws": True}}},
-    {"protocols": {"finetune": {"lr": [True]}}}, {"data": {"paint": {"kind": "world", "train": True}, "other": {"kind": "world"}}},
-    {"data": {"paint": {"kind": "world", "noise": "0.1"}, "other": {"kind": "world"}}}, {"tasks": {"other": {"data": "other", "cap": "yes"}}},
+    {"sources": {"paint": {"seeds": True}}},
+    {"sources": {"paint": {"seeds": "1"}}},
+    {"seeds": True},
+    {"seeds": [True]},
+    {"seeds": "3"},
+    {"budget": {"epochs": True}},
+    {"budget": {"epochs": "3"}},
+    {"budget": {"steps": "40"}},
+    {"budget": {"steps": True}},
+    {"budget": {"steps": 40.0}},
+    {"sizes": [True]},
+    {"sizes": ["100"]},
+    {"image_size": True},
+    {"recipe": {"lr": True}},
+    {"protocols": {"probe": {"shots": True}}},
+    {"protocols": {"probe": {"shots": ["5"]}}},
+    {"protocols": {"probe": {"draws": True}}},
+    {"protocols": {"finetune": {"lr": [True]}}},
+    {"data": {"paint": {"kind": "world", "train": True}, "other": {"kind": "world"}}},
+    {"data": {"paint": {"kind": "world", "noise": "0.1"}, "other": {"kind": "world"}}},
+    {"tasks": {"other": {"data": "other", "cap": "yes"}}},
     {"data": {"paint": {"kind": "world", "seed": 2**31}, "other": {"kind": "world"}}},
 ]
 
@@ -129,7 +197,9 @@ def test_an_integer_is_a_number() -> None:
 
 
 def test_a_source_narrows_methods_and_adds_none() -> None:
-    with pytest.raises(ValidationError, match=r"'clip' is not among the study's methods \(supervised, simclr\)"):
+    with pytest.raises(
+        ValidationError, match=r"'clip' is not among the study's methods \(supervised, simclr\)"
+    ):
         study(sources={"paint": {"methods": ["simclr", "clip"]}}, methods=["supervised", "simclr"])
 
 
@@ -149,13 +219,23 @@ def test_a_budget_counts_images() -> None:
 
 
 def test_a_recipe_under_a_methods_name_wins() -> None:
-    recipe = Recipes.model_validate({"lr": 1, "batch": 8, "augmentation": {"flip": 0, "grey": 0}, "simclr": {"lr": 2, "augmentation": {"grey": 1}}})
+    recipe = Recipes.model_validate(
+        {
+            "lr": 1,
+            "batch": 8,
+            "augmentation": {"flip": 0, "grey": 0},
+            "simclr": {"lr": 2, "augmentation": {"grey": 1}},
+        }
+    )
     assert recipe.of("simclr") == {"lr": 2, "batch": 8, "augmentation": {"flip": 0, "grey": 1}}
     assert recipe.of("clip") == {"lr": 1, "batch": 8, "augmentation": {"flip": 0, "grey": 0}}
 
 
 def test_canonical_json_is_this_text() -> None:
-    assert canonical({"b": (1, 2.0, None), "a": {"z": None, "é": True}}) == '{"a":{"é":true},"b":[1,2.0,null]}'
+    assert (
+        canonical({"b": (1, 2.0, None), "a": {"z": None, "é": True}})
+        == '{"a":{"é":true},"b":[1,2.0,null]}'
+    )
 
 
 def test_identities_are_golden() -> None:
@@ -165,8 +245,14 @@ def test_identities_are_golden() -> None:
 
 
 _JSON = st.recursive(
-    st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8")),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3),
+    st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=3)
+    ),
     max_leaves=10,
 )
 

@@ -1,4 +1,6 @@
-"""Tasks: splits, the cut of validation from train, and few-shot draws, checked against what they promise."""
+"""Tasks: splits, the cut of validation from train, and few-shot draws, checked against what they
+promise.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,12 @@ class Listed(Source):
     """A source of names alone."""
 
     def __init__(self, counts: dict[str, dict[str, int]]) -> None:
-        rows = sorted((f"{split}/{name}/{i:04d}", split, name) for split, classes in counts.items() for name, n in classes.items() for i in range(n))
+        rows = sorted(
+            (f"{split}/{name}/{i:04d}", split, name)
+            for split, classes in counts.items()
+            for name, n in classes.items()
+            for i in range(n)
+        )
         ids, splits, names = (np.array(column, dtype=object) for column in zip(*rows, strict=True))
         self.name, self.table = "listed", Table(ids=ids, splits={"split": splits}, levels=(names,))
 
@@ -44,7 +51,10 @@ def test_a_carved_val_is_15_percent_of_each_class_and_disjoint_from_train() -> N
     assert one.carved
     assert per_class(one, one.val) == [15, 6, 1, 1, 0]  # 0.15 n rounded; one of two; none of one
     assert not set(one.train) & set(one.val)
-    assert sorted([*one.train, *one.val]) == np.flatnonzero(one.source.table.splits["split"] == "train").tolist()
+    assert (
+        sorted([*one.train, *one.val])
+        == np.flatnonzero(one.source.table.splits["split"] == "train").tolist()
+    )
     again = task(CARVED)
     assert np.array_equal(one.val, again.val)
 
@@ -52,7 +62,16 @@ def test_a_carved_val_is_15_percent_of_each_class_and_disjoint_from_train() -> N
 def test_the_cut_is_golden() -> None:
     """Ids of cells hash it: another cut would make every store start again."""
     one = task(CARVED)
-    assert [str(one.source.table.ids[at])[6:] for at in one.val[-8:]] == ["b/0000", "b/0006", "b/0013", "b/0016", "b/0017", "b/0036", "c/0004", "d/0000"]
+    assert [str(one.source.table.ids[at])[6:] for at in one.val[-8:]] == [
+        "b/0000",
+        "b/0006",
+        "b/0013",
+        "b/0016",
+        "b/0017",
+        "b/0036",
+        "c/0004",
+        "d/0000",
+    ]
     assert hashlib.sha256(one.val.astype("<i8").tobytes()).hexdigest()[:16] == "ebe4873269a37f98"
 
 
@@ -69,7 +88,11 @@ def test_a_val_split_of_its_own_is_kept() -> None:
     assert one.majority == pytest.approx(0.8)
 
 
-SPLIT = {"train": {"a": 30, "b": 20, "c": 12}, "val": {"a": 9, "b": 3, "c": 1}, "test": {"a": 4, "b": 4, "c": 4}}
+SPLIT = {
+    "train": {"a": 30, "b": 20, "c": 12},
+    "val": {"a": 9, "b": 3, "c": 1},
+    "test": {"a": 4, "b": 4, "c": 4},
+}
 
 
 def test_draws_are_nested_in_shots_and_val_is_as_many_a_class() -> None:
@@ -87,9 +110,17 @@ def test_draws_are_nested_in_shots_and_val_is_as_many_a_class() -> None:
 
 def test_draws_differ_by_draw_and_seed_and_are_otherwise_the_same_for_every_arm() -> None:
     one = task(SPLIT)
-    draws = {(seed, draw): tuple(one.draw(5, draw, seed=seed, val="full").train) for seed in range(3) for draw in range(3)}
+    draws = {
+        (seed, draw): tuple(one.draw(5, draw, seed=seed, val="full").train)
+        for seed in range(3)
+        for draw in range(3)
+    }
     assert len(set(draws.values())) == 9
-    assert draws == {(seed, draw): tuple(task(SPLIT).draw(5, draw, seed=seed, val="full").train) for seed in range(3) for draw in range(3)}
+    assert draws == {
+        (seed, draw): tuple(task(SPLIT).draw(5, draw, seed=seed, val="full").train)
+        for seed in range(3)
+        for draw in range(3)
+    }
     assert np.array_equal(one.draw(5, 0, seed=0, val="full").val, one.val)
 
 
@@ -108,13 +139,17 @@ def test_every_image_is_drawn_about_as_often() -> None:
         counts[one.draw(3, draw, seed=0, val="full").train] += 1
     a = counts[one.train][one.labels[one.train] == 0]
     assert a.sum() == 1800
-    assert a.min() > 30  # 60 expected; five standard deviations (sqrt(600 * .1 * .9) = 7.3) below is 23
+    assert (
+        a.min() > 30
+    )  # 60 expected; five standard deviations (sqrt(600 * .1 * .9) = 7.3) below is 23
     assert a.max() < 97
 
 
 def test_shots_above_a_class_are_refused_unless_capped() -> None:
     one = task(SPLIT)
-    with pytest.raises(InputError, match=r"13 shots, but class 'c' has 12 training images; .*`cap: true`"):
+    with pytest.raises(
+        InputError, match=r"13 shots, but class 'c' has 12 training images; .*`cap: true`"
+    ):
         one.check_shots(13, cap=False)
     one.check_shots(12, cap=False)
     one.check_shots(13, cap=True)
@@ -127,7 +162,10 @@ class Named(Listed):
     def __init__(self, parents: dict[str, str]) -> None:
         super().__init__({split: dict.fromkeys(parents, 4) for split in ("train", "val", "test")})
         fine = self.table.levels[0]
-        self.table = dataclasses.replace(self.table, levels=(fine, np.array([parents[name] for name in fine.tolist()], dtype=object)))
+        self.table = dataclasses.replace(
+            self.table,
+            levels=(fine, np.array([parents[name] for name in fine.tolist()], dtype=object)),
+        )
 
 
 def resolved(source: Source, view: str) -> Task:
@@ -144,14 +182,20 @@ def test_superclasses_are_the_next_coarser_level_where_it_divides_the_classes() 
     for view in ("level:1", "random:2", "depth:1"):
         assert resolved(one.source, view).superclasses is None
         assert resolved(one.source, view).superclass_names is None
-    assert resolved(Named({"oak": "thing", "cat": "thing"}), "level:0").superclasses is None, "one class for all says nothing"
+    assert resolved(Named({"oak": "thing", "cat": "thing"}), "level:0").superclasses is None, (
+        "one class for all says nothing"
+    )
     assert resolved(Named({"oak": "", "cat": "animal"}), "level:0").superclasses is None
 
 
 def test_prompt_names_are_words_and_the_sources_own_come_first() -> None:
     source = Named({"fruit/Golden-Delicious": "fruit", "animal/big_cat": "animal", "_": "animal"})
     one = resolved(source, "level:0")
-    assert dict(zip(one.class_names, one.prompt_names, strict=True)) == {"_": "_", "animal/big_cat": "big cat", "fruit/Golden-Delicious": "Golden Delicious"}
+    assert dict(zip(one.class_names, one.prompt_names, strict=True)) == {
+        "_": "_",
+        "animal/big_cat": "big cat",
+        "fruit/Golden-Delicious": "Golden Delicious",
+    }
     source.table = dataclasses.replace(source.table, spoken={"animal/big_cat": "lion"})
     assert resolved(source, "level:0").prompt_names[1] == "lion"
     assert (one.metric, one.templates) == ("top1", ())

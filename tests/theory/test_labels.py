@@ -8,7 +8,15 @@ import torch
 from headwater.theory.labels import Labels
 
 
-def named(words: str, k: int = 8, n: int = 4000, *, noise: float = 0.0, seed: int = 0, samples: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def named(
+    words: str,
+    k: int = 8,
+    n: int = 4000,
+    *,
+    noise: float = 0.0,
+    seed: int = 0,
+    samples: int | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """(subclass, label), [n]."""
     uniform = torch.rand(8, n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     subclass = (uniform[0] * 2 * k).long()
@@ -17,14 +25,25 @@ def named(words: str, k: int = 8, n: int = 4000, *, noise: float = 0.0, seed: in
 
 @pytest.mark.parametrize(
     ("words", "heads"),
-    [("coarse", 2), ("fine", 16), ("merge:8", 8), ("random:48 within fine", 48), ("random:10 within coarse", 10), ("shuffle:4", 4), ("random:7", 7)],
+    [
+        ("coarse", 2),
+        ("fine", 16),
+        ("merge:8", 8),
+        ("random:48 within fine", 48),
+        ("random:10 within coarse", 10),
+        ("shuffle:4", 4),
+        ("random:7", 7),
+    ],
 )
 def test_a_view_has_the_classes_that_it_says(words, heads):
     assert Labels(words, 8).heads == heads
     assert set(named(words)[1].tolist()) == set(range(heads))
 
 
-@pytest.mark.parametrize("words", ["coarse", "fine", "merge:8", "merge:6", "random:48 within fine", "random:10 within coarse"])
+@pytest.mark.parametrize(
+    "words",
+    ["coarse", "fine", "merge:8", "merge:6", "random:48 within fine", "random:10 within coarse"],
+)
 def test_aligned_classes_lie_in_one_superclass(words):
     view = Labels(words, 8)
     subclass, label = named(words)
@@ -69,7 +88,8 @@ def test_noise_names_another_class_at_its_rate_and_is_nested():
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("corse", "are none of coarse"), ("merge:5", "an even K"), ("merge:40", "an even K"), ("random:7 within coarse", "an even K"),
+        ("corse", "are none of coarse"), ("merge:5", "an even K"), ("merge:40", "an even K"), ("random:7 "
+        "within coarse", "an even K"),
         ("random:10 within fine", "2k = 16 divides"), ("shuffle:1", "a K from 2"), ("random:1", "a K of 2"), ("instance", "train_samples"),
         ("random:4 within subclass", "are none of"), ("merge:", "are none of"),
     ],

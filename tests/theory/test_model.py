@@ -12,8 +12,20 @@ from headwater.theory.model import COMMON, Samples, World, draws, samples
 SMALL = World(k=3, d=24, patches=6, s=2)
 
 
-def drawn(world: World, n: int, *, seed: int = 3, purpose: str = "t", step: int = 0, hard_share: float | None = None) -> Samples:
-    return samples(world, draws(n, world.patches, world.d, seed=seed, purpose=purpose, step=step), hard_share=hard_share)
+def drawn(
+    world: World,
+    n: int,
+    *,
+    seed: int = 3,
+    purpose: str = "t",
+    step: int = 0,
+    hard_share: float | None = None,
+) -> Samples:
+    return samples(
+        world,
+        draws(n, world.patches, world.d, seed=seed, purpose=purpose, step=step),
+        hard_share=hard_share,
+    )
 
 
 @pytest.mark.parametrize(
@@ -24,13 +36,24 @@ def drawn(world: World, n: int, *, seed: int = 3, purpose: str = "t", step: int 
     ],
 )  # fmt: skip
 def test_constants_outside_their_range_are_refused_by_name(name, value):
-    with pytest.raises(ValueError, match="patches" if name == "iota" and value == 0.5 else f"^{name} = "):
+    with pytest.raises(
+        ValueError, match="patches" if name == "iota" and value == 0.5 else f"^{name} = "
+    ):
         replace(SMALL, **{name: value})
 
 
 def test_the_defaults_are_those_of_the_numerical_check():
     one = World()
-    assert (one.d, one.patches, one.s, one.alpha, one.alpha_dagger, one.sigma_zeta, one.hard_share, one.iota) == (512, 8, 2, 1.0, 0.1, 0.25, 0.0, 0.0)
+    assert (
+        one.d,
+        one.patches,
+        one.s,
+        one.alpha,
+        one.alpha_dagger,
+        one.sigma_zeta,
+        one.hard_share,
+        one.iota,
+    ) == (512, 8, 2, 1.0, 0.1, 0.25, 0.0, 0.0)
 
 
 def test_an_easy_sample_is_its_features_and_noise():
@@ -45,7 +68,9 @@ def test_an_easy_sample_is_its_features_and_noise():
 
 
 def test_a_hard_sample_shows_the_wrong_common_feature_faintly_and_strong_noise():
-    found = drawn(replace(SMALL, sigma_zeta=0.0, sigma_star=2.0, alpha_dagger=0.1), 2000, hard_share=1.0)
+    found = drawn(
+        replace(SMALL, sigma_zeta=0.0, sigma_star=2.0, alpha_dagger=0.1), 2000, hard_share=1.0
+    )
     side, rows = found.subclass // 3, torch.arange(2000)
     assert torch.equal(found.x[rows, 0, 1 - side], torch.full((2000,), 0.1))
     assert found.x[rows, 0, side].abs().max() == 0
@@ -62,7 +87,10 @@ def test_spread_keeps_strengths_and_counts_in_their_range():
     assert counts.unique().tolist() == [1, 2, 3]
     assert float(counts.double().mean()) == pytest.approx(2.0, abs=0.05)
     strengths = fine[fine > 0]
-    assert 0.5**0.5 <= float(strengths.min()) < 0.72 and 1.21 < float(strengths.max()) <= 1.5**0.5 + 1e-6
+    assert (
+        0.5**0.5 <= float(strengths.min()) < 0.72
+        and 1.21 < float(strengths.max()) <= 1.5**0.5 + 1e-6
+    )
 
 
 def test_noise_is_in_units_of_one_over_root_d_and_samples_hang_on_their_key_alone():
@@ -72,7 +100,9 @@ def test_noise_is_in_units_of_one_over_root_d_and_samples_hang_on_their_key_alon
     assert torch.equal(one.x, drawn(world, 64, step=7).x)
     for other in ({"seed": 2}, {"purpose": "b"}, {"step": 8}):
         assert not torch.equal(one.x, drawn(world, 64, **{"step": 7, **other}).x)
-    assert float(drawn(replace(world, hard_share=0.25), 4000).hard.double().mean()) == pytest.approx(0.25, abs=0.03)
+    assert float(
+        drawn(replace(world, hard_share=0.25), 4000).hard.double().mean()
+    ) == pytest.approx(0.25, abs=0.03)
 
 
 def test_worlds_share_the_noise_of_a_draw_and_leave_it_as_it_was():

@@ -19,7 +19,12 @@ def test_gradients_are_autograds(heads, width, bias, tile, monkeypatch):
     monkeypatch.setattr(network, "TILE", tile)
     torch.manual_seed(0)
     weight = initial([1, 2, 3], 24, heads * width, dtype=torch.float64) * 0.3
-    x = torch.stack([samples(SMALL, draws(40, 6, 24, seed=seed, purpose="t", dtype=torch.float64)).x for seed in range(3)])
+    x = torch.stack(
+        [
+            samples(SMALL, draws(40, 6, 24, seed=seed, purpose="t", dtype=torch.float64)).x
+            for seed in range(3)
+        ]
+    )
     labels = torch.randint(heads, (3, 40))
     loss, slope = gradients(x, weight, labels, heads, width=width, bias=bias)
     for at in range(3):
@@ -30,11 +35,18 @@ def test_gradients_are_autograds(heads, width, bias, tile, monkeypatch):
         assert float(loss[at]) == pytest.approx(plain.item(), abs=1e-12)
         assert (slope[at] - own.grad).abs().max() < 1e-12
         assert own.grad.abs().max() > 1e-3
-        assert torch.allclose(outputs(x[at], weight[at], heads, width=width, bias=bias), hidden.mean(3).sum(1).detach(), atol=1e-12)
+        assert torch.allclose(
+            outputs(x[at], weight[at], heads, width=width, bias=bias),
+            hidden.mean(3).sum(1).detach(),
+            atol=1e-12,
+        )
 
 
 def test_a_head_with_more_neurons_than_divide_is_a_sum_of_heads():
     torch.manual_seed(0)
     weight, x = torch.randn(24, 12), torch.randn(5, 6, 24)
-    whole, parts = outputs(x, weight, 2, width=3, bias=-0.02), outputs(x, weight, 4, width=3, bias=-0.02)
+    whole, parts = (
+        outputs(x, weight, 2, width=3, bias=-0.02),
+        outputs(x, weight, 4, width=3, bias=-0.02),
+    )
     assert torch.allclose(whole, parts.view(5, 2, 2).sum(dim=2), atol=1e-6)

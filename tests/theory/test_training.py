@@ -26,7 +26,13 @@ def one_run(experiment: Experiment) -> Run:
 def test_networks_together_are_each_the_one_alone(dtype):
     """To 1e-9 in float64, as asked; in fact to the bit, in float32 too."""
     many = [
-        Experiment(replace(SMALL, k=k, sigma_zeta=sigma), labels, replace(QUICK, lr=lr, width=width, label_noise=noise), seed, dtype=dtype)
+        Experiment(
+            replace(SMALL, k=k, sigma_zeta=sigma),
+            labels,
+            replace(QUICK, lr=lr, width=width, label_noise=noise),
+            seed,
+            dtype=dtype,
+        )
         for k in (2, 3)
         for sigma in (0.1, 0.5)
         for labels in ("coarse", "fine")
@@ -37,13 +43,20 @@ def test_networks_together_are_each_the_one_alone(dtype):
     assert len(together) == len(many)
     for one in many[::5]:
         alone, among = one_run(one), together[one]
-        assert among.step == alone.step and among.train_loss == pytest.approx(alone.train_loss, abs=1e-9)
+        assert among.step == alone.step and among.train_loss == pytest.approx(
+            alone.train_loss, abs=1e-9
+        )
         assert (among.weight - alone.weight).abs().max() < 1e-9
         assert torch.equal(among.weight, alone.weight)
 
 
 def test_a_network_that_is_done_gives_way_and_the_next_is_the_one_alone(monkeypatch):
-    many = [Experiment(SMALL, "coarse", replace(QUICK, stop_loss=0.5, max_steps=600), seed, dtype=torch.float64) for seed in range(5)]
+    many = [
+        Experiment(
+            SMALL, "coarse", replace(QUICK, stop_loss=0.5, max_steps=600), seed, dtype=torch.float64
+        )
+        for seed in range(5)
+    ]
     together = {run.experiment: run for run in train(many)}
     monkeypatch.setattr(training, "_WEIGHTS", 2 * 24 * 8 * 8)  # two at a time
     for run in train(many):
@@ -56,12 +69,16 @@ def test_training_is_plain_sgd_on_the_keyed_batches():
     """The loop against autograd and torch's SGD, one sample set and one network, over 25 steps."""
     one = Experiment(SMALL, "fine", replace(QUICK, max_steps=25), 3, dtype=torch.float64)
     found = one_run(one)
-    drawn = torch.empty(24, 24, dtype=torch.float64).normal_(generator=torch.Generator().manual_seed(keys.key(3, "theory", "init", 24)))
+    drawn = torch.empty(24, 24, dtype=torch.float64).normal_(
+        generator=torch.Generator().manual_seed(keys.key(3, "theory", "init", 24))
+    )
     weight = (drawn * 0.02).requires_grad_()
     rate = 0.5 * 3 * 4 / 32  # lr, half as many heads, width of 32
     optimiser = torch.optim.SGD([weight], lr=rate)
     for step in range(25):
-        batch = samples(SMALL, draws(32, 6, 24, seed=3, purpose="train", step=step, dtype=torch.float64))
+        batch = samples(
+            SMALL, draws(32, 6, 24, seed=3, purpose="train", step=step, dtype=torch.float64)
+        )
         optimiser.zero_grad()
         scores = torch.relu(batch.x @ weight - 0.02).view(32, 6, 6, 4).mean(3).sum(1)
         torch.nn.functional.cross_entropy(scores, batch.subclass).backward()
@@ -73,7 +90,10 @@ def test_training_is_plain_sgd_on_the_keyed_batches():
 def test_the_rate_is_the_papers_for_32_neurons_and_one_for_a_network_of_a_size():
     assert Experiment(World(k=1), "coarse", Recipe(), 0).rate(2) == 0.5
     assert Experiment(World(k=16), "fine", Recipe(), 0).rate(32) == 0.5 * 16
-    sized = [Experiment(World(k=8), labels, Recipe(neurons=64), 0) for labels in ("coarse", "fine", "merge:4")]
+    sized = [
+        Experiment(World(k=8), labels, Recipe(neurons=64), 0)
+        for labels in ("coarse", "fine", "merge:4")
+    ]
     assert [one.width for one in sized] == [32, 4, 16]
     assert {one.rate(one.heads) for one in sized} == {0.5}
     with pytest.raises(ValueError, match="neurons = 60 cannot be dealt out to the 16 heads"):
@@ -96,7 +116,9 @@ def test_a_finite_set_is_seen_again_and_again():
     """8 samples of pure noise are learned by heart, which fresh ones are not."""
     noise = World(k=1, d=64, patches=3, s=1, alpha=1e-6, alpha_dagger=0.0, sigma_zeta=4.0)
     quick = Recipe(width=16, batch=32, lr=2.0, max_steps=300)
-    assert one_run(Experiment(noise, "random:2", replace(quick, train_samples=8), 0)).train_loss < 0.2
+    assert (
+        one_run(Experiment(noise, "random:2", replace(quick, train_samples=8), 0)).train_loss < 0.2
+    )
     assert one_run(Experiment(noise, "random:2", quick, 0)).train_loss > 0.5
 
 
@@ -109,7 +131,9 @@ def test_a_loss_that_is_no_longer_finite_ends_a_run_and_no_other():
 def test_looking_changes_nothing_and_shows_the_way():
     plain = one_run(Experiment(SMALL, "fine", QUICK, 0))
     runs = list(train([Experiment(SMALL, "fine", QUICK, 0, looks=looks(5, 40))]))
-    assert [run.step for run in runs] == [*looks(5, 40)] and [run.final for run in runs] == [False] * 4 + [True]
+    assert [run.step for run in runs] == [*looks(5, 40)] and [run.final for run in runs] == [
+        False
+    ] * 4 + [True]
     assert torch.equal(runs[-1].weight, plain.weight)
     assert not torch.equal(runs[0].weight, runs[-1].weight)
     assert looks(5, 40) == (0, 2, 5, 15, 40) and looks(0, 40) == ()
@@ -128,12 +152,18 @@ def test_responses_read_the_dictionary():
     assert found["common_detected"] == 0.5
     assert found["fine_aligned_mean"] == 0.25
     assert found["fine_aligned_max"] == 1.0
-    assert (found["fine_other_max"], found["fine_detected"], found["fine_neurons"]) == (0.0, 1.0, 0.25)
+    assert (found["fine_other_max"], found["fine_detected"], found["fine_neurons"]) == (
+        0.0,
+        1.0,
+        0.25,
+    )
 
 
 def test_read_outs_take_the_largest_head_or_the_sum():
     one = Experiment(World(k=2, d=6, patches=5), "fine", Recipe(width=1, bias=0.0), 0)
-    run = Run(one, torch.tensor([[3.0, 0, 2, 2]] + [[0.0] * 4] * 5), torch.tensor([0, 0, 1, 1]), 0, 0.0)
+    run = Run(
+        one, torch.tensor([[3.0, 0, 2, 2]] + [[0.0] * 4] * 5), torch.tensor([0, 0, 1, 1]), 0, 0.0
+    )
     x = torch.zeros(1, 5, 6)
     x[0, 0, 0] = 1
     assert superclass_scores(run, x, "max").tolist() == [[3.0, 2.0]]
@@ -156,9 +186,17 @@ def test_coarse_labels_of_many_subclasses_leave_hard_samples_wrong_and_fine_labe
     found = errors(coarse, world, "max", 500)
     assert found["easy"] == 0.0 and found["hard"] > 0.7
     for read_out in ("max", "sum", "tuned"):
-        assert max(errors(*(read(fine, read_out, 30)[0], world, read(fine, read_out)[1], 500)).values()) < 0.02
+        assert (
+            max(
+                errors(*(read(fine, read_out, 30)[0], world, read(fine, read_out)[1], 500)).values()
+            )
+            < 0.02
+        )
     at_once = World(k=1, d=64)
-    assert max(errors(one_run(Experiment(at_once, "coarse", quick, 0)), at_once, "max", 500).values()) < 0.02
+    assert (
+        max(errors(one_run(Experiment(at_once, "coarse", quick, 0)), at_once, "max", 500).values())
+        < 0.02
+    )
     few = responses(one_run(Experiment(at_once, "coarse", quick, 0)))
     many = responses(coarse)
     ratio = [found["fine_aligned_mean"] / found["common_aligned_mean"] for found in (few, many)]
@@ -167,17 +205,28 @@ def test_coarse_labels_of_many_subclasses_leave_hard_samples_wrong_and_fine_labe
 
 def test_fine_tuning_starts_from_the_sum_of_heads_and_learns_the_superclass():
     world = World(k=4, d=32)
-    start = one_run(Experiment(world, "random:8", Recipe(width=8, batch=64, max_steps=5, lr=2.0), 0))
-    before, after = errors(start, world, "sum", 300)["easy"], errors(tuned(start, 300), world, "sum", 300)["easy"]
+    start = one_run(
+        Experiment(world, "random:8", Recipe(width=8, batch=64, max_steps=5, lr=2.0), 0)
+    )
+    before, after = (
+        errors(start, world, "sum", 300)["easy"],
+        errors(tuned(start, 300), world, "sum", 300)["easy"],
+    )
     assert before > 0.2 and after < 0.02
     x = samples(world, draws(20, 8, 32, seed=0, purpose="t")).x
-    assert torch.allclose(superclass_scores(tuned(start, 0), x, "sum"), superclass_scores(start, x, "sum"), atol=1e-5)
+    assert torch.allclose(
+        superclass_scores(tuned(start, 0), x, "sum"), superclass_scores(start, x, "sum"), atol=1e-5
+    )
 
 
 def test_what_is_pre_trained_on_fine_labels_is_tuned_too_as_a_network_of_two_wide_heads():
-    """The tuned network of a converged fine one moves, its loss falls, and its first step is that of a network of two heads with these weights."""
+    """The tuned network of a converged fine one moves, its loss falls, and its first step is that
+    of a network of two heads with these weights.
+    """
     world = World(k=8, d=64)
-    fine = one_run(Experiment(world, "fine", Recipe(width=8, batch=128, lr=2.0), 0, dtype=torch.float64))
+    fine = one_run(
+        Experiment(world, "fine", Recipe(width=8, batch=128, lr=2.0), 0, dtype=torch.float64)
+    )
     assert fine.converged
     once, often = tuned(fine, 1), tuned(fine, 100)
     assert once.train_loss > 0.01 and often.train_loss < 0.8 * once.train_loss
@@ -185,7 +234,9 @@ def test_what_is_pre_trained_on_fine_labels_is_tuned_too_as_a_network_of_two_wid
     drawn = draws(128, world.patches, world.d, seed=0, purpose="tune", step=0, dtype=torch.float64)
     batch = samples(world, drawn)
     weight = fine.weight.clone().requires_grad_()
-    outputs = torch.relu(batch.x @ weight - 0.02).sum(dim=1).view(128, 2, 64).mean(dim=2)  # heads of one superclass are neighbours
+    outputs = (
+        torch.relu(batch.x @ weight - 0.02).sum(dim=1).view(128, 2, 64).mean(dim=2)
+    )  # heads of one superclass are neighbours
     loss = torch.nn.functional.cross_entropy(outputs, batch.subclass // world.k)
     (slope,) = torch.autograd.grad(loss, weight)
     assert once.train_loss == pytest.approx(float(loss.detach()), abs=1e-12)
@@ -193,13 +244,19 @@ def test_what_is_pre_trained_on_fine_labels_is_tuned_too_as_a_network_of_two_wid
 
 
 def test_the_transition_shows_at_the_size_of_a_sweeps_defaults():
-    """What the shipped sweep measures at every k and with more seeds: few subclasses do no harm, many do, and fine labels repair it."""
+    """What the shipped sweep measures at every k and with more seeds: few subclasses do no harm,
+    many do, and fine labels repair it.
+    """
     sweep = Sweep()
     recipe = Recipe(width=sweep.width[0], batch=sweep.batch[0], lr=sweep.lr[0])
     found = {}
     for k, labels in ((4, "coarse"), (16, "coarse"), (16, "fine")):
         world = World(k=k, d=sweep.d[0])
-        found[k, labels] = [errors(run, world, "max", 500) for run in train([Experiment(world, labels, recipe, seed) for seed in (0, 1)]) if run.final]
+        found[k, labels] = [
+            errors(run, world, "max", 500)
+            for run in train([Experiment(world, labels, recipe, seed) for seed in (0, 1)])
+            if run.final
+        ]
     assert all(one["easy"] == 0 for pair in found.values() for one in pair)
     assert max(one["hard"] for one in found[4, "coarse"]) < 0.02
     assert min(one["hard"] for one in found[16, "coarse"]) > 0.6

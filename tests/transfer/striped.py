@@ -1,6 +1,8 @@
-"""Folders of striped photos, and small studies on them from the data to the rows: what tests of whole cells share.
+"""Folders of striped photos, and small studies on them from the data to the rows: what tests of
+whole cells share.
 
-Four classes by the period of their stripes, two superclasses. The source's captions name the period; its images and a task's are never the same.
+Four classes by the period of their stripes, two superclasses. The source's captions name the
+period; its images and a task's are never the same.
 """
 
 from __future__ import annotations
@@ -31,7 +33,10 @@ SHORT = {"steps": 24, "lr": [3e-3], "looks": 2, "batch": 16}
 """A fine-tuning of seconds."""
 STRIPED: dict[str, Any] = {
     "study": "striped",
-    "data": {"source": {"kind": "folder", "path": "source"}, "task": {"kind": "folder", "path": "task"}},
+    "data": {
+        "source": {"kind": "folder", "path": "source"},
+        "task": {"kind": "folder", "path": "task"},
+    },
     "sources": ["source"],
     "methods": ["scratch"],
     "labels": ["class"],
@@ -42,7 +47,9 @@ STRIPED: dict[str, Any] = {
     "tasks": {"task": {"data": "task"}},
     "protocols": {"probe": {**GRID}},
 }
-"""A frozen network that was never trained already tells stripes apart, so that most tests need to train nothing."""
+"""A frozen network that was never trained already tells stripes apart, so that most tests need to
+train nothing.
+"""
 WIDELY = {"shots": [1, 3, "full"], "draws": 2}
 FITTED: dict[str, Any] = {
     "probe": {**WIDELY, **GRID}, "ridge": {**WIDELY}, "knn": {**WIDELY, "neighbours": [1, 3, 9], "temperature": [0.02, 0.2]},
@@ -55,7 +62,13 @@ def write_source(root: Path, *, per_class: int = 24) -> None:
     """The folder `source`: images with captions, all of them for pre-training."""
     images, labels = _images(per_class, seed=1)
     splits = np.array(["train"] * len(labels), dtype=object)
-    _write(root / "source", images, splits, labels, captions=[f"a photo of {NAMES[c]} stripes" for c in labels])
+    _write(
+        root / "source",
+        images,
+        splits,
+        labels,
+        captions=[f"a photo of {NAMES[c]} stripes" for c in labels],
+    )
 
 
 def write_task(
@@ -67,7 +80,10 @@ def write_task(
     counts: Mapping[str, int] | None = None,
     folder: str = "task",
 ) -> None:
-    """A folder of a task: train, val and test. Labels of the splits in `shuffled` are permuted over their images; images of those in `other` are others.
+    """A folder of a task: train, val and test.
+
+    Labels of the splits in `shuffled` are permuted over their images; images of those in `other`
+    are others.
 
     `names[c]` is what images of period c are called.
     """
@@ -79,7 +95,13 @@ def write_task(
         images.append(own)
         labels.append(classes)
         splits.append(np.array([split] * len(classes), dtype=object))
-    _write(root / folder, np.concatenate(images), np.concatenate(splits), np.concatenate(labels), names=names)
+    _write(
+        root / folder,
+        np.concatenate(images),
+        np.concatenate(splits),
+        np.concatenate(labels),
+        names=names,
+    )
 
 
 def _images(per_class: int, *, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -101,10 +123,16 @@ def _write(
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image).save(folder / path, compress_level=1)
     superclass = dict(zip(NAMES, SUPERCLASSES, strict=True))
-    lines = [f"{path},{split},{superclass[names[c]]},{names[c]}" for path, split, c in zip(paths, splits, labels, strict=True)]
+    lines = [
+        f"{path},{split},{superclass[names[c]]},{names[c]}"
+        for path, split, c in zip(paths, splits, labels, strict=True)
+    ]
     (folder / "labels.csv").write_text("\n".join(["path,split,level1,level2", *lines]) + "\n")
     if captions is not None:
-        told = [json.dumps({"path": path, "captions": [text]}) for path, text in zip(paths, captions, strict=True)]
+        told = [
+            json.dumps({"path": path, "captions": [text]})
+            for path, text in zip(paths, captions, strict=True)
+        ]
         (folder / "captions.jsonl").write_text("\n".join(told) + "\n")
 
 
@@ -137,5 +165,7 @@ def run(root: Path, **changes: Any) -> pd.DataFrame:
 
 def scores(rows: pd.DataFrame, metric: str = "top1", subset: str = "all") -> pd.DataFrame:
     """The rows of one metric, by method, protocol, shots (0 for all) and draw."""
-    own = rows[(rows["metric"] == metric) & (rows["subset"] == subset)].fillna({"shots": 0, "draw": 0})
+    own = rows[(rows["metric"] == metric) & (rows["subset"] == subset)].fillna(
+        {"shots": 0, "draw": 0}
+    )
     return own.set_index(["method", "protocol", "shots", "draw"]).sort_index()

@@ -11,11 +11,20 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from headwater.transfer import Choice
-from headwater.transfer.metrics import BINS, accuracy, calibration_error, mean_per_class_accuracy, metrics, superclass_errors
+from headwater.transfer.metrics import (
+    BINS,
+    accuracy,
+    calibration_error,
+    mean_per_class_accuracy,
+    metrics,
+    superclass_errors,
+)
 
 
 def by_loop(confidence: list[float], right: list[bool], bins: int = BINS) -> float:
-    """Guo et al. 2017, as written: bins ((m - 1) / M, m / M], |acc - conf| of each, weighted by its share of the samples."""
+    """Guo et al. 2017, as written: bins ((m - 1) / M, m / M], |acc - conf| of each, weighted by its
+    share of the samples.
+    """
     error = 0.0
     for m in range(1, bins + 1):
         own = [i for i, c in enumerate(confidence) if (m - 1) < c * bins <= m]
@@ -30,8 +39,12 @@ def ece(confidence: list[float], right: list[bool], **more: int) -> float:
 
 
 def test_the_calibration_error_of_four_samples_is_what_a_hand_computes():
-    """Two bins: (0, 1/2] holds 0.3 wrong and 0.5 right, (1/2, 1] holds 0.6 right and 0.9 wrong: |0.5 - 0.4| / 2 + |0.5 - 0.75| / 2."""
-    assert ece([0.3, 0.5, 0.6, 0.9], [False, True, True, False], bins=2) == pytest.approx(0.05 + 0.125)
+    """Two bins: (0, 1/2] holds 0.3 wrong and 0.5 right, (1/2, 1] holds 0.6 right and 0.9 wrong:
+    |0.5 - 0.4| / 2 + |0.5 - 0.75| / 2.
+    """
+    assert ece([0.3, 0.5, 0.6, 0.9], [False, True, True, False], bins=2) == pytest.approx(
+        0.05 + 0.125
+    )
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 1.0), st.booleans()), min_size=1, max_size=60))
@@ -48,13 +61,17 @@ def test_perfect_calibration_is_0_and_sure_mistakes_are_1():
 
 
 def test_confidences_at_the_ends_have_a_bin():
-    """1.0 is in the last bin and not beyond it; 0.0, which softmax can round to with many classes, in the first; 1 + rounding too."""
+    """1.0 is in the last bin and not beyond it; 0.0, which softmax can round to with many classes,
+    in the first; 1 + rounding too.
+    """
     for end in (1.0, np.nextafter(1.0, 2.0), 0.0, 1e-300):
         assert ece([end, 0.5], [True, True]) == pytest.approx((abs(1 - end) + 0.5) / 2)
 
 
 def test_over_and_under_confidence_in_different_bins_do_not_cancel():
-    assert ece([0.9] * 10 + [0.5] * 10, [True] * 5 + [False] * 5 + [True] * 9 + [False]) == pytest.approx(0.4)
+    assert ece(
+        [0.9] * 10 + [0.5] * 10, [True] * 5 + [False] * 5 + [True] * 9 + [False]
+    ) == pytest.approx(0.4)
 
 
 @given(st.integers(0, 1000), st.integers(2, 12), st.integers(1, 50))
@@ -65,12 +82,16 @@ def test_mistakes_within_and_across_superclasses_and_what_is_right_sum_to_1(seed
     within, across = superclass_errors(predictions, labels, superclasses)
     assert within + across + accuracy(predictions, labels) == pytest.approx(1)
     pairs = list(zip(predictions.tolist(), labels.tolist(), strict=True))
-    assert within == pytest.approx(sum(p != w and superclasses[p] == superclasses[w] for p, w in pairs) / n)
+    assert within == pytest.approx(
+        sum(p != w and superclasses[p] == superclasses[w] for p, w in pairs) / n
+    )
 
 
 def test_a_cat_taken_for_a_dog_is_within_and_for_an_oak_across():
     animal_animal_plant = np.array([0, 0, 1])
-    assert superclass_errors(np.array([1, 2, 0, 2]), np.array([0, 0, 0, 2]), animal_animal_plant) == (0.25, 0.25)
+    assert superclass_errors(
+        np.array([1, 2, 0, 2]), np.array([0, 0, 0, 2]), animal_animal_plant
+    ) == (0.25, 0.25)
 
 
 CHOICE = Choice({}, 0.5, np.array([0, 1, 1, 2]), np.array([0.9, 0.8, 0.7, 0.6]))
@@ -99,9 +120,13 @@ def test_the_confidence_of_logits_is_the_softmax_of_the_predicted_class():
     logits = np.array([[1.0, 3.0, 2.0], [5.0, 5.0, 0.0], [1000.0, -1000.0, 0.0]], dtype=np.float32)
     choice = Choice.of_logits({}, None, logits)
     assert choice.predictions.tolist() == [1, 0, 0]
-    assert choice.confidence == pytest.approx([math.exp(3) / (math.e + math.exp(2) + math.exp(3)), 1 / (2 + math.exp(-5)), 1.0])
+    assert choice.confidence == pytest.approx(
+        [math.exp(3) / (math.e + math.exp(2) + math.exp(3)), 1 / (2 + math.exp(-5)), 1.0]
+    )
     assert Choice.of_logits({}, None, logits, probabilities=False).confidence is None
 
 
 def test_mean_per_class_accuracy_is_recall_averaged_over_the_classes_that_occur():
-    assert mean_per_class_accuracy(np.array([0, 0, 3, 3]), np.array([0, 3, 3, 3])) == pytest.approx((1 + 2 / 3) / 2)
+    assert mean_per_class_accuracy(np.array([0, 0, 3, 3]), np.array([0, 3, 3, 3])) == pytest.approx(
+        (1 + 2 / 3) / 2
+    )

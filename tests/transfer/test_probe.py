@@ -1,4 +1,6 @@
-"""The linear probe against scikit-learn's LogisticRegression, and against what a probe must never do: look at the test set."""
+"""The linear probe against scikit-learn's LogisticRegression, and against what a probe must never
+do: look at the test set.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,12 @@ from headwater.transfer.probe import Fit, Probed, fit_path, probe, probes, score
 L2S = (1e-4, 1e-2, 1.0)
 
 
-def blobs(n: int, d: int, num_classes: int, *, distance: float = 0.5, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """float32 [n, d] features, classes in turn with normal noise about a centre each, and int64 [n] labels."""
+def blobs(
+    n: int, d: int, num_classes: int, *, distance: float = 0.5, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """float32 [n, d] features, classes in turn with normal noise about a centre each, and int64 [n]
+    labels.
+    """
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % num_classes
     centres = np.random.default_rng(99).normal(size=(num_classes, d)) * distance
@@ -34,7 +40,9 @@ def with_copies(x: np.ndarray) -> np.ndarray:
 
 
 def with_constants(x: np.ndarray) -> np.ndarray:
-    return np.hstack([x, np.full((len(x), 2), 7.0), np.zeros((len(x), 1)), np.full((len(x), 1), 1e6)]).astype(np.float32)
+    return np.hstack(
+        [x, np.full((len(x), 2), 7.0), np.zeros((len(x), 1)), np.full((len(x), 1), 1e6)]
+    ).astype(np.float32)
 
 
 def with_one_huge_direction(x: np.ndarray) -> np.ndarray:
@@ -47,7 +55,10 @@ def opened(found: Probed, test: np.ndarray) -> Choice:
 
 
 def penalised(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray, l2: float) -> float:
-    return float((logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean() + l2 / 2 * (weight**2).sum())
+    return float(
+        (logsumexp(logits, axis=1) - logits[np.arange(len(labels)), labels]).mean()
+        + l2 / 2 * (weight**2).sum()
+    )
 
 
 CASES = {
@@ -57,7 +68,10 @@ CASES = {
     "30 classes": blobs(600, 40, 30),
     "collinear features": (with_copies(blobs(200, 20, 4)[0]), blobs(200, 20, 4)[1]),
     "constant features": (with_constants(blobs(200, 10, 4)[0]), blobs(200, 10, 4)[1]),
-    "one direction that dwarfs the rest": (with_one_huge_direction(blobs(200, 30, 4)[0]), blobs(200, 30, 4)[1]),
+    "one direction that dwarfs the rest": (
+        with_one_huge_direction(blobs(200, 30, 4)[0]),
+        blobs(200, 30, 4)[1],
+    ),
     "separable classes": blobs(120, 20, 4, distance=10),
     "one image per class": blobs(5, 30, 5),
 }
@@ -65,21 +79,35 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_optimum_is_scikit_learns_at_every_l2(case):
-    """Ours may be no more than 1e-3 above scikit-learn's loss, nor may it be below: that would be another problem's optimum."""
+    """Ours may be no more than 1e-3 above scikit-learn's loss, nor may it be below: that would be
+    another problem's optimum.
+    """
     x, labels = CASES[case]
     n, num_classes = len(labels), int(labels.max()) + 1
     standard = StandardScaler().fit_transform(x.astype(np.float64))
     for l2, head in fit_path(x, labels, num_classes, L2S).items():
         two = num_classes == 2
-        theirs = LogisticRegression(C=(2 if two else 1) / (l2 * n), tol=1e-8, max_iter=20_000).fit(standard, labels)
+        theirs = LogisticRegression(C=(2 if two else 1) / (l2 * n), tol=1e-8, max_iter=20_000).fit(
+            standard, labels
+        )
         weight, bias = theirs.coef_.T, theirs.intercept_
         if two:
-            weight, bias = np.hstack([-weight / 2, weight / 2]), np.array([-bias[0] / 2, bias[0] / 2])
+            weight, bias = (
+                np.hstack([-weight / 2, weight / 2]),
+                np.array([-bias[0] / 2, bias[0] / 2]),
+            )
         best = penalised(standard @ weight + bias, labels, weight, l2)
         ours = penalised(head.logits(x), labels, head.weight, l2)
         assert best - 1e-5 < ours < best + 1e-3
         if l2 >= 1e-2:
-            assert np.abs(head.logits(x) - head.logits(x).mean(1, keepdims=True) - (standard @ weight + bias)).max() < 0.05
+            assert (
+                np.abs(
+                    head.logits(x)
+                    - head.logits(x).mean(1, keepdims=True)
+                    - (standard @ weight + bias)
+                ).max()
+                < 0.05
+            )
 
 
 def test_features_that_are_all_constant_give_the_frequencies_of_the_classes():
@@ -91,12 +119,17 @@ def test_features_that_are_all_constant_give_the_frequencies_of_the_classes():
 
 @pytest.mark.parametrize(("scale", "shift"), [(1e-10, 0.0), (1e10, 0.0), (1e-3, 0.1), (1.0, 1e3)])
 def test_rescaling_and_shifting_features_does_not_change_the_logits(scale, shift):
-    """Up to the rounding of float32, which a shift of 1000 deviations makes about 1e-4 of a deviation."""
+    """Up to the rounding of float32, which a shift of 1000 deviations makes about 1e-4 of a
+    deviation.
+    """
     x, labels = blobs(200, 10, 3)
     per_feature = scale * np.linspace(0.5, 3, 10)
     moved = (x * per_feature + shift).astype(np.float32)
     for l2 in L2S:
-        plain, other = fit_path(x, labels, 3, (l2,))[l2].logits(x), fit_path(moved, labels, 3, (l2,))[l2].logits(moved)
+        plain, other = (
+            fit_path(x, labels, 3, (l2,))[l2].logits(x),
+            fit_path(moved, labels, 3, (l2,))[l2].logits(moved),
+        )
         assert np.abs(plain - other).max() < 1e-2
 
 
@@ -105,12 +138,21 @@ def test_one_feature_may_be_a_billion_times_smaller_than_another():
     mixed = x.copy()
     mixed[:, ::2] *= 1e-9
     mixed[:, 1] = 1e6 * x[:, 1]
-    assert np.abs(fit_path(x, labels, 3, (0.01,))[0.01].logits(x) - fit_path(mixed, labels, 3, (0.01,))[0.01].logits(mixed)).max() < 1e-2
+    assert (
+        np.abs(
+            fit_path(x, labels, 3, (0.01,))[0.01].logits(x)
+            - fit_path(mixed, labels, 3, (0.01,))[0.01].logits(mixed)
+        ).max()
+        < 1e-2
+    )
 
 
 def test_stronger_penalties_give_smaller_weights():
     x, labels = blobs(200, 10, 3)
-    norms = [float(np.square(head.weight).sum()) for _, head in sorted(fit_path(x, labels, 3, Probe().l2).items())]
+    norms = [
+        float(np.square(head.weight).sum())
+        for _, head in sorted(fit_path(x, labels, 3, Probe().l2).items())
+    ]
     assert norms == sorted(norms, reverse=True)
     assert norms[-1] < 0.01 * norms[0]
 
@@ -126,7 +168,15 @@ def test_mutating_the_test_set_changes_neither_l2_nor_weights():
     for other in (test[0], test[0][::-1] * -50):
         found = probe(*train, *val, 3, L2S)
         choice = opened(found, np.ascontiguousarray(other))
-        results.append((choice.chosen, choice.val_value, found.head.weight.tobytes(), found.head.bias.tobytes(), choice.predictions))
+        results.append(
+            (
+                choice.chosen,
+                choice.val_value,
+                found.head.weight.tobytes(),
+                found.head.bias.tobytes(),
+                choice.predictions,
+            )
+        )
     assert results[0][:4] == results[1][:4]
     assert not np.array_equal(results[0][4], results[1][4])
 
@@ -142,13 +192,19 @@ def test_val_chooses_the_penalty_and_never_moves_the_weights():
 
 def test_validation_prefers_accuracy_then_the_lower_cross_entropy():
     labels = np.array([0, 1])
-    right, surer, wrong = np.array([[1.0, -1.0], [-1.0, 1.0]]), np.array([[2.0, -2.0], [-2.0, 2.0]]), np.array([[9.0, 0.0], [0.1, 0.0]])
+    right, surer, wrong = (
+        np.array([[1.0, -1.0], [-1.0, 1.0]]),
+        np.array([[2.0, -2.0], [-2.0, 2.0]]),
+        np.array([[9.0, 0.0], [0.1, 0.0]]),
+    )
     assert score(surer, labels) > score(right, labels) > score(wrong, labels)
 
 
 def test_true_labels_are_learned_and_permuted_ones_are_not():
     """1200 test images of 6 classes: chance is 16.7 % with a standard error of 1.1."""
-    train, val, test = (blobs(n, 16, 6, distance=1.0, seed=seed) for n, seed in ((300, 0), (120, 1), (1200, 2)))
+    train, val, test = (
+        blobs(n, 16, 6, distance=1.0, seed=seed) for n, seed in ((300, 0), (120, 1), (1200, 2))
+    )
 
     def score(labels: np.ndarray) -> float:
         return accuracy(opened(probe(train[0], labels, *val, 6, L2S), test[0]).predictions, test[1])
@@ -199,9 +255,13 @@ def test_a_probe_is_deterministic():
 
 @pytest.mark.parametrize("sizes", [(40, 40, 40), (40, 12, 90), (3, 200, 5)])
 def test_a_probe_is_the_same_bits_whatever_is_fitted_beside_it(sizes):
-    fits = [Fit(*blobs(n, 30, 3, seed=n + at), *blobs(20, 30, 3, seed=99)) for at, n in enumerate(sizes)]
+    fits = [
+        Fit(*blobs(n, 30, 3, seed=n + at), *blobs(20, 30, 3, seed=99)) for at, n in enumerate(sizes)
+    ]
     l2s = tuple(np.logspace(-5, 1, 13))
-    for alone, among in zip((probes([fit], 3, l2s)[0] for fit in fits), probes(fits, 3, l2s), strict=True):
+    for alone, among in zip(
+        (probes([fit], 3, l2s)[0] for fit in fits), probes(fits, 3, l2s), strict=True
+    ):
         assert (alone.l2, alone.val_value) == (among.l2, among.val_value)
         assert np.array_equal(alone.head.weight, among.head.weight)
         assert np.array_equal(alone.head.bias, among.head.bias)

@@ -48,7 +48,10 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_every_strength_is_scikit_learns_ridge_on_one_hot_labels(case):
-    """The loss is a mean over images and theirs a sum, so that alpha is n * l2. Constant features are 0 in their scaler, as here."""
+    """The loss is a mean over images and theirs a sum, so that alpha is n * l2.
+
+    Constant features are 0 in their scaler, as here.
+    """
     x, labels, num_classes = CASES[case]
     others = blobs(60, x.shape[1], 5, seed=5)[0]
     if case == "constant features":
@@ -57,13 +60,17 @@ def test_every_strength_is_scikit_learns_ridge_on_one_hot_labels(case):
         others = with_copies(blobs(60, 20, 4, seed=5)[0])
     scaler = StandardScaler().fit(x.astype(np.float64))
     for l2 in L2S:
-        theirs = Theirs(alpha=len(x) * l2, solver="svd").fit(scaler.transform(x.astype(np.float64)), one_hot(labels, num_classes))
+        theirs = Theirs(alpha=len(x) * l2, solver="svd").fit(
+            scaler.transform(x.astype(np.float64)), one_hot(labels, num_classes)
+        )
         head = only(x, labels, num_classes, l2)
         for some in (x, others):
             expected = theirs.predict(scaler.transform(some.astype(np.float64)))
             if case == "one image":
                 expected = np.broadcast_to(one_hot(labels, num_classes), expected.shape)
-            assert head.logits(some) == pytest.approx(expected, abs=2e-3 if case == "collinear features" else 2e-4), l2
+            assert head.logits(some) == pytest.approx(
+                expected, abs=2e-3 if case == "collinear features" else 2e-4
+            ), l2
         if case not in ("one image", "collinear features"):
             assert head.weight == pytest.approx(theirs.coef_.T, abs=2e-4)
 
@@ -74,10 +81,14 @@ def test_classes_that_train_lacks_are_never_predicted():
 
 
 def by_loop(fit: Fit, num_classes: int, l2s: tuple[float, ...]) -> tuple[float, float]:
-    """(l2, accuracy) by the rule in words: accuracy, then the lower squared error, then the stronger l2."""
+    """(l2, accuracy) by the rule in words: accuracy, then the lower squared error, then the
+    stronger l2.
+    """
     found = []
     for l2 in l2s:
-        scores = only(fit.train, fit.train_labels, num_classes, l2).logits(fit.val).astype(np.float64)
+        scores = (
+            only(fit.train, fit.train_labels, num_classes, l2).logits(fit.val).astype(np.float64)
+        )
         right = float((scores.argmax(1) == fit.val_labels).mean())
         found.append((right, -np.square(scores - one_hot(fit.val_labels, num_classes)).sum(), l2))
     right, _, l2 = max(found)
@@ -97,11 +108,20 @@ def test_the_choice_is_that_of_a_loop_over_the_grid(seed, shots, d):
 def test_of_equally_accurate_strengths_the_lower_squared_error_wins_and_of_equal_ones_the_stronger():
     x = np.array([[-1.0], [1.0]], dtype=np.float32)
     labels = np.array([0, 1])
-    assert ridges([Fit(x, labels, x, labels)], 2, (0.1, 10.0))[0].l2 == 0.1, "both are right, the weaker one is nearer to one-hot"
+    assert ridges([Fit(x, labels, x, labels)], 2, (0.1, 10.0))[0].l2 == 0.1, (
+        "both are right, the weaker one is nearer to one-hot"
+    )
     far = 5 * x
-    assert ridges([Fit(x, labels, far, labels)], 2, (1e-6, 4.0))[0].l2 == 4.0, "far out the weaker one overshoots"
+    assert ridges([Fit(x, labels, far, labels)], 2, (1e-6, 4.0))[0].l2 == 4.0, (
+        "far out the weaker one overshoots"
+    )
     same = np.full((4, 2), 3.0, dtype=np.float32)
-    assert ridges([Fit(same, np.array([0, 0, 1, 2]), same, np.array([0, 1, 1, 2]))], 3, (0.1, 10.0, 1.0))[0].l2 == 10.0
+    assert (
+        ridges(
+            [Fit(same, np.array([0, 0, 1, 2]), same, np.array([0, 1, 1, 2]))], 3, (0.1, 10.0, 1.0)
+        )[0].l2
+        == 10.0
+    )
 
 
 def test_validation_in_parts_is_validation_whole(monkeypatch):
@@ -117,7 +137,9 @@ def test_selection_is_handed_train_and_val_only_and_no_l2_sees_another():
     assert not any("test" in name for name in inspect.signature(ridges).parameters)
     fit = Fit(*blobs(60, 20, 4), *blobs(53, 20, 4, seed=1))
     chosen = ridges([fit], 4, Ridge().l2)[0]
-    assert np.array_equal(chosen.head.weight, only(fit.train, fit.train_labels, 4, chosen.l2).weight)
+    assert np.array_equal(
+        chosen.head.weight, only(fit.train, fit.train_labels, 4, chosen.l2).weight
+    )
 
 
 def test_a_ridge_is_deterministic_and_the_same_whatever_stands_beside_it():

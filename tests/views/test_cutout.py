@@ -27,8 +27,18 @@ def test_erased_boxes_are_distributed_as_torchvisions(size):
     ours = erased_boxes(drawn(n), size).double().numpy()
     torch.manual_seed(0)
     image = torch.zeros(3, size, size)
-    theirs = np.array([RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3), [0.0])[:4] for _ in range(n)], dtype=float)
-    for described in (lambda b: b[:, 0], lambda b: b[:, 1], lambda b: b[:, 2], lambda b: b[:, 3], lambda b: b[:, 2] * b[:, 3], lambda b: b[:, 2] / b[:, 3]):
+    theirs = np.array(
+        [RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3), [0.0])[:4] for _ in range(n)],
+        dtype=float,
+    )
+    for described in (
+        lambda b: b[:, 0],
+        lambda b: b[:, 1],
+        lambda b: b[:, 2],
+        lambda b: b[:, 3],
+        lambda b: b[:, 2] * b[:, 3],
+        lambda b: b[:, 2] / b[:, 3],
+    ):
         assert stats.ks_2samp(described(ours), described(theirs)).pvalue > 1e-4
     assert (ours[:, :2] >= 0).all()
     assert (ours[:, :2] + ours[:, 2:] <= size).all()
@@ -51,7 +61,10 @@ def test_cutout_sets_exactly_its_box_to_the_mean_colour():
 def test_cutout_comes_last_at_its_rate_and_leaves_the_rest_of_the_view_alone():
     images, sizes, hashes, epochs = sample_of(600, 16, 16)
     words = {"crop_min": 0.3, "flip": 0.5, "jitter": 0.5, "jitter_probability": 0.5}
-    plain, cut = (ViewMaker(Augmentation(**words, cutout=p), 16, 0)(images, sizes, hashes, epochs, 0) for p in (0.0, 0.4))
+    plain, cut = (
+        ViewMaker(Augmentation(**words, cutout=p), 16, 0)(images, sizes, hashes, epochs, 0)
+        for p in (0.0, 0.4)
+    )
     erased = (cut == 0).all(dim=1)
     assert torch.equal(torch.where(erased[:, None], plain, cut), plain)
     share = erased.float().mean(dim=(1, 2))
@@ -65,12 +78,24 @@ def test_solarise_equals_pils_at_every_level():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     theirs = np.asarray(ImageOps.solarize(Image.fromarray(levels)))
     ours = solarise_(torch.from_numpy(levels.astype(np.float32) / 255)[None, None])[0, 0]
-    torch.testing.assert_close(ours, torch.from_numpy(theirs.astype(np.float32) / 255), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        ours, torch.from_numpy(theirs.astype(np.float32) / 255), atol=1e-6, rtol=0
+    )
 
 
 def test_solarise_comes_at_its_rate_after_the_colours():
     images, sizes, hashes, epochs = sample_of(600, 16, 16)
-    plain, solarised = (unnormalised(ViewMaker(Augmentation(grey=0.5, solarise=p), 16, 0)(images, sizes, hashes, epochs, 0)) for p in (0.0, 0.3))
+    plain, solarised = (
+        unnormalised(
+            ViewMaker(Augmentation(grey=0.5, solarise=p), 16, 0)(images, sizes, hashes, epochs, 0)
+        )
+        for p in (0.0, 0.3)
+    )
     changed = (plain - solarised).abs().amax(dim=(1, 2, 3)) > 1e-3
     assert float(changed.float().mean()) == pytest.approx(0.3, abs=4 * (0.21 / 600) ** 0.5)
-    torch.testing.assert_close(solarised[changed], torch.where(plain[changed] > 0.5, 1 - plain[changed], plain[changed]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        solarised[changed],
+        torch.where(plain[changed] > 0.5, 1 - plain[changed], plain[changed]),
+        atol=1e-5,
+        rtol=0,
+    )

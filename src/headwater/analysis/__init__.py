@@ -1,4 +1,5 @@
-"""Concluding: from rows to what they say. pandas, scipy and numpy only; no model, image or GPU is needed, and none is imported.
+"""Concluding: from rows to what they say. pandas, scipy and numpy only; no model, image or GPU is
+needed, and none is imported.
 
     rows -> prepare -> summarise, best, paired_difference      (compare.py: who is ahead, by how much, how sure)
                     -> granularity_curves, peaks, hard_gains   (granularity.py: how fine should labels be)

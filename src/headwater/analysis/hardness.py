@@ -1,18 +1,24 @@
-"""Do finer labels help on hard samples? The claim of Hong et al. 2023's theory, asked of any task, whether its data mark hard samples or not.
+"""Do finer labels help on hard samples? The claim of Hong et al. 2023's theory, asked of any task,
+whether its data mark hard samples or not.
 
-Two arms of one source are compared, pre-trained on coarse and on fine labels. What is hard is told by models that are not compared: for each seed s the
-*hardness* of a test sample is the share of models that get it wrong, among the models of BOTH arms of all OTHER seeds (all draws). Hard is a hardness of at
-least `HARD` (half of the other models are wrong), or the `hard_share` hardest samples; easy is the rest. The gain of seed s is the mean over such samples of
-right(fine, s) - right(coarse, s).
+Two arms of one source are compared, pre-trained on coarse and on fine labels. What is hard is told
+by models that are not compared: for each seed s the *hardness* of a test sample is the share of
+models that get it wrong, among the models of BOTH arms of all OTHER seeds (all draws). Hard is a
+hardness of at least `HARD` (half of the other models are wrong), or the `hard_share` hardest
+samples; easy is the rest. The gain of seed s is the mean over such samples of right(fine, s) -
+right(coarse, s).
 
-Why both arms: exchange the two models of one seed, and its gain changes its sign while no split and no other gain changes. So if the labels make no
-difference, gains on hard and on easy samples are centred at 0 and uncorrelated over seeds. A split by one arm's errors has no such symmetry. It looks for
-samples on which that arm happens to be bad, where the other arm will look better: it is shown beside the other (from other seeds, and by the very model
-that is compared, which is worse), marked as biased.
+Why both arms: exchange the two models of one seed, and its gain changes its sign while no split and
+no other gain changes. So if the labels make no difference, gains on hard and on easy samples are
+centred at 0 and uncorrelated over seeds. A split by one arm's errors has no such symmetry. It looks
+for samples on which that arm happens to be bad, where the other arm will look better: it is shown
+beside the other (from other seeds, and by the very model that is compared, which is worse), marked
+as biased.
 
-What the interval does not cover: it is a t-interval over seeds on this test set, and says nothing of other test images or other label hierarchies. The splits
-of different seeds share most of their models, so its level is nominal where the arms do differ. And a gain has less room on easy samples, which nearly all
-models get right: "more on hard" is said of points, not of odds.
+What the interval does not cover: it is a t-interval over seeds on this test set, and says nothing
+of other test images or other label hierarchies. The splits of different seeds share most of their
+models, so its level is nominal where the arms do differ. And a gain has less room on easy samples,
+which nearly all models get right: "more on hard" is said of points, not of odds.
 """
 
 from __future__ import annotations
@@ -37,7 +43,9 @@ Mask = NDArray[np.bool_]
 HARD = 0.5
 """A sample is hard where at least this share of the other models are wrong."""
 FEWEST_SEEDS = 3
-"""Below it, hardness would rest on the two models of one seed, and an interval on fewer than three gains."""
+"""Below it, hardness would rest on the two models of one seed, and an interval on fewer than three
+gains.
+"""
 SPLITS = {
     "cross-fitted": "by both arms' errors at other seeds",
     "coarse arm": "by the coarse arm's errors at other seeds (biased)",
@@ -46,7 +54,9 @@ SPLITS = {
 }
 BIASED = ("coarse arm", "same model")
 BINS = ("0", "0\u201325", "25\u201350", "50\u201375", "75\u2013100", "100")
-"""Hardness in percent: none of the other models wrong, at most a quarter, less than half, at most three quarters, not all, all."""
+"""Hardness in percent: none of the other models wrong, at most a quarter, less than half, at most
+three quarters, not all, all.
+"""
 
 
 @dataclass(frozen=True)
@@ -80,21 +90,32 @@ class _Pair:
 
 
 def hardness_gains(
-    answers: pd.DataFrame, *, coarse: str | None = None, fine: str | None = None, hard_share: float | None = None, level: float = LEVEL
+    answers: pd.DataFrame,
+    *,
+    coarse: str | None = None,
+    fine: str | None = None,
+    hard_share: float | None = None,
+    level: float = LEVEL,
 ) -> pd.DataFrame:
-    """What fine labels gain over coarse ones on hard, on easy and on all test samples: one row per setting x split (`SPLITS`).
+    """What fine labels gain over coarse ones on hard, on easy and on all test samples: one row per
+    setting x split (`SPLITS`).
 
-    `answers` is a table of `samples.ANSWERS`. Pairs of arms: of each source the finest level against the level that the task itself has (the coarsest one,
-    where no arm was trained on that), or any label views by name. `hard_share` in (0, 1) takes the hardest share of the samples by rank, ties broken by a
-    fixed hash of the sample's number, in place of the threshold `HARD`.
+    `answers` is a table of `samples.ANSWERS`. Pairs of arms: of each source the finest level
+    against the level that the task itself has (the coarsest one, where no arm was trained on that),
+    or any label views by name. `hard_share` in (0, 1) takes the hardest share of the samples by
+    rank, ties broken by a fixed hash of the sample's number, in place of the threshold `HARD`.
 
-    Columns: task, protocol, shots, source, size, coarse, fine (label views), coarse_classes, fine_classes; split, biased; hard, easy, all and extra (hard
-    minus easy), each with _low and _high: means over seeds of shares in [-1, 1], null where there is no such sample; num_seeds (seeds with hard and easy
-    samples), samples, hard_samples (mean over seeds); coarse_on_hard, coarse_on_easy (what the coarse arm gets right there); seeds_needed (more of them until
-    extra would exclude 0), num_comparisons (settings asked at once), survives (extra excludes 0 corrected for them), answer; auc (how well hardness
-    tells the given mark, 0.5 is chance; null without one), decides (False: labels are re-used by a frozen encoder).
+    Columns: task, protocol, shots, source, size, coarse, fine (label views), coarse_classes,
+    fine_classes; split, biased; hard, easy, all and extra (hard minus easy), each with _low and
+    _high: means over seeds of shares in [-1, 1], null where there is no such sample; num_seeds
+    (seeds with hard and easy samples), samples, hard_samples (mean over seeds); coarse_on_hard,
+    coarse_on_easy (what the coarse arm gets right there); seeds_needed (more of them until extra
+    would exclude 0), num_comparisons (settings asked at once), survives (extra excludes 0 corrected
+    for them), answer; auc (how well hardness tells the given mark, 0.5 is chance; null without
+    one), decides (False: labels are re-used by a frozen encoder).
 
-    Raises InputError where no pair of arms can be compared: a view that no arm has, or fewer than `FEWEST_SEEDS` seeds.
+    Raises InputError where no pair of arms can be compared: a view that no arm has, or fewer than
+    `FEWEST_SEEDS` seeds.
     """
     import pandas as pd
 
@@ -106,23 +127,36 @@ def hardness_gains(
         pair.words
         | {"split": split, "biased": split in BIASED}
         | _compared(pair, hard, level, len(pairs))
-        | {"auc": _auc(pair) if split == "cross-fitted" else None, "decides": pair.coarse.decides and pair.fine.decides}
+        | {
+            "auc": _auc(pair) if split == "cross-fitted" else None,
+            "decides": pair.coarse.decides and pair.fine.decides,
+        }
         for pair in pairs
         for split, hard in _splits(pair, hard_share)
     ]
     out = pd.DataFrame(found)
     for column in ("shots", "seeds_needed"):
         out[column] = out[column].astype("Int64")
-    for column in [f"{what}{end}" for what in ("hard", "easy", "all", "extra") for end in ("", "_low", "_high")] + ["coarse_on_hard", "coarse_on_easy", "auc"]:
+    for column in [
+        f"{what}{end}" for what in ("hard", "easy", "all", "extra") for end in ("", "_low", "_high")
+    ] + ["coarse_on_hard", "coarse_on_easy", "auc"]:
         out[column] = out[column].astype("Float64")
     return out
 
 
-def hardness_bins(answers: pd.DataFrame, *, coarse: str | None = None, fine: str | None = None, level: float = LEVEL) -> pd.DataFrame:
-    """The gain of fine over coarse labels against (cross-fitted) hardness: one row per setting x bin of `BINS` that has samples.
+def hardness_bins(
+    answers: pd.DataFrame,
+    *,
+    coarse: str | None = None,
+    fine: str | None = None,
+    level: float = LEVEL,
+) -> pd.DataFrame:
+    """The gain of fine over coarse labels against (cross-fitted) hardness: one row per setting x
+    bin of `BINS` that has samples.
 
-    Columns: task, protocol, shots, source, size, coarse, fine, coarse_classes, fine_classes; bin (its word), order; gain, low, high; num_seeds (seeds with
-    samples in it), samples (mean over those seeds). Raises InputError as `hardness_gains` does.
+    Columns: task, protocol, shots, source, size, coarse, fine, coarse_classes, fine_classes; bin
+    (its word), order; gain, low, high; num_seeds (seeds with samples in it), samples (mean over
+    those seeds). Raises InputError as `hardness_gains` does.
     """
     import pandas as pd
 
@@ -137,8 +171,18 @@ def hardness_bins(answers: pd.DataFrame, *, coarse: str | None = None, fine: str
             gains = _over(pair.gains, there)
             interval = t_interval(gains[~np.isnan(gains)].tolist(), level=level)
             if interval.num_seeds:
-                numbers = {"gain": interval.mean, "low": interval.low, "high": interval.high, "num_seeds": interval.num_seeds}
-                found.append(pair.words | {"bin": word, "order": order} | numbers | {"samples": float(there.sum(axis=1)[there.any(axis=1)].mean())})
+                numbers = {
+                    "gain": interval.mean,
+                    "low": interval.low,
+                    "high": interval.high,
+                    "num_seeds": interval.num_seeds,
+                }
+                found.append(
+                    pair.words
+                    | {"bin": word, "order": order}
+                    | numbers
+                    | {"samples": float(there.sum(axis=1)[there.any(axis=1)].mean())}
+                )
     out = pd.DataFrame(found)
     out["shots"] = out["shots"].astype("Int64")
     for column in ("gain", "low", "high"):
@@ -146,65 +190,114 @@ def hardness_bins(answers: pd.DataFrame, *, coarse: str | None = None, fine: str
     return out
 
 
-def refused_pairs(answers: pd.DataFrame, *, coarse: str | None = None, fine: str | None = None) -> list[str]:
+def refused_pairs(
+    answers: pd.DataFrame, *, coarse: str | None = None, fine: str | None = None
+) -> list[str]:
     """Why some settings are not compared, a sentence each; empty where all are."""
     return _pairs(answers, coarse, fine)[1]
 
 
 # pairs of arms
-def _pairs(answers: pd.DataFrame, coarse: str | None, fine: str | None) -> tuple[list[_Pair], list[str]]:
+def _pairs(
+    answers: pd.DataFrame, coarse: str | None, fine: str | None
+) -> tuple[list[_Pair], list[str]]:
     settings = list(arms_of(answers))
     known = sorted({arm.labels for _, arms in settings for arm in arms})
     for word in (coarse, fine):
         if word is not None and word not in known:
-            raise InputError(f"no arm with kept answers was trained on {word!r}; there are {listed(known, most=12)}")
+            raise InputError(
+                f"no arm with kept answers was trained on {word!r}; there are "
+                f"{listed(known, most=12)}"
+            )
     if coarse is not None and coarse == fine:
         raise InputError(f"{coarse!r} is named as coarse and as fine; name two label views")
     pairs, refused = [], []
     for setting, arms in settings:
-        where = f"{setting['source']}, {setting_word(setting['task'], setting['protocol'], setting['shots'])}"
+        where = (
+            f"{setting['source']}, "
+            f"{setting_word(setting['task'], setting['protocol'], setting['shots'])}"
+        )
         chosen = _chosen(arms, coarse, fine)
         if chosen is None:
-            wanted = " and ".join(word or "a level" for word in (coarse, fine)) if coarse or fine else "two levels"
-            refused.append(f"{where}: {wanted} are not both there; its arms have {listed([arm.labels for arm in arms])}")
+            wanted = (
+                " and ".join(word or "a level" for word in (coarse, fine))
+                if coarse or fine
+                else "two levels"
+            )
+            refused.append(
+                f"{where}: {wanted} are not both there; its arms have "
+                f"{listed([arm.labels for arm in arms])}"
+            )
             continue
-        if all(label_kind(arm.labels) == "level" for arm in chosen) and chosen[0].num_labels >= chosen[1].num_labels:
+        if (
+            all(label_kind(arm.labels) == "level" for arm in chosen)
+            and chosen[0].num_labels >= chosen[1].num_labels
+        ):
             counts = " and ".join(f"{arm.labels} has {arm.num_labels}" for arm in chosen)
-            refused.append(f"{where}: coarse labels have fewer classes than fine ones, but {counts}")
+            refused.append(
+                f"{where}: coarse labels have fewer classes than fine ones, but {counts}"
+            )
             continue
         pair = _pair(setting, *chosen)
         if len(pair.draws) < FEWEST_SEEDS:
-            both = f"{count(len(pair.draws), 'seed')} with both {pair.coarse.labels} and {pair.fine.labels}"
-            refused.append(f"{where}: {both}; hardness is told by other seeds than the one compared, which takes {FEWEST_SEEDS} or more")
+            both = (
+                f"{count(len(pair.draws), 'seed')} with both {pair.coarse.labels} and "
+                f"{pair.fine.labels}"
+            )
+            refused.append(
+                f"{where}: {both}; hardness is told by other seeds than the one compared, which "
+                f"takes {FEWEST_SEEDS} or more"
+            )
             continue
         pairs.append(pair)
     return pairs, refused or ["there are no answers of supervised arms to compare"] * (not pairs)
 
 
-def _chosen(arms: list[ArmAnswers], coarse: str | None, fine: str | None) -> tuple[ArmAnswers, ArmAnswers] | None:
-    """(coarse, fine) among the arms of a setting, which come from few classes to many; None where there is no such pair."""
+def _chosen(
+    arms: list[ArmAnswers], coarse: str | None, fine: str | None
+) -> tuple[ArmAnswers, ArmAnswers] | None:
+    """(coarse, fine) among the arms of a setting, which come from few classes to many; None where
+    there is no such pair.
+    """
     levels = [arm for arm in arms if label_kind(arm.labels) == "level"]
     named = {arm.labels: arm for arm in arms}
     fewest = named[coarse].num_labels if coarse in named else 0
-    finer = named.get(fine) if fine is not None else next((arm for arm in reversed(levels) if arm.num_labels > fewest), None)
+    finer = (
+        named.get(fine)
+        if fine is not None
+        else next((arm for arm in reversed(levels) if arm.num_labels > fewest), None)
+    )
     if finer is None:
         return None
     below = [arm for arm in levels if arm.num_labels < finer.num_labels]
-    coarser = named.get(coarse) if coarse is not None else next((arm for arm in below if arm.target), below[0] if below else None)
+    coarser = (
+        named.get(coarse)
+        if coarse is not None
+        else next((arm for arm in below if arm.target), below[0] if below else None)
+    )
     return None if coarser is None else (coarser, finer)
 
 
 def _pair(setting: dict[str, Any], coarse: ArmAnswers, fine: ArmAnswers) -> _Pair:
     models = sorted(set(coarse.models) & set(fine.models))
     right = {
-        name: arm.right[[arm.models.index(model) for model in models]].astype(np.float64).reshape(len(models), -1)
+        name: arm.right[[arm.models.index(model) for model in models]]
+        .astype(np.float64)
+        .reshape(len(models), -1)
         for name, arm in (("coarse", coarse), ("fine", fine))
     }
     seeds = np.array([seed for seed, _ in models], dtype=np.int64)
     of_seed = (seeds[None] == np.unique(seeds)[:, None]).astype(np.float64)
     draws = of_seed.sum(axis=1)
     gains = of_seed @ (right["fine"] - right["coarse"]) / draws[:, None]
-    return _Pair(setting, coarse, fine, gains, {name: of_seed @ (1 - one) for name, one in right.items()}, draws)
+    return _Pair(
+        setting,
+        coarse,
+        fine,
+        gains,
+        {name: of_seed @ (1 - one) for name, one in right.items()},
+        draws,
+    )
 
 
 # splits
@@ -235,7 +328,9 @@ def _hardest(hardness: NDArray[np.float64], hard_share: float | None) -> Mask:
 
 
 def _hash(n: int) -> NDArray[np.uint64]:
-    """A fixed order of the samples 0 ... n - 1 that has nothing to do with their place (the finaliser of SplitMix64, Steele et al. 2014)."""
+    """A fixed order of the samples 0 ... n - 1 that has nothing to do with their place (the
+    finaliser of SplitMix64, Steele et al. 2014).
+    """
     z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -244,12 +339,18 @@ def _hash(n: int) -> NDArray[np.uint64]:
 
 def _binned(hardness: NDArray[np.float64]) -> NDArray[np.int64]:
     """The index in `BINS` of each hardness."""
-    return np.select([hardness == 0, hardness <= 0.25, hardness < 0.5, hardness <= 0.75, hardness < 1], [0, 1, 2, 3, 4], default=5)
+    return np.select(
+        [hardness == 0, hardness <= 0.25, hardness < 0.5, hardness <= 0.75, hardness < 1],
+        [0, 1, 2, 3, 4],
+        default=5,
+    )
 
 
 def _auc(pair: _Pair) -> float | None:
-    """How well hardness (the models of both arms at all seeds) tells the given mark: the chance that a marked sample is the harder of a marked and an
-    unmarked one, ties counted half. None without a mark, or where it marks all or none."""
+    """How well hardness (the models of both arms at all seeds) tells the given mark: the chance
+    that a marked sample is the harder of a marked and an unmarked one, ties counted half. None
+    without a mark, or where it marks all or none.
+    """
     from scipy.stats import rankdata
 
     mark = pair.coarse.hard
@@ -264,7 +365,11 @@ def _auc(pair: _Pair) -> float | None:
 def _over(values: NDArray[np.float64], where: Mask) -> NDArray[np.float64]:
     """[seeds]: the mean of [seeds, n_test] over the samples of each seed; NaN where it has none."""
     there = where.sum(axis=1)
-    return np.asarray(np.divide((values * where).sum(axis=1), there, out=np.full(len(there), np.nan), where=there > 0))
+    return np.asarray(
+        np.divide(
+            (values * where).sum(axis=1), there, out=np.full(len(there), np.nan), where=there > 0
+        )
+    )
 
 
 def _compared(pair: _Pair, hard: Mask, level: float, comparisons: int) -> dict[str, Any]:
@@ -306,7 +411,11 @@ def _answer(hard: Interval, easy: Interval, extra: Interval, needed: int | None)
     if extra.mean is None:
         return "cannot tell (no seed has hard and easy samples)"
     if not extra.excludes_zero:
-        return "cannot tell" + (f" ({count(needed, 'more seed')} might)" if needed is not None else f" (not with {SEARCH_LIMIT} more seeds either)")
+        return "cannot tell" + (
+            f" ({count(needed, 'more seed')} might)"
+            if needed is not None
+            else f" (not with {SEARCH_LIMIT} more seeds either)"
+        )
     side, one, other = ("hard", hard, "easy") if extra.mean > 0 else ("easy", easy, "hard")
     if one.low is not None and one.low > 0:
         return f"fine helps more on {side}"

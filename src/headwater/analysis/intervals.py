@@ -1,10 +1,13 @@
 """t-intervals over paired seeds, and how many seeds an answer would need.
 
-An interval here speaks of one thing: what another seed (other initial weights, order, few-shot draws) would do to the number on *this* test
-set. It says nothing about other test images. It is mean ± t(n-1) * sd / sqrt(n), Student's interval, which `scipy.stats.ttest_1samp` and,
-for differences of pairs, `ttest_rel` also give. With one seed there is no interval, and both ends are None.
+An interval here speaks of one thing: what another seed (other initial weights, order, few-shot
+draws) would do to the number on *this* test set. It says nothing about other test images. It is
+mean ± t(n-1) * sd / sqrt(n), Student's interval, which `scipy.stats.ttest_1samp` and, for
+differences of pairs, `ttest_rel` also give. With one seed there is no interval, and both ends are
+None.
 
-Several comparisons in one family share the error: with m comparisons each interval is made at 1 - (1 - level) / m (Bonferroni).
+Several comparisons in one family share the error: with m comparisons each interval is made at 1 -
+(1 - level) / m (Bonferroni).
 """
 
 from __future__ import annotations
@@ -15,12 +18,16 @@ from dataclasses import dataclass
 
 LEVEL = 0.95
 SEARCH_LIMIT = 200
-"""More seeds than this are not recommended to anybody: beyond it the answer is "not identifiable"."""
+"""More seeds than this are not recommended to anybody: beyond it the answer is "not
+identifiable".
+"""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds with the ends of its interval, all in the unit of the values; None where it cannot be known."""
+    """A mean over seeds with the ends of its interval, all in the unit of the values; None where it
+    cannot be known.
+    """
 
     mean: float | None
     low: float | None
@@ -38,7 +45,9 @@ NO_INTERVAL = Interval(None, None, None, None, 0)
 
 
 def t_quantile(dof: int, *, level: float = LEVEL, comparisons: int = 1) -> float:
-    """Two-sided critical value of Student's t at `level`, Bonferroni-corrected for `comparisons`."""
+    """Two-sided critical value of Student's t at `level`, Bonferroni-corrected for
+    `comparisons`.
+    """
     from scipy.special import stdtrit
 
     tail = (1 - level) / max(1, comparisons) / 2
@@ -46,7 +55,10 @@ def t_quantile(dof: int, *, level: float = LEVEL, comparisons: int = 1) -> float
 
 
 def t_interval(values: Sequence[float], *, level: float = LEVEL, comparisons: int = 1) -> Interval:
-    """The interval of the mean of one value per seed. NaN values must be left out by the caller, who knows why they are missing."""
+    """The interval of the mean of one value per seed.
+
+    NaN values must be left out by the caller, who knows why they are missing.
+    """
     n = len(values)
     if n == 0:
         return Interval(None, None, None, None, 0)
@@ -59,10 +71,12 @@ def t_interval(values: Sequence[float], *, level: float = LEVEL, comparisons: in
 
 
 def seeds_needed(found: Interval, *, level: float = LEVEL, comparisons: int = 1) -> int | None:
-    """About how many more paired seeds until the interval would exclude 0, were the mean and the spread to stay as they are.
+    """About how many more paired seeds until the interval would exclude 0, were the mean and the
+    spread to stay as they are.
 
-    0 where it excludes 0 already. None (not identifiable) where the spread is unknown (fewer than two seeds), the mean is 0, or more than
-    `SEARCH_LIMIT` seeds would be needed. The figure is a guess from few seeds; it is for planning, never for stopping early.
+    0 where it excludes 0 already. None (not identifiable) where the spread is unknown (fewer than
+    two seeds), the mean is 0, or more than `SEARCH_LIMIT` seeds would be needed. The figure is a
+    guess from few seeds; it is for planning, never for stopping early.
     """
     if found.mean is None or found.sd is None:
         return None
@@ -71,6 +85,8 @@ def seeds_needed(found: Interval, *, level: float = LEVEL, comparisons: int = 1)
     if abs(found.mean) < 1e-12:
         return None
     for n in range(found.num_seeds + 1, SEARCH_LIMIT + 1):
-        if t_quantile(n - 1, level=level, comparisons=comparisons) * found.sd / math.sqrt(n) < abs(found.mean):
+        if t_quantile(n - 1, level=level, comparisons=comparisons) * found.sd / math.sqrt(n) < abs(
+            found.mean
+        ):
             return n - found.num_seeds
     return None

@@ -1,4 +1,6 @@
-"""Rows of the theory as a table to look at: one line for each simulated network, read-out, test setting and look."""
+"""Rows of the theory as a table to look at: one line for each simulated network, read-out, test
+setting and look.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +19,54 @@ _READ = (
     "arm", "study", "status", "metric", "subset", "value", "n_test", "labels", "num_labels", "constants", "recipe", "seed", "steps", "pretrain_loss",
     "protocol", "precision",
 )  # fmt: skip
-WORLD = ("d", "patches", "s", "alpha", "iota", "alpha_dagger", "sigma_zeta", "sigma_star", "hard_share")
-RECIPE = ("width", "neurons", "init", "bias", "batch", "lr", "stop_loss", "max_steps", "train_samples", "label_noise", "tune_steps")
-FIRST = ("subclasses", "labels", "seed", "easy_error", "hard_error", "train_loss", "steps", "converged", "read_out", "num_labels")
+WORLD = (
+    "d",
+    "patches",
+    "s",
+    "alpha",
+    "iota",
+    "alpha_dagger",
+    "sigma_zeta",
+    "sigma_star",
+    "hard_share",
+)
+RECIPE = (
+    "width",
+    "neurons",
+    "init",
+    "bias",
+    "batch",
+    "lr",
+    "stop_loss",
+    "max_steps",
+    "train_samples",
+    "label_noise",
+    "tune_steps",
+)
+FIRST = (
+    "subclasses",
+    "labels",
+    "seed",
+    "easy_error",
+    "hard_error",
+    "train_loss",
+    "steps",
+    "converged",
+    "read_out",
+    "num_labels",
+)
 """Columns that a person looks for first."""
 
 
 def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line for each simulated network, read-out, test setting and look; rows of other arms are left out.
+    """One line for each simulated network, read-out, test setting and look; rows of other arms are
+    left out.
 
-    Columns: `FIRST`; study, sweep (those that name the network, where rows tell), arm, status, test_samples; final (False for a look during training, whose
-    `steps` are the look's: a network that was done before it is shown as it ended); the constants of `World` and `Recipe` of headwater.theory by name, with
-    precision; and what headwater.theory.measuring.responses gives, by name. Errors are shares in [0, 1]; train_loss in nats; what was not measured is NaN.
+    Columns: `FIRST`; study, sweep (those that name the network, where rows tell), arm, status,
+    test_samples; final (False for a look during training, whose `steps` are the look's: a network
+    that was done before it is shown as it ended); the constants of `World` and `Recipe` of
+    headwater.theory by name, with precision; and what headwater.theory.measuring.responses gives,
+    by name. Errors are shares in [0, 1]; train_loss in nats; what was not measured is NaN.
     """
     import pandas as pd
 
@@ -48,9 +86,19 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
         look = recipe.get("look")
         if one["protocol"] == RESPONSES:
             if one["status"] == "done":
-                neurons.setdefault((one["study"], one["arm"], look), {})[one["metric"].removeprefix("response_")] = float(one["value"])
+                neurons.setdefault((one["study"], one["arm"], look), {})[
+                    one["metric"].removeprefix("response_")
+                ] = float(one["value"])
             continue
-        key = (one["study"], one["arm"], look, one["protocol"], world["sigma_star"], world["alpha_dagger"], _tune_steps(one, recipe))
+        key = (
+            one["study"],
+            one["arm"],
+            look,
+            one["protocol"],
+            world["sigma_star"],
+            world["alpha_dagger"],
+            _tune_steps(one, recipe),
+        )
         line = lines.setdefault(key, _line(one, world, recipe, look))
         if one["status"] == "done" and one["metric"] == "top1":
             line[f"{one['subset']}_error"] = 1 - float(one["value"])
@@ -58,14 +106,31 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
     for key, line in lines.items():
         line.update(neurons.get(key[:3], {}))
     found = pd.DataFrame(list(lines.values()))
-    order = [*FIRST, *[name for name in found.columns if name not in FIRST]] if len(found) else [*FIRST]
+    order = (
+        [*FIRST, *[name for name in found.columns if name not in FIRST]] if len(found) else [*FIRST]
+    )
     found = found.reindex(columns=order)
-    sort = ["subclasses", "labels", "seed", "arm", "final", "steps", "read_out", "sigma_star", "alpha_dagger"]
+    sort = [
+        "subclasses",
+        "labels",
+        "seed",
+        "arm",
+        "final",
+        "steps",
+        "read_out",
+        "sigma_star",
+        "alpha_dagger",
+    ]
     return found.sort_values(sort, ignore_index=True) if len(found) else found
 
 
-def _read(one: dict[str, Any], column: str, needed: tuple[str, ...], known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The canonical JSON of a cell as plain numbers, read once. Raises InputError that names column and network for anything else."""
+def _read(
+    one: dict[str, Any], column: str, needed: tuple[str, ...], known: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """The canonical JSON of a cell as plain numbers, read once.
+
+    Raises InputError that names column and network for anything else.
+    """
     text = one[column]
     if isinstance(text, str) and text in known:
         return known[text]
@@ -74,8 +139,13 @@ def _read(one: dict[str, Any], column: str, needed: tuple[str, ...], known: dict
         whole = {name: found[name] for name in needed}
     except (TypeError, ValueError, KeyError):
         whole = {"": None}
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in whole.values()):
-        raise InputError(f"rows: the column {column!r} of network {one['arm']} does not hold the constants of a simulated network: {str(text)[:80]}")
+    if any(
+        isinstance(value, bool) or not isinstance(value, int | float) for value in whole.values()
+    ):
+        raise InputError(
+            f"rows: the column {column!r} of network {one['arm']} does not hold the constants of a "
+            f"simulated network: {str(text)[:80]}"
+        )
     known[text] = found
     return dict(found)
 
@@ -85,7 +155,9 @@ def _tune_steps(one: dict[str, Any], recipe: dict[str, Any]) -> int:
     return int(recipe.get("tune_steps", 0)) if one["protocol"] == "tuned" else 0
 
 
-def _line(one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], look: int | None) -> dict[str, Any]:
+def _line(
+    one: dict[str, Any], world: dict[str, Any], recipe: dict[str, Any], look: int | None
+) -> dict[str, Any]:
     import pandas as pd
 
     study, _, sweeps = one["study"].partition(": ")

@@ -1,7 +1,9 @@
-"""Answers sample by sample: which test samples each supervised model got right, as one table that can be exported and read without any data.
+"""Answers sample by sample: which test samples each supervised model got right, as one table that
+can be exported and read without any data.
 
-`ANSWERS` is its schema. A model is one finished cell: a row for each sample of its task's test split, so that a table of 100 models on 2,000 samples has
-200,000 rows, and takes about a bit for each of them as Parquet.
+`ANSWERS` is its schema. A model is one finished cell: a row for each sample of its task's test
+split, so that a table of 100 models on 2,000 samples has 200,000 rows, and takes about a bit for
+each of them as Parquet.
 """
 
 from __future__ import annotations
@@ -37,9 +39,12 @@ ANSWERS: dict[str, str] = {
     "right": "boolean",
     "hard": "boolean",
 }
-"""Columns and their pandas types. shots and draw are null for the full training split, size is null for all of a source; target: the arm was trained on the
-classes of the task itself; decides: not a frozen encoder scored on labels that it was trained on; sample: 0 ... n_test - 1, in the order of the test split;
-hard: the mark that the task's data give the sample, null where they give none. Every other column is never null."""
+"""Columns and their pandas types. shots and draw are null for the full training split, size is null
+for all of a source; target: the arm was trained on the classes of the task itself; decides: not a
+frozen encoder scored on labels that it was trained on; sample: 0 ... n_test - 1, in the order of
+the test split; hard: the mark that the task's data give the sample, null where they give none.
+Every other column is never null.
+"""
 _NULLABLE = ("shots", "draw", "size", "hard")
 SETTING = ("task", "protocol", "shots", "source", "size")
 """Where arms meet that differ in their labels."""
@@ -68,7 +73,10 @@ def read_answers(path: str | Path) -> pd.DataFrame:
 
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file; `headwater theory hardness STUDY --answers FILE.parquet` writes one from a store")
+        raise InputError(
+            f"{path}: there is no such file; `headwater theory hardness STUDY --answers "
+            "FILE.parquet` writes one from a store"
+        )
     try:
         frame = pd.read_parquet(path)
     except Exception as error:  # pyarrow has its own kinds
@@ -77,7 +85,10 @@ def read_answers(path: str | Path) -> pd.DataFrame:
 
 
 def write_answers(answers: pd.DataFrame, path: str | Path) -> Path:
-    """Write a table of answers as Parquet, whole or not at all, and return its path. Raises InputError for another ending, and where it cannot be written."""
+    """Write a table of answers as Parquet, whole or not at all, and return its path.
+
+    Raises InputError for another ending, and where it cannot be written.
+    """
     path = Path(path)
     if path.suffix != ".parquet":
         raise InputError(f"{path}: answers are written as .parquet; end the file's name in it")
@@ -90,13 +101,17 @@ def write_answers(answers: pd.DataFrame, path: str | Path) -> Path:
 
 
 def conform_answers(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """`frame` with the columns and types of `ANSWERS`, in one order whatever order it came in; other columns are dropped.
+    """`frame` with the columns and types of `ANSWERS`, in one order whatever order it came in;
+    other columns are dropped.
 
     Raises InputError for a column that is missing, holds another type or a null where none may be.
     """
     absent = [name for name in ANSWERS if name not in frame]
     if absent:
-        raise InputError(f"{where}: the column {absent[0]!r} is missing; a table of answers has {', '.join(ANSWERS)}")
+        raise InputError(
+            f"{where}: the column {absent[0]!r} is missing; a table of answers has "
+            f"{', '.join(ANSWERS)}"
+        )
     table = frame[list(ANSWERS)].copy()
     for name, kind in ANSWERS.items():
         try:
@@ -104,22 +119,33 @@ def conform_answers(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         except (TypeError, ValueError) as error:
             raise InputError(f"{where}: the column {name!r} should be {kind} ({error})") from None
         if name not in _NULLABLE and table[name].isna().any():
-            raise InputError(f"{where}: the column {name!r} has a null, in row {int(table[name].isna().to_numpy().argmax()) + 1}")
+            raise InputError(
+                f"{where}: the column {name!r} has a null, in row "
+                f"{int(table[name].isna().to_numpy().argmax()) + 1}"
+            )
     return table.sort_values([*_MODEL, "sample"], ignore_index=True)
 
 
 def arms_of(answers: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[ArmAnswers]]]:
-    """(setting, its arms from the fewest to the most classes) of a table of answers; a setting's fields are those of `SETTING`, None for null.
+    """(setting, its arms from the fewest to the most classes) of a table of answers; a setting's
+    fields are those of `SETTING`, None for null.
 
-    Raises InputError where two models of a setting are not of the same samples, or one model answers a sample twice.
+    Raises InputError where two models of a setting are not of the same samples, or one model
+    answers a sample twice.
     """
     table = conform_answers(answers, "answers")
     for key, part in table.groupby(list(SETTING), dropna=False, sort=True):
-        setting = {name: None if missing(value) else value for name, value in zip(SETTING, key, strict=True)}
+        setting = {
+            name: None if missing(value) else value
+            for name, value in zip(SETTING, key, strict=True)
+        }
         where = f"answers of {setting['source']} on {setting['task']}"
         arms = [_arm(str(labels), own, where) for labels, own in part.groupby("labels", sort=True)]
         if len({arm.right.shape[1] for arm in arms}) > 1:
-            raise InputError(f"{where}: its arms were not measured on the same number of test samples; export them from one store again")
+            raise InputError(
+                f"{where}: its arms were not measured on the same number of test samples; export "
+                "them from one store again"
+            )
         yield setting, sorted(arms, key=lambda arm: (arm.num_labels, arm.labels))
 
 
@@ -131,9 +157,20 @@ def _arm(labels: str, own: pd.DataFrame, where: str) -> ArmAnswers:
     models = sorted(set(zip(seeds.tolist(), draws.tolist(), strict=True)))
     n = len(own) // len(models)
     if len(own) != n * len(models) or (sample[order].reshape(len(models), n) != np.arange(n)).any():
-        raise InputError(f"{where}: the models trained on {labels} do not each answer samples 0 to {n - 1} once; export them from one store again")
+        raise InputError(
+            f"{where}: the models trained on {labels} do not each answer samples 0 to {n - 1} "
+            "once; export them from one store again"
+        )
     right = own["right"].to_numpy(dtype=bool)[order].reshape(len(models), n)
     marks = own["hard"].iloc[order[:n]]
     hard = None if marks.isna().any() else marks.to_numpy(dtype=bool)
     first = own.iloc[0]
-    return ArmAnswers(labels, int(own["num_labels"].median()), bool(first["target"]), bool(own["decides"].all()), models, right, hard)
+    return ArmAnswers(
+        labels,
+        int(own["num_labels"].median()),
+        bool(first["target"]),
+        bool(own["decides"].all()),
+        models,
+        right,
+        hard,
+    )

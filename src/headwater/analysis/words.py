@@ -1,4 +1,6 @@
-"""Numbers and intervals in words: the same ones in findings, the verdict, the terminal and the report."""
+"""Numbers and intervals in words: the same ones in findings, the verdict, the terminal and the
+report.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,13 @@ def listed(items: list[str] | tuple[str, ...], *, most: int = 4) -> str:
     shown = list(items)
     if len(shown) > most:
         shown = [*shown[: most - 1], f"{len(items) - most + 1} more"]
-    return shown[0] if len(shown) == 1 else ", ".join(shown[:-1]) + " and " + shown[-1] if shown else "none"
+    return (
+        shown[0]
+        if len(shown) == 1
+        else ", ".join(shown[:-1]) + " and " + shown[-1]
+        if shown
+        else "none"
+    )
 
 
 def count(number: int, noun: str) -> str:
@@ -47,4 +55,15 @@ def count(number: int, noun: str) -> str:
 
 def shots_words(shots: list[Any]) -> str:
     """[1, 5, None] -> '1, 5 and all images per class'."""
-    return listed([shots_word(s) for s in sorted(shots, key=lambda s: (shots_word(s) == "all", 0 if shots_word(s) == "all" else int(s)))]) + " images per class"
+    return (
+        listed(
+            [
+                shots_word(s)
+                for s in sorted(
+                    shots,
+                    key=lambda s: (shots_word(s) == "all", 0 if shots_word(s) == "all" else int(s)),
+                )
+            ]
+        )
+        + " images per class"
+    )

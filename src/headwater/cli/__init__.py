@@ -1,4 +1,6 @@
-"""The command line: selects and shows; it does not configure. Every command is a thin face on what Python offers too.
+"""The command line: selects and shows; it does not configure.
+
+Every command is a thin face on what Python offers too.
 
 Heavy imports (torch, pandas) wait until a command needs them, so that help is there at once.
 """
@@ -53,7 +55,10 @@ def _headwater(context: typer.Context) -> None:
 
 
 @app.command()
-def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"), as_json: JsonOption = False) -> None:
+def init(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
+    as_json: JsonOption = False,
+) -> None:
     """Write a study file to start from: the demo's."""
     if path.exists():
         raise InputError(f"{path}: exists already; name another file")
@@ -63,7 +68,9 @@ def init(path: Annotated[Path, typer.Argument(help="File to write.")] = Path("st
         files.write_atomic(path, shipped_studies()["demo"].read_bytes())
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    print_json({"wrote": str(path)}) if as_json else typer.echo(f"wrote {path}; edit it, then: headwater plan {path}")
+    print_json({"wrote": str(path)}) if as_json else typer.echo(
+        f"wrote {path}; edit it, then: headwater plan {path}"
+    )
 
 
 @app.command()
@@ -88,28 +95,60 @@ def plan(
 @app.command()
 def run(
     study: Annotated[
-        str, typer.Argument(metavar="[STUDY]", help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).")
+        str,
+        typer.Argument(
+            metavar="[STUDY]",
+            help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).",
+        ),
     ] = "demo",
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     compiled: CompileOption = False,
-    redo: Annotated[list[str] | None, typer.Option("--redo", metavar="ID", help="Forget this arm or cell first (6 characters of its id will do).")] = None,
-    report_path: Annotated[Path | None, typer.Option("--report", help="Where to write the report; in the store when left out.")] = None,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--redo",
+            metavar="ID",
+            help="Forget this arm or cell first (6 characters of its id will do).",
+        ),
+    ] = None,
+    report_path: Annotated[
+        Path | None,
+        typer.Option("--report", help="Where to write the report; in the store when left out."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute what the store lacks of a study, then write the report and print the verdict. Can be stopped and started again at any time."""
+    """Compute what the store lacks of a study, then write the report and print the verdict.
+
+    Can be stopped and started again at any time.
+    """
     from headwater.study.file import is_theory
 
     if is_theory(study_path(study)):
         from headwater.study.theory import TheoryStudy
 
-        given = {"--redo": redo, "--report": report_path, "--compile": compiled, "--device": device not in ("auto", "cpu")}
+        given = {
+            "--redo": redo,
+            "--report": report_path,
+            "--compile": compiled,
+            "--device": device not in ("auto", "cpu"),
+        }
         for option in (name for name, value in given.items() if value):
-            raise InputError(f"{option}: means nothing to a study of the theory; `headwater theory run --help` has its options")
-        theory_study(TheoryStudy.load(study_path(study)), store, out=None, workers=workers, quiet=quiet, as_json=as_json)
+            raise InputError(
+                f"{option}: means nothing to a study of the theory; `headwater theory run --help` "
+                "has its options"
+            )
+        theory_study(
+            TheoryStudy.load(study_path(study)),
+            store,
+            out=None,
+            workers=workers,
+            quiet=quiet,
+            as_json=as_json,
+        )
         return
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None
@@ -122,7 +161,15 @@ def run(
     if todo.cells:
         check_backbone(resolved)
     with watched(todo, quiet=quiet or as_json) as watch:
-        local.run(resolved, opened, data_root=data_root, device=device, workers=workers, compiled=compiled, watch=watch)
+        local.run(
+            resolved,
+            opened,
+            data_root=data_root,
+            device=device,
+            workers=workers,
+            compiled=compiled,
+            watch=watch,
+        )
     facts = run_facts(resolved, opened, todo, report_path)
     print_json(facts) if as_json else say_verdict(resolved, opened, facts)
     if facts["failed"]:
@@ -130,7 +177,12 @@ def run(
 
 
 @app.command()
-def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: DataOption = None, as_json: JsonOption = False) -> None:
+def status(
+    study: StudyArgument,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """How far a study is: arms and cells done, failed, diverged and to do."""
     resolved, opened = load(study, store, data_root)
     from headwater.show.study import print_status, status_facts
@@ -142,12 +194,19 @@ def status(study: StudyArgument, store: StoreOption = DEFAULT_STORE, data_root: 
 @app.command()
 def curves(
     study: StudyArgument,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html."
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How the arms learn, while they are trained and after: loss, learning rate and online accuracy against images seen."""
+    """How the arms learn, while they are trained and after: loss, learning rate and online accuracy
+    against images seen.
+    """
     if out is not None:
         from headwater.report import check_chart
 
@@ -168,14 +227,25 @@ def curves(
 @app.command()
 def rows(
     study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY]", help="Only this study's rows, under its names; all rows of the store when left out.")
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="Only this study's rows, under its names; all rows of the store when left out.",
+        ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="A .csv, .parquet or .jsonl file; CSV on stdout when left out.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="A .csv, .parquet or .jsonl file; CSV on stdout when left out."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The table of results, one row per (cell, metric, subset); docs/rows.md describes its columns."""
+    """The table of results, one row per (cell, metric, subset); docs/rows.md describes its
+    columns.
+    """
     from headwater.rows import read_rows, write_rows
     from headwater.store import Store
 
@@ -197,14 +267,25 @@ def rows(
 
 @app.command()
 def report(
-    study: Annotated[str, typer.Argument(metavar="STUDY", help="A study, or a table of rows (.csv, .parquet, .jsonl) that `headwater rows` wrote.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY",
+            help="A study, or a table of rows (.csv, .parquet, .jsonl) that `headwater rows` "
+            "wrote.",
+        ),
+    ],
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The HTML file to write.")] = None,
-    figures: Annotated[Path | None, typer.Option("--figures", help="A folder for the charts as SVG and PNG.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="A folder for the charts as SVG and PNG.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the report of a study from its rows: no GPU, data or checkpoint is needed for a table of rows."""
+    """Write the report of a study from its rows: no GPU, data or checkpoint is needed for a table
+    of rows.
+    """
     from headwater.show.study import report_facts, table_report
 
     if Path(study).suffix in (".csv", ".parquet", ".jsonl"):
@@ -238,7 +319,10 @@ def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
         print_json(facts)
     else:
         for name, value in facts.items():
-            typer.echo(f"{name:16} {json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value}")
+            typer.echo(
+                f"{name:16} "
+                f"{json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value}"
+            )
 
 
 def _guarded(run_app: Callable[..., object]) -> int:
@@ -250,10 +334,14 @@ def _guarded(run_app: Callable[..., object]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `headwater rows | head`
         return 0
-    except OSError as error:  # a full disk, a folder without permission: no input of ours, but a line says more than a traceback
+    # A full disk, a folder without permission: no input of ours, but a line says more than a
+    # traceback
+    except OSError as error:
         return _refused(f"{error.filename}: {error.strerror}" if error.filename else error)
     except Exception as error:
-        usage = getattr(error, "format_message", None)  # typer's usage errors; their class has moved between its versions
+        usage = getattr(
+            error, "format_message", None
+        )  # typer's usage errors; their class has moved between its versions
         if usage is None:
             raise
         command = getattr(getattr(error, "ctx", None), "command_path", "headwater")

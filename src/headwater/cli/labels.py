@@ -7,26 +7,58 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.options import DEFAULT_STORE, SHIPPED, DataOption, JsonOption, StoreOption, check_root, folder_of, print_json, study_path
+from headwater.cli.options import (
+    DEFAULT_STORE,
+    SHIPPED,
+    DataOption,
+    JsonOption,
+    StoreOption,
+    check_root,
+    folder_of,
+    print_json,
+    study_path,
+)
 from headwater.errors import InputError
 
-labels_app = typer.Typer(name="labels", help="What the images are called: label views, described before anything is trained.", no_args_is_help=True)
+labels_app = typer.Typer(
+    name="labels",
+    help="What the images are called: label views, described before anything is trained.",
+    no_args_is_help=True,
+)
 
 
 @labels_app.command("describe")
 def describe_labels(
     study: Annotated[
-        str, typer.Argument(metavar="STUDY|FOLDER", help=f"A study file (YAML), the name of a study that is shipped ({SHIPPED}), or a folder of images.")
+        str,
+        typer.Argument(
+            metavar="STUDY|FOLDER",
+            help=f"A study file (YAML), the name of a study that is shipped ({SHIPPED}), or a "
+            "folder of images.",
+        ),
     ],
     views: Annotated[
-        str | None, typer.Option("--views", metavar="A,B,...", help="Label views, separated by commas; the study's, or a folder's levels and instance.")
+        str | None,
+        typer.Option(
+            "--views",
+            metavar="A,B,...",
+            help="Label views, separated by commas; the study's, or a folder's levels and "
+            "instance.",
+        ),
     ] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html."
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Classes, images per class, and how each label view lies to the tasks: what to expect of it before a GPU is spent. Decodes no image."""
+    """Classes, images per class, and how each label view lies to the tasks: what to expect of it
+    before a GPU is spent. Decodes no image.
+    """
     check_root(data_root)
     from headwater.show.labels import folder_facts, print_labels, study_facts
 
@@ -45,8 +77,12 @@ def describe_labels(
 
         words = Study.load(study_path(study))
         opened = Store(store) if store.exists() else None
-        known = opened is not None and opened.labels.is_dir()  # clusters that were made: which ones, only a whole plan can tell
-        plan = (Plan.make if known else Plan.opened)(words, data_root=data_root, cache=opened.cache if opened else None)
+        known = (
+            opened is not None and opened.labels.is_dir()
+        )  # clusters that were made: which ones, only a whole plan can tell
+        plan = (Plan.make if known else Plan.opened)(
+            words, data_root=data_root, cache=opened.cache if opened else None
+        )
         facts = study_facts(plan, chosen, opened)
     if plot is not None:
         from headwater.report import save_label_chart
@@ -58,21 +94,57 @@ def describe_labels(
 @labels_app.command("levels")
 def label_levels(
     classes: Annotated[
-        str | None, typer.Option("--classes", metavar="LIST|FILE", help="imagenet21k, imagenet1k, imagenet21k-p, ..., or a file with a synset a line.")
+        str | None,
+        typer.Option(
+            "--classes",
+            metavar="LIST|FILE",
+            help="imagenet21k, imagenet1k, imagenet21k-p, ..., or a file with a synset a line.",
+        ),
     ] = None,
-    study: Annotated[str | None, typer.Option("--study", metavar="STUDY|FOLDER", help="A study whose source is meant, or a folder of images.")] = None,
-    source: Annotated[str | None, typer.Option("--source", help="The study's source, where it has several.")] = None,
+    study: Annotated[
+        str | None,
+        typer.Option(
+            "--study",
+            metavar="STUDY|FOLDER",
+            help="A study whose source is meant, or a folder of images.",
+        ),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", help="The study's source, where it has several.")
+    ] = None,
     hierarchy: Annotated[
-        str | None, typer.Option("--hierarchy", metavar="NAME|FILE", help="For --classes: wordnet (when left out) or a file; alone: of its own leaves.")
+        str | None,
+        typer.Option(
+            "--hierarchy",
+            metavar="NAME|FILE",
+            help="For --classes: wordnet (when left out) or a file; alone: of its own leaves.",
+        ),
     ] = None,
-    by: Annotated[str, typer.Option("--by", help="level (from the classes up), depth (from the root down), or rank.")] = "level",
-    levels: Annotated[str | None, typer.Option("--levels", metavar="0-10", help="Which levels or depths: 0-10, or 0,2,4; all when left out.")] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            "--by", help="level (from the classes up), depth (from the root down), or rank."
+        ),
+    ] = "level",
+    levels: Annotated[
+        str | None,
+        typer.Option(
+            "--levels",
+            metavar="0-10",
+            help="Which levels or depths: 0-10, or 0,2,4; all when left out.",
+        ),
+    ] = None,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How many classes each level of a hierarchy makes, and how many classes have several labels there. Needs no image and no download."""
+    """How many classes each level of a hierarchy makes, and how many classes have several labels
+    there. Needs no image and no download.
+    """
     if (classes is None and hierarchy is None) == (study is None):
-        raise InputError("labels levels: name either --study, or --classes (a list or a file of synsets), --hierarchy, or both of these")
+        raise InputError(
+            "labels levels: name either --study, or --classes (a list or a file of synsets), "
+            "--hierarchy, or both of these"
+        )
     if by not in ("level", "depth", "rank"):
         raise InputError(f"--by {by!r} is none of level, depth, rank")
     if by == "rank" and levels is not None:
@@ -90,5 +162,10 @@ def label_levels(
         from headwater.study import Study
 
         check_root(data_root)
-        facts = shown.source_facts(Plan.opened(Study.load(study_path(study or "")), data_root=data_root), source, how, asked)
+        facts = shown.source_facts(
+            Plan.opened(Study.load(study_path(study or "")), data_root=data_root),
+            source,
+            how,
+            asked,
+        )
     print_json(facts) if as_json else shown.print_levels(facts)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 def device_word(value: str) -> str:
-    """Checked in form at once, also where nothing is left to compute; whether the machine has it is asked when it is needed."""
+    """Checked in form at once, also where nothing is left to compute; whether the machine has it is
+    asked when it is needed.
+    """
     if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", value):
         raise InputError(f"--device {value!r} is none of auto, cpu, cuda, mps (or cuda:N)")
     return value
@@ -25,17 +27,48 @@ def device_word(value: str) -> str:
 
 def shipped_studies() -> dict[str, Path]:
     """The studies inside the package, by name."""
-    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))}
+    return {
+        path.stem: path for path in sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
+    }
 
 
 SHIPPED = ", ".join(shipped_studies())
-StudyArgument = Annotated[str, typer.Argument(metavar="STUDY", help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).")]
+StudyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).",
+    ),
+]
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")]
-DataOption = Annotated[Path | None, typer.Option("--data-root", envvar="HEADWATER_DATA", help="Folder under which a study's folders are found.")]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        envvar="HEADWATER_DATA",
+        help="Folder under which a study's folders are found.",
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout.")]
-DeviceOption = Annotated[str, typer.Option("--device", callback=device_word, help="auto, cpu, cuda or mps.")]
-CompileOption = Annotated[bool, typer.Option("--compile", help="Train through torch.compile; on a CPU it needs a C++ compiler, and seldom pays.")]
-WorkersOption = Annotated[int | None, typer.Option("--workers", min=1, max=256, help="Worker processes; one per core when left out, one on a GPU.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", callback=device_word, help="auto, cpu, cuda or mps.")
+]
+CompileOption = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Train through torch.compile; on a CPU it needs a C++ compiler, and seldom pays.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=256,
+        help="Worker processes; one per core when left out, one on a GPU.",
+    ),
+]
 DEFAULT_STORE = Path("headwater-store")
 
 
@@ -44,7 +77,9 @@ def study_path(name: str) -> Path:
     return shipped_studies().get(name, path) if not path.exists() else path
 
 
-def load(study: str, store: Path, data_root: Path | None, *, create: bool = False) -> tuple[Plan, Store | None]:
+def load(
+    study: str, store: Path, data_root: Path | None, *, create: bool = False
+) -> tuple[Plan, Store | None]:
     """The plan of a study, and the store where there is one (made where `create`)."""
     from headwater.plan import Plan
     from headwater.store import Store
@@ -59,7 +94,9 @@ def load(study: str, store: Path, data_root: Path | None, *, create: bool = Fals
 
 def check_root(data_root: Path | None) -> None:
     if data_root is not None and not data_root.is_dir():
-        raise InputError(f"--data-root {data_root}: there is no such folder (HEADWATER_DATA sets it too)")
+        raise InputError(
+            f"--data-root {data_root}: there is no such folder (HEADWATER_DATA sets it too)"
+        )
 
 
 def print_json(value: Any) -> None:
@@ -71,6 +108,8 @@ def folder_of(name: str, data_root: Path | None) -> Path | None:
     from headwater.show.folders import named_folder
 
     path = Path(name)
-    if not path.is_dir() and (path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml")):
+    if not path.is_dir() and (
+        path.exists() or name in shipped_studies() or path.suffix in (".yaml", ".yml")
+    ):
         return None
     return named_folder(name, data_root, f"no study file, no shipped study ({SHIPPED})")

@@ -8,16 +8,37 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from headwater.cli.options import DEFAULT_STORE, DataOption, DeviceOption, JsonOption, StoreOption, StudyArgument, check_root, load, print_json
+from headwater.cli.options import (
+    DEFAULT_STORE,
+    DataOption,
+    DeviceOption,
+    JsonOption,
+    StoreOption,
+    StudyArgument,
+    check_root,
+    load,
+    print_json,
+)
 
 
 class _ShowsByDefault(TyperGroup):
-    """A group whose command `show` is meant where the first word is no command of it: `headwater tasks`, `headwater tasks dtd`. Options may stand before
-    the command: `headwater tasks --data-root D split ...`."""
+    """A group whose command `show` is meant where the first word is no command of it: `headwater
+    tasks`, `headwater tasks dtd`. Options may stand before the command: `headwater tasks
+    --data-root D split ...`.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         options = [option for command in self.commands.values() for option in command.params]
-        flags = {"-h", "--help", *(word for option in options if getattr(option, "is_flag", False) for word in option.opts)}
+        flags = {
+            "-h",
+            "--help",
+            *(
+                word
+                for option in options
+                if getattr(option, "is_flag", False)
+                for word in option.opts
+            ),
+        }
         at = 0
         while at < len(args) and args[at].startswith("-") and args[at] != "--":
             attached = "=" in args[at] or (not args[at].startswith("--") and len(args[at]) > 2)
@@ -29,19 +50,34 @@ class _ShowsByDefault(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-tasks_app = typer.Typer(name="tasks", cls=_ShowsByDefault, help="Downstream tasks: published sets and folders, what is on disk, and fixed splits.")
+tasks_app = typer.Typer(
+    name="tasks",
+    cls=_ShowsByDefault,
+    help="Downstream tasks: published sets and folders, what is on disk, and fixed splits.",
+)
 
 
 @tasks_app.command("show")
 def show_tasks(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME|FOLDER]", help="A published set, or a folder of images; the list of all when left out.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME|FOLDER]",
+            help="A published set, or a folder of images; the list of all when left out.",
+        ),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Load what is on disk, and check it against the published sizes.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify", help="Load what is on disk, and check it against the published sizes."
+        ),
+    ] = False,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """All tasks and whether they are on disk, or one in detail: classes, splits, groups, the layout expected. `show` can be left out."""
+    """All tasks and whether they are on disk, or one in detail: classes, splits, groups, the layout
+    expected. `show` can be left out.
+    """
     check_root(data_root)
     from headwater.show import tasks as shown
 
@@ -55,38 +91,86 @@ def show_tasks(
 
 @tasks_app.command("split")
 def split_task(
-    name: Annotated[str, typer.Argument(metavar="FOLDER|NAME", help="A folder of images, here or under the data root, or a published set.")],
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The index file to write: a CSV with the columns path and split.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|NAME",
+            help="A folder of images, here or under the data root, or a published set.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The index file to write: a CSV with the columns path and split.",
+        ),
+    ],
     test: Annotated[float, typer.Option("--test", help="Share of each class that is test.")] = 0.2,
     val: Annotated[float, typer.Option("--val", help="Share of each class that is val.")] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same file anywhere.")] = 0,
-    group: Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="A column whose values never lie in two splits.")] = None,
-    labels: Annotated[str | None, typer.Option("--labels", metavar="VIEW", help="Stratify by this label view; level:0 when left out.")] = None,
+    seed: Annotated[
+        int, typer.Option("--seed", help="The same seed gives the same file anywhere.")
+    ] = 0,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", metavar="COLUMN", help="A column whose values never lie in two splits."
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels", metavar="VIEW", help="Stratify by this label view; level:0 when left out."
+        ),
+    ] = None,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw a fixed split by key, stratified by class, and write it as an index file for `split_file` of a study's data."""
+    """Draw a fixed split by key, stratified by class, and write it as an index file for
+    `split_file` of a study's data.
+    """
     check_root(data_root)
     from headwater.show import tasks as shown
 
-    facts = shown.write_split(name, out, data_root=data_root, test=test, val=val, seed=seed, group=group, labels=labels)
+    facts = shown.write_split(
+        name, out, data_root=data_root, test=test, val=val, seed=seed, group=group, labels=labels
+    )
     print_json(facts) if as_json else shown.print_split(facts)
 
 
 @tasks_app.command("leaks")
 def task_leaks(
     study: StudyArgument,
-    sheets: Annotated[Path | None, typer.Option("--sheets", metavar="DIR", help="Draw the pairs that were found, a PNG for each source and task.")] = None,
-    arm: Annotated[str | None, typer.Option("--arm", metavar="ID", help="Ask this trained arm's features as well (6 characters of its id will do).")] = None,
+    sheets: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheets",
+            metavar="DIR",
+            help="Draw the pairs that were found, a PNG for each source and task.",
+        ),
+    ] = None,
+    arm: Annotated[
+        str | None,
+        typer.Option(
+            "--arm",
+            metavar="ID",
+            help="Ask this trained arm's features as well (6 characters of its id will do).",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Test images of a study's tasks that its sources show too: equal files, equal pixels, and copies that were compressed, resized, mirrored or cropped."""
+    """Test images of a study's tasks that its sources show too: equal files, equal pixels, and
+    copies that were compressed, resized, mirrored or cropped.
+    """
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None
     from headwater.show import leaks as shown
 
-    facts = shown.leaks_facts(resolved, opened, sheets=sheets, arm=arm, device=device, quiet=as_json)
+    facts = shown.leaks_facts(
+        resolved, opened, sheets=sheets, arm=arm, device=device, quiet=as_json
+    )
     print_json(facts) if as_json else shown.print_leaks(facts)

@@ -1,4 +1,6 @@
-"""headwater theory: networks on simulated common and rare features, and the easy and hard samples of real studies."""
+"""headwater theory: networks on simulated common and rare features, and the easy and hard samples
+of real studies.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +9,90 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headwater.cli.options import DEFAULT_STORE, DataOption, JsonOption, StoreOption, WorkersOption, load, print_json, study_path
+from headwater.cli.options import (
+    DEFAULT_STORE,
+    DataOption,
+    JsonOption,
+    StoreOption,
+    WorkersOption,
+    load,
+    print_json,
+    study_path,
+)
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
     from headwater.study.theory import TheoryStudy
 
 theory_app = typer.Typer(
-    name="theory", help="See rare features being learned, or not: the model of Hong et al. 2023, simulated (docs/theory.md).", no_args_is_help=True
+    name="theory",
+    help="See rare features being learned, or not: the model of Hong et al. 2023, simulated "
+    "(docs/theory.md).",
+    no_args_is_help=True,
 )
 DEFAULT_STUDY = "theory"
 
 SweepArgument = Annotated[
-    str | None, typer.Argument(metavar="[STUDY]", help="A study of the theory (YAML), or `theory`, the default sweep, which is meant where nothing is said.")
+    str | None,
+    typer.Argument(
+        metavar="[STUDY]",
+        help="A study of the theory (YAML), or `theory`, the default sweep, which is meant where "
+        "nothing is said.",
+    ),
 ]
-SubclassesOption = Annotated[str | None, typer.Option("--subclasses", "-k", metavar="1,32", help="k: subclasses of each superclass.")]
+SubclassesOption = Annotated[
+    str | None,
+    typer.Option("--subclasses", "-k", metavar="1,32", help="k: subclasses of each superclass."),
+]
 LabelsOption = Annotated[
     str | None,
-    typer.Option("--labels", metavar="A,B", help="coarse, fine, merge:K, random:K, random:K within coarse (or fine), shuffle:K, instance; else coarse,fine."),
+    typer.Option(
+        "--labels",
+        metavar="A,B",
+        help="coarse, fine, merge:K, random:K, random:K within coarse (or fine), shuffle:K, "
+        "instance; else coarse,fine.",
+    ),
 ]
-SeedsOption = Annotated[str | None, typer.Option("--seeds", metavar="N|A,B", help="How many seeds, or which; 3 when left out.")]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="N|A,B", help="How many seeds, or which; 3 when left out."),
+]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=A,B", help="Any other axis of a sweep: d, width, sigma_zeta, sigma_star, hard_share, ... (docs/theory.md)."),
+    typer.Option(
+        "--set",
+        metavar="NAME=A,B",
+        help="Any other axis of a sweep: d, width, sigma_zeta, sigma_star, hard_share, ... "
+        "(docs/theory.md).",
+    ),
 ]
 FullOption = Annotated[
-    bool, typer.Option("--full-size", help="The constants of the numerical check: d=512, 32 neurons a head, batches of 256; some 16 times the cost.")
+    bool,
+    typer.Option(
+        "--full-size",
+        help="The constants of the numerical check: d=512, 32 neurons a head, batches of 256; some "
+        "16 times the cost.",
+    ),
 ]
 
 
-def _study(study: str | None, subclasses: str | None, labels: str | None, seeds: str | None, others: list[str] | None, full_size: bool) -> TheoryStudy:
+def _study(
+    study: str | None,
+    subclasses: str | None,
+    labels: str | None,
+    seeds: str | None,
+    others: list[str] | None,
+    full_size: bool,
+) -> TheoryStudy:
     """The study that is meant: a file, the default one, or a sweep of its own from options."""
     from headwater.show import theory as shown
     from headwater.study.theory import TheoryStudy
 
-    given = {name: value for name, value in (("subclasses", subclasses), ("labels", labels)) if value is not None}
+    given = {
+        name: value
+        for name, value in (("subclasses", subclasses), ("labels", labels))
+        if value is not None
+    }
     for one in others or ():
         name, equals, value = one.partition("=")
         if not equals or not value:
@@ -54,7 +105,10 @@ def _study(study: str | None, subclasses: str | None, labels: str | None, seeds:
         given[axis] = value
     own = bool(given) or seeds is not None or full_size
     if study is not None and own:
-        raise InputError(f"theory: options describe a sweep of their own; leave {study!r} out, or write them into a study file")
+        raise InputError(
+            f"theory: options describe a sweep of their own; leave {study!r} out, or write them "
+            "into a study file"
+        )
     if own:
         return shown.sweep_of(given, seeds, full_size=full_size)
     return TheoryStudy.load(study_path(study or DEFAULT_STUDY))
@@ -69,16 +123,39 @@ def run_theory(
     others: SetOption = None,
     full_size: FullOption = False,
     store: StoreOption = DEFAULT_STORE,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the rows as well: .csv, .parquet or .jsonl.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write the rows as well: .csv, .parquet or .jsonl."
+        ),
+    ] = None,
     workers: WorkersOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train simulated networks that the store lacks, and show what they have learned. Can be stopped and started again at any time."""
-    theory_study(_study(study, subclasses, labels, seeds, others, full_size), store, out=out, workers=workers, quiet=quiet, as_json=as_json)
+    """Train simulated networks that the store lacks, and show what they have learned.
+
+    Can be stopped and started again at any time.
+    """
+    theory_study(
+        _study(study, subclasses, labels, seeds, others, full_size),
+        store,
+        out=out,
+        workers=workers,
+        quiet=quiet,
+        as_json=as_json,
+    )
 
 
-def theory_study(study: TheoryStudy, store: Path, *, out: Path | None, workers: int | None, quiet: bool, as_json: bool) -> None:
+def theory_study(
+    study: TheoryStudy,
+    store: Path,
+    *,
+    out: Path | None,
+    workers: int | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
     """Run a study of the theory and show its table; exit code 1 where a network failed."""
     from headwater.work import network_rows, networks, unfinished
 
@@ -127,25 +204,42 @@ def plan_theory(
     from headwater.show import theory as shown
     from headwater.store import Store
 
-    facts = shown.plan_facts(meant, Store(store) if store.exists() else None, workers or default_workers("cpu"))
+    facts = shown.plan_facts(
+        meant, Store(store) if store.exists() else None, workers or default_workers("cpu")
+    )
     print_json(facts) if as_json else shown.print_plan(facts)
 
 
 @theory_app.command("plot")
 def plot_theory(
     study: Annotated[
-        str | None, typer.Argument(metavar="[STUDY|ROWS]", help="A study of the theory, or rows that `headwater theory run --out` wrote; the default sweep.")
+        str | None,
+        typer.Argument(
+            metavar="[STUDY|ROWS]",
+            help="A study of the theory, or rows that `headwater theory run --out` wrote; the "
+            "default sweep.",
+        ),
     ] = None,
     subclasses: SubclassesOption = None,
     labels: LabelsOption = None,
     seeds: SeedsOption = None,
     others: SetOption = None,
     full_size: FullOption = False,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="The figures: .html (one offline page), .svg, .png or .pdf.")] = Path("theory.html"),
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The figures: .html (one offline page), .svg, .png or .pdf.",
+        ),
+    ] = Path("theory.html"),
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw what was computed: errors against k, responses over time, the phase diagram, the U; and say what it shows. Trains nothing."""
+    """Draw what was computed: errors against k, responses over time, the phase diagram, the U; and
+    say what it shows. Trains nothing.
+    """
     from headwater.report import check_chart
 
     check_chart(out)
@@ -156,10 +250,14 @@ def plot_theory(
     lacks = 0
     if study is not None and Path(study).suffix in (".csv", ".parquet", ".jsonl"):
         if subclasses or labels or seeds or others or full_size:
-            raise InputError(f"theory plot: options describe a sweep of the store; {study} is a table of rows")
+            raise InputError(
+                f"theory plot: options describe a sweep of the store; {study} is a table of rows"
+            )
         table = shown.table_of(study, Path(study))
     else:
-        table, lacks = shown.study_table(_study(study, subclasses, labels, seeds, others, full_size), store)
+        table, lacks = shown.study_table(
+            _study(study, subclasses, labels, seeds, others, full_size), store
+        )
     facts = findings(table) | {"lacks": lacks}
     facts["figures"] = [str(path) for path in save_theory(table, out)]
     if as_json:
@@ -167,25 +265,68 @@ def plot_theory(
     else:
         shown.print_findings(facts)
         if lacks:
-            typer.echo(f"beware: {lacks} networks of this study are not there yet; `headwater theory run` trains them")
+            typer.echo(
+                f"beware: {lacks} networks of this study are not there yet; `headwater theory run` "
+                "trains them"
+            )
         typer.echo(f"figures: {', '.join(facts['figures'])}")
 
 
 @theory_app.command("hardness")
 def theory_hardness(
-    study: Annotated[str, typer.Argument(metavar="STUDY|ANSWERS", help="A study (YAML) whose cells are in the store, or a table that --answers wrote.")],
-    coarse: Annotated[str | None, typer.Option("--coarse", metavar="VIEW", help="Label view to compare with; the task's own level when left out.")] = None,
-    fine: Annotated[str | None, typer.Option("--fine", metavar="VIEW", help="Label view whose gain is asked for; the finest level when left out.")] = None,
-    hard_share: Annotated[
-        float | None, typer.Option("--hard-share", metavar="F", help="Hard is this share of the test samples, by rank; else what half of the models get wrong.")
+    study: Annotated[
+        str,
+        typer.Argument(
+            metavar="STUDY|ANSWERS",
+            help="A study (YAML) whose cells are in the store, or a table that --answers wrote.",
+        ),
+    ],
+    coarse: Annotated[
+        str | None,
+        typer.Option(
+            "--coarse",
+            metavar="VIEW",
+            help="Label view to compare with; the task's own level when left out.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", metavar="FILE", help="Draw it: .html (offline), .svg, .png or .pdf.")] = None,
-    answers: Annotated[Path | None, typer.Option("--answers", metavar="FILE", help="Write which test samples each model got right: .parquet.")] = None,
+    fine: Annotated[
+        str | None,
+        typer.Option(
+            "--fine",
+            metavar="VIEW",
+            help="Label view whose gain is asked for; the finest level when left out.",
+        ),
+    ] = None,
+    hard_share: Annotated[
+        float | None,
+        typer.Option(
+            "--hard-share",
+            metavar="F",
+            help="Hard is this share of the test samples, by rank; else what half of the models "
+            "get wrong.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Draw it: .html (offline), .svg, .png or .pdf."
+        ),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers",
+            metavar="FILE",
+            help="Write which test samples each model got right: .parquet.",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Real studies: what finer labels gain on hard and on easy test samples, split by models that are not compared (docs/hardness.md). Trains nothing."""
+    """Real studies: what finer labels gain on hard and on easy test samples, split by models that
+    are not compared (docs/hardness.md). Trains nothing.
+    """
     from headwater.report import check_chart
     from headwater.show import hardness as shown
 

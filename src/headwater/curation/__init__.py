@@ -9,7 +9,8 @@
     matches.py      what they find
     sheet.py        the pairs, drawn
 
-Equal files are found before a pixel is decoded (plan.overlap, by their bytes); this room finds the copies that are not equal files. docs/leakage.md.
+Equal files are found before a pixel is decoded (plan.overlap, by their bytes); this room finds the
+copies that are not equal files. docs/leakage.md.
 """
 
 from headwater.curation.leakage import near_duplicates, within

@@ -1,8 +1,10 @@
-"""Whether one image is a window of another: the window is looked for, and what it shows is compared with the other image.
+"""Whether one image is a window of another: the window is looked for, and what it shows is compared
+with the other image.
 
-For each pair the window is moved along one axis at a time, over all windows of a fine lattice (1/80 of the side), first coarsely and twice, then finely;
-mirrored and not. What is compared are coefficients up to 11 half waves, weighted so that fine structure counts as much as coarse: it is fine structure
-that two different photos of one kind of thing do not share.
+For each pair the window is moved along one axis at a time, over all windows of a fine lattice (1/80
+of the side), first coarsely and twice, then finely; mirrored and not. What is compared are
+coefficients up to 11 half waves, weighted so that fine structure counts as much as coarse: it is
+fine structure that two different photos of one kind of thing do not share.
 """
 
 from __future__ import annotations
@@ -16,19 +18,32 @@ from headwater.curation.squares import LEVELS, SIDE, UNIT, cosines, frequencies,
 from headwater.curation.windows import coefficients, windows
 
 SIMILAR = 0.9
-"""The least similarity of a copy whose contrast is much above NOISE. This and the numbers below are ours, set by hand, mostly on
-caltech101, noto_emoji and eurosat (seed 0 of benchmarks/leakage.py), and measured with other seeds."""
+"""The least similarity of a copy whose contrast is much above NOISE.
+
+This and the numbers below are ours, set by hand, mostly on caltech101, noto_emoji and eurosat (seed
+0 of benchmarks/leakage.py), and measured with other seeds.
+"""
 NOISE = 2.0
-"""Levels of 255: what compression adds. A copy of contrast c is asked for SIMILAR x c^2 / (c^2 + NOISE^2), but for LEAST at least."""
+"""Levels of 255: what compression adds.
+
+A copy of contrast c is asked for SIMILAR x c^2 / (c^2 + NOISE^2), but for LEAST at least.
+"""
 LEAST = 0.5
 FLAT = 0.4
-"""Levels: below this contrast nothing but equal pixels makes a copy. Two blank images look alike and tell nothing."""
+"""Levels: below this contrast nothing but equal pixels makes a copy.
+
+Two blank images look alike and tell nothing.
+"""
 CONTRASTS = 1.33
 """The contrast of two copies differs by this factor at most."""
 COLOUR, COLOUR_FAINT, FAINT = 7.0, 3.0, 6.0
-"""Levels: by how much the mean luma and colour differences of copies may differ; and where the contrast is below FAINT."""
+"""Levels: by how much the mean luma and colour differences of copies may differ; and where the
+contrast is below FAINT.
+"""
 _COLOUR_HOPE, _CONTRASTS_HOPE = 30.0, 2.5
-"""How far colour and contrast may be off in the coarse window; pairs beyond that are not searched further."""
+"""How far colour and contrast may be off in the coarse window; pairs beyond that are not searched
+further.
+"""
 _NUM = 12
 _FINE = 80
 _MOST_CUT = 17
@@ -41,17 +56,25 @@ _STEPS = (4, 2, 1, 1)
 
 @functools.cache
 def _spans() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Of the lattice's windows along one axis: what is cut from the start and the end int64 [num_spans, 2], in 1 / _FINE; where each is found, int64
-    [_MOST_CUT + 1, _MOST_CUT + 1]; and its cosines float64 [num_spans, _NUM, SIDE]."""
+    """Of the lattice's windows along one axis: what is cut from the start and the end int64
+    [num_spans, 2], in 1 / _FINE; where each is found, int64 [_MOST_CUT + 1, _MOST_CUT + 1]; and its
+    cosines float64 [num_spans, _NUM, SIDE].
+    """
     cuts = [(a, b) for a in range(_MOST_CUT + 1) for b in range(_MOST_CUT + 1 - a)]
     where = torch.zeros((_MOST_CUT + 1, _MOST_CUT + 1), dtype=torch.int64)
     for at, (a, b) in enumerate(cuts):
         where[a, b] = at
-    return torch.tensor(cuts), where, torch.stack([in_units(cosines(_NUM, SIDE, a / _FINE, 1 - b / _FINE)) for a, b in cuts])
+    return (
+        torch.tensor(cuts),
+        where,
+        torch.stack([in_units(cosines(_NUM, SIDE, a / _FINE, 1 - b / _FINE)) for a, b in cuts]),
+    )
 
 
 def _neighbours(span: torch.Tensor, step: int) -> torch.Tensor:
-    """int64 [num, 9]: spans around some spans, int64 [num]; the span itself where a neighbour would cut less than nothing or more than allowed."""
+    """int64 [num, 9]: spans around some spans, int64 [num]; the span itself where a neighbour would
+    cut less than nothing or more than allowed.
+    """
     cuts, where, _ = _spans()
     moves = torch.tensor([(a, b) for a in (0, -step, step) for b in (0, -step, step)])
     near = cuts[span][:, None] + moves
@@ -62,7 +85,9 @@ def _neighbours(span: torch.Tensor, step: int) -> torch.Tensor:
 
 @functools.cache
 def _weights() -> torch.Tensor:
-    """[_NUM, _NUM]: as in `windows`, but no more for what is finer than 8 half waves, where compression is, and nothing for the corner beyond _NUM."""
+    """[_NUM, _NUM]: as in `windows`, but no more for what is finer than 8 half waves, where
+    compression is, and nothing for the corner beyond _NUM.
+    """
     f = frequencies(_NUM)
     return torch.where(f <= _NUM, f.clamp(max=8), torch.zeros_like(f))
 
@@ -72,31 +97,45 @@ class Aligned:
     """What `align` found of each pair."""
 
     similarity: torch.Tensor
-    """float64 [num_pairs], -1 to 1: correlation of the luma of the best window and of the other image, coefficients weighted."""
+    """float64 [num_pairs], -1 to 1: correlation of the luma of the best window and of the other
+    image, coefficients weighted.
+    """
     copies: torch.Tensor
     """bool [num_pairs]: whether that is enough, and contrast and colour agree."""
     flipped: torch.Tensor
     """bool [num_pairs]: whether one is the other's mirror image."""
     window: torch.Tensor
-    """float64 [num_pairs, 4]: left, top, right and bottom of the window, fractions of the sides of the image that it is of."""
+    """float64 [num_pairs, 4]: left, top, right and bottom of the window, fractions of the sides of
+    the image that it is of.
+    """
     contrast: torch.Tensor
-    """float64 [num_pairs], levels of 255: the lower one of the two, without the mean, up to 11 half waves."""
+    """float64 [num_pairs], levels of 255: the lower one of the two, without the mean, up to 11 half
+    waves.
+    """
 
 
-def _start(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _start(
+    big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(mirrored, x span, y span): the best of the coarse windows of each pair."""
-    (first, of_big), (second, of_small) = (torch.unique(column, return_inverse=True) for column in pairs.T)
+    (first, of_big), (second, of_small) = (
+        torch.unique(column, return_inverse=True) for column in pairs.T
+    )
     banks, wholes = coefficients(big[first]), coefficients(small[second], whole_only=True)
     even = (banks.even[of_big] * wholes.even[of_small]).sum(dim=2)
     odd = (banks.odd[of_big] * wholes.odd[of_small]).sum(dim=2)
     best = (even + odd.abs()).argmax(dim=1)
     mirrored = odd.gather(1, best[:, None])[:, 0] < 0
     where = _spans()[1]
-    near = torch.tensor([where[round(start * _FINE), round((1 - end) * _FINE)] for start, end in windows().tolist()])
+    near = torch.tensor(
+        [where[round(start * _FINE), round((1 - end) * _FINE)] for start, end in windows().tolist()]
+    )
     return mirrored, near[best % len(near)], near[best // len(near)]
 
 
-def _search(big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _search(
+    big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Better spans of x and y, from given ones: float64 [num_pairs, SIDE, SIDE] luma each."""
     matrices = _spans()[2]
     weights = _weights() / UNIT**2
@@ -109,9 +148,15 @@ def _search(big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Te
             if axis == "x":
                 made = (matrices[y] @ big @ moved).view(len(big), _NUM, 9, _NUM).transpose(1, 2)
             else:
-                made = (matrices[x] @ big.transpose(1, 2) @ moved).view(len(big), _NUM, 9, _NUM).permute(0, 2, 3, 1)
+                made = (
+                    (matrices[x] @ big.transpose(1, 2) @ moved)
+                    .view(len(big), _NUM, 9, _NUM)
+                    .permute(0, 2, 3, 1)
+                )
             made = (made * weights).round_()
-            score = (made * target[:, None]).sum(dim=(2, 3)) / made.square().sum(dim=(2, 3)).sqrt().clamp(min=1.0)
+            score = (made * target[:, None]).sum(dim=(2, 3)) / made.square().sum(
+                dim=(2, 3)
+            ).sqrt().clamp(min=1.0)
             chosen = near[rows, score.argmax(dim=1)]
             x, y = (chosen, y) if axis == "x" else (x, chosen)
     return x, y
@@ -119,10 +164,20 @@ def _search(big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Te
 
 @torch.no_grad()
 def align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Aligned:
-    """Looks for the window of the first image of each pair that shows the second. `big` and `small` are int16 [num_images, 3, SIDE, SIDE], `pairs`
-    int64 [num_pairs, 2] rows of them; fastest where pairs of one big image follow each other."""
-    parts = [_align(big, small, pairs[at : at + _BLOCK]) for at in range(0, max(len(pairs), 1), _BLOCK)]
-    return Aligned(*(torch.cat([getattr(part, name) for part in parts]) for name in Aligned.__dataclass_fields__))
+    """Looks for the window of the first image of each pair that shows the second.
+
+    `big` and `small` are int16 [num_images, 3, SIDE, SIDE], `pairs` int64 [num_pairs, 2] rows of
+    them; fastest where pairs of one big image follow each other.
+    """
+    parts = [
+        _align(big, small, pairs[at : at + _BLOCK]) for at in range(0, max(len(pairs), 1), _BLOCK)
+    ]
+    return Aligned(
+        *(
+            torch.cat([getattr(part, name) for part in parts])
+            for name in Aligned.__dataclass_fields__
+        )
+    )
 
 
 def _align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Aligned:
@@ -131,7 +186,9 @@ def _align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Align
     small = torch.where(flipped[:, None, None, None], small.flip(-1), small)
     colour, contrasts, _ = _compared(big, small, x, y)
     least, most = contrasts.aminmax(dim=0)
-    hope = torch.nonzero((colour <= _COLOUR_HOPE) & (most <= _CONTRASTS_HOPE * least) & (least >= FLAT / 2))[:, 0]
+    hope = torch.nonzero(
+        (colour <= _COLOUR_HOPE) & (most <= _CONTRASTS_HOPE * least) & (least >= FLAT / 2)
+    )[:, 0]
     x[hope], y[hope] = _search(big[hope, 0], small[hope, 0], x[hope], y[hope])
     colour, contrasts, similarity = _compared(big, small, x, y)
     contrast = contrasts.amin(dim=0)
@@ -144,13 +201,21 @@ def _align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Align
     return Aligned(similarity, copies, flipped, window, contrast)
 
 
-def _compared(big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(difference of mean colours [num_pairs], contrasts [2, num_pairs], similarity [num_pairs]) of windows of `big` and the whole of `small`."""
+def _compared(
+    big: torch.Tensor, small: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(difference of mean colours [num_pairs], contrasts [2, num_pairs], similarity [num_pairs]) of
+    windows of `big` and the whole of `small`.
+    """
     matrices = _spans()[2]
     a = (matrices[y][:, None] @ big @ matrices[x][:, None].transpose(2, 3) / UNIT**2).round_()
     b = (matrices[0] @ small @ matrices[0].T / UNIT**2).round_()
     colour = (a[:, :, 0, 0] - b[:, :, 0, 0]).abs().amax(dim=1) / (LEVELS * SIDE)
-    return colour, torch.stack([_contrast(a[:, 0]), _contrast(b[:, 0])]), _correlation(a[:, 0] * _weights(), b[:, 0] * _weights())
+    return (
+        colour,
+        torch.stack([_contrast(a[:, 0]), _contrast(b[:, 0])]),
+        _correlation(a[:, 0] * _weights(), b[:, 0] * _weights()),
+    )
 
 
 def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,6 @@
-"""Near-duplicates between a source and a test set, or within one set: all pairs looked at coarsely, the likely ones aligned and compared."""
+"""Near-duplicates between a source and a test set, or within one set: all pairs looked at coarsely,
+the likely ones aligned and compared.
+"""
 
 from __future__ import annotations
 
@@ -19,21 +21,31 @@ from headwater.errors import InputError
 from headwater.sources.pixels import Images
 
 LIKELY = 0.5
-"""Pairs whose coarse coefficients are at least this alike (windows.alike) are aligned: copies with some contrast have 0.6 and more. Ours."""
+"""Pairs whose coarse coefficients are at least this alike (windows.alike) are aligned: copies with
+some contrast have 0.6 and more. Ours.
+"""
 NEAR_BITS = 8
-"""Perceptual hashes that differ by no more are of one kind `hash`, once the pair has been aligned; unrelated photos differ by 32 +- 4. Ours."""
+"""Perceptual hashes that differ by no more are of one kind `hash`, once the pair has been aligned;
+unrelated photos differ by 32 +- 4. Ours.
+"""
 PER_SOURCE = 2
-"""Of each source image so many of the likeliest test images are aligned besides, of each TEST_BLOCK: where a test set is full of look-alikes, a copy is
-the likeliest of its source image long before it is among the likeliest of its test image. Ours."""
+"""Of each source image so many of the likeliest test images are aligned besides, of each
+TEST_BLOCK: where a test set is full of look-alikes, a copy is the likeliest of its source image
+long before it is among the likeliest of its test image. Ours.
+"""
 TEST_BLOCK = 8192
-"""Test images whose windows are held at a time (about 230 MB); a source is read once for each block of them."""
+"""Test images whose windows are held at a time (about 230 MB); a source is read once for each block
+of them.
+"""
 _ALIGNED_AT_ONCE = 1024
 _WINDOWED = 64
 """Images whose windows are multiplied at a time."""
 
 Progress = Callable[[int], object]
 _Pairs = tuple[str, bool | None, NDArray[np.int64], NDArray[np.int64]]
-"""A kind; whether windows of the source are to be tried (True), of the test image (False) or of both (None); test rows; source rows."""
+"""A kind; whether windows of the source are to be tried (True), of the test image (False) or of
+both (None); test rows; source rows.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,10 +64,22 @@ class _Looked:
         for at in range(start, end, block):
             rows = np.arange(at, min(at + block, end), dtype=np.int64)
             small = squares(images, rows)
-            parts.append((pixel_hashes(images, rows), *perceptual_hashes(small), coefficients(small, whole_only=True), coefficients(small)))
+            parts.append(
+                (
+                    pixel_hashes(images, rows),
+                    *perceptual_hashes(small),
+                    coefficients(small, whole_only=True),
+                    coefficients(small),
+                )
+            )
         pixels, hashes, mirrored, wholes, banks = zip(*parts, strict=True)
-        joined = [Coefficients(torch.cat([p.even for p in some]), torch.cat([p.odd for p in some])) for some in (wholes, banks)]
-        return cls(np.concatenate(pixels), np.concatenate(hashes), np.concatenate(mirrored), *joined)
+        joined = [
+            Coefficients(torch.cat([p.even for p in some]), torch.cat([p.odd for p in some]))
+            for some in (wholes, banks)
+        ]
+        return cls(
+            np.concatenate(pixels), np.concatenate(hashes), np.concatenate(mirrored), *joined
+        )
 
 
 def near_duplicates(
@@ -67,57 +91,103 @@ def near_duplicates(
     block: int = 512,
     progress: Progress | None = None,
 ) -> Matches:
-    """Pairs of a test image and a source image that show the same picture: equal, or after compression, resizing, mirroring or a crop of either that
-    keeps 80 % of each side or more, or several of these.
+    """Pairs of a test image and a source image that show the same picture: equal, or after
+    compression, resizing, mirroring or a crop of either that keeps 80 % of each side or more, or
+    several of these.
 
-    `source`, `test`: decoded images (headwater.sources.pixels), of one image size or of two. `suggested` int64 [n, 2], (test row, source row), are
-    pairs to look at besides, such as an encoder's nearest neighbours (embedding_neighbours). Of each test image the `candidates` likeliest pairs of
-    each kind are looked at, of each source image the PER_SOURCE likeliest: a test image with more copies than that is flagged, if not all are listed.
-    The source is read in blocks of `block` images and `progress` is called with the number that are done; memory does not grow with either set
-    (TEST_BLOCK), but for hashes and candidates.
-    The same answer at any number of threads, block size and order of blocks. Raises InputError where a number or a suggested row makes no sense.
+    `source`, `test`: decoded images (headwater.sources.pixels), of one image size or of two.
+    `suggested` int64 [n, 2], (test row, source row), are pairs to look at besides, such as an
+    encoder's nearest neighbours (embedding_neighbours). Of each test image the `candidates`
+    likeliest pairs of each kind are looked at, of each source image the PER_SOURCE likeliest: a
+    test image with more copies than that is flagged, if not all are listed. The source is read in
+    blocks of `block` images and `progress` is called with the number that are done; memory does not
+    grow with either set (TEST_BLOCK), but for hashes and candidates. The same answer at any number
+    of threads, block size and order of blocks. Raises InputError where a number or a suggested row
+    makes no sense.
 
-    Measured (`python benchmarks/leakage.py --image-size 32 --seeds 1 2`, 5,600 copies of each seed, by set in docs/leakage.md): 99.1 % of
-    the planted copies found, 95.8 % or more of each of eight sets; 3 of 37 million pairs of different sets flagged, 3 of 4,452 test images. Not found:
-    heavier crops, turned images, overlays, copies of flat images. Pairs of one set that are flagged are mostly true near-duplicates.
+    Measured (`python benchmarks/leakage.py --image-size 32 --seeds 1 2`, 5,600 copies of each seed,
+    by set in docs/leakage.md): 99.1 % of the planted copies found, 95.8 % or more of each of eight
+    sets; 3 of 37 million pairs of different sets flagged, 3 of 4,452 test images. Not found:
+    heavier crops, turned images, overlays, copies of flat images. Pairs of one set that are flagged
+    are mostly true near-duplicates.
     """
     return _matches(source, test, suggested, candidates, block, progress, same=False)
 
 
-def within(images: Images, *, candidates: int = 8, block: int = 512, progress: Progress | None = None) -> Matches:
-    """Near-duplicates inside one set, each pair once: `test_row` < `source_row`, both rows of `images`. As near_duplicates."""
+def within(
+    images: Images, *, candidates: int = 8, block: int = 512, progress: Progress | None = None
+) -> Matches:
+    """Near-duplicates inside one set, each pair once: `test_row` < `source_row`, both rows of
+    `images`. As near_duplicates.
+    """
     return _matches(images, images, None, candidates, block, progress, same=True)
 
 
 def _matches(
-    source: Images, test: Images, suggested: NDArray[np.int64] | None, candidates: int, block: int, progress: Progress | None, *, same: bool
+    source: Images,
+    test: Images,
+    suggested: NDArray[np.int64] | None,
+    candidates: int,
+    block: int,
+    progress: Progress | None,
+    *,
+    same: bool,
 ) -> Matches:
     if candidates < 1 or block < 1:
-        raise InputError(f"near_duplicates: candidates and block should be 1 or more, not {candidates} and {block}")
+        raise InputError(
+            f"near_duplicates: candidates and block should be 1 or more, not {candidates} and "
+            f"{block}"
+        )
     pairs = _suggested(suggested, len(test), len(source))
     found: list[_Pairs] = []
     if len(test) and len(source):
         with torch.no_grad():
             for start in range(0, len(test), TEST_BLOCK):
-                found += _candidates(source, test, start, min(start + TEST_BLOCK, len(test)), candidates, block, progress, same)
+                found += _candidates(
+                    source,
+                    test,
+                    start,
+                    min(start + TEST_BLOCK, len(test)),
+                    candidates,
+                    block,
+                    progress,
+                    same,
+                )
     if len(pairs):
         found.append(("embedding", None, pairs[:, 0], pairs[:, 1]))
     return _aligned(source, test, found)
 
 
-def _suggested(pairs: NDArray[np.int64] | None, num_test: int, num_source: int) -> NDArray[np.int64]:
+def _suggested(
+    pairs: NDArray[np.int64] | None, num_test: int, num_source: int
+) -> NDArray[np.int64]:
     if pairs is None:
         return np.zeros((0, 2), dtype=np.int64)
     pairs = np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
-        raise InputError(f"near_duplicates: suggested pairs should be whole numbers [n, 2], test row and source row, not {pairs.dtype} {list(pairs.shape)}")
-    if len(pairs) and ((pairs < 0).any() or pairs[:, 0].max() >= num_test or pairs[:, 1].max() >= num_source):
-        raise InputError(f"near_duplicates: a suggested pair names a row that is not there ({num_test} test images, {num_source} source images)")
+        raise InputError(
+            "near_duplicates: suggested pairs should be whole numbers [n, 2], test row and source "
+            f"row, not {pairs.dtype} {list(pairs.shape)}"
+        )
+    if len(pairs) and (
+        (pairs < 0).any() or pairs[:, 0].max() >= num_test or pairs[:, 1].max() >= num_source
+    ):
+        raise InputError(
+            f"near_duplicates: a suggested pair names a row that is not there ({num_test} test "
+            f"images, {num_source} source images)"
+        )
     return pairs.astype(np.int64)
 
 
 def _candidates(
-    source: Images, test: Images, start: int, end: int, most: int, block: int, progress: Progress | None, same: bool
+    source: Images,
+    test: Images,
+    start: int,
+    end: int,
+    most: int,
+    block: int,
+    progress: Progress | None,
+    same: bool,
 ) -> list[_Pairs]:
     """Pairs that may be copies, for one block of the test set."""
     asked = _Looked.at(test, start, end, block)
@@ -128,24 +198,49 @@ def _candidates(
     for at in range(0, len(source), block):
         stop = min(at + block, len(source))
         known = _Looked.at(source, at, stop, block)
-        own_of_test, own_of_source = Nearest(stop - at, PER_SOURCE, least=LIKELY), Nearest(stop - at, PER_SOURCE, least=LIKELY)
+        own_of_test, own_of_source = (
+            Nearest(stop - at, PER_SOURCE, least=LIKELY),
+            Nearest(stop - at, PER_SOURCE, least=LIKELY),
+        )
         for first in range(0, num, _WINDOWED):
             some = slice(first, min(first + _WINDOWED, num))
-            later = np.arange(at, stop)[None, :] > np.arange(start + some.start, start + some.stop)[:, None] if same else None
+            later = (
+                np.arange(at, stop)[None, :]
+                > np.arange(start + some.start, start + some.stop)[:, None]
+                if same
+                else None
+            )
             for likeness, of_image, of_known in (
                 (alike(asked.banks[some], known.wholes).numpy(), of_test, own_of_test),
                 (_transposed(known.banks, asked.wholes[some]), of_source, own_of_source),
             ):
                 of_image.add(likeness, first, at, later)
                 of_known.add(likeness.T, 0, first, None if later is None else later.T)
-            by_hash.add(-hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(np.int8), first, at, later)
-            by_pixels.add((asked.pixels[some, None] == known.pixels[None, :]).astype(np.int8), first, at, later)
+            by_hash.add(
+                -hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(
+                    np.int8
+                ),
+                first,
+                at,
+                later,
+            )
+            by_pixels.add(
+                (asked.pixels[some, None] == known.pixels[None, :]).astype(np.int8),
+                first,
+                at,
+                later,
+            )
         for ways, own in ((False, own_of_test), (True, own_of_source)):
             others, rows, _ = own.pairs()
             kept.append(("crop", ways, rows + start, others + at))
         if progress is not None:
             progress(stop)
-    for kind, ways, nearest in (("pixels", False, by_pixels), ("hash", False, by_hash), ("crop", False, of_test), ("crop", True, of_source)):
+    for kind, ways, nearest in (
+        ("pixels", False, by_pixels),
+        ("hash", False, by_hash),
+        ("crop", False, of_test),
+        ("crop", True, of_source),
+    ):
         rows, others, _ = nearest.pairs()
         kept.append((kind, ways, rows + start, others))
     return kept
@@ -162,8 +257,13 @@ def _aligned(source: Images, test: Images, found: list[_Pairs]) -> Matches:
     none = np.zeros(0, dtype=np.int64)
     tests = np.concatenate([none, *(f[2] for f in found)])
     sources = np.concatenate([none, *(f[3] for f in found)])
-    rank = np.repeat(np.array([KINDS.index(f[0]) for f in found], dtype=np.int64), [len(f[2]) for f in found])
-    tried = [np.repeat(np.array([f[1] in wanted for f in found], dtype=bool), [len(f[2]) for f in found]) for wanted in ((False, None), (True, None))]
+    rank = np.repeat(
+        np.array([KINDS.index(f[0]) for f in found], dtype=np.int64), [len(f[2]) for f in found]
+    )
+    tried = [
+        np.repeat(np.array([f[1] in wanted for f in found], dtype=bool), [len(f[2]) for f in found])
+        for wanted in ((False, None), (True, None))
+    ]
     (tests, sources), where = np.unique(np.stack([tests, sources]), axis=1, return_inverse=True)
     plainest = np.full(len(tests), len(KINDS), dtype=np.int64)
     np.minimum.at(plainest, where, rank)
@@ -175,17 +275,26 @@ def _aligned(source: Images, test: Images, found: list[_Pairs]) -> Matches:
     window = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(tests), 1))
     for way, wanted in enumerate(ways):
         unsure = np.flatnonzero(wanted & (rank != KINDS.index("pixels")))
-        sides = ((test, tests), (source, sources)) if way == 0 else ((source, sources), (test, tests))
+        sides = (
+            ((test, tests), (source, sources)) if way == 0 else ((source, sources), (test, tests))
+        )
         unsure = unsure[np.lexsort((sides[1][1][unsure], sides[0][1][unsure]))]
         for at in range(0, len(unsure), _ALIGNED_AT_ONCE):
             which = unsure[at : at + _ALIGNED_AT_ONCE]
             each = [np.unique(rows[which], return_inverse=True) for _, rows in sides]
-            big, small = (squares(images, rows) for (images, _), (rows, _) in zip(sides, each, strict=True))
-            made = align(big, small, torch.from_numpy(np.stack([where for _, where in each], axis=1)))
+            big, small = (
+                squares(images, rows) for (images, _), (rows, _) in zip(sides, each, strict=True)
+            )
+            made = align(
+                big, small, torch.from_numpy(np.stack([where for _, where in each], axis=1))
+            )
             better = (made.copies & (made.similarity > torch.from_numpy(similarity[which]))).numpy()
             which = which[better]
             copies[which], of_source[which] = True, way == 1
-            similarity[which], flipped[which] = made.similarity.numpy()[better], made.flipped.numpy()[better]
+            similarity[which], flipped[which] = (
+                made.similarity.numpy()[better],
+                made.flipped.numpy()[better],
+            )
             window[which] = made.window.numpy()[better]
     order = np.lexsort((sources, -similarity, tests))
     order = order[copies[order]]
@@ -200,4 +309,3 @@ def _aligned(source: Images, test: Images, found: list[_Pairs]) -> Matches:
         window=window[order],
         window_of_source=of_source[order],
     )
-

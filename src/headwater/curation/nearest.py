@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 
 class Nearest:
-    """For each of `num` images the `k` others with the highest scores of at least `least`; of equal scores the lower rows.
+    """For each of `num` images the `k` others with the highest scores of at least `least`; of equal
+    scores the lower rows.
 
-    Scores come in blocks, in any order; which blocks, and in which order, does not change what is kept.
+    Scores come in blocks, in any order; which blocks, and in which order, does not change what is
+    kept.
     """
 
     def __init__(self, num: int, k: int, *, least: float) -> None:
@@ -18,8 +20,17 @@ class Nearest:
         self._rows = np.full((num, k), -1, dtype=np.int64)
         self._scores = np.full((num, k), -np.inf)
 
-    def add(self, scores: NDArray[np.floating] | NDArray[np.int8], image: int, row: int, allowed: NDArray[np.bool_] | None = None) -> None:
-        """`scores` [n, m]: of images `image` ... `image` + n - 1 with rows `row` ... `row` + m - 1, of which only `allowed` ones count."""
+    def add(
+        self,
+        scores: NDArray[np.floating] | NDArray[np.int8],
+        image: int,
+        row: int,
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """`scores` [n, m]: of images `image` ...
+
+        `image` + n - 1 with rows `row` ... `row` + m - 1, of which only `allowed` ones count.
+        """
         chosen = scores >= self._floor[image : image + len(scores), None]
         if allowed is not None:
             chosen &= allowed
@@ -30,7 +41,9 @@ class Nearest:
         known, place = np.nonzero(self._rows[touched] >= 0)
         images = np.concatenate([touched[known], i + image])
         rows = np.concatenate([self._rows[touched[known], place], j + row])
-        values = np.concatenate([self._scores[touched[known], place], scores[i, j].astype(np.float64)])
+        values = np.concatenate(
+            [self._scores[touched[known], place], scores[i, j].astype(np.float64)]
+        )
         order = np.lexsort((rows, -values, images))
         images, rows, values = images[order], rows[order], values[order]
         rank = np.arange(len(images)) - np.searchsorted(images, images)

@@ -1,10 +1,14 @@
-"""Which pairs may be copies: each image's windows against the other's whole, all pairs, by a product of small whole numbers.
+"""Which pairs may be copies: each image's windows against the other's whole, all pairs, by a
+product of small whole numbers.
 
-A window keeps at least KEPT of each side. A grid of windows (GRID steps along each axis, 36 windows) is near enough to any of them that the coarse
-coefficients of a copy and of the nearest window agree; `aligning` then looks for the window itself. A mirrored image has the same coefficients with the
-sign of its odd columns changed, so one product of the even columns and one of the odd serve both: even + |odd|.
+A window keeps at least KEPT of each side. A grid of windows (GRID steps along each axis, 36
+windows) is near enough to any of them that the coarse coefficients of a copy and of the nearest
+window agree; `aligning` then looks for the window itself. A mirrored image has the same
+coefficients with the sign of its odd columns changed, so one product of the even columns and one of
+the odd serve both: even + |odd|.
 
-Coefficients are scaled to a common length and rounded so that products stay below 2^24: float32 holds them exactly.
+Coefficients are scaled to a common length and rounded so that products stay below 2^24: float32
+holds them exactly.
 """
 
 from __future__ import annotations
@@ -26,19 +30,25 @@ _LUMA, _COLOUR = 8, 4
 """Coefficients per axis."""
 _LENGTH = 2048
 _QUIET = 0.3
-"""Levels: the contrast at which coefficients count for less than their direction says; what is flatter is like nothing. Ours."""
+"""Levels: the contrast at which coefficients count for less than their direction says; what is
+flatter is like nothing. Ours.
+"""
 
 
 @functools.cache
 def windows() -> NDArray[np.float64]:
-    """[num_windows, 2]: start and end of the windows of the grid, along one axis; the first is the whole."""
+    """[num_windows, 2]: start and end of the windows of the grid, along one axis; the first is the
+    whole.
+    """
     cuts = np.arange(0, 1 - KEPT + 1e-9, GRID)
     return np.array([(a, 1 - b) for a in cuts for b in cuts if a + b <= 1 - KEPT + 1e-9])
 
 
 @functools.cache
 def _weights() -> torch.Tensor:
-    f = frequencies(_LUMA)  # the spectrum of photos falls as 1 / f: times f, each coefficient says as much as another [recalled: Field 1987]
+    f = frequencies(
+        _LUMA
+    )  # the spectrum of photos falls as 1 / f: times f, each coefficient says as much as another [recalled: Field 1987]
     luma, colour = f.clone(), 1.5 * f[:_COLOUR, :_COLOUR]
     return torch.cat([luma.reshape(-1), colour.reshape(-1), colour.reshape(-1)])
 
@@ -68,10 +78,14 @@ class Coefficients:
 
 
 def coefficients(squares: torch.Tensor, *, whole_only: bool = False) -> Coefficients:
-    """Of int16 [num_images, 3, SIDE, SIDE]: windows() x windows() of each, vertical first; or the whole image as one window."""
+    """Of int16 [num_images, 3, SIDE, SIDE]: windows() x windows() of each, vertical first; or the
+    whole image as one window.
+    """
     spans = windows()[:1] if whole_only else windows()
     num = len(spans)
-    each = in_units(np.concatenate([cosines(_LUMA, SIDE, start, end) for start, end in spans.tolist()]))
+    each = in_units(
+        np.concatenate([cosines(_LUMA, SIDE, start, end) for start, end in spans.tolist()])
+    )
     parts = []
     for channel, kept in ((0, _LUMA), (1, _COLOUR), (2, _COLOUR)):
         made = each @ squares[:, channel].double() @ each.T
@@ -82,11 +96,15 @@ def coefficients(squares: torch.Tensor, *, whole_only: bool = False) -> Coeffici
     length = values.square().sum(dim=-1, keepdim=True).add_(quiet**2).sqrt_()
     values = (values * _LENGTH / length).round_().float()
     odd = _odd()
-    return Coefficients(values[..., ~odd & (_weights() > 0)].contiguous(), values[..., odd].contiguous())
+    return Coefficients(
+        values[..., ~odd & (_weights() > 0)].contiguous(), values[..., odd].contiguous()
+    )
 
 
 def alike(windowed: Coefficients, wholes: Coefficients) -> torch.Tensor:
-    """float32 [num_windowed, num_wholes], -1 to 1: how alike the best window of one image and the whole other are, mirrored or not. Exact."""
+    """float32 [num_windowed, num_wholes], -1 to 1: how alike the best window of one image and the
+    whole other are, mirrored or not. Exact.
+    """
     even = windowed.even.flatten(0, 1) @ wholes.even[:, 0].T
     odd = windowed.odd.flatten(0, 1) @ wholes.odd[:, 0].T
     best = even.add_(odd.abs_()).view(len(windowed), -1, len(wholes)).amax(dim=1)

@@ -1,4 +1,6 @@
-"""Networks of a study of the theory on this machine: shares of them to single-thread worker processes, as with arms (headwater.engines.local)."""
+"""Networks of a study of the theory on this machine: shares of them to single-thread worker
+processes, as with arms (headwater.engines.local).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from headwater.study.theory import TheoryStudy
 from headwater.work import Network, failed_network, networks, unfinished
 
 _UNIT_FLOPS = 1e12
-"""Work of a unit, where networks are small: about 10 seconds, after which the next is given out [ours]."""
+"""Work of a unit, where networks are small: about 10 seconds, after which the next is given out
+[ours].
+"""
 
 
 @dataclass
@@ -31,7 +35,11 @@ class Unit:
 
 @dataclass(frozen=True)
 class Event:
-    """What a watcher of a run hears. `kind` is started, network (one is finished), finished, failed or died; `network` is of the second alone."""
+    """What a watcher of a run hears.
+
+    `kind` is started, network (one is finished), finished, failed or died; `network` is of the
+    second alone.
+    """
 
     kind: str
     unit: Unit
@@ -39,8 +47,17 @@ class Event:
     reason: str | None = None
 
 
-def run(study: TheoryStudy, store: Store, *, workers: int | None = None, watch: Callable[[Event], None] = lambda event: None) -> None:
-    """Train the networks of a study that the store lacks, and write their rows. Failures become rows of status failed. Raises InputError for bad input."""
+def run(
+    study: TheoryStudy,
+    store: Store,
+    *,
+    workers: int | None = None,
+    watch: Callable[[Event], None] = lambda event: None,
+) -> None:
+    """Train the networks of a study that the store lacks, and write their rows.
+
+    Failures become rows of status failed. Raises InputError for bad input.
+    """
     store.sweep()
     left = unfinished(networks(study), store)
     if left:
@@ -52,21 +69,35 @@ def run(study: TheoryStudy, store: Store, *, workers: int | None = None, watch: 
 
 
 def check_memory(wanted: Sequence[Network], workers: int) -> None:
-    """Raises InputError where so many networks at once would not fit into this machine's memory, before any is trained."""
+    """Raises InputError where so many networks at once would not fit into this machine's memory,
+    before any is trained.
+    """
     largest = max(wanted, key=lambda one: one.bytes_needed)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if largest.bytes_needed * workers > there:
         needed = f"{largest.title} needs about {largest.bytes_needed / 2**30:,.1f} GiB"
         raise InputError(
-            f"{needed}, and {workers} of these at once have {there / 2**30:,.1f} GiB here; lower d, batch, train_samples or test_samples, or the --workers"
+            f"{needed}, and {workers} of these at once have {there / 2**30:,.1f} GiB here; lower "
+            "d, batch, train_samples or test_samples, or the --workers"
         )
 
 
 def units(left: Sequence[Network]) -> list[Unit]:
-    """Shares, the largest networks first. Networks of one shape and seed see the same noise, which is then made once for all that share a process."""
+    """Shares, the largest networks first.
+
+    Networks of one shape and seed see the same noise, which is then made once for all that share a
+    process.
+    """
     alike: dict[tuple[object, ...], list[Network]] = {}
     for one in sorted(left, key=lambda one: -one.work):
-        shape = (one.flops, one.experiment.heads, one.experiment.width, one.experiment.world.d, one.experiment.recipe.batch, one.experiment.seed)
+        shape = (
+            one.flops,
+            one.experiment.heads,
+            one.experiment.width,
+            one.experiment.world.d,
+            one.experiment.recipe.batch,
+            one.experiment.seed,
+        )
         alike.setdefault(shape, []).append(one)
     found: list[Unit] = []
     for group in alike.values():
@@ -76,13 +107,24 @@ def units(left: Sequence[Network]) -> list[Unit]:
 
 
 class _Run(Pool[Unit]):
-    def __init__(self, study: str, store: Store, ready: Sequence[Unit], setting: dict[str, Any], watch: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        study: str,
+        store: Store,
+        ready: Sequence[Unit],
+        setting: dict[str, Any],
+        watch: Callable[[Event], None],
+    ) -> None:
         super().__init__(local.COMMAND, setting, store.root / "logs", ready)
         self._study, self._store, self._watch = study, store, watch
         self._reason: str | None = None
 
     def told(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
-        network = next((one for one in unit.networks if one.id == fields["network"]), None) if kind == "network" else None
+        network = (
+            next((one for one in unit.networks if one.id == fields["network"]), None)
+            if kind == "network"
+            else None
+        )
         self._watch(Event(kind, unit, network, fields.get("reason")))
 
     def failed(self, unit: Unit, reason: str) -> None:

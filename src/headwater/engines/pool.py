@@ -1,4 +1,6 @@
-"""Worker processes that take units of work as JSON lines: started, fed, listened to, and replaced when they die."""
+"""Worker processes that take units of work as JSON lines: started, fed, listened to, and replaced
+when they die.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,18 @@ from typing import IO, Any, Generic, Protocol, TypeVar
 from headwater.errors import InputError
 
 MAX_DEATHS = 2
-"""A unit whose worker process dies this often (killed for memory, say) has failed; so many workers may die before they are ready."""
-ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "4000000000", "MALLOC_TOP_PAD_": "134217728"}
-"""glibc gives the memory of a step's tensors back to the system and asks for it anew in the next one; told to keep it, workers lost 11-33 % of
-their time to the system less (docs/log.md). Other systems pass over these, and what the user has set wins."""
+"""A unit whose worker process dies this often (killed for memory, say) has failed; so many workers
+may die before they are ready.
+"""
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "4000000000",
+    "MALLOC_TOP_PAD_": "134217728",
+}
+"""glibc gives the memory of a step's tensors back to the system and asks for it anew in the next
+one; told to keep it, workers lost 11-33 % of their time to the system less (docs/log.md). Other
+systems pass over these, and what the user has set wins.
+"""
 
 
 class AnyUnit(Protocol):
@@ -35,9 +45,14 @@ U = TypeVar("U", bound=AnyUnit)
 
 
 class Pool(ABC, Generic[U]):
-    """Works off `ready`, which may grow on the way. Subclasses hear of what happens in `told`, and settle what failed in `failed`."""
+    """Works off `ready`, which may grow on the way.
 
-    def __init__(self, command: Sequence[str], setting: dict[str, Any], logs: Path, ready: Iterable[U]) -> None:
+    Subclasses hear of what happens in `told`, and settle what failed in `failed`.
+    """
+
+    def __init__(
+        self, command: Sequence[str], setting: dict[str, Any], logs: Path, ready: Iterable[U]
+    ) -> None:
         self._command, self._setting, self._logs = command, setting, logs
         self.ready = deque(ready)
         self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
@@ -50,11 +65,16 @@ class Pool(ABC, Generic[U]):
 
     @abstractmethod
     def told(self, kind: str, number: int, unit: U, fields: dict[str, Any]) -> None:
-        """Hears of every event of a unit: started, progress, cell, finished, failed, died, and what else its worker says."""
+        """Hears of every event of a unit: started, progress, cell, finished, failed, died, and what
+        else its worker says.
+        """
 
     @abstractmethod
     def failed(self, unit: U, reason: str) -> None:
-        """Notes that a unit has failed: its worker says so, or died too often. Called before `told`."""
+        """Notes that a unit has failed: its worker says so, or died too often.
+
+        Called before `told`.
+        """
 
     def go(self, count: int) -> None:
         """Work with so many processes until nothing is ready or under way."""
@@ -81,14 +101,27 @@ class Pool(ABC, Generic[U]):
         number, self._started = self._started, self._started + 1
         self._logs.mkdir(parents=True, exist_ok=True)
         threads = str(self._setting["threads"])
-        environment = {**ALLOCATOR, **os.environ, **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)}
+        environment = {
+            **ALLOCATOR,
+            **os.environ,
+            **dict.fromkeys(
+                ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads
+            ),
+        }
         with self._log(number).open("w") as errors:
             process = subprocess.Popen(
-                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, encoding="utf-8", env=environment
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                encoding="utf-8",
+                env=environment,
             )
         self._processes[number] = process
         assert process.stdout is not None
-        self._listeners.append(threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True))
+        self._listeners.append(
+            threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
+        )
         self._listeners[-1].start()
         self._send(number, self._setting)
 
@@ -102,7 +135,9 @@ class Pool(ABC, Generic[U]):
     def _send(self, number: int, message: dict[str, Any]) -> None:
         stream = self._processes[number].stdin
         assert stream is not None
-        with contextlib.suppress(BrokenPipeError):  # the worker's end is heard as the end of its stdout
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # the worker's end is heard as the end of its stdout
             stream.write(json.dumps(message) + "\n")
             stream.flush()
 
@@ -136,7 +171,9 @@ class Pool(ABC, Generic[U]):
         if number not in self._awake:
             self._stillborn += 1
             if self._stillborn == MAX_DEATHS:
-                raise InputError(f"a worker process could not start (exit code {code}); see {self._log(number)}")
+                raise InputError(
+                    f"a worker process could not start (exit code {code}); see {self._log(number)}"
+                )
             self._spawn()
             return
         self._awake.discard(number)
@@ -146,14 +183,20 @@ class Pool(ABC, Generic[U]):
         if unit.deaths < MAX_DEATHS:
             self.ready.appendleft(unit)
         else:
-            self.failed(unit, f"the worker process died {unit.deaths} times (last exit code {code}; see {self._log(number)})")
+            self.failed(
+                unit,
+                f"the worker process died {unit.deaths} times (last exit code {code}; see "
+                f"{self._log(number)})",
+            )
         self.told("died", number, unit, {"code": code})
         if self.ready:
             self._spawn()
 
 
 def _close(process: subprocess.Popen[str]) -> int:
-    """The exit code of a worker that has ended, its input closed; its output is closed by who listens to it."""
+    """The exit code of a worker that has ended, its input closed; its output is closed by who
+    listens to it.
+    """
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # what it had not read yet
         process.stdin.close()

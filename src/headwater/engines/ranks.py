@@ -1,11 +1,13 @@
 """Several processes on one arm: DDP, or FSDP for models that do not fit in one, under torchrun.
 
-    torchrun --nproc-per-node 8 -m headwater.engines.ranks STUDY [--store DIR] [--data-root DIR] [--device auto|cpu|cuda] [--fsdp]
+    torchrun --nproc-per-node 8 -m headwater.engines.ranks STUDY [--store DIR] [--data-root DIR]
+    [--device auto|cpu|cuda] [--fsdp]
 
-trains the arms that the store lacks, one after another, each by all processes together; then `headwater run STUDY` measures them. The batch, the order
-of its images and their views are those of one process. What has no batch normalisation ends with the same weights but for rounding; batch
-normalisation (of an encoder, or of SimCLR's head) sees the part of each process, so such arms differ by nature, and rows say on how many ranks an arm
-was trained (pretrain_fingerprint).
+trains the arms that the store lacks, one after another, each by all processes together; then
+`headwater run STUDY` measures them. The batch, the order of its images and their views are those of
+one process. What has no batch normalisation ends with the same weights but for rounding; batch
+normalisation (of an encoder, or of SimCLR's head) sees the part of each process, so such arms
+differ by nature, and rows say on how many ranks an arm was trained (pretrain_fingerprint).
 """
 
 from __future__ import annotations
@@ -32,10 +34,25 @@ from headwater.study import Study
 _TELL_EVERY_S = 10.0
 
 
-def run(study: Study, store: Store, ranks: Ranks, *, data_root: Path | None, device_name: str = "auto", sharded: bool = False) -> int:
-    """Train the arms that the store lacks, as one of `ranks`; the number of arms trained. A process group must be there where there are several."""
+def run(
+    study: Study,
+    store: Store,
+    ranks: Ranks,
+    *,
+    data_root: Path | None,
+    device_name: str = "auto",
+    sharded: bool = False,
+) -> int:
+    """Train the arms that the store lacks, as one of `ranks`; the number of arms trained.
+
+    A process group must be there where there are several.
+    """
     plan = Plan.make(study, data_root=data_root, cache=store.cache)
-    compute = dataclasses.replace(device.resolve(device_name, study.precision), ranks=ranks.size, sharded=sharded and ranks.size > 1)
+    compute = dataclasses.replace(
+        device.resolve(device_name, study.precision),
+        ranks=ranks.size,
+        sharded=sharded and ranks.size > 1,
+    )
     arms = list({arm.id: arm for arm in (*plan.supports, *plan.arms)}.values())
     places = {arm.id: place for place, arm in enumerate(arms)}
     mine = [places[arm.id] for arm in pending(plan, store).arms]
@@ -43,7 +60,10 @@ def run(study: Study, store: Store, ranks: Ranks, *, data_root: Path | None, dev
     todo = [arms[place] for place in ranks.agreed((mine + [0] * count)[:count])]
     for arm in todo:
         if arm.recipe is not None and arm.images_seen // arm.steps < 2 * ranks.size:
-            raise InputError(f"{arm.words.title}: a batch of {arm.images_seen // arm.steps} images is too small for {ranks.size} ranks; 2 each are needed")
+            raise InputError(
+                f"{arm.words.title}: a batch of {arm.images_seen // arm.steps} images is too small "
+                f"for {ranks.size} ranks; 2 each are needed"
+            )
     for arm in todo:
         if ranks.rank == 0:
             work.prepare(plan, arm, store, compute)
@@ -58,16 +78,27 @@ def _teller(title: str, ranks: Ranks) -> work.Watch:
 
     def tell(progress: Progress) -> None:
         nonlocal told
-        if ranks.rank == 0 and (progress.note or progress.step == progress.steps or time.monotonic() - told > _TELL_EVERY_S):
+        if ranks.rank == 0 and (
+            progress.note
+            or progress.step == progress.steps
+            or time.monotonic() - told > _TELL_EVERY_S
+        ):
             told = time.monotonic()
             note = f"; {progress.note}" if progress.note else ""
-            print(f"{title}: step {progress.step}/{progress.steps}, {progress.images_per_s:,.0f} images/s, loss {progress.loss:.3f}{note}", flush=True)
+            print(
+                f"{title}: step {progress.step}/{progress.steps}, {progress.images_per_s:,.0f} "
+                f"images/s, loss {progress.loss:.3f}{note}",
+                flush=True,
+            )
 
     return tell
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="torchrun ... -m headwater.engines.ranks", description="Train the arms of a study by all ranks together.")
+    parser = argparse.ArgumentParser(
+        prog="torchrun ... -m headwater.engines.ranks",
+        description="Train the arms of a study by all ranks together.",
+    )
     parser.add_argument("study", type=Path)
     parser.add_argument("--store", type=Path, default=Path("headwater-store"))
     root = os.environ.get("HEADWATER_DATA")
@@ -96,18 +127,33 @@ def main() -> int:
         store = Store(given.store, create=ranks.rank == 0) if ranks.rank == 0 else None
         ranks.barrier()
         store = store or Store(given.store)
-        models.build_encoder(study.backbone, study.image_size, seed=0, patch_size=study.patch_size)  # says what is wrong with it before anything is decoded
+        models.build_encoder(
+            study.backbone, study.image_size, seed=0, patch_size=study.patch_size
+        )  # says what is wrong with it before anything is decoded
         if ranks.rank == 0 and ranks.size > 1:
-            for note in models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=True):
+            for note in models.notes(
+                study.backbone, study.image_size, study.patch_size, batch_is_split=True
+            ):
                 print(f"note: {note}", flush=True)
             if "simclr" in study.methods:
                 print(f"note: {models.HEAD_NOTE}", flush=True)
-        trained = run(study, store, ranks, data_root=given.data_root, device_name=device_name, sharded=given.fsdp)
+        trained = run(
+            study,
+            store,
+            ranks,
+            data_root=given.data_root,
+            device_name=device_name,
+            sharded=given.fsdp,
+        )
     except InputError as error:
         print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     if ranks.rank == 0:
-        print(f"trained {trained} arms on {ranks.size} ranks; `headwater run {given.study} --store {given.store}` measures them", flush=True)
+        print(
+            f"trained {trained} arms on {ranks.size} ranks; `headwater run {given.study} --store "
+            f"{given.store}` measures them",
+            flush=True,
+        )
     if not alone:
         dist.destroy_process_group()
     return 0

@@ -1,7 +1,9 @@
-"""A worker process: takes units as JSON lines on stdin, answers with events as JSON lines on stdout.
+"""A worker process: takes units as JSON lines on stdin, answers with events as JSON lines on
+stdout.
 
-Started as `python -m headwater.engines.worker`, so that a script or notebook that runs a study needs no main guard. It ends when stdin
-closes, at once and wherever it is: so no worker outlives a parent that was killed.
+Started as `python -m headwater.engines.worker`, so that a script or notebook that runs a study
+needs no main guard. It ends when stdin closes, at once and wherever it is: so no worker outlives a
+parent that was killed.
 """
 
 from __future__ import annotations
@@ -44,9 +46,16 @@ class Worker:
         self._out = out
         self._store = Store(setting["store"])
         root = setting["data_root"]
-        self._plan = Plan.make(Study.model_validate(setting["study"]), data_root=Path(root) if root else None, cache=self._store.cache)
+        self._plan = Plan.make(
+            Study.model_validate(setting["study"]),
+            data_root=Path(root) if root else None,
+            cache=self._store.cache,
+        )
         self._arms = {arm.id: arm for arm in (*self._plan.arms, *self._plan.supports)}
-        self._compute = dataclasses.replace(device.resolve(setting["device"], self._plan.study.precision), compiled=setting["compiled"])
+        self._compute = dataclasses.replace(
+            device.resolve(setting["device"], self._plan.study.precision),
+            compiled=setting["compiled"],
+        )
         self._checkpoint_every_s = float(setting["checkpoint_every_s"])
 
     def tell(self, event: str, **fields: Any) -> None:
@@ -56,22 +65,46 @@ class Worker:
         self.tell("progress", **vars(progress))
 
     def work(self, unit: dict[str, Any]) -> None:
-        """One unit: train an arm, or measure the cells of one arm on one task. A failure is told, not raised."""
+        """One unit: train an arm, or measure the cells of one arm on one task.
+
+        A failure is told, not raised.
+        """
         from headwater import work
 
         arm = self._arms[unit["arm"]]
         try:
             if unit["task"] is None:
-                work.run_arm(self._plan, arm, self._store, self._compute, self._progress, checkpoint_every_s=self._checkpoint_every_s)
+                work.run_arm(
+                    self._plan,
+                    arm,
+                    self._store,
+                    self._compute,
+                    self._progress,
+                    checkpoint_every_s=self._checkpoint_every_s,
+                )
             else:
                 wanted = set(unit["cells"])
-                cells = list({cell.id: cell for cell in self._plan.cells if cell.id in wanted}.values())
-                plain = dataclasses.replace(self._compute, compiled=False)  # nothing is compiled for a measurement
-                work.run_cells(self._plan, arm, unit["task"], cells, self._store, plain, lambda cell: self.tell("cell", cell=cell))
+                cells = list(
+                    {cell.id: cell for cell in self._plan.cells if cell.id in wanted}.values()
+                )
+                plain = dataclasses.replace(
+                    self._compute, compiled=False
+                )  # nothing is compiled for a measurement
+                work.run_cells(
+                    self._plan,
+                    arm,
+                    unit["task"],
+                    cells,
+                    self._store,
+                    plain,
+                    lambda cell: self.tell("cell", cell=cell),
+                )
         except Exception as error:
             if not isinstance(error, InputError):
                 traceback.print_exc()
-            self.tell("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+            self.tell(
+                "failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            )
         else:
             self.tell("finished")
 
@@ -95,15 +128,25 @@ class NetworkWorker:
         _say(self._out, event, **fields)
 
     def work(self, unit: dict[str, Any]) -> None:
-        """One unit: networks that are trained side by side, as far as they have one shape. A failure is told, not raised."""
+        """One unit: networks that are trained side by side, as far as they have one shape.
+
+        A failure is told, not raised.
+        """
         from headwater import work
 
         try:
             wanted = [self._networks[network] for network in unit["networks"]]
-            work.run_networks(wanted, self._study, self._store, lambda network: self.tell("network", network=network))
+            work.run_networks(
+                wanted,
+                self._study,
+                self._store,
+                lambda network: self.tell("network", network=network),
+            )
         except Exception as error:
             traceback.print_exc()
-            self.tell("failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}")
+            self.tell(
+                "failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+            )
         else:
             self.tell("finished")
 

@@ -22,11 +22,15 @@ TEMPLATES = (
     "art of the {}.",
     "a photo of the small {}.",
 )
-"""CLIP's default prompt and its "best 7 of 80" for ImageNet, spelled as there (Radford et al. 2021, Prompt_Engineering_for_ImageNet.ipynb)."""
+"""CLIP's default prompt and its "best 7 of 80" for ImageNet, spelled as there (Radford et al. 2021,
+Prompt_Engineering_for_ImageNet.ipynb).
+"""
 
 
 def parse_captions(text: str) -> tuple[str, float | None]:
-    """(text field, rate of swapped captions or None) of `FIELD` or `FIELD with swaps:R`. Raises InputError for a rate outside [0, 1].
+    """(text field, rate of swapped captions or None) of `FIELD` or `FIELD with swaps:R`.
+
+    Raises InputError for a rate outside [0, 1].
 
     `captions_name` writes it back in one form.
     """
@@ -51,25 +55,36 @@ def captions_name(text: str) -> str:
 def caption_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:
     """The captions of each image at `positions`, at least one each, from a text field of the table.
 
-    The field `template` is made, not read: the class of level:0 in each of TEMPLATES, underscores and hyphens as spaces, and only the last
-    part of a path-qualified name. Raises InputError for a field that the table lacks and for an image without a caption.
+    The field `template` is made, not read: the class of level:0 in each of TEMPLATES, underscores
+    and hyphens as spaces, and only the last part of a path-qualified name. Raises InputError for a
+    field that the table lacks and for an image without a caption.
     """
     if field == "template":
         return _from_templates(table, positions, where)
     if field not in table.texts:
-        raise InputError(f"{where}: there is no text field {field!r}; it has {', '.join([*sorted(table.texts), 'template'])}")
+        raise InputError(
+            f"{where}: there is no text field {field!r}; it has "
+            f"{', '.join([*sorted(table.texts), 'template'])}"
+        )
     lists = [_listed(value) for value in table.texts[field][positions].tolist()]
     empty = [row for row, texts in enumerate(lists) if not texts]
     if empty:
         first = table.ids[positions[empty[0]]]
-        raise InputError(f"{where}: {len(empty)} of {len(lists)} images have no {field!r}, the first is {first!r}; give it one, or filter them")
+        raise InputError(
+            f"{where}: {len(empty)} of {len(lists)} images have no {field!r}, the first is "
+            f"{first!r}; give it one, or filter them"
+        )
     return lists
 
 
-def choose(lists: Sequence[Sequence[str]], epoch: int, seed: int, hashes: NDArray[np.int64]) -> list[str]:
-    """One caption per image for an epoch: a keyed draw by (seed, epoch, sample hash), the same in whatever batch an image comes.
+def choose(
+    lists: Sequence[Sequence[str]], epoch: int, seed: int, hashes: NDArray[np.int64]
+) -> list[str]:
+    """One caption per image for an epoch: a keyed draw by (seed, epoch, sample hash), the same in
+    whatever batch an image comes.
 
-    `hashes` is int64 [num_images], from keys.sample_hashes of the images' ids, aligned with `lists`.
+    `hashes` is int64 [num_images], from keys.sample_hashes of the images' ids, aligned with
+    `lists`.
     """
     draws = uniform(key(seed, "caption", epoch), hashes, 1)[:, 0].tolist()
     return [texts[int(draw * len(texts))] for texts, draw in zip(lists, draws, strict=True)]
@@ -77,24 +92,37 @@ def choose(lists: Sequence[Sequence[str]], epoch: int, seed: int, hashes: NDArra
 
 def _listed(value: object) -> list[str]:
     """A field's value as a list of texts that say something; a single text is allowed."""
-    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else []
+    texts = (
+        [value]
+        if isinstance(value, str)
+        else list(value)
+        if isinstance(value, list | tuple)
+        else []
+    )
     return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
 def spoken(name: str) -> str:
-    """A class name as words: the last part of a path-qualified one, underscores and hyphens as spaces. Empty where nothing else is in it."""
+    """A class name as words: the last part of a path-qualified one, underscores and hyphens as
+    spaces. Empty where nothing else is in it.
+    """
     return " ".join(name.rpartition("/")[2].replace("_", " ").replace("-", " ").split())
 
 
 def _from_templates(table: Table, positions: Positions, where: str) -> list[list[str]]:
     if not table.levels:
-        raise InputError(f"{where}: template captions need class names, and this source has no levels")
+        raise InputError(
+            f"{where}: template captions need class names, and this source has no levels"
+        )
     made: dict[str, list[str]] = {}
     lists = []
     for position, name in zip(positions.tolist(), table.levels[0][positions].tolist(), strict=True):
         words = spoken(name)
         if not words:
-            raise InputError(f"{where}: the image {table.ids[position]!r} has no class name to put into a template")
+            raise InputError(
+                f"{where}: the image {table.ids[position]!r} has no class name to put into a "
+                "template"
+            )
         if name not in made:
             made[name] = [template.format(words) for template in TEMPLATES]
         lists.append(made[name])

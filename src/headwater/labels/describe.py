@@ -1,16 +1,19 @@
-"""What can be said of a label view before anything is trained: its class sizes, how it lies to a task's classes, and what to expect of it.
+"""What can be said of a label view before anything is trained: its class sizes, how it lies to a
+task's classes, and what to expect of it.
 
     describe(targets)               classes, images per class, singletons, multi-label share, realised noise
     against(targets, task_codes)    nesting both ways, normalised mutual information, each beside what chance gives
     expected_direction(facts)       too coarse, matches, finer, too fine or not aligned: a prior from hong2023, not a measurement
 
-An image with several labels counts 1 / (number of its labels) towards each: the contingency table of labels and task classes is fractional,
-and still sums to the number of images. The way back (does the task's class determine the labels?) takes an image's whole set as one class,
-because a level of a DAG gives each class one set, and splitting it would hide that the level coarsens the task.
+An image with several labels counts 1 / (number of its labels) towards each: the contingency table
+of labels and task classes is fractional, and still sums to the number of images. The way back (does
+the task's class determine the labels?) takes an image's whole set as one class, because a level of
+a DAG gives each class one set, and splitting it would hide that the level coarsens the task.
 
-Chance is a keyed permutation of the task's classes over the images, so that all class sizes stay what they are; the expected maximum of a
-multivariate hypergeometric draw has no closed form. It is averaged over as many permutations as make CHANCE_IMAGES images, at least one
-and at most MOST_DRAWS.
+Chance is a keyed permutation of the task's classes over the images, so that all class sizes stay
+what they are; the expected maximum of a multivariate hypergeometric draw has no closed form. It is
+averaged over as many permutations as make CHANCE_IMAGES images, at least one and at most
+MOST_DRAWS.
 """
 
 from __future__ import annotations
@@ -28,24 +31,37 @@ Ints = NDArray[np.int64]
 Direction = Literal["too coarse", "matches", "finer", "too fine", "not aligned"]
 
 FEW_IMAGES = 10
-"""A class with fewer images is a small one [ours]: between the 50 per species of hong2023's finest level, which still is one of the manual
-levels that won, and the one per class that memorises."""
+"""A class with fewer images is a small one [ours]: between the 50 per species of hong2023's finest
+level, which still is one of the manual levels that won, and the one per class that memorises.
+"""
 FEW_SHARE = 0.5
-"""Above this share of the images in small classes a view is too fine [ours]. Images are counted and not classes: a long tail that holds few
-images does little to training."""
+"""Above this share of the images in small classes a view is too fine [ours].
+
+Images are counted and not classes: a long tail that holds few images does little to training.
+"""
 NESTED = 0.95
-"""Alignment from which on a view counts as nested: slips in labels and near-duplicates break exact nesting [ours]."""
+"""Alignment from which on a view counts as nested: slips in labels and near-duplicates break exact
+nesting [ours].
+"""
 ALIGNED = 0.5
-"""Alignment below which a view counts as not aligned [ours]: more than half of what it could say about the task beyond chance is missing. In
-hong2023 clusters that cut across the superclasses did far worse than clusters within them, and random classes worst."""
+"""Alignment below which a view counts as not aligned [ours]: more than half of what it could say
+about the task beyond chance is missing. In hong2023 clusters that cut across the superclasses did
+far worse than clusters within them, and random classes worst.
+"""
 HARDLY_TOLD = 0.98
-"""Where chance nests more than this and classes are small, the alignment of a view cannot be seen: nearly every class is one image [ours]."""
+"""Where chance nests more than this and classes are small, the alignment of a view cannot be seen:
+nearly every class is one image [ours].
+"""
 MANY_CLASSES = 100
-"""Manual levels won from about this many classes on in hong2023, section B [paper]; with fewer, clusters did not lose to them."""
+"""Manual levels won from about this many classes on in hong2023, section B [paper]; with fewer,
+clusters did not lose to them.
+"""
 CHANCE_IMAGES = 200_000
 MOST_DRAWS = 20
 _DENSE_CELLS = 1 << 26
-"""Contingency tables up to this size are counted in place (0.5 GB of int64); larger ones are sorted."""
+"""Contingency tables up to this size are counted in place (0.5 GB of int64); larger ones are
+sorted.
+"""
 
 
 @dataclass(frozen=True)
@@ -56,7 +72,10 @@ class ViewFacts:
     classes: int
     images: int
     smallest: int
-    """Images of the smallest class, and so on. An image with several labels counts in full towards each of them here."""
+    """Images of the smallest class, and so on.
+
+    An image with several labels counts in full towards each of them here.
+    """
     median: float
     largest: int
     singletons: int
@@ -66,7 +85,9 @@ class ViewFacts:
     multi_label_share: float
     """Share of the images with more than one label."""
     noise: float | None
-    """Share of the images whose labels were changed on purpose; None where no noise was asked for."""
+    """Share of the images whose labels were changed on purpose; None where no noise was asked
+    for.
+    """
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -85,17 +106,21 @@ class AlignmentFacts:
     small_share: float
     """Share of the images whose label class has fewer than FEW_IMAGES of them."""
     nesting: float
-    """Share of the images whose task class is the most frequent one of their label class (the purity of the view's classes). 1 where every label
-    class lies in one task class."""
+    """Share of the images whose task class is the most frequent one of their label class (the
+    purity of the view's classes). 1 where every label class lies in one task class.
+    """
     nesting_by_chance: float
     classes_nested: float
     """Share of the label classes all of whose images are of one task class."""
     reverse_nesting: float
-    """Share of the images whose labels are the most frequent ones of their task class. 1 where the view coarsens the task (or equals it): it
-    cannot tell the task's classes apart any further."""
+    """Share of the images whose labels are the most frequent ones of their task class. 1 where the
+    view coarsens the task (or equals it): it cannot tell the task's classes apart any further.
+    """
     reverse_by_chance: float
     nmi: float
-    """Mutual information over the arithmetic mean of the two entropies (scikit-learn's default); not corrected for chance, hence the next."""
+    """Mutual information over the arithmetic mean of the two entropies (scikit-learn's default);
+    not corrected for chance, hence the next.
+    """
     nmi_by_chance: float
 
     @property
@@ -109,7 +134,11 @@ class AlignmentFacts:
         return _beyond(self.reverse_nesting, self.reverse_by_chance)
 
     def as_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "alignment": self.alignment, "reverse_alignment": self.reverse_alignment}
+        return {
+            **asdict(self),
+            "alignment": self.alignment,
+            "reverse_alignment": self.reverse_alignment,
+        }
 
 
 @dataclass(frozen=True)
@@ -141,13 +170,17 @@ def describe(targets: Targets) -> ViewFacts:
 
 
 def against(targets: Targets, task_codes: Codes) -> AlignmentFacts:
-    """How a view lies to a task's classes: `task_codes` is int [num_images], each image's class in the task, -1 where it has none.
+    """How a view lies to a task's classes: `task_codes` is int [num_images], each image's class in
+    the task, -1 where it has none.
 
-    Single-label views take time and memory in proportion to the images. Raises ValueError for codes of another length and where no image has
-    both.
+    Single-label views take time and memory in proportion to the images. Raises ValueError for codes
+    of another length and where no image has both.
     """
     if len(task_codes) != len(targets):
-        raise ValueError(f"{targets.view}: {len(targets)} images have labels and {len(task_codes)} have task codes")
+        raise ValueError(
+            f"{targets.view}: {len(targets)} images have labels and {len(task_codes)} have task "
+            "codes"
+        )
     both = np.flatnonzero(task_codes >= 0)
     if not len(both):
         raise ValueError(f"{targets.view}: no image has both a label and a class of the task")
@@ -179,33 +212,65 @@ def against(targets: Targets, task_codes: Codes) -> AlignmentFacts:
 
 
 def expected_direction(facts: AlignmentFacts, *, drawn: bool = False) -> Expectation:
-    """What to expect of pre-training on a view for a task that it lies to in this way; `drawn` says that images were put into classes at random.
+    """What to expect of pre-training on a view for a task that it lies to in this way; `drawn` says
+    that images were put into classes at random.
 
-    A prior, not a measurement: hong2023 found that finer labels help a coarser task as long as they are meaningful and nested in its classes,
-    down to classes too small to be learned (the U); that labels coarser than the task lose features; and that labels which cut across its classes
-    do worst. Where the turns are is not known from there (the thresholds are ours), and no rule knows what the images or the method need. A
-    study measures it.
+    A prior, not a measurement: hong2023 found that finer labels help a coarser task as long as they
+    are meaningful and nested in its classes, down to classes too small to be learned (the U); that
+    labels coarser than the task lose features; and that labels which cut across its classes do
+    worst. Where the turns are is not known from there (the thresholds are ours), and no rule knows
+    what the images or the method need. A study measures it.
     """
     forward, back = facts.alignment, facts.reverse_alignment
     few = f"{_percent(facts.small_share)} of the images are in classes of fewer than {FEW_IMAGES}"
-    partly = "" if max(forward, back) >= NESTED else f", though the two agree only in part ({_percent(max(forward, back))} of what is beyond chance)"
+    partly = (
+        ""
+        if max(forward, back) >= NESTED
+        else f", though the two agree only in part ({_percent(max(forward, back))} of what is "
+        "beyond chance)"
+    )
     if min(forward, back) >= (ALIGNED if facts.classes == facts.task_classes else NESTED):
-        return Expectation("matches", f"these are the task's own {facts.task_classes:,} classes{partly}")
+        return Expectation(
+            "matches", f"these are the task's own {facts.task_classes:,} classes{partly}"
+        )
     crowded = facts.small_share > FEW_SHARE
     if crowded and facts.nesting_by_chance > HARDLY_TOLD:
         return Expectation("too fine", f"{few}, which are memorised rather than learned")
     if max(forward, back) < ALIGNED:
-        by_chance = f"{_percent(facts.nesting)} of the images are with their class's majority, {_percent(facts.nesting_by_chance)} would be by chance"
+        by_chance = (
+            f"{_percent(facts.nesting)} of the images are with their class's majority, "
+            f"{_percent(facts.nesting_by_chance)} would be by chance"
+        )
         return Expectation("not aligned", f"the labels cut across the task's classes: {by_chance}")
     if back > forward:
-        lost = f"{facts.classes:,} classes cannot tell the task's {facts.task_classes:,} apart, and features that only these need may not be learned"
+        lost = (
+            f"{facts.classes:,} classes cannot tell the task's {facts.task_classes:,} apart, and "
+            "features that only these need may not be learned"
+        )
         return Expectation("too coarse", lost + partly)
     if crowded:
-        return Expectation("too fine", f"nested in the task's classes, but {few}, which are memorised rather than learned{partly}")
-    if drawn:  # nested because it was drawn inside the classes of a level, and no more meaningful for it
-        return Expectation("not aligned", f"drawn at random: {facts.classes:,} classes that tell no more than the level they were drawn in")
-    many = "" if facts.classes >= MANY_CLASSES else f"; below about {MANY_CLASSES} classes clusters may do as well"
-    finer = f"{facts.classes:,} classes within the task's {facts.task_classes:,}, {facts.images_per_class:,.0f} images each (median)"
+        return Expectation(
+            "too fine",
+            f"nested in the task's classes, but {few}, which are memorised rather than "
+            f"learned{partly}",
+        )
+    if (
+        drawn
+    ):  # nested because it was drawn inside the classes of a level, and no more meaningful for it
+        return Expectation(
+            "not aligned",
+            f"drawn at random: {facts.classes:,} classes that tell no more than the level they "
+            "were drawn in",
+        )
+    many = (
+        ""
+        if facts.classes >= MANY_CLASSES
+        else f"; below about {MANY_CLASSES} classes clusters may do as well"
+    )
+    finer = (
+        f"{facts.classes:,} classes within the task's {facts.task_classes:,}, "
+        f"{facts.images_per_class:,.0f} images each (median)"
+    )
     return Expectation("finer", f"{finer}: expected to help, hard images most{partly}{many}")
 
 
@@ -221,12 +286,16 @@ def _beyond(value: float, chance: float) -> float:
 
 
 def _small_share(targets: Targets) -> float:
-    """Share of the images in classes with fewer than FEW_IMAGES, an image's labels weighted 1 / (number of them)."""
+    """Share of the images in classes with fewer than FEW_IMAGES, an image's labels weighted 1 /
+    (number of them).
+    """
     small = targets.counts < FEW_IMAGES
     if targets.sets is None:
         return float(targets.counts[small].sum() / len(targets))
     owner = np.repeat(np.arange(len(targets.sets)), targets.sets.sizes)
-    of_set = np.bincount(owner, small[targets.sets.labels], minlength=len(targets.sets)) / np.maximum(targets.sets.sizes, 1)
+    of_set = np.bincount(
+        owner, small[targets.sets.labels], minlength=len(targets.sets)
+    ) / np.maximum(targets.sets.sizes, 1)
     return float(of_set[targets.codes].mean())
 
 
@@ -237,7 +306,10 @@ def _compressed(codes: Codes) -> tuple[Ints, int]:
 
 
 def _equal_sets(sets: LabelSets) -> tuple[Ints, Ints]:
-    """(int64 [num_sets]: a number that equal sets share, from 0; int64: one set of each number). Sets are compared label by label, exactly."""
+    """(int64 [num_sets]: a number that equal sets share, from 0; int64: one set of each number).
+
+    Sets are compared label by label, exactly.
+    """
     group, sizes = np.zeros(len(sets), dtype=np.int64), sets.sizes
     for place in range(int(sizes.max(initial=0))):
         has = sizes > place
@@ -260,18 +332,30 @@ def _counted(a: Codes, b: Ints, num_b: int) -> tuple[Ints, Ints, NDArray[np.floa
     return pairs // num_b, pairs % num_b, counts.astype(np.float64)
 
 
-def _measured(parts: Codes, sets: LabelSets | None, task: Ints, num_tasks: int) -> tuple[float, float, float, float]:
-    """(nesting, reverse nesting, NMI, share of the label classes that are nested). `parts` is each image's class, or its row in `sets`."""
+def _measured(
+    parts: Codes, sets: LabelSets | None, task: Ints, num_tasks: int
+) -> tuple[float, float, float, float]:
+    """(nesting, reverse nesting, NMI, share of the label classes that are nested).
+
+    `parts` is each image's class, or its row in `sets`.
+    """
     images = len(parts)
     a, b, weight = _counted(parts, task, num_tasks)
     reverse = _most(b, weight).sum() / images
     if sets is not None:
         spelled, sizes = sets.take(a), sets.sizes[a]
-        pair, where = np.unique(spelled.labels.astype(np.int64) * num_tasks + np.repeat(b, sizes), return_inverse=True)
+        pair, where = np.unique(
+            spelled.labels.astype(np.int64) * num_tasks + np.repeat(b, sizes), return_inverse=True
+        )
         a, b = pair // num_tasks, pair % num_tasks
         weight = np.bincount(where, np.repeat(weight / sizes, sizes)).astype(np.float64)
     met = np.bincount(a)
-    return float(_most(a, weight).sum() / images), float(reverse), _nmi(a, b, weight), float((met == 1).sum() / (met > 0).sum())
+    return (
+        float(_most(a, weight).sum() / images),
+        float(reverse),
+        _nmi(a, b, weight),
+        float((met == 1).sum() / (met > 0).sum()),
+    )
 
 
 def _most(of: Ints, weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -282,7 +366,9 @@ def _most(of: Ints, weight: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _nmi(a: Ints, b: Ints, weight: NDArray[np.float64]) -> float:
-    """Mutual information of two classings over the arithmetic mean of their entropies, from the cells of their table; 1 for two single classes."""
+    """Mutual information of two classings over the arithmetic mean of their entropies, from the
+    cells of their table; 1 for two single classes.
+    """
     share = weight / weight.sum()
     of_a, of_b = np.bincount(a, share), np.bincount(b, share)
     entropies = -sum(float((p[p > 0] * np.log(p[p > 0])).sum()) for p in (of_a, of_b))

@@ -21,18 +21,24 @@ Codes = NDArray[np.int64]
 
 
 def check_embeddings(path: Path, ids: Sequence[str], where: str) -> None:
-    """What can be known of a file without reading its numbers: its form, and that each image has a row. Raises InputError as `read_embeddings`."""
+    """What can be known of a file without reading its numbers: its form, and that each image has a
+    row. Raises InputError as `read_embeddings`.
+    """
     _read(path, ids, where, numbers=False)
 
 
 def read_embeddings(path: Path, ids: Sequence[str], where: str) -> Points:
-    """float32 [len(ids), width]: the embeddings of the images `ids`, in their order, from a file that has them in any order.
+    """float32 [len(ids), width]: the embeddings of the images `ids`, in their order, from a file
+    that has them in any order.
 
-    - `.parquet`: a column `id` (string) and a column `embedding` (lists of floats, all of one length);
-    - `.npy`: floats [num_rows, width], never unpickled, and beside it `<stem>.txt` (UTF-8), the id of each row, one a line.
+    - `.parquet`: a column `id` (string) and a column `embedding` (lists of floats, all of one
+      length);
+    - `.npy`: floats [num_rows, width], never unpickled, and beside it `<stem>.txt` (UTF-8), the id
+      of each row, one a line.
 
-    Other ids in the file are passed over. Numbers are not checked for NaN (`cluster` does). Raises InputError for a file that is missing,
-    damaged or otherwise built, an id that is there twice, and images without an embedding.
+    Other ids in the file are passed over. Numbers are not checked for NaN (`cluster` does). Raises
+    InputError for a file that is missing, damaged or otherwise built, an id that is there twice,
+    and images without an embedding.
     """
     return _read(path, ids, where, numbers=True)
 
@@ -41,30 +47,60 @@ def _read(path: Path, ids: Sequence[str], where: str, *, numbers: bool) -> Point
     if path.suffix not in (".parquet", ".npy"):
         raise InputError(f"{where}: {path}: embeddings are read from .parquet or .npy")
     try:
-        return (_from_parquet if path.suffix == ".parquet" else _from_npy)(path, ids, where, numbers)
+        return (_from_parquet if path.suffix == ".parquet" else _from_npy)(
+            path, ids, where, numbers
+        )
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, SyntaxError, MemoryError, tokenize.TokenError) as error:  # Arrow's errors are ValueErrors and OSErrors
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else (str(error).splitlines() or [type(error).__name__])[0]
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        SyntaxError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:  # Arrow's errors are ValueErrors and OSErrors
+        reason = (
+            "there is no such file"
+            if isinstance(error, FileNotFoundError)
+            else (str(error).splitlines() or [type(error).__name__])[0]
+        )
         raise InputError(f"{where}: {path} cannot be read: {reason}") from error
 
 
 def _from_npy(path: Path, ids: Sequence[str], where: str, numbers: bool) -> Points:
     stored = np.lib.format.open_memmap(path, mode="r")
     if stored.ndim != 2 or stored.shape[1] == 0 or stored.dtype.kind != "f":
-        raise InputError(f"{where}: {path}: embeddings are floats [num_rows, width], and this is {stored.dtype} {list(stored.shape)}")
+        raise InputError(
+            f"{where}: {path}: embeddings are floats [num_rows, width], and this is {stored.dtype} "
+            f"{list(stored.shape)}"
+        )
     sidecar = path.with_suffix(".txt")
     if not sidecar.is_file():
-        raise InputError(f"{where}: {path}: there is no {sidecar.name} beside it, with the id of each row, one a line")
-    lines = sidecar.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
+        raise InputError(
+            f"{where}: {path}: there is no {sidecar.name} beside it, with the id of each row, one "
+            "a line"
+        )
+    lines = (
+        sidecar.read_bytes()
+        .decode("utf-8-sig")
+        .replace("\r\n", "\n")
+        .removesuffix("\n")
+        .split("\n")
+    )
     if len(lines) != len(stored):
-        raise InputError(f"{where}: {sidecar} has {len(lines)} lines, and {path.name} has {len(stored)} rows; there should be one id for each")
+        raise InputError(
+            f"{where}: {sidecar} has {len(lines)} lines, and {path.name} has {len(stored)} rows; "
+            "there should be one id for each"
+        )
     rows = _rows(pd.Index(lines, dtype=object), ids, path, where)
     if not numbers:
         return np.empty((0, stored.shape[1]), dtype=np.float32)
     out = np.empty((len(ids), stored.shape[1]), dtype=np.float32)
     order = np.argsort(rows)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinity, which clustering reports
+    with np.errstate(
+        over="ignore"
+    ):  # a float64 beyond float32 becomes infinity, which clustering reports
         for at in range(0, len(order), _CHUNK):
             out[order[at : at + _CHUNK]] = stored[rows[order[at : at + _CHUNK]]]
     return out
@@ -77,11 +113,22 @@ def _from_parquet(path: Path, ids: Sequence[str], where: str, numbers: bool) -> 
     with pq.ParquetFile(path) as file:
         kinds = {field.name: field.type for field in file.schema_arrow}
         kind = kinds.get("embedding", pa.null())
-        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+        lists = (
+            pa.types.is_list(kind)
+            or pa.types.is_large_list(kind)
+            or pa.types.is_fixed_size_list(kind)
+        )
         texts = kinds.get("id", pa.null())
-        if not (lists and pa.types.is_floating(kind.value_type) and (pa.types.is_string(texts) or pa.types.is_large_string(texts))):
+        if not (
+            lists
+            and pa.types.is_floating(kind.value_type)
+            and (pa.types.is_string(texts) or pa.types.is_large_string(texts))
+        ):
             has = ", ".join(f"{name} ({kind})" for name, kind in kinds.items())
-            raise InputError(f"{where}: {path}: embeddings need the columns id (string) and embedding (list of floats), and this has {has[:200]}")
+            raise InputError(
+                f"{where}: {path}: embeddings need the columns id (string) and embedding (list of "
+                f"floats), and this has {has[:200]}"
+            )
         names = file.read(columns=["id"]).column("id")
         if names.null_count:
             raise InputError(f"{where}: {path}: {names.null_count} rows have no id")
@@ -96,7 +143,10 @@ def _from_parquet(path: Path, ids: Sequence[str], where: str, numbers: bool) -> 
             table = _table(column, f"{where}: {path}")
             out = np.empty((len(ids), table.shape[1]), dtype=np.float32) if out is None else out
             if table.shape[1] != out.shape[1]:
-                raise InputError(f"{where}: {path}: embeddings of {out.shape[1]} and of {table.shape[1]} numbers; all should have one length")
+                raise InputError(
+                    f"{where}: {path}: embeddings of {out.shape[1]} and of {table.shape[1]} "
+                    "numbers; all should have one length"
+                )
             some = order[slice(*np.searchsorted(rows[order], [first, first + len(table)]))]
             with np.errstate(over="ignore"):
                 out[some] = table[rows[some] - first]
@@ -111,11 +161,18 @@ def _table(column: Any, where: str) -> NDArray[np.floating[Any]]:
         raise InputError(f"{where}: {lengths.null_count} rows or more have no embedding")
     least, most = int(lengths.to_numpy().min()), int(lengths.to_numpy().max())
     if least != most or most == 0:
-        raise InputError(f"{where}: embeddings of {least} and of {most} numbers; all should have one length, at least 1")
+        raise InputError(
+            f"{where}: embeddings of {least} and of {most} numbers; all should have one length, at "
+            "least 1"
+        )
     numbers = column.flatten()
     if numbers.null_count:
-        raise InputError(f"{where}: {numbers.null_count} numbers or more are missing inside embeddings")
-    found: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=False).reshape(len(column), most)
+        raise InputError(
+            f"{where}: {numbers.null_count} numbers or more are missing inside embeddings"
+        )
+    found: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=False).reshape(
+        len(column), most
+    )
     return found
 
 
@@ -123,9 +180,15 @@ def _rows(names: pd.Index[str], ids: Sequence[str], path: Path, where: str) -> C
     """int64 [len(ids)]: the row of each id among `names`."""
     twice = names[names.duplicated()]
     if len(twice):
-        raise InputError(f"{where}: {path}: {len(twice)} rows repeat an id, the first is {twice[0]!r}; keep one row for each image")
+        raise InputError(
+            f"{where}: {path}: {len(twice)} rows repeat an id, the first is {twice[0]!r}; keep one "
+            "row for each image"
+        )
     rows = names.get_indexer(pd.Index(ids, dtype=object)).astype(np.int64)
     missing = np.flatnonzero(rows < 0)
     if len(missing):
-        raise InputError(f"{where}: {path}: {len(missing)} of {len(ids)} images have no embedding, the first is {ids[missing[0]]!r}")
+        raise InputError(
+            f"{where}: {path}: {len(missing)} of {len(ids)} images have no embedding, the first is "
+            f"{ids[missing[0]]!r}"
+        )
     return rows

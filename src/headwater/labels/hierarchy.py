@@ -1,7 +1,8 @@
-"""A hierarchy of classes, a directed acyclic graph, and the label views that it gives: `level:k`, `depth:d` and `rank:NAME`.
+"""A hierarchy of classes, a directed acyclic graph, and the label views that it gives: `level:k`,
+`depth:d` and `rank:NAME`.
 
-A class may have several parents, so a view gives every class a SET of nodes. All the work is on index arrays: 82,115 nouns of WordNet and
-21,843 classes take some tens of milliseconds.
+A class may have several parents, so a view gives every class a SET of nodes. All the work is on
+index arrays: 82,115 nouns of WordNet and 21,843 classes take some tens of milliseconds.
 """
 
 from __future__ import annotations
@@ -20,11 +21,18 @@ from headwater.errors import InputError
 from headwater.labels.targets import Codes, LabelSets, Targets, targets_of_sets
 
 Indices = NDArray[np.int32] | NDArray[np.int64]
-FORMS = "level:k (k steps up), depth:d (the cut d steps below the roots), rank:NAME (the ancestors of that rank)"
+FORMS = (
+    "level:k (k steps up), depth:d (the cut d steps below the roots), rank:NAME (the ancestors of "
+    "that rank)"
+)
 STRAYS = 0.01
-"""Share of the classes that a list of relations may leave out; they have none, and are roots [ours]. Of ImageNet-21k's it is 4 in 21,843."""
+"""Share of the classes that a list of relations may leave out; they have none, and are roots
+[ours]. Of ImageNet-21k's it is 4 in 21,843.
+"""
 _CANDIDATES = 1000
-"""How many names are compared with an unknown one; difflib compares about 50,000 short names a second."""
+"""How many names are compared with an unknown one; difflib compares about 50,000 short names a
+second.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,22 +53,32 @@ class LevelCount:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Hierarchy:
-    """Classes and their parents. Make one with `from_edges` or `from_indices`, which check it, or with `hierarchies.open_hierarchy`."""
+    """Classes and their parents.
+
+    Make one with `from_edges` or `from_indices`, which check it, or with
+    `hierarchies.open_hierarchy`.
+    """
 
     names: tuple[str, ...]
     """Node ids, each there once."""
     parents: LabelSets
-    """The parents of each node, as node indices; nodes without parents (several are allowed) have an empty set."""
+    """The parents of each node, as node indices; nodes without parents (several are allowed) have
+    an empty set.
+    """
     titles: Mapping[str, str] = field(default_factory=dict)
     """Readable names by node id, where there are any."""
     ranks: tuple[str, ...] | None = None
     """The rank of each node ("" for none), where nodes have ranks."""
     beside: LabelSets | None = None
-    """Further parents of each node that rank views follow and levels and depths do not: for a rank that does not nest between two others."""
+    """Further parents of each node that rank views follow and levels and depths do not: for a rank
+    that does not nest between two others.
+    """
     aliases: Mapping[str, int] = field(default_factory=dict)
     """Other words under which `index_of` finds a node."""
     relations_only: bool = False
-    """Whether it was read from a list of relations, which cannot say that there is a class without any (`covering`)."""
+    """Whether it was read from a list of relations, which cannot say that there is a class without
+    any (`covering`).
+    """
 
     def __len__(self) -> int:
         return len(self.names)
@@ -80,11 +98,14 @@ class Hierarchy:
         beside: Iterable[tuple[str, str]] = (),
         aliases: Mapping[str, str] | None = None,
     ) -> Hierarchy:
-        """The hierarchy of (parent, child) pairs of node ids; node indices follow the sorted ids, so the order of the pairs does not matter.
+        """The hierarchy of (parent, child) pairs of node ids; node indices follow the sorted ids,
+        so the order of the pairs does not matter.
 
-        A pair that comes twice counts once. `nodes` may name classes without any relation; several roots are allowed, and a node without
-        parents stays where it is at every level. `titles` and `ranks` are by node id, `aliases` from another word to a node id, `beside`
-        (node above, node) as in the field. Raises InputError for no node at all, an empty id, a class that is its own parent, and a cycle.
+        A pair that comes twice counts once. `nodes` may name classes without any relation; several
+        roots are allowed, and a node without parents stays where it is at every level. `titles` and
+        `ranks` are by node id, `aliases` from another word to a node id, `beside` (node above,
+        node) as in the field. Raises InputError for no node at all, an empty id, a class that is
+        its own parent, and a cycle.
         """
         pairs, further = list(edges), list(beside)
         names = sorted({*chain.from_iterable(pairs), *chain.from_iterable(further), *nodes})
@@ -93,7 +114,9 @@ class Hierarchy:
         index = {name: at for at, name in enumerate(names)}
 
         def indexed(some: Sequence[tuple[str, str]]) -> NDArray[np.int64]:
-            return np.fromiter((index[name] for name in chain.from_iterable(some)), np.int64, 2 * len(some)).reshape(-1, 2)
+            return np.fromiter(
+                (index[name] for name in chain.from_iterable(some)), np.int64, 2 * len(some)
+            ).reshape(-1, 2)
 
         above, aside = indexed(pairs), indexed(further)
         return cls.from_indices(
@@ -120,13 +143,24 @@ class Hierarchy:
         beside: LabelSets | None = None,
         aliases: Mapping[str, int] | None = None,
     ) -> Hierarchy:
-        """The hierarchy over `names` in which parents[i] is above children[i] (node indices, ints [num_edges] each); checks as `from_edges` does."""
+        """The hierarchy over `names` in which parents[i] is above children[i] (node indices, ints
+        [num_edges] each); checks as `from_edges` does.
+        """
         if not len(names):
             raise InputError(f"{where}: there is no class in this hierarchy")
         own = np.flatnonzero(parents == children)
         if len(own):
-            raise InputError(f"{where}: the class {_shown(names[int(children[own[0]])])} is its own parent")
-        made = cls(tuple(names), _above(parents, children, len(names)), titles or {}, ranks, beside, aliases or {})
+            raise InputError(
+                f"{where}: the class {_shown(names[int(children[own[0]])])} is its own parent"
+            )
+        made = cls(
+            tuple(names),
+            _above(parents, children, len(names)),
+            titles or {},
+            ranks,
+            beside,
+            aliases or {},
+        )
         made._refuse_cycles(where)
         if beside is not None:
             cls(made.names, made._above_in_ranks)._refuse_cycles(where)
@@ -163,10 +197,12 @@ class Hierarchy:
 
     @cached_property
     def depths(self) -> NDArray[np.int32]:
-        """int32 [num_nodes]: the LONGEST path from a root, roots 0, as BREEDS counts (robustness.tools.breeds_helpers, "keep longest path");
-        -1 for nodes on or below a cycle, of which a checked hierarchy has none.
+        """int32 [num_nodes]: the LONGEST path from a root, roots 0, as BREEDS counts
+        (robustness.tools.breeds_helpers, "keep longest path"); -1 for nodes on or below a cycle, of
+        which a checked hierarchy has none.
 
-        Nodes are taken off the top, a layer at a time; the layer in which a node's last parent went is its longest path.
+        Nodes are taken off the top, a layer at a time; the layer in which a node's last parent went
+        is its longest path.
         """
         children, waiting = self.children, self.parents.sizes.copy()
         depths = np.full(len(self), -1, dtype=np.int32)
@@ -184,27 +220,43 @@ class Hierarchy:
         if self.ranks is None:
             return ()
         there = np.array(self.ranks, dtype=object)
-        means = {rank: float(self.depths[there == rank].mean()) for rank in sorted(set(self.ranks) - {""})}
+        means = {
+            rank: float(self.depths[there == rank].mean())
+            for rank in sorted(set(self.ranks) - {""})
+        }
         return tuple(sorted(means, key=lambda rank: means[rank]))
 
     def covering(self, classes: Sequence[str]) -> Hierarchy:
-        """This hierarchy with a node, without parents, for each class that a list of relations leaves out for having none.
+        """This hierarchy with a node, without parents, for each class that a list of relations
+        leaves out for having none.
 
-        Only for such lists, and while no more than STRAYS of the classes are left out: more are a sign of another list of classes, and
-        `index_of` says so. ImageNet's wordnet.is_a.txt lacks four classes of ImageNet-21k in this way.
+        Only for such lists, and while no more than STRAYS of the classes are left out: more are a
+        sign of another list of classes, and `index_of` says so. ImageNet's wordnet.is_a.txt lacks
+        four classes of ImageNet-21k in this way.
         """
         if not self.relations_only:
             return self
-        new = [name for name in dict.fromkeys(classes) if name not in self.index and name not in self.aliases]
+        new = [
+            name
+            for name in dict.fromkeys(classes)
+            if name not in self.index and name not in self.aliases
+        ]
         if not 0 < len(new) <= STRAYS * len(classes):
             return self
         starts = np.concatenate([self.parents.starts, np.full(len(new), self.parents.starts[-1])])
-        return replace(self, names=(*self.names, *new), parents=LabelSets(starts, self.parents.labels), relations_only=False)
+        return replace(
+            self,
+            names=(*self.names, *new),
+            parents=LabelSets(starts, self.parents.labels),
+            relations_only=False,
+        )
 
     def index_of(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
-        """int32 [num_classes]: the node of each class, by id or, where no node has that id, by alias.
+        """int32 [num_classes]: the node of each class, by id or, where no node has that id, by
+        alias.
 
-        Raises InputError that counts the unknown classes, names the first, and the id or alias nearest to it.
+        Raises InputError that counts the unknown classes, names the first, and the id or alias
+        nearest to it.
         """
         index = self.index
         found = np.fromiter((index.get(name, -1) for name in classes), np.int32, len(classes))
@@ -215,54 +267,79 @@ class Hierarchy:
             first = classes[int(unknown[0])]
             near = self._nearest(first)
             hint = f"; the nearest name there is {_shown(near)}" if near else ""
-            raise InputError(f"{where}: {len(unknown)} of {len(classes)} classes are not in the hierarchy, the first is {_shown(first)}{hint}")
+            raise InputError(
+                f"{where}: {len(unknown)} of {len(classes)} classes are not in the hierarchy, the "
+                f"first is {_shown(first)}{hint}"
+            )
         return found
 
     def _own_nodes(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
-        """`index_of`, where each class has a node to itself; InputError that names two that have not (one is another word for the other)."""
+        """`index_of`, where each class has a node to itself; InputError that names two that have
+        not (one is another word for the other).
+        """
         nodes = self.index_of(classes, where)
         order = np.argsort(nodes, kind="stable")
         twice = np.flatnonzero(nodes[order][1:] == nodes[order][:-1])
         if len(twice):
             one, other = (_shown(classes[int(order[at])]) for at in (twice[0], twice[0] + 1))
-            raise InputError(f"{where}: {one} and {other} are the same class of the hierarchy; write it in one way")
+            raise InputError(
+                f"{where}: {one} and {other} are the same class of the hierarchy; write it in one "
+                "way"
+            )
         return nodes
 
     def level_sets(self, nodes: Indices, k: int) -> LabelSets:
-        """The nodes exactly k steps above each of `nodes` (ints [num_classes]), where a node without parents stays in its place.
+        """The nodes exactly k steps above each of `nodes` (ints [num_classes]), where a node
+        without parents stays in its place.
 
-        L0(c) = {c}; L(k+1)(c) = union over x in Lk(c) of (parents(x) if x has any, else {x}): the rule that gives the class counts of Hong et
-        al. (arXiv 2303.16887) on WordNet. Node indices, ascending in each set.
+        L0(c) = {c}; L(k+1)(c) = union over x in Lk(c) of (parents(x) if x has any, else {x}): the
+        rule that gives the class counts of Hong et al. (arXiv 2303.16887) on WordNet. Node indices,
+        ascending in each set.
         """
         sets = _singles(nodes)
         for _ in range(k):
             labels, sizes = _spread(self._up, sets.labels)
-            higher = _from_keys(np.repeat(_owners(sets), sizes) * len(self) + labels, len(sets), len(self))
-            if np.array_equal(higher.labels, sets.labels) and np.array_equal(higher.starts, sets.starts):
+            higher = _from_keys(
+                np.repeat(_owners(sets), sizes) * len(self) + labels, len(sets), len(self)
+            )
+            if np.array_equal(higher.labels, sets.labels) and np.array_equal(
+                higher.starts, sets.starts
+            ):
                 break  # everything has reached a root
             sets = higher
         return sets
 
     def depth_sets(self, nodes: Indices, d: int) -> LabelSets:
-        """The cut at depth d: of each node's ancestors and itself, those at most d below the roots that have no other such one below them.
+        """The cut at depth d: of each node's ancestors and itself, those at most d below the roots
+        that have no other such one below them.
 
-        Depth is the longest path from a root (`depths`), so in a tree this is the one ancestor at depth d, or the node itself where it lies
-        higher. A set may have several nodes, and of different depths: a parent whose other line of descent is shorter. Indices ascending.
+        Depth is the longest path from a root (`depths`), so in a tree this is the one ancestor at
+        depth d, or the node itself where it lies higher. A set may have several nodes, and of
+        different depths: a parent whose other line of descent is shorter. Indices ascending.
         """
         every = self._ancestors(nodes, self.parents)
         kept = every[self.depths[every % len(self)] <= d]
         inner = kept[self.parents.sizes[kept % len(self)] > 0]
         labels, sizes = _spread(self._up, inner % len(self))
-        covered = np.repeat(inner // len(self), sizes) * len(self) + labels  # an edge suffices: what is between them is there as well
-        return _from_keys(np.setdiff1d(kept, _unique(covered), assume_unique=True), len(nodes), len(self))
+        covered = (
+            np.repeat(inner // len(self), sizes) * len(self) + labels
+        )  # an edge suffices: what is between them is there as well
+        return _from_keys(
+            np.setdiff1d(kept, _unique(covered), assume_unique=True), len(nodes), len(self)
+        )
 
     def rank_sets(self, nodes: Indices, rank: str, where: str = "hierarchy") -> LabelSets:
         """The ancestors of that rank of each node, itself included. Indices ascending.
 
-        Raises InputError for an unknown rank, with those that there are, and for nodes without an ancestor of that rank, with their number.
+        Raises InputError for an unknown rank, with those that there are, and for nodes without an
+        ancestor of that rank, with their number.
         """
         if rank not in self.rank_names:
-            have = f"the ranks are {', '.join(self.rank_names)}" if self.rank_names else "its nodes have no ranks; use level:k or depth:d"
+            have = (
+                f"the ranks are {', '.join(self.rank_names)}"
+                if self.rank_names
+                else "its nodes have no ranks; use level:k or depth:d"
+            )
             raise InputError(f"{where}: there is no rank {_shown(rank)} in this hierarchy; {have}")
         of_rank = np.array(self.ranks, dtype=object) == rank
         every = self._ancestors(nodes, self._above_in_ranks)
@@ -270,24 +347,42 @@ class Hierarchy:
         without = np.flatnonzero(sets.sizes == 0)
         if len(without):
             first = self.names[int(nodes[without[0]])]
-            raise InputError(f"{where}: {len(without)} of {len(nodes)} classes have no ancestor of rank {rank}, the first is {_shown(first)}")
+            raise InputError(
+                f"{where}: {len(without)} of {len(nodes)} classes have no ancestor of rank {rank}, "
+                f"the first is {_shown(first)}"
+            )
         return sets
 
     def sets(self, view: str, nodes: Indices, where: str = "hierarchy") -> LabelSets:
-        """The labels of each node under `level:k`, `depth:d` or `rank:NAME`. Raises InputError for another view, and as `rank_sets` does."""
+        """The labels of each node under `level:k`, `depth:d` or `rank:NAME`.
+
+        Raises InputError for another view, and as `rank_sets` does.
+        """
         kind, argument = parse_hierarchy_view(view)
         if kind == "rank":
             return self.rank_sets(nodes, argument, where)
         return (self.level_sets if kind == "level" else self.depth_sets)(nodes, int(argument))
 
-    def targets(self, codes: Codes, classes: Sequence[str], view: str, where: str = "hierarchy") -> Targets:
-        """The labels of images: `codes` (int32 or int64 [num_images]) index `classes`. Names are node ids; labels on no image are dropped.
+    def targets(
+        self, codes: Codes, classes: Sequence[str], view: str, where: str = "hierarchy"
+    ) -> Targets:
+        """The labels of images: `codes` (int32 or int64 [num_images]) index `classes`.
 
-        Raises InputError for codes beyond `classes`, for classes that the hierarchy lacks and for a view that it cannot give.
+        Names are node ids; labels on no image are dropped.
+
+        Raises InputError for codes beyond `classes`, for classes that the hierarchy lacks and for a
+        view that it cannot give.
         """
         kind, argument = parse_hierarchy_view(view)
-        if len(codes) and not (np.issubdtype(codes.dtype, np.integer) and int(codes.min()) >= 0 and int(codes.max()) < len(classes)):
-            raise InputError(f"{where}: class codes are whole numbers from 0 to {len(classes) - 1}, the classes that are given")
+        if len(codes) and not (
+            np.issubdtype(codes.dtype, np.integer)
+            and int(codes.min()) >= 0
+            and int(codes.max()) < len(classes)
+        ):
+            raise InputError(
+                f"{where}: class codes are whole numbers from 0 to {len(classes) - 1}, the classes "
+                "that are given"
+            )
         whole = self.covering(classes)
         sets = whole.sets(view, whole._own_nodes(classes, where), where)
         return targets_of_sets(codes, sets, whole.names, f"{kind}:{argument}")
@@ -307,10 +402,14 @@ class Hierarchy:
             tuple(whole.names[at] for at in without),
         )
 
-    def conflict(self, classes: Sequence[str], fine: str, coarse: str, where: str = "hierarchy") -> str | None:
-        """None where the view `coarse` coarsens the view `fine` for these classes: who has the same fine labels has the same coarse ones.
+    def conflict(
+        self, classes: Sequence[str], fine: str, coarse: str, where: str = "hierarchy"
+    ) -> str | None:
+        """None where the view `coarse` coarsens the view `fine` for these classes: who has the same
+        fine labels has the same coarse ones.
 
-        Otherwise a sentence with two classes for which it does not, and how many sets of fine labels are split.
+        Otherwise a sentence with two classes for which it does not, and how many sets of fine
+        labels are split.
         """
         whole = self.covering(classes)
         nodes = whole.index_of(classes, where)
@@ -325,17 +424,26 @@ class Hierarchy:
         if not split:
             return None
         one, other = next(iter(split.values()))
-        shared, of_one, of_other = (", ".join(whole.names[label] for label in labels) for labels in (low[one], high[one], high[other]))
+        shared, of_one, of_other = (
+            ", ".join(whole.names[label] for label in labels)
+            for labels in (low[one], high[one], high[other])
+        )
         return (
-            f"{coarse} does not coarsen {fine}: {_shown(classes[one])} and {_shown(classes[other])} are both under {_shown(shared)} of {fine}, but under "
-            f"{_shown(of_one)} and {_shown(of_other)} of {coarse}; {len(split)} of {len(first)} classes of {fine} are split so"
+            f"{coarse} does not coarsen {fine}: {_shown(classes[one])} and "
+            f"{_shown(classes[other])} are both under {_shown(shared)} of {fine}, but under "
+            f"{_shown(of_one)} and {_shown(of_other)} of {coarse}; {len(split)} of {len(first)} "
+            f"classes of {fine} are split so"
         )
 
     @cached_property
     def _up(self) -> LabelSets:
         """The parents of each node, or itself where it has none."""
         owners = np.concatenate([_owners(self.parents), self.orphans])
-        return _from_keys(owners * len(self) + np.concatenate([self.parents.labels, self.orphans]), len(self), len(self))
+        return _from_keys(
+            owners * len(self) + np.concatenate([self.parents.labels, self.orphans]),
+            len(self),
+            len(self),
+        )
 
     @cached_property
     def _above_in_ranks(self) -> LabelSets:
@@ -343,10 +451,14 @@ class Hierarchy:
         if self.beside is None:
             return self.parents
         children = np.concatenate([_owners(self.parents), _owners(self.beside)])
-        return _above(np.concatenate([self.parents.labels, self.beside.labels]), children, len(self))
+        return _above(
+            np.concatenate([self.parents.labels, self.beside.labels]), children, len(self)
+        )
 
     def _ancestors(self, nodes: Indices, above: LabelSets) -> NDArray[np.int64]:
-        """int64 [total], ascending: place * num_nodes + ancestor, for every ancestor of the node at each place and the node itself."""
+        """int64 [total], ascending: place * num_nodes + ancestor, for every ancestor of the node at
+        each place and the node itself.
+        """
         frontier: NDArray[np.int64] = np.arange(len(nodes), dtype=np.int64) * len(self) + nodes
         reached = [frontier]
         while len(frontier):
@@ -367,22 +479,38 @@ class Hierarchy:
             path.append(at)
             at = next(int(parent) for parent in self.parents[at] if self.depths[parent] < 0)
         cycle = [self.names[node] for node in [*path[seen[at] :], at]][::-1]
-        shown = " -> ".join(_clipped(name) for name in (cycle if len(cycle) <= 12 else [*cycle[:10], "...", cycle[-1]]))
-        raise InputError(f"{where}: classes are their own ancestors, from parent to child: {shown}; take out one of these relations")
+        shown = " -> ".join(
+            _clipped(name)
+            for name in (cycle if len(cycle) <= 12 else [*cycle[:10], "...", cycle[-1]])
+        )
+        raise InputError(
+            f"{where}: classes are their own ancestors, from parent to child: {shown}; take out "
+            "one of these relations"
+        )
 
     def _nearest(self, name: str) -> str | None:
-        """The known name most like this one, among few: those that share its beginning, as long a part of it as gives enough of them."""
+        """The known name most like this one, among few: those that share its beginning, as long a
+        part of it as gives enough of them.
+        """
         lowered = name.casefold()[:80]
         for length in (6, 3, 1, 0):
             start = lowered[:length]
-            alike = (known for known in chain(self.names, self.aliases) if known.casefold().startswith(start))
-            if near := difflib.get_close_matches(name[:80], list(islice(alike, _CANDIDATES)), n=1, cutoff=0.5):
+            alike = (
+                known
+                for known in chain(self.names, self.aliases)
+                if known.casefold().startswith(start)
+            )
+            if near := difflib.get_close_matches(
+                name[:80], list(islice(alike, _CANDIDATES)), n=1, cutoff=0.5
+            ):
                 return near[0]
         return None
 
 
 def parse_hierarchy_view(view: str) -> tuple[str, str]:
-    """(kind, argument) of `level:k`, `depth:d` (numbers of at most 9 digits, without leading zeros) or `rank:NAME`; InputError for all else."""
+    """(kind, argument) of `level:k`, `depth:d` (numbers of at most 9 digits, without leading zeros)
+    or `rank:NAME`; InputError for all else.
+    """
     match = re.fullmatch(r"\s*(?:(level|depth)\s*:\s*([0-9]{1,9})|rank\s*:\s*(\S.*?))\s*", view)
     if match is None:
         raise InputError(f"{_shown(view)} is no view of a hierarchy; the views are {FORMS}")
@@ -407,7 +535,9 @@ def _spread(sets: LabelSets, rows: Indices) -> tuple[NDArray[np.int32], NDArray[
     """(labels of the sets at `rows` one after another, sizes of these sets); a set may be empty."""
     sizes = sets.sizes[rows]
     ends = np.cumsum(sizes)
-    within = np.arange(ends[-1] if len(ends) else 0) + np.repeat(sets.starts[rows] - ends + sizes, sizes)
+    within = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
+        sets.starts[rows] - ends + sizes, sizes
+    )
     return sets.labels[within], sizes
 
 
@@ -419,7 +549,10 @@ def _from_keys(keys: NDArray[np.int64], num_sets: int, num_nodes: int) -> LabelS
 
 
 def _unique(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ascending, each once. A million random keys take 0.06 s, with the hash table of `np.unique` (numpy 2.4) 0.9 s."""
+    """Ascending, each once.
+
+    A million random keys take 0.06 s, with the hash table of `np.unique` (numpy 2.4) 0.9 s.
+    """
     keys = np.sort(keys)
     first = np.ones(len(keys), dtype=bool)
     np.not_equal(keys[1:], keys[:-1], out=first[1:])

@@ -1,8 +1,10 @@
-"""Wrong labels on purpose: class noise and swapped captions, as pure functions of a seed and the images' hashes.
+"""Wrong labels on purpose: class noise and swapped captions, as pure functions of a seed and the
+images' hashes.
 
-Which images are hit is a keyed draw per image, u < rate: an image that is hit at one rate is hit at every higher one, and gets the same
-wrong class there, so that arms that differ in their rate differ in nothing else. The draw owes nothing to the order of the images or to
-the others among them. Where a wrong class comes from is a `Transition`.
+Which images are hit is a keyed draw per image, u < rate: an image that is hit at one rate is hit at
+every higher one, and gets the same wrong class there, so that arms that differ in their rate differ
+in nothing else. The draw owes nothing to the order of the images or to the others among them. Where
+a wrong class comes from is a `Transition`.
 """
 
 from __future__ import annotations
@@ -28,12 +30,17 @@ _CHUNK = 2**20
 
 
 class Transition(ABC):
-    """Which other classes a class may be mistaken for, and how often. Built for tens of thousands of classes: `Siblings` holds nothing of
-    classes x classes, a matrix from a file (`read_matrix`) is held whole while it is read."""
+    """Which other classes a class may be mistaken for, and how often.
+
+    Built for tens of thousands of classes: `Siblings` holds nothing of classes x classes, a matrix
+    from a file (`read_matrix`) is held whole while it is read.
+    """
 
     @abstractmethod
     def draw(self, codes: Codes, draws: Codes) -> Codes:
-        """int64 [n]: a wrong class for each of `codes` (int64 [n]), by `draws` (int64 [n], uniform on 0 to 2^32 - 1); a class with no other stays."""
+        """int64 [n]: a wrong class for each of `codes` (int64 [n]), by `draws` (int64 [n], uniform
+        on 0 to 2^32 - 1); a class with no other stays.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +66,18 @@ class Siblings(Transition):
 
 @dataclass(frozen=True, eq=False)
 class Weighted(Transition):
-    """Other classes with frequencies of their own: a sparse matrix, row after row, without its diagonal and its zeros."""
+    """Other classes with frequencies of their own: a sparse matrix, row after row, without its
+    diagonal and its zeros.
+    """
 
     starts: Codes
     """int64 [num_classes + 1]: where each row begins in `classes`."""
     classes: Codes
     """int64 [total]: the classes that a row's class may become."""
     ends: NDArray[np.float64]
-    """float64 [total], ascending: the row's number plus the sum of its normalised weights up to and with this class."""
+    """float64 [total], ascending: the row's number plus the sum of its normalised weights up to and
+    with this class.
+    """
 
     def draw(self, codes: Codes, draws: Codes) -> Codes:
         at = np.searchsorted(self.ends, codes + draws * 2.0**-32, side="right")
@@ -78,7 +89,9 @@ class Weighted(Transition):
 
 
 def sibling_transition(parents: Codes) -> Siblings:
-    """Confusion of each class with the other children of its parent, uniformly. `parents`: int64 [num_classes], negative = no parent.
+    """Confusion of each class with the other children of its parent, uniformly.
+
+    `parents`: int64 [num_classes], negative = no parent.
 
     An only child and a class without a parent stay what they are.
     """
@@ -93,9 +106,11 @@ def sibling_transition(parents: Codes) -> Siblings:
 
 
 def matrix_transition(weights: NDArray[np.float64]) -> Weighted:
-    """Confusion by a matrix (float64 [num_classes, num_classes], not negative, finite): row = true class, column = wrong class.
+    """Confusion by a matrix (float64 [num_classes, num_classes], not negative, finite): row = true
+    class, column = wrong class.
 
-    The diagonal is left out and rows are normalised: how often a class is hit is the rate's affair, so rows need not add up to anything.
+    The diagonal is left out and rows are normalised: how often a class is hit is the rate's affair,
+    so rows need not add up to anything.
     """
     rows, classes = np.nonzero(weights)
     other = rows != classes
@@ -104,29 +119,37 @@ def matrix_transition(weights: NDArray[np.float64]) -> Weighted:
     ends = np.empty(len(rows))
     for row in np.unique(rows).tolist():
         own = slice(starts[row], starts[row + 1])
-        scaled = weights[row, classes[own]] / weights[row, classes[own]].max()  # first by the largest, so that no sum overflows
+        scaled = (
+            weights[row, classes[own]] / weights[row, classes[own]].max()
+        )  # first by the largest, so that no sum overflows
         sums = np.cumsum(scaled)
         ends[own] = row + sums / sums[-1]
     return Weighted(starts.astype(np.int64), classes.astype(np.int64), ends)
 
 
 def symmetric(codes: Codes, num_classes: int, rate: float, hashes: Codes, seed: int) -> Codes:
-    """int64 [num_images]: each class becomes another one with probability `rate`, uniformly among the OTHERS.
+    """int64 [num_images]: each class becomes another one with probability `rate`, uniformly among
+    the OTHERS.
 
-    The true class is excluded, so that `rate` is the share of wrong labels that is expected [ours]; where noise is said to draw from all
-    classes, own included, a rate r there is r (1 - 1 / num_classes) here. `codes` and `hashes` (keys.sample_hashes) are int64 [num_images].
+    The true class is excluded, so that `rate` is the share of wrong labels that is expected [ours];
+    where noise is said to draw from all classes, own included, a rate r there is r (1 - 1 /
+    num_classes) here. `codes` and `hashes` (keys.sample_hashes) are int64 [num_images].
 
     Raises InputError for a rate outside 0 to 1, and for a single class at a rate above 0.
     """
     if num_classes < 2 and rate > 0:
         raise InputError("label noise needs at least two classes, and there is only one")
-    return confusion(codes, sibling_transition(np.zeros(num_classes, dtype=np.int64)), rate, hashes, seed)
+    return confusion(
+        codes, sibling_transition(np.zeros(num_classes, dtype=np.int64)), rate, hashes, seed
+    )
 
 
 def confusion(codes: Codes, transition: Transition, rate: float, hashes: Codes, seed: int) -> Codes:
-    """int64 [num_images]: each class becomes, with probability `rate`, one that `transition` draws for it.
+    """int64 [num_images]: each class becomes, with probability `rate`, one that `transition` draws
+    for it.
 
-    `codes` and `hashes` (keys.sample_hashes) are int64 [num_images]. Raises InputError for a rate outside 0 to 1.
+    `codes` and `hashes` (keys.sample_hashes) are int64 [num_images]. Raises InputError for a rate
+    outside 0 to 1.
     """
     _check(rate)
     out = codes.copy()
@@ -139,11 +162,15 @@ def confusion(codes: Codes, transition: Transition, rate: float, hashes: Codes, 
     return out
 
 
-def swap_captions(lists: list[list[str]], rate: float, hashes: Codes, seed: int) -> tuple[list[list[str]], float]:
-    """(captions of each image, realised rate): images that are hit take the captions of the next one that is hit, in a keyed ring.
+def swap_captions(
+    lists: list[list[str]], rate: float, hashes: Codes, seed: int
+) -> tuple[list[list[str]], float]:
+    """(captions of each image, realised rate): images that are hit take the captions of the next
+    one that is hit, in a keyed ring.
 
-    So captions keep their frequencies, and nothing is said that no image says. `hashes` is int64 [num_images]. The realised rate is the share
-    of images whose captions differ afterwards: it is lower where images share captions, and 0 where a single one is hit.
+    So captions keep their frequencies, and nothing is said that no image says. `hashes` is int64
+    [num_images]. The realised rate is the share of images whose captions differ afterwards: it is
+    lower where images share captions, and 0 where a single one is hit.
 
     Raises InputError for a rate outside 0 to 1.
     """
@@ -172,17 +199,23 @@ def _hit(hashes: Codes, rate: float, seed: int) -> NDArray[np.bool_]:
 
 
 def read_matrix(path: Path, names: Sequence[str], where: str) -> Weighted:
-    """The confusions that a CSV tells: a header of class names, and rows that begin with the true class's; both in any order (UTF-8).
+    """The confusions that a CSV tells: a header of class names, and rows that begin with the true
+    class's; both in any order (UTF-8).
 
-    The numbers, counts or frequencies, are finite and not negative; the corner of the header says anything. See `matrix_transition`.
-    Raises InputError for a class of `names` without a row or a column, a class that is unknown or there twice, and for what is no number.
+    The numbers, counts or frequencies, are finite and not negative; the corner of the header says
+    anything. See `matrix_transition`. Raises InputError for a class of `names` without a row or a
+    column, a class that is unknown or there twice, and for what is no number.
     """
     place = f"{where}: {path}"
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             lines = [line for line in csv.reader(file, strict=True) if line]
     except (OSError, ValueError, csv.Error) as error:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error).splitlines()[0]
+        reason = (
+            "there is no such file"
+            if isinstance(error, FileNotFoundError)
+            else str(error).splitlines()[0]
+        )
         raise InputError(f"{place} cannot be read: {reason}") from error
     if not lines:
         raise InputError(f"{place} is empty; it should be a matrix of {len(names)} classes")
@@ -205,17 +238,25 @@ def _check_names(given: list[str], names: Sequence[str], kind: str, place: str) 
         raise InputError(f"{place}: the class {twice!r} has two {kind}s")
     missing = sorted(set(names) - set(given))
     if missing:
-        raise InputError(f"{place}: {len(missing)} of {len(names)} classes have no {kind}, the first is {missing[0]!r}")
+        raise InputError(
+            f"{place}: {len(missing)} of {len(names)} classes have no {kind}, the first is "
+            f"{missing[0]!r}"
+        )
 
 
 def _numbers(cells: list[str], name: str, columns: list[str], place: str) -> NDArray[np.float64]:
     if len(cells) != len(columns):
-        raise InputError(f"{place}: the row of {name!r} has {len(cells)} numbers for {len(columns)} columns")
+        raise InputError(
+            f"{place}: the row of {name!r} has {len(cells)} numbers for {len(columns)} columns"
+        )
     try:
         found = np.array([float(cell) for cell in cells])
     except ValueError as error:
         raise InputError(f"{place}: the row of {name!r}: {error}") from error
     wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
     if len(wrong):
-        raise InputError(f"{place}: {name!r} to {columns[wrong[0]]!r} is {found[wrong[0]]}; it should be a number from 0 up")
+        raise InputError(
+            f"{place}: {name!r} to {columns[wrong[0]]!r} is {found[wrong[0]]}; it should be a "
+            "number from 0 up"
+        )
     return found

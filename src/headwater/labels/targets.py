@@ -1,8 +1,10 @@
-"""What a label view gives: for every image one class, or a set of classes, as a sparse matrix that is never spelled out until it is needed.
+"""What a label view gives: for every image one class, or a set of classes, as a sparse matrix that
+is never spelled out until it is needed.
 
-An image's labels are a function of its class, so the matrix (images x labels) is kept as its two factors: which row each image has
-(`codes`), and the labels of each row (`sets`). At 14 million images of 21,843 classes that is one int32 vector and a table of some
-thousand rows; `matrix` multiplies it out for those who want it.
+An image's labels are a function of its class, so the matrix (images x labels) is kept as its two
+factors: which row each image has (`codes`), and the labels of each row (`sets`). At 14 million
+images of 21,843 classes that is one int32 vector and a table of some thousand rows; `matrix`
+multiplies it out for those who want it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Codes = NDArray[np.int32] | NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class LabelSets:
-    """Sets of labels, one after another (the index arrays of a CSR matrix): set i is `labels[starts[i]:starts[i + 1]]`, ascending."""
+    """Sets of labels, one after another (the index arrays of a CSR matrix): set i is
+    `labels[starts[i]:starts[i + 1]]`, ascending.
+    """
 
     starts: NDArray[np.int64]
     """int64 [num_sets + 1], from 0."""
@@ -48,7 +52,9 @@ class LabelSets:
         sizes = every[rows]
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(sizes, out=starts[1:])
-        if len(self.labels) == len(self) and bool((every == 1).all()):  # one label each, the usual case
+        if len(self.labels) == len(self) and bool(
+            (every == 1).all()
+        ):  # one label each, the usual case
             return LabelSets(starts, self.labels[rows])
         within = np.arange(starts[-1], dtype=np.int32 if starts[-1] < 2**31 else np.int64)
         within += np.repeat((self.starts[rows] - starts[:-1]).astype(within.dtype), sizes)
@@ -67,7 +73,9 @@ class Targets:
     """The labels of some images under a view."""
 
     codes: Codes
-    """int32 or int64 [num_images]: each image's class where `sets` is None, else its row in `sets`."""
+    """int32 or int64 [num_images]: each image's class where `sets` is None, else its row in
+    `sets`.
+    """
     names: tuple[str, ...]
     """Label names by index; each is on some image."""
     view: str
@@ -75,9 +83,13 @@ class Targets:
     sets: LabelSets | None = None
     """The label indices of each row; None where every image has exactly one label."""
     rows: NDArray[np.int64] | None = None
-    """int64 [num_images], ascending: which of the images asked for these are, where a view leaves some out; None where it has all."""
+    """int64 [num_images], ascending: which of the images asked for these are, where a view leaves
+    some out; None where it has all.
+    """
     noise: float | None = None
-    """The realised rate of label noise: share of the images whose labels are not what they were; None where none was asked for."""
+    """The realised rate of label noise: share of the images whose labels are not what they were;
+    None where none was asked for.
+    """
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -93,9 +105,14 @@ class Targets:
 
     @cached_property
     def indices(self) -> NDArray[np.int64]:
-        """int64 [num_images]: each image's class, 0 to num_classes - 1. Raises ValueError where some image has several."""
+        """int64 [num_images]: each image's class, 0 to num_classes - 1.
+
+        Raises ValueError where some image has several.
+        """
         if self.sets is not None:
-            raise ValueError(f"{self.view}: images have several labels each, so there is no one class index")
+            raise ValueError(
+                f"{self.view}: images have several labels each, so there is no one class index"
+            )
         return self.codes.astype(np.int64, copy=False)
 
     @cached_property
@@ -111,7 +128,11 @@ class Targets:
     @property
     def multi_label_share(self) -> float:
         """Share of the images that have more than one label."""
-        return 0.0 if self.sets is None or not len(self.codes) else float((self.sets.sizes > 1)[self.codes].mean())
+        return (
+            0.0
+            if self.sets is None or not len(self.codes)
+            else float((self.sets.sizes > 1)[self.codes].mean())
+        )
 
     def matrix(self) -> csr_array:
         """The multi-hot matrix: scipy CSR, bool [num_images, num_classes]."""
@@ -119,35 +140,53 @@ class Targets:
 
         if self.sets is None:
             n = len(self.codes)
-            starts, labels = np.arange(n + 1, dtype=np.int32 if n < 2**31 else np.int64), self.codes.astype(np.int32, copy=False)
+            starts, labels = (
+                np.arange(n + 1, dtype=np.int32 if n < 2**31 else np.int64),
+                self.codes.astype(np.int32, copy=False),
+            )
         else:
             spelled = self.sets.take(self.codes)
             few = len(spelled.labels) < 2**31
-            starts, labels = spelled.starts.astype(np.int32 if few else np.int64, copy=False), spelled.labels
-        return csr_array((np.ones(len(labels), dtype=bool), labels, starts), shape=(len(self.codes), self.num_classes))
+            starts, labels = (
+                spelled.starts.astype(np.int32 if few else np.int64, copy=False),
+                spelled.labels,
+            )
+        return csr_array(
+            (np.ones(len(labels), dtype=bool), labels, starts),
+            shape=(len(self.codes), self.num_classes),
+        )
 
     def take(self, rows: NDArray[np.int64]) -> Targets:
-        """The targets of some of the images (positions int64 [n] among these), with the same label indices and names."""
+        """The targets of some of the images (positions int64 [n] among these), with the same label
+        indices and names.
+        """
         return replace(self, codes=self.codes[rows])
 
     def digest(self) -> str:
-        """Hex digest of the labels and who has them; equal for equal targets, whatever view they came from."""
+        """Hex digest of the labels and who has them; equal for equal targets, whatever view they
+        came from.
+        """
         digest = hashlib.blake2b(digest_size=16)
         if self.sets is None:
             digest.update(self.codes.astype("<i8").tobytes())
         else:
             distinct, codes = distinct_sets(self.sets, self.codes)
-            for array in (codes.astype("<i8"), distinct.starts.astype("<i8"), distinct.labels.astype("<i4")):
+            for array in (
+                codes.astype("<i8"),
+                distinct.starts.astype("<i8"),
+                distinct.labels.astype("<i4"),
+            ):
                 digest.update(array.tobytes())
         digest.update("\x1f".join(self.names).encode())
         return digest.hexdigest()
 
 
 def targets_of_sets(codes: Codes, sets: LabelSets, names: Sequence[str], view: str) -> Targets:
-    """Targets of images whose row in `sets` is `codes`; labels that no image has are dropped, the others sorted by name.
+    """Targets of images whose row in `sets` is `codes`; labels that no image has are dropped, the
+    others sorted by name.
 
-    `names` has one name for every label index in `sets`; rows that no image has may name anything. Where every image has one label the
-    targets are a plain class vector.
+    `names` has one name for every label index in `sets`; rows that no image has may name anything.
+    Where every image has one label the targets are a plain class vector.
     """
     used = np.flatnonzero(np.bincount(codes, minlength=len(sets)))
     kept = sets.take(used)
@@ -167,7 +206,9 @@ def targets_of_sets(codes: Codes, sets: LabelSets, names: Sequence[str], view: s
 
 
 def distinct_sets(sets: LabelSets, codes: Codes) -> tuple[LabelSets, Codes]:
-    """The same labels with every set there once, in the order in which the images first show them: one form for a digest."""
+    """The same labels with every set there once, in the order in which the images first show them:
+    one form for a digest.
+    """
     rows: dict[bytes, int] = {}
     used, first = np.unique(codes, return_index=True)
     new_code = np.zeros(len(sets), dtype=np.int64)

@@ -8,9 +8,11 @@
     shuffle:K                the classes of level:0, regrouped whole at random into K
     cluster:K                K clusters of features
 
-K can be written `like level:j`: as many classes as that level has. `random` and `cluster` take ` within level:j`: every class of level j is split
-for itself. `@seed=S` gives a view a seed of its own instead of the arm's. ` with symmetric:R` and ` with confusion:R within level:j` add label noise at
-rate R. What a line of text cannot say (files, merged classes, the features of clusters) has a name in the study's `views:` block.
+K can be written `like level:j`: as many classes as that level has. `random` and `cluster` take `
+within level:j`: every class of level j is split for itself. `@seed=S` gives a view a seed of its
+own instead of the arm's. ` with symmetric:R` and ` with confusion:R within level:j` add label noise
+at rate R. What a line of text cannot say (files, merged classes, the features of clusters) has a
+name in the study's `views:` block.
 """
 
 from __future__ import annotations
@@ -79,12 +81,16 @@ class View:
     @property
     def drawn(self) -> bool:
         """Whether the arm's seed matters to it."""
-        return self.seed is None and (self.kind in ("random", "shuffle", "cluster") or self.noise is not None)
+        return self.seed is None and (
+            self.kind in ("random", "shuffle", "cluster") or self.noise is not None
+        )
 
     @property
     def level(self) -> int | None:
         """k of a plain level:k; None for any other view."""
-        return self.number if self == View(name=self.name, kind="level", number=self.number) else None
+        return (
+            self.number if self == View(name=self.name, kind="level", number=self.number) else None
+        )
 
     @property
     def clean(self) -> View:
@@ -115,28 +121,41 @@ KINDS: dict[str, _Kind] = {
 _LEVEL = r"(?:class|level:\d{1,9}|depth:\d{1,9}|rank:[A-Za-z][\w-]{0,63})"
 _RATE = r"(?:\d{1,3}(?:\.\d{0,12})?|\.\d{1,12})(?:e-?\d{1,2})?"
 _FORM = re.compile(
-    rf"(?P<kind>[a-z]+)(?::(?:like (?P<like>{_LEVEL})|(?P<number>\d{{1,9}})|(?P<word>[A-Za-z][\w-]{{0,63}})))?"
+    r"(?P<kind>[a-z]+)(?::(?:like "
+    rf"(?P<like>{_LEVEL})|(?P<number>\d{{1,9}})|(?P<word>[A-Za-z][\w-]{{0,63}})))?"
     rf"(?: within (?P<within>{_LEVEL}))?(?:@seed=(?P<seed>\d{{1,9}}))?"
-    rf"(?: with (?P<noise>symmetric|confusion):(?P<rate>{_RATE})(?: within (?P<siblings>{_LEVEL}))?)?"
+    rf"(?: with (?P<noise>symmetric|confusion):(?P<rate>{_RATE})(?: within "
+    rf"(?P<siblings>{_LEVEL}))?)?"
 )
 
 
 def parse_view(text: str) -> View:
-    """The view that a text means, under its canonical name: no spaces about colons, no leading zeros, level:0 for class.
+    """The view that a text means, under its canonical name: no spaces about colons, no leading
+    zeros, level:0 for class.
 
     Raises InputError, with all valid forms, for what is none.
     """
     if len(text) > LONGEST:
-        raise InputError(f"{_short(text)!r} is no label view; one has at most {LONGEST} characters (numbers of at most 9 digits)")
+        raise InputError(
+            f"{_short(text)!r} is no label view; one has at most {LONGEST} characters (numbers of "
+            "at most 9 digits)"
+        )
     plain = " ".join(re.sub(r"\s*([:@=])\s*", r"\1", text.strip()).split())
-    match = _FORM.fullmatch("level:0" if plain == "class" else re.sub(r"^class(?= with )", "level:0", plain))
+    match = _FORM.fullmatch(
+        "level:0" if plain == "class" else re.sub(r"^class(?= with )", "level:0", plain)
+    )
     kind = KINDS.get(match["kind"]) if match else None
     if match is None or kind is None or not _complete(match, kind):
-        raise InputError(f"{_short(text)!r} is no label view; the views are {_forms()} (numbers of at most 9 digits)")
+        raise InputError(
+            f"{_short(text)!r} is no label view; the views are {_forms()} (numbers of at most 9 "
+            "digits)"
+        )
     number = int(match["number"] or 0)
     if kind.argument == "count" and match["like"] is None and number < 2:
         raise InputError(f"{text!r}: the number should be at least 2")
-    like, within, siblings = (parse_view(match[part]) if match[part] else None for part in ("like", "within", "siblings"))
+    like, within, siblings = (
+        parse_view(match[part]) if match[part] else None for part in ("like", "within", "siblings")
+    )
     noise = None
     if match["noise"]:
         rate = float(match["rate"])
@@ -146,13 +165,21 @@ def parse_view(text: str) -> View:
     seed = None if match["seed"] is None else int(match["seed"])
     view = View("", match["kind"], number, match["word"] or "", like, within, seed, noise)
     if view.clustered and noise:
-        raise InputError(f"{text!r}: noise is for views whose classes are known before training, not for clusters")
+        raise InputError(
+            f"{text!r}: noise is for views whose classes are known before training, not for "
+            "clusters"
+        )
     return replace(view, name=_canonical(view))
 
 
 def _complete(match: re.Match[str], kind: _Kind) -> bool:
     """Whether a view has the argument and no more of the rest than its kind takes."""
-    given = {"number": match["number"], "name": match["word"], "count": match["number"] or match["like"], "": None}[kind.argument]
+    given = {
+        "number": match["number"],
+        "name": match["word"],
+        "count": match["number"] or match["like"],
+        "": None,
+    }[kind.argument]
     others = [match[part] for part in ("number", "word", "like") if match[part] is not None]
     confused = match["noise"] == "confusion"
     return (
@@ -165,11 +192,22 @@ def _complete(match: re.Match[str], kind: _Kind) -> bool:
 
 
 def _canonical(view: View) -> str:
-    argument = f"like {view.like.name}" if view.like else view.rank or (str(view.number) if KINDS[view.kind].argument else "")
-    parts = [view.kind, f":{argument}" if argument else "", f" within {view.within.name}" if view.within else ""]
+    argument = (
+        f"like {view.like.name}"
+        if view.like
+        else view.rank or (str(view.number) if KINDS[view.kind].argument else "")
+    )
+    parts = [
+        view.kind,
+        f":{argument}" if argument else "",
+        f" within {view.within.name}" if view.within else "",
+    ]
     parts.append("" if view.seed is None else f"@seed={view.seed}")
     if view.noise:
-        parts.append(f" with {view.noise.kind}:{rate_text(view.noise.rate)}" + (f" within {view.noise.within.name}" if view.noise.within else ""))
+        parts.append(
+            f" with {view.noise.kind}:{rate_text(view.noise.rate)}"
+            + (f" within {view.noise.within.name}" if view.noise.within else "")
+        )
     return "".join(parts)
 
 
@@ -183,13 +221,24 @@ def _short(text: str) -> str:
 
 
 def _forms() -> str:
-    forms = [form for kind in KINDS.values() for form in (kind.form, *([f"{kind.form} within level:j"] if kind.splits else []))]
-    more = ("class", "K as `like level:j`", "@seed=S after random, shuffle, cluster", "` with symmetric:R` or ` with confusion:R within level:j`")
+    forms = [
+        form
+        for kind in KINDS.values()
+        for form in (kind.form, *([f"{kind.form} within level:j"] if kind.splits else []))
+    ]
+    more = (
+        "class",
+        "K as `like level:j`",
+        "@seed=S after random, shuffle, cluster",
+        "` with symmetric:R` or ` with confusion:R within level:j`",
+    )
     return ", ".join([*forms, *more])
 
 
 def resolve_view(text: str, named: Mapping[str, ViewUse] = NONE, root: Path | None = None) -> View:
-    """The view that a text or a name of the study's `views:` block means. Files are looked for under `root`, the data root.
+    """The view that a text or a name of the study's `views:` block means.
+
+    Files are looked for under `root`, the data root.
 
     Raises InputError for what is neither, and for words that do not fit the view that they change.
     """
@@ -209,19 +258,44 @@ def _changed(name: str, use: ViewUse, root: Path | None) -> View:
     view = parse_view(use.of)
     for word in ("features", "algorithm", "balanced"):
         if getattr(use, word) is not None and not view.clustered:
-            raise InputError(f"views.{name}: {word} is for clusters, and {use.of!r} is none", at=("views", name, word))
+            raise InputError(
+                f"views.{name}: {word} is for clusters, and {use.of!r} is none",
+                at=("views", name, word),
+            )
     for word in ("merge", "subset", "noise"):
-        if getattr(use, word) is not None and (view.clustered or (word != "noise" and view.kind == "instance")):
-            raise InputError(f"views.{name}: {use.of!r} cannot have {word}; its classes have no names that one could know", at=("views", name, word))
+        if getattr(use, word) is not None and (
+            view.clustered or (word != "noise" and view.kind == "instance")
+        ):
+            raise InputError(
+                f"views.{name}: {use.of!r} cannot have {word}; its classes have no names that one "
+                "could know",
+                at=("views", name, word),
+            )
     noise = view.noise
     if use.noise is not None:
         if noise is not None:
-            raise InputError(f"views.{name}: {use.of!r} has noise already; write it in one place", at=("views", name, "noise"))
-        matrix = None if use.noise.matrix is None else find_file(use.noise.matrix, root, f"views.{name}.noise.matrix")
-        noise = Noise(use.noise.kind, use.noise.rate, None if use.noise.within is None else _level(use.noise.within, name), matrix)
+            raise InputError(
+                f"views.{name}: {use.of!r} has noise already; write it in one place",
+                at=("views", name, "noise"),
+            )
+        matrix = (
+            None
+            if use.noise.matrix is None
+            else find_file(use.noise.matrix, root, f"views.{name}.noise.matrix")
+        )
+        noise = Noise(
+            use.noise.kind,
+            use.noise.rate,
+            None if use.noise.within is None else _level(use.noise.within, name),
+            matrix,
+        )
     features = use.features
     if features is not None:
-        paths = {word: str(find_file(path, root, f"views.{name}.features.{word}")) for word in ("weights", "file") if (path := getattr(features, word))}
+        paths = {
+            word: str(find_file(path, root, f"views.{name}.features.{word}"))
+            for word in ("weights", "file")
+            if (path := getattr(features, word))
+        }
         features = features.model_copy(update=paths)
     return replace(
         view,
@@ -239,17 +313,24 @@ def _changed(name: str, use: ViewUse, root: Path | None) -> View:
 def _level(text: str, name: str) -> View:
     view = parse_view(text)
     if view.kind not in ("level", "depth", "rank") or view.noise:
-        raise InputError(f"views.{name}: {text!r} is no level", at=("views", name, "noise", "within"))
+        raise InputError(
+            f"views.{name}: {text!r} is no level", at=("views", name, "noise", "within")
+        )
     return view
 
 
 def find_file(path: str, root: Path | None, where: str) -> Path:
-    """A file of a study: absolute, or under the data root. Raises InputError where there is none."""
+    """A file of a study: absolute, or under the data root. Raises InputError where there is
+    none.
+    """
     try:
         found = Path(path).expanduser()
         if not found.is_absolute():
             if root is None:
-                raise InputError(f"{where}: the file {path!r} is looked for under the data root, and none is given (--data-root or HEADWATER_DATA)")
+                raise InputError(
+                    f"{where}: the file {path!r} is looked for under the data root, and none is "
+                    "given (--data-root or HEADWATER_DATA)"
+                )
             found = root / found
         if found.is_file():
             return found
@@ -259,11 +340,16 @@ def find_file(path: str, root: Path | None, where: str) -> Path:
 
 
 def distinct_views(views: Iterable[str], at: Location, named: Mapping[str, ViewUse] = NONE) -> None:
-    """Raises InputError, blamed on its place in the list at `at`, for what is no view and for one that says the same as an earlier one."""
+    """Raises InputError, blamed on its place in the list at `at`, for what is no view and for one
+    that says the same as an earlier one.
+    """
     seen: dict[View, str] = {}
     for i, text in enumerate(views):
         with blamed_on(*at, i):
             view = replace(parse_view(text), name="") if text not in named else View(text, "named")
             if view in seen:
-                raise InputError(f"{'.'.join(map(str, at))}: {text!r} is the same view as {seen[view]!r}; list it once")
+                raise InputError(
+                    f"{'.'.join(map(str, at))}: {text!r} is the same view as {seen[view]!r}; list "
+                    "it once"
+                )
             seen[view] = text

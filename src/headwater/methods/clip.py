@@ -1,6 +1,9 @@
-"""CLIP (Radford et al. 2021): images and captions that belong together attract, with a learned temperature; open_clip's text tower, small.
+"""CLIP (Radford et al. 2021): images and captions that belong together attract, with a learned
+temperature; open_clip's text tower, small.
 
-Captions come as texts. Where a source has classes and no text, labels/captions.py makes them from templates (the field `template`)."""
+Captions come as texts. Where a source has classes and no text, labels/captions.py makes them from
+templates (the field `template`).
+"""
 
 from __future__ import annotations
 
@@ -29,41 +32,65 @@ MAX_LOGIT_SCALE = math.log(100.0)
 
 
 INITIAL_BIAS = -10.0
-"""SigLIP's learned bias at the start (Zhai et al. 2023): of b pairs of an image one is positive, so that most logits should start far below 0."""
+"""SigLIP's learned bias at the start (Zhai et al. 2023): of b pairs of an image one is positive, so
+that most logits should start far below 0.
+"""
 
 
 _GROUPS = 4
-"""Groups by length in which the captions of a batch are encoded on a processor: human captions are about half as long on average as the longest of a
-batch [ours]. On a GPU, where a small text tower waits for launches, all captions are one group."""
+"""Groups by length in which the captions of a batch are encoded on a processor: human captions are
+about half as long on average as the longest of a batch [ours]. On a GPU, where a small text tower
+waits for launches, all captions are one group.
+"""
 
 
 class Clip(Method):
     """Image tower, linear projection, and open_clip's TextTransformer.
 
-    The text tower's context is trimmed to the longest caption of a group of captions of about the same length, which is exact under its causal
-    mask. A caption that occurs more than once in a batch is encoded once: the tower is a function of the tokens alone, so values and gradients are
-    those of encoding each copy. Of the 49,408 rows of the token embedding only those that occur in the captions are kept: the others would get no
-    gradient and change nothing.
+    The text tower's context is trimmed to the longest caption of a group of captions of about the
+    same length, which is exact under its causal mask. A caption that occurs more than once in a
+    batch is encoded once: the tower is a function of the tokens alone, so values and gradients are
+    those of encoding each copy. Of the 49,408 rows of the token embedding only those that occur in
+    the captions are kept: the others would get no gradient and change nothing.
 
-    The loss is InfoNCE, or SigLIP's where the recipe's `contrast` says so. Both learn a scale, which starts at 1 / `temperature`; SigLIP learns a
-    bias as well (`logit_bias`, as open_clip calls it).
+    The loss is InfoNCE, or SigLIP's where the recipe's `contrast` says so. Both learn a scale,
+    which starts at 1 / `temperature`; SigLIP learns a bias as well (`logit_bias`, as open_clip
+    calls it).
     """
 
     contrastive = True
 
-    def __init__(self, encoder: nn.Module, captions: Sequence[list[str]], hashes: NDArray[np.int64], *, recipe: Recipe, seed: int) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        captions: Sequence[list[str]],
+        hashes: NDArray[np.int64],
+        *,
+        recipe: Recipe,
+        seed: int,
+    ) -> None:
         super().__init__(encoder)
         from open_clip.tokenizer import SimpleTokenizer
         from open_clip.transformer import TextTransformer
 
-        assert recipe.text_width and recipe.text_layers and recipe.text_heads and recipe.embedding and recipe.temperature
+        assert (
+            recipe.text_width
+            and recipe.text_layers
+            and recipe.text_heads
+            and recipe.embedding
+            and recipe.temperature
+        )
         self._captions, self._hashes, self._seed = captions, hashes, seed
         tokenizer = SimpleTokenizer()
         texts = sorted({text for own in captions for text in own})
         tokens = tokenizer(texts)
         self._lengths = (tokens.argmax(dim=1) + 1).numpy()
-        context = int(self._lengths.max())  # the end token has the largest number; 0 is not only padding but also a token, "!"
-        used, occurring = torch.unique(tokens[:, :context], return_inverse=True)  # in order, so that the end token keeps the largest number
+        context = int(
+            self._lengths.max()
+        )  # the end token has the largest number; 0 is not only padding but also a token, "!"
+        used, occurring = torch.unique(
+            tokens[:, :context], return_inverse=True
+        )  # in order, so that the end token keeps the largest number
         self._tokens, self._vocabulary = occurring, used
         self._text_index = {text: i for i, text in enumerate(texts)}
         with seeded(keys.key(seed, "clip heads")):
@@ -93,7 +120,10 @@ class Clip(Method):
             of_epoch = batch.epochs == epoch
             positions = batch.positions[of_epoch]
             own = [self._captions[p] for p in positions]
-            chosen[of_epoch] = [self._text_index[t] for t in choose(own, int(epoch), self._seed, self._hashes[positions])]
+            chosen[of_epoch] = [
+                self._text_index[t]
+                for t in choose(own, int(epoch), self._seed, self._hashes[positions])
+            ]
         distinct, inverse = np.unique(chosen, return_inverse=True)
         by_length = np.argsort(self._lengths[distinct], kind="stable")
         place = np.empty_like(by_length)
@@ -101,7 +131,12 @@ class Clip(Method):
         device = self.logit_scale.device
         groups = min(_GROUPS, max(1, len(distinct))) if device.type == "cpu" else 1
         with _attention(device):
-            texts = torch.cat([self._encoded(some, device) for some in np.array_split(distinct[by_length], groups)])
+            texts = torch.cat(
+                [
+                    self._encoded(some, device)
+                    for some in np.array_split(distinct[by_length], groups)
+                ]
+            )
         return texts[torch.from_numpy(place[inverse]).to(device)]
 
     def _encoded(self, texts: NDArray[np.int64], device: torch.device) -> torch.Tensor:
@@ -114,9 +149,13 @@ class Clip(Method):
         finally:
             self.text.attn_mask = whole
 
-    def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
+    def loss(
+        self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE
+    ) -> torch.Tensor:
         with torch.no_grad():
-            self.logit_scale.clamp_(max=MAX_LOGIT_SCALE)  # the parameter, as the reference does: beyond a clamped value there is no way back
+            self.logit_scale.clamp_(
+                max=MAX_LOGIT_SCALE
+            )  # the parameter, as the reference does: beyond a clamped value there is no way back
         images, texts = embeddings
         if self._contrast == "siglip":
             return siglip_loss(images, texts, self.logit_scale.exp(), self.logit_bias, ranks)
@@ -133,6 +172,9 @@ class Clip(Method):
 
 
 def _attention(device: torch.device) -> AbstractContextManager[None]:
-    """Attention by plain products on a processor, where the backward pass of torch's fused kernel is slow for sequences as short as captions. It saves the
-    matrix of weights, [heads, context, context] a caption, which for long sequences costs more memory and time than it gains. On GPUs torch chooses."""
+    """Attention by plain products on a processor, where the backward pass of torch's fused kernel
+    is slow for sequences as short as captions. It saves the matrix of weights, [heads, context,
+    context] a caption, which for long sequences costs more memory and time than it gains. On GPUs
+    torch chooses.
+    """
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

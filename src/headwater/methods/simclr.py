@@ -23,7 +23,11 @@ class SimCLR(Method):
         super().__init__(encoder)
         assert recipe.head_layers and recipe.head_width and recipe.embedding and recipe.temperature
         self._temperature = recipe.temperature
-        widths = [int(encoder.num_features), *[recipe.head_width] * (recipe.head_layers - 1), recipe.embedding]  # type: ignore[arg-type]
+        widths = [
+            int(encoder.num_features),  # type: ignore[arg-type]
+            *[recipe.head_width] * (recipe.head_layers - 1),
+            recipe.embedding,
+        ]
         layers: list[nn.Module] = []
         with seeded(keys.key(seed, "simclr head")):
             for i, (before, after) in enumerate(itertools.pairwise(widths)):
@@ -36,7 +40,9 @@ class SimCLR(Method):
     def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
         return tuple(self.projection(self.encoder(views)).chunk(2))
 
-    def loss(self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE) -> torch.Tensor:
+    def loss(
+        self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE
+    ) -> torch.Tensor:
         first, second = embeddings
         return nt_xent(first, second, self._temperature, ranks)
 

@@ -1,7 +1,9 @@
-"""A study against its data: which arms and cells there are, by content, and what only data can tell to be wrong.
+"""A study against its data: which arms and cells there are, by content, and what only data can tell
+to be wrong.
 
-An arm's id hashes its resolved recipe, the images it is trained on (ids and bytes) and their targets; a cell's id hashes the arm's id, the
-task's images, labels and splits, and the protocol. Names are not in ids: two studies that mean the same arm share it.
+An arm's id hashes its resolved recipe, the images it is trained on (ids and bytes) and their
+targets; a cell's id hashes the arm's id, the task's images, labels and splits, and the protocol.
+Names are not in ids: two studies that mean the same arm share it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,15 @@ from numpy.typing import NDArray
 
 from headwater import keys, recipes
 from headwater.errors import InputError, blamed_on
-from headwater.labels import Targets, View, classes_of, distinct_views, label_view, parse_captions, resolve_view
+from headwater.labels import (
+    Targets,
+    View,
+    classes_of,
+    distinct_views,
+    label_view,
+    parse_captions,
+    resolve_view,
+)
 from headwater.labels.captions import TEMPLATES, caption_lists, captions_name
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.clusters import plan_clusters
@@ -49,7 +59,9 @@ class Plan:
     arms: list[PlannedArm] = field(default_factory=list)
     cells: list[PlannedCell] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """Things a person should know before the run: small leaks, a validation split cut from images that are trained on, batches larger than a source."""
+    """Things a person should know before the run: small leaks, a validation split cut from images
+    that are trained on, batches larger than a source.
+    """
     _hashes: dict[tuple[str, bytes], NDArray[np.bytes_]] = field(default_factory=dict)
     _made: dict[tuple[Any, ...], Any] = field(default_factory=dict)
     data_root: Path | None = None
@@ -57,17 +69,25 @@ class Plan:
     """Decoded images that this process has opened, by data set (headwater.work)."""
 
     @classmethod
-    def make(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
-        """Resolve a study. `data_root` is where folders are looked for, `cache` where byte hashes are remembered.
+    def make(
+        cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None
+    ) -> Plan:
+        """Resolve a study.
 
-        Raises InputError, with the file and the line of what is wrong where the study came from a file.
+        `data_root` is where folders are looked for, `cache` where byte hashes are remembered.
+
+        Raises InputError, with the file and the line of what is wrong where the study came from a
+        file.
         """
         with study.located():
             return cls._make(study, data_root, cache)
 
     @classmethod
-    def opened(cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None) -> Plan:
-        """The study's sources and tasks without arms and cells: no byte of an image is hashed, no label view of a source is made.
+    def opened(
+        cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None
+    ) -> Plan:
+        """The study's sources and tasks without arms and cells: no byte of an image is hashed, no
+        label view of a source is made.
 
         Raises InputError as `make` does, for what the tables alone can tell.
         """
@@ -90,17 +110,29 @@ class Plan:
                     opened[name] = open_source(name, words, data_root=data_root, cache=cache)
             if name in opened and opened[name].table.hierarchy is not None:
                 with blamed_on("data", name, "hierarchy"):
-                    open_hierarchy(opened[name].table.hierarchy or "", where=f"data.{name}.hierarchy")
+                    open_hierarchy(
+                        opened[name].table.hierarchy or "", where=f"data.{name}.hierarchy"
+                    )
         if study.online_probe is not None:
             with blamed_on("online_probe", "labels"):
                 asked = resolve_view(study.online_probe.labels, study.views, data_root)
-                if asked.kind not in ("level", "depth", "rank") or asked.noise or asked.merge or asked.subset:
-                    raise InputError(f"online_probe.labels: {study.online_probe.labels!r} is no plain level, depth or rank of a source's own classes")
+                if (
+                    asked.kind not in ("level", "depth", "rank")
+                    or asked.noise
+                    or asked.merge
+                    or asked.subset
+                ):
+                    raise InputError(
+                        f"online_probe.labels: {study.online_probe.labels!r} is no plain level, "
+                        "depth or rank of a source's own classes"
+                    )
         tasks = {}
         for name, task in study.tasks.items():
             with blamed_on("tasks", name, "labels"):
                 view = resolve_view(task.labels, study.views, data_root)
-            tasks[name] = resolve_task(name, opened[task.data], view, split_column=task.split_column, group=task.group)
+            tasks[name] = resolve_task(
+                name, opened[task.data], view, split_column=task.split_column, group=task.group
+            )
         return cls(study, opened, tasks, data_root=data_root)
 
     @classmethod
@@ -110,15 +142,24 @@ class Plan:
         plan.arms = [plan.planned_arm(words) for words in study.arms()]
         plan._note_losses()
         plan._note_probe()
-        plan.notes += list(dict.fromkeys(f"{arm.words.title} is trained for its features alone, by which others are labelled" for arm in plan.supports))
+        plan.notes += list(
+            dict.fromkeys(
+                f"{arm.words.title} is trained for its features alone, by which others are labelled"
+                for arm in plan.supports
+            )
+        )
         check_overlaps(plan)
-        plan.cells = [plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)]
+        plan.cells = [
+            plan._cell(arm, words) for arm in plan.arms for words in study.cells(arm.words)
+        ]
         return plan
 
     # arms
     @property
     def supports(self) -> list[PlannedArm]:
-        """Arms that the study does not measure, but whose features some of its arms are labelled by; each once."""
+        """Arms that the study does not measure, but whose features some of its arms are labelled
+        by; each once.
+        """
         own = {arm.id for arm in self.arms}
         found: dict[str, PlannedArm] = {}
         for arm in self.arms:
@@ -149,9 +190,15 @@ class Plan:
         source = self.sources[study.sources[words.source].data]
         where = f"sources.{words.source}"
         of_seed = None if words.size in (None, "all") else words.seed
-        positions: Positions = self.once(("positions", words.source, words.size, of_seed), lambda: self.images_of(words))
+        positions: Positions = self.once(
+            ("positions", words.source, words.size, of_seed), lambda: self.images_of(words)
+        )
         view, targets, captions, swapped, clusters = None, None, None, None, None
-        with blamed_on(*study.place(words.source, "captions" if words.method == "clip" else "labels", words.labels)):
+        with blamed_on(
+            *study.place(
+                words.source, "captions" if words.method == "clip" else "labels", words.labels
+            )
+        ):
             if words.method == "supervised" and words.labels:
                 view = resolve_view(words.labels, study.views, self.data_root)
                 if view.clustered:
@@ -163,12 +210,18 @@ class Plan:
                 captions, swapped = self._captions(words, source, positions)
             if targets is not None and targets.num_classes < 2:
                 only = f"at {words.labels} there is only one class ({targets.names[0]!r})"
-                raise InputError(f"{where}: {only}, so there is nothing to learn; choose a finer level")
+                raise InputError(
+                    f"{where}: {only}, so there is nothing to learn; choose a finer level"
+                )
         images_seen = study.budget.images(len(positions), recipe.batch)
         if not 2 <= images_seen <= MAX_IMAGES_SEEN:
             (unit,) = study.budget.words()
             many = "fewer than 2" if images_seen < 2 else f"more than {MAX_IMAGES_SEEN:.0e}"
-            raise InputError(f"budget.{unit}: {many} images would be seen in training ({where} has {len(positions)})", at=("budget", unit))
+            raise InputError(
+                f"budget.{unit}: {many} images would be seen in training ({where} has "
+                f"{len(positions)})",
+                at=("budget", unit),
+            )
         if targets is not None or clusters is not None:
             recipe = recipe.with_rule(single=targets is None or targets.single)
         fingerprint, held_out = source.fingerprint(positions), self.held_out(words.source)
@@ -182,40 +235,69 @@ class Plan:
             **common,
         }
         return PlannedArm(
-            identity(meaning), words, recipe, source, positions, fingerprint, targets, captions, images_seen, clusters, view, swapped, held_out
+            identity(meaning),
+            words,
+            recipe,
+            source,
+            positions,
+            fingerprint,
+            targets,
+            captions,
+            images_seen,
+            clusters,
+            view,
+            swapped,
+            held_out,
         )
 
     def _targets(self, words: Arm, view: View, source: Source, positions: Positions) -> Targets:
         """The labels of an arm under a view; seeds that they do not depend on share them."""
         drawn = words.seed if view.drawn or words.size not in (None, "all") else None
         at = ("targets", words.source, words.size, view, drawn)
-        return self.once(at, lambda: label_view(view, source.table, positions, words.seed, f"sources.{words.source}", hashes=lambda: source.hashes))  # type: ignore[no-any-return]
+        return self.once(  # type: ignore[no-any-return]
+            at,
+            lambda: label_view(
+                view,
+                source.table,
+                positions,
+                words.seed,
+                f"sources.{words.source}",
+                hashes=lambda: source.hashes,
+            ),
+        )
 
-    def _captions(self, words: Arm, source: Source, positions: Positions) -> tuple[list[list[str]], float | None]:
+    def _captions(
+        self, words: Arm, source: Source, positions: Positions
+    ) -> tuple[list[list[str]], float | None]:
         """(captions, realised share of swapped ones) of a clip arm."""
         assert words.labels is not None
         text, rate = parse_captions(words.labels)
         of_seed = None if words.size in (None, "all") else words.seed
         clean = self.once(
-            ("captions", words.source, words.size, text, of_seed), lambda: caption_lists(text, source.table, positions, f"sources.{words.source}")
+            ("captions", words.source, words.size, text, of_seed),
+            lambda: caption_lists(text, source.table, positions, f"sources.{words.source}"),
         )
         if rate is None:
             return clean, None
         from headwater.labels.noise import swap_captions
 
         return self.once(  # type: ignore[no-any-return]
-            ("swapped", words.source, words.size, text, rate, words.seed), lambda: swap_captions(clean, rate, source.hashes[positions], words.seed)
+            ("swapped", words.source, words.size, text, rate, words.seed),
+            lambda: swap_captions(clean, rate, source.hashes[positions], words.seed),
         )
 
     def images_of(self, words: Arm) -> Positions:
-        """The images of an arm, ascending: the source's splits, and of these the first `size` in a keyed order, so that a larger size holds a smaller."""
+        """The images of an arm, ascending: the source's splits, and of these the first `size` in a
+        keyed order, so that a larger size holds a smaller.
+        """
         assert words.source is not None
         use = self.study.sources[words.source]
         source = self.sources[use.data]
         positions = np.setdiff1d(self.of_splits(words.source), self.held_out(words.source))
         if len(positions) < 2:
             raise InputError(
-                f"sources.{words.source}: {source.name} has {len(positions)} images in {', '.join(use.splits)}; pre-training needs at least 2",
+                f"sources.{words.source}: {source.name} has {len(positions)} images in "
+                f"{', '.join(use.splits)}; pre-training needs at least 2",
                 at=("sources", words.source, "splits"),
             )
         if words.size in (None, "all"):
@@ -223,28 +305,36 @@ class Plan:
         assert isinstance(words.size, int)
         if not 2 <= words.size <= len(positions):
             raise InputError(
-                f"sources.{words.source}: size {words.size} is not between 2 and the {len(positions)} images that there are",
+                f"sources.{words.source}: size {words.size} is not between 2 and the "
+                f"{len(positions)} images that there are",
                 at=self.study.place(words.source, "sizes", words.size),
             )
         order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
         return np.sort(positions[order[: words.size]])
 
     def held_out(self, name: str) -> Positions:
-        """The images of a source that are left out of training for the online probe, ascending: drawn by key, the same in every arm and seed."""
+        """The images of a source that are left out of training for the online probe, ascending:
+        drawn by key, the same in every arm and seed.
+        """
         words = self.study.online_probe
         if words is None:
             return np.empty(0, dtype=np.int64)
 
         def draw() -> Positions:
             positions = self.of_splits(name)
-            drawn = keys.uniform(keys.key(0, "online probe"), self.sources[self.study.sources[name].data].hashes[positions], 1)[:, 0]
+            drawn = keys.uniform(
+                keys.key(0, "online probe"),
+                self.sources[self.study.sources[name].data].hashes[positions],
+                1,
+            )[:, 0]
             return positions[drawn < words.share]
 
         return self.once(("held out", name), draw)  # type: ignore[no-any-return]
 
     def probe_labels(self, name: str) -> tuple[Positions, NDArray[np.int64], int] | None:
-        """(positions of all images of a source, ascending; their class under the online probe's view, int64; classes). None where the source has no such
-        labels."""
+        """(positions of all images of a source, ascending; their class under the online probe's
+        view, int64; classes). None where the source has no such labels.
+        """
         words = self.study.online_probe
         assert words is not None
 
@@ -252,7 +342,14 @@ class Plan:
             positions, source = self.of_splits(name), self.sources[self.study.sources[name].data]
             view = resolve_view(words.labels, self.study.views, self.data_root)
             try:
-                targets = label_view(view, source.table, positions, 0, f"sources.{name}", hashes=lambda: source.hashes)
+                targets = label_view(
+                    view,
+                    source.table,
+                    positions,
+                    0,
+                    f"sources.{name}",
+                    hashes=lambda: source.hashes,
+                )
             except InputError:  # images alone, or no such level
                 return None
             return positions, classes_of(targets), targets.num_classes
@@ -260,7 +357,10 @@ class Plan:
         return self.once(("probe labels", name), look)  # type: ignore[no-any-return]
 
     def of_splits(self, name: str) -> Positions:
-        """All images of a source's splits, ascending, each once. Raises InputError for a split that is none or holds no image."""
+        """All images of a source's splits, ascending, each once.
+
+        Raises InputError for a split that is none or holds no image.
+        """
         use = self.study.sources[name]
         source = self.sources[use.data]
         found: list[Positions] = []
@@ -271,24 +371,36 @@ class Plan:
                 except InputError:
                     natural = ""
                 if not natural:
-                    raise InputError(f"sources.{name}: the split {split!r} is none of train, val, test")
+                    raise InputError(
+                        f"sources.{name}: the split {split!r} is none of train, val, test"
+                    )
                 with blamed_on("sources", name, "split_column"):
                     found.append(source.split(use.split_column, natural))
                 if not len(found[-1]):
-                    raise InputError(f"sources.{name}: {source.name} has 0 images in {split}; pre-training needs at least 2")
+                    raise InputError(
+                        f"sources.{name}: {source.name} has 0 images in {split}; pre-training "
+                        "needs at least 2"
+                    )
         return np.unique(np.concatenate(found))
 
     # cells
     def _cell(self, arm: PlannedArm, words: Cell) -> PlannedCell:
         protocol = self.study.protocols.named(words.protocol)
-        told = protocol.model_dump(mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True) | {"name": words.protocol}
+        told = protocol.model_dump(
+            mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True
+        ) | {"name": words.protocol}
         rooms = recipes.CELL_ROOMS[words.protocol]
-        if told.get("head_init") == "probe":  # the head comes from a probe, so what makes a probe makes the cell
+        if (
+            told.get("head_init") == "probe"
+        ):  # the head comes from a probe, so what makes a probe makes the cell
             told["l2"] = list(self.probe_l2)
             rooms = (*rooms, *recipes.CELL_ROOMS["probe"])
         if told.get("head_init") == "text" or words.protocol == "zeroshot":
             rooms = (*rooms, *recipes.CELL_ROOMS["zeroshot"])
-            told["prompts"] = [self.tasks[words.task].prompt_names, self.templates(words.task, words.protocol)]
+            told["prompts"] = [
+                self.tasks[words.task].prompt_names,
+                self.templates(words.task, words.protocol),
+            ]
         if self.looks_for_copies(arm.words.source, words.task):
             rooms = (*rooms, "leaks")
         for unordered in ("l2", "neighbours", "temperature"):
@@ -308,14 +420,20 @@ class Plan:
 
     @property
     def probe_l2(self) -> tuple[float, ...]:
-        """The l2 grid of the study's probe, or the default one: also what a head that starts from a probe is chosen from."""
+        """The l2 grid of the study's probe, or the default one: also what a head that starts from a
+        probe is chosen from.
+        """
         probe = self.study.protocols.probe
         return (probe or Probe()).l2
 
     def templates(self, task: str, protocol: str) -> tuple[str, ...]:
         """Prompts that turn the class names of a task into a head."""
         words = self.study.protocols.zeroshot
-        return (words.templates if words is not None else None) or self.tasks[task].templates or TEMPLATES
+        return (
+            (words.templates if words is not None else None)
+            or self.tasks[task].templates
+            or TEMPLATES
+        )
 
     def task_fingerprint(self, name: str) -> str:
         """Digest of a task's images, labels and splits."""
@@ -335,7 +453,9 @@ class Plan:
         return found
 
     def rows(self, store: Store) -> pd.DataFrame:
-        """The rows of this study's cells, finished and failed, under this study's names (an arm may be shared with another study's)."""
+        """The rows of this study's cells, finished and failed, under this study's names (an arm may
+        be shared with another study's).
+        """
         from headwater.rows import to_frame
 
         present = store.finished_cells() | store.failed_cells()
@@ -349,7 +469,13 @@ class Plan:
     def names(self, cell: PlannedCell) -> dict[str, Any]:
         """What this study calls a cell: the fields of a row that are words, not content."""
         arm = cell.arm
-        view = arm.view.name if arm.view else None if arm.words.labels is None else captions_name(arm.words.labels)
+        view = (
+            arm.view.name
+            if arm.view
+            else None
+            if arm.words.labels is None
+            else captions_name(arm.words.labels)
+        )
         return {
             "study": self.study.study,
             "source": arm.words.source,
@@ -363,20 +489,39 @@ class Plan:
     # checks that need data
     def _check_shots(self) -> None:
         one_arm_each = {arm.source: arm for arm in self.study.arms()}
-        for cell in dict.fromkeys(cell for arm in one_arm_each.values() for cell in self.study.cells(arm)):
+        for cell in dict.fromkeys(
+            cell for arm in one_arm_each.values() for cell in self.study.cells(arm)
+        ):
             if cell.shots is not None:
-                with blamed_on("protocols", cell.protocol, "shots", getattr(self.study.protocols, cell.protocol).shots.index(cell.shots)):
-                    self.tasks[cell.task].check_shots(cell.shots, cap=self.study.tasks[cell.task].cap)
+                with blamed_on(
+                    "protocols",
+                    cell.protocol,
+                    "shots",
+                    getattr(self.study.protocols, cell.protocol).shots.index(cell.shots),
+                ):
+                    self.tasks[cell.task].check_shots(
+                        cell.shots, cap=self.study.tasks[cell.task].cap
+                    )
 
     def _note_losses(self) -> None:
-        """Supervised arms with different losses differ in more than their labels, so it is said. Softmax over sets of one is softmax."""
+        """Supervised arms with different losses differ in more than their labels, so it is said.
+
+        Softmax over sets of one is softmax.
+        """
         views: dict[str, dict[str, None]] = {}
         for arm in self.arms:
             if arm.loss_name is not None:
-                title = f"{arm.words.labels} of {arm.words.source}" if len(self.study.sources) > 1 else str(arm.words.labels)
+                title = (
+                    f"{arm.words.labels} of {arm.words.source}"
+                    if len(self.study.sources) > 1
+                    else str(arm.words.labels)
+                )
                 views.setdefault(arm.loss_name.removesuffix(" over sets"), {})[title] = None
         if len(views) > 1:
-            said = ", ".join(f"{' and '.join(titles)} {'train' if len(titles) > 1 else 'trains'} with {loss}" for loss, titles in views.items())
+            said = ", ".join(
+                f"{' and '.join(titles)} {'train' if len(titles) > 1 else 'trains'} with {loss}"
+                for loss, titles in views.items()
+            )
             self.notes.append(f"{said}; `recipe: {{supervised: {{loss: ...}}}}` holds it equal")
 
     def _note_probe(self) -> None:
@@ -384,12 +529,20 @@ class Plan:
         if words is not None:
             for name in self.study.sources:
                 if self.probe_labels(name) is None:
-                    self.notes.append(f"the online probe is not asked on source {name}, which has no labels {words.labels}; its share is left out all the same")
+                    self.notes.append(
+                        f"the online probe is not asked on source {name}, which has no labels "
+                        f"{words.labels}; its share is left out all the same"
+                    )
                 elif not len(self.held_out(name)):
-                    self.notes.append(f"the online probe is not asked on source {name}: a share of {words.share} leaves out none of its few images")
+                    self.notes.append(
+                        f"the online probe is not asked on source {name}: a share of {words.share} "
+                        "leaves out none of its few images"
+                    )
 
     def looks_for_copies(self, source: str | None, task: str) -> bool:
-        """Whether test images of a task are looked for among the images of a source, changed or not."""
+        """Whether test images of a task are looked for among the images of a source, changed or
+        not.
+        """
         return looks_for_copies(self, source, task)
 
     def overlap(self, arm: PlannedArm, task_name: str) -> Overlap:
@@ -410,7 +563,9 @@ class Plan:
 
 
 def _is_used(study: Study, data: str) -> bool:
-    return data in {use.data for use in study.sources.values()} | {use.data for use in study.tasks.values()}
+    return data in {use.data for use in study.sources.values()} | {
+        use.data for use in study.tasks.values()
+    }
 
 
 def _captions_digest(captions: list[list[str]]) -> str:

@@ -32,15 +32,24 @@ class Clusters:
 
     @property
     def origin(self) -> str:
-        """What the features come from, for a row: an arm's id, timm:NAME or timm:weights and file with the beginning of their SHA-256."""
+        """What the features come from, for a row: an arm's id, timm:NAME or timm:weights and file
+        with the beginning of their SHA-256.
+        """
         if self.arm is not None:
             return self.arm.id
-        return f"timm:{self.timm}" + (f"@{self.digest[:12]}" if self.digest else "") if self.timm else f"file:{(self.digest or '')[:12]}"
+        return (
+            f"timm:{self.timm}" + (f"@{self.digest[:12]}" if self.digest else "")
+            if self.timm
+            else f"file:{(self.digest or '')[:12]}"
+        )
 
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """An arm and what its words mean on the data. Positions index the source's table; targets and captions follow positions."""
+    """An arm and what its words mean on the data.
+
+    Positions index the source's table; targets and captions follow positions.
+    """
 
     id: str
     words: Arm
@@ -96,7 +105,11 @@ class PlannedArm:
             return self.targets.num_classes
         if self.clusters is not None:
             return len(self.clusters.partition.names)
-        return len({text for own in self.captions for text in own}) if self.captions is not None else None
+        return (
+            len({text for own in self.captions for text in own})
+            if self.captions is not None
+            else None
+        )
 
 
 @dataclass(frozen=True)

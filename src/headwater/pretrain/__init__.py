@@ -1,9 +1,10 @@
 """THE loop: every method, every budget, one process or many, one place.
 
-All randomness is keyed by step and sample, so the state is (weights, optimiser, step) and a run that was killed and goes on from its last
-checkpoint ends with the same bits as one that was not. Batches are prepared ahead by other threads (headwater.loader.Feeder); a batch that does not
-fit is passed in parts (headwater.pretrain.gradients); several processes share a batch (headwater.pretrain.scale). None of these changes which images a
-step sees.
+All randomness is keyed by step and sample, so the state is (weights, optimiser, step) and a run
+that was killed and goes on from its last checkpoint ends with the same bits as one that was not.
+Batches are prepared ahead by other threads (headwater.loader.Feeder); a batch that does not fit is
+passed in parts (headwater.pretrain.gradients); several processes share a batch
+(headwater.pretrain.scale). None of these changes which images a step sees.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ _TELL_EVERY_S = 0.5
 
 
 class Diverged(Exception):
-    """The loss was not a finite number, or the last step left weights that are none. Final: the same arm would diverge again."""
+    """The loss was not a finite number, or the last step left weights that are none.
+
+    Final: the same arm would diverge again.
+    """
 
     def __init__(self, step: int, value: float, what: str = "loss") -> None:
         super().__init__(f"{what} {value} at step {step}")
@@ -73,7 +77,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class OnlineProbe:
-    """A look at the encoder now and then. `ask` is given the encoder in evaluation mode and answers with a share in [0, 1]; it must not change weights."""
+    """A look at the encoder now and then.
+
+    `ask` is given the encoder in evaluation mode and answers with a share in [0, 1]; it must not
+    change weights.
+    """
 
     ask: Callable[[nn.Module], float]
     looks: int
@@ -96,22 +104,32 @@ def pretrain(
     ranks: Ranks = ALONE,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> tuple[Outcome, list[dict[str, float]]]:
-    """Train `model` in place; returns the outcome and the curve (about 100 points, see `Journal`). Raises Diverged.
+    """Train `model` in place; returns the outcome and the curve (about 100 points, see `Journal`).
 
-    `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written every `checkpoint_every_s` seconds, and every so many
-    steps where that is given; the curve so far lies beside it in metrics.jsonl. `loader_workers` threads prepare batches ahead (0: none; left out: one,
-    or HEADWATER_LOADER_WORKERS); their number changes no bit. With several `ranks` each process calls this with the same arguments, takes its part of
-    each batch, and ends with the same weights; the first writes checkpoints. With `compute.sharded` the weights are spread over the ranks (FSDP).
-    One run at a time in a process: torch's cache of rounded weights and its choice of attention belong to the process, not to a thread.
+    Raises Diverged.
+
+    `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written
+    every `checkpoint_every_s` seconds, and every so many steps where that is given; the curve so
+    far lies beside it in metrics.jsonl. `loader_workers` threads prepare batches ahead (0: none;
+    left out: one, or HEADWATER_LOADER_WORKERS); their number changes no bit. With several `ranks`
+    each process calls this with the same arguments, takes its part of each batch, and ends with the
+    same weights; the first writes checkpoints. With `compute.sharded` the weights are spread over
+    the ranks (FSDP). One run at a time in a process: torch's cache of rounded weights and its
+    choice of attention belong to the process, not to a thread.
     """
     assert recipe.optimiser and recipe.lr
     if order.images // order.steps < ranks.size:
-        raise ValueError(f"a batch of {order.images // order.steps} images leaves some of {ranks.size} ranks without any")
+        raise ValueError(
+            f"a batch of {order.images // order.steps} images leaves some of {ranks.size} ranks "
+            "without any"
+        )
     model.train()
     if not compute.sharded:
         model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if compute.compiled:
-        model.encoder.compile(dynamic=False)  # so that the kernels of a step do not depend on where a run went on
+        model.encoder.compile(
+            dynamic=False
+        )  # so that the kernels of a step do not depend on where a run went on
     wrapped = Wrapped(model, ranks, sharded=compute.sharded)
     optimiser = optim.build(
         wrapped.method,
@@ -124,7 +142,16 @@ def pretrain(
     ema = optim.Ema(wrapped.method, recipe.ema) if recipe.ema else None
     journal = Journal(order, recipe, probe.looks if probe else 0)
     state = State(wrapped, optimiser, ema, journal, checkpoints, compute)
-    batches = Batches.of(pixels, order, recipe, image_size=image_size, seed=seed, num_views=model.num_views, device=compute.device, ranks=ranks)
+    batches = Batches.of(
+        pixels,
+        order,
+        recipe,
+        image_size=image_size,
+        seed=seed,
+        num_views=model.num_views,
+        device=compute.device,
+        ranks=ranks,
+    )
     gradients = Gradients(wrapped, batches, recipe.micro_batch, seed, compute)
     start = state.resume()
     run = _Run(wrapped, optimiser, ema, journal, state, recipe, probe, watch)
@@ -138,9 +165,13 @@ def pretrain(
                 state.save(step + 1)
         run.read_all()
     wrapped.finish(ema)
-    if not all(bool(t.isfinite().all()) for t in model.state_dict().values()):  # no loss has seen what the last step made of them
+    if not all(
+        bool(t.isfinite().all()) for t in model.state_dict().values()
+    ):  # no loss has seen what the last step made of them
         raise Diverged(order.steps, math.nan)
-    return Outcome(order.steps, order.images, journal.last_loss(), state.seconds, journal.last_knn, run.notes()), journal.curve()
+    return Outcome(
+        order.steps, order.images, journal.last_loss(), state.seconds, journal.last_knn, run.notes()
+    ), journal.curve()
 
 
 class _Run:
@@ -157,20 +188,30 @@ class _Run:
         probe: OnlineProbe | None,
         watch: Callable[[Progress], None],
     ) -> None:
-        self._wrapped, self._optimiser, self._ema, self._journal, self._state = wrapped, optimiser, ema, journal, state
+        self._wrapped, self._optimiser, self._ema, self._journal, self._state = (
+            wrapped,
+            optimiser,
+            ema,
+            journal,
+            state,
+        )
         self._recipe, self._probe, self._watch = recipe, probe, watch
         self._began = self._told = time.monotonic()
         self._images = 0
         self._unread: list[_Late] = []
 
     def taken(self, step: int, loss: torch.Tensor, images: int) -> None:
-        """Step the optimiser by the gradient whose loss this is, seen on so many images of all ranks. Raises Diverged."""
+        """Step the optimiser by the gradient whose loss this is, seen on so many images of all
+        ranks. Raises Diverged.
+        """
         self._wrapped.average_unsharded()
         norm = optim.step(self._optimiser, self._wrapped.method, clip_norm=self._recipe.clip_norm)
         if self._ema is not None:
             self._ema.update()
         self._images += images
-        self._unread.append(_Late(self._wrapped.ranks.summed_(loss), None if norm is None else whole(norm)))
+        self._unread.append(
+            _Late(self._wrapped.ranks.summed_(loss), None if norm is None else whole(norm))
+        )
         if len(self._unread) > _steps_late(loss.device):
             self._read()
         if self._journal.looks_at(step + 1):
@@ -205,9 +246,15 @@ class _Run:
         self._state.write_live(now=True)
 
     def notes(self) -> tuple[str, ...]:
-        """What a person should know of the run: whether a contrastive loss was that of chance after half of the steps, and at the end."""
+        """What a person should know of the run: whether a contrastive loss was that of chance after
+        half of the steps, and at the end.
+        """
         steps = self._journal.steps
-        return tuple(note for step in dict.fromkeys((-(-steps // 2), steps)) if (note := self._at_chance(step)))
+        return tuple(
+            note
+            for step in dict.fromkeys((-(-steps // 2), steps))
+            if (note := self._at_chance(step))
+        )
 
     def _at_chance(self, step: int) -> str | None:
         note = self._wrapped.plain.at_chance(self._journal.last_loss(step), self._journal.batch)
@@ -223,14 +270,23 @@ class _Run:
 
     def _progress(self, step: int, note: str | None = None) -> Progress:
         rate = self._images / max(1e-9, time.monotonic() - self._began)
-        return Progress(step, self._journal.steps, rate, self._journal.losses[-1], self._journal.last_knn, note)
+        return Progress(
+            step, self._journal.steps, rate, self._journal.losses[-1], self._journal.last_knn, note
+        )
 
 
 class _Late:
-    """A loss and a gradient norm that are on their way from a GPU: reading them waits for their own step and for no later one."""
+    """A loss and a gradient norm that are on their way from a GPU: reading them waits for their own
+    step and for no later one.
+    """
 
     def __init__(self, loss: torch.Tensor, norm: torch.Tensor | None) -> None:
-        both = torch.stack([loss.double(), norm.double() if norm is not None else torch.zeros_like(loss, dtype=torch.float64)])
+        both = torch.stack(
+            [
+                loss.double(),
+                norm.double() if norm is not None else torch.zeros_like(loss, dtype=torch.float64),
+            ]
+        )
         self._has_norm, self._event = norm is not None, None
         if both.device.type == "cuda":
             self._values = torch.empty(2, dtype=torch.float64, pin_memory=True)
@@ -248,5 +304,7 @@ class _Late:
 
 
 def _steps_late(device: torch.device) -> int:
-    """How many steps later a loss is read: one on a GPU, so that the next step is on its way by then."""
+    """How many steps later a loss is read: one on a GPU, so that the next step is on its way by
+    then.
+    """
     return 0 if device.type == "cpu" else 1

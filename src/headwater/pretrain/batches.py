@@ -1,4 +1,7 @@
-"""The images of a step: which, from where, and what they look like to the network. Nothing here depends on who asks, or when."""
+"""The images of a step: which, from where, and what they look like to the network.
+
+Nothing here depends on who asks, or when.
+"""
 
 from __future__ import annotations
 
@@ -39,9 +42,13 @@ class Prepared:
     pixels: Pixels
     partners: Pixels | None
     box: tuple[int, int, int, int] | None
-    """CutMix: the rows and columns (top, bottom, left, right) that come from the partner; None where images are blended whole."""
+    """CutMix: the rows and columns (top, bottom, left, right) that come from the partner; None
+    where images are blended whole.
+    """
     views: tuple[torch.Tensor, ...]
-    """Each view [b, 3, s, s] where they were made ahead (on a CPU); none where they are made when needed (on a GPU, in parts)."""
+    """Each view [b, 3, s, s] where they were made ahead (on a CPU); none where they are made when
+    needed (on a GPU, in parts).
+    """
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,37 @@ class Batches:
     mixup: float | None = None
     """Alpha of mixup (Zhang et al. 2018); None for none."""
     cutmix: float | None = None
-    """Alpha of CutMix (Yun et al. 2019); None for none. With both, each step takes one of them at random, as timm does."""
+    """Alpha of CutMix (Yun et al. 2019); None for none.
+
+    With both, each step takes one of them at random, as timm does.
+    """
 
     @classmethod
-    def of(cls, pixels: Images, order: Order, recipe: Recipe, *, image_size: int, seed: int, num_views: int, device: torch.device, ranks: Ranks) -> Batches:
+    def of(
+        cls,
+        pixels: Images,
+        order: Order,
+        recipe: Recipe,
+        *,
+        image_size: int,
+        seed: int,
+        num_views: int,
+        device: torch.device,
+        ranks: Ranks,
+    ) -> Batches:
         augmentation = recipe.augmentation or Augmentation()
-        return cls(pixels, order, augmentation, image_size, seed, num_views, device, ranks, recipe.mixup, recipe.cutmix)
+        return cls(
+            pixels,
+            order,
+            augmentation,
+            image_size,
+            seed,
+            num_views,
+            device,
+            ranks,
+            recipe.mixup,
+            recipe.cutmix,
+        )
 
     def make(self, step: int) -> Prepared:
         """The images of a step (this rank's part) and, on a CPU, their views."""
@@ -73,17 +105,29 @@ class Batches:
         own = self.ranks.part(size)
         mix, box = self._mix(step, positions, epochs)
         batch = Batch(positions, epochs, mix).part(own)
-        partners = None if batch.mix is None else self._gather(batch.mix.partners, batch.mix.partner_epochs)
-        prepared = Prepared(batch, size, self._gather(batch.positions, batch.epochs), partners, box, ())
+        partners = (
+            None
+            if batch.mix is None
+            else self._gather(batch.mix.partners, batch.mix.partner_epochs)
+        )
+        prepared = Prepared(
+            batch, size, self._gather(batch.positions, batch.epochs), partners, box, ()
+        )
         if self.device.type != "cpu":
             return prepared
         views = tuple(self._view(prepared, slice(None), view) for view in range(self.num_views))
         return Prepared(batch, size, prepared.pixels, partners, box, views)
 
     def views(self, prepared: Prepared, part: slice) -> torch.Tensor:
-        """float32 [num_views * b, 3, s, s] (channels_last) of some of the images: view 0 of all of them, then view 1."""
-        made = [v[part] for v in prepared.views] or [self._view(prepared, part, view) for view in range(self.num_views)]
-        return (made[0] if len(made) == 1 else torch.cat(made)).contiguous(memory_format=torch.channels_last)
+        """float32 [num_views * b, 3, s, s] (channels_last) of some of the images: view 0 of all of
+        them, then view 1.
+        """
+        made = [v[part] for v in prepared.views] or [
+            self._view(prepared, part, view) for view in range(self.num_views)
+        ]
+        return (made[0] if len(made) == 1 else torch.cat(made)).contiguous(
+            memory_format=torch.channels_last
+        )
 
     def _gather(self, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> Pixels:
         images, sizes = (torch.from_numpy(a) for a in self.pixels.gather(positions))
@@ -104,13 +148,17 @@ class Batches:
 
     def _made(self, pixels: Pixels, part: slice, view: int) -> torch.Tensor:
         maker = ViewMaker(self.augmentation, self.image_size, self.seed)
-        images, sizes = (t[part].to(self.device, non_blocking=True) for t in (pixels.images, pixels.sizes))
+        images, sizes = (
+            t[part].to(self.device, non_blocking=True) for t in (pixels.images, pixels.sizes)
+        )
         return maker(images, sizes, pixels.hashes[part], pixels.epochs[part], view)
 
     def _mix(
         self, step: int, positions: NDArray[np.int64], epochs: NDArray[np.int64]
     ) -> tuple[Mix | None, tuple[int, int, int, int] | None]:
-        """What a whole batch is mixed with: itself from back to front, one share for all of it (timm's mode `batch`)."""
+        """What a whole batch is mixed with: itself from back to front, one share for all of it
+        (timm's mode `batch`).
+        """
         if self.mixup is None and self.cutmix is None:
             return None, None
         rng = keys.generator(self.seed, "mix", step)
@@ -123,9 +171,17 @@ class Batches:
         return Mix(positions[::-1].copy(), epochs[::-1].copy(), share), box
 
 
-def _box(rng: np.random.Generator, share: float, size: int) -> tuple[float, tuple[int, int, int, int]]:
-    """CutMix's box: of the image's aspect and about `share` of its area, its centre anywhere, cut at the borders; and the share that is left of it."""
+def _box(
+    rng: np.random.Generator, share: float, size: int
+) -> tuple[float, tuple[int, int, int, int]]:
+    """CutMix's box: of the image's aspect and about `share` of its area, its centre anywhere, cut
+    at the borders; and the share that is left of it.
+    """
     side = int(size * share**0.5)
     centre_row, centre_column = (int(rng.integers(size)) for _ in range(2))
-    top, bottom, left, right = (int(np.clip(c + d, 0, size)) for c in (centre_row, centre_column) for d in (-(side // 2), side - side // 2))
+    top, bottom, left, right = (
+        int(np.clip(c + d, 0, size))
+        for c in (centre_row, centre_column)
+        for d in (-(side // 2), side - side // 2)
+    )
     return (bottom - top) * (right - left) / size**2, (top, bottom, left, right)

@@ -1,4 +1,6 @@
-"""The gradient of one step: of a whole batch at once, or of one that does not fit in parts, to the same result."""
+"""The gradient of one step: of a whole batch at once, or of one that does not fit in parts, to the
+same result.
+"""
 
 from __future__ import annotations
 
@@ -18,17 +20,34 @@ from headwater.pretrain.scale import Wrapped
 class Gradients:
     """Leaves the gradient of a step's mean loss in the parameters' `.grad`.
 
-    A batch above `micro_batch` images is passed in parts. Where the loss is a mean over images, the parts' gradients are added up. A contrastive loss
-    compares all images, so GradCache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup") is used: embeddings of
-    all parts without gradients, the loss's gradient at the embeddings, then each part once more with that gradient carried on. Both give the
-    gradient of the whole batch, but for batch normalisation, which sees one part at a time.
+    A batch above `micro_batch` images is passed in parts. Where the loss is a mean over images, the
+    parts' gradients are added up. A contrastive loss compares all images, so GradCache (Gao et al.
+    2021, "Scaling deep contrastive learning batch size under memory limited setup") is used:
+    embeddings of all parts without gradients, the loss's gradient at the embeddings, then each part
+    once more with that gradient carried on. Both give the gradient of the whole batch, but for
+    batch normalisation, which sees one part at a time.
     """
 
-    def __init__(self, wrapped: Wrapped, batches: Batches, micro_batch: int | None, seed: int, compute: Compute) -> None:
-        self._wrapped, self._batches, self._micro_batch, self._seed, self._compute = wrapped, batches, micro_batch, seed, compute
+    def __init__(
+        self,
+        wrapped: Wrapped,
+        batches: Batches,
+        micro_batch: int | None,
+        seed: int,
+        compute: Compute,
+    ) -> None:
+        self._wrapped, self._batches, self._micro_batch, self._seed, self._compute = (
+            wrapped,
+            batches,
+            micro_batch,
+            seed,
+            compute,
+        )
 
     def __call__(self, step: int, prepared: Prepared) -> torch.Tensor:
-        """This rank's summand of the mean loss over the step's images, a scalar without gradient."""
+        """This rank's summand of the mean loss over the step's images, a scalar without
+        gradient.
+        """
         own, ranks = len(prepared.batch), self._wrapped.ranks
         parts = self._parts(own, prepared.global_size)
         if len(parts) == 1:
@@ -40,8 +59,10 @@ class Gradients:
         return loss / ranks.size
 
     def _parts(self, own: int, global_size: int) -> list[slice]:
-        """Parts of `micro_batch` images at most, as equal as can be: as many on every rank, since each part may ask all ranks for something. None holds a
-        single image, which batch normalisation cannot take, even if one part is then larger by one."""
+        """Parts of `micro_batch` images at most, as equal as can be: as many on every rank, since
+        each part may ask all ranks for something. None holds a single image, which batch
+        normalisation cannot take, even if one part is then larger by one.
+        """
         size = self._wrapped.ranks.size
         most, least = -(-global_size // size), global_size // size
         count = min(-(-most // (self._micro_batch or most)), max(1, least // 2))
@@ -55,7 +76,9 @@ class Gradients:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _accumulated(self, step: int, prepared: Prepared, parts: list[slice], factor: float) -> torch.Tensor:
+    def _accumulated(
+        self, step: int, prepared: Prepared, parts: list[slice], factor: float
+    ) -> torch.Tensor:
         total = torch.zeros((), device=self._compute.device)
         for i, part in enumerate(parts):
             views, batch = self._batches.views(prepared, part), prepared.batch.part(part)
@@ -67,7 +90,9 @@ class Gradients:
             total += loss.detach()
         return total
 
-    def _cached(self, step: int, prepared: Prepared, parts: list[slice], factor: float) -> torch.Tensor:
+    def _cached(
+        self, step: int, prepared: Prepared, parts: list[slice], factor: float
+    ) -> torch.Tensor:
         made: list[tuple[torch.Tensor, ...]] = []
         with torch.no_grad(), _statistics_kept(self._wrapped.method):
             for i, part in enumerate(parts):
@@ -83,27 +108,43 @@ class Gradients:
             self._seeded(step, i)
             with self._wrapped.apart(i < len(parts) - 1):
                 with self._compute.autocast():
-                    carried = self._wrapped.carried(views, batch, tuple(gradient[part] for gradient in asked))
+                    carried = self._wrapped.carried(
+                        views, batch, tuple(gradient[part] for gradient in asked)
+                    )
                 carried.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
 
-    def _embed(self, step: int, i: int, prepared: Prepared, part: slice) -> tuple[torch.Tensor, ...]:
+    def _embed(
+        self, step: int, i: int, prepared: Prepared, part: slice
+    ) -> tuple[torch.Tensor, ...]:
         views, batch = self._batches.views(prepared, part), prepared.batch.part(part)
         self._seeded(step, i)
         with self._compute.autocast():
             return tuple(t.float() for t in self._wrapped.embeddings(views, batch))
 
     def _seeded(self, step: int, part: int = 0) -> None:
-        """Dropout and stochastic depth draw from torch's generator: keyed by step, and by part and rank, which hold other images."""
+        """Dropout and stochastic depth draw from torch's generator: keyed by step, and by part and
+        rank, which hold other images.
+        """
         rank = self._wrapped.ranks.rank
-        key = keys.key(self._seed, "dropout", step) if part == rank == 0 else keys.key(self._seed, "dropout", step, part, rank)
+        key = (
+            keys.key(self._seed, "dropout", step)
+            if part == rank == 0
+            else keys.key(self._seed, "dropout", step, part, rank)
+        )
         torch.manual_seed(key & (2**63 - 1))
 
 
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
-    """Batch normalisation normalises by the batch, but does not move its running statistics: they should see each image once."""
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.track_running_stats]
+    """Batch normalisation normalises by the batch, but does not move its running statistics: they
+    should see each image once.
+    """
+    layers = [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
     for layer in layers:
         layer.track_running_stats = False
     try:

@@ -1,4 +1,6 @@
-"""What a run remembers of its steps: losses, gradient norms, looks of the online probe; and the curve that is made of them."""
+"""What a run remembers of its steps: losses, gradient norms, looks of the online probe; and the
+curve that is made of them.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,24 @@ _POINTS = 100
 class Journal:
     """The steps of one run so far.
 
-    The curve has about 100 points, each over the stretch of steps since the one before: `step` and `images` at its end, the mean `loss`, the learning rate
-    `lr` of its last step, the mean `grad_norm` before clipping (where gradients are clipped), `images_per_s`; and `knn` where the online probe looked.
-    All but images_per_s are the same bits whatever the number of kills and loader workers.
+    The curve has about 100 points, each over the stretch of steps since the one before: `step` and
+    `images` at its end, the mean `loss`, the learning rate `lr` of its last step, the mean
+    `grad_norm` before clipping (where gradients are clipped), `images_per_s`; and `knn` where the
+    online probe looked. All but images_per_s are the same bits whatever the number of kills and
+    loader workers.
     """
 
     def __init__(self, order: Order, recipe: Recipe, looks: int) -> None:
         assert recipe.lr and recipe.schedule and recipe.warmup is not None
-        self.steps, self.batch, self._images = order.steps, round(order.images / order.steps), order.images
+        self.steps, self.batch, self._images = (
+            order.steps,
+            round(order.images / order.steps),
+            order.images,
+        )
         self._lr, self._warmup, self._schedule = recipe.lr, recipe.warmup, recipe.schedule
-        self._edges: list[int] = np.unique(np.linspace(0, order.steps, min(order.steps, _POINTS) + 1).astype(int)).tolist()
+        self._edges: list[int] = np.unique(
+            np.linspace(0, order.steps, min(order.steps, _POINTS) + 1).astype(int)
+        ).tolist()
         self._looks = {-(-order.steps * (i + 1) // looks) for i in range(looks)}
         self.losses: list[float] = []
         self._norms: list[float] = []
@@ -37,7 +47,9 @@ class Journal:
 
     def lr(self, step: int) -> float:
         """The learning rate of a step (0-based)."""
-        return self._lr * optim.lr_factor(step, self.steps, warmup=self._warmup, schedule=self._schedule)
+        return self._lr * optim.lr_factor(
+            step, self.steps, warmup=self._warmup, schedule=self._schedule
+        )
 
     def note(self, loss: float, norm: float | None, seconds: float) -> None:
         """The next step's loss and gradient norm, `seconds` after the start of the run."""
@@ -72,7 +84,12 @@ class Journal:
             if b > len(self.losses):
                 break
             images = [step * self._images // self.steps for step in (a, b)]
-            point = {"step": b, "images": images[1], "loss": float(np.mean(self.losses[a:b])), "lr": self.lr(b - 1)}
+            point = {
+                "step": b,
+                "images": images[1],
+                "loss": float(np.mean(self.losses[a:b])),
+                "lr": self.lr(b - 1),
+            }
             norm = float(np.mean(self._norms[a:b]))
             if np.isfinite(norm):
                 point["grad_norm"] = norm
@@ -81,19 +98,35 @@ class Journal:
                 point["images_per_s"] = (images[1] - images[0]) / took
             points[b] = point
         for step, value in self._knn.items():
-            points.setdefault(step, {"step": step, "images": step * self._images // self.steps})["knn"] = value
+            points.setdefault(step, {"step": step, "images": step * self._images // self.steps})[
+                "knn"
+            ] = value
         return [points[step] for step in sorted(points)]
 
     def pack(self) -> dict[str, torch.Tensor]:
         """All of it as float64 tensors, for a checkpoint."""
         pairs = {"seconds": self._seconds, "knn": self._knn}
-        tables = {f"journal.{name}": torch.tensor([[k, v] for k, v in table.items()], dtype=torch.float64).reshape(-1, 2) for name, table in pairs.items()}
+        tables = {
+            f"journal.{name}": torch.tensor(
+                [[k, v] for k, v in table.items()], dtype=torch.float64
+            ).reshape(-1, 2)
+            for name, table in pairs.items()
+        }
         lists = {"journal.losses": self.losses, "journal.norms": self._norms}
-        return {**tables, **{name: torch.tensor(values, dtype=torch.float64) for name, values in lists.items()}}
+        return {
+            **tables,
+            **{name: torch.tensor(values, dtype=torch.float64) for name, values in lists.items()},
+        }
 
     def unpack(self, tensors: dict[str, torch.Tensor]) -> None:
-        self.losses, self._norms = tensors["journal.losses"].tolist(), tensors["journal.norms"].tolist()
-        self._seconds, self._knn = ({int(k): v for k, v in tensors[f"journal.{name}"].tolist()} for name in ("seconds", "knn"))
+        self.losses, self._norms = (
+            tensors["journal.losses"].tolist(),
+            tensors["journal.norms"].tolist(),
+        )
+        self._seconds, self._knn = (
+            {int(k): v for k, v in tensors[f"journal.{name}"].tolist()}
+            for name in ("seconds", "knn")
+        )
 
 
 def write_curve(path: Path, curve: list[dict[str, float]]) -> None:

@@ -1,4 +1,6 @@
-"""A method as one module that can be run by several processes: alone, with its gradients averaged (DDP), or with its weights spread out (FSDP)."""
+"""A method as one module that can be run by several processes: alone, with its gradients averaged
+(DDP), or with its weights spread out (FSDP).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,13 @@ class _Step(nn.Module):
         self.method = method
         self._ranks = ranks
 
-    def forward(self, what: str, views: torch.Tensor | None, batch: Batch, given: tuple[torch.Tensor, ...] = ()) -> Any:
+    def forward(
+        self,
+        what: str,
+        views: torch.Tensor | None,
+        batch: Batch,
+        given: tuple[torch.Tensor, ...] = (),
+    ) -> Any:
         if what == "loss of":
             return self.method.loss(given, batch, self._ranks)
         embeddings = self.method.encode(views, batch)  # type: ignore[arg-type]
@@ -32,14 +40,19 @@ class _Step(nn.Module):
         if what == "embeddings":
             return embeddings
         carried = sum((e.float() * g).sum() for e, g in zip(embeddings, given, strict=True))
-        for parameter in self.method.loss_parameters():  # their gradient is there already; DDP waits for it to be told so
+        for parameter in (
+            self.method.loss_parameters()
+        ):  # their gradient is there already; DDP waits for it to be told so
             carried = carried + 0.0 * parameter.sum()
         return carried
 
 
 class Wrapped:
-    """`plain` is the method as the caller knows it; `method` holds the parameters that are trained. FSDP takes them from a copy, block by block, and `plain`
-    stays where it was (on the processor) until the end."""
+    """`plain` is the method as the caller knows it; `method` holds the parameters that are trained.
+
+    FSDP takes them from a copy, block by block, and `plain` stays where it was (on the processor)
+    until the end.
+    """
 
     def __init__(self, plain: Method, ranks: Ranks, *, sharded: bool = False) -> None:
         self.plain, self.ranks, self.sharded = plain, ranks, sharded and ranks.size > 1
@@ -53,10 +66,15 @@ class Wrapped:
             self._called = nn.parallel.DistributedDataParallel(self._step)
 
     def _shard(self) -> None:
-        """FSDP2 on each block (a ViT's blocks, a ResNet's stages, ...) and on what remains. It takes no scalars (CLIP's temperature): these stay whole."""
+        """FSDP2 on each block (a ViT's blocks, a ResNet's stages, ...) and on what remains.
+
+        It takes no scalars (CLIP's temperature): these stay whole.
+        """
         from torch.distributed.fsdp import fully_shard
 
-        self.method.to(memory_format=torch.contiguous_format)  # kernels in channels_last cannot be spread
+        self.method.to(
+            memory_format=torch.contiguous_format
+        )  # kernels in channels_last cannot be spread
         self._unsharded = [p for p in self.method.parameters() if p.ndim == 0]
         for block in _blocks(self.method.encoder):
             fully_shard(block)
@@ -72,12 +90,18 @@ class Wrapped:
     def loss_of(self, embeddings: tuple[torch.Tensor, ...], batch: Batch) -> torch.Tensor:
         return self._called("loss of", None, batch, embeddings)  # type: ignore[no-any-return]
 
-    def carried(self, views: torch.Tensor, batch: Batch, gradients: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """A scalar whose gradient is that of a loss with `gradients` at the embeddings of these views."""
+    def carried(
+        self, views: torch.Tensor, batch: Batch, gradients: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """A scalar whose gradient is that of a loss with `gradients` at the embeddings of these
+        views.
+        """
         return self._called("carried", views, batch, gradients)  # type: ignore[no-any-return]
 
     def apart(self, wanted: bool) -> AbstractContextManager[object]:
-        """Within it gradients are added up without those of other ranks, which come with the last part. FSDP adds up what it has spread out."""
+        """Within it gradients are added up without those of other ranks, which come with the last
+        part. FSDP adds up what it has spread out.
+        """
         if wanted and isinstance(self._called, nn.parallel.DistributedDataParallel):
             return self._called.no_sync()
         return nullcontext()
@@ -89,10 +113,14 @@ class Wrapped:
                 self.ranks.average_(parameter.grad)
 
     def gathered(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """These tensors whole, on the first rank, one after another: all ranks must call this, and the others get nothing. What was spread out is put
-        together on the processor, since it may not fit elsewhere."""
+        """These tensors whole, on the first rank, one after another: all ranks must call this, and
+        the others get nothing. What was spread out is put together on the processor, since it may
+        not fit elsewhere.
+        """
         found = {}
-        for name in sorted(tensors):  # the order of an optimiser's state that was loaded is each process's own
+        for name in sorted(
+            tensors
+        ):  # the order of an optimiser's state that was loaded is each process's own
             together = whole(tensors[name])
             if self.ranks.rank == 0:
                 found[name] = together.cpu() if self.sharded else together
@@ -106,7 +134,9 @@ class Wrapped:
 
     @contextmanager
     def encoder_as_kept(self, ema: Ema | None) -> Iterator[nn.Module]:
-        """The encoder as it would be kept now, in evaluation mode: whole, and averaged where there is an average."""
+        """The encoder as it would be kept now, in evaluation mode: whole, and averaged where there
+        is an average.
+        """
         if not self.sharded and ema is None:
             self.method.encoder.eval()
             yield self.method.encoder
@@ -136,18 +166,30 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def spread(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A whole tensor, in parts as `like` is. Every rank has it whole, so each takes its own part and nothing is sent."""
+    """A whole tensor, in parts as `like` is.
+
+    Every rank has it whole, so each takes its own part and nothing is sent.
+    """
     if not hasattr(like, "full_tensor"):
         return tensor.to(like.device)
     from torch.distributed.tensor import distribute_tensor
 
-    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)  # type: ignore[attr-defined]
+    return distribute_tensor(
+        tensor.to(like.device),
+        like.device_mesh,  # type: ignore[attr-defined]
+        like.placements,  # type: ignore[attr-defined]
+        src_data_rank=None,
+    )
 
 
 def _blocks(encoder: nn.Module) -> list[nn.Module]:
-    """The modules in which an encoder's weights are gathered one after another: the members of its lists and sequences at the top."""
+    """The modules in which an encoder's weights are gathered one after another: the members of its
+    lists and sequences at the top.
+    """
     found: list[nn.Module] = []
     for child in encoder.children():
-        if isinstance(child, nn.ModuleList | nn.Sequential) and any(True for _ in child.parameters()):
+        if isinstance(child, nn.ModuleList | nn.Sequential) and any(
+            True for _ in child.parameters()
+        ):
             found += [block for block in child if any(True for _ in block.parameters())]
     return found

@@ -22,10 +22,19 @@ _ASK_EVERY = 10
 
 
 class State:
-    """Weights, optimiser, average and journal of one run. As a context manager it ends when all that was to be written is on disk."""
+    """Weights, optimiser, average and journal of one run.
+
+    As a context manager it ends when all that was to be written is on disk.
+    """
 
     def __init__(
-        self, wrapped: Wrapped, optimiser: torch.optim.Optimizer, ema: Ema | None, journal: Journal, folder: Path, compute: Compute
+        self,
+        wrapped: Wrapped,
+        optimiser: torch.optim.Optimizer,
+        ema: Ema | None,
+        journal: Journal,
+        folder: Path,
+        compute: Compute,
     ) -> None:
         self._wrapped, self._optimiser, self._ema, self._journal = wrapped, optimiser, ema, journal
         self._folder, self._compute = folder, compute
@@ -39,22 +48,32 @@ class State:
         return self._before + time.monotonic() - self._began
 
     def resume(self) -> int:
-        """The step to go on at. What another kind of machine began is begun anew, since its bits would be neither's."""
+        """The step to go on at.
+
+        What another kind of machine began is begun anew, since its bits would be neither's.
+        """
         found, ranks = checkpoint.latest(self._folder), self._wrapped.ranks
         if ranks.size > 1:  # the first rank's look at the disk counts
             (step,) = ranks.agreed([-1 if found is None else found[0]])
             if step != (-1 if found is None else found[0]):
                 if step >= 0:
-                    raise RuntimeError(f"{self._folder}: rank {ranks.rank} does not see the checkpoint of step {step} that rank 0 sees; all need one disk")
+                    raise RuntimeError(
+                        f"{self._folder}: rank {ranks.rank} does not see the checkpoint of step "
+                        f"{step} that rank 0 sees; all need one disk"
+                    )
                 found = None
         if found is None or found[2].get("fingerprint") != self._compute.fingerprint:
             return 0
         step, tensors, meta = found
-        self._wrapped.load_full_state({name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")})
+        self._wrapped.load_full_state(
+            {name[len("model.") :]: t for name, t in tensors.items() if name.startswith("model.")}
+        )
         checkpoint.unpack_optimiser(self._optimiser, self._spread_moments(tensors))
         if self._ema is not None:
             like = self._ema.state_dict()
-            self._ema.load_state_dict({name: spread(tensors[f"ema.{name}"], t) for name, t in like.items()})
+            self._ema.load_state_dict(
+                {name: spread(tensors[f"ema.{name}"], t) for name, t in like.items()}
+            )
         self._journal.unpack(tensors)
         self._before = float(meta["seconds"])
         return step
@@ -70,7 +89,9 @@ class State:
         return found
 
     def due(self, step: int, every_s: float, every_steps: int | None) -> bool:
-        """Whether a checkpoint should be written after so many steps: the same answer on every rank."""
+        """Whether a checkpoint should be written after so many steps: the same answer on every
+        rank.
+        """
         due = time.monotonic() - self._saved > every_s
         ranks = self._wrapped.ranks
         if ranks.size > 1 and step % _ASK_EVERY == 0:
@@ -88,14 +109,24 @@ class State:
             tensors |= {f"ema.{name}": t for name, t in self._ema.state_dict().items()}
         tensors = self._wrapped.gathered(tensors)
         if self._wrapped.ranks.rank == 0:
-            self._writer.save(step, {**tensors, **self._journal.pack()}, {"seconds": self.seconds, "fingerprint": self._compute.fingerprint})
+            self._writer.save(
+                step,
+                {**tensors, **self._journal.pack()},
+                {"seconds": self.seconds, "fingerprint": self._compute.fingerprint},
+            )
         self._saved = time.monotonic()
 
     def write_live(self, *, now: bool = False) -> None:
-        """The curve so far, beside the checkpoints: for people who look while it runs, so once a second is enough and a lost one is no loss."""
-        if self._wrapped.ranks.rank == 0 and (now or time.monotonic() - self._shown > _LIVE_EVERY_S):
+        """The curve so far, beside the checkpoints: for people who look while it runs, so once a
+        second is enough and a lost one is no loss.
+        """
+        if self._wrapped.ranks.rank == 0 and (
+            now or time.monotonic() - self._shown > _LIVE_EVERY_S
+        ):
             self._shown = time.monotonic()
-            with contextlib.suppress(OSError):  # a full disk; or another process finished this arm, and removed the folder
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk; or another process finished this arm, and removed the folder
                 self._folder.mkdir(parents=True, exist_ok=True)
                 write_curve(self._folder / f".{LIVE}.tmp", self._journal.curve())
                 (self._folder / f".{LIVE}.tmp").replace(self._folder / LIVE)
@@ -103,5 +134,10 @@ class State:
     def __enter__(self) -> State:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._writer.__exit__(kind, error, trace)

@@ -1,4 +1,6 @@
-"""Showing: rows and what they say as one offline HTML file, figures, and text for a terminal. No torch in here, and no network.
+"""Showing: rows and what they say as one offline HTML file, figures, and text for a terminal.
+
+No torch in here, and no network.
 
     rows -> analysis -> charts.py (specifications) -> page.py     one HTML file, interactive
                                                    -> figures.py  SVG, PNG, PDF, with no browser

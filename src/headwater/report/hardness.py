@@ -1,6 +1,8 @@
-"""What fine labels gain on easy and on hard samples, as plain values and as a chart: gains with their intervals, and gains against hardness.
+"""What fine labels gain on easy and on hard samples, as plain values and as a chart: gains with
+their intervals, and gains against hardness.
 
-The values are those of `headwater theory hardness` (its --json too); the chart is drawn from them by vl-convert, or as one offline HTML file.
+The values are those of `headwater theory hardness` (its --json too); the chart is drawn from them
+by vl-convert, or as one offline HTML file.
 """
 
 from __future__ import annotations
@@ -25,17 +27,39 @@ _TITLE = "What fine labels gain over coarse ones"
 
 
 def hardness_settings(
-    answers: pd.DataFrame, *, coarse: str | None = None, fine: str | None = None, hard_share: float | None = None
+    answers: pd.DataFrame,
+    *,
+    coarse: str | None = None,
+    fine: str | None = None,
+    hard_share: float | None = None,
 ) -> list[dict[str, Any]]:
-    """The tables of `analysis.hardness` as plain values, a setting (source x task x protocol x shots) each: what it is, its `answer` by the cross-fitted
-    split, `splits` (hard, easy, all and extra as {gain, low, high}, in shares of 1) and `bins`. None for what is not known. Raises InputError as they do."""
+    """The tables of `analysis.hardness` as plain values, a setting (source x task x protocol x
+    shots) each: what it is, its `answer` by the cross-fitted split, `splits` (hard, easy, all and
+    extra as {gain, low, high}, in shares of 1) and `bins`. None for what is not known. Raises
+    InputError as they do.
+    """
     bins = hardness_bins(answers, coarse=coarse, fine=fine).to_dict("records")
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in hardness_gains(answers, coarse=coarse, fine=fine, hard_share=hard_share).to_dict("records"):
+    for row in hardness_gains(answers, coarse=coarse, fine=fine, hard_share=hard_share).to_dict(
+        "records"
+    ):
         setting = found.setdefault(_key(row), _setting(row))
-        numbers = ("num_seeds", "hard_samples", "coarse_on_hard", "coarse_on_easy", "seeds_needed", "num_comparisons", "survives", "answer")
-        told = {"split": row["split"], "meaning": SPLITS[row["split"]], "biased": row["biased"]} | {name: _plain(row[name]) for name in numbers}
-        setting["splits"].append(told | {part: _interval(row, part, f"{part}_low", f"{part}_high") for part in _PARTS})
+        numbers = (
+            "num_seeds",
+            "hard_samples",
+            "coarse_on_hard",
+            "coarse_on_easy",
+            "seeds_needed",
+            "num_comparisons",
+            "survives",
+            "answer",
+        )
+        told = {"split": row["split"], "meaning": SPLITS[row["split"]], "biased": row["biased"]} | {
+            name: _plain(row[name]) for name in numbers
+        }
+        setting["splits"].append(
+            told | {part: _interval(row, part, f"{part}_low", f"{part}_high") for part in _PARTS}
+        )
     for row in bins:
         told = {name: _plain(row[name]) for name in ("bin", "order", "num_seeds", "samples")}
         found[_key(row)]["bins"].append(told | _interval(row, "gain", "low", "high"))
@@ -47,7 +71,21 @@ def _key(row: dict[Any, Any]) -> tuple[Any, ...]:
 
 
 def _setting(row: dict[Any, Any]) -> dict[str, Any]:
-    names = ("task", "protocol", "shots", "source", "size", "coarse", "fine", "coarse_classes", "fine_classes", "samples", "decides", "auc", "answer")
+    names = (
+        "task",
+        "protocol",
+        "shots",
+        "source",
+        "size",
+        "coarse",
+        "fine",
+        "coarse_classes",
+        "fine_classes",
+        "samples",
+        "decides",
+        "auc",
+        "answer",
+    )
     return {name: _plain(row[name]) for name in names} | {"splits": [], "bins": []}
 
 
@@ -63,35 +101,54 @@ def _plain(value: Any) -> Any:
 
 
 def save_hardness(facts: dict[str, Any], path: Path) -> Path:
-    """Write the chart of some facts ({"study", "settings"}) and return its path. Raises InputError for a format that is not drawn, and where it cannot be
-    written."""
+    """Write the chart of some facts ({"study", "settings"}) and return its path.
+
+    Raises InputError for a format that is not drawn, and where it cannot be written.
+    """
     check_chart(path)
     return save_chart(hardness_chart(facts), path)
 
 
 def hardness_chart(facts: dict[str, Any]) -> Spec:
-    """The Vega-Lite specification: on top a line for each setting with its gain on easy, on all and on hard samples, and below a panel for each setting with
-    the gain against hardness. Intervals are the cross-fitted split's, 95 % over seeds."""
-    settings = [setting | {"name": _name(setting, facts["settings"])} for setting in facts["settings"]]
+    """The Vega-Lite specification: on top a line for each setting with its gain on easy, on all and
+    on hard samples, and below a panel for each setting with the gain against hardness. Intervals
+    are the cross-fitted split's, 95 % over seeds.
+    """
+    settings = [
+        setting | {"name": _name(setting, facts["settings"])} for setting in facts["settings"]
+    ]
     share = facts["hard_share"]
-    hard = "at least half of the models of both arms with other seeds are wrong" if share is None else f"the {100 * share:g} % that these models fail most"
+    hard = (
+        "at least half of the models of both arms with other seeds are wrong"
+        if share is None
+        else f"the {100 * share:g} % that these models fail most"
+    )
     return {
         "$schema": SCHEMA,
         "title": {
             "text": f"{_TITLE}: {facts['study']}",
             "subtitle": [
                 f"Points of accuracy, mean and 95 % interval over seeds. Hard: {hard}",
-                "Below: against hardness, the share of other seeds' models of both arms that are wrong; a point's size is its number of samples",
+                "Below: against hardness, the share of other seeds' models of both arms that are "
+                "wrong; a point's size is its number of samples",
             ],
             "fontSize": 16,
             "offset": 14,
             "anchor": "start",
         },
-        "vconcat": [_gains_panel(settings), {"concat": [_bins_panel(setting, coloured=share is None) for setting in settings], "columns": 3, "spacing": 24}],
+        "vconcat": [
+            _gains_panel(settings),
+            {
+                "concat": [_bins_panel(setting, coloured=share is None) for setting in settings],
+                "columns": 3,
+                "spacing": 24,
+            },
+        ],
         "spacing": 24,
         "resolve": {"scale": {"size": "independent"}},
         "padding": 16,
-        "config": theme(dark=False) | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
+        "config": theme(dark=False)
+        | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
     }
 
 
@@ -102,23 +159,41 @@ def _name(setting: dict[str, Any], settings: list[dict[str, Any]]) -> str:
     parts += [str(setting["source"])] if len({other["source"] for other in same}) > 1 else []
     parts += [f"{setting['size']} images"] if len({other["size"] for other in same}) > 1 else []
     parts += [str(setting["protocol"])] if len({other["protocol"] for other in same}) > 1 else []
-    parts += [f"{shots_word(setting['shots'])} per class"] if len({other["shots"] for other in same}) > 1 else []
-    return ", ".join(parts) + f": {setting['fine_classes']} over {setting['coarse_classes']} classes"
+    parts += (
+        [f"{shots_word(setting['shots'])} per class"]
+        if len({other["shots"] for other in same}) > 1
+        else []
+    )
+    return (
+        ", ".join(parts) + f": {setting['fine_classes']} over {setting['coarse_classes']} classes"
+    )
 
 
 def _points(interval: dict[str, Any]) -> dict[str, float | None]:
-    return {name: None if interval[name] is None else round(100 * interval[name], 3) for name in ("gain", "low", "high")}
+    return {
+        name: None if interval[name] is None else round(100 * interval[name], 3)
+        for name in ("gain", "low", "high")
+    }
 
 
 def _gains_panel(settings: list[dict[str, Any]]) -> Spec:
     values = []
     for setting in settings:
         split = setting["splits"][0]
-        values += [{"name": setting["name"], "subset": part} | _points(split[part]) for part in SUBSETS if split[part]["gain"] is not None]
+        values += [
+            {"name": setting["name"], "subset": part} | _points(split[part])
+            for part in SUBSETS
+            if split[part]["gain"] is not None
+        ]
     x = {"type": "quantitative", "axis": {"title": "gain, points", "tickCount": 8}}
     names = [setting["name"] for setting in settings]
     base: Spec = {
-        "y": {"field": "name", "type": "nominal", "sort": names, "axis": {"title": None, "labelLimit": 280, "ticks": False, "domain": False}},
+        "y": {
+            "field": "name",
+            "type": "nominal",
+            "sort": names,
+            "axis": {"title": None, "labelLimit": 280, "ticks": False, "domain": False},
+        },
         "yOffset": {"field": "subset", "sort": list(SUBSETS)},
         "color": _colours(),
     }
@@ -126,34 +201,93 @@ def _gains_panel(settings: list[dict[str, Any]]) -> Spec:
         "data": {"values": values},
         "width": 480,
         "height": {"step": 15},
-        "layer": [_zero("x"), *_marks(base, "x", x, {"size": {"value": 50}}, intervals=any(v["low"] is not None for v in values))],
+        "layer": [
+            _zero("x"),
+            *_marks(
+                base,
+                "x",
+                x,
+                {"size": {"value": 50}},
+                intervals=any(v["low"] is not None for v in values),
+            ),
+        ],
     }
 
 
 def _bins_panel(setting: dict[str, Any], *, coloured: bool) -> Spec:
-    values = [{"bin": one["bin"], "samples": one["samples"], "hard": one["order"] >= 3} | _points(one) for one in setting["bins"]]
-    colour = {"condition": {"test": "datum.hard", "value": SUBSETS["hard"]}, "value": SUBSETS["easy"]} if coloured else {"value": GREY}
+    values = [
+        {"bin": one["bin"], "samples": one["samples"], "hard": one["order"] >= 3} | _points(one)
+        for one in setting["bins"]
+    ]
+    colour = (
+        {"condition": {"test": "datum.hard", "value": SUBSETS["hard"]}, "value": SUBSETS["easy"]}
+        if coloured
+        else {"value": GREY}
+    )
     axis = {"title": "hardness, %", "labelAngle": 0}
-    base: Spec = {"x": {"field": "bin", "type": "ordinal", "sort": list(BINS), "scale": {"domain": list(BINS)}, "axis": axis}}
+    base: Spec = {
+        "x": {
+            "field": "bin",
+            "type": "ordinal",
+            "sort": list(BINS),
+            "scale": {"domain": list(BINS)},
+            "axis": axis,
+        }
+    }
     y = {"type": "quantitative", "axis": {"title": "gain, points", "tickCount": 5}}
-    size = {"size": {"field": "samples", "type": "quantitative", "scale": {"rangeMin": 25, "rangeMax": 220, "zero": True}, "legend": None}}
-    marks = _marks(base | {"color": colour}, "y", y, size, intervals=any(v["low"] is not None for v in values))
+    size = {
+        "size": {
+            "field": "samples",
+            "type": "quantitative",
+            "scale": {"rangeMin": 25, "rangeMax": 220, "zero": True},
+            "legend": None,
+        }
+    }
+    marks = _marks(
+        base | {"color": colour}, "y", y, size, intervals=any(v["low"] is not None for v in values)
+    )
     title = {"text": setting["name"], "fontSize": 12}
-    return {"title": title, "data": {"values": values}, "width": _WIDTH, "height": _HEIGHT, "layer": [_zero("y"), *marks]}
+    return {
+        "title": title,
+        "data": {"values": values},
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "layer": [_zero("y"), *marks],
+    }
 
 
 def _marks(base: Spec, along: str, axis: Spec, size: Spec, *, intervals: bool) -> list[Spec]:
-    """Points, and rules for their intervals where there are any, as an empty layer would have no extent."""
-    rule = {"mark": {"type": "rule", "strokeWidth": 1.6}, "encoding": base | {along: axis | {"field": "low"}, f"{along}2": {"field": "high"}}}
-    tip = [{"field": name, "title": title, "format": ".1f"} for name, title in (("gain", "gain, points"), ("low", "from"), ("high", "to"))]
-    point = {"mark": {"type": "point", "filled": True, "opacity": 1}, "encoding": base | size | {along: axis | {"field": "gain"}, "tooltip": tip}}
+    """Points, and rules for their intervals where there are any, as an empty layer would have no
+    extent.
+    """
+    rule = {
+        "mark": {"type": "rule", "strokeWidth": 1.6},
+        "encoding": base | {along: axis | {"field": "low"}, f"{along}2": {"field": "high"}},
+    }
+    tip = [
+        {"field": name, "title": title, "format": ".1f"}
+        for name, title in (("gain", "gain, points"), ("low", "from"), ("high", "to"))
+    ]
+    point = {
+        "mark": {"type": "point", "filled": True, "opacity": 1},
+        "encoding": base | size | {along: axis | {"field": "gain"}, "tooltip": tip},
+    }
     return [rule, point] if intervals else [point]
 
 
 def _zero(along: str) -> Spec:
-    return {"mark": {"type": "rule", "color": GREY, "strokeDash": [3, 3]}, "encoding": {along: {"datum": 0, "type": "quantitative"}}}
+    return {
+        "mark": {"type": "rule", "color": GREY, "strokeDash": [3, 3]},
+        "encoding": {along: {"datum": 0, "type": "quantitative"}},
+    }
 
 
 def _colours() -> Spec:
     scale = {"domain": list(SUBSETS), "range": list(SUBSETS.values())}
-    return {"field": "subset", "type": "nominal", "title": "samples", "scale": scale, "legend": {"orient": "right", "columns": 1}}
+    return {
+        "field": "subset",
+        "type": "nominal",
+        "title": "samples",
+        "scale": scale,
+        "legend": {"orient": "right", "columns": 1},
+    }

@@ -1,7 +1,9 @@
-"""What an offline page is made of: Vega as one script, scripts and data that are safe inside HTML, and a page of a single chart.
+"""What an offline page is made of: Vega as one script, scripts and data that are safe inside HTML,
+and a page of a single chart.
 
-A page asks nothing of any network and runs under the strict Content-Security-Policy that it carries: no script but the ones whose SHA-256 the
-policy lists, no eval, no connection. vl-convert bundles Vega, Vega-Lite and vega-embed; vega-embed 7 holds Vega's interpreter for expressions and
+A page asks nothing of any network and runs under the strict Content-Security-Policy that it
+carries: no script but the ones whose SHA-256 the policy lists, no eval, no connection. vl-convert
+bundles Vega, Vega-Lite and vega-embed; vega-embed 7 holds Vega's interpreter for expressions and
 uses it where `ast: true` is given.
 """
 
@@ -16,8 +18,10 @@ from typing import Any
 from headwater.report.figures import VEGA_LITE
 
 _CHART_SCRIPT = (
-    'window.vegaEmbed("#chart", JSON.parse(document.getElementById("spec").textContent), {ast: true, actions: false, renderer: "svg"})'
-    '.catch((error) => { document.getElementById("chart").textContent = "This chart could not be drawn: " + error.message; });'
+    'window.vegaEmbed("#chart", JSON.parse(document.getElementById("spec").textContent), {ast: '
+    'true, actions: false, renderer: "svg"})'
+    '.catch((error) => { document.getElementById("chart").textContent = "This chart could not be '
+    'drawn: " + error.message; });'
 )
 _CHART_PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -45,7 +49,10 @@ def chart_page(spec: dict[str, Any], *, title: str) -> str:
     scripts = [bundle(), _CHART_SCRIPT]
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     return environment.from_string(_CHART_PAGE).render(
-        title=title, spec=trusted(script_json(spec)), scripts=[trusted(script) for script in scripts], hashes=[digest(script) for script in scripts]
+        title=title,
+        spec=trusted(script_json(spec)),
+        scripts=[trusted(script) for script in scripts],
+        hashes=[digest(script) for script in scripts],
     )
 
 
@@ -58,10 +65,16 @@ def trusted(text: str) -> Any:
 
 @lru_cache(maxsize=1)
 def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script (0.9 MB, 2 s to make), safe to stand inside a script element."""
+    """Vega, Vega-Lite and vega-embed as one script (0.9 MB, 2 s to make), safe to stand inside a
+    script element.
+    """
     import vl_convert
 
-    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    return (
+        str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE))
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--")
+    )
 
 
 def digest(script: str) -> str:

@@ -1,4 +1,6 @@
-"""One colour per method and label view, the same in every chart; from the palette of Okabe and Ito, which the colour-blind can tell apart."""
+"""One colour per method and label view, the same in every chart; from the palette of Okabe and Ito,
+which the colour-blind can tell apart.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,16 @@ from typing import Any
 
 from headwater.analysis.configurations import label_kind
 
-BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = "#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
 GREY = "#8C8C8C"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 """For what is neither a method nor a label view: sources, curves."""
@@ -24,15 +35,24 @@ def arm_word(method: Any, labels: Any) -> str:
 
 
 def arm_colours(summary: Any) -> dict[str, str]:
-    """Word of `arm_word` -> colour, in the order of the arms. Hierarchy levels share a ramp: coarse is light blue, fine is dark blue."""
+    """Word of `arm_word` -> colour, in the order of the arms.
+
+    Hierarchy levels share a ramp: coarse is light blue, fine is dark blue.
+    """
     arms = summary.sort_values("order")[["method", "labels"]].drop_duplicates()
-    words = dict.fromkeys(arm_word(m, v) for m, v in zip(arms["method"], arms["labels"], strict=True))
+    words = dict.fromkeys(
+        arm_word(m, v) for m, v in zip(arms["method"], arms["labels"], strict=True)
+    )
     levels = [w for w in words if label_kind(w) in ("level", "depth", "rank")]
     spare = iter(SERIES * (len(words) // len(SERIES) + 1))
     out = {}
     for word in words:
         if word in levels:
-            out[word] = _mix(SKY, BLUE, levels.index(word) / max(1, len(levels) - 1)) if len(levels) > 1 else BLUE
+            out[word] = (
+                _mix(SKY, BLUE, levels.index(word) / max(1, len(levels) - 1))
+                if len(levels) > 1
+                else BLUE
+            )
         else:
             out[word] = _METHODS.get(word) or _KINDS.get(label_kind(word)) or next(spare)
     return out

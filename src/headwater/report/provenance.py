@@ -1,4 +1,6 @@
-"""What was held equal between the pre-trained arms, what differs, and what a reader must beware of."""
+"""What was held equal between the pre-trained arms, what differs, and what a reader must beware
+of.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import SETTING, configuration_names, main_metric, missing, prepare
+from headwater.analysis.configurations import (
+    SETTING,
+    configuration_names,
+    main_metric,
+    missing,
+    prepare,
+)
 from headwater.analysis.words import count, listed, percent
 from headwater.rows import COLUMNS
 
@@ -25,7 +33,9 @@ _MEANING = {column.name: column.meaning for column in COLUMNS}
 
 @dataclass(frozen=True)
 class Held:
-    """One column over the pre-trained arms: its values as text, most frequent first, with the number of arms that have each."""
+    """One column over the pre-trained arms: its values as text, most frequent first, with the
+    number of arms that have each.
+    """
 
     column: str
     meaning: str
@@ -40,21 +50,28 @@ class Held:
         if self.equal:
             return self.values[0][0]
         shown = [f"{value} ({count(number, 'arm')})" for value, number in self.values[:6]]
-        return "; ".join(shown) + (f"; and {len(self.values) - 6} more values" if len(self.values) > 6 else "")
+        return "; ".join(shown) + (
+            f"; and {len(self.values) - 6} more values" if len(self.values) > 6 else ""
+        )
 
 
 def held(rows: pd.DataFrame) -> list[Held]:
-    """Every column that could change a number, over arms other than scratch; columns without any value are left out."""
+    """Every column that could change a number, over arms other than scratch; columns without any
+    value are left out.
+    """
     table = prepare(rows)
     trained = table[table["method"] != "scratch"]
     out = []
     for column in (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE):
         if trained[column].isna().all():
             continue
-        # The head of a fine-tuned cell is no property of its probes: only an arm's own columns count their nulls.
+        # The head of a fine-tuned cell is no property of its probes: only an arm's own columns
+        # count their nulls.
         part = trained if column in _ARM else trained[trained[column].notna()]
         values = part[["arm", column]].drop_duplicates()[column].map(_text).value_counts(sort=False)
-        pairs = sorted(((str(v), int(n)) for v, n in values.items()), key=lambda pair: (-pair[1], pair[0]))
+        pairs = sorted(
+            ((str(v), int(n)) for v, n in values.items()), key=lambda pair: (-pair[1], pair[0])
+        )
         out.append(Held(column, _MEANING[column], tuple(pairs)))
     return out
 
@@ -66,32 +83,56 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) and value.startswith("{"):
         try:
-            return ", ".join(f"{k} {v if not isinstance(v, list) else '|'.join(map(str, v))}" for k, v in json.loads(value).items())
-        except (ValueError, RecursionError):  # not JSON, or nested thousands deep: shown as it stands
+            return ", ".join(
+                f"{k} {v if not isinstance(v, list) else '|'.join(map(str, v))}"
+                for k, v in json.loads(value).items()
+            )
+        except (
+            ValueError,
+            RecursionError,
+        ):  # not JSON, or nested thousands deep: shown as it stands
             return value
     return str(value)
 
 
 def warnings(rows: pd.DataFrame) -> list[str]:
-    """Plain sentences, gravest first, on what may make a comparison in these rows unfair or incomplete. Empty where all is well."""
+    """Plain sentences, gravest first, on what may make a comparison in these rows unfair or
+    incomplete. Empty where all is well.
+    """
     table = prepare(rows)
     if not len(table):
         return []
     done = table[table["usable"]]
-    return [*_incomplete(table), *_reuse(done), *_unequal(done), *_averaged(done), *_differing(done), *_chance(done)]
+    return [
+        *_incomplete(table),
+        *_reuse(done),
+        *_unequal(done),
+        *_averaged(done),
+        *_differing(done),
+        *_chance(done),
+    ]
 
 
 def _incomplete(table: pd.DataFrame) -> list[str]:
     out = []
-    for status, meaning in (("diverged", "final, and a result about that arm"), ("failed", "retried by the next run")):
+    for status, meaning in (
+        ("diverged", "final, and a result about that arm"),
+        ("failed", "retried by the next run"),
+    ):
         bad = table[table["status"] == status]
         if len(bad):
             arms = sorted(set(bad["name"]))
-            out.append(f"{count(bad['cell'].nunique(), 'cell')} {status} ({meaning}): {listed(arms)}. No average counts them.")
+            out.append(
+                f"{count(bad['cell'].nunique(), 'cell')} {status} ({meaning}): {listed(arms)}. No "
+                "average counts them."
+            )
     seeds = table[table["usable"]].groupby("name")["seed"].nunique()
     if len(seeds) and seeds.min() != seeds.max():
         few = sorted(str(name) for name in seeds.index[seeds < seeds.max()])
-        out.append(f"Seeds are unequal: {listed(few)} {'has' if len(few) == 1 else 'have'} fewer than {seeds.max()}.")
+        out.append(
+            f"Seeds are unequal: {listed(few)} {'has' if len(few) == 1 else 'have'} fewer than "
+            f"{seeds.max()}."
+        )
     return out
 
 
@@ -100,52 +141,94 @@ def _reuse(done: pd.DataFrame) -> list[str]:
     marked = done[~done["decides"]]
     if len(marked):
         cells, tasks = count(marked["cell"].nunique(), "cell"), listed(sorted(set(marked["task"])))
-        out.append(f"Labels are re-used in {cells} on {tasks}: a frozen encoder is scored on labels that it was trained on. Hollow marks; they decide nothing.")
+        out.append(
+            f"Labels are re-used in {cells} on {tasks}: a frozen encoder is scored on labels that "
+            "it was trained on. Hollow marks; they decide nothing."
+        )
     leaked = done[done["leaked_test_images"].fillna(0) > 0]
     if len(leaked):
         most = int(leaked["leaked_test_images"].max())
         who, where = listed(sorted(set(leaked["name"]))), listed(sorted(set(leaked["task"])))
-        out.append(f"Up to {count(most, 'test image')} on {where} are among the pre-training images of {who}.")
+        out.append(
+            f"Up to {count(most, 'test image')} on {where} are among the pre-training images of "
+            f"{who}."
+        )
     return out
 
 
 def _unequal(done: pd.DataFrame) -> list[str]:
     out = []
     for columns, keys, words in (
-        (("task_fingerprint", "task_labels"), ["task"], "One task name stands for different data or labels ({})"),
+        (
+            ("task_fingerprint", "task_labels"),
+            ["task"],
+            "One task name stands for different data or labels ({})",
+        ),
         (("n_test",), ["task", "subset"], "Test sets differ in size between compared rows ({})"),
-        (("head_init", "grid"), ["task", "protocol", "shots"], "Head initialisation or the grid of hyper-parameters differs between compared rows ({})"),
+        (
+            ("head_init", "grid"),
+            ["task", "protocol", "shots"],
+            "Head initialisation or the grid of hyper-parameters differs between compared rows "
+            "({})",
+        ),
     ):
         part = done[done["subset"] != "unleaked"] if columns == ("n_test",) else done
         counts = part.groupby(keys, dropna=False)[list(columns)].nunique().max(axis=1)
-        tasks = sorted({str(key[0] if isinstance(key, tuple) else key) for key in counts.index[counts > 1]})
+        tasks = sorted(
+            {str(key[0] if isinstance(key, tuple) else key) for key in counts.index[counts > 1]}
+        )
         if tasks:
             out.append(words.format(listed(tasks)) + ".")
     return out
 
 
 def _averaged(done: pd.DataFrame) -> list[str]:
-    cells = done.groupby(["configuration", *SETTING, "seed", "draw", "metric", "subset"], dropna=False)["cell"].nunique()
+    cells = done.groupby(
+        ["configuration", *SETTING, "seed", "draw", "metric", "subset"], dropna=False
+    )["cell"].nunique()
     doubled = int((cells > 1).sum())
-    return [f"{count(doubled, 'number')} averages several cells that agree in arm, task, protocol, shots, seed and draw; see what differs."] if doubled else []
+    return (
+        [
+            f"{count(doubled, 'number')} averages several cells that agree in arm, task, protocol, "
+            "shots, seed and draw; see what differs."
+        ]
+        if doubled
+        else []
+    )
 
 
 def _differing(done: pd.DataFrame) -> list[str]:
     trained = done[done["method"] != "scratch"]
-    columns = {column: part[column].dropna() for names, part in ((_PLACE, done), (_PRETRAIN_PLACE, trained)) for column in names}
-    differing = {column: sorted(set(values)) for column, values in columns.items() if values.nunique() > 1}
+    columns = {
+        column: part[column].dropna()
+        for names, part in ((_PLACE, done), (_PRETRAIN_PLACE, trained))
+        for column in names
+    }
+    differing = {
+        column: sorted(set(values)) for column, values in columns.items() if values.nunique() > 1
+    }
     if not differing:
         return []
-    values = "; ".join(f"{column}: {listed([_text(v) for v in found], most=3)}" for column, found in differing.items())
+    values = "; ".join(
+        f"{column}: {listed([_text(v) for v in found], most=3)}"
+        for column, found in differing.items()
+    )
     return [f"Compared rows were not computed alike ({values})."]
 
 
 def _chance(done: pd.DataFrame) -> list[str]:
-    whole = done[(done["subset"] == "all") & (done["metric"] == main_metric(done)) & done["task_majority"].notna()]
+    whole = done[
+        (done["subset"] == "all")
+        & (done["metric"] == main_metric(done))
+        & done["task_majority"].notna()
+    ]
     means = whole.groupby(["task", "configuration"])[["value", "task_majority"]].mean()
     low = means[means["value"] <= means["task_majority"]]
     names = configuration_names(done)
     if not len(low):
         return []
     who = listed([f"{names[str(c)]} on {task}" for task, c in list(low.index)], most=3)
-    return [f"No better than always giving the most frequent class ({percent(low['task_majority'].max())} at most): {who}."]
+    return [
+        "No better than always giving the most frequent class "
+        f"({percent(low['task_majority'].max())} at most): {who}."
+    ]

@@ -15,31 +15,57 @@ if TYPE_CHECKING:
 def verdict_lines(rows: pd.DataFrame) -> list[str]:
     """The verdict, a line a sentence: the answer, the grounds, then what to run next."""
     found = verdict(rows)
-    return [found.answer, *(f"  {sentence}" for sentence in found.sentences), "Next:", *(f"  - {step}" for step in found.next_steps)]
+    return [
+        found.answer,
+        *(f"  {sentence}" for sentence in found.sentences),
+        "Next:",
+        *(f"  - {step}" for step in found.next_steps),
+    ]
 
 
 def markdown_table(
-    rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", protocol: str | None = None, task: str | None = None, shots: int | str | None = None
+    rows: pd.DataFrame,
+    *,
+    metric: str | None = None,
+    subset: str = "all",
+    protocol: str | None = None,
+    task: str | None = None,
+    shots: int | str | None = None,
 ) -> str:
-    """Configurations x (task, protocol, shots) in GitHub's Markdown: percent right, mean ± half-width of the 95 % interval over seeds.
+    """Configurations x (task, protocol, shots) in GitHub's Markdown: percent right, mean ±
+    half-width of the 95 % interval over seeds.
 
-    protocol, task and shots ("all" is the full split) narrow the columns. One seed has no ±. A dagger marks label re-use, which decides nothing; a dash
-    is a cell that is missing, n! counts failed and diverged cells behind a number. The best of a column is bold, unless it decides nothing.
+    protocol, task and shots ("all" is the full split) narrow the columns. One seed has no ±. A
+    dagger marks label re-use, which decides nothing; a dash is a cell that is missing, n! counts
+    failed and diverged cells behind a number. The best of a column is bold, unless it decides
+    nothing.
     """
     table = prepare(rows)
     summary = summarise(table)
     metric = metric or main_metric(table)
     keep = (summary["metric"] == metric) & (summary["subset"] == subset)
     summary = summary[keep].assign(shots=lambda f: [shots_word(s) for s in f["shots"]])
-    for column, wanted in (("protocol", protocol), ("task", task), ("shots", None if shots is None else str(shots))):
+    for column, wanted in (
+        ("protocol", protocol),
+        ("task", task),
+        ("shots", None if shots is None else str(shots)),
+    ):
         summary = summary if wanted is None else summary[summary[column] == wanted]
     if not len(summary):
         return "(no rows)\n"
-    settings = list(dict.fromkeys(zip(summary["task"], summary["protocol"], summary["shots"], strict=True)))
+    settings = list(
+        dict.fromkeys(zip(summary["task"], summary["protocol"], summary["shots"], strict=True))
+    )
     settings.sort(key=lambda s: (s[0], s[1], s[2] == "all", int(s[2]) if s[2] != "all" else 0))
-    found = {(r["configuration"], r["task"], r["protocol"], r["shots"]): r for r in summary.to_dict("records")}
+    found = {
+        (r["configuration"], r["task"], r["protocol"], r["shots"]): r
+        for r in summary.to_dict("records")
+    }
     top = {s: _best(summary, s) for s in settings}
-    lines = ["| arm | " + " | ".join(_heading(s, settings) for s in settings) + " |", "|---|" + "---:|" * len(settings)]
+    lines = [
+        "| arm | " + " | ".join(_heading(s, settings) for s in settings) + " |",
+        "|---|" + "---:|" * len(settings),
+    ]
     arms = summary.sort_values("order")[["configuration", "name"]].drop_duplicates()
     for configuration, name in zip(arms["configuration"], arms["name"], strict=True):
         cells = [_cell(found.get((configuration, *s)), top[s]) for s in settings]
@@ -49,7 +75,12 @@ def markdown_table(
 
 def _best(summary: pd.DataFrame, setting: tuple[str, str, str]) -> float | None:
     task, protocol, shots = setting
-    here = summary[(summary["task"] == task) & (summary["protocol"] == protocol) & (summary["shots"] == shots) & summary["decides"]]["mean"].dropna()
+    here = summary[
+        (summary["task"] == task)
+        & (summary["protocol"] == protocol)
+        & (summary["shots"] == shots)
+        & summary["decides"]
+    ]["mean"].dropna()
     return float(here.max()) if len(here) > 1 else None
 
 
@@ -68,7 +99,9 @@ def _cell(row: dict[Any, Any] | None, top: float | None) -> str:
     if row is None:
         return "\u2013"
     bad = int(row["num_diverged"]) + int(row["num_failed"])
-    marks = ("" if row["decides"] or missing(row["mean"]) else "\u2020") + (f" ({bad}!)" if bad else "")
+    marks = ("" if row["decides"] or missing(row["mean"]) else "\u2020") + (
+        f" ({bad}!)" if bad else ""
+    )
     if missing(row["mean"]):
         return "\u2013" + marks
     text = f"{100 * row['mean']:.1f}"

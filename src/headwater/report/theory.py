@@ -1,4 +1,6 @@
-"""Figures of simulated networks: what a table holds, each with the sentence that it supports, as one image or one offline HTML page."""
+"""Figures of simulated networks: what a table holds, each with the sentence that it supports, as
+one image or one offline HTML page.
+"""
 
 from __future__ import annotations
 
@@ -32,31 +34,49 @@ _SPACING = 16
 
 
 def theory_figures(table: pd.DataFrame, *, found: dict[str, Any] | None = None) -> dict[str, Spec]:
-    """Name -> Vega-Lite specification of every figure that the table holds, in the order of `FIGURES`; each stands by itself, its sentences under it.
+    """Name -> Vega-Lite specification of every figure that the table holds, in the order of
+    `FIGURES`; each stands by itself, its sentences under it.
 
-    `found` is what `findings(table)` gave, where it is known already. Raises InputError where the table lacks a column.
+    `found` is what `findings(table)` gave, where it is known already. Raises InputError where the
+    table lacks a column.
     """
     answers = (found or findings(table))["answers"]
     made = {}
     for name, (figure, sentences) in FIGURES.items():
         spec = figure(table)
         if spec is not None:
-            caption = " ".join(answers[sentence]["sentence"] for sentence in sentences if answers[sentence]["answered"])
+            caption = " ".join(
+                answers[sentence]["sentence"]
+                for sentence in sentences
+                if answers[sentence]["answered"]
+            )
             made[name] = _whole(_captioned(spec, caption))
     return made
 
 
 def save_theory(table: pd.DataFrame, out: Path) -> list[Path]:
-    """Write all figures of a table into one file and return what was written: .html (one offline page, numbers under the pointer), .svg, .png or .pdf.
+    """Write all figures of a table into one file and return what was written: .html (one offline
+    page, numbers under the pointer), .svg, .png or .pdf.
 
-    Raises InputError for another ending, for a table that lacks a column or holds no figure, and where the file cannot be written.
+    Raises InputError for another ending, for a table that lacks a column or holds no figure, and
+    where the file cannot be written.
     """
     check_chart(out)
     figures = theory_figures(table)
     if not figures:
-        raise InputError(f"{out}: the table holds nothing to draw; it needs networks on coarse and fine labels at two k or more, looks, or several label kinds")
+        raise InputError(
+            f"{out}: the table holds nothing to draw; it needs networks on coarse and fine labels "
+            "at two k or more, looks, or several label kinds"
+        )
     rows = [row for spec in figures.values() for row in _rows(spec)]
-    spec = _whole({"title": {"text": TITLE, "fontSize": 18, "offset": 20}, "vconcat": rows, "spacing": _SPACING, "resolve": _APART})
+    spec = _whole(
+        {
+            "title": {"text": TITLE, "fontSize": 18, "offset": 20},
+            "vconcat": rows,
+            "spacing": _SPACING,
+            "resolve": _APART,
+        }
+    )
     return [save_chart(spec, out)]
 
 
@@ -67,19 +87,47 @@ _APART: Spec = {
 
 
 def _whole(spec: Spec) -> Spec:
-    return {"$schema": SCHEMA, **spec, "padding": 16, "config": theme(dark=False) | {"background": "white", "font": "Helvetica, Arial, sans-serif"}}
+    return {
+        "$schema": SCHEMA,
+        **spec,
+        "padding": 16,
+        "config": theme(dark=False)
+        | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
+    }
 
 
 def _captioned(spec: Spec, caption: str) -> Spec:
     """The figure with its sentences below: Vega-Lite has titles, and no captions."""
     lines = textwrap.wrap(caption, _CAPTION_LETTERS)
-    text = {"type": "text", "align": "left", "baseline": "top", "fontSize": 12, "lineHeight": 16, "color": "#1F2933", "text": lines, "x": 0, "y": 0}
-    below = {"data": {"values": [{}]}, "width": _CAPTION_WIDTH, "height": 16 * len(lines), "mark": text}
+    text = {
+        "type": "text",
+        "align": "left",
+        "baseline": "top",
+        "fontSize": 12,
+        "lineHeight": 16,
+        "color": "#1F2933",
+        "text": lines,
+        "x": 0,
+        "y": 0,
+    }
+    below = {
+        "data": {"values": [{}]},
+        "width": _CAPTION_WIDTH,
+        "height": 16 * len(lines),
+        "mark": text,
+    }
     own = {name: value for name, value in spec.items() if name != "title"}
-    return {"title": spec["title"], "vconcat": [*own.get("vconcat", [own]), below], "spacing": _SPACING, "resolve": _APART}
+    return {
+        "title": spec["title"],
+        "vconcat": [*own.get("vconcat", [own]), below],
+        "spacing": _SPACING,
+        "resolve": _APART,
+    }
 
 
 def _rows(spec: Spec) -> list[Spec]:
-    """A figure as rows of the whole, its title on the first and room after the last: vl-convert makes no PDF of figures that are nested more deeply."""
+    """A figure as rows of the whole, its title on the first and room after the last: vl-convert
+    makes no PDF of figures that are nested more deeply.
+    """
     first, *rest, caption = spec["vconcat"]
     return [first | {"title": spec["title"]}, *rest, caption | {"height": caption["height"] + 40}]

@@ -1,4 +1,6 @@
-"""What `headwater curves` shows, as facts (plain values, also its --json) and as text: how the arms of a study learn or have learned."""
+"""What `headwater curves` shows, as facts (plain values, also its --json) and as text: how the arms
+of a study learn or have learned.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +17,32 @@ from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
 
 METRICS = ("step", "images", "loss", "lr", "grad_norm", "images_per_s", "knn")
-"""What a line of metrics.jsonl may tell: optimiser steps and images until then, mean loss and learning rate, norm of the gradient before clipping,
-speed, online accuracy in [0, 1], wall time in s. Other keys are passed over."""
+"""What a line of metrics.jsonl may tell: optimiser steps and images until then, mean loss and
+learning rate, norm of the gradient before clipping, speed, online accuracy in [0, 1], wall time in
+s. Other keys are passed over.
+"""
 FILE = "metrics.jsonl"
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
 def curves_facts(plan: Plan, store: Store) -> dict[str, Any]:
-    """Every arm of the study that is trained, those for features alone among them: how far it is, its last numbers and its points.
+    """Every arm of the study that is trained, those for features alone among them: how far it is,
+    its last numbers and its points.
 
-    status is done, diverged, unfinished (in training, or to be gone on with) or waiting. A number that is not known is None.
+    status is done, diverged, unfinished (in training, or to be gone on with) or waiting. A number
+    that is not known is None.
     """
-    arms = list({arm.id: arm for arm in (*plan.supports, *plan.arms) if arm.recipe is not None}.values())
+    arms = list(
+        {arm.id: arm for arm in (*plan.supports, *plan.arms) if arm.recipe is not None}.values()
+    )
     return {"study": plan.study.study, "arms": [_arm_facts(arm, store) for arm in arms]}
 
 
 def _arm_facts(arm: PlannedArm, store: Store) -> dict[str, Any]:
     assert arm.recipe is not None and arm.recipe.batch is not None
-    points, unreadable = read_metrics(_text(arm, store), batch=arm.recipe.batch, images_seen=arm.images_seen)
+    points, unreadable = read_metrics(
+        _text(arm, store), batch=arm.recipe.batch, images_seen=arm.images_seen
+    )
     record = store.read_arm(arm.id) if store.has_arm(arm.id) else None
     begun = points or store.checkpoints(arm.id).is_dir()
     words = arm.words
@@ -59,7 +69,10 @@ def _arm_facts(arm: PlannedArm, store: Store) -> dict[str, Any]:
 
 
 def _text(arm: PlannedArm, store: Store) -> bytes:
-    """The metrics of an arm: the finished one's, else those so far; empty where there are none. An arm may be finished while we look."""
+    """The metrics of an arm: the finished one's, else those so far; empty where there are none.
+
+    An arm may be finished while we look.
+    """
     done, live = store.arm_folder(arm.id) / FILE, store.checkpoints(arm.id) / FILE
     for path in (done, live, done):
         try:
@@ -69,12 +82,16 @@ def _text(arm: PlannedArm, store: Store) -> bytes:
     return b""
 
 
-def read_metrics(text: bytes, *, batch: int, images_seen: int) -> tuple[list[dict[str, float]], int]:
+def read_metrics(
+    text: bytes, *, batch: int, images_seen: int
+) -> tuple[list[dict[str, float]], int]:
     """(points, ascending in images; lines that could not be read) of a file of JSON lines.
 
-    Lines at the same place add to each other, a later one wins: a run that was killed and went on from its checkpoint tells some steps twice. The end
-    of the file may be half a line, which is being written and does not count as unreadable; a line inside that a kill cut off does. A number that is
-    not finite is left out. Where `images` is missing it follows from the step and the batch.
+    Lines at the same place add to each other, a later one wins: a run that was killed and went on
+    from its checkpoint tells some steps twice. The end of the file may be half a line, which is
+    being written and does not count as unreadable; a line inside that a kill cut off does. A number
+    that is not finite is left out. Where `images` is missing it follows from the step and the
+    batch.
     """
     lines = text.split(b"\n")
     found: dict[float, dict[str, float]] = {}
@@ -100,7 +117,13 @@ def _point(line: bytes) -> dict[str, float] | None:
         return None
     if not isinstance(value, dict):
         return None
-    return {name: value[name] for name in METRICS if isinstance(value.get(name), int | float) and not isinstance(value[name], bool) and _finite(value[name])}
+    return {
+        name: value[name]
+        for name in METRICS
+        if isinstance(value.get(name), int | float)
+        and not isinstance(value[name], bool)
+        and _finite(value[name])
+    }
 
 
 def _finite(value: float) -> bool:
@@ -137,7 +160,15 @@ def print_curves(facts: dict[str, Any]) -> None:
         loss = "-" if arm["loss"] is None else f"{arm['loss']:.4g}"
         speed = "-" if arm["images_per_s"] is None else f"{arm['images_per_s']:,.0f}"
         status = "" if arm["status"] == "done" else arm["status"]
-        table.add_row(escape(arm["title"]), str(arm["seed"]), f"{step} of {arm['steps']:,}", loss, knn, speed, status)
+        table.add_row(
+            escape(arm["title"]),
+            str(arm["seed"]),
+            f"{step} of {arm['steps']:,}",
+            loss,
+            knn,
+            speed,
+            status,
+        )
     if facts["arms"]:
         _console.print(table)
     else:
@@ -146,6 +177,10 @@ def print_curves(facts: dict[str, Any]) -> None:
         if arm["unreadable_lines"]:
             count = arm["unreadable_lines"]
             lines = "a line" if count == 1 else f"{count} lines"
-            _console.print(f"note: {lines} of {arm['arm']}/{FILE} could not be read, as a kill leaves them; left out", markup=False)
+            _console.print(
+                f"note: {lines} of {arm['arm']}/{FILE} could not be read, as a kill leaves them; "
+                "left out",
+                markup=False,
+            )
     if "chart" in facts:
         _console.print(f"chart: {facts['chart']}", markup=False)

@@ -1,4 +1,6 @@
-"""What a person sees while a study runs: a live table where stdout is a terminal, plain lines where it is not."""
+"""What a person sees while a study runs: a live table where stdout is a terminal, plain lines where
+it is not.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 if TYPE_CHECKING:
     from headwater.engines.local import Event
@@ -35,16 +45,28 @@ class RunDisplay:
         )
         self._arm_bar = self._totals.add_task("arms", total=arms)
         self._cell_bar = self._totals.add_task("cells", total=cells)
-        self._workers = Progress(TextColumn("  {task.fields[what]}"), BarColumn(bar_width=20), TextColumn("{task.fields[rate]}"), console=console)
+        self._workers = Progress(
+            TextColumn("  {task.fields[what]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[rate]}"),
+            console=console,
+        )
         self._rows: dict[int, TaskID] = {}
 
     def __enter__(self) -> RunDisplay:
         if self._console.is_terminal and not self._quiet:
-            self._live = Live(Group(self._totals, self._workers), console=self._console, refresh_per_second=4)
+            self._live = Live(
+                Group(self._totals, self._workers), console=self._console, refresh_per_second=4
+            )
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._live:
             self._live.stop()
 
@@ -73,7 +95,9 @@ class RunDisplay:
             self._rows[event.worker] = self._workers.add_task("", total=1, what="", rate="")
         row = self._rows[event.worker]
         if event.kind == "started":
-            self._workers.reset(row, total=max(1, len(event.unit.cells)), what=event.unit.title, rate="")
+            self._workers.reset(
+                row, total=max(1, len(event.unit.cells)), what=event.unit.title, rate=""
+            )
         elif event.kind == "progress":
             f = event.fields
             self._workers.update(row, total=f["steps"], completed=f["step"], rate=_rate(f))
@@ -84,7 +108,10 @@ class RunDisplay:
         self._told = time.monotonic()
         elapsed = self._told - self._began
         rate = f", {_rate(event.fields)}" if event.kind == "progress" else ""
-        self._say(f"[{elapsed:5.0f} s] arms {self._arms_done}/{self._arms}, cells {self._cells_done}/{self._cells}; {event.unit.title}{rate}")
+        self._say(
+            f"[{elapsed:5.0f} s] arms {self._arms_done}/{self._arms}, cells "
+            f"{self._cells_done}/{self._cells}; {event.unit.title}{rate}"
+        )
 
     def _say(self, line: str) -> None:
         if not self._quiet:

@@ -1,7 +1,8 @@
-"""What `headwater theory hardness` shows, as facts (plain values, also its --json) and as text: whether fine labels help on hard samples.
+"""What `headwater theory hardness` shows, as facts (plain values, also its --json) and as text:
+whether fine labels help on hard samples.
 
-    a study and its store      answers_of, hardness_facts
-    an exported table          table_facts: no data, store or checkpoint is needed
+a study and its store      answers_of, hardness_facts
+an exported table          table_facts: no data, store or checkpoint is needed
 """
 
 from __future__ import annotations
@@ -30,40 +31,71 @@ if TYPE_CHECKING:
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
 
 
-def hardness_facts(plan: Plan, store: Store, *, coarse: str | None, fine: str | None, hard_share: float | None) -> dict[str, Any]:
-    """Gains of fine over coarse labels on hard and on easy samples of every task of a study that can tell.
+def hardness_facts(
+    plan: Plan, store: Store, *, coarse: str | None, fine: str | None, hard_share: float | None
+) -> dict[str, Any]:
+    """Gains of fine over coarse labels on hard and on easy samples of every task of a study that
+    can tell.
 
-    coarse and fine are label views; left out, the finest level is set against the level of the task itself, or the coarsest. Raises InputError where no
-    cell has kept answers, for a view that no arm has, and where no two arms share enough seeds.
+    coarse and fine are label views; left out, the finest level is set against the level of the task
+    itself, or the coarsest. Raises InputError where no cell has kept answers, for a view that no
+    arm has, and where no two arms share enough seeds.
     """
     answers, without = answers_of(plan, store)
-    return {"without_answers": without, **_facts(plan.study.study, answers, coarse, fine, hard_share)}
+    return {
+        "without_answers": without,
+        **_facts(plan.study.study, answers, coarse, fine, hard_share),
+    }
 
 
-def table_facts(path: Path, *, coarse: str | None, fine: str | None, hard_share: float | None) -> dict[str, Any]:
-    """The same from a table that `save_answers` wrote. Raises InputError for a file that is none, too."""
+def table_facts(
+    path: Path, *, coarse: str | None, fine: str | None, hard_share: float | None
+) -> dict[str, Any]:
+    """The same from a table that `save_answers` wrote.
+
+    Raises InputError for a file that is none, too.
+    """
     return {"without_answers": 0, **_facts(path.stem, read_answers(path), coarse, fine, hard_share)}
 
 
 def save_answers(plan: Plan, store: Store, path: Path) -> Path:
-    """Write which test samples every supervised model of a study got right, as Parquet. Raises InputError where none were kept."""
+    """Write which test samples every supervised model of a study got right, as Parquet.
+
+    Raises InputError where none were kept.
+    """
     return write_answers(answers_of(plan, store)[0], path)
 
 
-def _facts(study: str, answers: pd.DataFrame, coarse: str | None, fine: str | None, hard_share: float | None) -> dict[str, Any]:
+def _facts(
+    study: str,
+    answers: pd.DataFrame,
+    coarse: str | None,
+    fine: str | None,
+    hard_share: float | None,
+) -> dict[str, Any]:
     settings = hardness_settings(answers, coarse=coarse, fine=fine, hard_share=hard_share)
-    return {"study": study, "hard_share": hard_share, "settings": settings, "refused": refused_pairs(answers, coarse=coarse, fine=fine)}
+    return {
+        "study": study,
+        "hard_share": hard_share,
+        "settings": settings,
+        "refused": refused_pairs(answers, coarse=coarse, fine=fine),
+    }
 
 
 def answers_of(plan: Plan, store: Store) -> tuple[pd.DataFrame, int]:
-    """(table of `analysis.samples.ANSWERS` of the study's supervised arms, number of their done cells that have kept none).
+    """(table of `analysis.samples.ANSWERS` of the study's supervised arms, number of their done
+    cells that have kept none).
 
     Raises InputError where no cell has any, and for a damaged file, which it names.
     """
     import pandas as pd
 
     finished = store.finished_cells()
-    cells = {(cell.id, cell.words, cell.arm.words): cell for cell in plan.cells if cell.arm.words.method == "supervised" and cell.id in finished}
+    cells = {
+        (cell.id, cell.words, cell.arm.words): cell
+        for cell in plan.cells
+        if cell.arm.words.method == "supervised" and cell.id in finished
+    }
     tables, without = [], 0
     for cell in cells.values():
         rows = store.read_cell(cell.id)
@@ -74,7 +106,12 @@ def answers_of(plan: Plan, store: Store) -> tuple[pd.DataFrame, int]:
             without += 1
             continue
         _check_share_right(store, cell, rows, float(right.mean()))
-        tables.append(pd.DataFrame(_columns(plan, cell, label_reuse=bool(rows[0]["label_reuse"])) | {"sample": np.arange(len(right)), "right": right}))
+        tables.append(
+            pd.DataFrame(
+                _columns(plan, cell, label_reuse=bool(rows[0]["label_reuse"]))
+                | {"sample": np.arange(len(right)), "right": right}
+            )
+        )
     if not tables:
         raise InputError(_nothing(plan, store, without))
     return conform_answers(pd.concat(tables), "answers"), without
@@ -82,24 +119,42 @@ def answers_of(plan: Plan, store: Store) -> tuple[pd.DataFrame, int]:
 
 def _nothing(plan: Plan, store: Store, without: int) -> str:
     if without:
-        return f"{store.root}: its {without} finished cells of supervised arms were measured before answers were kept; {_again(plan.study.study)}"
-    return f"{store.root}: no cell of a supervised arm of {plan.study.study} is done; `headwater run` measures them"
+        return (
+            f"{store.root}: its {without} finished cells of supervised arms were measured before "
+            f"answers were kept; {_again(plan.study.study)}"
+        )
+    return (
+        f"{store.root}: no cell of a supervised arm of {plan.study.study} is done; `headwater "
+        "run` measures them"
+    )
 
 
 def _again(study: str) -> str:
-    return f"`headwater run` of {study} with another --store measures them again, or with --redo ID those of an arm"
+    return (
+        f"`headwater run` of {study} with another --store measures them again, or with --redo ID "
+        "those of an arm"
+    )
 
 
-def _check_share_right(store: Store, cell: PlannedCell, rows: list[dict[str, Any]], share: float) -> None:
+def _check_share_right(
+    store: Store, cell: PlannedCell, rows: list[dict[str, Any]], share: float
+) -> None:
     """The answers are those that the row's accuracy was counted from."""
-    told = next((row["value"] for row in rows if row["metric"] == "top1" and row["subset"] == "all"), None)
+    told = next(
+        (row["value"] for row in rows if row["metric"] == "top1" and row["subset"] == "all"), None
+    )
     if told is None or abs(told - share) > 1e-6:
         path = store.answers / f"{cell.id}.npy"
-        raise InputError(f"{path}: these answers are not those of the cell's rows; `headwater run --redo {cell.id}` measures the cell again")
+        raise InputError(
+            f"{path}: these answers are not those of the cell's rows; `headwater run --redo "
+            f"{cell.id}` measures the cell again"
+        )
 
 
 def _columns(plan: Plan, cell: PlannedCell, *, label_reuse: bool) -> dict[str, Any]:
-    """What a table of answers says of a model, the same for all its samples but for the mark of hard ones."""
+    """What a table of answers says of a model, the same for all its samples but for the mark of
+    hard ones.
+    """
     arm, task, words = cell.arm, plan.tasks[cell.words.task], cell.words
     hard = task.source.table.hard
     return {
@@ -124,13 +179,25 @@ def print_hardness(facts: dict[str, Any]) -> None:
     for setting in facts["settings"]:
         _print_setting(setting)
     told = _told(facts["hard_share"])
-    _console.print(f"\n[bold]hard[/bold]: {told}; easy: the rest. Gains are those of the seed that was left out.")
-    _console.print("[bold]biased[/bold]: a split by the coarse arm's errors finds samples on which that arm happens to be bad; it decides nothing.")
-    _console.print("[bold]interval[/bold]: 95 % t-interval over seeds on these test images, each by itself; it says nothing of other images or labels.")
+    _console.print(
+        f"\n[bold]hard[/bold]: {told}; easy: the rest. Gains are those of the seed that was left "
+        "out."
+    )
+    _console.print(
+        "[bold]biased[/bold]: a split by the coarse arm's errors finds samples on which that arm "
+        "happens to be bad; it decides nothing."
+    )
+    _console.print(
+        "[bold]interval[/bold]: 95 % t-interval over seeds on these test images, each by itself; "
+        "it says nothing of other images or labels."
+    )
     for reason in facts["refused"]:
         _console.print(f"not compared: {reason}", markup=False)
     if facts["without_answers"]:
-        without = f"{facts['without_answers']} finished cells were measured before answers were kept, and are left out"
+        without = (
+            f"{facts['without_answers']} finished cells were measured before answers were kept, "
+            "and are left out"
+        )
         _console.print(f"note: {without}; {_again(facts['study'])}", markup=False)
     for name in ("answers", "chart"):
         if name in facts:
@@ -139,29 +206,52 @@ def print_hardness(facts: dict[str, Any]) -> None:
 
 def _told(hard_share: float | None) -> str:
     if hard_share is not None:
-        return f"the {100 * hard_share:g} % of the test samples that the models of both arms with other seeds get wrong most"
+        return (
+            f"the {100 * hard_share:g} % of the test samples that the models of both arms with "
+            "other seeds get wrong most"
+        )
     return f"at least {100 * HARD:.0f} % of the models of both arms with other seeds are wrong"
 
 
 def _print_setting(setting: dict[str, Any]) -> None:
     where = setting_word(setting["task"], setting["protocol"], setting["shots"])
     size = "" if setting["size"] is None else f", {setting['size']} images"
-    compared = f"{setting['fine']} ({setting['fine_classes']} classes) over {setting['coarse']} ({setting['coarse_classes']})"
-    _console.print(f"\n[bold]{escape(str(setting['source']))}{size} on {escape(where)}[/bold]: gain of {escape(compared)}, points")
+    compared = (
+        f"{setting['fine']} ({setting['fine_classes']} classes) over {setting['coarse']} "
+        f"({setting['coarse_classes']})"
+    )
+    _console.print(
+        f"\n[bold]{escape(str(setting['source']))}{size} on {escape(where)}[/bold]: gain of "
+        f"{escape(compared)}, points"
+    )
     table = Table("split", box=None, header_style="bold", pad_edge=False)
     for heading in ("hard samples", "on hard", "on easy", "hard \u2212 easy"):
         table.add_column(heading, justify="right")
     for split in setting["splits"]:
         share = f"{split['hard_samples']:,.0f} of {setting['samples']:,}"
-        table.add_row(split["meaning"], share, *[gain_word(split[part]) for part in ("hard", "easy", "extra")])
+        table.add_row(
+            split["meaning"], share, *[gain_word(split[part]) for part in ("hard", "easy", "extra")]
+        )
     _console.print(table)
     _console.print(f"on all samples: {gain_word(setting['splits'][0]['all'])}", markup=False)
     if setting["auc"] is not None:
-        _console.print(f"hardness tells the given mark with an AUC of {setting['auc']:.2f} (0.5 is chance)")
+        _console.print(
+            f"hardness tells the given mark with an AUC of {setting['auc']:.2f} (0.5 is chance)"
+        )
     first = setting["splits"][0]
-    corrected = "" if first["num_comparisons"] == 1 or not first["survives"] else f", corrected for {first['num_comparisons']} settings too"
-    reused = "" if setting["decides"] else "; labels are re-used by a frozen encoder: this decides nothing"
-    _console.print(f"answer: {setting['answer']}{corrected} ({first['num_seeds']} seeds){reused}", markup=False)
+    corrected = (
+        ""
+        if first["num_comparisons"] == 1 or not first["survives"]
+        else f", corrected for {first['num_comparisons']} settings too"
+    )
+    reused = (
+        ""
+        if setting["decides"]
+        else "; labels are re-used by a frozen encoder: this decides nothing"
+    )
+    _console.print(
+        f"answer: {setting['answer']}{corrected} ({first['num_seeds']} seeds){reused}", markup=False
+    )
 
 
 def gain_word(interval: dict[str, Any]) -> str:
@@ -169,4 +259,8 @@ def gain_word(interval: dict[str, Any]) -> str:
     if interval["gain"] is None:
         return "\u2013"
     text = f"{100 * interval['gain']:+.1f}"
-    return text if interval["low"] is None else f"{text} ({100 * interval['low']:+.1f} to {100 * interval['high']:+.1f})"
+    return (
+        text
+        if interval["low"] is None
+        else f"{text} ({100 * interval['low']:+.1f} to {100 * interval['high']:+.1f})"
+    )

@@ -1,4 +1,6 @@
-"""What `headwater labels` shows, as facts (plain values, also its --json) and as text: tables alone are read, no image is decoded."""
+"""What `headwater labels` shows, as facts (plain values, also its --json) and as text: tables alone
+are read, no image is decoded.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,15 @@ from rich.markup import escape
 from rich.table import Table as TextTable
 
 from headwater.errors import InputError, blamed_on
-from headwater.labels import Targets, View, distinct_views, label_view, parse_view, partition, resolve_view
+from headwater.labels import (
+    Targets,
+    View,
+    distinct_views,
+    label_view,
+    parse_view,
+    partition,
+    resolve_view,
+)
 from headwater.labels.describe import FEW_IMAGES, Direction, against, describe, expected_direction
 from headwater.plan import Plan
 from headwater.sources import Positions, Table
@@ -30,7 +40,8 @@ _MEANINGS: dict[Direction, str] = {
     "too coarse": "cannot tell the task's classes apart: features that only these need may be lost",
     "matches": "the task's own classes: the arm that others are compared with",
     "finer": "nested in the task, images enough in each class: expected to help, hard images most",
-    "too fine": f"most images are in classes of fewer than {FEW_IMAGES}: memorised rather than learned",
+    "too fine": f"most images are in classes of fewer than {FEW_IMAGES}: memorised rather than "
+    "learned",
     "not aligned": "labels cut across the task's classes, or drawn at random: expected to do worst",
 }
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 100)
@@ -44,17 +55,22 @@ class _Target:
     labels: str
     classes: int
     by: str
-    """How images come to have them: `images` (the task has these images), `names` (a level has the task's class names), `levels` (the
-    source's own)."""
+    """How images come to have them: `images` (the task has these images), `names` (a level has the
+    task's class names), `levels` (the source's own).
+    """
     codes: NDArray[np.int64]
     """int64 [num_images]: -1 where an image has none."""
 
 
-def study_facts(plan: Plan, views: Sequence[str] | None = None, store: Store | None = None) -> dict[str, Any]:
-    """Each source of an opened study, its label views (or `views`) and how these lie to the study's tasks.
+def study_facts(
+    plan: Plan, views: Sequence[str] | None = None, store: Store | None = None
+) -> dict[str, Any]:
+    """Each source of an opened study, its label views (or `views`) and how these lie to the study's
+    tasks.
 
-    Seeded views and sizes are drawn with the first seed of the source. Raises InputError for a view that the data cannot give. Clusters are described
-    where the store has them and the plan knows its arms (Plan.make); they are a note where they are not made yet.
+    Seeded views and sizes are drawn with the first seed of the source. Raises InputError for a view
+    that the data cannot give. Clusters are described where the store has them and the plan knows
+    its arms (Plan.make); they are a note where they are not made yet.
     """
     study = plan.study
     distinct_views(views or (), ("--views",), study.views)
@@ -67,20 +83,31 @@ def study_facts(plan: Plan, views: Sequence[str] | None = None, store: Store | N
             own = [arm.labels for arm in arms if arm.method == "supervised" and arm.labels]
             title = name if size in (None, "all") else f"{name}, {size} images"
             targets = list(_targets(plan, use.data, source.table, positions))
-            entry = _entry(title, use.data, positions, arms[0].seed, targets or _own_levels(source.table, positions, name), list(plan.tasks))
+            entry = _entry(
+                title,
+                use.data,
+                positions,
+                arms[0].seed,
+                targets or _own_levels(source.table, positions, name),
+                list(plan.tasks),
+            )
             for view in views or own or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
                     meant = resolve_view(view, study.views, plan.data_root)
                     made = _made_clusters(plan, store, arms[0], view) if meant.clustered else None
-                    entry["views"].append(_view_facts(entry, meant, source.table, positions, f"sources.{name}", made))
+                    entry["views"].append(
+                        _view_facts(entry, meant, source.table, positions, f"sources.{name}", made)
+                    )
             sources.append(_without_codes(entry))
     return {"study": study.study, "folder": None, "sources": sources}
 
 
 def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, Any]:
-    """All images of a folder under `views` (its levels and `instance` when left out), against its own levels.
+    """All images of a folder under `views` (its levels and `instance` when left out), against its
+    own levels.
 
-    Raises InputError for a folder that is none, is empty or has no levels where no view is named, and for a view that it cannot give.
+    Raises InputError for a folder that is none, is empty or has no levels where no view is named,
+    and for a view that it cannot give.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
@@ -89,7 +116,8 @@ def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, 
     table = FolderSource(name, folder).table
     if not views and not table.levels:
         raise InputError(
-            f"{folder}: there are {len(table):,} images and no levels of labels; put the images into class folders or write a labels.csv, "
+            f"{folder}: there are {len(table):,} images and no levels of labels; put the images "
+            "into class folders or write a labels.csv, "
             "or name views that need no labels (--views instance,random:10)"
         )
     positions = np.arange(len(table), dtype=np.int64)
@@ -102,7 +130,11 @@ def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, 
 def _arms_by_source(plan: Plan) -> Iterator[tuple[tuple[str, Any], list[Arm]]]:
     """((source, size), its arms of its first seed), in the study's order."""
     first: dict[str | None, int] = {}
-    arms = [arm for arm in plan.study.arms() if arm.source is not None and arm.seed == first.setdefault(arm.source, arm.seed)]
+    arms = [
+        arm
+        for arm in plan.study.arms()
+        if arm.source is not None and arm.seed == first.setdefault(arm.source, arm.seed)
+    ]
     for (source, size), group in groupby(arms, lambda arm: (arm.source, arm.size)):
         assert source is not None
         yield (source, size), list(group)
@@ -113,16 +145,24 @@ def _default_views(table: Table) -> list[str]:
 
 
 def _targets(plan: Plan, data: str, table: Table, positions: Positions) -> Iterator[_Target]:
-    """The study's tasks that these images have classes of: because they are the task's images, or because a level has the task's class names."""
+    """The study's tasks that these images have classes of: because they are the task's images, or
+    because a level has the task's class names.
+    """
     for task in plan.tasks.values():
         same = plan.study.tasks[task.name].data == data
-        codes, by = (task.labels[positions], "images") if same else (_by_names(task.class_names, table, positions), "names")
+        codes, by = (
+            (task.labels[positions], "images")
+            if same
+            else (_by_names(task.class_names, table, positions), "names")
+        )
         if (codes >= 0).any():
             yield _Target(task.name, task.view, task.num_classes, by, codes)
 
 
 def _by_names(names: tuple[str, ...], table: Table, positions: Positions) -> NDArray[np.int64]:
-    """int64 [num_images]: a task's classes where one level has exactly these names on these images, else -1."""
+    """int64 [num_images]: a task's classes where one level has exactly these names on these images,
+    else -1.
+    """
     index = {name: at for at, name in enumerate(names)}
     for level in table.levels:
         own = level[positions]
@@ -132,7 +172,9 @@ def _by_names(names: tuple[str, ...], table: Table, positions: Positions) -> NDA
 
 
 def _own_levels(table: Table, positions: Positions, where: str) -> list[_Target]:
-    """The levels of a table as what one may want to tell apart, coarsest first; those that say nothing are left out."""
+    """The levels of a table as what one may want to tell apart, coarsest first; those that say
+    nothing are left out.
+    """
     found = []
     for level in reversed(range(len(table.levels))):
         try:
@@ -140,14 +182,34 @@ def _own_levels(table: Table, positions: Positions, where: str) -> list[_Target]
         except InputError:
             continue
         if targets.single and targets.num_classes > 1:
-            found.append(_Target(targets.view, targets.view, targets.num_classes, "levels", targets.indices))
+            found.append(
+                _Target(targets.view, targets.view, targets.num_classes, "levels", targets.indices)
+            )
     return found
 
 
-def _entry(title: str, data: str, positions: Positions, seed: int, targets: list[_Target], tasks: Sequence[str] = ()) -> dict[str, Any]:
-    shown = [{"target": t.name, "labels": t.labels, "classes": t.classes, "by": t.by} for t in targets]
+def _entry(
+    title: str,
+    data: str,
+    positions: Positions,
+    seed: int,
+    targets: list[_Target],
+    tasks: Sequence[str] = (),
+) -> dict[str, Any]:
+    shown = [
+        {"target": t.name, "labels": t.labels, "classes": t.classes, "by": t.by} for t in targets
+    ]
     unmet = [task for task in tasks if task not in {t.name for t in targets}]
-    return {"source": title, "data": data, "images": len(positions), "seed": seed, "targets": shown, "unmet": unmet, "views": [], "codes": targets}
+    return {
+        "source": title,
+        "data": data,
+        "images": len(positions),
+        "seed": seed,
+        "targets": shown,
+        "unmet": unmet,
+        "views": [],
+        "codes": targets,
+    }
 
 
 def _without_codes(entry: dict[str, Any]) -> dict[str, Any]:
@@ -155,33 +217,67 @@ def _without_codes(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _made_clusters(plan: Plan, store: Store | None, like: Arm, view: str) -> Targets | None:
-    """The clusters of the arm of this view beside another (of the same source, size and seed), where the store has them."""
+    """The clusters of the arm of this view beside another (of the same source, size and seed),
+    where the store has them.
+    """
     for arm in plan.arms if store else ():
         words = arm.words
-        if arm.clusters and (words.source, words.size, words.labels, words.seed) == (like.source, like.size, view, like.seed):
+        if arm.clusters and (words.source, words.size, words.labels, words.seed) == (
+            like.source,
+            like.size,
+            view,
+            like.seed,
+        ):
             codes = store.read_labels(arm.clusters.id, len(arm.positions)) if store else None
             return None if codes is None else Targets(codes, arm.clusters.partition.names, view)
     return None
 
 
-def _view_facts(entry: dict[str, Any], view: View, table: Table, positions: Positions, where: str, made: Targets | None = None) -> dict[str, Any]:
+def _view_facts(
+    entry: dict[str, Any],
+    view: View,
+    table: Table,
+    positions: Positions,
+    where: str,
+    made: Targets | None = None,
+) -> dict[str, Any]:
     if view.clustered and made is None:
         parts = partition(view, table, positions, where)
-        detail = f"{len(parts.names)} clusters of {len(positions)} images; which ones is known when their features are"
-        return {"view": view.name, "note": "known after its features are trained", "detail": detail, "against": []}
+        detail = (
+            f"{len(parts.names)} clusters of {len(positions)} images; which ones is known when "
+            "their features are"
+        )
+        return {
+            "view": view.name,
+            "note": "known after its features are trained",
+            "detail": detail,
+            "against": [],
+        }
     targets = made or label_view(view, table, positions, entry["seed"], where)
-    return {**describe(targets).as_dict(), "note": None, "against": [_against(targets, target, view) for target in entry["codes"]]}
+    return {
+        **describe(targets).as_dict(),
+        "note": None,
+        "against": [_against(targets, target, view) for target in entry["codes"]],
+    }
 
 
 def _against(targets: Targets, target: _Target, view: View) -> dict[str, Any]:
     facts = against(targets, target.codes if targets.rows is None else target.codes[targets.rows])
     expected = expected_direction(facts, drawn=view.kind == "random")
-    return {"target": target.name, **facts.as_dict(), "expected": expected.direction, "reason": expected.reason}
+    return {
+        "target": target.name,
+        **facts.as_dict(),
+        "expected": expected.direction,
+        "reason": expected.reason,
+    }
 
 
 # text
 def print_labels(facts: dict[str, Any], argument: str) -> None:
-    """The facts as tables. `argument` is how the study or the folder was named, for the commands to run next."""
+    """The facts as tables.
+
+    `argument` is how the study or the folder was named, for the commands to run next.
+    """
     for entry in facts["sources"]:
         _print_source(entry)
     _print_words(facts, argument)
@@ -198,17 +294,34 @@ def _print_source(entry: dict[str, Any]) -> None:
     optional = {heading: values for heading, values in optional.items() if any(values)}
     if not known:
         _console.print("no view is known before training")
-    table = _text_table("\nclasses", "fewest\nimages", "median\nimages", "most\nimages", "classes of\none image", *optional)
+    table = _text_table(
+        "\nclasses",
+        "fewest\nimages",
+        "median\nimages",
+        "most\nimages",
+        "classes of\none image",
+        *optional,
+    )
     for at, view in enumerate(known):
-        numbers = [f"{view[k]:,.0f}" for k in ("classes", "smallest", "median", "largest", "singletons")]
-        table.add_row(escape(view["view"]), *numbers, *("-" if values[at] is None else _percent(values[at]) for values in optional.values()))
+        numbers = [
+            f"{view[k]:,.0f}" for k in ("classes", "smallest", "median", "largest", "singletons")
+        ]
+        table.add_row(
+            escape(view["view"]),
+            *numbers,
+            *("-" if values[at] is None else _percent(values[at]) for values in optional.values()),
+        )
     if known:
         _console.print(table)
     for view in entry["views"]:
         if view["note"] is not None:
             _console.print(f"{view['view']}: {view['note']}", markup=False)
     if entry["unmet"]:
-        _console.print(f"tasks on other data, with other class names, where only a run can tell: {', '.join(entry['unmet'])}", markup=False)
+        _console.print(
+            "tasks on other data, with other class names, where only a run can tell: "
+            f"{', '.join(entry['unmet'])}",
+            markup=False,
+        )
     if len(entry["targets"]) > 1 and known:
         _print_overview(entry["targets"], known)
     for same in _same_targets(entry["targets"], known) if known else ():
@@ -230,7 +343,9 @@ def _print_overview(targets: list[dict[str, Any]], views: list[dict[str, Any]]) 
     _console.print(table)
 
 
-def _same_targets(targets: list[dict[str, Any]], views: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def _same_targets(
+    targets: list[dict[str, Any]], views: list[dict[str, Any]]
+) -> list[list[dict[str, Any]]]:
     """Targets to which every view lies in the same way, together."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for at, target in enumerate(targets):
@@ -239,14 +354,22 @@ def _same_targets(targets: list[dict[str, Any]], views: list[dict[str, Any]]) ->
     return list(groups.values())
 
 
-_BY = {"images": "on these images", "names": "on other images, met by class names", "levels": "taken as the task"}
+_BY = {
+    "images": "on these images",
+    "names": "on other images, met by class names",
+    "levels": "taken as the task",
+}
 
 
 def _print_target(same: list[dict[str, Any]], views: list[dict[str, Any]]) -> None:
     target = same[0]
     names = ", ".join(escape(each["target"]) for each in same)
-    _console.print(f"\nagainst [bold]{names}[/bold]: {target['classes']:,} classes, {_BY[target['by']]}")
-    table = _text_table("nested\n(by chance)", "classes\nnested", "task nested\n(by chance)", "NMI\n(by chance)")
+    _console.print(
+        f"\nagainst [bold]{names}[/bold]: {target['classes']:,} classes, {_BY[target['by']]}"
+    )
+    table = _text_table(
+        "nested\n(by chance)", "classes\nnested", "task nested\n(by chance)", "NMI\n(by chance)"
+    )
     table.add_column("\nexpected", no_wrap=True)
     for view in views:
         a = next(a for a in view["against"] if a["target"] == target["target"])
@@ -280,20 +403,34 @@ def _print_words(facts: dict[str, Any], argument: str) -> None:
     found = {a["expected"] for view in views for a in view["against"]}
     say = partial(_console.print, highlight=False)
     if found:
-        say("\n[bold]nested[/bold]: images whose task class is the most frequent one among the images of their label.")
+        say(
+            "\n[bold]nested[/bold]: images whose task class is the most frequent one among the "
+            "images of their label."
+        )
         say("[bold]classes nested[/bold]: labels all of whose images are of one task class.")
-        say("[bold]task nested[/bold]: the first, the other way round: 100 % where labels say no more than the task does.")
+        say(
+            "[bold]task nested[/bold]: the first, the other way round: 100 % where labels say no "
+            "more than the task does."
+        )
         say("[bold]expected[/bold]: what Hong et al. 2023 lead one to expect, not a measurement:")
         for direction, meaning in _MEANINGS.items():
             if direction in found:
                 say(f"  {direction:12} {meaning}")
     if facts["study"] is not None:
-        say(f"\n[bold]next[/bold]: headwater run {escape(argument)} measures it (plan instead of run: what it costs)")
+        say(
+            f"\n[bold]next[/bold]: headwater run {escape(argument)} measures it (plan instead of "
+            "run: what it costs)"
+        )
     else:
         labels = ", ".join(view["view"] for view in views)
-        say("\n[bold]next[/bold]: a study measures it. `headwater init study.yaml` writes one to edit: put this folder")
-        say("  under data, the tasks that matter to you under tasks, and the views that are worth an arm:")
+        say(
+            "\n[bold]next[/bold]: a study measures it. `headwater init study.yaml` writes one to "
+            "edit: put this folder"
+        )
+        say(
+            "  under data, the tasks that matter to you under tasks, and the views that are worth "
+            "an arm:"
+        )
         say(f"  labels: [{labels}]", markup=False)
     if "plot" in facts:
         say(f"chart: {escape(facts['plot'])}")
-

@@ -1,4 +1,6 @@
-"""What `headwater labels levels` shows: how many classes each level of a hierarchy makes of a list of classes, or of a study's source."""
+"""What `headwater labels levels` shows: how many classes each level of a hierarchy makes of a list
+of classes, or of a study's source.
+"""
 
 from __future__ import annotations
 
@@ -31,52 +33,85 @@ _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isa
 
 
 def parse_levels(text: str) -> list[int]:
-    """`0-10`, `0,2,4` or both: the numbers, ascending, each once. Raises InputError for anything else."""
+    """`0-10`, `0,2,4` or both: the numbers, ascending, each once.
+
+    Raises InputError for anything else.
+    """
     found: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
         if not first <= last <= MAX_LEVEL:
-            raise InputError(f"--levels {text!r} is no list of levels; write 0-10 or 0,2,4 (at most {MAX_LEVEL})")
+            raise InputError(
+                f"--levels {text!r} is no list of levels; write 0-10 or 0,2,4 (at most {MAX_LEVEL})"
+            )
         found.update(range(first, last + 1))
     return sorted(found)
 
 
-def list_facts(classes: str | None, hierarchy: str, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
-    """The levels of a list of classes (a name that timm knows, or a file) in a hierarchy; of the hierarchy's own leaves where no list is named.
+def list_facts(
+    classes: str | None, hierarchy: str, by: By, levels: Sequence[int] | None
+) -> dict[str, Any]:
+    """The levels of a list of classes (a name that timm knows, or a file) in a hierarchy; of the
+    hierarchy's own leaves where no list is named.
 
     Raises InputError for an unknown list or hierarchy, and for classes that the hierarchy lacks.
     """
     tree = open_hierarchy(hierarchy, where="--hierarchy")
-    names = [tree.names[leaf] for leaf in tree.leaves.tolist()] if classes is None else class_list(classes, where="--classes")
+    names = (
+        [tree.names[leaf] for leaf in tree.leaves.tolist()]
+        if classes is None
+        else class_list(classes, where="--classes")
+    )
     tree = tree.covering(names)
     classes = classes or f"the leaves of {Path(hierarchy).name}"
     counts = [tree.counts(names, view, where=classes) for view in _views(tree, by, levels, names)]
-    strangers = missing(names, class_list(FULL_LIST, where="--classes")) if classes.startswith("imagenet") and classes != FULL_LIST else ()
+    strangers = (
+        missing(names, class_list(FULL_LIST, where="--classes"))
+        if classes.startswith("imagenet") and classes != FULL_LIST
+        else ()
+    )
     return {
         "classes": classes,
         "num_classes": len(names),
         "hierarchy": hierarchy,
         "orphans": _titled(counts[0].orphans, tree),
         "missing_from_imagenet21k": _titled(strangers, tree),
-        "levels": [{"view": c.view, "classes": c.labels, "with_several_labels": c.several, "most_labels": c.most} for c in counts],
+        "levels": [
+            {
+                "view": c.view,
+                "classes": c.labels,
+                "with_several_labels": c.several,
+                "most_labels": c.most,
+            }
+            for c in counts
+        ],
         **_nesting(tree, names, by, [c.view for c in counts]),
     }
 
 
-def source_facts(plan: Plan, source: str | None, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
-    """The levels of a study's source: of its hierarchy where it has one, else of its columns; with the images of each class.
+def source_facts(
+    plan: Plan, source: str | None, by: By, levels: Sequence[int] | None
+) -> dict[str, Any]:
+    """The levels of a study's source: of its hierarchy where it has one, else of its columns; with
+    the images of each class.
 
     Raises InputError for a source that the study does not have and for a level that it cannot give.
     """
     sources = list(plan.study.sources)
     if source is None and len(sources) != 1:
-        raise InputError(f"--source: the study has the sources {', '.join(sources) or 'none'}; name one")
+        raise InputError(
+            f"--source: the study has the sources {', '.join(sources) or 'none'}; name one"
+        )
     if source is not None and source not in sources:
-        raise InputError(f"--source {source!r}: the study has no such source; it has {', '.join(sources)}")
+        raise InputError(
+            f"--source {source!r}: the study has no such source; it has {', '.join(sources)}"
+        )
     name = source or sources[0]
     arm = next(arm for arm in plan.study.arms() if arm.source == name)
-    return _table_facts(plan.sources[plan.study.sources[name].data].table, plan.images_of(arm), name, by, levels)
+    return _table_facts(
+        plan.sources[plan.study.sources[name].data].table, plan.images_of(arm), name, by, levels
+    )
 
 
 def folder_facts(folder: Path, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
@@ -86,31 +121,52 @@ def folder_facts(folder: Path, by: By, levels: Sequence[int] | None) -> dict[str
     return _table_facts(table, np.arange(len(table), dtype=np.int64), name, by, levels)
 
 
-def _table_facts(table: Table, positions: Any, name: str, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
+def _table_facts(
+    table: Table, positions: Any, name: str, by: By, levels: Sequence[int] | None
+) -> dict[str, Any]:
     if not table.levels:
         raise InputError(f"{name}: has no class names; levels are of classes")
     finest = label_view("level:0", table, positions, 0, name)
-    tree = None if table.hierarchy is None else open_hierarchy(table.hierarchy, where=name).covering(finest.names)
+    tree = (
+        None
+        if table.hierarchy is None
+        else open_hierarchy(table.hierarchy, where=name).covering(finest.names)
+    )
     if tree is not None:
         views = _views(tree, by, levels, finest.names)
     elif by == "rank":
-        raise InputError(f"{name}: its levels are columns without ranks; give the data set a `hierarchy`")
+        raise InputError(
+            f"{name}: its levels are columns without ranks; give the data set a `hierarchy`"
+        )
     else:
-        asked = range(int(by == "depth"), len(table.levels) + int(by == "depth")) if levels is None else levels
+        asked = (
+            range(int(by == "depth"), len(table.levels) + int(by == "depth"))
+            if levels is None
+            else levels
+        )
         views = [f"{by}:{k}" for k in asked]
     return {
         "classes": name,
         "num_classes": finest.num_classes,
         "hierarchy": table.hierarchy or "columns",
-        "orphans": [] if tree is None else _titled(tree.counts(finest.names, "level:0").orphans, tree),
+        "orphans": []
+        if tree is None
+        else _titled(tree.counts(finest.names, "level:0").orphans, tree),
         "images": len(positions),
-        "levels": [_level_facts(label_view(view, table, positions, 0, name), finest) for view in views],
+        "levels": [
+            _level_facts(label_view(view, table, positions, 0, name), finest) for view in views
+        ],
         **({} if tree is None else _nesting(tree, finest.names, by, views)),
     }
 
 
-def _nesting(tree: Hierarchy, classes: Sequence[str], by: By, views: Sequence[str]) -> dict[str, list[str]]:
-    """Where ranks do not nest: a sentence for each rank that does not coarsen the next finer one. Levels do so by their rule."""
+def _nesting(
+    tree: Hierarchy, classes: Sequence[str], by: By, views: Sequence[str]
+) -> dict[str, list[str]]:
+    """Where ranks do not nest: a sentence for each rank that does not coarsen the next finer one.
+
+    Levels do so by their rule.
+    """
     if by != "rank":
         return {}
     found = (tree.conflict(classes, fine, coarse) for coarse, fine in pairwise(views))
@@ -124,15 +180,31 @@ def _level_facts(targets: Targets, finest: Targets) -> dict[str, Any]:
         sizes[finest.indices] = targets.sets.sizes[targets.codes]
         several, most = int((sizes > 1).sum()), int(sizes.max())
     counts = np.sort(targets.counts)
-    images = {"smallest": int(counts[0]), "median": float(np.median(counts)), "largest": int(counts[-1])}
-    return {"view": targets.view, "classes": targets.num_classes, "with_several_labels": several, "most_labels": most, "images_per_class": images}
+    images = {
+        "smallest": int(counts[0]),
+        "median": float(np.median(counts)),
+        "largest": int(counts[-1]),
+    }
+    return {
+        "view": targets.view,
+        "classes": targets.num_classes,
+        "with_several_labels": several,
+        "most_labels": most,
+        "images_per_class": images,
+    }
 
 
-def _views(tree: Hierarchy, by: By, levels: Sequence[int] | None, classes: Sequence[str]) -> list[str]:
-    """The views asked for; all levels up to the first at which nothing changes any more, all depths, all ranks, where none are."""
+def _views(
+    tree: Hierarchy, by: By, levels: Sequence[int] | None, classes: Sequence[str]
+) -> list[str]:
+    """The views asked for; all levels up to the first at which nothing changes any more, all
+    depths, all ranks, where none are.
+    """
     if by == "rank":
         if not tree.rank_names:
-            raise InputError("--by rank: this hierarchy has no named ranks; use --by level or --by depth")
+            raise InputError(
+                "--by rank: this hierarchy has no named ranks; use --by level or --by depth"
+            )
         return [f"rank:{rank}" for rank in tree.rank_names]
     if levels is None:
         top = int(tree.depths[tree.index_of(classes, "classes")].max(initial=0))
@@ -151,23 +223,43 @@ def _titled(names: Sequence[str], tree: Hierarchy) -> list[dict[str, str]]:
 def print_levels(facts: dict[str, Any]) -> None:
     """The facts as a table."""
     images = f", {facts['images']:,} images" if "images" in facts else ""
-    _console.print(f"[bold]{escape(facts['classes'])}[/bold]: {facts['num_classes']:,} classes{images}; hierarchy: {escape(facts['hierarchy'])}")
-    table = TextTable("view", "classes", "classes with\nseveral labels", "most labels\nof a class", box=None, header_style="bold", pad_edge=False)
+    _console.print(
+        f"[bold]{escape(facts['classes'])}[/bold]: {facts['num_classes']:,} classes{images}; "
+        f"hierarchy: {escape(facts['hierarchy'])}"
+    )
+    table = TextTable(
+        "view",
+        "classes",
+        "classes with\nseveral labels",
+        "most labels\nof a class",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     if images:
         table.add_column("images a class\nfewest / median / most", justify="right")
     for column in table.columns[1:]:
         column.justify = "right"
     for row in facts["levels"]:
-        cells = [f"{row['classes']:,}", f"{row['with_several_labels']:,}", f"{row['most_labels']:,}"]
+        cells = [
+            f"{row['classes']:,}",
+            f"{row['with_several_labels']:,}",
+            f"{row['most_labels']:,}",
+        ]
         if images:
             per = row["images_per_class"]
             cells.append(f"{per['smallest']:,} / {per['median']:,.0f} / {per['largest']:,}")
         table.add_row(escape(row["view"]), *cells)
     _console.print(table)
-    for key, words in (("orphans", "without a parent, so their own class at every level"), ("missing_from_imagenet21k", "not among ImageNet-21k's classes")):
+    for key, words in (
+        ("orphans", "without a parent, so their own class at every level"),
+        ("missing_from_imagenet21k", "not among ImageNet-21k's classes"),
+    ):
         found = facts.get(key) or []
         if found:
-            shown = ", ".join(one["class"] + (f" ({one['title']})" if one["title"] else "") for one in found[:8])
+            shown = ", ".join(
+                one["class"] + (f" ({one['title']})" if one["title"] else "") for one in found[:8]
+            )
             more = f" and {len(found) - 8} more" if len(found) > 8 else ""
             _console.print(f"{words}: {shown}{more}", markup=False)
     for conflict in facts.get("not_nested", []):

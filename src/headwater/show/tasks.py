@@ -1,4 +1,6 @@
-"""What `headwater tasks` shows: the published sets, the folders under the data root, one task in detail, and index files. Imports no torch."""
+"""What `headwater tasks` shows: the published sets, the folders under the data root, one task in
+detail, and index files. Imports no torch.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isa
 
 
 def list_facts(data_root: Path | None, *, verify: bool) -> dict[str, Any]:
-    """All published sets, whether they are on disk, and the folders under the data root that Headwater reads. `verify` loads what is there."""
+    """All published sets, whether they are on disk, and the folders under the data root that
+    Headwater reads. `verify` loads what is there.
+    """
     return {
         "data_root": None if data_root is None else str(data_root),
         "tasks": [_entry_facts(entry, data_root, verify=verify) for entry in PUBLISHED.values()],
@@ -66,18 +70,28 @@ def _published(entry: Published, path: Path) -> Source:
 
 
 def _folders(data_root: Path, *, verify: bool) -> list[dict[str, Any]]:
-    """Folders with a labels.csv, with their counts; folders of images, whose counts take a walk and so are given with `verify` alone."""
+    """Folders with a labels.csv, with their counts; folders of images, whose counts take a walk and
+    so are given with `verify` alone.
+    """
     own = {entry.folder for entry in PUBLISHED.values() if on_disk(entry, data_root / entry.folder)}
     found = []
     try:
-        folders = sorted(path for path in data_root.iterdir() if path.is_dir() and not path.name.startswith("."))
+        folders = sorted(
+            path for path in data_root.iterdir() if path.is_dir() and not path.name.startswith(".")
+        )
     except OSError as error:
         raise InputError(f"{data_root}: cannot be read ({error.strerror})") from None
     for folder in folders:
         csv = (folder / "labels.csv").is_file()
         if not csv and (folder.name in own or not _has_images(folder)):
             continue
-        facts: dict[str, Any] = {"folder": folder.name, "path": str(folder), "layout": "labels.csv" if csv else "folders", "images": None, "problem": None}
+        facts: dict[str, Any] = {
+            "folder": folder.name,
+            "path": str(folder),
+            "layout": "labels.csv" if csv else "folders",
+            "images": None,
+            "problem": None,
+        }
         if csv or verify:
             try:
                 facts |= _table_facts(FolderSource(folder.name, folder).table)
@@ -88,28 +102,47 @@ def _folders(data_root: Path, *, verify: bool) -> list[dict[str, Any]]:
 
 
 def _has_images(folder: Path, depth: int = 3) -> bool:
-    """Whether an image lies in a folder or in the first folder of it, and so on: a look, no walk."""
+    """Whether an image lies in a folder or in the first folder of it, and so on: a look, no
+    walk.
+    """
     try:
         with os.scandir(folder) as entries:
-            listed = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            listed = sorted(
+                (entry for entry in entries if not entry.name.startswith(".")),
+                key=lambda entry: entry.name,
+            )
     except OSError:
         return False
-    if any(os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file() for entry in listed[:1000]):
+    if any(
+        os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file()
+        for entry in listed[:1000]
+    ):
         return True
     below = next((entry for entry in listed if entry.is_dir(follow_symlinks=False)), None)
     return depth > 0 and below is not None and _has_images(folder / below.name, depth - 1)
 
 
 def _table_facts(table: Table) -> dict[str, Any]:
-    facts: dict[str, Any] = {"images": len(table), "classes": [len(set(level.tolist()) - {""}) for level in table.levels], "splits": {}}
+    facts: dict[str, Any] = {
+        "images": len(table),
+        "classes": [len(set(level.tolist()) - {""}) for level in table.levels],
+        "splits": {},
+    }
     for column, values in table.splits.items():
         counts = pd.Series(values).value_counts()
-        facts["splits"][column] = {split or "left out": int(counts[split]) for split in (*SPLITS, "") if split in counts.index}
+        facts["splits"][column] = {
+            split or "left out": int(counts[split])
+            for split in (*SPLITS, "")
+            if split in counts.index
+        }
     return facts
 
 
 def task_facts(name: str, data_root: Path | None) -> dict[str, Any]:
-    """One published set, or one folder (here or under the data root), in detail. Raises InputError for a name that is neither."""
+    """One published set, or one folder (here or under the data root), in detail.
+
+    Raises InputError for a name that is neither.
+    """
     entry = PUBLISHED.get(name)
     if entry is None:
         return _source_facts(_folder_source(name, data_root))
@@ -126,16 +159,23 @@ def task_facts(name: str, data_root: Path | None) -> dict[str, Any]:
     if facts["on_disk"] and data_root is not None:
         facts |= _source_facts(_published(entry, data_root / entry.folder))
     elif data_root is not None and (data_root / entry.folder).is_dir():
-        facts["note"] = f"{data_root / entry.folder} is there, but is not the set as published; `headwater tasks {data_root / entry.folder}` shows that folder"
+        facts["note"] = (
+            f"{data_root / entry.folder} is there, but is not the set as published; `headwater "
+            f"tasks {data_root / entry.folder}` shows that folder"
+        )
     return facts
 
 
 def open_named(name: str, data_root: Path | None) -> Source:
-    """The source of a published set (under the data root) or of a folder. Raises InputError where it is not there."""
+    """The source of a published set (under the data root) or of a folder.
+
+    Raises InputError where it is not there.
+    """
     if name in PUBLISHED and not Path(name).is_dir():
         from headwater.sources import open_source
 
-        return open_source(name, PublishedData(kind="published", name=name), data_root=data_root, cache=None)  # type: ignore[arg-type]
+        words = PublishedData(kind="published", name=name)  # type: ignore[arg-type]
+        return open_source(name, words, data_root=data_root, cache=None)
     return _folder_source(name, data_root)
 
 
@@ -147,7 +187,12 @@ def _folder_source(name: str, data_root: Path | None) -> FolderSource:
 def _source_facts(source: Source) -> dict[str, Any]:
     """What a table says of a task: counts per split and class at level:0."""
     table = source.table
-    facts: dict[str, Any] = {"source": source.name, **_table_facts(table), "metric": source.metric, "notes": list(source.notes)}
+    facts: dict[str, Any] = {
+        "source": source.name,
+        **_table_facts(table),
+        "metric": source.metric,
+        "notes": list(source.notes),
+    }
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)
     facts["texts"] = sorted(table.texts)
@@ -158,7 +203,9 @@ def _source_facts(source: Source) -> dict[str, Any]:
 
 
 def _class_facts(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
-    """By split column and split: the smallest and the largest class at level:0, and the share of the largest."""
+    """By split column and split: the smallest and the largest class at level:0, and the share of
+    the largest.
+    """
     facts: dict[str, dict[str, dict[str, Any]]] = {}
     every = sorted(set(table.levels[0].tolist()) - {""})
     for column, values in table.splits.items():
@@ -170,13 +217,19 @@ def _class_facts(table: Table) -> dict[str, dict[str, dict[str, Any]]]:
                 small, large = str(counts.idxmin()), str(counts.idxmax())
                 facts[column][split] = {
                     "smallest": {"class": small, "images": int(counts[small])},
-                    "largest": {"class": large, "images": int(counts[large]), "share": float(counts[large] / counts.sum())},
+                    "largest": {
+                        "class": large,
+                        "images": int(counts[large]),
+                        "share": float(counts[large] / counts.sum()),
+                    },
                 }
     return facts
 
 
 def _group_facts(table: Table) -> dict[str, int]:
-    """Groups of each column whose values repeat: a column with a value of its own for most images is a text, not a group."""
+    """Groups of each column whose values repeat: a column with a value of its own for most images
+    is a text, not a group.
+    """
     found: dict[str, int] = {}
     for name in table.groups:
         values = table.groups[name]
@@ -187,29 +240,50 @@ def _group_facts(table: Table) -> dict[str, int]:
 
 
 def write_split(
-    name: str, out: Path, *, data_root: Path | None, test: float, val: float, seed: int, group: str | None, labels: str | None
+    name: str,
+    out: Path,
+    *,
+    data_root: Path | None,
+    test: float,
+    val: float,
+    seed: int,
+    group: str | None,
+    labels: str | None,
 ) -> dict[str, Any]:
-    """Write the index file of a folder or a published set; what is in it. `labels` None means level:0 where there are classes.
+    """Write the index file of a folder or a published set; what is in it.
 
-    Raises InputError where a split cannot be made and where `out` exists, unless it holds the same: a fixed split is not replaced by accident.
+    `labels` None means level:0 where there are classes.
+
+    Raises InputError where a split cannot be made and where `out` exists, unless it holds the same:
+    a fixed split is not replaced by accident.
     """
     source = open_named(name, data_root)
     view = labels or ("level:0" if source.table.levels else None)
     index = split_index(source, labels=view, test=test, val=val, seed=seed, group=group)
     text = index.csv().encode()
     if out.exists() and (out.is_dir() or out.read_bytes() != text):
-        raise InputError(f"{out}: exists already and holds another split; name another file, or remove it first")
+        raise InputError(
+            f"{out}: exists already and holds another split; name another file, or remove it first"
+        )
     try:
         files.write_atomic(out, text)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
-    facts: dict[str, Any] = {"wrote": str(out), "source": source.name, "published": not isinstance(source, FolderSource)}
+    facts: dict[str, Any] = {
+        "wrote": str(out),
+        "source": source.name,
+        "published": not isinstance(source, FolderSource),
+    }
     facts["folder"] = str(source.root.resolve()) if isinstance(source, FolderSource) else None
     facts |= {"labels": view, "seed": seed, "group": group, "groups": index.num_groups}
     facts["images"] = {split: sum(index.counts[split]) for split in SPLITS}
     facts["left_out"] = int((index.split == "").sum())
     facts["classes"] = len(index.class_names)
-    lacking = {split: sum(count == 0 for count in index.counts[split]) for split in SPLITS if index.class_names and facts["images"][split]}
+    lacking = {
+        split: sum(count == 0 for count in index.counts[split])
+        for split in SPLITS
+        if index.class_names and facts["images"][split]
+    }
     facts["missing_classes"] = {split: count for split, count in lacking.items() if count}
     return facts
 
@@ -217,22 +291,56 @@ def write_split(
 def print_list(facts: Mapping[str, Any]) -> None:
     """The list in text."""
     table = TextTable(box=None, header_style="bold", pad_edge=False)
-    for column in ("task", "classes", "train", "val", "test", "metric", "on disk", "licence", "where to get it"):
+    for column in (
+        "task",
+        "classes",
+        "train",
+        "val",
+        "test",
+        "metric",
+        "on disk",
+        "licence",
+        "where to get it",
+    ):
         wraps = column in ("licence", "where to get it")
-        table.add_column(column, justify="right" if column in ("classes", *SPLITS) else "left", no_wrap=not wraps, overflow="fold")
+        table.add_column(
+            column,
+            justify="right" if column in ("classes", *SPLITS) else "left",
+            no_wrap=not wraps,
+            overflow="fold",
+        )
     for row in facts["tasks"]:
-        there = ("no" if not row["on_disk"] else {True: "yes, sizes fit", False: "yes, DAMAGED", None: "yes"}[row.get("verified")])
+        there = (
+            "no"
+            if not row["on_disk"]
+            else {True: "yes, sizes fit", False: "yes, DAMAGED", None: "yes"}[row.get("verified")]
+        )
         table.add_row(
-            row["task"], f"{row['classes']:,}", *(_number(row[split]) for split in SPLITS), row["metric"], there, escape(row["licence"]), escape(row["home"])
+            row["task"],
+            f"{row['classes']:,}",
+            *(_number(row[split]) for split in SPLITS),
+            row["metric"],
+            there,
+            escape(row["licence"]),
+            escape(row["home"]),
         )
     _console.print(table)
     for row in facts["tasks"]:
         if row.get("problem"):
             _console.print(row["problem"], markup=False, style="red")
     if facts["data_root"] is None:
-        _console.print("\nNo data root is given: --data-root DIR or HEADWATER_DATA=DIR names the folder in which sets are looked for.", markup=False)
+        _console.print(
+            "\nNo data root is given: --data-root DIR or HEADWATER_DATA=DIR names the folder in "
+            "which sets are looked for.",
+            markup=False,
+        )
         return
-    _console.print(f"\nFolders under {facts['data_root']}:" if facts["folders"] else f"\nNo folder of images under {facts['data_root']}.", markup=False)
+    _console.print(
+        f"\nFolders under {facts['data_root']}:"
+        if facts["folders"]
+        else f"\nNo folder of images under {facts['data_root']}.",
+        markup=False,
+    )
     for row in facts["folders"]:
         _console.print(f"  {row['folder']}: {_told(row)}", markup=False)
 
@@ -246,20 +354,39 @@ def _told(row: Mapping[str, Any]) -> str:
         return f"cannot be read: {row['problem']}"
     if row["images"] is None:
         return "folders of images (--verify counts them)"
-    classes = f"; {' / '.join(f'{count:,}' for count in row['classes'])} classes" if row["classes"] else "; no classes"
-    told = {name: ", ".join(f"{n:,} {split}" for split, n in counts.items()) for name, counts in row["splits"].items()}
-    return f"{row['images']:,} images{classes}; {'; '.join(text if name == 'split' else f'{name}: {text}' for name, text in told.items())}"
+    classes = (
+        f"; {' / '.join(f'{count:,}' for count in row['classes'])} classes"
+        if row["classes"]
+        else "; no classes"
+    )
+    told = {
+        name: ", ".join(f"{n:,} {split}" for split, n in counts.items())
+        for name, counts in row["splits"].items()
+    }
+    return (
+        f"{row['images']:,} images{classes}; "
+        f"{'; '.join(text if name == 'split' else f'{name}: {text}' for name, text in told.items())}"
+    )
 
 
 def print_task(facts: Mapping[str, Any]) -> None:
     """One task in text."""
     title = facts.get("title") or facts["source"]
     _console.print(title, style="bold", markup=False)
-    for key, label in (("task", "name"), ("metric", "metric"), ("licence", "licence"), ("home", "where to get it"), ("sizes_from", "split")):
+    for key, label in (
+        ("task", "name"),
+        ("metric", "metric"),
+        ("licence", "licence"),
+        ("home", "where to get it"),
+        ("sizes_from", "split"),
+    ):
         if facts.get(key):
             _console.print(f"{label:16} {facts[key]}", markup=False)
     if "layout" in facts:
-        _console.print(f"{'on disk':16} {'yes' if facts['on_disk'] else 'no; expected under the data root:'}", markup=False)
+        _console.print(
+            f"{'on disk':16} {'yes' if facts['on_disk'] else 'no; expected under the data root:'}",
+            markup=False,
+        )
         for line in () if facts["on_disk"] else facts["layout"]:
             _console.print(f"{'':16} {line}", markup=False)
     if "images" in facts:
@@ -268,7 +395,8 @@ def print_task(facts: Mapping[str, Any]) -> None:
             for split, found in splits.items():
                 small, large = found["smallest"], found["largest"]
                 _console.print(
-                    f"{(column + ' ' + split) if column != 'split' else split:16} smallest class {small['class']} ({small['images']:,}), "
+                    f"{(column + ' ' + split) if column != 'split' else split:16} smallest class "
+                    f"{small['class']} ({small['images']:,}), "
                     f"largest {large['class']} ({large['images']:,}, {large['share']:.1%})",
                     markup=False,
                 )
@@ -276,13 +404,24 @@ def print_task(facts: Mapping[str, Any]) -> None:
         sizes = ", ".join(f"{facts[split]:,} {split}" for split in SPLITS if facts.get(split))
         _console.print(f"{'published':16} {facts['classes']:,} classes; {sizes}", markup=False)
         for option, counts in facts.get("variants", {}).items():
-            _console.print(f"{'split: ' + option:16} {', '.join(f'{n:,} {split}' for split, n in counts.items())}", markup=False)
+            _console.print(
+                f"{'split: ' + option:16} "
+                f"{', '.join(f'{n:,} {split}' for split, n in counts.items())}",
+                markup=False,
+            )
     if facts.get("groups"):
-        told = ", ".join(name if count is None else f"{name} ({count:,})" for name, count in facts["groups"].items())
+        told = ", ".join(
+            name if count is None else f"{name} ({count:,})"
+            for name, count in facts["groups"].items()
+        )
         _console.print(f"{'groups':16} {told}", markup=False)
     if facts.get("class_names"):
         names = facts["class_names"]
-        _console.print(f"{'classes':16} {', '.join(names[:12])}{f' and {len(names) - 12:,} more' if len(names) > 12 else ''}", markup=False)
+        _console.print(
+            f"{'classes':16} "
+            f"{', '.join(names[:12])}{f' and {len(names) - 12:,} more' if len(names) > 12 else ''}",
+            markup=False,
+        )
     for note in (*facts.get("notes", ()), *([facts["note"]] if "note" in facts else [])):
         _console.print(f"{'note':16} {note}", markup=False)
 
@@ -290,13 +429,25 @@ def print_task(facts: Mapping[str, Any]) -> None:
 def print_split(facts: Mapping[str, Any]) -> None:
     """What an index file holds, in text."""
     counts = ", ".join(f"{n:,} {split}" for split, n in facts["images"].items() if n)
-    grouped = f"; {facts['groups']:,} groups of {facts['group']!r}, none in two splits" if facts["group"] else ""
+    grouped = (
+        f"; {facts['groups']:,} groups of {facts['group']!r}, none in two splits"
+        if facts["group"]
+        else ""
+    )
     _console.print(f"wrote {facts['wrote']}: {counts}{grouped}", markup=False)
     for split, count in facts["missing_classes"].items():
         _console.print(f"{count} of {facts['classes']} classes have no {split} image", markup=False)
-    words = f"published, name: {facts['source']}" if facts["published"] else f"folder, path: {_quoted(facts['folder'])}"
+    words = (
+        f"published, name: {facts['source']}"
+        if facts["published"]
+        else f"folder, path: {_quoted(facts['folder'])}"
+    )
     name = re.sub(r"[^A-Za-z0-9]", "-", str(facts["source"]))
-    _console.print(f"use it: data: {{{_quoted(name)}: {{kind: {words}, split_file: {_quoted(str(Path(facts['wrote']).resolve()))}}}}}", markup=False)
+    _console.print(
+        f"use it: data: {{{_quoted(name)}: {{kind: {words}, split_file: "
+        f"{_quoted(str(Path(facts['wrote']).resolve()))}}}}}",
+        markup=False,
+    )
 
 
 def _quoted(text: str) -> str:

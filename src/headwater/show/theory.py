@@ -1,4 +1,6 @@
-"""What `headwater theory` shows: a study of simulated networks, its cost, how it gets on, and its table."""
+"""What `headwater theory` shows: a study of simulated networks, its cost, how it gets on, and its
+table.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from headwater.analysis.theory.settings import CONSTANTS, constant_word, same, setting_words
@@ -30,7 +39,9 @@ if TYPE_CHECKING:
 CHECK = {"d": 512, "width": 32, "batch": 256, "lr": 0.5}
 """The constants of hong2023.md's numerical check [C] where the defaults of a sweep are smaller."""
 _FLOPS_PER_S = 4e10
-"""Of a core, for guesses of time alone [ours]; half of what a matrix product attained where this was written."""
+"""Of a core, for guesses of time alone [ours]; half of what a matrix product attained where this
+was written.
+"""
 _PLAIN_EVERY_S = 10.0
 _MOST_LINES = 100
 """Of a table in a terminal."""
@@ -38,16 +49,25 @@ _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isa
 
 
 def sweep_of(values: Mapping[str, str], seeds: str | None, *, full_size: bool) -> TheoryStudy:
-    """A study of one sweep from options: {axis: `1,32`}. Raises InputError that names the option and the nearest axis."""
+    """A study of one sweep from options: {axis: `1,32`}.
+
+    Raises InputError that names the option and the nearest axis.
+    """
     words: dict[str, Any] = dict(CHECK) if full_size else {}
     for name, text in values.items():
         axis = name.replace("-", "_")
         if axis not in Sweep.model_fields:
             near = difflib.get_close_matches(axis, list(Sweep.model_fields), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(Sweep.model_fields)}"
+            hint = (
+                f"did you mean {near[0]!r}?" if near else f"it has {', '.join(Sweep.model_fields)}"
+            )
             raise InputError(f"--set {name}: a sweep has no such axis; {hint}")
         parts = [_value(part.strip()) for part in text.split(",")]
-        words[axis] = parts if len(parts) > 1 or axis not in ("tune_steps", "test_samples", "looks", "precision") else parts[0]
+        words[axis] = (
+            parts
+            if len(parts) > 1 or axis not in ("tune_steps", "test_samples", "looks", "precision")
+            else parts[0]
+        )
     study: dict[str, Any] = {"study": "theory", "theory": {"sweep": words}}
     if seeds is not None:
         given = [_value(part.strip()) for part in seeds.split(",")]
@@ -56,9 +76,18 @@ def sweep_of(values: Mapping[str, str], seeds: str | None, *, full_size: bool) -
         return TheoryStudy.model_validate(study)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = next((str(part) for part in reversed(first["loc"]) if isinstance(part, str) and (part in Sweep.model_fields or part == "seeds")), "")
+        where = next(
+            (
+                str(part)
+                for part in reversed(first["loc"])
+                if isinstance(part, str) and (part in Sweep.model_fields or part == "seeds")
+            ),
+            "",
+        )
         option = f"--{where}" if where in ("subclasses", "labels", "seeds") else f"--set {where}"
-        raise InputError(f"{option}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}") from None
+        raise InputError(
+            f"{option}: {first['msg'].removeprefix('Value error, ')}, not {first['input']!r}"
+        ) from None
 
 
 def _value(text: str) -> Any:
@@ -85,7 +114,11 @@ def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[st
             "sweep": name,
             "networks": sum(name in one.sweeps for one in wanted),
             "new": sum(name in one.sweeps for one in left),
-            **{axis: list(value) if isinstance(value, tuple) else value for axis, value in sweep.words().items() if axis in sweep.model_fields_set},
+            **{
+                axis: list(value) if isinstance(value, tuple) else value
+                for axis, value in sweep.words().items()
+                if axis in sweep.model_fields_set
+            },
         }
         for name, sweep in study.theory.items()
     ]
@@ -95,7 +128,10 @@ def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[st
         "seeds": list(study.seeds),
         "sweeps": sweeps,
         "networks": {"total": len(wanted), "kept": len(wanted) - len(left), "new": len(left)},
-        "cells": {"total": sum(len(one.readings) for one in wanted), "new": sum(len(one.readings) for one in left)},
+        "cells": {
+            "total": sum(len(one.readings) for one in wanted),
+            "new": sum(len(one.readings) for one in left),
+        },
         "flops": flops,
         "minutes": flops / _FLOPS_PER_S / workers / 60,
         "workers": workers,
@@ -105,7 +141,11 @@ def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[st
 
 def print_plan(facts: dict[str, Any]) -> None:
     """The plan in text."""
-    _console.print(facts["study"] + (f": {facts['question']}" if facts["question"] else ""), markup=False, style="bold")
+    _console.print(
+        facts["study"] + (f": {facts['question']}" if facts["question"] else ""),
+        markup=False,
+        style="bold",
+    )
     table = Table("sweep", box=None, header_style="bold")
     for heading in ("networks", "to train"):
         table.add_column(heading, justify="right")
@@ -116,12 +156,16 @@ def print_plan(facts: dict[str, Any]) -> None:
             for axis, value in sweep.items()
             if axis not in ("sweep", "networks", "new")
         )
-        table.add_row(sweep["sweep"], f"{sweep['networks']:,}", f"{sweep['new']:,}", axes or "defaults")
+        table.add_row(
+            sweep["sweep"], f"{sweep['networks']:,}", f"{sweep['new']:,}", axes or "defaults"
+        )
     _console.print(table)
     count = facts["networks"]
     _console.print(
-        f"{count['total']:,} networks ({count['new']:,} to train, {count['kept']:,} kept), {facts['cells']['new']:,} cells to measure; about "
-        f"{max(facts['minutes'], 0.1):.1f} minutes and {max(facts['gib'], 0.1):.1f} GiB with {facts['workers']} workers",
+        f"{count['total']:,} networks ({count['new']:,} to train, {count['kept']:,} kept), "
+        f"{facts['cells']['new']:,} cells to measure; about "
+        f"{max(facts['minutes'], 0.1):.1f} minutes and {max(facts['gib'], 0.1):.1f} GiB with "
+        f"{facts['workers']} workers",
         markup=False,
     )
 
@@ -134,8 +178,15 @@ def watched(networks: int, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield lambda event: None
         return
     if console.is_terminal:
-        left = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[last]}"))
-        with Progress(TextColumn("networks"), BarColumn(), MofNCompleteColumn(), *left, console=console) as progress:
+        left = (
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[last]}"),
+        )
+        with Progress(
+            TextColumn("networks"), BarColumn(), MofNCompleteColumn(), *left, console=console
+        ) as progress:
             bar = progress.add_task("networks", total=networks, last="")
 
             def shown(event: Event) -> None:
@@ -154,7 +205,11 @@ def watched(networks: int, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
             done += 1
             if time.monotonic() - said > _PLAIN_EVERY_S or done == networks:
                 said = time.monotonic()
-                console.print(f"{done} of {networks} networks, {said - began:.0f} s; last {event.network.title}", markup=False)
+                console.print(
+                    f"{done} of {networks} networks, {said - began:.0f} s; last "
+                    f"{event.network.title}",
+                    markup=False,
+                )
         elif event.kind in ("failed", "died"):
             console.print(_trouble(event), markup=False)
 
@@ -163,7 +218,11 @@ def watched(networks: int, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
 
 def _trouble(event: Event) -> str:
     names = ", ".join(one.title for one in event.unit.networks[:3])
-    return f"failed: {names}: {event.reason}" if event.kind == "failed" else f"a worker process died with {names}"
+    return (
+        f"failed: {names}: {event.reason}"
+        if event.kind == "failed"
+        else f"a worker process died with {names}"
+    )
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -173,22 +232,39 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def print_table(table: pd.DataFrame) -> None:
-    """Mean errors over seeds, a line for each setting; of the constants what is not the usual, which stands below."""
+    """Mean errors over seeds, a line for each setting; of the constants what is not the usual,
+    which stands below.
+    """
     final = table[table["final"].astype(bool) & (table["status"] == "done")]
-    ended = table[table["final"].astype(bool)].drop_duplicates(["arm", "status"])["status"].value_counts()
-    for status, why in (("diverged", "their loss was no longer finite"), ("failed", "--json says why; the next run tries them again")):
+    ended = (
+        table[table["final"].astype(bool)]
+        .drop_duplicates(["arm", "status"])["status"]
+        .value_counts()
+    )
+    for status, why in (
+        ("diverged", "their loss was no longer finite"),
+        ("failed", "--json says why; the next run tries them again"),
+    ):
         if ended.get(status, 0):
             _console.print(f"{ended[status]} networks {status} ({why}) and are in no mean below")
     if not len(final):
         _console.print("no network has been measured")
         return
-    varied = [name for name in ("read_out", *CONSTANTS) if name in final and final[name].astype(object).map(str).nunique() > 1]
+    varied = [
+        name
+        for name in ("read_out", *CONSTANTS)
+        if name in final and final[name].astype(object).map(str).nunique() > 1
+    ]
     usual = {name: final[name].mode(dropna=False).iloc[0] for name in varied}
     final = final.assign(other=[_unusual(row, usual) for row in final[varied].to_dict("records")])
-    shown = Table("k", "labels", *(["else"] if varied else []), box=None, header_style="bold", pad_edge=False)
+    shown = Table(
+        "k", "labels", *(["else"] if varied else []), box=None, header_style="bold", pad_edge=False
+    )
     for heading in ("seeds", "easy error", "hard error", "least to most", "fine / common", "steps"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    groups = list(final.groupby(["other", "subclasses", "num_labels", "labels"], sort=True, dropna=False))
+    groups = list(
+        final.groupby(["other", "subclasses", "num_labels", "labels"], sort=True, dropna=False)
+    )
     for (more, k, _, labels), part in groups[:_MOST_LINES]:
         hard = part["hard_error"].astype(float)
         shown.add_row(
@@ -212,9 +288,15 @@ def print_table(table: pd.DataFrame) -> None:
 
 
 def _unusual(row: dict[Any, Any], usual: dict[str, Any]) -> str:
-    """What of a line's constants is not the usual; a width that follows from the number of neurons is not said."""
+    """What of a line's constants is not the usual; a width that follows from the number of neurons
+    is not said.
+    """
     follows = "width" if row.get("neurons", math.nan) == row.get("neurons", math.nan) else None
-    return ", ".join(constant_word(name, row[name]) for name in usual if name != follows and not same(row[name], usual[name]))
+    return ", ".join(
+        constant_word(name, row[name])
+        for name in usual
+        if name != follows and not same(row[name], usual[name])
+    )
 
 
 def _ratio(part: pd.DataFrame) -> str:
@@ -233,26 +315,41 @@ def print_findings(facts: dict[str, Any]) -> None:
 
 
 def table_of(name: str, path: Path) -> pd.DataFrame:
-    """The networks of a table of rows (.csv, .parquet, .jsonl). Raises InputError where there are none."""
+    """The networks of a table of rows (.csv, .parquet, .jsonl).
+
+    Raises InputError where there are none.
+    """
     from headwater.analysis.networks import networks_table
     from headwater.rows import read_rows
 
     table = networks_table(read_rows(path))
     if not len(table):
-        raise InputError(f"{name}: there is no row of a simulated network; `headwater theory run --out rows.csv` writes some")
+        raise InputError(
+            f"{name}: there is no row of a simulated network; `headwater theory run --out "
+            "rows.csv` writes some"
+        )
     return table
 
 
 def study_table(study: TheoryStudy, store: Path) -> tuple[pd.DataFrame, int]:
-    """(the networks of a study that a store has, number of those that it lacks). Raises InputError where it has none."""
+    """(the networks of a study that a store has, number of those that it lacks).
+
+    Raises InputError where it has none.
+    """
     from headwater.analysis.networks import networks_table
     from headwater.store import Store
     from headwater.work import network_rows, networks, unfinished
 
     if not store.exists():
-        raise InputError(f"{store}: there is no store here; `headwater theory run` with the same study or options makes one")
+        raise InputError(
+            f"{store}: there is no store here; `headwater theory run` with the same study or "
+            "options makes one"
+        )
     opened = Store(store)
     table = networks_table(network_rows(study, opened))
     if not len(table):
-        raise InputError(f"{store}: no network of {study.study} is there yet; `headwater theory run` with the same study or options trains them")
+        raise InputError(
+            f"{store}: no network of {study.study} is there yet; `headwater theory run` with the "
+            "same study or options trains them"
+        )
     return table, len(unfinished(networks(study), opened))

@@ -1,8 +1,9 @@
 """Where images, captions and class names come from.
 
-A source is a table of samples that can be read: ids, splits, one class name per level, optional captions, and pixels on demand.
-Nothing here knows about training, and nothing rewrites an image. A new kind of source is one new file in this folder, its words in
-headwater.study.data, and one line in opening.py; a further published data set is one file in `published`.
+A source is a table of samples that can be read: ids, splits, one class name per level, optional
+captions, and pixels on demand. Nothing here knows about training, and nothing rewrites an image. A
+new kind of source is one new file in this folder, its words in headwater.study.data, and one line
+in opening.py; a further published data set is one file in `published`.
 """
 
 from __future__ import annotations
@@ -28,24 +29,39 @@ Metric = Literal["top1", "mean_per_class"]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
-    """What is known of a source's samples without reading a pixel. Arrays have one entry per sample, in a fixed order (sorted by id)."""
+    """What is known of a source's samples without reading a pixel.
+
+    Arrays have one entry per sample, in a fixed order (sorted by id).
+    """
 
     ids: NDArray[np.object_]
     """Sample ids: POSIX, NFC paths relative to the source's root, or shard/key."""
     splits: Mapping[str, NDArray[np.object_]]
-    """Split columns by name (`split` is the default one), each holding train, val, test or '' per sample."""
+    """Split columns by name (`split` is the default one), each holding train, val, test or '' per
+    sample.
+    """
     levels: tuple[NDArray[np.object_], ...] = ()
-    """Class names per level, FINEST first (level:0). '' where a sample has no class at that level."""
+    """Class names per level, FINEST first (level:0). '' where a sample has no class at that
+    level.
+    """
     texts: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
     """Text fields by name, each a list[str] per sample (captions, name, description, ...)."""
     hierarchy: str | None = None
-    """A class hierarchy whose nodes the finest classes are: `wordnet`, or a file (headwater.labels.hierarchies); None where columns say it all."""
+    """A class hierarchy whose nodes the finest classes are: `wordnet`, or a file
+    (headwater.labels.hierarchies); None where columns say it all.
+    """
     groups: Mapping[str, NDArray[np.object_]] = field(default_factory=dict)
-    """Columns that can be a task's `group`, by name: a str per sample (a camera, a patient). '' is a group of that one image."""
+    """Columns that can be a task's `group`, by name: a str per sample (a camera, a patient). '' is
+    a group of that one image.
+    """
     spoken: Mapping[str, str] = field(default_factory=dict)
-    """What people call a finest class, for prompts, by class name; only where that is more than the name with spaces for its underscores."""
+    """What people call a finest class, for prompts, by class name; only where that is more than the
+    name with spaces for its underscores.
+    """
     hard: NDArray[np.bool_] | None = None
-    """True for a hard sample (one that lacks the common feature), None where the source marks none."""
+    """True for a hard sample (one that lacks the common feature), None where the source marks
+    none.
+    """
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,11 +75,17 @@ class Source(ABC):
     generated: bool = False
     """Whether the images are made, each by itself, so that none is a copy of another."""
     metric: Metric = "top1"
-    """What the set's field measures: the share of images that are right, or its mean over classes."""
+    """What the set's field measures: the share of images that are right, or its mean over
+    classes.
+    """
     templates: tuple[str, ...] = ()
-    """Prompts of the set's field for zero-shot classification, `{}` where the class name goes; empty where it has none of its own."""
+    """Prompts of the set's field for zero-shot classification, `{}` where the class name goes;
+    empty where it has none of its own.
+    """
     notes: tuple[str, ...] = ()
-    """What reading the set did that a person should know, such as images that it left out, a sentence each."""
+    """What reading the set did that a person should know, such as images that it left out, a
+    sentence each.
+    """
 
     @abstractmethod
     def image(self, position: int) -> bytes | NDArray[np.uint8]:
@@ -72,25 +94,38 @@ class Source(ABC):
         Raises InputError, naming the sample, where it cannot be read.
         """
 
-    def images(self, positions: Positions) -> Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8]:
-        """`image` of several positions; a source that makes its images makes them faster together."""
+    def images(
+        self, positions: Positions
+    ) -> Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8]:
+        """`image` of several positions; a source that makes its images makes them faster
+        together.
+        """
         return [self.image(position) for position in positions.tolist()]
 
     @abstractmethod
     def byte_hashes(self, positions: Positions) -> list[str]:
-        """A hex digest of each sample's bytes: equal digests mean identical images. Cached where hashing costs a read."""
+        """A hex digest of each sample's bytes: equal digests mean identical images.
+
+        Cached where hashing costs a read.
+        """
 
     def split(self, column: str, name: str) -> Positions:
-        """Positions of one split, ascending. Raises InputError for a split column that the source lacks."""
+        """Positions of one split, ascending.
+
+        Raises InputError for a split column that the source lacks.
+        """
         if column not in self.table.splits:
             raise InputError(
-                f"{self.name}: there is no split column {column!r}; it has {', '.join(sorted(self.table.splits)) or 'none'}"
+                f"{self.name}: there is no split column {column!r}; it has "
+                f"{', '.join(sorted(self.table.splits)) or 'none'}"
             )
         return np.flatnonzero(self.table.splits[column] == name).astype(np.int64)
 
     @cached_property
     def hashes(self) -> NDArray[np.int64]:
-        """int64 [len(table)]: the keyed hash of every sample id (headwater.keys), the per-sample part of every random draw."""
+        """int64 [len(table)]: the keyed hash of every sample id (headwater.keys), the per-sample
+        part of every random draw.
+        """
         return keys.sample_hashes(list(self.table.ids))
 
     @cached_property
@@ -98,33 +133,54 @@ class Source(ABC):
         return {}
 
     def fingerprint(self, positions: Positions) -> str:
-        """A digest of which images these are: sample ids and the hashes of their bytes, in order. It enters the identity of arms and cells.
+        """A digest of which images these are: sample ids and the hashes of their bytes, in order.
 
-        Computed once for the same positions: a file that changes while a process runs is not looked at again by it.
+        It enters the identity of arms and cells.
+
+        Computed once for the same positions: a file that changes while a process runs is not looked
+        at again by it.
         """
         at = hashlib.sha256(positions.tobytes()).hexdigest()
         if at not in self._fingerprints:
             digest = hashlib.sha256()
-            for sample_id, byte_hash in zip(self.table.ids[positions], self.byte_hashes(positions), strict=True):
+            for sample_id, byte_hash in zip(
+                self.table.ids[positions], self.byte_hashes(positions), strict=True
+            ):
                 digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
             self._fingerprints[at] = digest.hexdigest()[:32]
         return self._fingerprints[at]
 
 
 def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:
-    """Split names as this project calls them: `validation`, `valid` and `dev` are val; `training` is train. Anything else is an InputError."""
-    names = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test", "": ""}
+    """Split names as this project calls them: `validation`, `valid` and `dev` are val; `training`
+    is train. Anything else is an InputError.
+    """
+    names = {
+        "train": "train",
+        "training": "train",
+        "val": "val",
+        "valid": "val",
+        "validation": "val",
+        "dev": "val",
+        "test": "test",
+        "": "",
+    }
     out = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
         try:
             out[row] = names[value.strip().lower()]
         except KeyError:
-            raise InputError(f"{where}, row {row + 2}: the split {value!r} is none of train, val, test") from None
+            raise InputError(
+                f"{where}, row {row + 2}: the split {value!r} is none of train, val, test"
+            ) from None
     return out
 
 
 def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path | None) -> Source:
-    """The source that a study's `data:` entry means. Raises InputError where it cannot be found or read."""
+    """The source that a study's `data:` entry means.
+
+    Raises InputError where it cannot be found or read.
+    """
     from headwater.sources.opening import opened
 
     return opened(name, words, data_root, cache)

@@ -1,7 +1,9 @@
-"""Images as files under one root: how they are opened, hashed and kept inside the root, whatever listed them.
+"""Images as files under one root: how they are opened, hashed and kept inside the root, whatever
+listed them.
 
-Files are not all looked for when a list is opened, since that costs minutes at ten million rows on a network disk: a spread of 64 is, and
-the rest when they are hashed, which happens before any training. A link that leads out of the root is refused when the file is opened.
+Files are not all looked for when a list is opened, since that costs minutes at ten million rows on
+a network disk: a spread of 64 is, and the rest when they are hashed, which happens before any
+training. A link that leads out of the root is refused when the file is opened.
 """
 
 from __future__ import annotations
@@ -24,39 +26,58 @@ _SPOT_CHECKS = 64
 
 
 class FileSource(Source):
-    """Listed files under one root. `fingerprint_cache` is a file in which hashes of their bytes are kept (by path, size and time of modification).
+    """Listed files under one root.
+
+    `fingerprint_cache` is a file in which hashes of their bytes are kept (by path, size and time of
+    modification).
 
     Raises InputError where one of the 64 files that are looked for at once cannot be read.
     """
 
-    def __init__(self, name: str, root: Path, listing: Listing, *, fingerprint_cache: Path | None = None) -> None:
+    def __init__(
+        self, name: str, root: Path, listing: Listing, *, fingerprint_cache: Path | None = None
+    ) -> None:
         self.name = name
         self.root = Path(os.path.realpath(root))
         self._listing = listing
         self.table: Table = listing.table
         self._inside: dict[str, bool] = {}
         self._hashes = ByteHashes(self.table.ids, self._open, self._stat, fingerprint_cache)
-        for position in np.unique(np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)).tolist():
+        for position in np.unique(
+            np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)
+        ).tolist():
             self._stat(position)
 
     def image(self, position: int) -> bytes:
-        """The file's bytes. Raises InputError, naming the sample, where it is missing, unreadable or outside the root."""
+        """The file's bytes.
+
+        Raises InputError, naming the sample, where it is missing, unreadable or outside the root.
+        """
         with self._open(position) as file:
             try:
                 data = file.read(MAX_FILE_BYTES + 1)
             except OSError as error:
                 raise self._unreadable(position, error) from None
         if len(data) > MAX_FILE_BYTES:
-            raise InputError(f"{self.name}: the image {self.table.ids[position]!r} is larger than {MAX_FILE_BYTES >> 20} MiB, which no image here should be")
+            raise InputError(
+                f"{self.name}: the image {self.table.ids[position]!r} is larger than "
+                f"{MAX_FILE_BYTES >> 20} MiB, which no image here should be"
+            )
         return data
 
     def byte_hashes(self, positions: Positions) -> list[str]:
-        """Hex BLAKE2b-128 of each file's bytes, in order; reads only files that are new or changed. InputError for a missing file."""
+        """Hex BLAKE2b-128 of each file's bytes, in order; reads only files that are new or changed.
+
+        InputError for a missing file.
+        """
         return self._hashes(positions)
 
     def _open(self, position: int) -> BufferedReader:
         if not stat.S_ISREG(self._stat(position).st_mode):  # a pipe would be waited for without end
-            raise InputError(f"{self.name}: the image {self.table.ids[position]!r} is no regular file (listed in {self._listing.where(position)})")
+            raise InputError(
+                f"{self.name}: the image {self.table.ids[position]!r} is no regular file (listed "
+                f"in {self._listing.where(position)})"
+            )
         try:
             return open(self._path(position), "rb")
         except OSError as error:
@@ -69,23 +90,37 @@ class FileSource(Source):
             raise self._unreadable(position, error) from None
 
     def _unreadable(self, position: int, error: OSError) -> InputError:
-        reason = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-        return InputError(f"{self.name}: the image {self.table.ids[position]!r} cannot be read ({reason}; listed in {self._listing.where(position)})")
+        reason = (
+            "there is no such file"
+            if isinstance(error, FileNotFoundError)
+            else error.strerror or str(error)
+        )
+        return InputError(
+            f"{self.name}: the image {self.table.ids[position]!r} cannot be read ({reason}; listed "
+            f"in {self._listing.where(position)})"
+        )
 
     def _path(self, position: int) -> str:
-        """The file's path, checked to lie inside the root: its folder once, the file itself only where it is a link.
+        """The file's path, checked to lie inside the root: its folder once, the file itself only
+        where it is a link.
 
-        A csv written on one system and images unpacked on another can differ in Unicode form: the path as written is tried, then its NFC.
+        A csv written on one system and images unpacked on another can differ in Unicode form: the
+        path as written is tried, then its NFC.
         """
         written = os.path.join(self.root, self._listing.files[position])
-        path = written if os.path.lexists(written) else os.path.join(self.root, self.table.ids[position])
+        path = (
+            written
+            if os.path.lexists(written)
+            else os.path.join(self.root, self.table.ids[position])
+        )
         folder = os.path.dirname(path)
         if folder not in self._inside:
             self._inside[folder] = self._contains(folder)
         if not self._inside[folder] or (os.path.islink(path) and not self._contains(path)):
             where = self._listing.where(position)
             raise InputError(
-                f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of {self.root} (listed in {where}); "
+                f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of "
+                f"{self.root} (listed in {where}); "
                 "copy the file, or make the folder it leads to the root"
             )
         return path

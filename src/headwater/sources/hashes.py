@@ -1,4 +1,6 @@
-"""Digests of files' bytes, remembered by path, size and time of modification, so that an unchanged file is read once."""
+"""Digests of files' bytes, remembered by path, size and time of modification, so that an unchanged
+file is read once.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,19 @@ _CHUNK = 4096
 
 @dataclass
 class ByteHashes:
-    """BLAKE2b-128 digests, in hex, of a list of files. `opened(position)` opens one, `stat(position)` asks for its size and time."""
+    """BLAKE2b-128 digests, in hex, of a list of files.
+
+    `opened(position)` opens one, `stat(position)` asks for its size and time.
+    """
 
     ids: NDArray[np.object_]
     opened: Callable[[int], BufferedReader]
     stat: Callable[[int], os.stat_result]
     cache: Path | None = None
-    """A Parquet file that outlives the process. One that is damaged, or of another version, is ignored and written anew."""
+    """A Parquet file that outlives the process.
+
+    One that is damaged, or of another version, is ignored and written anew.
+    """
 
     def __post_init__(self) -> None:
         self._size = np.full(len(self.ids), -1, dtype=np.int64)
@@ -41,7 +49,10 @@ class ByteHashes:
         self._loaded = self.cache is None
 
     def __call__(self, positions: NDArray[np.int64]) -> list[str]:
-        """Digests of some files, in the order of `positions`. Every file is asked for its size and time; what changed is read, by threads."""
+        """Digests of some files, in the order of `positions`.
+
+        Every file is asked for its size and time; what changed is read, by threads.
+        """
         if not self._loaded:
             self._load()
             self._loaded = True
@@ -50,7 +61,9 @@ class ByteHashes:
         with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
             stale = np.concatenate([np.empty(0, dtype=np.int64), *pool.map(self._stale, chunks)])
             small = max(1, min(_CHUNK, len(stale) // 64))
-            list(pool.map(self._hash, [stale[at : at + small] for at in range(0, len(stale), small)]))
+            list(
+                pool.map(self._hash, [stale[at : at + small] for at in range(0, len(stale), small)])
+            )
         if len(stale) and self.cache is not None:
             self._save(self.cache)
         digests: list[str] = self._digest[positions].tolist()
@@ -66,8 +79,12 @@ class ByteHashes:
     def _hash(self, positions: NDArray[np.int64]) -> None:
         for position in positions.tolist():
             with self.opened(position) as file:
-                stat = os.fstat(file.fileno())  # before the bytes: a file that changes meanwhile is then seen as changed
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+                stat = os.fstat(
+                    file.fileno()
+                )  # before the bytes: a file that changes meanwhile is then seen as changed
+                digest = hashlib.file_digest(
+                    file, lambda: hashlib.blake2b(digest_size=16)
+                ).hexdigest()
             self._digest[position] = digest
             self._size[position], self._mtime[position] = stat.st_size, stat.st_mtime_ns
 
@@ -78,18 +95,35 @@ class ByteHashes:
             if (table.schema.metadata or {}).get(b"headwater.hashes") != _VERSION:
                 return
             at = pd.Index(self.ids).get_indexer(pd.Index(table["id"].to_numpy(), dtype=object))
-            size, mtime, digest = (table[name].to_numpy() for name in ("size", "mtime_ns", "digest"))
+            size, mtime, digest = (
+                table[name].to_numpy() for name in ("size", "mtime_ns", "digest")
+            )
             known = at >= 0
             self._size[at[known]] = size[known].astype(np.int64)
             self._mtime[at[known]] = mtime[known].astype(np.int64)
             self._digest[at[known]] = digest[known]
-        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):  # absent or damaged: all that it saves is time
+        except (
+            OSError,
+            pa.ArrowException,
+            KeyError,
+            ValueError,
+            TypeError,
+        ):  # absent or damaged: all that it saves is time
             self.__post_init__()
 
     def _save(self, cache: Path) -> None:
-        """Written beside, then renamed: of two processes the later one wins, and what it did not know is read again some day."""
+        """Written beside, then renamed: of two processes the later one wins, and what it did not
+        know is read again some day.
+        """
         known = np.flatnonzero(self._size >= 0)
-        columns = {"id": self.ids[known], "size": self._size[known], "mtime_ns": self._mtime[known], "digest": self._digest[known]}
+        columns = {
+            "id": self.ids[known],
+            "size": self._size[known],
+            "mtime_ns": self._mtime[known],
+            "digest": self._digest[known],
+        }
         table: Any = pa.table({name: pa.array(values) for name, values in columns.items()})
         with atomic_path(cache) as temporary:
-            pq.write_table(table.replace_schema_metadata({b"headwater.hashes": _VERSION}), temporary)
+            pq.write_table(
+                table.replace_schema_metadata({b"headwater.hashes": _VERSION}), temporary
+            )

@@ -1,4 +1,6 @@
-"""From the words of a study's `data:` entry to its source: where the folder is, which reader, which hierarchy, which index file."""
+"""From the words of a study's `data:` entry to its source: where the folder is, which reader, which
+hierarchy, which index file.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from pathlib import Path
 
 from headwater.errors import InputError, blamed_on
 from headwater.sources import Source
-from headwater.study.data import BUILT_IN_HIERARCHIES, Data, FolderData, PublishedData, TorchvisionData, WorldData
+from headwater.study.data import (
+    BUILT_IN_HIERARCHIES,
+    Data,
+    FolderData,
+    PublishedData,
+    TorchvisionData,
+    WorldData,
+)
 
 
 def opened(name: str, words: Data, data_root: Path | None, cache: Path | None) -> Source:
@@ -18,7 +27,11 @@ def opened(name: str, words: Data, data_root: Path | None, cache: Path | None) -
 
         return WorldSource(name, words)
     root = folder_of(words, data_root, f"data.{name}")
-    remembered = cache / f"bytes-{hashlib.sha256(_cached_as(words, root).encode()).hexdigest()[:16]}.parquet" if cache else None
+    remembered = (
+        cache / f"bytes-{hashlib.sha256(_cached_as(words, root).encode()).hexdigest()[:16]}.parquet"
+        if cache
+        else None
+    )
     source = _read(name, words, root, remembered)
     if words.split_file is not None:
         from headwater.sources.tables import with_split_file
@@ -28,11 +41,19 @@ def opened(name: str, words: Data, data_root: Path | None, cache: Path | None) -
             source.table = with_split_file(source.table, path)
     if not isinstance(words, TorchvisionData) and words.hierarchy is not None:
         with blamed_on("data", name, "hierarchy"):
-            source.table = replace(source.table, hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"))
+            source.table = replace(
+                source.table,
+                hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"),
+            )
     return source
 
 
-def _read(name: str, words: FolderData | PublishedData | TorchvisionData, root: Path, remembered: Path | None) -> Source:
+def _read(
+    name: str,
+    words: FolderData | PublishedData | TorchvisionData,
+    root: Path,
+    remembered: Path | None,
+) -> Source:
     if isinstance(words, FolderData):
         from headwater.sources.folder import FolderSource
 
@@ -52,8 +73,12 @@ def _cached_as(words: FolderData | PublishedData | TorchvisionData, root: Path) 
     return real if isinstance(words, FolderData) else f"{words.kind}:{words.name}:{real}"
 
 
-def folder_of(words: FolderData | PublishedData | TorchvisionData, data_root: Path | None, where: str) -> Path:
-    """The folder that an entry names, which exists; InputError that says where to get it otherwise."""
+def folder_of(
+    words: FolderData | PublishedData | TorchvisionData, data_root: Path | None, where: str
+) -> Path:
+    """The folder that an entry names, which exists; InputError that says where to get it
+    otherwise.
+    """
     advice = "get the data (docs/data.md says where)"
     written = words.path
     if isinstance(words, PublishedData):
@@ -71,31 +96,54 @@ def folder_of(words: FolderData | PublishedData | TorchvisionData, data_root: Pa
     if not root.is_absolute():
         if data_root is None:
             raise InputError(
-                f"{where}: the folder {written!r} is looked for under the data root, and none is given; {advice}, "
-                "then name its folder with --data-root DIR or HEADWATER_DATA=DIR (or write an absolute path)"
+                f"{where}: the folder {written!r} is looked for under the data root, and none is "
+                f"given; {advice}, "
+                "then name its folder with --data-root DIR or HEADWATER_DATA=DIR (or write an "
+                "absolute path)"
             )
         root = data_root / root
     if not root.is_dir():
-        raise InputError(f"{where}: there is no folder {str(root)!r}; {advice} and put it there, or name another data root (--data-root or HEADWATER_DATA)")
+        raise InputError(
+            f"{where}: there is no folder {str(root)!r}; {advice} and put it there, or name "
+            "another data root (--data-root or HEADWATER_DATA)"
+        )
     return root
 
 
-def found_file(written: str, folder: Path, data_root: Path | None, where: str, more: str = "") -> Path:
-    """A file that is named absolutely, in the data set's own folder, or under the data root. Raises InputError where there is none."""
+def found_file(
+    written: str, folder: Path, data_root: Path | None, where: str, more: str = ""
+) -> Path:
+    """A file that is named absolutely, in the data set's own folder, or under the data root.
+
+    Raises InputError where there is none.
+    """
     try:
-        places = [base / Path(written).expanduser() for base in (folder, data_root) if base is not None]
+        places = [
+            base / Path(written).expanduser() for base in (folder, data_root) if base is not None
+        ]
         for place in places:
             if place.exists():
                 return place.resolve()
     except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
         raise InputError(f"{where}: the file {written!r} cannot be found ({error})") from None
-    raise InputError(f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}{more}")
+    raise InputError(
+        f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}{more}"
+    )
 
 
 def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -> str:
-    """The reference that is meant: one that is built in, or a file: absolute, in the data set's own folder, or under the data root; `#` and what
-    follows it say how to read it."""
+    """The reference that is meant: one that is built in, or a file: absolute, in the data set's own
+    folder, or under the data root; `#` and what follows it say how to read it.
+    """
     if written in BUILT_IN_HIERARCHIES:
         return written
     name, mark, option = written.partition("#")
-    return str(found_file(name, folder, data_root, where, f"; built in are {', '.join(BUILT_IN_HIERARCHIES)}")) + mark + option
+    return (
+        str(
+            found_file(
+                name, folder, data_root, where, f"; built in are {', '.join(BUILT_IN_HIERARCHIES)}"
+            )
+        )
+        + mark
+        + option
+    )

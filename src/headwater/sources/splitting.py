@@ -1,6 +1,8 @@
-"""Keyed ways to divide images among splits: stratified by class to the image, or by whole groups, stratified as well as these allow.
+"""Keyed ways to divide images among splits: stratified by class to the image, or by whole groups,
+stratified as well as these allow.
 
-All of them are pure functions of class codes and keyed hashes, so the same images are divided alike on every machine, in whatever order they came.
+All of them are pure functions of class codes and keyed hashes, so the same images are divided alike
+on every machine, in whatever order they came.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ def rank_within_class(codes: Codes) -> Codes:
 
 
 def proportional(counts: Codes, total: int) -> Codes:
-    """int64 [classes]: `total` shared out in proportion to `counts`, by largest remainder (ties to the first class); never more than a class has."""
+    """int64 [classes]: `total` shared out in proportion to `counts`, by largest remainder (ties to
+    the first class); never more than a class has.
+    """
     exact = counts * (total / max(1, int(counts.sum())))
     take = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - take), kind="stable")
@@ -37,7 +41,9 @@ def proportional(counts: Codes, total: int) -> Codes:
 
 
 def first_of_each(codes: Codes, hashes: Codes, key: int, take: Codes) -> NDArray[np.bool_]:
-    """bool [n]: the `take[c]` samples of each class c (int64 [n] in `codes`) that come first in a keyed order."""
+    """bool [n]: the `take[c]` samples of each class c (int64 [n] in `codes`) that come first in a
+    keyed order.
+    """
     order = keys.permutation(key, hashes)
     chosen = np.zeros(len(codes), dtype=bool)
     chosen[order] = rank_within_class(codes[order]) < take[codes[order]]
@@ -45,9 +51,11 @@ def first_of_each(codes: Codes, hashes: Codes, key: int, take: Codes) -> NDArray
 
 
 def stratified_parts(codes: Codes, hashes: Codes, key: int, shares: Sequence[float]) -> Codes:
-    """int64 [n]: which part each image goes to: 0 is what is left, part i has about `shares[i - 1]` of every class.
+    """int64 [n]: which part each image goes to: 0 is what is left, part i has about `shares[i - 1]`
+    of every class.
 
-    A class gives each part its share, rounded, and at least one image where it has one for every part; one always stays in part 0.
+    A class gives each part its share, rounded, and at least one image where it has one for every
+    part; one always stays in part 0.
     """
     counts = np.bincount(codes)
     parts = np.zeros(len(codes), dtype=np.int64)
@@ -63,13 +71,17 @@ def stratified_parts(codes: Codes, hashes: Codes, key: int, shares: Sequence[flo
     return parts
 
 
-def grouped_parts(codes: Codes, groups: Codes, group_hashes: Codes, key: int, shares: Sequence[float]) -> Codes:
+def grouped_parts(
+    codes: Codes, groups: Codes, group_hashes: Codes, key: int, shares: Sequence[float]
+) -> Codes:
     """int64 [n]: which part each image goes to, as in `stratified_parts`, no group in two parts.
 
-    `groups` int64 [n] numbers each image's group, `group_hashes` int64 [num_groups] keys it. Groups are taken from large to small (by powers of
-    two, in a keyed order among these), each for the part in which its classes and the images as a whole are fullest after it by the least: chi
-    squared against the wanted counts [ours]. Then a part that got nothing takes the smallest group that part 0 can spare, and a class that part 0
-    lacks gets its largest group back. A part stays empty only where there is no such group.
+    `groups` int64 [n] numbers each image's group, `group_hashes` int64 [num_groups] keys it. Groups
+    are taken from large to small (by powers of two, in a keyed order among these), each for the
+    part in which its classes and the images as a whole are fullest after it by the least: chi
+    squared against the wanted counts [ours]. Then a part that got nothing takes the smallest group
+    that part 0 can spare, and a class that part 0 lacks gets its largest group back. A part stays
+    empty only where there is no such group.
     """
     num_groups = len(group_hashes)
     pairs, sizes = np.unique(np.stack([groups, codes]), axis=1, return_counts=True)
@@ -95,8 +107,12 @@ def grouped_parts(codes: Codes, groups: Codes, group_hashes: Codes, key: int, sh
         cost = []
         for part in open_parts:
             own = n * (2 * have[part, classes] + n) / (wanted[part] * totals[classes])
-            whole = of_group[group] * (2 * filled[part] + of_group[group]) / (wanted[part] * len(codes))
-            cost.append(math.fsum((*own.tolist(), float(whole))))  # correctly rounded, so that no machine's order of adding decides
+            whole = (
+                of_group[group] * (2 * filled[part] + of_group[group]) / (wanted[part] * len(codes))
+            )
+            cost.append(
+                math.fsum((*own.tolist(), float(whole)))
+            )  # correctly rounded, so that no machine's order of adding decides
         part_of[group] = open_parts[int(np.argmin(cost))]
         put(group, int(part_of[group]))
 

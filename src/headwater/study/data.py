@@ -9,21 +9,29 @@ from pydantic import Field, model_validator
 from headwater.study.words import Flag, Real, Whole, Words
 
 BUILT_IN_HIERARCHIES = ("wordnet", "cifar100")
-"""Hierarchies that come with the package; they win over files of these names (write ./wordnet for one)."""
+"""Hierarchies that come with the package; they win over files of these names (write ./wordnet for
+one).
+"""
 
 
 class FolderData(Words):
-    """Images in a folder: an ImageFolder, a folder with labels.csv (and captions.jsonl), or bare images."""
+    """Images in a folder: an ImageFolder, a folder with labels.csv (and captions.jsonl), or bare
+    images.
+    """
 
     kind: Literal["folder"]
     path: Annotated[str, Field(min_length=1)]
     """The folder, absolute, or relative to the data root (`--data-root` or HEADWATER_DATA)."""
     hierarchy: Annotated[str, Field(min_length=1)] | None = None
-    """What the finest classes are nodes of: `wordnet` (class names are synset ids), or a file in the folder or under the data root
-    (headwater.labels.hierarchies lists the formats). Levels, depths and ranks are then the hierarchy's, not the table's columns."""
+    """What the finest classes are nodes of: `wordnet` (class names are synset ids), or a file in
+    the folder or under the data root (headwater.labels.hierarchies lists the formats). Levels,
+    depths and ranks are then the hierarchy's, not the table's columns.
+    """
     split_file: Annotated[str, Field(min_length=1)] | None = None
-    """A CSV of columns `path` and `split` (further ones may begin with `split`), in the folder or under the data root, that adds or replaces split
-    columns. Every image is listed; one with an empty split is left out."""
+    """A CSV of columns `path` and `split` (further ones may begin with `split`), in the folder or
+    under the data root, that adds or replaces split columns. Every image is listed; one with an
+    empty split is left out.
+    """
 
 
 PublishedName = Literal[
@@ -43,60 +51,83 @@ PublishedName = Literal[
 
 
 class PublishedData(Words):
-    """A published data set, read as its authors released it, with its splits, and checked against its published sizes (docs/tasks.md)."""
+    """A published data set, read as its authors released it, with its splits, and checked against
+    its published sizes (docs/tasks.md).
+    """
 
     kind: Literal["published"]
     name: PublishedName
     path: Annotated[str, Field(min_length=1)] | None = None
-    """Its folder, absolute, or relative to the data root; the set's usual folder under the data root when left out."""
+    """Its folder, absolute, or relative to the data root; the set's usual folder under the data
+    root when left out.
+    """
     hierarchy: Annotated[str, Field(min_length=1)] | None = None
     """As of a folder. imagenet1k has `wordnet` when left out, the others have their own levels."""
     split_file: Annotated[str, Field(min_length=1)] | None = None
     """As of a folder: index files that replace the published splits."""
     check_sizes: Flag = True
-    """False takes a deliberate subset: the numbers of images and classes are not compared with the published ones."""
+    """False takes a deliberate subset: the numbers of images and classes are not compared with the
+    published ones.
+    """
     fold: Annotated[Whole, Field(ge=1, le=10)] | None = None
     """dtd only: which of its ten published splits; 1 when left out."""
     split: Literal["cis", "trans"] | None = None
-    """cct20 only: val and test of cameras that train has too (cis, when left out), or of other cameras (trans)."""
+    """cct20 only: val and test of cameras that train has too (cis, when left out), or of other
+    cameras (trans).
+    """
 
     @model_validator(mode="after")
     def _options_fit(self) -> PublishedData:
         for option, owner in (("fold", "dtd"), ("split", "cct20")):
             if getattr(self, option) is not None and self.name != owner:
-                raise ValueError(f"`{option}` is an option of {owner}, not of {self.name}; leave it out")
+                raise ValueError(
+                    f"`{option}` is an option of {owner}, not of {self.name}; leave it out"
+                )
         return self
 
 
 class TorchvisionData(Words):
-    """A classification data set through torchvision's reader, where that neither unpickles nor extracts. Nothing is downloaded."""
+    """A classification data set through torchvision's reader, where that neither unpickles nor
+    extracts. Nothing is downloaded.
+    """
 
     kind: Literal["torchvision"]
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]{1,40}$")]
-    """The class of torchvision.datasets, such as Flowers102; headwater.sources.torchvision lists those that are read."""
+    """The class of torchvision.datasets, such as Flowers102; headwater.sources.torchvision lists
+    those that are read.
+    """
     path: Annotated[str, Field(min_length=1)] = "."
-    """What torchvision calls root: the folder that holds the set's own; absolute, or relative to the data root, which it is when left out."""
+    """What torchvision calls root: the folder that holds the set's own; absolute, or relative to
+    the data root, which it is when left out.
+    """
     split_file: Annotated[str, Field(min_length=1)] | None = None
     """As of a folder."""
 
 
 Domain = Literal["paint", "sketch", "night", "mosaic"]
 MAX_SPECIES = 64
-"""There are 66 even-weight 3x3 codes that stay distinct under flips (39 of weight 4, 27 of weight 6); two are left over."""
+"""There are 66 even-weight 3x3 codes that stay distinct under flips (39 of weight 4, 27 of weight
+6); two are left over.
+"""
 
 
 class WorldData(Words):
     """A generated world: images of drawn creatures with known answers, no download.
 
-    A creature's FAMILY shows in its silhouette (the number of lobes: large, seen in every image of the family), its SPECIES in a 3x3
-    black-and-white code drawn twice on its body (small, seen in one image in `species`). On a HARD image the silhouette is nearly gone
-    and points to a wrong family, one patch is strong noise, and the code is intact: the data model of Hong et al. 2023, section C, in
-    pixels. What answers are planted is said field by field.
+    A creature's FAMILY shows in its silhouette (the number of lobes: large, seen in every image of
+    the family), its SPECIES in a 3x3 black-and-white code drawn twice on its body (small, seen in
+    one image in `species`). On a HARD image the silhouette is nearly gone and points to a wrong
+    family, one patch is strong noise, and the code is intact: the data model of Hong et al. 2023,
+    section C, in pixels. What answers are planted is said field by field.
     """
 
     kind: Literal["world"] = "world"
     domain: Domain = "paint"
-    """The rendering style. Codes are black and white in all of them, so fine features transfer between domains; silhouettes transfer less."""
+    """The rendering style.
+
+    Codes are black and white in all of them, so fine features transfer between domains; silhouettes
+    transfer less.
+    """
     train: Whole = Field(default=4000, ge=0, le=999_999)
     """Training images; species take turns, so classes are balanced to within one image."""
     val: Whole = Field(default=800, ge=0, le=999_999)
@@ -104,36 +135,59 @@ class WorldData(Words):
     test: Whole = Field(default=1600, ge=0, le=999_999)
     """Test images, balanced in the same way."""
     hard_train: Real = Field(default=0.0, ge=0, le=1)
-    """Share of hard images in train (each drawn by key, so the realised share is binomial). 0, as in the paper, for a source to pre-train
-    on. For a task: a probe fitted on easy images only may lean on silhouettes, whatever the encoder knows, while one fitted on 0.5 uses the
-    codes where the encoder has them. Fine beats coarse labels on hard images in both (benchmarks/world_learnability.md)."""
+    """Share of hard images in train (each drawn by key, so the realised share is binomial). 0, as
+    in the paper, for a source to pre-train on. For a task: a probe fitted on easy images only may
+    lean on silhouettes, whatever the encoder knows, while one fitted on 0.5 uses the codes where
+    the encoder has them. Fine beats coarse labels on hard images in both
+    (benchmarks/world_learnability.md).
+    """
     hard_val: Real | None = Field(default=None, ge=0, le=1)
-    """Share of hard images in val; None means `hard_train`. Validation chooses learning rates and penalties, and whoever chooses has images
-    like those trained on: a val split like the test split would let the choice peek at the shift that the test measures."""
+    """Share of hard images in val; None means `hard_train`.
+
+    Validation chooses learning rates and penalties, and whoever chooses has images like those
+    trained on: a val split like the test split would let the choice peek at the shift that the test
+    measures.
+    """
     hard_test: Real = Field(default=0.5, ge=0, le=1)
-    """Share of hard images in test; they carry the mark `hard`, so every metric can be read on easy and hard images apart."""
+    """Share of hard images in test; they carry the mark `hard`, so every metric can be read on easy
+    and hard images apart.
+    """
     families: Whole = Field(default=4, ge=2, le=6)
     """Superclasses: silhouettes with 2, 3, ... lobes."""
     species: Whole = Field(default=8, ge=1, le=32)
-    """Subclasses in each family (k of the theory). Below about 8 coarse labels learn the codes as well, and there is nothing to show."""
+    """Subclasses in each family (k of the theory).
+
+    Below about 8 coarse labels learn the codes as well, and there is nothing to show.
+    """
     dilution: Real = Field(default=1.0, ge=1, le=1000)
-    """A planted exchange rate r: of r TRAINING images one (drawn by key) shows a creature; the others show background only, under a label and
-    captions that they do not deserve, distributed as the right ones are. r images of such a source hold the creatures that one image of an
-    undiluted source holds. What a study measures depends on what it holds equal: at equal epochs the diluted source takes r times the steps
-    and the rate comes out below r, at equal images seen it shows each creature r times less often and the rate comes out above r
-    (benchmarks/world_learnability.md). val and test stay undiluted."""
+    """A planted exchange rate r: of r TRAINING images one (drawn by key) shows a creature; the
+    others show background only, under a label and captions that they do not deserve, distributed as
+    the right ones are. r images of such a source hold the creatures that one image of an undiluted
+    source holds. What a study measures depends on what it holds equal: at equal epochs the diluted
+    source takes r times the steps and the rate comes out below r, at equal images seen it shows
+    each creature r times less often and the rate comes out above r
+    (benchmarks/world_learnability.md). val and test stay undiluted.
+    """
     wrong_captions: Real = Field(default=0.0, ge=0, le=1)
-    """Share of images whose captions all name another species (uniform over the others), in every split."""
+    """Share of images whose captions all name another species (uniform over the others), in every
+    split.
+    """
     captions_per_image: Whole = Field(default=2, ge=1, le=5)
     """Captions per image, each worded after a different template."""
     code_strength: Real = Field(default=0.6, ge=0, le=1)
     """Contrast of the code: 1 is black on white, 0 plain grey (no fine feature at all)."""
     code_cell: Real = Field(default=2.2, ge=1, le=2.6)
-    """Side of a cell of the code in pixels at resolution 40; it scales with resolution and with the creature."""
+    """Side of a cell of the code in pixels at resolution 40; it scales with resolution and with the
+    creature.
+    """
     lobe_strength: Real = Field(default=1.0, ge=0, le=1.25)
-    """Size of the lobes relative to the default: the strength of the common feature (alpha of the theory)."""
+    """Size of the lobes relative to the default: the strength of the common feature (alpha of the
+    theory).
+    """
     hard_lobes: Real = Field(default=0.1, ge=0, le=1)
-    """On hard images the (wrong) lobes are shrunk to this share of their size (alpha-dagger of the theory)."""
+    """On hard images the (wrong) lobes are shrunk to this share of their size (alpha-dagger of the
+    theory).
+    """
     hard_noise: Real = Field(default=0.35, ge=0, le=1)
     """Standard deviation of the noise patch of hard images, as a share of the full range."""
     noise: Real = Field(default=0.04, ge=0, le=0.5)
@@ -145,22 +199,36 @@ class WorldData(Words):
     seed: Whole = Field(default=0, ge=0, lt=2**31)
     """Which world: the names of its species and their codes, and all draws below them."""
     collection: Whole = Field(default=0, ge=0)
-    """Which photographer: two collections of one world show the same species and share no image. A task that should see other images
-    than pre-training of the same domain saw takes another collection."""
+    """Which photographer: two collections of one world show the same species and share no image.
+
+    A task that should see other images than pre-training of the same domain saw takes another
+    collection.
+    """
     paired: Flag = False
-    """True leaves the domain out of the draws: the same id in another domain is then the same creature in another style. Off by default,
-    because a training image of one domain would otherwise be a test image's twin in another."""
+    """True leaves the domain out of the draws: the same id in another domain is then the same
+    creature in another style. Off by default, because a training image of one domain would
+    otherwise be a test image's twin in another.
+    """
 
     @model_validator(mode="after")
     def _codes_suffice(self) -> WorldData:
         if self.families * self.species > MAX_SPECIES:
-            raise ValueError(f"{self.families} families x {self.species} species are more than the {MAX_SPECIES} distinct codes")
+            raise ValueError(
+                f"{self.families} families x {self.species} species are more than the "
+                f"{MAX_SPECIES} distinct codes"
+            )
         return self
 
     def hard_share(self, split: str) -> float:
         """The planned share of hard images of `train`, `val` or `test`."""
-        shares = {"train": self.hard_train, "val": self.hard_train if self.hard_val is None else self.hard_val, "test": self.hard_test}
+        shares = {
+            "train": self.hard_train,
+            "val": self.hard_train if self.hard_val is None else self.hard_val,
+            "test": self.hard_test,
+        }
         return shares[split]
 
 
-Data = Annotated[FolderData | PublishedData | TorchvisionData | WorldData, Field(discriminator="kind")]
+Data = Annotated[
+    FolderData | PublishedData | TorchvisionData | WorldData, Field(discriminator="kind")
+]

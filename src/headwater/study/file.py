@@ -1,7 +1,8 @@
 """YAML in, line-precise errors out: the file side of headwater.study.
 
-YAML is read with the safe loader's resolver only, node by node, so that every key keeps its line. Duplicate keys, aliases that expand
-without bound and files of absurd size are refused before anything is built.
+YAML is read with the safe loader's resolver only, node by node, so that every key keeps its line.
+Duplicate keys, aliases that expand without bound and files of absurd size are refused before
+anything is built.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def load_theory(path: Path) -> TheoryStudy:
 
 
 def is_theory(path: Path) -> bool:
-    """Whether a study file is one of the theory. False for a file that cannot be read, which whoever loads it will say."""
+    """Whether a study file is one of the theory.
+
+    False for a file that cannot be read, which whoever loads it will say.
+    """
     try:
         return "theory" in _Tree(_text(path), str(path)).value
     except InputError:
@@ -45,7 +49,9 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such study file (`headwater init` writes one to start from)") from None
+        raise InputError(
+            f"{path}: there is no such study file (`headwater init` writes one to start from)"
+        ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     if len(raw) > MAX_BYTES:
@@ -60,10 +66,17 @@ def parse_study(text: str, where: str = "study") -> Study:
     """The study in a YAML text; `where` is how errors call it. Raises InputError."""
     tree = _Tree(text, where)
     if "theory" in tree.value:
-        raise InputError(f"{where}: is a study of the theory: `headwater theory plan`, `run` and `plot` are for those")
+        raise InputError(
+            f"{where}: is a study of the theory: `headwater theory plan`, `run` and `plot` are for "
+            "those"
+        )
     study = _validated(Study, tree)
     listed = tree.value["sources"] if isinstance(tree.value.get("sources"), list) else []
-    study._origin = Origin(where, tree.lines | {("sources", name): tree.line(("sources", i)) for i, name in enumerate(listed)})
+    study._origin = Origin(
+        where,
+        tree.lines
+        | {("sources", name): tree.line(("sources", i)) for i, name in enumerate(listed)},
+    )
     return study
 
 
@@ -71,7 +84,10 @@ def parse_theory(text: str, where: str = "study") -> TheoryStudy:
     """The study of the theory in a YAML text; `where` is how errors call it. Raises InputError."""
     tree = _Tree(text, where)
     if "theory" not in tree.value and "data" in tree.value:
-        raise InputError(f"{where}: is a study of images, and has no sweeps of the theory; `headwater run {where}` computes it")
+        raise InputError(
+            f"{where}: is a study of images, and has no sweeps of the theory; `headwater run "
+            f"{where}` computes it"
+        )
     study = _validated(TheoryStudy, tree)
     study._origin = Origin(where, tree.lines)
     return study
@@ -98,21 +114,32 @@ class _Tree:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            raise InputError(f"{where}, line {mark.line + 1 if mark else '?'}: not valid YAML: {error.problem}") from None
+            raise InputError(
+                f"{where}, line {mark.line + 1 if mark else '?'}: not valid YAML: {error.problem}"
+            ) from None
         except yaml.YAMLError as error:
             raise InputError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
         except RecursionError:
             raise InputError(f"{where}: is nested too deeply") from None
         if node is None:
-            raise InputError(f"{where}: the file is empty; a study needs at least study, data, budget and tasks, or study and theory (docs/study.md)")
+            raise InputError(
+                f"{where}: the file is empty; a study needs at least study, data, budget and "
+                "tasks, or study and theory (docs/study.md)"
+            )
         self.value = self._build(node, ())
         if not isinstance(self.value, dict):
-            raise InputError(f"{where}, line 1: a study is a mapping of keys to values, not a {type(self.value).__name__}")
+            raise InputError(
+                f"{where}, line 1: a study is a mapping of keys to values, not a "
+                f"{type(self.value).__name__}"
+            )
 
     def _build(self, node: yaml.Node, at: Location) -> Any:
         self._count += 1
         if self._count > MAX_NODES or len(at) > 32:
-            raise InputError(f"{self.where}, line {node.start_mark.line + 1}: the file expands to too many values or nests too deeply")
+            raise InputError(
+                f"{self.where}, line {node.start_mark.line + 1}: the file expands to too many "
+                "values or nests too deeply"
+            )
         self.lines.setdefault(at, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, at)
@@ -124,11 +151,17 @@ class _Tree:
         values: dict[str, Any] = {}
         for key_node, child in node.value:
             line = key_node.start_mark.line + 1
-            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+            if (
+                not isinstance(key_node, yaml.ScalarNode)
+                or key_node.tag == "tag:yaml.org,2002:merge"
+            ):
                 raise InputError(f"{self.where}, line {line}: a key is plain text here")
             key = str(key_node.value)
             if key in values:
-                raise InputError(f"{self.where}, line {line}: the key {key!r} is given twice (first in line {self.lines[(*at, key)]})")
+                raise InputError(
+                    f"{self.where}, line {line}: the key {key!r} is given twice (first in line "
+                    f"{self.lines[(*at, key)]})"
+                )
             self.lines[(*at, key)] = line
             values[key] = self._build(child, (*at, key))
         return values
@@ -136,17 +169,37 @@ class _Tree:
     def _scalar(self, node: yaml.Node, at: Location) -> Any:
         line = node.start_mark.line + 1
         if node.tag not in yaml.SafeLoader.yaml_constructors:
-            raise InputError(f"{self.where}, line {line}: the tag {node.tag} is not allowed in a study")
+            raise InputError(
+                f"{self.where}, line {line}: the tag {node.tag} is not allowed in a study"
+            )
         try:
             value = yaml.SafeLoader.yaml_constructors[node.tag](self._loader, node)
-        except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, yaml.YAMLError):  # PyYAML checks no text that a tag was put before
+        except (
+            ValueError,
+            LookupError,
+            AttributeError,
+            TypeError,
+            ArithmeticError,
+            yaml.YAMLError,
+        ):  # PyYAML checks no text that a tag was put before
             shown = repr(node.value)
             kind = node.tag.rpartition(":")[2]
-            raise InputError(f"{self.where}, line {line}: {shown if len(shown) <= 60 else shown[:57] + '...'} cannot be read as {kind}") from None
+            raise InputError(
+                f"{self.where}, line {line}: {shown if len(shown) <= 60 else shown[:57] + '...'} "
+                f"cannot be read as {kind}"
+            ) from None
         if isinstance(value, str):
-            if not value.isprintable() and any((ord(c) < 32 and c not in "\t\n") or "\ud800" <= c <= "\udfff" for c in value):
-                raise InputError(f"{self.where}, line {line}: {value!r} holds a character that is no text")
-            return _number(value) if isinstance(node, yaml.ScalarNode) and node.style is None else value  # in quotes it is meant as text
+            if not value.isprintable() and any(
+                (ord(c) < 32 and c not in "\t\n") or "\ud800" <= c <= "\udfff" for c in value
+            ):
+                raise InputError(
+                    f"{self.where}, line {line}: {value!r} holds a character that is no text"
+                )
+            return (
+                _number(value)
+                if isinstance(node, yaml.ScalarNode) and node.style is None
+                else value
+            )  # in quotes it is meant as text
         if value is None or isinstance(value, bool | int | float):
             return value
         return str(node.value)
@@ -157,7 +210,9 @@ class _Tree:
 
 
 def _number(text: str) -> str | float:
-    """YAML 1.1 reads 3e-4 as text, because it wants a point; people who write learning rates do not."""
+    """YAML 1.1 reads 3e-4 as text, because it wants a point; people who write learning rates do
+    not.
+    """
     if text[:1] in "0123456789.-+" and "e" in text.lower():
         try:
             return float(text)
@@ -167,20 +222,31 @@ def _number(text: str) -> str | float:
 
 
 def _first_error(error: ValidationError, tree: _Tree, root: type[BaseModel]) -> str:
-    """One line for the error that stands first in the file; at one line an unknown key comes first, since it may explain a missing one."""
+    """One line for the error that stands first in the file; at one line an unknown key comes first,
+    since it may explain a missing one.
+    """
     by_place: dict[Location, list[Any]] = {}
     for item in error.errors(include_url=False):
         cause = item.get("ctx", {}).get("error")
-        at = cause.location if isinstance(cause, Misplaced) else _within(tuple(item["loc"]), tree.value)
+        at = (
+            cause.location
+            if isinstance(cause, Misplaced)
+            else _within(tuple(item["loc"]), tree.value)
+        )
         by_place.setdefault(at, []).append(item)
-    at, items = min(by_place.items(), key=lambda pair: (tree.line(pair[0]), pair[1][0]["type"] != "extra_forbidden"))
+    at, items = min(
+        by_place.items(),
+        key=lambda pair: (tree.line(pair[0]), pair[1][0]["type"] != "extra_forbidden"),
+    )
     more = len(by_place) - 1
     tail = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
     return f"{tree.where}, line {tree.line(at)}: {_describe(items, at, tree, root)}{tail}"
 
 
 def _within(loc: Location, value: Any) -> Location:
-    """pydantic's location without the parts that are not in the file (union branches); a missing or extra last key stays."""
+    """pydantic's location without the parts that are not in the file (union branches); a missing or
+    extra last key stays.
+    """
     at: list[str | int] = []
     for i, part in enumerate(loc):
         last = i == len(loc) - 1
@@ -199,7 +265,9 @@ def _describe(items: list[Any], at: Location, tree: _Tree, root: type[BaseModel]
     item, path = items[0], ".".join(str(part) for part in at)
     kind, given = item["type"], item.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key {path!r}" + _nearest(str(at[-1]), _valid_keys(at[:-1], tree.value, root))
+        return f"unknown key {path!r}" + _nearest(
+            str(at[-1]), _valid_keys(at[:-1], tree.value, root)
+        )
     if kind == "missing":
         return f"the key {path!r} is missing"
     if kind == "value_error":
@@ -208,10 +276,19 @@ def _describe(items: list[Any], at: Location, tree: _Tree, root: type[BaseModel]
         return f"{path}: say what kind of data it is, for example `kind: folder` or `kind: world`"
     if kind in ("literal_error", "union_tag_invalid") and len(items) == 1:
         wrong = str(item["ctx"]["tag"] if kind == "union_tag_invalid" else given)
-        valid = str(item["ctx"]["expected" if kind == "literal_error" else "expected_tags"]).replace("'", "").replace(" or ", ", ").split(", ")
-        return f"{path}: {wrong!r} is none of {', '.join(valid)}" + _nearest(wrong, valid, list_all=False)
+        valid = (
+            str(item["ctx"]["expected" if kind == "literal_error" else "expected_tags"])
+            .replace("'", "")
+            .replace(" or ", ", ")
+            .split(", ")
+        )
+        return f"{path}: {wrong!r} is none of {', '.join(valid)}" + _nearest(
+            wrong, valid, list_all=False
+        )
     shown = repr(given)
-    message = ", or ".join(i["msg"] if n == 0 else i["msg"].removeprefix("Input ") for n, i in enumerate(items))
+    message = ", or ".join(
+        i["msg"] if n == 0 else i["msg"].removeprefix("Input ") for n, i in enumerate(items)
+    )
     return f"{path}: {message}, not {shown if len(shown) <= 60 else shown[:57] + '...'}"
 
 
@@ -231,12 +308,18 @@ def _valid_keys(at: Location, value: Any, root: type[BaseModel]) -> list[str]:
         if free_name:
             free_name = False
             continue
-        fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]
+        fields = [
+            m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields
+        ]
         if fields:
             models = _models_in(fields[0].annotation)
             free_name = get_origin(fields[0].annotation) is dict
     kind = value.get("kind") if isinstance(value, dict) else None
-    fitting = [m for m in models if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)]
+    fitting = [
+        m
+        for m in models
+        if "kind" in m.model_fields and kind in get_args(m.model_fields["kind"].annotation)
+    ]
     return [key for m in (fitting or models)[:1] for key in m.model_fields]
 
 

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from headwater.study.words import Fraction, Misplaced, Name, NonNegative, Positive, Real, Several, Whole, Words
+from headwater.study.words import (
+    Fraction,
+    Misplaced,
+    Name,
+    NonNegative,
+    Positive,
+    Real,
+    Several,
+    Whole,
+    Words,
+)
 
 Shots = Literal["full"] | Annotated[Whole, Field(ge=1)]
 ProtocolName = Literal["probe", "ridge", "knn", "zeroshot", "finetune", "lpft"]
@@ -26,8 +36,15 @@ def _default_ridge_l2() -> tuple[float, ...]:
 
 def _templates(values: tuple[str, ...]) -> tuple[str, ...]:
     for value in values:
-        if value.count("{}") != 1 or value.replace("{}", "").count("{") or value.replace("{}", "").count("}"):
-            raise ValueError(f"{value!r} is no template; write one {{}} where the class name goes, and no other brace")
+        if (
+            value.count("{}") != 1
+            or value.replace("{}", "").count("{")
+            or value.replace("{}", "").count("}")
+        ):
+            raise ValueError(
+                f"{value!r} is no template; write one {{}} where the class name goes, and no other "
+                "brace"
+            )
     return values
 
 
@@ -40,10 +57,14 @@ class _OnImages(Words):
     tasks: Several[Name] | None = None
     """Tasks under this protocol; all when left out."""
     val: Literal["matched", "full"] = "matched"
-    """Validation of a few-shot cell: as many images per class as shots, or the whole validation split."""
+    """Validation of a few-shot cell: as many images per class as shots, or the whole validation
+    split.
+    """
 
     def grid(self) -> dict[str, Any]:
-        """What a choice is made from, or what is held equal, for a row: all but shots, draws, tasks and val."""
+        """What a choice is made from, or what is held equal, for a row: all but shots, draws, tasks
+        and val.
+        """
         return self.model_dump(mode="json", exclude={"shots", "draws", "tasks", "val"})
 
     def cells(self) -> Iterator[tuple[int | None, int | None]]:
@@ -57,18 +78,26 @@ class Probe(_OnImages):
     """Frozen encoder, multinomial logistic regression, l2 chosen on validation."""
 
     l2: Several[Penalty] = Field(default_factory=_default_l2)
-    """Strengths of the l2 penalty: the loss is mean cross-entropy + l2 / 2 * ||W||^2 on standardised features."""
+    """Strengths of the l2 penalty: the loss is mean cross-entropy + l2 / 2 * ||W||^2 on
+    standardised features.
+    """
 
 
 class Ridge(_OnImages):
-    """Frozen encoder, ridge regression of one-hot labels in closed form, l2 chosen on validation."""
+    """Frozen encoder, ridge regression of one-hot labels in closed form, l2 chosen on
+    validation.
+    """
 
     l2: Several[Penalty] = Field(default_factory=_default_ridge_l2)
-    """Strengths of the l2 penalty: the loss is mean squared error + l2 * ||W||^2 on standardised features. 45 from 1e-6 to 1e5 when left out [ours]."""
+    """Strengths of the l2 penalty: the loss is mean squared error + l2 * ||W||^2 on standardised
+    features. 45 from 1e-6 to 1e5 when left out [ours].
+    """
 
 
 class Knn(_OnImages):
-    """Frozen encoder, weighted nearest neighbours by cosine; their number and the temperature chosen on validation."""
+    """Frozen encoder, weighted nearest neighbours by cosine; their number and the temperature
+    chosen on validation.
+    """
 
     neighbours: Several[Annotated[Whole, Field(ge=1, le=100_000)]] = (1, 5, 20)
     """Numbers of neighbours; one above the training images means all of them."""
@@ -77,18 +106,24 @@ class Knn(_OnImages):
 
 
 class ZeroShot(Words):
-    """A CLIP arm's image and text towers, without an image of the task: classes by their names in prompts."""
+    """A CLIP arm's image and text towers, without an image of the task: classes by their names in
+    prompts.
+    """
 
     tasks: Several[Name] | None = None
     templates: Annotated[Several[str], AfterValidator(_templates)] | None = None
-    """Prompts with {} for the class name; those of the task where it is a published one that has some, otherwise the default eight, when left out."""
+    """Prompts with {} for the class name; those of the task where it is a published one that has
+    some, otherwise the default eight, when left out.
+    """
 
     def cells(self) -> Iterator[tuple[int | None, int | None]]:
         yield None, None
 
 
 class Finetune(_OnImages):
-    """The whole network, one optimiser grid for all arms, learning rate and stopping point chosen on validation."""
+    """The whole network, one optimiser grid for all arms, learning rate and stopping point chosen
+    on validation.
+    """
 
     steps: Annotated[Whole, Field(ge=1)] = 300
     lr: Several[Positive] = (3e-4, 3e-3)
@@ -102,11 +137,15 @@ class Finetune(_OnImages):
     crop_min: Annotated[Real, Field(gt=0, le=1)] = 0.5
     """Smallest area of the random resized crop in fine-tuning; flips have probability 1/2."""
     head_init: HeadInit = "zeros"
-    """The classification head starts at zero, from the linear probe of the same cell (LP-FT), or from class names (text), which only CLIP arms can."""
+    """The classification head starts at zero, from the linear probe of the same cell (LP-FT), or
+    from class names (text), which only CLIP arms can.
+    """
 
 
 class LpFt(Finetune):
-    """Fine-tuning from the linear probe of the same cell (Kumar et al. 2022): so that both starts can stand in one study."""
+    """Fine-tuning from the linear probe of the same cell (Kumar et al. 2022): so that both starts
+    can stand in one study.
+    """
 
     head_init: HeadInit = "probe"
 
@@ -127,7 +166,9 @@ class Protocols(Words):
         if not list(self.items()):
             raise ValueError(f"give at least one of {', '.join(type(self).model_fields)}")
         if self.lpft is not None and self.lpft.head_init != "probe":
-            raise Misplaced(("lpft", "head_init"), "lpft starts from the probe; `finetune` has the other starts")
+            raise Misplaced(
+                ("lpft", "head_init"), "lpft starts from the probe; `finetune` has the other starts"
+            )
         return self
 
     def items(self) -> Iterator[tuple[ProtocolName, AnyProtocol]]:

@@ -26,15 +26,22 @@ class Budget(Words):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Budget:
-        given = [name for name in ("epochs", "images_seen", "steps") if getattr(self, name) is not None]
+        given = [
+            name for name in ("epochs", "images_seen", "steps") if getattr(self, name) is not None
+        ]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of epochs, images_seen, steps, not {' and '.join(given) if given else 'none'}")
+            raise ValueError(
+                "give exactly one of epochs, images_seen, steps, not "
+                f"{' and '.join(given) if given else 'none'}"
+            )
         return self
 
     def images(self, unique_images: int, batch: int) -> int:
         """Images seen by an arm of `unique_images` images at this batch (at least 1)."""
         if self.epochs is not None:
-            return max(1, round(min(self.epochs * unique_images, 1e18)))  # a float beyond all images would overflow
+            return max(
+                1, round(min(self.epochs * unique_images, 1e18))
+            )  # a float beyond all images would overflow
         if self.images_seen is not None:
             return self.images_seen
         assert self.steps is not None
@@ -49,12 +56,16 @@ class Augmentation(Words):
     flip: Fraction | None = None
     """Probability of a horizontal flip."""
     jitter: Annotated[Real, Field(ge=0, le=2)] | None = None
-    """Strength s of colour jitter: brightness, contrast, saturation 0.8 s, hue 0.2 s (SimCLR's s)."""
+    """Strength s of colour jitter: brightness, contrast, saturation 0.8 s, hue 0.2 s (SimCLR's
+    s).
+    """
     jitter_probability: Fraction | None = None
     grey: Fraction | None = None
     """Probability of turning a view grey."""
     blur: Fraction | None = None
-    """Probability of a Gaussian blur, sigma in [0.1, 2] px at 224 px, scaled with the image size."""
+    """Probability of a Gaussian blur, sigma in [0.1, 2] px at 224 px, scaled with the image
+    size.
+    """
     solarise: Fraction | None = None
     """Probability of inverting the values above one half."""
     randaugment: Annotated[Whole, Field(ge=0, le=8)] | None = None
@@ -66,11 +77,15 @@ class Augmentation(Words):
 
 
 class OnlineProbe(Words):
-    """A probe beside pre-training: a share of every source's images is left out of training in every arm, and classified now and then by the labels
-    of its nearest training images in feature space. What it looks like does not change the weights; what it leaves out does."""
+    """A probe beside pre-training: a share of every source's images is left out of training in
+    every arm, and classified now and then by the labels of its nearest training images in feature
+    space. What it looks like does not change the weights; what it leaves out does.
+    """
 
     share: Annotated[Real, Field(gt=0, le=0.5)] = 0.02
-    """Share of a source's images that is left out, drawn by key: the same images in every arm and seed."""
+    """Share of a source's images that is left out, drawn by key: the same images in every arm and
+    seed.
+    """
     looks: Annotated[Whole, Field(ge=1, le=1000)] = 10
     """How often it is asked, at equal distances, the last time at the end."""
     neighbours: Annotated[Whole, Field(ge=1, le=1000)] = 20
@@ -79,12 +94,16 @@ class OnlineProbe(Words):
 
 
 class Recipe(Words):
-    """How an arm is trained. None takes the method's default (headwater.recipes lists them with their sources)."""
+    """How an arm is trained.
+
+    None takes the method's default (headwater.recipes lists them with their sources).
+    """
 
     batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
     micro_batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
-    """Images of one forward pass, where a whole batch does not fit: gradients are added up, for contrastive losses by GradCache. The same gradient,
-    but for batch normalisation."""
+    """Images of one forward pass, where a whole batch does not fit: gradients are added up, for
+    contrastive losses by GradCache. The same gradient, but for batch normalisation.
+    """
     optimiser: Literal["adamw", "sgd", "lars"] | None = None
     lr: Positive | None = None
     weight_decay: NonNegative | None = None
@@ -96,13 +115,22 @@ class Recipe(Words):
     schedule: Literal["cosine", "constant", "linear"] | None = None
     clip_norm: Positive | None = None
     ema: Annotated[Real, Field(gt=0, lt=1)] | None = None
-    """Decay of an exponential moving average of the weights, per step; the encoder that is kept is then the average."""
+    """Decay of an exponential moving average of the weights, per step; the encoder that is kept is
+    then the average.
+    """
     label_smoothing: Annotated[Real, Field(ge=0, lt=1)] | None = None
-    """Supervised: with s, a label set's mass 1 - s goes to its labels and s to all classes in equal parts."""
+    """Supervised: with s, a label set's mass 1 - s goes to its labels and s to all classes in equal
+    parts.
+    """
     loss: Literal["softmax", "sigmoid"] | None = None
-    """Supervised: cross-entropy over the classes, or of each class by itself. None decides by the labels: see `loss_name`."""
+    """Supervised: cross-entropy over the classes, or of each class by itself.
+
+    None decides by the labels: see `loss_name`.
+    """
     mixup: Positive | None = None
-    """Supervised: alpha of mixup; with `cutmix` as well, each step takes one of the two at random."""
+    """Supervised: alpha of mixup; with `cutmix` as well, each step takes one of the two at
+    random.
+    """
     cutmix: Positive | None = None
     """Supervised: alpha of CutMix."""
     contrast: Literal["infonce", "siglip"] | None = None
@@ -122,21 +150,28 @@ class Recipe(Words):
     def loss_name(self, *, single: bool) -> LossName:
         """The loss of a supervised arm; `single` says whether every image has exactly one label.
 
-        Where the recipe leaves it open: softmax where they have, sigmoid where some image has several, which is the public recipe for
-        ImageNet-21k's levels. Softmax on several labels is against the set normalised to sum 1.
+        Where the recipe leaves it open: softmax where they have, sigmoid where some image has
+        several, which is the public recipe for ImageNet-21k's levels. Softmax on several labels is
+        against the set normalised to sum 1.
         """
         if self.loss == "sigmoid" or (self.loss is None and not single):
             return "sigmoid"
         return "softmax" if single else "softmax over sets"
 
     def with_rule(self, *, single: bool) -> Recipe:
-        """This recipe, its loss left open where the rule gives the same: an arm is the same one whether the study says so or not."""
+        """This recipe, its loss left open where the rule gives the same: an arm is the same one
+        whether the study says so or not.
+        """
         by_rule = self.model_copy(update={"loss": None})
-        return by_rule if by_rule.loss_name(single=single) == self.loss_name(single=single) else self
+        return (
+            by_rule if by_rule.loss_name(single=single) == self.loss_name(single=single) else self
+        )
 
 
 class Recipes(Recipe):
-    """The study's `recipe:` block: fields for all methods, and under a method's name those for it alone (these win)."""
+    """The study's `recipe:` block: fields for all methods, and under a method's name those for it
+    alone (these win).
+    """
 
     supervised: Recipe | None = None
     clip: Recipe | None = None
@@ -145,7 +180,9 @@ class Recipes(Recipe):
     def of(self, method: Method) -> dict[str, Any]:
         """What the study says of one method's recipe, as nested plain values."""
         own: Recipe | None = getattr(self, method, None)
-        common = self.model_dump(mode="json", exclude_none=True, exclude={"supervised", "clip", "simclr"})
+        common = self.model_dump(
+            mode="json", exclude_none=True, exclude={"supervised", "clip", "simclr"}
+        )
         special = own.words() if own else {}
         both = {**common, **special}
         if "augmentation" in common and "augmentation" in special:

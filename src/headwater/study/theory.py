@@ -1,4 +1,5 @@
-"""A study of the theory, in words: sweeps over the constants of the simulated data, networks and labels. Frozen, validated; needs no data.
+"""A study of the theory, in words: sweeps over the constants of the simulated data, networks and
+labels. Frozen, validated; needs no data.
 
     study: rare-features
     seeds: 5
@@ -6,8 +7,8 @@
       transition: {subclasses: [1, 2, 4, 8, 16, 32], labels: [coarse, fine]}
       noise: {subclasses: [4, 8, 16], labels: coarse, sigma_zeta: [0.1, 0.5]}
 
-Each sweep crosses its axes; every axis takes one value or a list. What it does not name has the default below. A network that two sweeps name is
-trained once.
+Each sweep crosses its axes; every axis takes one value or a list. What it does not name has the
+default below. A network that two sweeps name is trained once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
-from headwater.study.words import Fraction, Name, NonNegative, Origin, Positive, Real, Seeds, Several, Whole, Words
+from headwater.study.words import (
+    Fraction,
+    Name,
+    NonNegative,
+    Origin,
+    Positive,
+    Real,
+    Seeds,
+    Several,
+    Whole,
+    Words,
+)
 
 _Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 _LabelWords = Annotated[str, Field(min_length=1, max_length=60)]
@@ -25,17 +37,25 @@ ReadOut = Literal["max", "sum", "tuned"]
 
 
 class Sweep(Words):
-    """Axes that are crossed. Defaults are ours, smaller than hong2023.md's numerical check [C], which is in brackets where it differs; the transition
-    shows at both."""
+    """Axes that are crossed.
+
+    Defaults are ours, smaller than hong2023.md's numerical check [C], which is in brackets where it
+    differs; the transition shows at both.
+    """
 
     subclasses: Several[_Count] = (1, 4, 16, 32)
     """k: subclasses of each superclass."""
     labels: Several[_LabelWords] = ("coarse", "fine")
-    """coarse, fine, merge:K, random:K, random:K within coarse, random:K within fine, shuffle:K, instance (headwater.theory.labels)."""
+    """coarse, fine, merge:K, random:K, random:K within coarse, random:K within fine, shuffle:K,
+    instance (headwater.theory.labels).
+    """
     seeds: Seeds | None = None
     """The study's when left out."""
     read_outs: Several[ReadOut] = ("max",)
-    """How the superclass is read: the largest of its heads, their sum, or after fine-tuning. Labels that mix superclasses have the last alone."""
+    """How the superclass is read: the largest of its heads, their sum, or after fine-tuning.
+
+    Labels that mix superclasses have the last alone.
+    """
     # the data, by the paper's symbols
     d: Several[_Count] = (128,)
     """Dimensions of a patch, at least 2 + 2k [512]."""
@@ -67,7 +87,9 @@ class Sweep(Words):
     batch: Several[_Count] = (128,)
     """Samples of a step [256]."""
     lr: Several[Positive] = (1.0,)
-    """Learning rate of two heads of 32 neurons; it grows with heads and width (headwater.theory.training.Recipe) [0.5]."""
+    """Learning rate of two heads of 32 neurons; it grows with heads and width
+    (headwater.theory.training.Recipe) [0.5].
+    """
     stop_loss: Several[NonNegative] = (0.05,)
     """Nats of a batch at which training ends."""
     max_steps: Several[_Count] = (1500,)
@@ -82,12 +104,17 @@ class Sweep(Words):
     test_samples: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1000
     """Easy test samples, and as many hard ones, by seed."""
     looks: Annotated[Whole, Field(ge=0, le=1000)] = 0
-    """How often training is looked at on the way: errors and responses at so many steps, even in the logarithm."""
+    """How often training is looked at on the way: errors and responses at so many steps, even in
+    the logarithm.
+    """
     precision: Literal["fp32", "fp64"] = "fp32"
 
 
 class TheoryStudy(Words):
-    """A whole study of the theory. `TheoryStudy.load(path)` reads a file; errors name the line, the key and the nearest valid one."""
+    """A whole study of the theory.
+
+    `TheoryStudy.load(path)` reads a file; errors name the line, the key and the nearest valid one.
+    """
 
     study: Name
     question: str | None = None
@@ -98,7 +125,10 @@ class TheoryStudy(Words):
 
     @classmethod
     def load(cls, path: str | Path) -> TheoryStudy:
-        """Read and validate a study file. Raises InputError with file, line, key and the nearest valid key."""
+        """Read and validate a study file.
+
+        Raises InputError with file, line, key and the nearest valid key.
+        """
         from headwater.study.file import load_theory
 
         return load_theory(Path(path))

@@ -1,4 +1,6 @@
-"""Label views that need more than a line of text, in words: the closed schema of a study's `views:` block."""
+"""Label views that need more than a line of text, in words: the closed schema of a study's `views:`
+block.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ _Path = Annotated[str, Field(min_length=1)]
 
 
 class Features(Words):
-    """What clusters are made from: exactly one of `method` (an arm of the same source, size and seed), `timm` and `file`."""
+    """What clusters are made from: exactly one of `method` (an arm of the same source, size and
+    seed), `timm` and `file`.
+    """
 
     method: Literal["scratch", "supervised", "clip", "simclr"] | None = None
     """The arm's method. It is trained if it has to be, whether the study measures it or not."""
@@ -23,13 +27,18 @@ class Features(Words):
     weights: _Path | None = None
     """A safetensors file for the timm model, instead of a download."""
     file: _Path | None = None
-    """Embeddings: a .parquet with the columns id and embedding, or a .npy [n, d] with a .txt of ids (a line each) beside it."""
+    """Embeddings: a .parquet with the columns id and embedding, or a .npy [n, d] with a .txt of ids
+    (a line each) beside it.
+    """
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Features:
         given = [name for name in ("method", "timm", "file") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of method, timm, file, not {' and '.join(given) if given else 'none'}")
+            raise ValueError(
+                "give exactly one of method, timm, file, not "
+                f"{' and '.join(given) if given else 'none'}"
+            )
         if self.labels is not None and self.method not in ("supervised", "clip"):
             raise ValueError("labels belong to a supervised or clip arm")
         if self.method == "supervised" and self.labels is None:
@@ -43,13 +52,19 @@ class Noise(Words):
     """Wrong labels, at a stated rate. The realised rate stands on the row."""
 
     kind: Literal["symmetric", "confusion"] = "symmetric"
-    """symmetric: any other class, each as likely; confusion: a sibling (`within`), or by a matrix."""
+    """symmetric: any other class, each as likely; confusion: a sibling (`within`), or by a
+    matrix.
+    """
     rate: Fraction
-    """Share of the images whose label is drawn anew, each by key: what is wrong at a lower rate is wrong at a higher one, too."""
+    """Share of the images whose label is drawn anew, each by key: what is wrong at a lower rate is
+    wrong at a higher one, too.
+    """
     within: str | None = None
     """Level view whose classes hold the siblings."""
     matrix: _Path | None = None
-    """A CSV with class names as header and first column: row = true class, column = the class that it is taken for, weights of any sum."""
+    """A CSV with class names as header and first column: row = true class, column = the class that
+    it is taken for, weights of any sum.
+    """
 
     @model_validator(mode="after")
     def _fits(self) -> Noise:
@@ -66,15 +81,23 @@ class ViewUse(Words):
     of: str = "level:0"
     """The view that it starts from."""
     features: Features | None = None
-    """For clusters: what they are made from; the SimCLR arm of the same source, size and seed when left out."""
+    """For clusters: what they are made from; the SimCLR arm of the same source, size and seed when
+    left out.
+    """
     algorithm: Literal["kmeans", "ward"] | None = None
-    """For clusters: k-means (when left out), or Ward's hierarchical clustering, whose classes nest over K."""
+    """For clusters: k-means (when left out), or Ward's hierarchical clustering, whose classes nest
+    over K.
+    """
     balanced: Flag | None = None
-    """For clusters: true makes their sizes equal to within one image (in each class of `within`)."""
+    """For clusters: true makes their sizes equal to within one image (in each class of
+    `within`).
+    """
     merge: Annotated[dict[str, tuple[str, ...]], Field(min_length=1)] | None = None
     """New class names, each with the classes that become it."""
     rest: Literal["keep", "drop", "error"] | None = None
-    """What becomes of classes that `merge` does not name: they stay (when left out), their images are left out, or they are an error."""
+    """What becomes of classes that `merge` does not name: they stay (when left out), their images
+    are left out, or they are an error.
+    """
     subset: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Only these classes; images of others are left out of the arm or task."""
     noise: Noise | None = None
@@ -90,7 +113,10 @@ class ViewUse(Words):
         if self.rest is not None and self.merge is None:
             raise ValueError("rest belongs to merge")
         if self.algorithm == "ward" and self.balanced:
-            raise ValueError("Ward's clusters have the sizes that its tree gives them; use kmeans for balanced ones")
+            raise ValueError(
+                "Ward's clusters have the sizes that its tree gives them; use kmeans for balanced "
+                "ones"
+            )
         if self.merge is not None and self.subset is not None:
             raise ValueError("give merge or subset, not both; merge with `rest: drop` does both")
         return self

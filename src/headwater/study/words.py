@@ -15,7 +15,9 @@ from headwater.errors import InputError, Location
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+@-]{0,63}$")]
 Whole = Annotated[int, Strict()]
-"""An integer and nothing that could be taken for one: true is no number, nor is a text in quotes."""
+"""An integer and nothing that could be taken for one: true is no number, nor is a text in
+quotes.
+"""
 Real = Annotated[float, Strict()]
 """A float or an integer; neither true nor a text."""
 Flag = Annotated[bool, Strict()]
@@ -25,8 +27,16 @@ NonNegative = Annotated[Real, Field(ge=0, allow_inf_nan=False)]
 
 
 def canonical(value: Any) -> str:
-    """Canonical JSON: sorted keys, no spaces, and nothing that is None, so that a field added later does not change an old id."""
-    return json.dumps(_without_none(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """Canonical JSON: sorted keys, no spaces, and nothing that is None, so that a field added later
+    does not change an old id.
+    """
+    return json.dumps(
+        _without_none(value),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
+    )
 
 
 def _without_none(value: Any) -> Any:
@@ -58,8 +68,13 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 T = TypeVar("T")
-Several = Annotated[tuple[T, ...], BeforeValidator(one_as_list), Field(min_length=1), AfterValidator(distinct)]
-"""One or more different values. An empty list is refused, because it could mean all as well as none."""
+Several = Annotated[
+    tuple[T, ...], BeforeValidator(one_as_list), Field(min_length=1), AfterValidator(distinct)
+]
+"""One or more different values.
+
+An empty list is refused, because it could mean all as well as none.
+"""
 
 
 def _seed_shorthand(value: Any) -> Any:
@@ -71,12 +86,17 @@ def _seed_shorthand(value: Any) -> Any:
     return value
 
 
-Seeds = Annotated[Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)]
+Seeds = Annotated[
+    Several[Annotated[Whole, Field(ge=0, lt=2**31)]], BeforeValidator(_seed_shorthand)
+]
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The file that a study was read from, and the line of each of its keys. It is no part of what a study means: all origins are equal."""
+    """The file that a study was read from, and the line of each of its keys.
+
+    It is no part of what a study means: all origins are equal.
+    """
 
     file: str | None = field(default=None, compare=False)
     lines: Mapping[Location, int] = field(default_factory=dict, compare=False)
@@ -89,7 +109,9 @@ class Origin:
 
     @contextmanager
     def located(self) -> Iterator[None]:
-        """An InputError raised within that knows its place in the study names the file and the line, if the study came from a file."""
+        """An InputError raised within that knows its place in the study names the file and the
+        line, if the study came from a file.
+        """
         try:
             yield
         except InputError as error:

@@ -1,4 +1,6 @@
-"""Groups: images that belong together (a camera, a patient, a sequence) and may not lie in two splits."""
+"""Groups: images that belong together (a camera, a patient, a sequence) and may not lie in two
+splits.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,27 @@ from headwater.sources import Positions, Source
 from headwater.sources.splitting import grouped_parts
 
 _APART = (("train", "test"), ("val", "test"))
-"""Splits that no group may share [ours]: what was trained or chosen on would be measured. Given train and val may share one."""
+"""Splits that no group may share [ours]: what was trained or chosen on would be measured.
+
+Given train and val may share one.
+"""
 
 
 def group_codes(source: Source, column: str, positions: Positions, where: str) -> NDArray[np.int64]:
-    """int64 [len(source.table)]: the number of each sample's group at `positions`, -1 elsewhere. An image without a value is a group of its own.
+    """int64 [len(source.table)]: the number of each sample's group at `positions`, -1 elsewhere.
+
+    An image without a value is a group of its own.
 
     Raises InputError for a column that the source lacks.
     """
     columns = source.table.groups
     if column not in columns:
         near = difflib.get_close_matches(column, list(columns), n=1)
-        have = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sorted(columns)) or 'none'}"
+        have = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"it has {', '.join(sorted(columns)) or 'none'}"
+        )
         raise InputError(f"{where}: {source.name} has no group column {column!r}; {have}")
     found = np.full(len(source.table), -1, dtype=np.int64)
     values = columns[column][positions]
@@ -36,24 +47,45 @@ def group_codes(source: Source, column: str, positions: Positions, where: str) -
     return found
 
 
-def check_apart(source: Source, column: str, groups: NDArray[np.int64], found: dict[str, Positions], where: str) -> None:
-    """Raises InputError, with their number and one of them, for groups that lie in train and test, or in val and test."""
+def check_apart(
+    source: Source, column: str, groups: NDArray[np.int64], found: dict[str, Positions], where: str
+) -> None:
+    """Raises InputError, with their number and one of them, for groups that lie in train and test,
+    or in val and test.
+    """
     for one, other in _APART:
         both = np.intersect1d(groups[found[one]], groups[found[other]])
         if len(both):
             name = source.table.groups[column][np.flatnonzero(groups == both[0])[0]]
             images = int(np.isin(groups[found[other]], both).sum())
             raise InputError(
-                f"{where}: {len(both)} groups of {column!r} are in {one} and in {other} ({images} {other} images; one is {name!r}); "
-                "name splits that keep them apart (`headwater tasks split --group` makes some), or leave `group` out"
+                f"{where}: {len(both)} groups of {column!r} are in {one} and in {other} ({images} "
+                f"{other} images; one is {name!r}); "
+                "name splits that keep them apart (`headwater tasks split --group` makes some), or "
+                "leave `group` out"
             )
 
 
 def carve_groups(
-    labels: NDArray[np.int64], groups: NDArray[np.int64], source: Source, column: str, train: Positions, share: float
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    source: Source,
+    column: str,
+    train: Positions,
+    share: float,
 ) -> tuple[Positions, Positions]:
-    """(train, val): whole groups worth about `share` of the images of each class, by key; the same cut for every arm, seed and study."""
-    parts = part_groups(labels[train], groups[train], source, column, train, keys.key(0, "val carved from train by group"), (share,))
+    """(train, val): whole groups worth about `share` of the images of each class, by key; the same
+    cut for every arm, seed and study.
+    """
+    parts = part_groups(
+        labels[train],
+        groups[train],
+        source,
+        column,
+        train,
+        keys.key(0, "val carved from train by group"),
+        (share,),
+    )
     return train[parts == 0], train[parts == 1]
 
 
@@ -66,12 +98,21 @@ def part_groups(
     key: int,
     shares: tuple[float, ...],
 ) -> NDArray[np.int64]:
-    """int64 [len(positions)]: `grouped_parts` of images with classes `codes` and groups `groups`. A group is keyed by its name, or by the id of its
-    only image where it has none, so that neither the order of the rows nor other groups matter to its key."""
+    """int64 [len(positions)]: `grouped_parts` of images with classes `codes` and groups `groups`.
+
+    A group is keyed by its name, or by the id of its only image where it has none, so that neither
+    the order of the rows nor other groups matter to its key.
+    """
     numbers, first, own = np.unique(groups, return_index=True, return_inverse=True)
-    pairs = zip(source.table.groups[column][positions[first]], source.table.ids[positions[first]], strict=True)
+    pairs = zip(
+        source.table.groups[column][positions[first]],
+        source.table.ids[positions[first]],
+        strict=True,
+    )
     names = [str(name) or f"\x1f{sample}" for name, sample in pairs]
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     rank = np.empty(len(numbers), dtype=np.int64)
     rank[order] = np.arange(len(numbers))
-    return grouped_parts(codes, rank[own], keys.sample_hashes([names[at] for at in order.tolist()]), key, shares)
+    return grouped_parts(
+        codes, rank[own], keys.sample_hashes([names[at] for at in order.tolist()]), key, shares
+    )

@@ -1,4 +1,6 @@
-"""From a source, a label view and a split column to a task, and the cut of val from train where there is no val split."""
+"""From a source, a label view and a split column to a task, and the cut of val from train where
+there is no val split.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +20,53 @@ VAL_SHARE = 0.15
 SPLITS = ("train", "val", "test")
 
 
-def resolve_task(name: str, source: Source, view: str | View, *, split_column: str, group: str | None = None) -> Task:
-    """A task from a source, a label view and a split column; images that the view leaves out are not in it.
+def resolve_task(
+    name: str, source: Source, view: str | View, *, split_column: str, group: str | None = None
+) -> Task:
+    """A task from a source, a label view and a split column; images that the view leaves out are
+    not in it.
 
-    The classes of all three splits are indexed once, together. `group` names a group column of the table: its values never lie in train or val and
-    in test, and val is cut from train by whole groups. Raises InputError for an empty split, one class, several labels on an image, a test class that
-    train lacks, an unknown group column, and groups that straddle given splits.
+    The classes of all three splits are indexed once, together. `group` names a group column of the
+    table: its values never lie in train or val and in test, and val is cut from train by whole
+    groups. Raises InputError for an empty split, one class, several labels on an image, a test
+    class that train lacks, an unknown group column, and groups that straddle given splits.
     """
     with blamed_on("tasks", name, "split_column"):
         found = {split: source.split(split_column, split) for split in SPLITS}
-    _check_filled(name, found, f"{source.name} has no {{}} images under the split column {split_column!r}", "split_column")
+    _check_filled(
+        name,
+        found,
+        f"{source.name} has no {{}} images under the split column {split_column!r}",
+        "split_column",
+    )
     positions = np.sort(np.concatenate(list(found.values())))
     with blamed_on("tasks", name, "labels"):
-        targets = label_view(view, source.table, positions, 0, f"task {name!r}", hashes=lambda: source.hashes)
+        targets = label_view(
+            view, source.table, positions, 0, f"task {name!r}", hashes=lambda: source.hashes
+        )
         if targets.noise is not None:
-            raise InputError(f"task {name!r}: {targets.view} has label noise, which is for pre-training; what is measured should be true")
+            raise InputError(
+                f"task {name!r}: {targets.view} has label noise, which is for pre-training; what "
+                "is measured should be true"
+            )
         if not targets.single:
             share = f"{targets.multi_label_share:.1%}"
-            raise InputError(f"task {name!r}: at {targets.view} {share} of the images have several labels; a task needs one class an image")
+            raise InputError(
+                f"task {name!r}: at {targets.view} {share} of the images have several labels; a "
+                "task needs one class an image"
+            )
         if targets.num_classes < 2:
             only = f"{targets.names[0]!r} at {targets.view}"
-            raise InputError(f"task {name!r}: has only one class ({only}), so there is nothing to tell apart; choose a finer level")
+            raise InputError(
+                f"task {name!r}: has only one class ({only}), so there is nothing to tell apart; "
+                "choose a finer level"
+            )
     if targets.rows is not None:
         positions = positions[targets.rows]
         found = {split: np.intersect1d(own, positions) for split, own in found.items()}
-        _check_filled(name, found, f"{targets.view} leaves no {{}} image of {source.name}", "labels")
+        _check_filled(
+            name, found, f"{targets.view} leaves no {{}} image of {source.name}", "labels"
+        )
     labels = np.full(len(source.table), -1, dtype=np.int64)
     labels[positions] = targets.indices
     _check_closed(name, labels, found, targets)
@@ -59,8 +83,22 @@ def resolve_task(name: str, source: Source, view: str | View, *, split_column: s
         train, val = carve_groups(labels, groups, source, group or "", found["train"], VAL_SHARE)
     if not len(val):
         few = "images" if groups is None else f"groups of {group!r}"
-        raise InputError(f"task {name!r}: has no val split and too few training {few} to cut one from train", at=("tasks", name))
-    return Task(name, source, targets.view, targets.names, labels, train, val, found["test"], carved=not len(found["val"]), groups=groups)
+        raise InputError(
+            f"task {name!r}: has no val split and too few training {few} to cut one from train",
+            at=("tasks", name),
+        )
+    return Task(
+        name,
+        source,
+        targets.view,
+        targets.names,
+        labels,
+        train,
+        val,
+        found["test"],
+        carved=not len(found["val"]),
+        groups=groups,
+    )
 
 
 def _check_filled(name: str, found: dict[str, Positions], why: str, key: str) -> None:
@@ -69,21 +107,33 @@ def _check_filled(name: str, found: dict[str, Positions], why: str, key: str) ->
             raise InputError(f"task {name!r}: {why.format(split)}", at=("tasks", name, key))
 
 
-def _check_closed(name: str, labels: NDArray[np.int64], found: dict[str, Positions], targets: Targets) -> None:
+def _check_closed(
+    name: str, labels: NDArray[np.int64], found: dict[str, Positions], targets: Targets
+) -> None:
     known = np.unique(labels[found["train"]])
     for split in ("val", "test"):
         strange = np.setdiff1d(labels[found[split]], known)
         if len(strange):
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
             raise InputError(
-                f"task {name!r}: class {targets.names[strange[0]]!r}{more} of its {split} split has no training image; name another split column or level",
+                f"task {name!r}: class {targets.names[strange[0]]!r}{more} of its {split} split "
+                "has no training image; name another split column or level",
                 at=("tasks", name),
             )
 
 
-def _carve(source: Source, labels: NDArray[np.int64], train: Positions) -> tuple[Positions, Positions]:
-    """(train, val): 15 % of each class by key, rounded, at least one where a class has two; the same cut for every arm, seed and study."""
+def _carve(
+    source: Source, labels: NDArray[np.int64], train: Positions
+) -> tuple[Positions, Positions]:
+    """(train, val): 15 % of each class by key, rounded, at least one where a class has two; the
+    same cut for every arm, seed and study.
+    """
     counts = np.bincount(labels[train])
     take = np.where(counts >= 2, np.maximum(1, np.round(VAL_SHARE * counts)), 0)
-    is_val = first_of_each(labels[train], source.hashes[train], keys.key(0, "val carved from train"), take.astype(np.int64))
+    is_val = first_of_each(
+        labels[train],
+        source.hashes[train],
+        keys.key(0, "val carved from train"),
+        take.astype(np.int64),
+    )
     return np.sort(train[~is_val]), np.sort(train[is_val])

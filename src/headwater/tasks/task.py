@@ -1,4 +1,6 @@
-"""A task, resolved against its data: its splits, what its classes are called, and the draws of its few-shot cells."""
+"""A task, resolved against its data: its splits, what its classes are called, and the draws of its
+few-shot cells.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,11 @@ class Draw:
 
 @dataclass(frozen=True)
 class Task:
-    """A task, resolved against its data. `labels` int64 [len(source.table)] holds the class of every sample of the three splits, -1 elsewhere."""
+    """A task, resolved against its data.
+
+    `labels` int64 [len(source.table)] holds the class of every sample of the three splits, -1
+    elsewhere.
+    """
 
     name: str
     source: Source
@@ -43,32 +49,44 @@ class Task:
     carved: bool
     """True where val was cut from train."""
     groups: NDArray[np.int64] | None = None
-    """int64 [len(source.table)]: the number of each sample's group, -1 outside the three splits; None where the task names no group."""
+    """int64 [len(source.table)]: the number of each sample's group, -1 outside the three splits;
+    None where the task names no group.
+    """
 
     @property
     def metric(self) -> Metric:
-        """What the task's field measures: `top1`, or `mean_per_class` (the mean over classes of the share of their images that are right)."""
+        """What the task's field measures: `top1`, or `mean_per_class` (the mean over classes of the
+        share of their images that are right).
+        """
         return self.source.metric
 
     @property
     def templates(self) -> tuple[str, ...]:
-        """Prompts of the task's field, `{}` where the class name goes; empty where it has none of its own."""
+        """Prompts of the task's field, `{}` where the class name goes; empty where it has none of
+        its own.
+        """
         return self.source.templates
 
     @cached_property
     def prompt_names(self) -> tuple[str, ...]:
-        """What people call each class, in the order of `class_names`: the set's own words for it, WordNet's for a synset id, or else its name with
-        spaces for underscores and hyphens and only the last part of a path-qualified one. Two classes may have one word."""
+        """What people call each class, in the order of `class_names`: the set's own words for it,
+        WordNet's for a synset id, or else its name with spaces for underscores and hyphens and only
+        the last part of a path-qualified one. Two classes may have one word.
+        """
         titles: Mapping[str, str] = {}
         if all(re.fullmatch(r"n\d{8}", name) for name in self.class_names):
             titles = {name: title.split(",")[0] for name, title in synset_titles().items()}
         own = self.source.table.spoken
-        return tuple(own.get(name) or titles.get(name) or spoken(name) or name for name in self.class_names)
+        return tuple(
+            own.get(name) or titles.get(name) or spoken(name) or name for name in self.class_names
+        )
 
     @property
     def superclasses(self) -> NDArray[np.int64] | None:
-        """int64 [num_classes]: the class that each class lies in on the next coarser level, as an index of `superclass_names`. None where the view is
-        no plain level, there is no coarser one, or a class does not lie in exactly one class of it."""
+        """int64 [num_classes]: the class that each class lies in on the next coarser level, as an
+        index of `superclass_names`. None where the view is no plain level, there is no coarser one,
+        or a class does not lie in exactly one class of it.
+        """
         return None if self._coarser is None else self._coarser[0]
 
     @property
@@ -83,8 +101,12 @@ class Task:
             view = parse_view(self.view)
             if view.kind != "level":
                 return None
-            coarse = label_view(f"level:{view.number + 1}", self.source.table, positions, 0, self.name)
-        except InputError:  # a view with a name of its own, the top level, or images without a coarser class
+            coarse = label_view(
+                f"level:{view.number + 1}", self.source.table, positions, 0, self.name
+            )
+        except (
+            InputError
+        ):  # a view with a name of its own, the top level, or images without a coarser class
             return None
         if not coarse.single or coarse.num_classes < 2:
             return None
@@ -104,27 +126,46 @@ class Task:
         return float(np.bincount(self.labels[self.test]).max() / len(self.test))
 
     def check_shots(self, shots: int, *, cap: bool) -> None:
-        """Raises InputError where a class has fewer training images than shots and the task does not say `cap: true`."""
+        """Raises InputError where a class has fewer training images than shots and the task does
+        not say `cap: true`.
+        """
         counts = np.bincount(self.labels[self.train], minlength=self.num_classes)
         if not cap and counts.min() < shots:
             worst = int(counts.argmin())
             raise InputError(
-                f"task {self.name!r}: {shots} shots, but class {self.class_names[worst]!r} has {counts[worst]} training images"
-                f"{' after validation was cut from train' if self.carved else ''}; ask for fewer shots, or set `cap: true` to take what there is"
+                f"task {self.name!r}: {shots} shots, but class {self.class_names[worst]!r} has "
+                f"{counts[worst]} training images"
+                f"{' after validation was cut from train' if self.carved else ''}; ask for fewer "
+                "shots, or set `cap: true` to take what there is"
             )
 
     def draw(self, shots: int | None, draw: int | None, *, seed: int, val: str) -> Draw:
-        """The images of one cell. `shots` None means all of train and val; `val` is matched (as many a class as shots) or full."""
+        """The images of one cell.
+
+        `shots` None means all of train and val; `val` is matched (as many a class as shots) or
+        full.
+        """
         if shots is None or draw is None:
             return Draw(self.train, self.val, self._missing(self.val))
         train = self._first_of_each_class(self.train, keys.key(seed, "few-shot train", draw), shots)
-        chosen = self._first_of_each_class(self.val, keys.key(seed, "few-shot val", draw), shots) if val == "matched" else self.val
+        chosen = (
+            self._first_of_each_class(self.val, keys.key(seed, "few-shot val", draw), shots)
+            if val == "matched"
+            else self.val
+        )
         return Draw(train, chosen, self._missing(chosen))
 
     def _missing(self, positions: Positions) -> int:
         return self.num_classes - len(np.unique(self.labels[positions]))
 
     def _first_of_each_class(self, positions: Positions, key: int, count: int) -> Positions:
-        """The `count` samples of each class that come first in a keyed order; all of a class that has fewer."""
-        chosen = first_of_each(self.labels[positions], self.source.hashes[positions], key, np.full(self.num_classes, count))
+        """The `count` samples of each class that come first in a keyed order; all of a class that
+        has fewer.
+        """
+        chosen = first_of_each(
+            self.labels[positions],
+            self.source.hashes[positions],
+            key,
+            np.full(self.num_classes, count),
+        )
         return np.sort(positions[chosen])

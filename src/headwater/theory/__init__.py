@@ -6,7 +6,8 @@
     training    SGD from small initial weights; fine-tuning on the superclasses
     measuring   errors on easy and hard test samples; responses of neurons to the features
 
-docs/theory.md tells it to a newcomer; `headwater theory run` computes sweeps (headwater.study.theory), headwater.work.networks makes rows of them.
+docs/theory.md tells it to a newcomer; `headwater theory run` computes sweeps
+(headwater.study.theory), headwater.work.networks makes rows of them.
 """
 
 from headwater.theory.labels import Labels

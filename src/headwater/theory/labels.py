@@ -8,7 +8,8 @@
     random:K                  samples at random into K classes
     instance                  one class for each sample of a finite training set
 
-The theorems are about coarse and fine. All others go beyond them. The words are those of a study's label views (docs/study.md).
+The theorems are about coarse and fine. All others go beyond them. The words are those of a study's
+label views (docs/study.md).
 """
 
 from __future__ import annotations
@@ -21,14 +22,21 @@ from torch import Tensor
 
 from headwater import keys
 
-_WORDS = re.compile(r"coarse|fine|instance|(?:merge|shuffle):(\d{1,6})|random:(\d{1,6})(?: within (coarse|fine))?")
+_WORDS = re.compile(
+    r"coarse|fine|instance|(?:merge|shuffle):(\d{1,6})|random:(\d{1,6})(?: within (coarse|fine))?"
+)
 PART, WRONG, OTHER = 2, 3, 4
-"""Rows of `Draws.uniform` that labels use: a sample's part, whether its label is wrong, and what it is then."""
+"""Rows of `Draws.uniform` that labels use: a sample's part, whether its label is wrong, and what it
+is then.
+"""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """A label view of k subclasses on each side. Raises ValueError for words that are none, or that k does not allow."""
+    """A label view of k subclasses on each side.
+
+    Raises ValueError for words that are none, or that k does not allow.
+    """
 
     words: str
     k: int
@@ -37,7 +45,10 @@ class Labels:
 
     def __post_init__(self) -> None:
         if not _WORDS.fullmatch(self.words):
-            raise ValueError(f"labels {self.words!r} are none of coarse, fine, merge:K, random:K, random:K within coarse|fine, shuffle:K, instance")
+            raise ValueError(
+                f"labels {self.words!r} are none of coarse, fine, merge:K, random:K, random:K "
+                "within coarse|fine, shuffle:K, instance"
+            )
         kind, count, k = self.kind, self._count, self.k
         if kind == "instance" and self.samples is None:
             raise ValueError("labels 'instance' need a finite training set (train_samples)")
@@ -60,7 +71,9 @@ class Labels:
 
     @property
     def kind(self) -> str:
-        """coarse, fine, instance, merge, shuffle, random, random within coarse or random within fine."""
+        """coarse, fine, instance, merge, shuffle, random, random within coarse or random within
+        fine.
+        """
         return re.sub(r":\d+", "", self.words)
 
     @property
@@ -76,16 +89,30 @@ class Labels:
 
     @property
     def aligned(self) -> bool:
-        """Whether a class lies within one superclass, so that the largest head, or the sum of heads, tells the superclass."""
+        """Whether a class lies within one superclass, so that the largest head, or the sum of
+        heads, tells the superclass.
+        """
         return self.kind not in ("random", "shuffle")
 
     @property
     def groups(self) -> int | None:
-        """How many of the classes on each side features can tell apart; None where classes follow no feature."""
-        return {"coarse": 1, "random within coarse": 1, "fine": self.k, "random within fine": self.k, "merge": self._count // 2}.get(self.kind)
+        """How many of the classes on each side features can tell apart; None where classes follow
+        no feature.
+        """
+        return {
+            "coarse": 1,
+            "random within coarse": 1,
+            "fine": self.k,
+            "random within fine": self.k,
+            "merge": self._count // 2,
+        }.get(self.kind)
 
-    def targets(self, subclass: Tensor, uniform: Tensor, *, seed: int, noise: float = 0.0) -> Tensor:
-        """int64 [n] in [0, heads). subclass int64 [n]; uniform [8, n], of the samples' draws; noise: share of labels that are another class, each as likely."""
+    def targets(
+        self, subclass: Tensor, uniform: Tensor, *, seed: int, noise: float = 0.0
+    ) -> Tensor:
+        """int64 [n] in [0, heads). subclass int64 [n]; uniform [8, n], of the samples' draws;
+        noise: share of labels that are another class, each as likely.
+        """
         kind, k, heads = self.kind, self.k, self.heads
         if kind == "instance":
             label = torch.arange(len(subclass))
@@ -98,13 +125,17 @@ class Labels:
             groups = self.groups
             assert groups is not None
             parts = heads // (2 * groups)
-            label = (subclass // k * groups + subclass % k * groups // k) * parts + (uniform[PART] * parts).long()
+            label = (subclass // k * groups + subclass % k * groups // k) * parts + (
+                uniform[PART] * parts
+            ).long()
         other = (label + 1 + (uniform[OTHER] * (heads - 1)).long()) % heads
         return torch.where(uniform[WRONG] < noise, other, label)
 
     def superclass(self, subclass: Tensor | None) -> Tensor:
-        """int64 [heads]: the superclass, 0 or 1, of each class; `subclass` [n] of the training set for instance labels. Classes that mix superclasses are
-        dealt out, the first half to +: fine-tuning needs some start."""
+        """int64 [heads]: the superclass, 0 or 1, of each class; `subclass` [n] of the training set
+        for instance labels. Classes that mix superclasses are dealt out, the first half to +:
+        fine-tuning needs some start.
+        """
         if self.kind == "instance":
             assert subclass is not None
             return subclass // self.k

@@ -1,9 +1,11 @@
 """The two-layer ReLU patch network of hong2023, many of them at once, with gradients by hand.
 
-    F_c(x) = (1 / m) sum over the m neurons r of head c, and over patches p, of ReLU(<w_cr, x_p> + b)
+    F_c(x) = (1 / m) sum over the m neurons r of head c, and over patches p, of ReLU(<w_cr, x_p> +
+    b)
 
-The second layer is frozen (to 1 / m here, to ones in the paper: a factor of the learning rate), the bias is small, negative and frozen. The loss is
-softmax cross-entropy over heads. Networks of one shape stand side by side in the first axis and are advanced by batched matrix products; none sees
+The second layer is frozen (to 1 / m here, to ones in the paper: a factor of the learning rate), the
+bias is small, negative and frozen. The loss is softmax cross-entropy over heads. Networks of one
+shape stand side by side in the first axis and are advanced by batched matrix products; none sees
 another, and each gets the bits that it would get alone.
 """
 
@@ -15,12 +17,19 @@ import torch
 from torch import Tensor
 
 TILE = 1 << 20
-"""Bytes of neurons that are in work at once, a core's second-level cache [ours]: sums and masks of larger ones wait for memory. A tile is several small
-networks, or some samples of a large one; how many samples hangs on the network alone, so that its bits do not hang on its company."""
+"""Bytes of neurons that are in work at once, a core's second-level cache [ours]: sums and masks of
+larger ones wait for memory. A tile is several small networks, or some samples of a large one; how
+many samples hangs on the network alone, so that its bits do not hang on its company.
+"""
 
 
-def initial(keys: Sequence[int], d: int, neurons: int, *, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal weights [networks, d, neurons], one 64-bit key each. Neurons of a head are neighbours."""
+def initial(
+    keys: Sequence[int], d: int, neurons: int, *, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Standard normal weights [networks, d, neurons], one 64-bit key each.
+
+    Neurons of a head are neighbours.
+    """
     made = torch.empty(len(keys), d, neurons, dtype=dtype)
     for weight, key in zip(made, keys, strict=True):
         weight.normal_(generator=torch.Generator().manual_seed(key))
@@ -33,22 +42,37 @@ def networks_in_a_tile(n: int, patches: int, neurons: int, dtype: torch.dtype) -
 
 
 def outputs(x: Tensor, weight: Tensor, heads: int, *, width: int, bias: float) -> Tensor:
-    """F [n, heads] of samples x [n, P, d] from one network's weights [d, neurons]; `width` is the m that divides."""
+    """F [n, heads] of samples x [n, P, d] from one network's weights [d, neurons]; `width` is the m
+    that divides.
+    """
     n, patches, d = x.shape
     found = torch.empty(n, heads, dtype=x.dtype)
     at_once = max(1, TILE // (patches * weight.shape[1] * x.dtype.itemsize))
     for start in range(0, n, at_once):
         part = x[start : start + at_once]
         neurons = (part.reshape(-1, d) @ weight).clamp_min_(-bias)
-        found[start : start + at_once] = _heads(neurons[None], len(part), patches, heads, width, bias)[0]
+        found[start : start + at_once] = _heads(
+            neurons[None], len(part), patches, heads, width, bias
+        )[0]
     return found
 
 
-def gradients(x: Tensor, weight: Tensor, labels: Tensor, heads: int, *, width: int, bias: float, out: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """(mean loss [networks] in nats, its gradient by the weights, of their shape) on x [networks, n, P, d] with labels int64 [networks, n].
+def gradients(
+    x: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    heads: int,
+    *,
+    width: int,
+    bias: float,
+    out: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(mean loss [networks] in nats, its gradient by the weights, of their shape) on x [networks,
+    n, P, d] with labels int64 [networks, n].
 
-    weight [networks, d, neurons]; `width` is the m that divides F, and a head may have more neurons than that (a sum of heads). `out`, of the weights'
-    shape, is written and returned as the gradient.
+    weight [networks, d, neurons]; `width` is the m that divides F, and a head may have more neurons
+    than that (a sum of heads). `out`, of the weights' shape, is written and returned as the
+    gradient.
     """
     networks, n, patches, d = x.shape
     neurons = weight.shape[2]
@@ -64,19 +88,38 @@ def gradients(x: Tensor, weight: Tensor, labels: Tensor, heads: int, *, width: i
             part = x[nets, start : start + at_once]
             g, count = part.shape[:2]
             if (g, count) != (active.shape[0], active.shape[1] // patches):
-                active, error = x.new_empty(g, count * patches, neurons), x.new_empty(g, count * patches, neurons)
+                active, error = (
+                    x.new_empty(g, count * patches, neurons),
+                    x.new_empty(g, count * patches, neurons),
+                )
             rows = part.reshape(g, count * patches, d)
             torch.bmm(rows, weight[nets], out=active)
             active.clamp_min_(-bias)  # ReLU(h + b) - b: the constant is added to the sum
             log_p = _heads(active, count, patches, heads, width, bias).log_softmax(dim=2)
             right = labels[nets, start : start + at_once, None]
             loss[nets] -= log_p.gather(2, right)[:, :, 0].sum(dim=1)
-            by_head = log_p.exp_().scatter_add_(2, right, log_p.new_full((g, count, 1), -1.0)).div_(n * width)
-            by_neuron = by_head[..., None].expand(g, count, heads, neurons // heads).reshape(g, count, 1, neurons)
+            by_head = (
+                log_p.exp_()
+                .scatter_add_(2, right, log_p.new_full((g, count, 1), -1.0))
+                .div_(n * width)
+            )
+            by_neuron = (
+                by_head[..., None]
+                .expand(g, count, heads, neurons // heads)
+                .reshape(g, count, 1, neurons)
+            )
             shape = (g, count, patches, neurons)
             # the slope of each sample and head, where a neuron is active on a patch
-            torch.ops.aten.threshold_backward.grad_input(by_neuron.expand(shape), active.view(shape), -bias, grad_input=error.view(shape))
-            torch.baddbmm(slope[nets], rows.transpose(1, 2), error, beta=0 if start == 0 else 1, out=slope[nets])
+            torch.ops.aten.threshold_backward.grad_input(
+                by_neuron.expand(shape), active.view(shape), -bias, grad_input=error.view(shape)
+            )
+            torch.baddbmm(
+                slope[nets],
+                rows.transpose(1, 2),
+                error,
+                beta=0 if start == 0 else 1,
+                out=slope[nets],
+            )
     return loss.div_(n), slope
 
 

@@ -1,7 +1,8 @@
-"""Measuring transfer: frozen features with linear probes, neighbours or class names, and fine-tuning of the whole network.
+"""Measuring transfer: frozen features with linear probes, neighbours or class names, and
+fine-tuning of the whole network.
 
-Code here that selects (l2, neighbours, learning rate, stopping point) is handed training and validation images only; the test set is scored once, with
-what was selected.
+Code here that selects (l2, neighbours, learning rate, stopping point) is handed training and
+validation images only; the test set is scored once, with what was selected.
 
     features.py    features of a frozen encoder, once for an encoder and a task, in a file
     linear.py      standardised features in their span; heads        probe.py      logistic regression along a path of l2, chosen on validation
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 
 
 class NotFinite(Exception):
-    """The encoder gives features that are no finite numbers: it has diverged, and nothing can be measured with it. Final, as Diverged is."""
+    """The encoder gives features that are no finite numbers: it has diverged, and nothing can be
+    measured with it. Final, as Diverged is.
+    """
 
 
 @dataclass(frozen=True)
@@ -30,15 +33,28 @@ class Choice:
 
     chosen: dict[str, Any]
     val_value: float | None
-    """Accuracy on validation of the choice, in [0, 1]; optimistic where it was maximised; None where there was nothing to choose and it was not asked."""
+    """Accuracy on validation of the choice, in [0, 1]; optimistic where it was maximised; None
+    where there was nothing to choose and it was not asked.
+    """
     predictions: NDArray[np.int64]
     """Predicted class of every test sample, [n_test]."""
     confidence: NDArray[np.float64] | None = None
-    """Probability that is given to the predicted class, in [0, 1], [n_test]; None where scores are no probabilities."""
+    """Probability that is given to the predicted class, in [0, 1], [n_test]; None where scores are
+    no probabilities.
+    """
 
     @classmethod
-    def of_logits(cls, chosen: dict[str, Any], val_value: float | None, logits: NDArray[np.floating], *, probabilities: bool = True) -> Choice:
-        """From logits [n_test, classes]; of equal ones the lowest class is predicted. `probabilities`: their softmax is meant as such.
+    def of_logits(
+        cls,
+        chosen: dict[str, Any],
+        val_value: float | None,
+        logits: NDArray[np.floating],
+        *,
+        probabilities: bool = True,
+    ) -> Choice:
+        """From logits [n_test, classes]; of equal ones the lowest class is predicted.
+
+        `probabilities`: their softmax is meant as such.
 
         Raises NotFinite for logits that are no finite numbers, which would pass for class 0.
         """
@@ -48,4 +64,9 @@ class Choice:
         if not probabilities:
             return cls(chosen, val_value, predictions)
         top = logits.max(axis=1, keepdims=True)
-        return cls(chosen, val_value, predictions, 1 / np.exp((logits - top).astype(np.float64)).sum(axis=1))
+        return cls(
+            chosen,
+            val_value,
+            predictions,
+            1 / np.exp((logits - top).astype(np.float64)).sum(axis=1),
+        )

@@ -1,4 +1,6 @@
-"""Features of a frozen encoder: computed once per encoder and task, whatever the protocols, shots and draws, and kept in a file."""
+"""Features of a frozen encoder: computed once per encoder and task, whatever the protocols, shots
+and draws, and kept in a file.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,16 @@ _FEATURES, _ABOUT = "features.npy", "features.json"
 
 @torch.no_grad()
 def extract(
-    encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute, batch: int = 256, out: NDArray[np.float32] | None = None
+    encoder: nn.Module,
+    pixels: Images,
+    *,
+    image_size: int,
+    compute: Compute,
+    batch: int = 256,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """float32 [n, d], n at least 1: the encoder's pooled features of every cached image under the test transform, in evaluation mode.
+    """float32 [n, d], n at least 1: the encoder's pooled features of every cached image under the
+    test transform, in evaluation mode.
 
     Written to `out` where it is given: an array in a file, so that memory holds a batch only.
     """
@@ -43,10 +52,14 @@ def extract(
     return out
 
 
-def kept_features(folder: Path, encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute) -> NDArray[np.float32]:
-    """The features in `folder`, mapped read-only from their file; computed and kept there where they are not, or are damaged.
+def kept_features(
+    folder: Path, encoder: nn.Module, pixels: Images, *, image_size: int, compute: Compute
+) -> NDArray[np.float32]:
+    """The features in `folder`, mapped read-only from their file; computed and kept there where
+    they are not, or are damaged.
 
-    `folder` must be named by all that they depend on (encoder, images, precision, recipes of the rooms): what lies there is not compared with the encoder.
+    `folder` must be named by all that they depend on (encoder, images, precision, recipes of the
+    rooms): what lies there is not compared with the encoder.
     """
     shape = (len(pixels), int(encoder.num_features))  # type: ignore[arg-type]
     for _ in range(2):
@@ -55,19 +68,27 @@ def kept_features(folder: Path, encoder: nn.Module, pixels: Images, *, image_siz
         remove_folder(folder)
         try:
             with atomic_folder(folder) as made:
-                features: NDArray[np.float32] = np.lib.format.open_memmap(made / _FEATURES, mode="w+", dtype=np.float32, shape=shape)
+                features: NDArray[np.float32] = np.lib.format.open_memmap(
+                    made / _FEATURES, mode="w+", dtype=np.float32, shape=shape
+                )
                 _reserve(made / _FEATURES)
                 extract(encoder, pixels, image_size=image_size, compute=compute, out=features)
-                (made / _ABOUT).write_text(json.dumps({"digest": _digest(features), "shape": list(shape)}) + "\n")
+                (made / _ABOUT).write_text(
+                    json.dumps({"digest": _digest(features), "shape": list(shape)}) + "\n"
+                )
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            return extract(encoder, pixels, image_size=image_size, compute=compute)  # the disk is full: memory may hold them
+            return extract(
+                encoder, pixels, image_size=image_size, compute=compute
+            )  # the disk is full: memory may hold them
     return _opened(folder, shape)
 
 
 def _reserve(path: Path) -> None:
-    """Give a file its blocks, where the system can: a mapped file has none at first, and writing to it on a full disk would end the process."""
+    """Give a file its blocks, where the system can: a mapped file has none at first, and writing to
+    it on a full disk would end the process.
+    """
     if hasattr(os, "posix_fallocate"):
         with path.open("rb+") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -76,7 +97,11 @@ def _reserve(path: Path) -> None:
 def _opened(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     about = json.loads((folder / _ABOUT).read_text())
     features: NDArray[np.float32] = np.load(folder / _FEATURES, mmap_mode="r", allow_pickle=False)
-    if features.dtype != np.float32 or features.shape != shape or about["digest"] != _digest(features):
+    if (
+        features.dtype != np.float32
+        or features.shape != shape
+        or about["digest"] != _digest(features)
+    ):
         raise ValueError(f"{folder}: these features are not what was written")
     return features
 

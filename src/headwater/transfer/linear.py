@@ -1,7 +1,8 @@
 """What the linear probes share: standardised features in their span, and heads.
 
-A probe is fitted to features that are standardised with the mean and deviation of the cell's own training images [ours]: without it the strength of
-l2 would mean something else for every encoder. They are then turned to their principal axes and reduced to their span, which changes neither logits
+A probe is fitted to features that are standardised with the mean and deviation of the cell's own
+training images [ours]: without it the strength of l2 would mean something else for every encoder.
+They are then turned to their principal axes and reduced to their span, which changes neither logits
 nor ||W||: r <= min(n - 1, d) columns, whatever the width of the encoder.
 """
 
@@ -19,9 +20,13 @@ from headwater.transfer import NotFinite
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
 _CONSTANT = 1e-6
-"""A feature whose deviation is below this share of its largest value is constant: float32 rounds at 1.2e-7."""
+"""A feature whose deviation is below this share of its largest value is constant: float32 rounds at
+1.2e-7.
+"""
 _SPANNED = 1e-12
-"""Share of the largest variance below which a principal axis is outside the span of the features."""
+"""Share of the largest variance below which a principal axis is outside the span of the
+features.
+"""
 _ROWS = 4096
 """Rows that are standardised at a time, in float64: 64 MiB at 2,048 features."""
 _CACHED = 2**17
@@ -30,8 +35,10 @@ _CACHED = 2**17
 
 @dataclass(frozen=True)
 class LinearHead:
-    """logits = (features - mean) / deviation @ weight + bias. float64; weight [d, classes]. The deviation of a constant feature is infinite,
-    so that it says nothing whatever its value."""
+    """logits = (features - mean) / deviation @ weight + bias. float64; weight [d, classes].
+
+    The deviation of a constant feature is infinite, so that it says nothing whatever its value.
+    """
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
@@ -48,19 +55,29 @@ class LinearHead:
         return out
 
     def folded(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(weight [classes, d], bias [classes]) on raw features: the head that an LP-FT run starts from."""
+        """(weight [classes, d], bias [classes]) on raw features: the head that an LP-FT run starts
+        from.
+        """
         weight = self.weight / self.deviation[:, None]
         return weight.T.astype(np.float32), (self.bias - self.mean @ weight).astype(np.float32)
 
 
 def check_finite(features: Features) -> None:
     """Raises NotFinite where a feature is no finite number."""
-    finite = sum(int(np.isfinite(features[at : at + _ROWS]).all(axis=1).sum()) for at in range(0, len(features), _ROWS))
+    finite = sum(
+        int(np.isfinite(features[at : at + _ROWS]).all(axis=1).sum())
+        for at in range(0, len(features), _ROWS)
+    )
     if finite < len(features):
-        raise NotFinite(f"the encoder's features of {len(features) - finite} of {len(features)} images are not finite numbers")
+        raise NotFinite(
+            f"the encoder's features of {len(features) - finite} of {len(features)} images are not "
+            "finite numbers"
+        )
 
 
-def standardised(features: Features, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+def standardised(
+    features: Features, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """(rows, float64 [some, d]) of features, a part at a time. Raises NotFinite."""
     check_finite(features)
     for at in range(0, len(features), _ROWS):
@@ -68,8 +85,12 @@ def standardised(features: Features, mean: NDArray[np.float64], deviation: NDArr
         yield rows, (features[rows] - mean) / deviation
 
 
-def _rounded(features: Features, mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Iterator[tuple[slice, Features]]:
-    """As `standardised`, rounded to float32, in parts that stay in the processor's cache; each part is overwritten by the next."""
+def _rounded(
+    features: Features, mean: NDArray[np.float64], deviation: NDArray[np.float64]
+) -> Iterator[tuple[slice, Features]]:
+    """As `standardised`, rounded to float32, in parts that stay in the processor's cache; each part
+    is overwritten by the next.
+    """
     check_finite(features)
     n, d = features.shape
     some = max(1, _CACHED // max(1, d))
@@ -84,7 +105,9 @@ def _rounded(features: Features, mean: NDArray[np.float64], deviation: NDArray[n
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """Training features in their principal axes: z = standardised @ axes, whose columns are uncorrelated with mean 0 and these variances."""
+    """Training features in their principal axes: z = standardised @ axes, whose columns are
+    uncorrelated with mean 0 and these variances.
+    """
 
     train: Features
     mean: NDArray[np.float64]
@@ -107,7 +130,14 @@ class Span:
             variances, left = np.linalg.eigh(whole @ whole.T / n)
             kept = _spanned(variances)
             singular = np.sqrt(n * variances[kept])
-            return cls(train, mean, deviation, whole.T @ left[:, kept] / singular, variances[kept], left[:, kept] * singular)
+            return cls(
+                train,
+                mean,
+                deviation,
+                whole.T @ left[:, kept] / singular,
+                variances[kept],
+                left[:, kept] * singular,
+            )
         gram = np.zeros((d, d))
         for _, z in standardised(train, mean, deviation):
             gram += z.T @ z
@@ -118,10 +148,16 @@ class Span:
     @cached_property
     def z(self) -> NDArray[np.float32]:
         """float32 [n, r]: the training features in these axes."""
-        return self.of_others(self.train) if self.coordinates is None else self.coordinates.astype(np.float32)
+        return (
+            self.of_others(self.train)
+            if self.coordinates is None
+            else self.coordinates.astype(np.float32)
+        )
 
     def class_means(self, labels: Labels, num_classes: int) -> NDArray[np.float64]:
-        """float64 [r, classes]: Z'(Y - mean Y) / n, where Y is one-hot: each class's mean in these axes times its share. Z itself is not needed for it."""
+        """float64 [r, classes]: Z'(Y - mean Y) / n, where Y is one-hot: each class's mean in these
+        axes times its share. Z itself is not needed for it.
+        """
         sums = np.zeros((num_classes, len(self.mean)))
         for rows, z in standardised(self.train, self.mean, self.deviation):
             own = labels[rows]
@@ -134,7 +170,10 @@ class Span:
         return found
 
     def of_others(self, features: Features) -> NDArray[np.float32]:
-        """float32 [m, r]: other features in these axes; what lies outside the span no head can see. Raises NotFinite."""
+        """float32 [m, r]: other features in these axes; what lies outside the span no head can see.
+
+        Raises NotFinite.
+        """
         out = np.empty((len(features), len(self.variances)), dtype=np.float32)
         axes = self.axes.astype(np.float32)
         for rows, z in _rounded(features, self.mean, self.deviation):
@@ -142,8 +181,15 @@ class Span:
         return out
 
     def head(self, weight: NDArray[np.floating], bias: NDArray[np.floating]) -> LinearHead:
-        """The head with these weights [r, classes] and biases [classes] in the axes, for features as they are."""
-        return LinearHead(self.mean, self.deviation, self.axes @ weight.astype(np.float64), bias.astype(np.float64))
+        """The head with these weights [r, classes] and biases [classes] in the axes, for features
+        as they are.
+        """
+        return LinearHead(
+            self.mean,
+            self.deviation,
+            self.axes @ weight.astype(np.float64),
+            bias.astype(np.float64),
+        )
 
 
 def _spanned(variances: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -152,11 +198,18 @@ def _spanned(variances: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def _moments(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(mean, deviation) of each feature, the deviation of a constant one infinite. Two passes: squares of large means would drown small deviations."""
+    """(mean, deviation) of each feature, the deviation of a constant one infinite.
+
+    Two passes: squares of large means would drown small deviations.
+    """
     n = len(features)
     parts = [features[at : at + _ROWS] for at in range(0, n, _ROWS)]
-    mean = sum((part.sum(axis=0, dtype=np.float64) for part in parts), np.zeros(features.shape[1])) / n
-    square = sum((np.square(part - mean).sum(axis=0) for part in parts), np.zeros(features.shape[1]))
+    mean = (
+        sum((part.sum(axis=0, dtype=np.float64) for part in parts), np.zeros(features.shape[1])) / n
+    )
+    square = sum(
+        (np.square(part - mean).sum(axis=0) for part in parts), np.zeros(features.shape[1])
+    )
     largest = np.max([np.abs(part).max(axis=0) for part in parts], axis=0)
     deviation: NDArray[np.float64] = np.sqrt(square / n)
     deviation[deviation <= _CONSTANT * largest] = np.inf
@@ -166,4 +219,6 @@ def _moments(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float6
 def cross_entropy(logits: NDArray[np.floating], labels: Labels) -> float:
     """Mean cross-entropy in nats."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean())
+    return float(
+        (np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]).mean()
+    )

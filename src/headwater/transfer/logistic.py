@@ -3,13 +3,15 @@
 The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as scikit-learn's LogisticRegression at C = 1 / (l2 * n); for two classes
 at C = 2 / (l2 * n), since scikit-learn then fits one vector, the difference of our two.
 
-The path runs from strong to weak l2. Each fit starts from the line through the two optima before (in log l2), or from the last one where that is
-better, and takes Newton steps whose equations are solved by conjugate gradients, as far as that still pays. Their preconditioner is the diagonal of
-the Hessian in the principal axes (headwater.transfer.linear) of the features and the eigenvectors of the mean curvature of the classes, diag(p) - pp'.
+The path runs from strong to weak l2. Each fit starts from the line through the two optima before
+(in log l2), or from the last one where that is better, and takes Newton steps whose equations are
+solved by conjugate gradients, as far as that still pays. Their preconditioner is the diagonal of
+the Hessian in the principal axes (headwater.transfer.linear) of the features and the eigenvectors
+of the mean curvature of the classes, diag(p) - pp'.
 
-Problems of a batch (few-shot draws, of one shape) do not see one another: which others stand beside a problem, or that none does, changes no bit of its
-solution.
-Arrays are [problems, classes, images or axes]; the first axis is the constant 1, whose weights are the biases.
+Problems of a batch (few-shot draws, of one shape) do not see one another: which others stand beside
+a problem, or that none does, changes no bit of its solution. Arrays are [problems, classes, images
+or axes]; the first axis is the constant 1, whose weights are the biases.
 """
 
 from __future__ import annotations
@@ -26,40 +28,63 @@ Batch = NDArray[np.float32]
 Values = NDArray[np.float64]
 """One number a problem."""
 _GAP = 1e-4
-"""A fit ends when the loss is this close to the optimum, as a share of it, by the Newton decrement [ours]. The last step has then been taken, which leaves
-about a hundredth of that gap."""
+"""A fit ends when the loss is this close to the optimum, as a share of it, by the Newton decrement
+[ours]. The last step has then been taken, which leaves about a hundredth of that gap.
+"""
 _SMALL = 0.1
-"""Nats. Of a loss below it, the share of this is meant [ours]: float32 cannot tell more, and no prediction depends on it."""
+"""Nats.
+
+Of a loss below it, the share of this is meant [ours]: float32 cannot tell more, and no prediction
+depends on it.
+"""
 _FORCING = 0.1
 """Conjugate gradients end when the residual has shrunk to this share [ours],"""
 _PAYS = 3e-6
-"""or when the later half of the products brought less than this share of the loss [ours, after the truncation of Nash and Sofer 1990]."""
+"""or when the later half of the products brought less than this share of the loss [ours, after the
+truncation of Nash and Sofer 1990].
+"""
 _LEAST_CG, _MAX_CG, _MAX_NEWTON = 3, 300, 60
-"""At least three products [ours]: where outliers make the mean curvature a poor guide, the first ones bring little though much is left."""
+"""At least three products [ours]: where outliers make the mean curvature a poor guide, the first
+ones bring little though much is left.
+"""
 _LEAST_CURVATURE = 1e-8
 """Of a class that is told for certain, so that the preconditioner stays finite."""
 _TOGETHER = 256
-"""Classes above which the preconditioner takes each class by itself: eigenvectors of their matrix would cost more than they save."""
+"""Classes above which the preconditioner takes each class by itself: eigenvectors of their matrix
+would cost more than they save.
+"""
 _TWICE = 2**28
-"""Bytes up to which a problem's features are held in both orders in memory, so that each product reads them in a row, and squared."""
+"""Bytes up to which a problem's features are held in both orders in memory, so that each product
+reads them in a row, and squared.
+"""
 
 
 @dataclass(frozen=True)
 class Solutions:
-    """Optima at one l2: weight float32 [problems, r, classes] in the axes of each problem's span, bias float32 [problems, classes]."""
+    """Optima at one l2: weight float32 [problems, r, classes] in the axes of each problem's span,
+    bias float32 [problems, classes].
+    """
 
     l2: float
     weight: Batch
     bias: Batch
 
 
-def fit_paths(spans: Sequence[Span], labels: Sequence[Labels], num_classes: int, l2s: Sequence[float]) -> Iterator[Solutions]:
-    """The optima of several problems, all of one shape (images, rank, classes that have images), at every l2, from strong to weak.
+def fit_paths(
+    spans: Sequence[Span], labels: Sequence[Labels], num_classes: int, l2s: Sequence[float]
+) -> Iterator[Solutions]:
+    """The optima of several problems, all of one shape (images, rank, classes that have images), at
+    every l2, from strong to weak.
 
-    A class without training images has weight 0 and, beside biases of 0, the probability of half an image: the bias log(classes with images / 2n).
+    A class without training images has weight 0 and, beside biases of 0, the probability of half an
+    image: the bias log(classes with images / 2n).
     """
     present = [np.unique(own) for own in labels]
-    problems = _Problems.of(spans, [np.searchsorted(some, own) for some, own in zip(present, labels, strict=True)], len(present[0]))
+    problems = _Problems.of(
+        spans,
+        [np.searchsorted(some, own) for some, own in zip(present, labels, strict=True)],
+        len(present[0]),
+    )
     weight = np.zeros((len(spans), len(present[0]), problems.z.shape[1]), dtype=np.float32)
     data, p = problems.data_loss(weight)
     past: list[tuple[float, Batch]] = []
@@ -92,7 +117,9 @@ class _Problems:
     by_image: Batch
     """[problems, n, 1 + r]: the same."""
     squares: Batch | None
-    """[problems, n, 1 + r]: their squares; None for problems that are too large to be held so often."""
+    """[problems, n, 1 + r]: their squares; None for problems that are too large to be held so
+    often.
+    """
     variances: Batch
     """[problems, 1, 1 + r]"""
     one_hot: Batch
@@ -117,8 +144,16 @@ class _Problems:
             return self
         by_image = self.by_image[which]
         if self.squares is None:
-            return _Problems(by_image.transpose(0, 2, 1), by_image, None, self.variances[which], self.one_hot[which])
-        return _Problems(self.z[which], by_image, self.squares[which], self.variances[which], self.one_hot[which])
+            return _Problems(
+                by_image.transpose(0, 2, 1),
+                by_image,
+                None,
+                self.variances[which],
+                self.one_hot[which],
+            )
+        return _Problems(
+            self.z[which], by_image, self.squares[which], self.variances[which], self.one_hot[which]
+        )
 
     def data_loss(self, weight: Batch) -> tuple[Values, Batch]:
         """(mean cross-entropy, [problems]; probabilities [problems, classes, n])."""
@@ -135,15 +170,21 @@ class _Problems:
         squares: Values = np.square(weight[:, :, 1:]).sum(axis=(1, 2), dtype=np.float64)
         return 0.5 * l2 * squares
 
-    def solve(self, weight: Batch, data: Values, p: Batch, l2: float) -> tuple[Batch, Values, Batch]:
-        """(weights, mean cross-entropy, probabilities) at the optima of one l2, by Newton steps from a start of which the latter two are given."""
+    def solve(
+        self, weight: Batch, data: Values, p: Batch, l2: float
+    ) -> tuple[Batch, Values, Batch]:
+        """(weights, mean cross-entropy, probabilities) at the optima of one l2, by Newton steps
+        from a start of which the latter two are given.
+        """
         weight, data, p = weight.copy(), data.copy(), p.copy()
         active, own = np.arange(len(weight)), self
         for _ in range(_MAX_NEWTON):
             at, loss = weight[active], data[active] + self.penalty(weight[active], l2)
             small = _GAP * np.maximum(loss, _SMALL)
             step, decrement = own.newton_step(at, p[active], loss, l2)
-            weight[active], data[active], p[active], length = own.line_search(at, loss, step, decrement, small, l2)
+            weight[active], data[active], p[active], length = own.line_search(
+                at, loss, step, decrement, small, l2
+            )
             going = (decrement > 2 * small) & (length > 0)
             if not going.any():
                 break
@@ -157,8 +198,9 @@ class _Problems:
         return _balanced(slope)
 
     def newton_step(self, weight: Batch, p: Batch, loss: Values, l2: float) -> tuple[Batch, Values]:
-        """(step, Newton decrement squared [problems]) by preconditioned conjugate gradients; a problem that is solved well enough waits, and is laid
-        aside when half of them are."""
+        """(step, Newton decrement squared [problems]) by preconditioned conjugate gradients; a
+        problem that is solved well enough waits, and is laid aside when half of them are.
+        """
         own, active, least = self, np.arange(len(p)), _PAYS * np.maximum(loss, _SMALL)
         gradient = self.gradient(weight, p, l2)
         steps, step = np.zeros_like(gradient), np.zeros_like(gradient)
@@ -193,7 +235,13 @@ class _Problems:
             if 2 * going.sum() <= len(going):
                 steps[active] = step
                 keep = np.flatnonzero(going)
-                active, own, nearly, p, weighted = active[keep], own.some(keep), nearly.some(keep), p[keep], weighted[keep]
+                active, own, nearly, p, weighted = (
+                    active[keep],
+                    own.some(keep),
+                    nearly.some(keep),
+                    p[keep],
+                    weighted[keep],
+                )
                 step, residual, direction = step[keep], residual[keep], direction[keep]
                 size, enough, least, going = size[keep], enough[keep], least[keep], going[keep]
                 gained = [one[keep] for one in gained]
@@ -212,18 +260,21 @@ class _Problems:
     def line_search(
         self, at: Batch, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
     ) -> tuple[Batch, Values, Batch, Values]:
-        """(weights where it ends, mean cross-entropy and probabilities there, share of the step that was taken): halved until the loss falls by a little
-        (Armijo's rule).
+        """(weights where it ends, mean cross-entropy and probabilities there, share of the step
+        that was taken): halved until the loss falls by a little (Armijo's rule).
 
-        A step within the gap that does not make it fall, because it is as good as there, is not taken. Far from the optimum, where probabilities are 0 or
-        1 and nothing but l2 bends the loss, a step can be 1 / l2 times too long.
+        A step within the gap that does not make it fall, because it is as good as there, is not
+        taken. Far from the optimum, where probabilities are 0 or 1 and nothing but l2 bends the
+        loss, a step can be 1 / l2 times too long.
         """
         length = np.ones(len(loss))
         least = np.where(decrement > 2 * small, 1e-8, 1.0)
         while True:
             ends = at + _along(length, step)
             found, probabilities = self.data_loss(ends)
-            fallen = (found + self.penalty(ends, l2) <= loss - 1e-4 * length * decrement) | (length == 0)
+            fallen = (found + self.penalty(ends, l2) <= loss - 1e-4 * length * decrement) | (
+                length == 0
+            )
             if fallen.all():
                 return ends, found, probabilities, length
             length = np.where(fallen, length, np.where(length <= least, 0, length / 2))
@@ -231,13 +282,17 @@ class _Problems:
 
 @dataclass(frozen=True)
 class _Nearly:
-    """The Hessian, nearly, as a preconditioner: its diagonal, for classes turned to the eigenvectors of their mean curvature, where the Hessian is closer to
-    diagonal than for the classes themselves. Of outliers, whose curvature is not the mean's, the diagonal knows."""
+    """The Hessian, nearly, as a preconditioner: its diagonal, for classes turned to the
+    eigenvectors of their mean curvature, where the Hessian is closer to diagonal than for the
+    classes themselves. Of outliers, whose curvature is not the mean's, the diagonal knows.
+    """
 
     scale: Batch
     """[problems, classes, 1 + r]"""
     turn: Batch | None
-    """[problems, classes, classes]: columns are the eigenvectors of the curvature; None where each class stands for itself."""
+    """[problems, classes, classes]: columns are the eigenvectors of the curvature; None where each
+    class stands for itself.
+    """
 
     @classmethod
     def of(cls, problems: _Problems, p: Batch, weighted: Batch, l2: float) -> _Nearly:
@@ -245,7 +300,9 @@ class _Nearly:
             curvature, turn = weighted * (1 - p), None
         else:
             matrix = -(weighted @ p.transpose(0, 2, 1)).astype(np.float64)
-            matrix[:, np.arange(p.shape[1]), np.arange(p.shape[1])] += weighted.sum(axis=2, dtype=np.float64)
+            matrix[:, np.arange(p.shape[1]), np.arange(p.shape[1])] += weighted.sum(
+                axis=2, dtype=np.float64
+            )
             turn = np.linalg.eigh(matrix)[1].astype(np.float32)
             back = turn.transpose(0, 2, 1)
             curvature = np.square(back) @ weighted - (back @ p) * (back @ weighted)
@@ -269,9 +326,12 @@ class _Nearly:
 
 
 def _balanced(weight: Batch) -> Batch:
-    """With biases (changed in place) that are 0 on average over classes, as they are but for rounding: a constant on all logits changes nothing, and nothing
-    would bound a step along it."""
-    weight[:, :, 0] -= np.add.reduce(weight[:, :, 0], axis=1, keepdims=True) / np.float32(weight.shape[1])
+    """With biases (changed in place) that are 0 on average over classes, as they are but for
+    rounding: a constant on all logits changes nothing, and nothing would bound a step along it.
+    """
+    weight[:, :, 0] -= np.add.reduce(weight[:, :, 0], axis=1, keepdims=True) / np.float32(
+        weight.shape[1]
+    )
     return weight
 
 

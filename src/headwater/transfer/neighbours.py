@@ -1,7 +1,9 @@
-"""Weighted classification by nearest neighbours: a protocol of transfer, and the online probe beside pre-training. It fits nothing.
+"""Weighted classification by nearest neighbours: a protocol of transfer, and the online probe
+beside pre-training. It fits nothing.
 
-Wu et al. 2018 (and lightly.utils.benchmarking.knn_predict): the `neighbours` most similar bank images by cosine vote for their class with weight
-exp(similarity / temperature); 0.07 and 200 neighbours among ImageNet's 1.28 M images [recalled]. 20 is ours, for banks of thousands.
+Wu et al. 2018 (and lightly.utils.benchmarking.knn_predict): the `neighbours` most similar bank
+images by cosine vote for their class with weight exp(similarity / temperature); 0.07 and 200
+neighbours among ImageNet's 1.28 M images [recalled]. 20 is ours, for banks of thousands.
 """
 
 from __future__ import annotations
@@ -24,14 +26,22 @@ _AT_ONCE = 1 << 24
 
 @torch.no_grad()
 def knn_accuracy(
-    bank: Array, bank_labels: Labels, queries: Array, labels: Labels, *, neighbours: int = 20, temperature: float = 0.07, num_classes: int
+    bank: Array,
+    bank_labels: Labels,
+    queries: Array,
+    labels: Labels,
+    *,
+    neighbours: int = 20,
+    temperature: float = 0.07,
+    num_classes: int,
 ) -> float:
     """Share of the queries that their nearest neighbours in the bank classify rightly, in [0, 1].
 
-    bank float32 [n, d] and bank_labels int64 [n]; queries [m, d] and labels [m]; classes are 0 ... num_classes - 1. Arrays, or tensors of one device,
-    where it is computed. A bank of fewer images votes whole. NaN where a feature is no finite number, or where there is no query or no bank.
-    Of equal votes the lowest class wins; of bank images that are equally similar to a query, the earlier in the bank is the nearer.
-    A feature of zeros has similarity 0 to all.
+    bank float32 [n, d] and bank_labels int64 [n]; queries [m, d] and labels [m]; classes are 0 ...
+    num_classes - 1. Arrays, or tensors of one device, where it is computed. A bank of fewer images
+    votes whole. NaN where a feature is no finite number, or where there is no query or no bank. Of
+    equal votes the lowest class wins; of bank images that are equally similar to a query, the
+    earlier in the bank is the nearer. A feature of zeros has similarity 0 to all.
     """
     known, asked = _normalised(bank), _normalised(queries)
     if known is None or asked is None:
@@ -39,13 +49,20 @@ def knn_accuracy(
     known_labels, wanted = (_tensor(x, torch.int64).to(known.device) for x in (bank_labels, labels))
     right = 0
     for rows, similarity, nearest in _neighbourhoods(known, asked, min(neighbours, len(known))):
-        right += int((_votes(similarity, known_labels[nearest], temperature, num_classes).argmax(dim=1) == wanted[rows]).sum())
+        right += int(
+            (
+                _votes(similarity, known_labels[nearest], temperature, num_classes).argmax(dim=1)
+                == wanted[rows]
+            ).sum()
+        )
     return right / len(asked)
 
 
 @dataclass(frozen=True)
 class Knn:
-    """The classifier that validation chose among numbers of neighbours and temperatures; `bank` float32 [n, d], `bank_labels` int64 [n]."""
+    """The classifier that validation chose among numbers of neighbours and temperatures; `bank`
+    float32 [n, d], `bank_labels` int64 [n].
+    """
 
     bank: NDArray[np.float32]
     bank_labels: NDArray[np.int64]
@@ -55,12 +72,16 @@ class Knn:
     val_value: float
 
     def votes(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        """float64 [m, classes]: shares of the votes of each query's neighbours. Raises NotFinite."""
+        """float64 [m, classes]: shares of the votes of each query's neighbours. Raises
+        NotFinite.
+        """
         known, asked = _finite(self.bank), _finite(features)
         labels = torch.from_numpy(self.bank_labels)
         found = [
             _votes(similarity, labels[nearest], self.temperature, self.num_classes)
-            for _, similarity, nearest in _neighbourhoods(known, asked, min(self.neighbours, len(known)))
+            for _, similarity, nearest in _neighbourhoods(
+                known, asked, min(self.neighbours, len(known))
+            )
         ]
         votes: NDArray[np.float64] = torch.cat(found).numpy()
         votes /= votes.sum(axis=1, keepdims=True)
@@ -77,7 +98,8 @@ def choose_knn(
     neighbours: Sequence[int],
     temperatures: Sequence[float],
 ) -> Knn:
-    """The best of a grid on validation: accuracy, then the larger share of votes for the right class, then fewer neighbours and the lower temperature.
+    """The best of a grid on validation: accuracy, then the larger share of votes for the right
+    class, then fewer neighbours and the lower temperature.
 
     A number of neighbours above the training images means all of them. Raises NotFinite.
     """
@@ -85,11 +107,15 @@ def choose_knn(
     labels, wanted = torch.from_numpy(train_labels), torch.from_numpy(val_labels)
     grid = [(k, temperature) for k in sorted(neighbours) for temperature in sorted(temperatures)]
     right, share = dict.fromkeys(grid, 0), dict.fromkeys(grid, 0.0)
-    for rows, similarity, nearest in _neighbourhoods(known, asked, min(max(neighbours), len(known))):
+    for rows, similarity, nearest in _neighbourhoods(
+        known, asked, min(max(neighbours), len(known))
+    ):
         for k, temperature in grid:
             votes = _votes(similarity[:, :k], labels[nearest[:, :k]], temperature, num_classes)
             right[k, temperature] += int((votes.argmax(dim=1) == wanted[rows]).sum())
-            share[k, temperature] += float((votes.gather(1, wanted[rows, None])[:, 0] / votes.sum(dim=1)).sum())
+            share[k, temperature] += float(
+                (votes.gather(1, wanted[rows, None])[:, 0] / votes.sum(dim=1)).sum()
+            )
     k, temperature = max(grid, key=lambda at: (right[at], share[at]))  # of equal ones the first
     return Knn(train, train_labels, num_classes, k, temperature, right[k, temperature] / len(val))
 
@@ -102,15 +128,23 @@ def _finite(features: NDArray[np.float32]) -> torch.Tensor:
     return normalised
 
 
-def _neighbourhoods(known: torch.Tensor, asked: torch.Tensor, k: int) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """(rows of `asked`, similarities [rows, k] in descending order, bank positions [rows, k]), a part at a time."""
+def _neighbourhoods(
+    known: torch.Tensor, asked: torch.Tensor, k: int
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+    """(rows of `asked`, similarities [rows, k] in descending order, bank positions [rows, k]), a
+    part at a time.
+    """
     for start in range(0, len(asked), max(1, _AT_ONCE // len(known))):
         part = asked[start : start + max(1, _AT_ONCE // len(known))]
         yield (slice(start, start + len(part)), *_nearest(part @ known.T, k))
 
 
-def _votes(similarity: torch.Tensor, labels: torch.Tensor, temperature: float, num_classes: int) -> torch.Tensor:
-    """float64 [m, classes]: weights exp(similarity / temperature), in shares of the nearest one's, which cannot overflow."""
+def _votes(
+    similarity: torch.Tensor, labels: torch.Tensor, temperature: float, num_classes: int
+) -> torch.Tensor:
+    """float64 [m, classes]: weights exp(similarity / temperature), in shares of the nearest one's,
+    which cannot overflow.
+    """
     weight = ((similarity - similarity[:, :1]).double() / temperature).exp()
     votes = torch.zeros(len(labels), num_classes, dtype=torch.float64, device=labels.device)
     return votes.scatter_add_(1, labels, weight)
@@ -118,7 +152,9 @@ def _votes(similarity: torch.Tensor, labels: torch.Tensor, temperature: float, n
 
 def _tensor(values: Array | Labels, kind: torch.dtype) -> torch.Tensor:
     """A tensor of this type; a copy of an array, which may lie in a file that cannot be written."""
-    return (values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))).to(kind)
+    return (values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))).to(
+        kind
+    )
 
 
 def _normalised(features: Array) -> torch.Tensor | None:
@@ -126,14 +162,18 @@ def _normalised(features: Array) -> torch.Tensor | None:
     tensor = _tensor(features, torch.float32)
     if not tensor.numel() or not bool(tensor.isfinite().all()):
         return None
-    tensor = tensor / tensor.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)  # squares of huge values would overflow, of tiny ones vanish
+    tensor = tensor / tensor.abs().amax(dim=1, keepdim=True).clamp_min(
+        1e-30
+    )  # squares of huge values would overflow, of tiny ones vanish
     return torch.nn.functional.normalize(tensor, dim=1)
 
 
 def _nearest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(similarities, bank positions) [m, k] of the most similar, in descending order; of equal ones the earlier.
+    """(similarities, bank positions) [m, k] of the most similar, in descending order; of equal ones
+    the earlier.
 
-    topk is fast and leaves open which of equal values it takes, so that queries with equal ones at the cut are sorted whole.
+    topk is fast and leaves open which of equal values it takes, so that queries with equal ones at
+    the cut are sorted whole.
     """
     values, at = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
     if similarity.shape[1] > k:
@@ -142,6 +182,8 @@ def _nearest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
             whole_values, whole_at = similarity[tied].sort(dim=1, descending=True, stable=True)
             values[tied], at[tied] = whole_values[:, : k + 1], whole_at[:, : k + 1]
     values, at = values[:, :k], at[:, :k]
-    at, by_position = at.sort(dim=1)  # of equal ones among the nearest the earlier first, whatever number of them is then taken
+    at, by_position = at.sort(
+        dim=1
+    )  # of equal ones among the nearest the earlier first, whatever number of them is then taken
     values, order = values.gather(1, by_position).sort(dim=1, descending=True, stable=True)
     return values, at.gather(1, order)

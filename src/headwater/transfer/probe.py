@@ -1,4 +1,5 @@
-"""The linear probe: logistic regression at every l2, the best on validation is taken, with no refit.
+"""The linear probe: logistic regression at every l2, the best on validation is taken, with no
+refit.
 
 Never sees a test image: what is chosen here is scored elsewhere, once.
 """
@@ -28,7 +29,9 @@ class Fit:
 
 @dataclass(frozen=True)
 class Probed:
-    """The head that validation chose, its l2, and its validation accuracy in [0, 1]: optimistic, since it was maximised."""
+    """The head that validation chose, its l2, and its validation accuracy in [0, 1]: optimistic,
+    since it was maximised.
+    """
 
     head: LinearHead
     l2: float
@@ -36,20 +39,34 @@ class Probed:
 
 
 def probes(fits: Sequence[Fit], num_classes: int, l2s: Sequence[float]) -> list[Probed]:
-    """The probes of several cells, fitted together; each is the one that it would be alone, to the bit. Raises NotFinite."""
+    """The probes of several cells, fitted together; each is the one that it would be alone, to the
+    bit. Raises NotFinite.
+    """
     spans = [Span.of(fit.train) for fit in fits]
     alike: dict[tuple[int, int, int], list[int]] = {}
     for at, (span, fit) in enumerate(zip(spans, fits, strict=True)):
-        alike.setdefault((len(fit.train), len(span.variances), len(np.unique(fit.train_labels))), []).append(at)
+        alike.setdefault(
+            (len(fit.train), len(span.variances), len(np.unique(fit.train_labels))), []
+        ).append(at)
     found: dict[int, Probed] = {}
     for group in alike.values():
-        found.update(zip(group, _alike([fits[at] for at in group], [spans[at] for at in group], num_classes, l2s), strict=True))
+        found.update(
+            zip(
+                group,
+                _alike([fits[at] for at in group], [spans[at] for at in group], num_classes, l2s),
+                strict=True,
+            )
+        )
     return [found[at] for at in range(len(fits))]
 
 
-def _alike(fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Sequence[float]) -> list[Probed]:
+def _alike(
+    fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Sequence[float]
+) -> list[Probed]:
     others = [span.of_others(fit.val) for span, fit in zip(spans, fits, strict=True)]
-    best: list[tuple[tuple[float, float], float, NDArray[np.float32], NDArray[np.float32]] | None] = [None] * len(fits)
+    best: list[
+        tuple[tuple[float, float], float, NDArray[np.float32], NDArray[np.float32]] | None
+    ] = [None] * len(fits)
     for at_l2 in fit_paths(spans, [fit.train_labels for fit in fits], num_classes, l2s):
         for at, fit in enumerate(fits):
             weight, bias, held = at_l2.weight[at], at_l2.bias[at], best[at]
@@ -59,22 +76,37 @@ def _alike(fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Se
                 if held is None or found > held[0]:  # of equal ones the stronger l2 came first
                     best[at] = found, at_l2.l2, weight, bias
     chosen = [one for one in best if one is not None]
-    return [Probed(span.head(weight, bias), l2, found[0]) for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)]
+    return [
+        Probed(span.head(weight, bias), l2, found[0])
+        for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)
+    ]
 
 
 def score(logits: NDArray[np.floating], labels: Labels) -> tuple[float, float]:
-    """What validation prefers: accuracy, then the lower cross-entropy, to the 1e-5 nats to which a fit can be told from another."""
+    """What validation prefers: accuracy, then the lower cross-entropy, to the 1e-5 nats to which a
+    fit can be told from another.
+    """
     return accuracy(logits.argmax(axis=1), labels), -round(cross_entropy(logits, labels), 5)
 
 
-def fit_path(train: Features, labels: Labels, num_classes: int, l2s: Iterable[float]) -> dict[float, LinearHead]:
+def fit_path(
+    train: Features, labels: Labels, num_classes: int, l2s: Iterable[float]
+) -> dict[float, LinearHead]:
     """The probe at every l2. Raises NotFinite."""
     span = Span.of(train)
-    return {one.l2: span.head(one.weight[0], one.bias[0]) for one in fit_paths([span], [labels], num_classes, tuple(l2s))}
+    return {
+        one.l2: span.head(one.weight[0], one.bias[0])
+        for one in fit_paths([span], [labels], num_classes, tuple(l2s))
+    }
 
 
 def probe(
-    train: Features, train_labels: Labels, val: Features, val_labels: Labels, num_classes: int, l2s: Sequence[float]
+    train: Features,
+    train_labels: Labels,
+    val: Features,
+    val_labels: Labels,
+    num_classes: int,
+    l2s: Sequence[float],
 ) -> Probed:
     """Fit on train at every l2, choose on val. Raises NotFinite."""
     return probes([Fit(train, train_labels, val, val_labels)], num_classes, l2s)[0]

@@ -20,7 +20,9 @@ _ROWS = 8192
 
 
 def ridges(fits: Sequence[Fit], num_classes: int, l2s: Sequence[float]) -> list[Probed]:
-    """The ridge heads of several cells, l2 chosen on validation: accuracy, then the lower squared error, then the stronger l2. Raises NotFinite."""
+    """The ridge heads of several cells, l2 chosen on validation: accuracy, then the lower squared
+    error, then the stronger l2. Raises NotFinite.
+    """
     return [_ridge(fit, num_classes, sorted(l2s, reverse=True)) for fit in fits]
 
 
@@ -38,7 +40,9 @@ def _ridge(fit: Fit, num_classes: int, l2s: Sequence[float]) -> Probed:
             scores += bias.astype(np.float32)
             right[i] += int((scores.argmax(axis=1) == labels).sum())
             # of ||scores - onehot||^2, with the constant 1 left out
-            error[i] += float(np.einsum("nc,nc->", scores, scores, dtype=np.float64)) - 2 * float(scores[rows, labels].sum(dtype=np.float64))
+            error[i] += float(np.einsum("nc,nc->", scores, scores, dtype=np.float64)) - 2 * float(
+                scores[rows, labels].sum(dtype=np.float64)
+            )
     best = max(range(len(l2s)), key=lambda i: (right[i], -error[i], l2s[i]))
     weight = covariance / (span.variances + l2s[best])[:, None]
     return Probed(span.head(weight, bias), l2s[best], float(right[best] / len(val)))

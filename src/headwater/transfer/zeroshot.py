@@ -1,9 +1,10 @@
 """Zero-shot classification by class names, and the check that names and labels are in one order.
 
-entezari2023's released code had zero-shot heads at chance on five tasks, because class names and labels were ordered differently: accuracy alone does not
-tell that from an encoder that knows nothing. Two things do. Names permuted at random must fall to chance, which the true ones must beat; and where some other
-assignment of names to classes fits far better than the true one, the names are out of order, or the text tower never learned them while the image
-features tell the classes apart.
+entezari2023's released code had zero-shot heads at chance on five tasks, because class names and
+labels were ordered differently: accuracy alone does not tell that from an encoder that knows
+nothing. Two things do. Names permuted at random must fall to chance, which the true ones must beat;
+and where some other assignment of names to classes fits far better than the true one, the names are
+out of order, or the text tower never learned them while the image features tell the classes apart.
 """
 
 from __future__ import annotations
@@ -22,11 +23,15 @@ _PERMUTATIONS = 199
 """Orders of the names, and shuffles of the labels, that the true ones are compared with [ours]."""
 _LEVEL = 0.01
 _BEYOND_LUCK = 2.5
-"""Standard deviations by which another order must fit better to count: an order that differs in names that tell nothing fits about as well [ours]."""
+"""Standard deviations by which another order must fit better to count: an order that differs in
+names that tell nothing fits about as well [ours].
+"""
 
 
 MOST_ASSIGNED = 1000
-"""Classes up to which the best assignment is looked for, which takes seconds there and grows as their cube; above, out of order is not told [ours]."""
+"""Classes up to which the best assignment is looked for, which takes seconds there and grows as
+their cube; above, out of order is not told [ours].
+"""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class Alignment:
     accuracy: float
     """With the names as they are, in [0, 1]."""
     permuted: float
-    """Mean over random permutations of the names: chance, 1 / classes, up to the luck of the draw."""
+    """Mean over random permutations of the names: chance, 1 / classes, up to the luck of the
+    draw.
+    """
     assigned: float | None
     """With the names assigned to classes as fits best; None above `MOST_ASSIGNED` classes."""
     verdict: Literal["aligned", "at chance", "out of order"]
@@ -45,8 +52,10 @@ class Alignment:
 def alignment(predictions: Labels, labels: Labels, num_classes: int, *, seed: int = 0) -> Alignment:
     """Judge predictions of class names, int64 [n], against labels, int64 [n].
 
-    aligned: at most 1 % of the orders of the names fit better than the true one beyond luck, and it fits better than in all but 1 % of the cases where
-    labels are shuffled over images. out of order: it is not so, and the best assignment fits better than in all but 1 % of those cases. at chance: neither.
+    aligned: at most 1 % of the orders of the names fit better than the true one beyond luck, and it
+    fits better than in all but 1 % of the cases where labels are shuffled over images. out of
+    order: it is not so, and the best assignment fits better than in all but 1 % of those cases. at
+    chance: neither.
     """
     counts = _confusion(predictions, labels, num_classes)
     rng = np.random.default_rng(seed)
@@ -56,14 +65,21 @@ def alignment(predictions: Labels, labels: Labels, num_classes: int, *, seed: in
     assigned = _best(counts) if num_classes <= MOST_ASSIGNED else None
     shuffles = [rng.permutation(labels) for _ in range(_PERMUTATIONS)]
     better = [_better(counts, order) for order in orders]
-    if np.mean(better) <= _LEVEL and _told(right, [int((predictions == other).sum()) for other in shuffles]):
+    if np.mean(better) <= _LEVEL and _told(
+        right, [int((predictions == other).sum()) for other in shuffles]
+    ):
         verdict: Literal["aligned", "at chance", "out of order"] = "aligned"
     elif assigned is None:
         verdict = "at chance"
     else:
         by_luck = [_best(_confusion(predictions, other, num_classes)) for other in shuffles]
         verdict = "out of order" if _told(assigned, by_luck) else "at chance"
-    return Alignment(right / total, float(np.mean(permuted) / total), None if assigned is None else assigned / total, verdict)
+    return Alignment(
+        right / total,
+        float(np.mean(permuted) / total),
+        None if assigned is None else assigned / total,
+        verdict,
+    )
 
 
 def _orders(num_classes: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
@@ -74,12 +90,18 @@ def _orders(num_classes: int, rng: np.random.Generator) -> list[NDArray[np.int64
 
 
 def _confusion(predictions: Labels, labels: Labels, num_classes: int) -> NDArray[np.int64]:
-    """int64 [classes, classes]: images of each label (second) that were called by each name (first)."""
-    return np.bincount(predictions * num_classes + labels, minlength=num_classes**2).reshape(num_classes, num_classes)
+    """int64 [classes, classes]: images of each label (second) that were called by each name
+    (first).
+    """
+    return np.bincount(predictions * num_classes + labels, minlength=num_classes**2).reshape(
+        num_classes, num_classes
+    )
 
 
 def _better(counts: NDArray[np.int64], order: NDArray[np.int64]) -> bool:
-    """Whether an order of the names fits better than the true one by more than luck, on the images that only one of the two has right (as McNemar's test)."""
+    """Whether an order of the names fits better than the true one by more than luck, on the images
+    that only one of the two has right (as McNemar's test).
+    """
     own, moved = np.diag(counts), order != np.arange(len(order))
     lost, won = int(own[moved].sum()), int(counts[np.arange(len(order)), order][moved].sum())
     return won - lost > _BEYOND_LUCK * math.sqrt(won + lost)
@@ -91,5 +113,7 @@ def _best(counts: NDArray[np.int64]) -> int:
 
 
 def _told(value: int, others: list[int]) -> bool:
-    """Whether a value is above all but `_LEVEL` of the others (a permutation test: the value counts among them)."""
+    """Whether a value is above all but `_LEVEL` of the others (a permutation test: the value counts
+    among them).
+    """
     return (1 + sum(other >= value for other in others)) / (1 + len(others)) <= _LEVEL

@@ -1,4 +1,6 @@
-"""Cutout: one random box of a view is erased, drawn as torchvision's RandomErasing draws it (Zhong et al. 2020; DeVries and Taylor 2017)."""
+"""Cutout: one random box of a view is erased, drawn as torchvision's RandomErasing draws it (Zhong
+et al. 2020; DeVries and Taylor 2017).
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ CUTOUT_DRAWS = 1 + 2 * _TRIES + 2
 
 
 def erased_boxes(u: torch.Tensor, size: int) -> torch.Tensor:
-    """int64 [n, 4] boxes (top, left, height, width) of square views, from uniforms [n, 22]; zeros where no candidate fits, which erases nothing.
+    """int64 [n, 4] boxes (top, left, height, width) of square views, from uniforms [n, 22]; zeros
+    where no candidate fits, which erases nothing.
 
-    Area is uniform in 2..33 % of the view, the logarithm of height / width uniform in [0.3, 3.3]; the first of 10 candidates that is smaller
-    than the view both ways is taken.
+    Area is uniform in 2..33 % of the view, the logarithm of height / width uniform in [0.3, 3.3];
+    the first of 10 candidates that is smaller than the view both ways is taken.
     """
     area = size * size * (AREA[0] + (AREA[1] - AREA[0]) * u[:, :_TRIES])
     low, high = (math.log(r) for r in RATIO)
@@ -32,7 +35,10 @@ def erased_boxes(u: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def cutout_(x: torch.Tensor, u: torch.Tensor) -> torch.Tensor:
-    """Normalised views [n, s, s, 3] with one box each set to 0, the mean colour, in place. `u` [n, 22] on the host."""
+    """Normalised views [n, s, s, 3] with one box each set to 0, the mean colour, in place.
+
+    `u` [n, 22] on the host.
+    """
     size = x.shape[1]
     top, left, h, w = (v.to(x.device)[:, None] for v in erased_boxes(u, size).unbind(dim=1))
     pixel = torch.arange(size, device=x.device)

@@ -1,8 +1,11 @@
-"""RandAugment (Cubuk et al. 2020) on batches: some operations of a list, one after the other, all at one magnitude.
+"""RandAugment (Cubuk et al. 2020) on batches: some operations of a list, one after the other, all
+at one magnitude.
 
-Magnitudes are on timm's scale of 0 to 10 with the ranges of its "increasing" operations (timm.data.auto_augment, `inc1`), where 0 changes least.
-Left out of timm's list: invert and solarise-add; added, as in the paper: identity. Every drawn operation is applied, as in the paper (timm: with
-probability 0.5). Geometry is bilinear and fills with the mean colour of ImageNet; what lies outside weighs in at the border, as in torchvision.
+Magnitudes are on timm's scale of 0 to 10 with the ranges of its "increasing" operations
+(timm.data.auto_augment, `inc1`), where 0 changes least. Left out of timm's list: invert and
+solarise-add; added, as in the paper: identity. Every drawn operation is applied, as in the paper
+(timm: with probability 0.5). Geometry is bilinear and fills with the mean colour of ImageNet; what
+lies outside weighs in at the border, as in torchvision.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ SLOT_DRAWS = 2
 
 
 def randaugment(x: torch.Tensor, u: torch.Tensor, *, magnitude: float) -> torch.Tensor:
-    """Views [n, 3, s, s] in [0, 1] after `slots` operations each; `u` float32 [n, 2 * slots], on the host. A new tensor."""
+    """Views [n, 3, s, s] in [0, 1] after `slots` operations each; `u` float32 [n, 2 * slots], on
+    the host. A new tensor.
+    """
     x = x.clone(memory_format=torch.contiguous_format)
     for slot in range(u.shape[1] // SLOT_DRAWS):
         which = (u[:, SLOT_DRAWS * slot] * len(OPERATIONS)).long()
@@ -36,12 +41,18 @@ def randaugment(x: torch.Tensor, u: torch.Tensor, *, magnitude: float) -> torch.
         for number in torch.unique(which).tolist():
             rows = (which == number).nonzero()[:, 0]
             at = rows.to(x.device)
-            x[at] = operate(OPERATIONS[number], x[at], magnitude=magnitude, negative=negative[rows].to(x.device))
+            x[at] = operate(
+                OPERATIONS[number], x[at], magnitude=magnitude, negative=negative[rows].to(x.device)
+            )
     return x
 
 
-def operate(name: str, x: torch.Tensor, *, magnitude: float, negative: torch.Tensor) -> torch.Tensor:
-    """One operation of the list on views [n, 3, s, s] in [0, 1], contiguous; `negative` bool [n] turns the direction, where there is one."""
+def operate(
+    name: str, x: torch.Tensor, *, magnitude: float, negative: torch.Tensor
+) -> torch.Tensor:
+    """One operation of the list on views [n, 3, s, s] in [0, 1], contiguous; `negative` bool [n]
+    turns the direction, where there is one.
+    """
     share = magnitude / 10
     sign = 1 - 2 * negative.float()
     if name in _PLAIN:
@@ -65,10 +76,14 @@ def _autocontrast(x: torch.Tensor) -> torch.Tensor:
 
 
 def _equalise(x: torch.Tensor) -> torch.Tensor:
-    """PIL's: each channel through its own cumulative histogram, in whole steps of pixels; a channel of too few levels stays."""
+    """PIL's: each channel through its own cumulative histogram, in whole steps of pixels; a channel
+    of too few levels stays.
+    """
     n, c, h, w = x.shape
     levels = _bytes(x).view(n * c, h * w)
-    counts = torch.zeros(n * c, 256, dtype=torch.int64, device=x.device).scatter_add_(1, levels, torch.ones_like(levels))
+    counts = torch.zeros(n * c, 256, dtype=torch.int64, device=x.device).scatter_add_(
+        1, levels, torch.ones_like(levels)
+    )
     last = counts.gather(1, levels.amax(dim=1, keepdim=True))
     step = (h * w - last) // 255
     table = (counts.cumsum(dim=1) - counts + step // 2) // step.clamp(min=1)
@@ -77,7 +92,9 @@ def _equalise(x: torch.Tensor) -> torch.Tensor:
 
 
 def _posterise(x: torch.Tensor, share: float) -> torch.Tensor:
-    bits = max(1, 4 - int(share * 4))  # timm keeps none at 10, a black view, which newer Pillows refuse
+    bits = max(
+        1, 4 - int(share * 4)
+    )  # timm keeps none at 10, a black view, which newer Pillows refuse
     return (_bytes(x) & (256 - (1 << (8 - bits)))).float() / 255
 
 
@@ -99,20 +116,34 @@ def _saturation(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def _sharpness(x: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Mixed with the view smoothed by PIL's kernel, ones around a 5, over 13; the outermost pixels are not smoothed."""
+    """Mixed with the view smoothed by PIL's kernel, ones around a 5, over 13; the outermost pixels
+    are not smoothed.
+    """
     smooth = x.clone()
     smooth[:, :, 1:-1, 1:-1] = (9 * F.avg_pool2d(x, 3, stride=1) + 4 * x[:, :, 1:-1, 1:-1]) / 13
     return torch.lerp(smooth, x, factor[:, None, None, None]).clamp_(0, 1)
 
 
 def _affine(x: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """Views seen through maps [n, 2, 3] from output to input coordinates, in which a view goes from -1 to 1."""
+    """Views seen through maps [n, 2, 3] from output to input coordinates, in which a view goes from
+    -1 to 1.
+    """
     fill = torch.tensor(MEAN, device=x.device).view(1, 3, 1, 1)
     grid = F.affine_grid(maps, list(x.shape), align_corners=False)
-    return F.grid_sample(x - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + fill
+    return (
+        F.grid_sample(x - fill, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        + fill
+    )
 
 
-def _maps(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, d: torch.Tensor, e: torch.Tensor, f: torch.Tensor) -> torch.Tensor:
+def _maps(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    c: torch.Tensor,
+    d: torch.Tensor,
+    e: torch.Tensor,
+    f: torch.Tensor,
+) -> torch.Tensor:
     return torch.stack([a, b, c, d, e, f], dim=1).view(-1, 2, 3)
 
 
@@ -145,8 +176,15 @@ def _translation_y(share: torch.Tensor) -> torch.Tensor:
     return _maps(one, zero, zero, zero, one, 0.9 * share)
 
 
-_PLAIN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {"identity": lambda x: x, "autocontrast": _autocontrast, "equalise": _equalise}
-_TO_BITS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {"posterise": _posterise, "solarise": _solarise}
+_PLAIN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "identity": lambda x: x,
+    "autocontrast": _autocontrast,
+    "equalise": _equalise,
+}
+_TO_BITS: dict[str, Callable[[torch.Tensor, float], torch.Tensor]] = {
+    "posterise": _posterise,
+    "solarise": _solarise,
+}
 _ENHANCERS: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "brightness": _brightness,
     "contrast": _contrast,

@@ -1,4 +1,7 @@
-"""One arm or one cell: resolve inputs -> call -> write artifact -> write rows. Never chooses threads, device or retries."""
+"""One arm or one cell: resolve inputs -> call -> write artifact -> write rows.
+
+Never chooses threads, device or retries.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,14 @@ from headwater.work.cells import Bench, failed_rows, run_cells
 from headwater.work.decoded import cache_limit, pixels
 from headwater.work.fields import knn_words
 from headwater.work.labelling import NoFeatures, labels_of
-from headwater.work.networks import Network, failed_network, network_rows, networks, run_networks, unfinished
+from headwater.work.networks import (
+    Network,
+    failed_network,
+    network_rows,
+    networks,
+    run_networks,
+    unfinished,
+)
 from headwater.work.online import online_probe
 
 __all__ = [
@@ -42,14 +52,19 @@ def run_arm(
     checkpoint_every_s: float = 20.0,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Train an arm and keep it, or keep that it diverged. Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart.
+    """Train an arm and keep it, or keep that it diverged.
 
-    Several `ranks` call this together, when the first one has found that it must be; the first one writes.
+    Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart.
+
+    Several `ranks` call this together, when the first one has found that it must be; the first one
+    writes.
     """
     if ranks.size == 1 and store.has_arm(arm.id):
         return
     study = plan.study
-    encoder = models.build_encoder(study.backbone, study.image_size, seed=arm.words.seed, patch_size=study.patch_size)
+    encoder = models.build_encoder(
+        study.backbone, study.image_size, seed=arm.words.seed, patch_size=study.patch_size
+    )
     record: dict[str, Any] = {
         "id": arm.id,
         "words": arm.words.words(),
@@ -68,16 +83,39 @@ def run_arm(
     if arm.recipe is not None:
         try:
             method = _method(plan, arm, encoder, store, compute)
-            outcome, curve = _train(plan, arm, method, store, compute, watch, checkpoint_every_s, ranks)
-            flops = 3.0 * models.forward_flops(encoder, study.image_size) * arm.views * outcome.images_seen
-            record |= {"steps": outcome.steps, "images_seen": outcome.images_seen, "loss": outcome.last_loss, "seconds": outcome.seconds, "flops": flops}
-            record |= {"knn": outcome.knn, "knn_words": knn_words(plan), "notes": list(outcome.notes)}
+            outcome, curve = _train(
+                plan, arm, method, store, compute, watch, checkpoint_every_s, ranks
+            )
+            flops = (
+                3.0
+                * models.forward_flops(encoder, study.image_size)
+                * arm.views
+                * outcome.images_seen
+            )
+            record |= {
+                "steps": outcome.steps,
+                "images_seen": outcome.images_seen,
+                "loss": outcome.last_loss,
+                "seconds": outcome.seconds,
+                "flops": flops,
+            }
+            record |= {
+                "knn": outcome.knn,
+                "knn_words": knn_words(plan),
+                "notes": list(outcome.notes),
+            }
         except (pretrain.Diverged, NoFeatures) as error:
             record |= {"status": "diverged", "reason": str(error)}
     if ranks.rank > 0:
         return
     with store.writing_arm(arm.id) as folder:
-        models.save_encoder(folder, encoder, backbone=study.backbone, image_size=study.image_size, patch_size=study.patch_size)
+        models.save_encoder(
+            folder,
+            encoder,
+            backbone=study.backbone,
+            image_size=study.image_size,
+            patch_size=study.patch_size,
+        )
         if method is not None:
             method.save_heads(folder)
         record["encoder_sha256"] = file_sha256(folder / "encoder.safetensors")
@@ -87,13 +125,17 @@ def run_arm(
 
 
 def check_environment(store: Store) -> None:
-    """Raises InputError for a HEADWATER_LOADER_WORKERS or HEADWATER_CACHE_GB that is not what it should be, before anything is started."""
+    """Raises InputError for a HEADWATER_LOADER_WORKERS or HEADWATER_CACHE_GB that is not what it
+    should be, before anything is started.
+    """
     workers_from_environment(1)
     cache_limit(store.cache)
 
 
 def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None:
-    """What several processes should not make at once: decoded pixels, and labels that need features."""
+    """What several processes should not make at once: decoded pixels, and labels that need
+    features.
+    """
     if arm.source is not None:
         pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
         with contextlib.suppress(NoFeatures):  # run_arm will say so
@@ -101,10 +143,21 @@ def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None
 
 
 def _method(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute) -> Method:
-    """The method of an arm around its encoder, with its labels. Raises NoFeatures where these cannot be had."""
+    """The method of an arm around its encoder, with its labels.
+
+    Raises NoFeatures where these cannot be had.
+    """
     assert arm.source is not None and arm.recipe is not None
     targets, hashes = labels_of(plan, arm, store, compute), arm.source.hashes[arm.positions]
-    return methods.build(arm.words.method, encoder, recipe=arm.recipe, seed=arm.words.seed, targets=targets, captions=arm.captions, hashes=hashes)
+    return methods.build(
+        arm.words.method,
+        encoder,
+        recipe=arm.recipe,
+        seed=arm.words.seed,
+        targets=targets,
+        captions=arm.captions,
+        hashes=hashes,
+    )
 
 
 def _train(
@@ -117,7 +170,12 @@ def _train(
     checkpoint_every_s: float,
     ranks: Ranks,
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
-    assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None and arm.words.source is not None
+    assert (
+        arm.source is not None
+        and arm.recipe is not None
+        and arm.recipe.batch is not None
+        and arm.words.source is not None
+    )
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
     hashes = arm.source.hashes[arm.positions]
     return pretrain.pretrain(

@@ -1,4 +1,7 @@
-"""Cells: one encoder on one task under a protocol, at a shot count and a draw. Draws of a shot count are measured together, each as it would be alone."""
+"""Cells: one encoder on one task under a protocol, at a shot count and a draw.
+
+Draws of a shot count are measured together, each as it would be alone.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +37,26 @@ from headwater.work.fields import arm_fields, attempt, cell_fields, draw_fields,
 from headwater.work.leaks import similar_test_images
 
 _TOGETHER = 1 << 28
-"""Bytes of features and logits that draws which are fitted together may take; a draw that takes more is fitted alone [ours]."""
+"""Bytes of features and logits that draws which are fitted together may take; a draw that takes
+more is fitted alone [ours].
+"""
 
 
 class Bench:
-    """One encoder on one task: features are computed once, when the first cell asks for them, and kept in a file."""
+    """One encoder on one task: features are computed once, when the first cell asks for them, and
+    kept in a file.
+    """
 
-    def __init__(self, plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute) -> None:
-        self.plan, self.arm, self.task_name, self.store, self.compute = plan, arm, task_name, store, compute
+    def __init__(
+        self, plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute
+    ) -> None:
+        self.plan, self.arm, self.task_name, self.store, self.compute = (
+            plan,
+            arm,
+            task_name,
+            store,
+            compute,
+        )
         self.task: Task = plan.tasks[task_name]
         self.record = store.read_arm(arm.id)
         self._features: NDArray[np.float32] | None = None
@@ -50,7 +65,11 @@ class Bench:
         self.positions = np.unique(np.concatenate([self.task.train, self.task.val, self.task.test]))
         self.pixels = cache.subset(np.searchsorted(cached, self.positions))
         done = self.record["status"] == "done"
-        self.encoder = models.trained_encoder(store.arm_folder(arm.id), self.record["encoder_sha256"]) if done else None
+        self.encoder = (
+            models.trained_encoder(store.arm_folder(arm.id), self.record["encoder_sha256"])
+            if done
+            else None
+        )
 
     def rows_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.searchsorted(self.positions, positions)
@@ -67,15 +86,25 @@ class Bench:
                 "rooms": recipes.versions_of(recipes.FEATURE_ROOMS, pixels=PIXELS),
             }
             folder = self.store.cache / "features" / identity(words)
-            self._features = kept_features(folder, self.encoder, self.pixels, image_size=self.plan.study.image_size, compute=self.compute)
+            self._features = kept_features(
+                folder,
+                self.encoder,
+                self.pixels,
+                image_size=self.plan.study.image_size,
+                compute=self.compute,
+            )
         return self._features[self.rows_of(positions)]
 
     def split(self, positions: NDArray[np.int64]) -> Split:
-        return Split(self.rows_of(positions), self.task.labels[positions], self.task.source.hashes[positions])
+        return Split(
+            self.rows_of(positions), self.task.labels[positions], self.task.source.hashes[positions]
+        )
 
     def fit(self, draw: Draw) -> Fit:
         labels = self.task.labels
-        return Fit(self.features(draw.train), labels[draw.train], self.features(draw.val), labels[draw.val])
+        return Fit(
+            self.features(draw.train), labels[draw.train], self.features(draw.val), labels[draw.val]
+        )
 
     @property
     def text(self) -> TextTower:
@@ -87,7 +116,9 @@ class Bench:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What is kept of a cell: its rows, and which test samples it got right, bool [n_test]; None where it diverged."""
+    """What is kept of a cell: its rows, and which test samples it got right, bool [n_test]; None
+    where it diverged.
+    """
 
     cell: PlannedCell
     rows: list[dict[str, Any]]
@@ -101,11 +132,19 @@ class _Measured:
 
 
 def run_cells(
-    plan: Plan, arm: PlannedArm, task: str, cells: Sequence[PlannedCell], store: Store, compute: Compute, told: Callable[[str], None] = lambda cell: None
+    plan: Plan,
+    arm: PlannedArm,
+    task: str,
+    cells: Sequence[PlannedCell],
+    store: Store,
+    compute: Compute,
+    told: Callable[[str], None] = lambda cell: None,
 ) -> None:
-    """Measure cells of one arm on one task that the store lacks, and write their answers and rows; `told` hears of each that is finished.
+    """Measure cells of one arm on one task that the store lacks, and write their answers and rows;
+    `told` hears of each that is finished.
 
-    A cell that fails does not keep the others from being measured; the first failure is raised when all were tried.
+    A cell that fails does not keep the others from being measured; the first failure is raised when
+    all were tried.
     """
     finished = store.finished_cells()
     for cell in cells:
@@ -141,14 +180,25 @@ def run_cells(
 
 def failed_rows(plan: Plan, cell: PlannedCell, store: Store, reason: str) -> list[dict[str, Any]]:
     """The row of a cell that failed; the next run tries it again."""
-    words = {**cell_fields(plan, cell), "metric": "top1", "subset": "all", "status": "failed", "reason": reason, "attempt": attempt(store, cell.id)}
+    words = {
+        **cell_fields(plan, cell),
+        "metric": "top1",
+        "subset": "all",
+        "status": "failed",
+        "reason": reason,
+        "attempt": attempt(store, cell.id),
+    }
     return [{**words, "finished": now(), "host": platform.node()}]
 
 
 def _batches(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[list[PlannedCell]]:
-    """Cells that are measured together: draws of one shot count under a linear probe, as many as fit."""
+    """Cells that are measured together: draws of one shot count under a linear probe, as many as
+    fit.
+    """
     task, width = bench.task, int(getattr(bench.encoder, "num_features", 1))
-    for (protocol, shots), group in groupby(cells, lambda cell: (cell.words.protocol, cell.words.shots)):
+    for (protocol, shots), group in groupby(
+        cells, lambda cell: (cell.words.protocol, cell.words.shots)
+    ):
         members = list(group)
         n = len(task.train) if shots is None else min(len(task.train), shots * task.num_classes)
         each = 4 * n * (3 * width + 6 * min(width, n) + 7 * task.num_classes)
@@ -163,7 +213,10 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
     protocol = plan.study.protocols.named(cells[0].words.protocol)
     val = "full" if isinstance(protocol, ZeroShot) else protocol.val
     draws = [task.draw(cell.words.shots, cell.words.draw, seed=seed, val=val) for cell in cells]
-    overlap, similar = plan.overlap(bench.arm, bench.task_name), similar_test_images(plan, bench.arm, bench.task_name, bench.store)
+    overlap, similar = (
+        plan.overlap(bench.arm, bench.task_name),
+        similar_test_images(plan, bench.arm, bench.task_name, bench.store),
+    )
     leaked = overlap.leaked_test if similar is None else overlap.leaked_test | similar
     began = time.monotonic()
     commons = [
@@ -185,45 +238,82 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
     ended: dict[str, Any] = {"metric": "top1", "subset": "all", "status": "diverged"}
     if bench.record["status"] != "done":
         reason = f"pre-training: {bench.record['reason']}"
-        return [_Measured(cell, [{**common, **ended, "reason": reason, "finished": now()}]) for cell, common in zip(cells, commons, strict=True)]
+        return [
+            _Measured(cell, [{**common, **ended, "reason": reason, "finished": now()}])
+            for cell, common in zip(cells, commons, strict=True)
+        ]
     try:
         choices = _choices(bench, draws, protocol, seed, cells[0])
     except (FinetuneDiverged, NotFinite) as error:
         if len(cells) > 1:
             return []
-        return [_Measured(cells[0], [{**commons[0], **ended, "reason": str(error), "finished": now()}])]
+        return [
+            _Measured(cells[0], [{**commons[0], **ended, "reason": str(error), "finished": now()}])
+        ]
     seconds = (time.monotonic() - began) / len(cells)
     found = []
     for cell, common, choice in zip(cells, commons, choices, strict=True):
         told = {"chosen": canonical(choice.chosen), "val_value": choice.val_value}
-        rows = [{**common, **told, "seconds": seconds, "finished": now(), **scored} for scored in _scores(task, choice, leaked)]
+        rows = [
+            {**common, **told, "seconds": seconds, "finished": now(), **scored}
+            for scored in _scores(task, choice, leaked)
+        ]
         found.append(_Measured(cell, rows, choice.predictions == task.labels[task.test]))
     return found
 
 
-def _choices(bench: Bench, draws: Sequence[Draw], protocol: Any, seed: int, cell: PlannedCell) -> list[Choice]:
+def _choices(
+    bench: Bench, draws: Sequence[Draw], protocol: Any, seed: int, cell: PlannedCell
+) -> list[Choice]:
     """What validation chooses for each draw, and what that predicts for the test set."""
     task = bench.task
     if isinstance(protocol, Probe | Ridge):
-        fitted = (probes if isinstance(protocol, Probe) else ridges)([bench.fit(draw) for draw in draws], task.num_classes, protocol.l2)
+        fitted = (probes if isinstance(protocol, Probe) else ridges)(
+            [bench.fit(draw) for draw in draws], task.num_classes, protocol.l2
+        )
         test = bench.features(task.test)
         logistic = isinstance(protocol, Probe)
-        return [Choice.of_logits({"l2": one.l2}, one.val_value, one.head.logits(test), probabilities=logistic) for one in fitted]
+        return [
+            Choice.of_logits(
+                {"l2": one.l2}, one.val_value, one.head.logits(test), probabilities=logistic
+            )
+            for one in fitted
+        ]
     if isinstance(protocol, ZeroShot):
         return [_zero_shot(bench, cell)]
-    return [_knn(bench, draw, protocol) if isinstance(protocol, Knn) else _finetune(bench, draw, protocol, seed, cell) for draw in draws]
+    return [
+        _knn(bench, draw, protocol)
+        if isinstance(protocol, Knn)
+        else _finetune(bench, draw, protocol, seed, cell)
+        for draw in draws
+    ]
 
 
 def _knn(bench: Bench, draw: Draw, words: Knn) -> Choice:
     fit = bench.fit(draw)
-    knn = choose_knn(fit.train, fit.train_labels, fit.val, fit.val_labels, bench.task.num_classes, words.neighbours, words.temperature)
+    knn = choose_knn(
+        fit.train,
+        fit.train_labels,
+        fit.val,
+        fit.val_labels,
+        bench.task.num_classes,
+        words.neighbours,
+        words.temperature,
+    )
     votes = knn.votes(bench.features(bench.task.test))
     predictions = votes.argmax(axis=1)
-    return Choice({"neighbours": knn.neighbours, "temperature": knn.temperature}, knn.val_value, predictions, votes.max(axis=1))
+    return Choice(
+        {"neighbours": knn.neighbours, "temperature": knn.temperature},
+        knn.val_value,
+        predictions,
+        votes.max(axis=1),
+    )
 
 
 def _zero_shot(bench: Bench, cell: PlannedCell) -> Choice:
-    """Class names in prompts; whether names and labels are in order is asked of validation images."""
+    """Class names in prompts; whether names and labels are in order is asked of validation
+    images.
+    """
     task, tower = bench.task, bench.text
     templates = bench.plan.templates(bench.task_name, cell.words.protocol)
     weight = tower.class_weights(task.prompt_names, templates)
@@ -251,8 +341,11 @@ def _finetune(bench: Bench, draw: Draw, words: Finetune, seed: int, cell: Planne
     if words.head_init == "probe":
         head = probes([bench.fit(draw)], task.num_classes, bench.plan.probe_l2)[0].head.folded()
     elif words.head_init == "text":
-        weight = bench.text.class_weights(task.prompt_names, bench.plan.templates(bench.task_name, cell.words.protocol))
-        # zero-shot logits are divided by each image's length; a linear head can divide by the mean of the training images'
+        weight = bench.text.class_weights(
+            task.prompt_names, bench.plan.templates(bench.task_name, cell.words.protocol)
+        )
+        # zero-shot logits are divided by each image's length; a linear head can divide by the mean
+        # of the training images'
         weight = weight / bench.text.lengths(bench.features(draw.train)).mean()
         head = weight.astype(np.float32), np.zeros(task.num_classes, dtype=np.float32)
     model, chosen, val_value = finetune(
@@ -267,7 +360,15 @@ def _finetune(bench: Bench, draw: Draw, words: Finetune, seed: int, cell: Planne
         seed=seed,
         compute=bench.compute,
     )
-    return finetune_choice(model, chosen, val_value, bench.pixels, bench.rows_of(task.test), image_size=size, compute=bench.compute)
+    return finetune_choice(
+        model,
+        chosen,
+        val_value,
+        bench.pixels,
+        bench.rows_of(task.test),
+        image_size=size,
+        compute=bench.compute,
+    )
 
 
 def _scores(task: Task, choice: Choice, leaked: NDArray[np.bool_]) -> list[dict[str, Any]]:
@@ -280,7 +381,13 @@ def _scores(task: Task, choice: Choice, leaked: NDArray[np.bool_]) -> list[dict[
     if leaked.any():
         subsets["unleaked"] = ~leaked
     return [
-        {"metric": metric, "subset": subset, "status": "done", "value": value, "n_test": int(mask.sum())}
+        {
+            "metric": metric,
+            "subset": subset,
+            "status": "done",
+            "value": value,
+            "n_test": int(mask.sum()),
+        }
         for subset, mask in subsets.items()
         if mask.any()
         for metric, value in metrics(choice, labels, mask, task.superclasses)

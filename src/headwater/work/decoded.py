@@ -1,4 +1,5 @@
-"""Decoded images of a plan's data sets, each opened once in a process: from a cache where the set fits, streamed where it does not.
+"""Decoded images of a plan's data sets, each opened once in a process: from a cache where the set
+fits, streamed where it does not.
 
 Both give the same pixels, so which one it is changes no bit of a result and is part of no identity.
 """
@@ -23,28 +24,49 @@ from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
 from headwater.store import Store
 
 CACHE_LIMIT = 32 * 10**9
-"""Bytes that the cache of one set may take at most (as estimated before decoding), unless HEADWATER_CACHE_GB says otherwise [ours]."""
+"""Bytes that the cache of one set may take at most (as estimated before decoding), unless
+HEADWATER_CACHE_GB says otherwise [ours].
+"""
 CACHE_SHARE = 0.5
-"""And at most this share of what is free on the store's disk: the estimate can be three times too low, and others write there too [ours]."""
+"""And at most this share of what is free on the store's disk: the estimate can be three times too
+low, and others write there too [ours].
+"""
 
 
-def pixels(plan: Plan, data: str, store: Store) -> tuple[PixelCache | StreamedImages, NDArray[np.int64]]:
-    """Decoded images of one data set (all that the plan uses of it), and the table position of each row, ascending."""
+def pixels(
+    plan: Plan, data: str, store: Store
+) -> tuple[PixelCache | StreamedImages, NDArray[np.int64]]:
+    """Decoded images of one data set (all that the plan uses of it), and the table position of each
+    row, ascending.
+    """
     if data in plan.pixel_caches:
         return plan.pixel_caches[data]  # type: ignore[no-any-return]
     source = plan.sources[data]
-    used = [positions for arm in (*plan.arms, *plan.supports) if arm.source is source for positions in (arm.positions, arm.held_out)]
-    used += [np.concatenate([task.train, task.val, task.test]) for task in plan.tasks.values() if task.source is source]
+    used = [
+        positions
+        for arm in (*plan.arms, *plan.supports)
+        if arm.source is source
+        for positions in (arm.positions, arm.held_out)
+    ]
+    used += [
+        np.concatenate([task.train, task.val, task.test])
+        for task in plan.tasks.values()
+        if task.source is source
+    ]
     positions = np.unique(np.concatenate(used))
     plan.pixel_caches[data] = decoded(source, positions, plan.study.image_size, store), positions
     return plan.pixel_caches[data]  # type: ignore[no-any-return]
 
 
-def decoded(source: Source, positions: Positions, image_size: int, store: Store) -> PixelCache | StreamedImages:
-    """The images of some positions: from their cache where there is one or where it fits `cache_limit`, streamed otherwise.
+def decoded(
+    source: Source, positions: Positions, image_size: int, store: Store
+) -> PixelCache | StreamedImages:
+    """The images of some positions: from their cache where there is one or where it fits
+    `cache_limit`, streamed otherwise.
 
-    Streams decode with as many threads as torch was given. Raises InputError for a HEADWATER_CACHE_GB that is no number of gigabytes, and for
-    an image that cannot be decoded (a stream raises it when a batch asks for that image).
+    Streams decode with as many threads as torch was given. Raises InputError for a
+    HEADWATER_CACHE_GB that is no number of gigabytes, and for an image that cannot be decoded (a
+    stream raises it when a batch asks for that image).
     """
     limit = cache_limit(store.cache)
     if limit > 0:
@@ -54,16 +76,24 @@ def decoded(source: Source, positions: Positions, image_size: int, store: Store)
             return PixelCache.open(path, image_size=image_size, fingerprint=fingerprint)
         if estimated_bytes(len(positions), image_size) <= limit:
             try:
-                return PixelCache.build(source, positions, image_size, path, fingerprint=fingerprint)
+                return PixelCache.build(
+                    source, positions, image_size, path, fingerprint=fingerprint
+                )
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):  # the disk is full after all: what was written is gone again
+                if error.errno not in (
+                    errno.ENOSPC,
+                    errno.EDQUOT,
+                    errno.EFBIG,
+                ):  # the disk is full after all: what was written is gone again
                     raise
     return StreamedImages(source, positions, image_size, threads=torch.get_num_threads())
 
 
 def cache_limit(folder: Path) -> float:
-    """Bytes that a cache in `folder` may take: HEADWATER_CACHE_GB x 10^9 where it is set (0: never cache, not even from one that is there),
-    otherwise CACHE_LIMIT or CACHE_SHARE of the free disk, whichever is less."""
+    """Bytes that a cache in `folder` may take: HEADWATER_CACHE_GB x 10^9 where it is set (0: never
+    cache, not even from one that is there), otherwise CACHE_LIMIT or CACHE_SHARE of the free disk,
+    whichever is less.
+    """
     stated = os.environ.get("HEADWATER_CACHE_GB")
     if stated is not None:
         try:
@@ -71,7 +101,12 @@ def cache_limit(folder: Path) -> float:
         except ValueError:
             limit = math.nan
         if not limit >= 0:
-            raise InputError(f"HEADWATER_CACHE_GB should be a number of gigabytes, 0 or more (0: decode anew for every batch), not {stated!r}")
+            raise InputError(
+                "HEADWATER_CACHE_GB should be a number of gigabytes, 0 or more (0: decode anew "
+                f"for every batch), not {stated!r}"
+            )
         return limit
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    there = next(
+        parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()
+    )
     return min(CACHE_LIMIT, CACHE_SHARE * shutil.disk_usage(there).free)

@@ -68,10 +68,20 @@ def arm_fields(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
     }
 
 
-def draw_fields(plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol: AnyProtocol) -> dict[str, Any]:
+def draw_fields(
+    plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol: AnyProtocol
+) -> dict[str, Any]:
     if isinstance(protocol, ZeroShot):
-        grid: dict[str, Any] = {"templates": list(plan.templates(cell.words.task, cell.words.protocol))}
-        return {"n_train": 0, "n_val": len(draw.val), "val_protocol": "carved" if task.carved else "split", "head_init": "text", "grid": canonical(grid)}
+        grid: dict[str, Any] = {
+            "templates": list(plan.templates(cell.words.task, cell.words.protocol))
+        }
+        return {
+            "n_train": 0,
+            "n_val": len(draw.val),
+            "val_protocol": "carved" if task.carved else "split",
+            "head_init": "text",
+            "grid": canonical(grid),
+        }
     grid = protocol.grid()
     if isinstance(protocol, Finetune) and protocol.head_init == "probe":
         grid["l2"] = list(plan.probe_l2)
@@ -79,7 +89,8 @@ def draw_fields(plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol:
     return {
         "n_train": len(draw.train),
         "n_val": len(draw.val),
-        "val_protocol": ("carved" if task.carved else "split") + (" few-shot" if shots is not None and protocol.val == "matched" else ""),
+        "val_protocol": ("carved" if task.carved else "split")
+        + (" few-shot" if shots is not None and protocol.val == "matched" else ""),
         "val_missing_classes": draw.val_missing_classes,
         "capped": None if shots is None else len(draw.train) < shots * task.num_classes,
         "head_init": protocol.head_init if isinstance(protocol, Finetune) else None,

@@ -1,6 +1,8 @@
-"""Labels that are known only when an encoder is trained: features of the arm's images, clustered, kept in the store.
+"""Labels that are known only when an encoder is trained: features of the arm's images, clustered,
+kept in the store.
 
-They are computed once and then read, so that an arm that goes on after a kill goes on with the same labels.
+They are computed once and then read, so that an arm that goes on after a kill goes on with the same
+labels.
 """
 
 from __future__ import annotations
@@ -28,9 +30,12 @@ class NoFeatures(Exception):
 
 
 def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Targets | None:
-    """The labels of an arm; None for methods that have none. Clusters are made where the store lacks them, from an arm that it has.
+    """The labels of an arm; None for methods that have none.
 
-    Raises NoFeatures where that arm has diverged, InputError for a damaged one, for a timm model that cannot be had and for a wrong file.
+    Clusters are made where the store lacks them, from an arm that it has.
+
+    Raises NoFeatures where that arm has diverged, InputError for a damaged one, for a timm model
+    that cannot be had and for a wrong file.
     """
     clusters = arm.clusters
     if clusters is None:
@@ -38,29 +43,60 @@ def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Ta
     codes = store.read_labels(clusters.id, len(arm.positions))
     if codes is None:
         features = _features(plan, arm, clusters, store, compute)
-        made, inertia = cluster_targets(clusters.view, clusters.partition, features, arm.words.seed, f"sources.{arm.words.source}")
-        about = {"view": clusters.view.name, "features": clusters.origin, "names": list(made.names), "inertia": inertia, "fingerprint": compute.fingerprint}
+        made, inertia = cluster_targets(
+            clusters.view,
+            clusters.partition,
+            features,
+            arm.words.seed,
+            f"sources.{arm.words.source}",
+        )
+        about = {
+            "view": clusters.view.name,
+            "features": clusters.origin,
+            "names": list(made.names),
+            "inertia": inertia,
+            "fingerprint": compute.fingerprint,
+        }
         assert arm.source is not None
-        store.write_labels(clusters.id, np.asarray(made.indices), arm.source.table.ids[arm.positions].tolist(), about)
+        store.write_labels(
+            clusters.id,
+            np.asarray(made.indices),
+            arm.source.table.ids[arm.positions].tolist(),
+            about,
+        )
         codes = store.read_labels(clusters.id, len(arm.positions))
         assert codes is not None
     return Targets(codes, clusters.partition.names, clusters.view.name)
 
 
-def _features(plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, compute: Compute) -> NDArray[np.float32]:
+def _features(
+    plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, compute: Compute
+) -> NDArray[np.float32]:
     """float32 [images of the arm, d]"""
     assert arm.source is not None and arm.words.source is not None
     if clusters.file is not None:
         from headwater.labels.embeddings import read_embeddings
 
-        return read_embeddings(clusters.file, arm.source.table.ids[arm.positions].tolist(), f"sources.{arm.words.source}")
+        return read_embeddings(
+            clusters.file,
+            arm.source.table.ids[arm.positions].tolist(),
+            f"sources.{arm.words.source}",
+        )
     if clusters.timm is not None:
         encoder, size = _pretrained(clusters.timm, clusters.weights)
-        return extract(encoder, decoded(arm.source, arm.positions, size, store), image_size=size, compute=compute, batch=64)
+        return extract(
+            encoder,
+            decoded(arm.source, arm.positions, size, store),
+            image_size=size,
+            compute=compute,
+            batch=64,
+        )
     assert clusters.arm is not None
     record = store.read_arm(clusters.arm.id)
     if record["status"] != "done":
-        raise NoFeatures(f"its clusters need {clusters.arm.words.title}, which diverged: {record['reason']}")
+        raise NoFeatures(
+            f"its clusters need {clusters.arm.words.title}, which diverged: {record['reason']}"
+        )
     cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
     own = cache.subset(np.searchsorted(cached, arm.positions))
     encoder = models.trained_encoder(store.arm_folder(clusters.arm.id), record["encoder_sha256"])
@@ -73,17 +109,23 @@ class _Renormalised(nn.Module):
     def __init__(self, model: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
         self.model = model
-        self._scale = torch.tensor([ours / theirs for ours, theirs in zip(STD, std, strict=True)]).view(1, 3, 1, 1)
-        self._shift = torch.tensor([(ours - theirs) / by for ours, theirs, by in zip(MEAN, mean, std, strict=True)]).view(1, 3, 1, 1)
+        self._scale = torch.tensor(
+            [ours / theirs for ours, theirs in zip(STD, std, strict=True)]
+        ).view(1, 3, 1, 1)
+        self._shift = torch.tensor(
+            [(ours - theirs) / by for ours, theirs, by in zip(MEAN, mean, std, strict=True)]
+        ).view(1, 3, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x * self._scale.to(x.device) + self._shift.to(x.device))  # type: ignore[no-any-return]
 
 
 def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
-    """(model without a classifier, input side in pixels) of a pre-trained timm model; raises InputError where it cannot be had.
+    """(model without a classifier, input side in pixels) of a pre-trained timm model; raises
+    InputError where it cannot be had.
 
-    Weights are read as safetensors and as nothing else: from the file, or from the model's repository on the hub that timm names.
+    Weights are read as safetensors and as nothing else: from the file, or from the model's
+    repository on the hub that timm names.
     """
     import timm
     from safetensors.torch import load_file
@@ -98,10 +140,15 @@ def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
             repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
             weights = Path(hf_hub_download(str(repository), "model.safetensors"))
         own = model.state_dict()
-        model.load_state_dict({key: value for key, value in load_file(weights).items() if key in own})
-    except Exception as error:  # the hub's, the network's, safetensors' and torch's are of many kinds
+        model.load_state_dict(
+            {key: value for key, value in load_file(weights).items() if key in own}
+        )
+    except (
+        Exception
+    ) as error:  # the hub's, the network's, safetensors' and torch's are of many kinds
         told = " ".join(str(error).split())[:200]
         raise InputError(
-            f"features of timm:{name}: the weights cannot be loaded ({type(error).__name__}: {told}); without a network, give `weights: FILE.safetensors`"
+            f"features of timm:{name}: the weights cannot be loaded ({type(error).__name__}: "
+            f"{told}); without a network, give `weights: FILE.safetensors`"
         ) from None
     return _Renormalised(model, config["mean"], config["std"]), int(config["input_size"][-1])

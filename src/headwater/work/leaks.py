@@ -1,4 +1,6 @@
-"""Test images of a task that a source shows too: pairs found once for a source and a task, kept in a file, and asked for each arm's images."""
+"""Test images of a task that a source shows too: pairs found once for a source and a task, kept in
+a file, and asked for each arm's images.
+"""
 
 from __future__ import annotations
 
@@ -26,27 +28,47 @@ from headwater.study import identity
 from headwater.work.decoded import pixels
 
 _PAIRS, _ABOUT = "pairs.parquet", "about.json"
-_COLUMNS = ("test_row", "source_row", "kind", "similarity", "flipped", "left", "top", "right", "bottom", "window_of_source")
+_COLUMNS = (
+    "test_row",
+    "source_row",
+    "kind",
+    "similarity",
+    "flipped",
+    "left",
+    "top",
+    "right",
+    "bottom",
+    "window_of_source",
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """Near-duplicates between an arm's images and the test images of a task. Other arms of a study do not matter to them."""
+    """Near-duplicates between an arm's images and the test images of a task.
+
+    Other arms of a study do not matter to them.
+    """
 
     matches: Matches
     source_images: Images
     test_images: Images
 
 
-def similar_test_images(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> NDArray[np.bool_] | None:
-    """bool [n_test]: test images that the arm's pre-training images show, equal or changed (headwater.curation); None where it is not looked for."""
+def similar_test_images(
+    plan: Plan, arm: PlannedArm, task_name: str, store: Store
+) -> NDArray[np.bool_] | None:
+    """bool [n_test]: test images that the arm's pre-training images show, equal or changed
+    (headwater.curation); None where it is not looked for.
+    """
     if not plan.looks_for_copies(arm.words.source, task_name):
         return None
     return look(plan, arm, task_name, store).matches.flagged
 
 
 def look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
-    """The pairs of an arm's images and a task: read from the store's cache, or found and kept there. Arms of the same images share them."""
+    """The pairs of an arm's images and a task: read from the store's cache, or found and kept
+    there. Arms of the same images share them.
+    """
     key = ("looked", arm.words.source, arm.source_fingerprint, task_name)
     return plan.once(key, lambda: _look(plan, arm, task_name, store))  # type: ignore[no-any-return]
 
@@ -68,7 +90,10 @@ def _look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
     matches = None
     with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         matches = _read(folder)
-    if matches is None or (matches.num_test, matches.num_source) != (len(task.test), len(arm.positions)):
+    if matches is None or (matches.num_test, matches.num_source) != (
+        len(task.test),
+        len(arm.positions),
+    ):
         matches = near_duplicates(sides[0], sides[1])
         remove_folder(folder)
         with atomic_folder(folder) as made:
@@ -78,13 +103,28 @@ def _look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
 
 def _write(folder: Path, matches: Matches) -> None:
     columns = {name: getattr(matches, name) for name in _COLUMNS if hasattr(matches, name)}
-    columns |= {name: matches.window[:, at] for at, name in enumerate(("left", "top", "right", "bottom"))}
-    pq.write_table(pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / _PAIRS)
-    (folder / _ABOUT).write_text(json.dumps({"num_test": matches.num_test, "num_source": matches.num_source, "sha256": file_sha256(folder / _PAIRS)}) + "\n")
+    columns |= {
+        name: matches.window[:, at] for at, name in enumerate(("left", "top", "right", "bottom"))
+    }
+    pq.write_table(
+        pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / _PAIRS
+    )
+    (folder / _ABOUT).write_text(
+        json.dumps(
+            {
+                "num_test": matches.num_test,
+                "num_source": matches.num_source,
+                "sha256": file_sha256(folder / _PAIRS),
+            }
+        )
+        + "\n"
+    )
 
 
 def _read(folder: Path) -> Matches:
-    """Raises OSError, ValueError, KeyError, TypeError or pyarrow's errors where there is nothing that can be read."""
+    """Raises OSError, ValueError, KeyError, TypeError or pyarrow's errors where there is nothing
+    that can be read.
+    """
     about: dict[str, Any] = json.loads((folder / _ABOUT).read_text())
     if file_sha256(folder / _PAIRS) != about["sha256"]:
         raise ValueError(f"{folder}: these pairs are not what was written")
@@ -98,25 +138,41 @@ def _read(folder: Path) -> Matches:
         kind=columns["kind"].astype(np.str_),
         similarity=columns["similarity"].astype(np.float32),
         flipped=columns["flipped"].astype(bool),
-        window=np.stack([columns[name] for name in ("left", "top", "right", "bottom")], axis=1).astype(np.float32).reshape(-1, 4),
+        window=np.stack([columns[name] for name in ("left", "top", "right", "bottom")], axis=1)
+        .astype(np.float32)
+        .reshape(-1, 4),
         window_of_source=columns["window_of_source"].astype(bool),
     )
 
 
 def largest_arm(plan: Plan, source_name: str) -> PlannedArm:
-    """The first of a source's arms with the most images: what is told of the source is told of these."""
-    return max((arm for arm in plan.arms if arm.words.source == source_name), key=lambda arm: len(arm.positions))
+    """The first of a source's arms with the most images: what is told of the source is told of
+    these.
+    """
+    return max(
+        (arm for arm in plan.arms if arm.words.source == source_name),
+        key=lambda arm: len(arm.positions),
+    )
 
 
-def leak_facts(plan: Plan, store: Store, told: Callable[[str], None] = lambda line: None) -> list[dict[str, Any]]:
-    """What every source of a study shares with the test images of every task that its arms are measured on, a record a pair of the two."""
+def leak_facts(
+    plan: Plan, store: Store, told: Callable[[str], None] = lambda line: None
+) -> list[dict[str, Any]]:
+    """What every source of a study shares with the test images of every task that its arms are
+    measured on, a record a pair of the two.
+    """
     found = []
     for source_name in plan.study.sources:
         arm = largest_arm(plan, source_name)
         for task_name in dict.fromkeys(cell.task for cell in plan.study.cells(arm.words)):
             task = plan.tasks[task_name]
             equal = int(plan.overlap(arm, task_name).leaked_test.sum())
-            record: dict[str, Any] = {"source": source_name, "images": len(arm.positions), "task": task_name, "test_images": len(task.test)}
+            record: dict[str, Any] = {
+                "source": source_name,
+                "images": len(arm.positions),
+                "task": task_name,
+                "test_images": len(task.test),
+            }
             record["equal_files"] = equal
             if plan.looks_for_copies(source_name, task_name):
                 told(f"{source_name} and the test images of {task_name}")
@@ -125,21 +181,32 @@ def leak_facts(plan: Plan, store: Store, told: Callable[[str], None] = lambda li
     return found
 
 
-def embedding_facts(plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute) -> dict[str, Any]:
-    """Cosine of each test image with its nearest image of the arm's source, by the arm's own features: quantiles over the test images.
+def embedding_facts(
+    plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute
+) -> dict[str, Any]:
+    """Cosine of each test image with its nearest image of the arm's source, by the arm's own
+    features: quantiles over the test images.
 
-    A hint of likeness, not of copies: what is near by features is then looked at as near_duplicates does, and counted in `confirmed`.
+    A hint of likeness, not of copies: what is near by features is then looked at as near_duplicates
+    does, and counted in `confirmed`.
     """
     from headwater import models
     from headwater.transfer.features import extract
 
     assert arm.words.source is not None
     looked = look(plan, arm, task_name, store)
-    encoder = models.trained_encoder(store.arm_folder(arm.id), store.read_arm(arm.id)["encoder_sha256"])
-    sides = [extract(encoder, images, image_size=plan.study.image_size, compute=compute) for images in (looked.source_images, looked.test_images)]
+    encoder = models.trained_encoder(
+        store.arm_folder(arm.id), store.read_arm(arm.id)["encoder_sha256"]
+    )
+    sides = [
+        extract(encoder, images, image_size=plan.study.image_size, compute=compute)
+        for images in (looked.source_images, looked.test_images)
+    ]
     rows, cosines = embedding_neighbours(sides[0], sides[1], k=3)
     suggested = np.stack([np.repeat(np.arange(len(rows)), rows.shape[1]), rows.ravel()], axis=1)
-    confirmed = near_duplicates(looked.source_images, looked.test_images, suggested=suggested).flagged
+    confirmed = near_duplicates(
+        looked.source_images, looked.test_images, suggested=suggested
+    ).flagged
     nearest = cosines[:, 0]
     return {
         "source": arm.words.source,

@@ -1,4 +1,6 @@
-"""The online probe of an arm: how well the labels of held-out images are told by those of their nearest training images, now and then in training."""
+"""The online probe of an arm: how well the labels of held-out images are told by those of their
+nearest training images, now and then in training.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,22 @@ from headwater.transfer.neighbours import knn_accuracy
 from headwater.work.decoded import pixels
 
 BANK, QUERIES = 2048, 1024
-"""Training images that are compared with and held-out images that are asked about, at most, drawn by key: a look should cost a fraction of a second on a
-CPU [ours]."""
+"""Training images that are compared with and held-out images that are asked about, at most, drawn
+by key: a look should cost a fraction of a second on a CPU [ours].
+"""
 
 
 def online_probe(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> OnlineProbe | None:
-    """The online probe of an arm; None where the study asks for none, or the source has no such labels or too few images."""
+    """The online probe of an arm; None where the study asks for none, or the source has no such
+    labels or too few images.
+    """
     words = plan.study.online_probe
     if words is None or arm.source is None or not len(arm.held_out):
         return None
-    bank, queries = (_some(arm, positions, most) for positions, most in ((arm.positions, BANK), (arm.held_out, QUERIES)))
+    bank, queries = (
+        _some(arm, positions, most)
+        for positions, most in ((arm.positions, BANK), (arm.held_out, QUERIES))
+    )
     asked = plan.probe_labels(arm.words.source or "")
     if asked is None:
         return None
@@ -36,7 +44,12 @@ def online_probe(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) ->
     def ask(encoder: nn.Module) -> float:
         features = extract(encoder, images, image_size=plan.study.image_size, compute=compute)
         return knn_accuracy(
-            features[:cut], labels[:cut], features[cut:], labels[cut:], neighbours=min(words.neighbours, cut), num_classes=asked[2]
+            features[:cut],
+            labels[:cut],
+            features[cut:],
+            labels[cut:],
+            neighbours=min(words.neighbours, cut),
+            num_classes=asked[2],
         )
 
     return OnlineProbe(ask, words.looks)

@@ -1,4 +1,5 @@
-"""Concluding from simulated networks (hong2023, section C): does the theory's picture hold in the table, at which k, and how sure.
+"""Concluding from simulated networks (hong2023, section C): does the theory's picture hold in the
+table, at which k, and how sure.
 
     table -> checked                                            (settings.py: constants that vary, networks, seeds)
           -> errors, phase                                      (error_rates.py: easy and hard error, over k and the test's noise)
@@ -7,7 +8,8 @@
           -> curve, curve_shape                                 (label_curves.py: the U)
           -> findings                                           (sentences.py: all of it as plain values and sentences)
 
-The table has a line per trained network x read-out x test setting x looked-at step; `settings.REQUIRED` names its columns.
+The table has a line per trained network x read-out x test setting x looked-at step;
+`settings.REQUIRED` names its columns.
 """
 
 from headwater.analysis.theory.error_rates import errors, phase
@@ -17,4 +19,16 @@ from headwater.analysis.theory.sentences import findings
 from headwater.analysis.theory.settings import checked
 from headwater.analysis.theory.transitions import dependence, transition
 
-__all__ = ["checked", "curve", "curve_shape", "dependence", "errors", "findings", "gradual", "phase", "response_exponent", "response_ratio", "transition"]
+__all__ = [
+    "checked",
+    "curve",
+    "curve_shape",
+    "dependence",
+    "errors",
+    "findings",
+    "gradual",
+    "phase",
+    "response_exponent",
+    "response_ratio",
+    "transition",
+]

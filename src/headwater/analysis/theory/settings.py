@@ -1,7 +1,9 @@
-"""The table of simulated networks: which constants vary in it, and what of it is one network, one seed, one label kind.
+"""The table of simulated networks: which constants vary in it, and what of it is one network, one
+seed, one label kind.
 
-A line is a trained network x read-out x test setting x looked-at step. Lines of one network that stand in two sweeps, or that differ in nothing that
-is asked about, are averaged before seeds are counted, so that no seed counts twice.
+A line is a trained network x read-out x test setting x looked-at step. Lines of one network that
+stand in two sweeps, or that differ in nothing that is asked about, are averaged before seeds are
+counted, so that no seed counts twice.
 """
 
 from __future__ import annotations
@@ -19,7 +21,12 @@ if TYPE_CHECKING:
 DATA = WORLD
 TRAINING = (*RECIPE, "precision")
 CONSTANTS = (*DATA, *TRAINING)
-RESPONSE_COLUMNS = tuple(f"{feature}_{side}_{how}" for feature in ("common", "fine") for side in ("aligned", "other") for how in ("mean", "max"))
+RESPONSE_COLUMNS = tuple(
+    f"{feature}_{side}_{how}"
+    for feature in ("common", "fine")
+    for side in ("aligned", "other")
+    for how in ("mean", "max")
+)
 SHARES = ("common_neurons", "fine_neurons", "common_detected", "fine_detected")
 READ_OUTS = ("max", "sum", "tuned")
 CONDITION = ("subclasses", "labels", "read_out")
@@ -31,14 +38,23 @@ REQUIRED = (
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is. Raises InputError where a column that the analyses read is missing, or an error is no share."""
+    """The table as it is.
+
+    Raises InputError where a column that the analyses read is missing, or an error is no share.
+    """
     absent = [name for name in REQUIRED if name not in table.columns]
     if absent:
-        raise InputError(f"the table of simulated networks has no column {absent[0]}; it needs {', '.join(absent)}")
+        raise InputError(
+            f"the table of simulated networks has no column {absent[0]}; it needs "
+            f"{', '.join(absent)}"
+        )
     for name in ("easy_error", "hard_error"):
         wrong = table[name].notna() & ~table[name].between(0, 1)
         if wrong.any():
-            raise InputError(f"the table of simulated networks has {name} = {table.loc[wrong, name].iloc[0]}; errors are shares in [0, 1]")
+            raise InputError(
+                f"the table of simulated networks has {name} = {table.loc[wrong, name].iloc[0]}; "
+                "errors are shares in [0, 1]"
+            )
     return table
 
 
@@ -49,7 +65,9 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def varying(table: pd.DataFrame, within: Sequence[str] = CONDITION) -> list[str]:
-    """Constants that take several values while `within` stays: settings, each of which is concluded about by itself."""
+    """Constants that take several values while `within` stays: settings, each of which is concluded
+    about by itself.
+    """
     if not len(table):
         return []
     counts = table.groupby(list(within), dropna=False)[list(CONSTANTS)].nunique(dropna=False).max()
@@ -57,12 +75,17 @@ def varying(table: pd.DataFrame, within: Sequence[str] = CONDITION) -> list[str]
 
 
 def tied(table: pd.DataFrame, within: Sequence[str] = CONDITION) -> list[str]:
-    """Constants that vary only together with `within` (a rate that grows with the labels, say): their effect cannot be told from that of labels or k.
+    """Constants that vary only together with `within` (a rate that grows with the labels, say):
+    their effect cannot be told from that of labels or k.
 
     `tune_steps` is left out, as it is 0 wherever nothing is tuned.
     """
     settings = varying(table, within)
-    return [name for name in CONSTANTS if name not in settings and name != "tune_steps" and table[name].nunique(dropna=False) > 1]
+    return [
+        name
+        for name in CONSTANTS
+        if name not in settings and name != "tune_steps" and table[name].nunique(dropna=False) > 1
+    ]
 
 
 def main_read_out(table: pd.DataFrame) -> str:
@@ -74,17 +97,24 @@ def main_read_out(table: pd.DataFrame) -> str:
 def networks(table: pd.DataFrame) -> pd.DataFrame:
     """One line per network and looked-at step: what no read-out and no test changes.
 
-    Constants that only the test knows are NaN: those of tuning, and those of hard samples where training has none of these.
+    Constants that only the test knows are NaN: those of tuning, and those of hard samples where
+    training has none of these.
     """
-    trained = checked(table).drop(columns=["read_out", "easy_error", "hard_error", "test_samples"]).copy()
+    trained = (
+        checked(table).drop(columns=["read_out", "easy_error", "hard_error", "test_samples"]).copy()
+    )
     trained["tune_steps"] = float("nan")
     for name in ("alpha_dagger", "sigma_star"):
         trained[name] = trained[name].where(trained["hard_share"] > 0)
     return trained.drop(columns="sweep", errors="ignore").drop_duplicates(ignore_index=True)
 
 
-def groups(table: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Parts of the table that agree in `columns`, in the order of their values, NaN last; all of it where there are no columns."""
+def groups(
+    table: pd.DataFrame, columns: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Parts of the table that agree in `columns`, in the order of their values, NaN last; all of it
+    where there are no columns.
+    """
     if not columns:
         if len(table):
             yield {}, table
@@ -100,35 +130,61 @@ def at_setting(table: pd.DataFrame, setting: dict[str, Any]) -> pd.DataFrame:
     return table
 
 
-def per_seed(table: pd.DataFrame, columns: Sequence[str]) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """`groups`, each as a record a seed: easy_error, hard_error (means over the seed's lines), num_labels (median), converged (of all its lines),
-    test_samples (the fewest).
+def per_seed(
+    table: pd.DataFrame, columns: Sequence[str]
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """`groups`, each as a record a seed: easy_error, hard_error (means over the seed's lines),
+    num_labels (median), converged (of all its lines), test_samples (the fewest).
 
-    Errors are NaN where they were not measured. Plain records, as groups are many and small, where pandas is slow.
+    Errors are NaN where they were not measured. Plain records, as groups are many and small, where
+    pandas is slow.
     """
-    how = {"easy_error": "mean", "hard_error": "mean", "num_labels": "median", "converged": "all", "test_samples": "min"}
-    seeds = table.astype({"converged": bool}).groupby([*columns, "seed"], dropna=False, sort=True).agg(how).reset_index()
+    how = {
+        "easy_error": "mean",
+        "hard_error": "mean",
+        "num_labels": "median",
+        "converged": "all",
+        "test_samples": "min",
+    }
+    seeds = (
+        table.astype({"converged": bool})
+        .groupby([*columns, "seed"], dropna=False, sort=True)
+        .agg(how)
+        .reset_index()
+    )
     made: dict[tuple[Any, ...], tuple[dict[str, Any], list[dict[str, Any]]]] = {}
     for row in seeds.to_dict("records"):
         key = {name: row[name] for name in columns}
-        made.setdefault(tuple(None if missing(value) else value for value in key.values()), (key, []))[1].append({str(k): v for k, v in row.items()})
+        made.setdefault(
+            tuple(None if missing(value) else value for value in key.values()), (key, [])
+        )[1].append({str(k): v for k, v in row.items()})
     yield from made.values()
 
 
 def seed_values(table: pd.DataFrame, column: str) -> pd.Series[float]:
-    """One value a seed, its mean where a seed has several lines; seeds without a number are left out. Index: seed."""
+    """One value a seed, its mean where a seed has several lines; seeds without a number are left
+    out. Index: seed.
+    """
     return table.groupby("seed")[column].mean().astype("float64").dropna()
 
 
 def label_kind(labels: str) -> str:
-    """coarse, merge, fine, random, random within fine, random within coarse, shuffle or instance."""
+    """coarse, merge, fine, random, random within fine, random within coarse, shuffle or
+    instance.
+    """
     word = labels.split(":")[0]
     return f"{word} within {labels.rpartition(' within ')[2]}" if " within " in labels else word
 
 
 def setting_words(setting: dict[str, Any]) -> str:
-    """'d = 512, fresh batches': a setting as people read it, without what has no value; empty where nothing is set."""
-    known = {"k" if name == "subclasses" else name: value for name, value in setting.items() if name == "train_samples" or not missing(value)}
+    """'d = 512, fresh batches': a setting as people read it, without what has no value; empty where
+    nothing is set.
+    """
+    known = {
+        "k" if name == "subclasses" else name: value
+        for name, value in setting.items()
+        if name == "train_samples" or not missing(value)
+    }
     return ", ".join(constant_word(name, value) for name, value in known.items())
 
 

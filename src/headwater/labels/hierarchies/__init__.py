@@ -1,4 +1,5 @@
-"""Hierarchies of classes from what data sets ship: one file per format, and `open_hierarchy`, which tells them apart.
+"""Hierarchies of classes from what data sets ship: one file per format, and `open_hierarchy`, which
+tells them apart.
 
 A reference is one of
 
@@ -8,10 +9,11 @@ A reference is one of
     PATH#child-parent           a list of relations whose lines have the child first (or `#parent-child`; edges.py)
     PATH#genus>species          a table, with its rank columns, coarsest first (taxonomy.py)
 
-What a file is, is told in this order: it begins as WordNet's `data.noun` does; it begins with `{` or `[` (JSON: `categories` are
-iNaturalist's, `LabelName` or `name` a nested tree); its second class begins with `--` (an indented tree); columns are named in the reference,
-the first line names two Linnaean ranks, `level1`, or has more than two cells with a tab or a comma between them (a table); else it is a list
-of relations.
+What a file is, is told in this order: it begins as WordNet's `data.noun` does; it begins with `{`
+or `[` (JSON: `categories` are iNaturalist's, `LabelName` or `name` a nested tree); its second class
+begins with `--` (an indented tree); columns are named in the reference, the first line names two
+Linnaean ranks, `level1`, or has more than two cells with a tab or a comma between them (a table);
+else it is a list of relations.
 """
 
 from __future__ import annotations
@@ -40,17 +42,27 @@ BUILT_IN = {"wordnet": shipped_wordnet, "cifar100": cifar100}
 def open_hierarchy(reference: str | Path, *, where: str = "hierarchy") -> Hierarchy:
     """The hierarchy that a reference names. `where` says, in messages, who asked for it.
 
-    A file is read once for as long as its size and time of change stay. Raises InputError, of one line with the file and the line, for an
-    unknown reference and a file that is no hierarchy.
+    A file is read once for as long as its size and time of change stay. Raises InputError, of one
+    line with the file and the line, for an unknown reference and a file that is no hierarchy.
     """
     if str(reference) in BUILT_IN:
         return BUILT_IN[str(reference)]()
     try:
         path, option = _split(str(reference))
         if path.is_dir():
-            path = next((file for file in (path / "data.noun", path / "dict" / "data.noun") if file.is_file()), path)
+            path = next(
+                (
+                    file
+                    for file in (path / "data.noun", path / "dict" / "data.noun")
+                    if file.is_file()
+                ),
+                path,
+            )
             if path.is_dir():
-                raise InputError(f"{path}: a folder is a hierarchy only where it holds WordNet's data.noun; name a file in it")
+                raise InputError(
+                    f"{path}: a folder is a hierarchy only where it holds WordNet's data.noun; "
+                    "name a file in it"
+                )
         file_size(path)
         status = path.stat()
         return _opened(path, str(path.resolve()), status.st_size, status.st_mtime_ns, option)
@@ -68,7 +80,10 @@ def _split(reference: str) -> tuple[Path, str]:
             return Path(path), option.strip()
     except (OSError, ValueError):
         pass
-    raise InputError(f"{shown(reference)} is neither a file nor a hierarchy that comes with this package ({', '.join(BUILT_IN)})")
+    raise InputError(
+        f"{shown(reference)} is neither a file nor a hierarchy that comes with this package "
+        f"({', '.join(BUILT_IN)})"
+    )
 
 
 @lru_cache(maxsize=16)
@@ -87,7 +102,9 @@ def _opened(path: Path, _resolved: str, _size: int, _changed: int, option: str) 
     if len(lines) > 1 and re.match(r"\s*--(?!-)", lines[1]):
         return read_indented(path)
     separator = separator_of(start)
-    cells = [cell.strip(' \r"') for cell in lines[0].split(separator)] if lines and separator else []
+    cells = (
+        [cell.strip(' \r"') for cell in lines[0].split(separator)] if lines and separator else []
+    )
     if rank_columns(cells) or "level1" in cells or len(cells) > 2:
         return read_taxonomy(path)
     return read_edges(path)
@@ -97,4 +114,8 @@ def _from_json(path: Path) -> Hierarchy:
     if file_size(path) > WHOLE:
         return read_inaturalist(path)
     content = read_json(path)
-    return read_inaturalist(path, content) if isinstance(content, dict) and "categories" in content else read_nested(path, content)
+    return (
+        read_inaturalist(path, content)
+        if isinstance(content, dict) and "categories" in content
+        else read_nested(path, content)
+    )

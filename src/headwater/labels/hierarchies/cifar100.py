@@ -1,4 +1,6 @@
-"""CIFAR-100's 100 classes and 20 superclasses (Krizhevsky 2009, table on the data set's page), as its `fine` and `coarse` labels name them."""
+"""CIFAR-100's 100 classes and 20 superclasses (Krizhevsky 2009, table on the data set's page), as
+its `fine` and `coarse` labels name them.
+"""
 
 from __future__ import annotations
 

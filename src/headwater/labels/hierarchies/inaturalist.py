@@ -1,11 +1,14 @@
-"""iNaturalist's annotation JSON (2021: `train.json`, `train_mini.json`, `val.json`): its `categories` are a taxonomy.
+"""iNaturalist's annotation JSON (2021: `train.json`, `train_mini.json`, `val.json`): its
+`categories` are a taxonomy.
 
-A class is called by its `image_dir_name`, the folder of its images; its `name` (the species) is an alias and its `common_name` the title.
-Ranks are kingdom ... genus and `species` (the class itself). `supercategory` (Birds, Plants, ...) is no Linnaean rank: it may hold several
-phyla while one phylum holds several of them, so it stands beside the tree, for `rank:supercategory` alone, and levels are what they would be
-without it. `Hierarchy.conflict` says whether it nests with a given rank.
+A class is called by its `image_dir_name`, the folder of its images; its `name` (the species) is an
+alias and its `common_name` the title. Ranks are kingdom ... genus and `species` (the class itself).
+`supercategory` (Birds, Plants, ...) is no Linnaean rank: it may hold several phyla while one phylum
+holds several of them, so it stands beside the tree, for `rank:supercategory` alone, and levels are
+what they would be without it. `Hierarchy.conflict` says whether it nests with a given rank.
 
-The images and annotations of these files are passed over: a file over 16 MiB is not parsed whole, its `categories` are found and read alone.
+The images and annotations of these files are passed over: a file over 16 MiB is not parsed whole,
+its `categories` are found and read alone.
 """
 
 from __future__ import annotations
@@ -27,19 +30,30 @@ RANKS = ("kingdom", "phylum", "class", "order", "family", "genus")
 WHOLE = 1 << 24
 """Bytes up to which a file is parsed whole."""
 _PART = 1 << 27
-"""Bytes within which the categories of a larger one must end: 128 MiB, forty times those of 2021."""
+"""Bytes within which the categories of a larger one must end: 128 MiB, forty times those of
+2021.
+"""
 
 
 def find_categories(path: Path) -> Any:
-    """The value of `categories` in a large file, without parsing what is around it; None where there is none.
+    """The value of `categories` in a large file, without parsing what is around it; None where
+    there is none.
 
-    The first `"categories": [{...` counts whose list ends within 128 MiB and holds objects with a name or a folder.
+    The first `"categories": [{...` counts whose list ends within 128 MiB and holds objects with a
+    name or a folder.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         at = data.find(b'"categories"')
         while at >= 0:
-            found = _list_at(data, at + len(b'"categories"'), path) if at == 0 or data[at - 1 : at] != b"\\" else None
-            if found and all(isinstance(each, dict) and ("image_dir_name" in each or "name" in each) for each in found):
+            found = (
+                _list_at(data, at + len(b'"categories"'), path)
+                if at == 0 or data[at - 1 : at] != b"\\"
+                else None
+            )
+            if found and all(
+                isinstance(each, dict) and ("image_dir_name" in each or "name" in each)
+                for each in found
+            ):
                 return found
             at = data.find(b'"categories"', at + 1)
     return None
@@ -54,10 +68,14 @@ def _list_at(data: mmap.mmap, at: int, path: Path) -> list[Any] | None:
     while True:
         part = data[at + opening.end() : at + opening.end() + size]
         try:
-            found = json.JSONDecoder().raw_decode(codecs.getincrementaldecoder("utf-8")().decode(part))[0]
+            found = json.JSONDecoder().raw_decode(
+                codecs.getincrementaldecoder("utf-8")().decode(part)
+            )[0]
             return found if isinstance(found, list) else None
         except UnicodeDecodeError:
-            raise InputError(f"{path}: the categories are not UTF-8; save the file as UTF-8") from None
+            raise InputError(
+                f"{path}: the categories are not UTF-8; save the file as UTF-8"
+            ) from None
         except RecursionError:
             raise InputError(f"{path}: the categories are nested too deep for a taxonomy") from None
         except ValueError:
@@ -69,8 +87,8 @@ def _list_at(data: mmap.mmap, at: int, path: Path) -> list[Any] | None:
 def read_inaturalist(path: Path, content: Any = None) -> Hierarchy:
     """The taxonomy of an annotation file; `content` is the file where it was parsed already.
 
-    Raises InputError, naming the category by its place from 0, for one that is no object, has no name, has one that another has, or names no
-    rank, and for taxa that are under two parents.
+    Raises InputError, naming the category by its place from 0, for one that is no object, has no
+    name, has one that another has, or names no rank, and for taxa that are under two parents.
     """
     if content is None:
         if file_size(path) > WHOLE:
@@ -79,7 +97,10 @@ def read_inaturalist(path: Path, content: Any = None) -> Hierarchy:
             content = parse_json(read_text(path), path)
     categories = content.get("categories") if isinstance(content, dict) else None
     if not isinstance(categories, list) or not categories:
-        raise InputError(f"{path}: there is no list of categories in this JSON, as iNaturalist's train.json and val.json have it")
+        raise InputError(
+            f"{path}: there is no list of categories in this JSON, as iNaturalist's train.json and "
+            "val.json have it"
+        )
     rows: dict[tuple[str, ...], int] = {}
     places: dict[str, int] = {}
     titles: dict[tuple[str, ...], str] = {}
@@ -89,10 +110,16 @@ def read_inaturalist(path: Path, content: Any = None) -> Hierarchy:
         words = _words(category, place, path)
         name = words["image_dir_name"] or words["name"]
         if name in places:
-            raise InputError(f"{path}, categories[{place}]: the class {shown(name)} is categories[{places[name]}] already")
+            raise InputError(
+                f"{path}, categories[{place}]: the class {shown(name)} is "
+                f"categories[{places[name]}] already"
+            )
         row = (*(words[rank] for rank in RANKS), name)
         if not any(row[:-1]):
-            raise InputError(f"{path}, categories[{place}]: no rank is given; a category has kingdom, phylum, class, order, family and genus")
+            raise InputError(
+                f"{path}, categories[{place}]: no rank is given; a category has kingdom, phylum, "
+                "class, order, family and genus"
+            )
         rows[row] = places[name] = place
         titles[row] = words["common_name"] or words["name"] or name
         groups[name] = words["supercategory"]
@@ -101,19 +128,34 @@ def read_inaturalist(path: Path, content: Any = None) -> Hierarchy:
     aliases = {own: name for name, own in species.items() if own and times[own] == 1}
     beside = groups if all(groups.values()) else None
     kinds = (*RANKS, "species")
-    return ranked(kinds, rows, path, titles=titles, aliases=aliases, beside=beside, beside_rank="supercategory", place="categories[{}]")
+    return ranked(
+        kinds,
+        rows,
+        path,
+        titles=titles,
+        aliases=aliases,
+        beside=beside,
+        beside_rank="supercategory",
+        place="categories[{}]",
+    )
 
 
 def _words(category: Any, place: int, path: Path) -> dict[str, str]:
     """The texts of one category, "" for what is missing or null."""
     if not isinstance(category, dict):
-        raise InputError(f"{path}, categories[{place}]: a category is an object, this is {shown(category)}")
+        raise InputError(
+            f"{path}, categories[{place}]: a category is an object, this is {shown(category)}"
+        )
     words = {}
     for key in (*RANKS, "name", "common_name", "supercategory", "image_dir_name"):
         value = category.get(key)
         if value is not None and not isinstance(value, str):
-            raise InputError(f"{path}, categories[{place}]: {key} is a text, this is {shown(value)}")
+            raise InputError(
+                f"{path}, categories[{place}]: {key} is a text, this is {shown(value)}"
+            )
         words[key] = tidied(value or "")
     if not words["image_dir_name"] and not words["name"]:
-        raise InputError(f"{path}, categories[{place}]: the class has neither image_dir_name nor name")
+        raise InputError(
+            f"{path}, categories[{place}]: the class has neither image_dir_name nor name"
+        )
     return words

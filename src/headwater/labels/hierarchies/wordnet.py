@@ -1,13 +1,15 @@
 """WordNet's nouns: the copy of version 3.0 that is shipped, and the `data.noun` of any version.
 
-The relation is "is a kind of" between synsets, the pointer `@` of the file; instances (`@i`: the sun is a star) have no part in it, so the
-sun is a root. Nodes are called as ImageNet calls them, n and the synset's eight digits.
+The relation is "is a kind of" between synsets, the pointer `@` of the file; instances (`@i`: the
+sun is a star) have no part in it, so the sun is a root. Nodes are called as ImageNet calls them, n
+and the synset's eight digits.
 
-The shipped file, made by docs/make_wordnet.py, has the nouns and the relation alone, 180 kB; titles of synsets are in
-`class_lists.synset_titles`. Its form: zlib, and in it, all numbers little-endian: int32 number of synsets and of edges, then in planes of
-bytes (the lowest byte of every number first, as that packs well) the gaps between synset numbers (2 bytes each), the number of children of
-each synset (2), and, over the children of all synsets, ascending in each, the step from the child before, the first's from its parent
-(3, zigzag: 2 d for d >= 0, else -2 d - 1).
+The shipped file, made by docs/make_wordnet.py, has the nouns and the relation alone, 180 kB; titles
+of synsets are in `class_lists.synset_titles`. Its form: zlib, and in it, all numbers little-endian:
+int32 number of synsets and of edges, then in planes of bytes (the lowest byte of every number
+first, as that packs well) the gaps between synset numbers (2 bytes each), the number of children of
+each synset (2), and, over the children of all synsets, ascending in each, the step from the child
+before, the first's from its parent (3, zigzag: 2 d for d >= 0, else -2 d - 1).
 """
 
 from __future__ import annotations
@@ -35,18 +37,29 @@ _POINTER = re.compile(r" @ ([0-9]{8}) n 0000(?= |$)")
 @cache
 def shipped_wordnet() -> Hierarchy:
     """WordNet 3.0's 82,115 nouns and 75,850 relations."""
-    return unpacked((files("headwater.labels.hierarchies") / SHIPPED).read_bytes(), f"the shipped {SHIPPED}")
+    return unpacked(
+        (files("headwater.labels.hierarchies") / SHIPPED).read_bytes(), f"the shipped {SHIPPED}"
+    )
 
 
 def read_wordnet(path: Path) -> Hierarchy:
-    """The nouns of a `data.noun`, with their words as titles. Raises InputError, with the line, for what has not the form of one."""
+    """The nouns of a `data.noun`, with their words as titles.
+
+    Raises InputError, with the line, for what has not the form of one.
+    """
     synsets, parents, children, titles = parse_nouns(path)
     names = synset_names(synsets)
-    return Hierarchy.from_indices(names, parents, children, where=str(path), titles=dict(zip(names, titles, strict=True)))
+    return Hierarchy.from_indices(
+        names, parents, children, where=str(path), titles=dict(zip(names, titles, strict=True))
+    )
 
 
-def parse_nouns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
-    """(synset numbers int64 [n], ascending; parent and child, as indices into them, int64 [num_edges]; the words of each synset)."""
+def parse_nouns(
+    path: Path,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], list[str]]:
+    """(synset numbers int64 [n], ascending; parent and child, as indices into them, int64
+    [num_edges]; the words of each synset).
+    """
     edges: list[tuple[int, int, int]] = []
     found: dict[int, str] = {}
     for number, line in read_lines(path):
@@ -56,7 +69,9 @@ def parse_nouns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
         match = _SYNSET.match(head)
         words = head.split(" ", 4 + 2 * int(match[2], 16))[4:-1:2] if match else []
         if match is None or len(words) != int(match[2], 16) or not words:
-            raise InputError(f"{path}, line {number}: this is no synset of a WordNet data.noun: {shown(line)}")
+            raise InputError(
+                f"{path}, line {number}: this is no synset of a WordNet data.noun: {shown(line)}"
+            )
         own = int(match[1])
         if own in found:
             raise InputError(f"{path}, line {number}: the synset {match[1]} is there twice")
@@ -66,10 +81,21 @@ def parse_nouns(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
         raise InputError(f"{path}: there is no synset in this file")
     for parent, _, number in edges:
         if parent not in found:
-            raise InputError(f"{path}, line {number}: the synset {parent:08d}, to which this one points, is not in the file")
+            raise InputError(
+                f"{path}, line {number}: the synset {parent:08d}, to which this one points, is not "
+                "in the file"
+            )
     synsets = np.array(sorted(found), dtype=np.int64)
-    above, below = (np.searchsorted(synsets, np.array([edge[side] for edge in edges], dtype=np.int64)) for side in (0, 1))
-    return synsets, above.astype(np.int64), below.astype(np.int64), [found[synset] for synset in synsets.tolist()]
+    above, below = (
+        np.searchsorted(synsets, np.array([edge[side] for edge in edges], dtype=np.int64))
+        for side in (0, 1)
+    )
+    return (
+        synsets,
+        above.astype(np.int64),
+        below.astype(np.int64),
+        [found[synset] for synset in synsets.tolist()],
+    )
 
 
 def synset_names(synsets: NDArray[np.int64]) -> list[str]:
@@ -81,7 +107,9 @@ def synset_names(synsets: NDArray[np.int64]) -> list[str]:
     return names
 
 
-def packed(synsets: NDArray[np.int64], parents: NDArray[np.int64], children: NDArray[np.int64]) -> bytes:
+def packed(
+    synsets: NDArray[np.int64], parents: NDArray[np.int64], children: NDArray[np.int64]
+) -> bytes:
     """The bytes of the shipped form, from what `parse_nouns` gives."""
     order = np.lexsort((children, parents))
     above, below = parents[order], children[order]
@@ -103,19 +131,30 @@ def unpacked(data: bytes, where: str) -> Hierarchy:
         content = zlib.decompress(data)
         num_synsets, num_edges = np.frombuffer(content, "<i4", 2).tolist()
         ends = np.cumsum([8, 2 * num_synsets, 2 * num_synsets, 3 * num_edges]).tolist()
-        gaps, counts, steps = (_numbers(content[start:end], width) for start, end, width in zip(ends, ends[1:], (2, 2, 3), strict=False))
+        gaps, counts, steps = (
+            _numbers(content[start:end], width)
+            for start, end, width in zip(ends, ends[1:], (2, 2, 3), strict=False)
+        )
         if min(num_synsets, num_edges) < 1 or ends[-1] != len(content) or counts.sum() != num_edges:
             raise ValueError("its parts do not fit together")
     except (zlib.error, ValueError) as error:
-        raise InputError(f"{where}: this is no packed hierarchy ({error}); make it anew with docs/make_wordnet.py") from None
+        raise InputError(
+            f"{where}: this is no packed hierarchy ({error}); make it anew with "
+            "docs/make_wordnet.py"
+        ) from None
     above = np.repeat(np.arange(num_synsets), counts)
     steps = np.where(steps % 2, -(steps + 1) // 2, steps // 2)
     first = np.diff(above, prepend=-1) != 0
     running = np.cumsum(np.where(first, 0, steps))
-    start = np.maximum.accumulate(np.where(first, np.arange(num_edges), 0))  # the first edge of the same parent
+    start = np.maximum.accumulate(
+        np.where(first, np.arange(num_edges), 0)
+    )  # the first edge of the same parent
     below = (above + steps)[start] + running - running[start]
     if below.min() < 0 or below.max() >= num_synsets:
-        raise InputError(f"{where}: this is no packed hierarchy (an edge leaves it); make it anew with docs/make_wordnet.py")
+        raise InputError(
+            f"{where}: this is no packed hierarchy (an edge leaves it); make it anew with "
+            "docs/make_wordnet.py"
+        )
     return Hierarchy.from_indices(synset_names(np.cumsum(gaps)), above, below, where=where)
 
 

@@ -1,13 +1,20 @@
 """Decoded images: one rule from a file's bytes to pixels, and two ways to have them by row.
 
-    decoding.py   the rule
-    cache.py      decoded once, memory-mapped: where the set fits on the disk
-    streamed.py   decoded on demand, by threads: where it does not
-    images.py     what training asks of either
+decoding.py   the rule
+cache.py      decoded once, memory-mapped: where the set fits on the disk
+streamed.py   decoded on demand, by threads: where it does not
+images.py     what training asks of either
 """
 
 from headwater.sources.pixels.cache import PixelCache, estimated_bytes
-from headwater.sources.pixels.decoding import FORMATS, MAX_ASPECT, MAX_PIXELS, RECIPE, decode, short_side
+from headwater.sources.pixels.decoding import (
+    FORMATS,
+    MAX_ASPECT,
+    MAX_PIXELS,
+    RECIPE,
+    decode,
+    short_side,
+)
 from headwater.sources.pixels.images import Images, MemoryImages, Subset
 from headwater.sources.pixels.streamed import StreamedImages
 

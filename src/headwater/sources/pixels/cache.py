@@ -1,4 +1,6 @@
-"""Decoded images on disk, memory-mapped: where a set fits, each image is decoded once for all arms, epochs and processes."""
+"""Decoded images on disk, memory-mapped: where a set fits, each image is decoded once for all arms,
+epochs and processes.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ from headwater.sources.pixels.images import Subset
 
 _PIXELS, _INDEX, _META = "pixels.npy", "index.npy", "meta.json"
 _DECODE_CHUNK = 64
-"""Images per task of the thread pool; a few tasks are in flight at a time, so memory does not grow with the source."""
+"""Images per task of the thread pool; a few tasks are in flight at a time, so memory does not grow
+with the source.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,8 @@ class PixelCache:
     index.npy    int64 [num_images, 3]: byte offset, height, width
     meta.json    what it was built from, and a digest of the index
 
-    A row is the place of an image in the cache, 0 to num_images - 1. Memory-mapped, so that processes on one machine share the pages.
+    A row is the place of an image in the cache, 0 to num_images - 1. Memory-mapped, so that
+    processes on one machine share the pages.
     """
 
     pixels: NDArray[np.uint8]
@@ -61,22 +66,33 @@ class PixelCache:
         threads: int | None = None,
         progress: Callable[[int], object] | None = None,
     ) -> PixelCache:
-        """Opens the cache at `path` where it is whole and was built from the same; decodes it anew otherwise.
+        """Opens the cache at `path` where it is whole and was built from the same; decodes it anew
+        otherwise.
 
-        `fingerprint` says which images these are, in order (Source.fingerprint(positions)). Decoding uses `threads` (default: one per
-        core that this process may use) and calls `progress` with the number of images done. Written beside and renamed into place: of two
-        processes that build at once, one wins, and both get the same pixels. Raises InputError for an image that cannot be decoded.
+        `fingerprint` says which images these are, in order (Source.fingerprint(positions)).
+        Decoding uses `threads` (default: one per core that this process may use) and calls
+        `progress` with the number of images done. Written beside and renamed into place: of two
+        processes that build at once, one wins, and both get the same pixels. Raises InputError for
+        an image that cannot be decoded.
         """
         with suppress(InputError):
             return cls.open(path, image_size=image_size, fingerprint=fingerprint)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
         try:
-            _write_cache(_decoded(source, positions, image_size, threads, progress), len(positions), temporary, image_size, fingerprint)
+            _write_cache(
+                _decoded(source, positions, image_size, threads, progress),
+                len(positions),
+                temporary,
+                image_size,
+                fingerprint,
+            )
             for _ in range(10):
                 try:
                     os.rename(temporary, path)
-                except OSError:  # somebody's cache is there: theirs if it is good, otherwise it makes room
+                except (
+                    OSError
+                ):  # somebody's cache is there: theirs if it is good, otherwise it makes room
                     with suppress(InputError):
                         return cls.open(path, image_size=image_size, fingerprint=fingerprint)
                     _discard(path)
@@ -89,7 +105,10 @@ class PixelCache:
 
     @classmethod
     def open(cls, path: Path, *, image_size: int, fingerprint: str) -> PixelCache:
-        """Maps the cache at `path`. Raises InputError where there is none, it was built from something else, or its files disagree.
+        """Maps the cache at `path`.
+
+        Raises InputError where there is none, it was built from something else, or its files
+        disagree.
 
         Sizes, offsets and the index's digest are checked; the pixels themselves are not read.
         """
@@ -98,10 +117,22 @@ class PixelCache:
             index = np.load(path / _INDEX, allow_pickle=False)
             pixels = np.load(path / _PIXELS, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: there is no pixel cache that can be opened ({error})") from None
-        if not isinstance(meta, dict) or any(meta.get(key) != value for key, value in _meta(image_size, fingerprint).items()):
-            raise InputError(f"{path}: this pixel cache was built from other images, at another size, or by another recipe")
-        if meta.get("index") != _index_digest(index) or index.dtype != np.int64 or index.ndim != 2 or index.shape[1] != 3:
+            raise InputError(
+                f"{path}: there is no pixel cache that can be opened ({error})"
+            ) from None
+        if not isinstance(meta, dict) or any(
+            meta.get(key) != value for key, value in _meta(image_size, fingerprint).items()
+        ):
+            raise InputError(
+                f"{path}: this pixel cache was built from other images, at another size, or by "
+                "another recipe"
+            )
+        if (
+            meta.get("index") != _index_digest(index)
+            or index.dtype != np.int64
+            or index.ndim != 2
+            or index.shape[1] != 3
+        ):
             raise InputError(f"{path}: the index of this pixel cache is damaged")
         ends = np.cumsum(3 * index[:, 1] * index[:, 2])
         if pixels.dtype != np.uint8 or pixels.shape != (int(ends[-1]) if len(ends) else 0,):
@@ -114,11 +145,13 @@ class PixelCache:
         return self.pixels[offset : offset + 3 * height * width].reshape(height, width, 3)
 
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """(images uint8 [batch, h_max, w_max, 3], sizes int64 [batch, 2]): images in the upper left corner, zeros beyond their sizes.
+        """(images uint8 [batch, h_max, w_max, 3], sizes int64 [batch, 2]): images in the upper left
+        corner, zeros beyond their sizes.
 
-        h_max and w_max are the batch's own. The arrays are fresh, contiguous and writable, so torch.from_numpy takes them as they are.
-        Measured on one thread of a shared CPU, random rows at a short side of 40 px, batches of 256: equal sizes (eurosat) 1.1M
-        images/s, sizes that vary (grocery, caltech101) 330k to 560k.
+        h_max and w_max are the batch's own. The arrays are fresh, contiguous and writable, so
+        torch.from_numpy takes them as they are. Measured on one thread of a shared CPU, random rows
+        at a short side of 40 px, batches of 256: equal sizes (eurosat) 1.1M images/s, sizes that
+        vary (grocery, caltech101) 330k to 560k.
         """
         sizes = self.index[rows, 1:]
         if self._equal is not None:
@@ -136,7 +169,9 @@ class PixelCache:
 
     def __post_init__(self) -> None:
         same = len(self.index) > 0 and bool((self.index[:, 1:] == self.index[0, 1:]).all())
-        equal = self.pixels.reshape(len(self.index), *self.index[0, 1:].tolist(), 3) if same else None
+        equal = (
+            self.pixels.reshape(len(self.index), *self.index[0, 1:].tolist(), 3) if same else None
+        )
         object.__setattr__(self, "_equal", equal)
 
     _equal: NDArray[np.uint8] | None = field(init=False, repr=False, default=None)
@@ -144,15 +179,22 @@ class PixelCache:
 
 
 def estimated_bytes(num_images: int, image_size: int) -> int:
-    """Bytes that a cache would take, before anything is decoded: 3 x short side squared x 4/3 for each image, the aspect of most photos [ours].
+    """Bytes that a cache would take, before anything is decoded: 3 x short side squared x 4/3 for
+    each image, the aspect of most photos [ours].
 
-    Exact for no set: square images take 3/4 of it, and no set takes more than 3 times as much (decoding.MAX_ASPECT).
+    Exact for no set: square images take 3/4 of it, and no set takes more than 3 times as much
+    (decoding.MAX_ASPECT).
     """
     return num_images * 4 * short_side(image_size) ** 2
 
 
 def _meta(image_size: int, fingerprint: str) -> dict[str, Any]:
-    return {"headwater": "pixel cache", "recipe": RECIPE, "image_size": image_size, "fingerprint": fingerprint}
+    return {
+        "headwater": "pixel cache",
+        "recipe": RECIPE,
+        "image_size": image_size,
+        "fingerprint": fingerprint,
+    }
 
 
 def _index_digest(index: NDArray[Any]) -> str:
@@ -160,21 +202,30 @@ def _index_digest(index: NDArray[Any]) -> str:
 
 
 def _decoded(
-    source: Source, positions: Positions, image_size: int, threads: int | None, progress: Callable[[int], object] | None
+    source: Source,
+    positions: Positions,
+    image_size: int,
+    threads: int | None,
+    progress: Callable[[int], object] | None,
 ) -> Iterator[NDArray[np.uint8]]:
     """Decoded images in the order of `positions`, a few tasks ahead of whoever takes them."""
 
-    threads = threads or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1))
+    threads = threads or len(
+        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    )
     chunks = (positions[at : at + _DECODE_CHUNK] for at in range(0, len(positions), _DECODE_CHUNK))
     done = 0
     with ThreadPoolExecutor(max_workers=threads) as pool:
         try:
             ahead: list[Future[list[NDArray[np.uint8]]]] = [
-                pool.submit(decode_some, source, some, image_size) for some in islice(chunks, 2 * threads)
+                pool.submit(decode_some, source, some, image_size)
+                for some in islice(chunks, 2 * threads)
             ]
             while ahead:
                 images = ahead.pop(0).result()
-                ahead.extend(pool.submit(decode_some, source, some, image_size) for some in islice(chunks, 1))
+                ahead.extend(
+                    pool.submit(decode_some, source, some, image_size) for some in islice(chunks, 1)
+                )
                 yield from images
                 done += len(images)
                 if progress is not None:
@@ -183,7 +234,13 @@ def _decoded(
             pool.shutdown(cancel_futures=True)
 
 
-def _write_cache(images: Iterator[NDArray[np.uint8]], num_images: int, folder: Path, image_size: int, fingerprint: str) -> None:
+def _write_cache(
+    images: Iterator[NDArray[np.uint8]],
+    num_images: int,
+    folder: Path,
+    image_size: int,
+    fingerprint: str,
+) -> None:
     index = np.zeros((num_images, 3), dtype=np.int64)
     end = 0
     with (folder / _PIXELS).open("wb") as file:
@@ -199,14 +256,23 @@ def _write_cache(images: Iterator[NDArray[np.uint8]], num_images: int, folder: P
         np.save(file, index, allow_pickle=False)
         _flush(file)
     with (folder / _META).open("wb") as file:
-        file.write(json.dumps({**_meta(image_size, fingerprint), "index": _index_digest(index)}, indent=1).encode())
+        file.write(
+            json.dumps(
+                {**_meta(image_size, fingerprint), "index": _index_digest(index)}, indent=1
+            ).encode()
+        )
         _flush(file)
     sync_folder(folder)
 
 
 def _write_npy_header(file: BinaryIO, num_bytes: int) -> None:
-    """A .npy header (format 1.0) of a uint8 vector, of one length whatever its shape, so that it can be rewritten once the size is known."""
-    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({num_bytes},), }}".ljust(117).encode() + b"\n"
+    """A .npy header (format 1.0) of a uint8 vector, of one length whatever its shape, so that it
+    can be rewritten once the size is known.
+    """
+    text = (
+        f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({num_bytes},), }}".ljust(117).encode()
+        + b"\n"
+    )
     file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
 
 
@@ -216,14 +282,18 @@ def _flush(file: BinaryIO) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A new folder on the same disk, hidden, with the permissions that any other folder would have (mkdtemp's are the owner's alone)."""
+    """A new folder on the same disk, hidden, with the permissions that any other folder would have
+    (mkdtemp's are the owner's alone).
+    """
     folder = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     folder.mkdir()
     return folder
 
 
 def _discard(path: Path) -> None:
-    """Moves what is at `path` aside in one step, so that no reader sees half of it, and removes it."""
+    """Moves what is at `path` aside in one step, so that no reader sees half of it, and removes
+    it.
+    """
     aside = _beside(path)
     with suppress(OSError):
         os.rename(path, aside / "old")

@@ -1,14 +1,18 @@
 """From a file's bytes to the pixels that training sees, once: one rule for every source.
 
-decode -> EXIF rotation -> palette and alpha over white -> RGB -> at most 4:1 by a centre crop -> short side to 1.25 x image_size, antialiased.
+decode -> EXIF rotation -> palette and alpha over white -> RGB -> at most 4:1 by a centre crop ->
+short side to 1.25 x image_size, antialiased.
 
-Plain RGB and grey JPEG goes through simplejpeg, which decodes straight to half the size or less where at least twice the target is left;
-everything else, and every JPEG that simplejpeg finds fault with, goes through PIL. Which path a file takes depends on its bytes alone, so
-equal files give equal pixels. Measured on one thread of a shared CPU (simplejpeg; PIL): 2,640 grocery photos of 96 px to 40 px, 7.0k;
-5.0k images/s, with equal pixels. A photo of 500 x 375 to 40 px, 0.57; 1.4 ms. One of 12 megapixels to 280 px, 21; 89 ms. Where decoding
-was scaled, a pixel differs by 0.4 to 0.6 of 255 levels on average.
+Plain RGB and grey JPEG goes through simplejpeg, which decodes straight to half the size or less
+where at least twice the target is left; everything else, and every JPEG that simplejpeg finds fault
+with, goes through PIL. Which path a file takes depends on its bytes alone, so equal files give
+equal pixels. Measured on one thread of a shared CPU (simplejpeg; PIL): 2,640 grocery photos of 96
+px to 40 px, 7.0k; 5.0k images/s, with equal pixels. A photo of 500 x 375 to 40 px, 0.57; 1.4 ms.
+One of 12 megapixels to 280 px, 21; 89 ms. Where decoding was scaled, a pixel differs by 0.4 to 0.6
+of 255 levels on average.
 
-Nothing is decoded that PIL's own guard against decompression bombs would warn about, and only formats that are listed here.
+Nothing is decoded that PIL's own guard against decompression bombs would warn about, and only
+formats that are listed here.
 """
 
 from __future__ import annotations
@@ -25,13 +29,21 @@ from headwater.errors import InputError
 from headwater.sources import Positions, Source
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""PIL's names of the formats that are opened; of animations and multi-page files the first image is taken."""
+"""PIL's names of the formats that are opened; of animations and multi-page files the first image is
+taken.
+"""
 MAX_PIXELS = 89_478_485
-"""Images with more pixels are refused: the number above which Pillow warns of a decompression bomb (a quarter of a GiB of RGB)."""
+"""Images with more pixels are refused: the number above which Pillow warns of a decompression bomb
+(a quarter of a GiB of RGB).
+"""
 MAX_ASPECT = 4
-"""Longer images are cropped to this aspect around their centre before resizing, so that a 1 x 10,000 image cannot explode. Our choice."""
+"""Longer images are cropped to this aspect around their centre before resizing, so that a 1 x
+10,000 image cannot explode. Our choice.
+"""
 RECIPE = 1
-"""Raised by hand when the pixels that come out change; part of the identity of arms, cells and caches."""
+"""Raised by hand when the pixels that come out change; part of the identity of arms, cells and
+caches.
+"""
 
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -45,26 +57,37 @@ _TURNS = {
 }
 """What undoes each EXIF orientation, as in Pillow's ImageOps.exif_transpose."""
 _SCALED_GAP = 2
-"""Scaled decoding keeps at least this many times the target, so that the antialiased resize has something left to average."""
+"""Scaled decoding keeps at least this many times the target, so that the antialiased resize has
+something left to average.
+"""
 _MIN_FACTOR = 2
-"""Scaled decoding at least halves an image: to 7/8 or 6/8 of the size, libjpeg decodes more slowly than to the full size."""
+"""Scaled decoding at least halves an image: to 7/8 or 6/8 of the size, libjpeg decodes more slowly
+than to the full size.
+"""
 
 
 def short_side(image_size: int) -> int:
-    """The short side, in pixels, at which images are stored for encoders that see `image_size` pixels."""
+    """The short side, in pixels, at which images are stored for encoders that see `image_size`
+    pixels.
+    """
     return round(1.25 * image_size)
 
 
 def decode(data: bytes | NDArray[np.uint8], image_size: int, where: str) -> NDArray[np.uint8]:
-    """uint8 [height, width, 3], RGB, with a short side of `short_side(image_size)` and a long side of at most 4 times that.
+    """uint8 [height, width, 3], RGB, with a short side of `short_side(image_size)` and a long side
+    of at most 4 times that.
 
-    `data` is an encoded file, or pixels (uint8 [height, width, 3], RGB) that are only cropped and resized. `where` names the sample in
-    messages. Raises InputError for a format that is not in FORMATS, a damaged or truncated file, and an image above MAX_PIXELS.
+    `data` is an encoded file, or pixels (uint8 [height, width, 3], RGB) that are only cropped and
+    resized. `where` names the sample in messages. Raises InputError for a format that is not in
+    FORMATS, a damaged or truncated file, and an image above MAX_PIXELS.
     """
     side = short_side(image_size)
     if isinstance(data, np.ndarray):
         if data.dtype != np.uint8 or data.ndim != 3 or data.shape[2] != 3 or not data.size:
-            raise InputError(f"{where}: pixels should be uint8 [height, width, 3], not {data.dtype} {list(data.shape)}")
+            raise InputError(
+                f"{where}: pixels should be uint8 [height, width, 3], not {data.dtype} "
+                f"{list(data.shape)}"
+            )
         return _resized(Image.fromarray(data), side)
     if data[:3] == b"\xff\xd8\xff":
         fast = _decode_jpeg(data, side, where)
@@ -74,14 +97,21 @@ def decode(data: bytes | NDArray[np.uint8], image_size: int, where: str) -> NDAr
 
 
 def decode_some(source: Source, positions: Positions, image_size: int) -> list[NDArray[np.uint8]]:
-    """`decode` of a few images of a source, in order. Whoever caches and whoever streams calls this, so that both get the same pixels and errors.
+    """`decode` of a few images of a source, in order.
 
-    Raises InputError, naming the sample, for one that cannot be read or decoded. May run in several threads at once: simplejpeg and PIL let go of
-    the interpreter while they decode. Measured once on 2 shared cores, two threads over one (median of 3): 1.5 for photos, and for emoji as PNG, at
-    224 px; 0.9 to 1.2 at 32 px, where the files are small and the time is Python's. Processes could gain there alone, and pay for sending pixels.
+    Whoever caches and whoever streams calls this, so that both get the same pixels and errors.
+
+    Raises InputError, naming the sample, for one that cannot be read or decoded. May run in several
+    threads at once: simplejpeg and PIL let go of the interpreter while they decode. Measured once
+    on 2 shared cores, two threads over one (median of 3): 1.5 for photos, and for emoji as PNG, at
+    224 px; 0.9 to 1.2 at 32 px, where the files are small and the time is Python's. Processes could
+    gain there alone, and pay for sending pixels.
     """
     names = [f"{source.name}: {sample_id}" for sample_id in source.table.ids[positions]]
-    return [decode(image, image_size, name) for image, name in zip(source.images(positions), names, strict=True)]
+    return [
+        decode(image, image_size, name)
+        for image, name in zip(source.images(positions), names, strict=True)
+    ]
 
 
 def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None:
@@ -92,16 +122,25 @@ def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None
             return None
         _check_size(height, width, where)
         least = _SCALED_GAP * side if max(height, width) <= MAX_ASPECT * min(height, width) else 0
-        pixels = simplejpeg.decode_jpeg(data, "RGB", min_height=least, min_width=least, min_factor=_MIN_FACTOR)
+        pixels = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=least, min_width=least, min_factor=_MIN_FACTOR
+        )
     except InputError:
         raise
-    except ValueError:  # damaged, or only odd in a way that libjpeg can recover from: PIL decides which
+    except (
+        ValueError
+    ):  # damaged, or only odd in a way that libjpeg can recover from: PIL decides which
         return None
-    return _resized(Image.fromarray(pixels), side, full=(width, height), turn=_jpeg_orientation(data))
+    return _resized(
+        Image.fromarray(pixels), side, full=(width, height), turn=_jpeg_orientation(data)
+    )
 
 
 def _jpeg_orientation(data: bytes) -> int:
-    """EXIF orientation of a JPEG, 1 to 8. PIL reads the tags (of EXIF, or of XMP in its place), but only where there seem to be any."""
+    """EXIF orientation of a JPEG, 1 to 8.
+
+    PIL reads the tags (of EXIF, or of XMP in its place), but only where there seem to be any.
+    """
     if b"Exif\x00\x00" not in data and b"tiff:Orientation" not in data:
         return 1
     try:
@@ -114,7 +153,14 @@ def _jpeg_orientation(data: bytes) -> int:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (SyntaxError, ValueError, OSError, struct.error, KeyError, TypeError):  # damaged tags do not make an image unreadable
+    except (
+        SyntaxError,
+        ValueError,
+        OSError,
+        struct.error,
+        KeyError,
+        TypeError,
+    ):  # damaged tags do not make an image unreadable
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
@@ -131,9 +177,15 @@ def _decode_any(data: bytes, side: int, where: str) -> NDArray[np.uint8]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(where) from None
     except UnidentifiedImageError:
-        raise InputError(f"{where}: this is no image that can be read, whatever its name says (formats: {', '.join(FORMATS)})") from None
+        raise InputError(
+            f"{where}: this is no image that can be read, whatever its name says (formats: "
+            f"{', '.join(FORMATS)})"
+        ) from None
     except Exception as error:  # each decoder has its own kinds for damaged files
-        raise InputError(f"{where}: the image is damaged or truncated ({str(error).splitlines()[0] if str(error) else type(error).__name__})") from None
+        raise InputError(
+            f"{where}: the image is damaged or truncated "
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from None
 
 
 def _check_size(height: int, width: int, where: str) -> None:
@@ -144,7 +196,10 @@ def _check_size(height: int, width: int, where: str) -> None:
 
 
 def _too_large(where: str, size: str = "") -> InputError:
-    return InputError(f"{where}: the image is too large ({size}over {MAX_PIXELS:,} pixels); remove it, or store it smaller")
+    return InputError(
+        f"{where}: the image is too large ({size}over {MAX_PIXELS:,} pixels); remove it, or store "
+        "it smaller"
+    )
 
 
 def _rgb(image: Image.Image, where: str) -> Image.Image:
@@ -153,18 +208,26 @@ def _rgb(image: Image.Image, where: str) -> Image.Image:
         wide = np.asarray(image).astype(np.uint32)
         image = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise InputError(f"{where}: 32-bit pixels (PIL mode {image.mode}) have no agreed range; store the image with 8 or 16 bits")
+        raise InputError(
+            f"{where}: 32-bit pixels (PIL mode {image.mode}) have no agreed range; store the image "
+            "with 8 or 16 bits"
+        )
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(opaque, image.convert("RGBA")).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _resized(image: Image.Image, side: int, *, full: tuple[int, int] | None = None, turn: int = 1) -> NDArray[np.uint8]:
-    """Cropped to MAX_ASPECT, resized and turned. `full` is the (width, height) before scaled decoding, which alone decides the shape.
+def _resized(
+    image: Image.Image, side: int, *, full: tuple[int, int] | None = None, turn: int = 1
+) -> NDArray[np.uint8]:
+    """Cropped to MAX_ASPECT, resized and turned.
 
-    The filter and the rounding of the long side (downwards) are torchvision's defaults: bilinear with antialiasing, which does not ring.
-    Turning comes last because the small image is the cheap one to turn; cropping and resizing do not care.
+    `full` is the (width, height) before scaled decoding, which alone decides the shape.
+
+    The filter and the rounding of the long side (downwards) are torchvision's defaults: bilinear
+    with antialiasing, which does not ring. Turning comes last because the small image is the cheap
+    one to turn; cropping and resizing do not care.
     """
     width, height = full or image.size
     if max(width, height) > MAX_ASPECT * min(width, height):
@@ -173,8 +236,12 @@ def _resized(image: Image.Image, side: int, *, full: tuple[int, int] | None = No
         image = image.crop((left, top, left + width, top + height))
     short = min(width, height)
     size = (int(side * width / short), int(side * height / short))
-    eighths = 8 * max(image.size) // max(width, height)  # of the full size; the last row and column may stand for less than a whole pixel
-    image = image.resize(size, Image.Resampling.BILINEAR, box=(0, 0, width * eighths / 8, height * eighths / 8))
+    eighths = (
+        8 * max(image.size) // max(width, height)
+    )  # of the full size; the last row and column may stand for less than a whole pixel
+    image = image.resize(
+        size, Image.Resampling.BILINEAR, box=(0, 0, width * eighths / 8, height * eighths / 8)
+    )
     if turn in _TURNS:
         image = image.transpose(_TURNS[turn])
     pixels: NDArray[np.uint8] = np.array(image)

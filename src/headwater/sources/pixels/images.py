@@ -15,10 +15,11 @@ class Images(Protocol):
     def __len__(self) -> int: ...
 
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """(images uint8 [batch, h_max, w_max, 3], sizes int64 [batch, 2]): images in the upper left corner, zeros beyond their sizes.
+        """(images uint8 [batch, h_max, w_max, 3], sizes int64 [batch, 2]): images in the upper left
+        corner, zeros beyond their sizes.
 
-        h_max and w_max are the batch's own. The arrays are fresh, contiguous and writable, so torch.from_numpy takes them as they are. May be
-        called from several threads at once.
+        h_max and w_max are the batch's own. The arrays are fresh, contiguous and writable, so
+        torch.from_numpy takes them as they are. May be called from several threads at once.
         """
         ...
 
@@ -35,7 +36,9 @@ class MemoryImages:
 
     def gather(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """As Images.gather."""
-        return self.images[rows], np.tile(np.array(self.images.shape[1:3], dtype=np.int64), (len(rows), 1))
+        return self.images[rows], np.tile(
+            np.array(self.images.shape[1:3], dtype=np.int64), (len(rows), 1)
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,10 @@
-"""What is known of each published set. Numbers marked [paper] are those of Entezari et al. 2023; the others say where they come from.
+"""What is known of each published set.
 
-Licences are as their authors state them, [recalled]: read the home page before you rely on one. Prompts are those published with CLIP
-(Radford et al. 2021, data/prompts.md of its repository), [recalled], unless a comment says that they are ours.
+Numbers marked [paper] are those of Entezari et al. 2023; the others say where they come from.
+
+Licences are as their authors state them, [recalled]: read the home page before you rely on one.
+Prompts are those published with CLIP (Radford et al. 2021, data/prompts.md of its repository),
+[recalled], unless a comment says that they are ours.
 """
 
 from __future__ import annotations
@@ -24,7 +27,9 @@ class Published:
     variants: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Sizes under the option `split`, where the set has that; `sizes` is the default one's."""
     source_of_sizes: str
-    """Where the sizes and the split come from: [paper], [published], [recalled] or [ours], in words."""
+    """Where the sizes and the split come from: [paper], [published], [recalled] or [ours], in
+    words.
+    """
     metric: Metric = "top1"
     licence: str
     home: str
@@ -104,8 +109,17 @@ CALTECH_TEMPLATES = (
     "a drawing of the {}.",
     "a doodle of the {}.",
 )
-DTD_TEMPLATES = _both("a photo of a {} texture.", "a photo of a {} pattern.", "a photo of a {} thing.", "a photo of a {} object.")
-SATELLITE_TEMPLATES = ("a centered satellite photo of {}.", "a centered satellite photo of a {}.", "a centered satellite photo of the {}.")
+DTD_TEMPLATES = _both(
+    "a photo of a {} texture.",
+    "a photo of a {} pattern.",
+    "a photo of a {} thing.",
+    "a photo of a {} object.",
+)
+SATELLITE_TEMPLATES = (
+    "a centered satellite photo of {}.",
+    "a centered satellite photo of a {}.",
+    "a centered satellite photo of the {}.",
+)
 _DOMAINNET = "split files published with the set; counts [paper]"
 _CCT_SIZES = {"train": 13_553, "val": 3_484, "test": 15_827}
 
@@ -125,7 +139,11 @@ _SETS = (
         reader="cifar",
         templates=CIFAR_TEMPLATES,
         levels=("class", "superclass"),
-        refused=("cifar-100-python", "the python version is pickled, and nothing here is unpickled; get the binary version (cifar-100-binary.tar.gz)"),
+        refused=(
+            "cifar-100-python",
+            "the python version is pickled, and nothing here is unpickled; get the binary version "
+            "(cifar-100-binary.tar.gz)",
+        ),
     ),
     Published(
         name="dtd",
@@ -147,8 +165,10 @@ _SETS = (
         title="Caltech-101",
         classes=102,
         sizes={"train": 3_059, "test": 6_085},
-        source_of_sizes="counts [paper]; which images are ours: 30 a class by key (29 of BACKGROUND_Google), as no split is published",
-        metric="mean_per_class",  # as in Kornblith et al. 2019 and CLIP [recalled]; the paper reports top-1
+        source_of_sizes="counts [paper]; which images are ours: 30 a class by key (29 of "
+        "BACKGROUND_Google), as no split is published",
+        # As in Kornblith et al. 2019 and CLIP [recalled]; the paper reports top-1
+        metric="mean_per_class",
         licence="CC BY 4.0, as the record says",
         home="https://data.caltech.edu/records/mzrjq-6wc02",
         folder="caltech101",
@@ -164,7 +184,8 @@ _SETS = (
         classes=37,
         sizes={"train": 3_680, "test": 3_669},
         source_of_sizes="published split (trainval is train); counts [paper]",
-        metric="mean_per_class",  # as in Kornblith et al. 2019 and CLIP [recalled]; the paper reports top-1
+        # As in Kornblith et al. 2019 and CLIP [recalled]; the paper reports top-1
+        metric="mean_per_class",
         licence="CC BY-SA 4.0",
         home="https://www.robots.ox.ac.uk/~vgg/data/pets/",
         folder="pets",
@@ -210,7 +231,8 @@ _SETS = (
         title="EuroSAT (RGB)",
         classes=10,
         sizes={"train": 21_600, "test": 5_400},
-        source_of_sizes="counts [paper]; which images are ours: 80/20 of each class by key, as no split is published",
+        source_of_sizes="counts [paper]; which images are ours: 80/20 of each class by key, as no "
+        "split is published",
         licence="MIT; Copernicus Sentinel data terms",
         home="https://github.com/phelber/EuroSAT",
         folder="eurosat",
@@ -225,7 +247,8 @@ _SETS = (
         title="Cassava Leaf Disease (Kaggle 2020)",
         classes=5,
         sizes={"train": 17_117, "test": 4_280},
-        source_of_sizes="test [paper], 21,397 labelled images [recalled]; which images are ours: 80/20 of each class by key, as the test labels were kept",
+        source_of_sizes="test [paper], 21,397 labelled images [recalled]; which images are ours: "
+        "80/20 of each class by key, as the test labels were kept",
         licence="the competition's rules",
         home="https://www.kaggle.com/c/cassava-leaf-disease-classification",
         folder="cassava-leaf-disease-classification",
@@ -242,15 +265,20 @@ _SETS = (
         sizes=_CCT_SIZES,
         variants={"cis": _CCT_SIZES, "trans": {"train": 13_553, "val": 1_725, "test": 23_275}},
         source_of_sizes=(
-            "published split; images listed per annotation file [recalled], they sum to the 57,864 of the set; the paper's test of 15,215 images and 15 "
-            "classes is taken for cis_test (15,827) without its empty images, as public code for CCT-20 has it, so cis is the default [not confirmed]"
+            "published split; images listed per annotation file [recalled], they sum to the 57,864 "
+            "of the set; the paper's test of 15,215 images and 15 "
+            "classes is taken for cis_test (15,827) without its empty images, as public code for "
+            "CCT-20 has it, so cis is the default [not confirmed]"
         ),
         licence="CDLA Permissive 1.0",
         home="https://lila.science/datasets/caltech-camera-traps",
         folder="cct20",
         marks=("eccv_18_annotation_files",),
         inside=("", "CCT-20", "caltech-camera-traps"),
-        layout=("eccv_18_annotation_files/{train,cis_val,cis_test,trans_val,trans_test}_annotations.json", "eccv_18_all_images_sm/*.jpg"),
+        layout=(
+            "eccv_18_annotation_files/{train,cis_val,cis_test,trans_val,trans_test}_annotations.json",
+            "eccv_18_all_images_sm/*.jpg",
+        ),
         reader="cameras",
         groups=("location", "seq_id"),
     ),
@@ -259,7 +287,8 @@ _SETS = (
         title="ImageNet-1k (ILSVRC 2012)",
         classes=1_000,
         sizes={"train": 1_281_167, "test": 50_000},
-        source_of_sizes="published; the published validation images are the test split, as their labels are public [recalled]",
+        source_of_sizes="published; the published validation images are the test split, as their "
+        "labels are public [recalled]",
         licence="terms of access, for non-commercial research",
         home="https://image-net.org/",
         folder="imagenet",
@@ -275,7 +304,8 @@ _SETS = (
             title=title,
             classes=10_000,
             sizes={"train": train, "test": 100_000},
-            source_of_sizes="published; the published validation images are the test split [recalled]",
+            source_of_sizes="published; the published validation images are the test split "
+            "[recalled]",
             licence="for non-commercial research; each image under its photographer's licence",
             home="https://github.com/visipedia/inat_comp/tree/master/2021",
             folder="inat2021",

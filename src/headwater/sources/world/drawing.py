@@ -1,8 +1,10 @@
 """Drawing creatures, many at once: a scene of per-image numbers in, uint8 pixels out.
 
-Only additions, products, quotients, comparisons and integer arithmetic decide a pixel, each elementwise on float32 or integers: IEEE 754
-rounds them in one way, so pixels are bit-equal on every machine, for any subset and in any order. No sine, exponential, matrix product or
-sum over an axis is used (their last bits differ between CPUs and libraries); angles come as rational points of the circle.
+Only additions, products, quotients, comparisons and integer arithmetic decide a pixel, each
+elementwise on float32 or integers: IEEE 754 rounds them in one way, so pixels are bit-equal on
+every machine, for any subset and in any order. No sine, exponential, matrix product or sum over an
+axis is used (their last bits differ between CPUs and libraries); angles come as rational points of
+the circle.
 
 Lengths are in pixels at resolution 40, the origin is the creature's middle, y points down.
 """
@@ -22,11 +24,20 @@ RECIPE = 1
 """Raised by hand whenever a pixel changes."""
 
 NUM_DRAWS = 160
-"""Uniforms that a scene holds per image: 0-31 pose, 32-79 clutter, 80-95 colours and noise patch, 96-159 texture."""
+"""Uniforms that a scene holds per image: 0-31 pose, 32-79 clutter, 80-95 colours and noise patch,
+96-159 texture.
+"""
 
 _MAX_LOBES = 7
-_BODY_X, _BODY_Y = 11.0, 9.2  # half axes of the body: two codes of up to 3 x 2.6 px side by side fit in it
-_LOBE_OUT, _LOBE_LONG, _LOBE_WIDE = 2.6, 6.4, 4.2  # a lobe's middle lies this far outside the body; its half axes where there are 3.5 lobes
+_BODY_X, _BODY_Y = (
+    11.0,
+    9.2,
+)  # half axes of the body: two codes of up to 3 x 2.6 px side by side fit in it
+_LOBE_OUT, _LOBE_LONG, _LOBE_WIDE = (
+    2.6,
+    6.4,
+    4.2,
+)  # a lobe's middle lies this far outside the body; its half axes where there are 3.5 lobes
 _CODE_GAP, _CODE_Y = 1.4, 0.9  # between the two codes; their middle below the body's
 _PATCH_AWAY, _PATCH_RADIUS = 14.0, 5.5
 _CHUNK_PIXELS = 32 * 40 * 40  # drawn at once, so that the planes stay in the cache
@@ -59,7 +70,9 @@ class Scene:
 
     def part(self, rows: slice) -> Scene:
         """The scene of some rows."""
-        arrays = {name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)}
+        arrays = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, np.ndarray)
+        }
         return Scene(domain=self.domain, noise_key=self.noise_key, **arrays)
 
 
@@ -111,7 +124,9 @@ def _draw_chunk(scene: Scene, look: Look) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class _Grid:
-    """Pixel middles of a chunk: relative to each creature ([n, res]) and absolute ([1, res]), x and y apart."""
+    """Pixel middles of a chunk: relative to each creature ([n, res]) and absolute ([1, res]), x and
+    y apart.
+    """
 
     x: F32
     y: F32
@@ -122,19 +137,33 @@ class _Grid:
     @classmethod
     def of(cls, scene: Scene, look: Look) -> _Grid:
         u = scene.draws
-        pixels = (np.arange(look.resolution, dtype=np.float32) + np.float32(0.5)) / np.float32(look.resolution / 40)
+        pixels = (np.arange(look.resolution, dtype=np.float32) + np.float32(0.5)) / np.float32(
+            look.resolution / 40
+        )
         scale = np.float32(0.86) + np.float32(0.22) * u[:, 0]
         x0 = 20 + (u[:, 1] - np.float32(0.5)) * 5
-        y0 = 20 + np.where(scene.low, 1, -1).astype(np.float32) * (np.float32(0.4) + np.float32(2.1) * u[:, 2])
+        y0 = 20 + np.where(scene.low, 1, -1).astype(np.float32) * (
+            np.float32(0.4) + np.float32(2.1) * u[:, 2]
+        )
         half_pixel = np.float32(0.5) / (scale * np.float32(look.resolution / 40))
-        return cls((pixels - x0[:, None]) / scale[:, None], (pixels - y0[:, None]) / scale[:, None], pixels[None], half_pixel)
+        return cls(
+            (pixels - x0[:, None]) / scale[:, None],
+            (pixels - y0[:, None]) / scale[:, None],
+            pixels[None],
+            half_pixel,
+        )
 
     def rows(self, chosen: NDArray[np.int64]) -> _Grid:
         return _Grid(self.x[chosen], self.y[chosen], self.absolute, self.half_pixel[chosen])
 
 
-def _ellipse(grid_x: F32, grid_y: F32, x: F32, y: F32, long: F32, wide: F32, turn: tuple[F32, F32]) -> F32:
-    """[n, res, res]: about the distance to the border in pixels, positive inside. The middle is (x, y), the long axis along `turn`."""
+def _ellipse(
+    grid_x: F32, grid_y: F32, x: F32, y: F32, long: F32, wide: F32, turn: tuple[F32, F32]
+) -> F32:
+    """[n, res, res]: about the distance to the border in pixels, positive inside.
+
+    The middle is (x, y), the long axis along `turn`.
+    """
     cos, sin = turn
     dx, dy = grid_x - x[:, None], grid_y - y[:, None]
     along, across = 1 / (long * long), 1 / (wide * wide)
@@ -149,7 +178,9 @@ def _ellipse(grid_x: F32, grid_y: F32, x: F32, y: F32, long: F32, wide: F32, tur
 
 
 def _circle(u: F32, half_range: float) -> tuple[F32, F32]:
-    """(cos, sin) of an angle about 0 with |tan(angle / 2)| <= half_range, a rational point of the circle; u in [0, 1)."""
+    """(cos, sin) of an angle about 0 with |tan(angle / 2)| <= half_range, a rational point of the
+    circle; u in [0, 1).
+    """
     t = (2 * u - 1) * np.float32(half_range)
     square = t * t
     return (1 - square) / (1 + square), 2 * t / (1 + square)
@@ -169,12 +200,16 @@ def _lobe_directions() -> F32:
     table = np.zeros((_MAX_LOBES + 1, _MAX_LOBES, 2))
     for n in range(2, _MAX_LOBES + 1):
         first = 0.0 if n == 2 else -math.pi / 2 if n % 2 else math.pi / n
-        table[n, :n] = [(math.cos(first + 2 * math.pi * k / n), math.sin(first + 2 * math.pi * k / n)) for k in range(n)]
+        table[n, :n] = [
+            (math.cos(first + 2 * math.pi * k / n), math.sin(first + 2 * math.pi * k / n))
+            for k in range(n)
+        ]
     return _exact(table)
 
 
 _DIRECTIONS = _lobe_directions()
-# The more lobes, the smaller: every family covers the same area, so that mean colour tells nothing of it.
+# The more lobes, the smaller: every family covers the same area, so that mean colour tells nothing
+# of it.
 _EQUAL_AREA = _exact(np.array([math.sqrt(3.5 / max(n, 1)) for n in range(_MAX_LOBES + 1)]))
 
 
@@ -182,21 +217,49 @@ def _silhouette(scene: Scene, grid: _Grid) -> tuple[F32, F32]:
     """Fields of the body and of the lobes, [n, res, res] each; -100 where there is nothing."""
     u = scene.draws
     zero, one = np.zeros(len(u), np.float32), np.ones(len(u), np.float32)
-    body = _ellipse(grid.x, grid.y, zero, zero, np.float32(_BODY_X) * one, np.float32(_BODY_Y) * one, (one, zero))
+    body = _ellipse(
+        grid.x,
+        grid.y,
+        zero,
+        zero,
+        np.float32(_BODY_X) * one,
+        np.float32(_BODY_Y) * one,
+        (one, zero),
+    )
     body[scene.empty] = -100
     lobes = np.full_like(body, -100)
     tilt = _circle(u[:, 3], 0.12)
-    drawn = (scene.lobe_size > np.float32(1e-3)) & ~scene.empty  # a smaller lobe shows in no pixel, and its reciprocal would overflow
+    drawn = (
+        scene.lobe_size > np.float32(1e-3)
+    ) & ~scene.empty  # a smaller lobe shows in no pixel, and its reciprocal would overflow
     for k in range(int(scene.lobes.max())):
         rows = np.flatnonzero(drawn & (scene.lobes > k))
         if len(rows) == 0:
             continue
         direction = _DIRECTIONS[scene.lobes[rows], k]
-        cos, sin = _turned(_turned((direction[:, 0], direction[:, 1]), (tilt[0][rows], tilt[1][rows])), _circle(u[rows, 8 + k], 0.06))
-        grow = scene.lobe_size[rows] * _EQUAL_AREA[scene.lobes[rows]] * (np.float32(0.88) + np.float32(0.24) * u[rows, 16 + k])
+        cos, sin = _turned(
+            _turned((direction[:, 0], direction[:, 1]), (tilt[0][rows], tilt[1][rows])),
+            _circle(u[rows, 8 + k], 0.06),
+        )
+        grow = (
+            scene.lobe_size[rows]
+            * _EQUAL_AREA[scene.lobes[rows]]
+            * (np.float32(0.88) + np.float32(0.24) * u[rows, 16 + k])
+        )
         near = grid.rows(rows)
-        out_x, out_y = (np.float32(_BODY_X) + np.float32(_LOBE_OUT) * grow) * cos, (np.float32(_BODY_Y) + np.float32(_LOBE_OUT) * grow) * sin
-        field = _ellipse(near.x, near.y, out_x, out_y, np.float32(_LOBE_LONG) * grow, np.float32(_LOBE_WIDE) * grow, (cos, sin))
+        out_x, out_y = (
+            (np.float32(_BODY_X) + np.float32(_LOBE_OUT) * grow) * cos,
+            (np.float32(_BODY_Y) + np.float32(_LOBE_OUT) * grow) * sin,
+        )
+        field = _ellipse(
+            near.x,
+            near.y,
+            out_x,
+            out_y,
+            np.float32(_LOBE_LONG) * grow,
+            np.float32(_LOBE_WIDE) * grow,
+            (cos, sin),
+        )
         lobes[rows] = np.maximum(lobes[rows], field)
     return body, lobes
 
@@ -207,7 +270,9 @@ def _blobs(scene: Scene, grid: _Grid, look: Look) -> list[tuple[F32, F32]]:
     for i in range(look.clutter):
         u = scene.draws[:, 32 + 6 * i : 38 + 6 * i].T
         long, wide = np.float32(3) + 5 * u[2], np.float32(2) + 3 * u[3]
-        field = _ellipse(grid.absolute, grid.absolute, 40 * u[0], 40 * u[1], long, wide, _circle(u[4], 1.0))
+        field = _ellipse(
+            grid.absolute, grid.absolute, 40 * u[0], 40 * u[1], long, wide, _circle(u[4], 1.0)
+        )
         blobs.append((field, 2 * u[5] - 1))
     return blobs
 
@@ -226,7 +291,9 @@ def _texture(u: F32, look: Look) -> F32:
 
 
 def _grain(scene: Scene, look: Look) -> F32:
-    """[n, 3, res, res] noise of mean 0 and variance 1: the number of ones among 16 keyed bits (binomial, near Gaussian), no logarithm needed."""
+    """[n, 3, res, res] noise of mean 0 and variance 1: the number of ones among 16 keyed bits
+    (binomial, near Gaussian), no logarithm needed.
+    """
     count = 3 * look.resolution**2
     words = keys.bits(scene.noise_key, scene.hashes, -(-count // 4)).astype("<i8", copy=False)
     ones: F32 = np.bitwise_count(words.view("<u2"))[:, :count].astype(np.float32)
@@ -235,7 +302,9 @@ def _grain(scene: Scene, look: Look) -> F32:
     return ones.reshape(-1, 3, look.resolution, look.resolution)
 
 
-_COMPASS = _exact(np.array([(math.cos(math.pi * k / 4), math.sin(math.pi * k / 4)) for k in range(8)]))
+_COMPASS = _exact(
+    np.array([(math.cos(math.pi * k / 4), math.sin(math.pi * k / 4)) for k in range(8)])
+)
 
 
 def _noise_patch(canvas: F32, scene: Scene, grid: _Grid, grain: F32) -> None:
@@ -243,7 +312,15 @@ def _noise_patch(canvas: F32, scene: Scene, grid: _Grid, grain: F32) -> None:
     rows = np.flatnonzero(scene.patch > 0)
     where = _COMPASS[(8 * scene.draws[rows, 94]).astype(np.int64)] * np.float32(_PATCH_AWAY)
     radius, near = np.full(len(rows), _PATCH_RADIUS, np.float32), grid.rows(rows)
-    field = _ellipse(near.x, near.y, where[:, 0], where[:, 1], radius, radius, (np.ones_like(radius), np.zeros_like(radius)))
+    field = _ellipse(
+        near.x,
+        near.y,
+        where[:, 0],
+        where[:, 1],
+        radius,
+        radius,
+        (np.ones_like(radius), np.zeros_like(radius)),
+    )
     alpha = np.clip(field + np.float32(0.5), 0, 1)[:, None]
     noisy = np.float32(0.5) + grain[rows][:, ::-1, ::-1] * scene.patch[rows, None, None, None]
     canvas[rows] += (np.clip(noisy, 0, 1) - canvas[rows]) * alpha
@@ -258,12 +335,27 @@ def _eyes(canvas: F32, scene: Scene, grid: _Grid) -> None:
         x, y = np.full(len(seen), 3.1 * side, np.float32), np.full(len(seen), -5.9, np.float32)
         for radius, shade, shift in ((1.9, 0.95, 0), (0.95, 0.05, 1)):
             r = np.full(len(seen), radius, np.float32)
-            field = _ellipse(grid.x, grid.y[:, top], x + shift * glance, y, r, r, (np.ones_like(r), np.zeros_like(r)))
-            over(canvas[:, :, top], np.full((len(seen), 3), shade, np.float32), np.clip(field + np.float32(0.5), 0, 1) * seen[:, None, None])
+            field = _ellipse(
+                grid.x,
+                grid.y[:, top],
+                x + shift * glance,
+                y,
+                r,
+                r,
+                (np.ones_like(r), np.zeros_like(r)),
+            )
+            over(
+                canvas[:, :, top],
+                np.full((len(seen), 3), shade, np.float32),
+                np.clip(field + np.float32(0.5), 0, 1) * seen[:, None, None],
+            )
 
 
 def _stamp_codes(canvas: F32, scene: Scene, grid: _Grid, look: Look) -> None:
-    """Both copies of the code, antialiased by area, in place. Nothing is drawn over them but pixel noise."""
+    """Both copies of the code, antialiased by area, in place.
+
+    Nothing is drawn over them but pixel noise.
+    """
     cell, half = np.float32(look.code_cell), grid.half_pixel[:, None]
 
     def covered(grid_axis: F32, start: float) -> F32:
@@ -274,15 +366,31 @@ def _stamp_codes(canvas: F32, scene: Scene, grid: _Grid, look: Look) -> None:
         return share
 
     lefts = (-(_CODE_GAP / 2 + 3 * look.code_cell), _CODE_GAP / 2)
-    columns = [covered(grid.x, lefts[0] + i * look.code_cell) + covered(grid.x, lefts[1] + i * look.code_cell) for i in range(3)]
+    columns = [
+        covered(grid.x, lefts[0] + i * look.code_cell)
+        + covered(grid.x, lefts[1] + i * look.code_cell)
+        for i in range(3)
+    ]
     rows = [covered(grid.y, _CODE_Y + (j - 1.5) * look.code_cell) for j in range(3)]
     white = np.zeros_like(canvas[:, 0])
     for j in range(3):
-        line = sum((scene.codes[:, 3 * j + i, None] * columns[i] for i in range(3)), np.zeros_like(columns[0]))
+        line = sum(
+            (scene.codes[:, 3 * j + i, None] * columns[i] for i in range(3)),
+            np.zeros_like(columns[0]),
+        )
         white += line[:, None, :] * rows[j][:, :, None]
     present = np.where(scene.empty, 0, 1).astype(np.float32)[:, None, None]
-    alpha = (columns[0] + columns[1] + columns[2])[:, None, :] * (rows[0] + rows[1] + rows[2])[:, :, None] * present
-    contrast = (np.float32(0.8) + np.float32(0.18) * scene.draws[:, 5]) * np.float32(look.code_strength)
-    ink = white * (contrast[:, None, None] * present) + alpha * (np.float32(0.5) - contrast / 2)[:, None, None]
+    alpha = (
+        (columns[0] + columns[1] + columns[2])[:, None, :]
+        * (rows[0] + rows[1] + rows[2])[:, :, None]
+        * present
+    )
+    contrast = (np.float32(0.8) + np.float32(0.18) * scene.draws[:, 5]) * np.float32(
+        look.code_strength
+    )
+    ink = (
+        white * (contrast[:, None, None] * present)
+        + alpha * (np.float32(0.5) - contrast / 2)[:, None, None]
+    )
     canvas *= (1 - alpha)[:, None]
     canvas += ink[:, None]

@@ -13,15 +13,27 @@ from headwater.study.data import Domain, WorldData
 
 
 def contact_sheet(per_domain: int = 4, zoom: int = 3, seed: int = 0) -> NDArray[np.uint8]:
-    """uint8 [height, width, 3]: a row per family, one of hard and one of empty images; `per_domain` images of each of the four domains."""
+    """uint8 [height, width, 3]: a row per family, one of hard and one of empty images; `per_domain`
+    images of each of the four domains.
+    """
     columns = []
     for domain in get_args(Domain):
-        source = WorldSource("sheet", WorldData(domain=domain, train=400, val=0, test=400, hard_test=1, dilution=1.5, seed=seed))
+        source = WorldSource(
+            "sheet",
+            WorldData(
+                domain=domain, train=400, val=0, test=400, hard_test=1, dilution=1.5, seed=seed
+            ),
+        )
         content = np.array([c[0] for c in source.table.texts["content"]])
         train, family = source.table.splits["split"] == "train", source.table.levels[1]
-        rows = [train & (content == "creature") & (family == name) for name in dict.fromkeys(family)]
+        rows = [
+            train & (content == "creature") & (family == name) for name in dict.fromkeys(family)
+        ]
         rows += [~train, train & (content == "clutter")]
-        picked = [source.images(np.flatnonzero(row)[:: max(1, int(row.sum()) // per_domain)][:per_domain]) for row in rows]
+        picked = [
+            source.images(np.flatnonzero(row)[:: max(1, int(row.sum()) // per_domain)][:per_domain])
+            for row in rows
+        ]
         columns.append(np.concatenate([np.concatenate(list(images), axis=1) for images in picked]))
     labels = [*dict.fromkeys(family), "hard", "empty"]
     sheet = Image.fromarray(np.concatenate(columns, axis=1))

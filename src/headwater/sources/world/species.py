@@ -1,4 +1,7 @@
-"""What lives in a generated world: codes, names and the words for them. Pure functions of the world's seed."""
+"""What lives in a generated world: codes, names and the words for them.
+
+Pure functions of the world's seed.
+"""
 
 from __future__ import annotations
 
@@ -24,32 +27,43 @@ _SYLLABLES = [c + v for c in "bdfgklmnprstvz" for v in "aeiou"]
 
 
 def variants(code: int) -> set[int]:
-    """The 9-bit code (row-major, bit 8 the top left cell) and its images under horizontal flip, vertical flip and both (a half turn)."""
+    """The 9-bit code (row-major, bit 8 the top left cell) and its images under horizontal flip,
+    vertical flip and both (a half turn).
+    """
     cells = np.array([int(bit) for bit in f"{code:09b}"]).reshape(3, 3)
     flips = (cells, cells[:, ::-1], cells[::-1], cells[::-1, ::-1])
     return {int("".join(map(str, flip.ravel())), 2) for flip in flips}
 
 
 def codes(seed: int, count: int) -> NDArray[np.float32]:
-    """float32 [count, 9] of 0 (black) and 1 (white), row-major: one code per species, in an order keyed by the seed.
+    """float32 [count, 9] of 0 (black) and 1 (white), row-major: one code per species, in an order
+    keyed by the seed.
 
-    No code is a flip of another, and any two differ in at least two cells, because all weights are even. Weight 4 comes first, so up to
-    39 species have equal mean brightness.
+    No code is a flip of another, and any two differ in at least two cells, because all weights are
+    even. Weight 4 comes first, so up to 39 species have equal mean brightness.
     """
     chosen: list[int] = []
     for weight in (4, 6):
         orbits = sorted({min(variants(code)) for code in range(512) if code.bit_count() == weight})
-        order = keys.permutation(keys.key(seed, "world codes"), keys.sample_hashes([str(code) for code in orbits]))
+        order = keys.permutation(
+            keys.key(seed, "world codes"), keys.sample_hashes([str(code) for code in orbits])
+        )
         chosen += [orbits[i] for i in order]
-    return np.array([[int(bit) for bit in f"{code:09b}"] for code in chosen[:count]], dtype=np.float32)
+    return np.array(
+        [[int(bit) for bit in f"{code:09b}"] for code in chosen[:count]], dtype=np.float32
+    )
 
 
 def species_names(seed: int, count: int) -> list[str]:
-    """Pronounceable, distinct names of three syllables; the first names do not depend on the count."""
+    """Pronounceable, distinct names of three syllables; the first names do not depend on the
+    count.
+    """
     names: dict[str, None] = {}
     attempt = 0
     while len(names) < count:
-        draw = np.asarray(keys.uniform(keys.key(seed, "world names"), keys.sample_hashes([str(attempt)]), 3)[0])
+        draw = np.asarray(
+            keys.uniform(keys.key(seed, "world names"), keys.sample_hashes([str(attempt)]), 3)[0]
+        )
         names["".join(_SYLLABLES[int(u * len(_SYLLABLES))] for u in draw)] = None
         attempt += 1
     return list(names)
@@ -68,4 +82,6 @@ def order_of(family: int, families: int) -> str:
 def captions(species: str, family: str, domain: str, first: int, count: int) -> list[str]:
     """`count` captions after consecutive templates from number `first` on."""
     chosen = (TEMPLATES[(first + i) % len(TEMPLATES)] for i in range(count))
-    return [template.format(medium=MEDIA[domain], family=family, species=species) for template in chosen]
+    return [
+        template.format(medium=MEDIA[domain], family=family, species=species) for template in chosen
+    ]

@@ -1,4 +1,6 @@
-"""Four ways to render the same creature: paint, sketch, night, mosaic. Each maps fields to a canvas float32 [n, 3, res, res], about 0 to 1.
+"""Four ways to render the same creature: paint, sketch, night, mosaic.
+
+Each maps fields to a canvas float32 [n, 3, res, res], about 0 to 1.
 
 Colours are drawn without regard to the class, so that they cannot give it away.
 """
@@ -31,7 +33,9 @@ class Fields:
     hue: F32
     """[n] background hue in [0, 1)."""
     u: F32
-    """[n, 16] uniforms for colours: 0-3 background, 4-6 body, 7-9 lobes, 10-11 light, 12-13 strength of hatching and lines."""
+    """[n, 16] uniforms for colours: 0-3 background, 4-6 body, 7-9 lobes, 10-11 light, 12-13
+    strength of hatching and lines.
+    """
 
 
 def over(canvas: F32, colour: F32, alpha: F32) -> None:
@@ -74,11 +78,15 @@ def _planes(colour: F32, tone: F32) -> F32:
 
 
 def _body_colour(f: Fields, saturation: float, low: float, high: float) -> F32:
-    return hsv(f.u[:, 4], _between(f.u[:, 5], 0.5 * saturation, saturation), _between(f.u[:, 6], low, high))
+    return hsv(
+        f.u[:, 4], _between(f.u[:, 5], 0.5 * saturation, saturation), _between(f.u[:, 6], low, high)
+    )
 
 
 def _lobe_colour(f: Fields, saturation: float, low: float, high: float) -> F32:
-    return hsv(f.u[:, 7], _between(f.u[:, 8], 0.5 * saturation, saturation), _between(f.u[:, 9], low, high))
+    return hsv(
+        f.u[:, 7], _between(f.u[:, 8], 0.5 * saturation, saturation), _between(f.u[:, 9], low, high)
+    )
 
 
 def paint(f: Fields) -> F32:
@@ -88,7 +96,9 @@ def paint(f: Fields) -> F32:
         tone += _cover(field) * (np.float32(0.28) * shade)[:, None, None]
     whole = np.maximum(f.body, f.lobes)
     tone *= 1 - np.float32(0.3) * np.clip(1 + whole * np.float32(0.4), 0, 1)
-    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.35, 0.6), _between(f.u[:, 1], 0.55, 0.85)), tone)
+    canvas = _planes(
+        hsv(f.hue, _between(f.u[:, 0], 0.35, 0.6), _between(f.u[:, 1], 0.55, 0.85)), tone
+    )
     over(canvas, _lobe_colour(f, 0.8, 0.6, 0.95), _cover(f.lobes))
     over(canvas, _body_colour(f, 0.7, 0.55, 0.95), _cover(f.body))
     inside = np.clip(whole, 0, 3) * np.float32(0.12) + np.float32(0.1) * f.texture
@@ -105,16 +115,29 @@ def sketch(f: Fields) -> F32:
     counter = ((step[:, None] - step[None]) % 3 == 0).astype(np.float32)
     tone = np.float32(0.93) + np.float32(0.05) * f.texture + np.float32(0.03) * _light(f)
     for field, shade in f.blobs:
-        tone -= np.clip(np.float32(0.8) - np.abs(field), 0, 1) * (np.float32(0.35) * np.abs(shade))[:, None, None]
+        tone -= (
+            np.clip(np.float32(0.8) - np.abs(field), 0, 1)
+            * (np.float32(0.35) * np.abs(shade))[:, None, None]
+        )
     body, lobes = _cover(f.body), _cover(f.lobes)
     whole = np.maximum(f.body, f.lobes)
     paper = np.maximum(body, lobes)
     tone += (np.float32(0.9) - tone) * paper
     tone -= body * (np.float32(0.16) * diagonal + np.float32(0.1))
-    tone -= (lobes * (1 - body)) * (np.float32(0.3) * counter + np.float32(0.18)) * _between(f.u[:, 12], 0.3, 1.2)[:, None, None]
-    tone -= np.clip(np.float32(1.2) - np.abs(whole), 0, 1) * _between(f.u[:, 13], 0.35, 0.75)[:, None, None]
+    tone -= (
+        (lobes * (1 - body))
+        * (np.float32(0.3) * counter + np.float32(0.18))
+        * _between(f.u[:, 12], 0.3, 1.2)[:, None, None]
+    )
+    tone -= (
+        np.clip(np.float32(1.2) - np.abs(whole), 0, 1)
+        * _between(f.u[:, 13], 0.35, 0.75)[:, None, None]
+    )
     tone += f.grain * np.float32(0.03)
-    return _planes(hsv(f.hue, _between(f.u[:, 0], 0.06, 0.16), _between(f.u[:, 1], 0.7, 1.0)), np.clip(tone, 0, 1))
+    return _planes(
+        hsv(f.hue, _between(f.u[:, 0], 0.06, 0.16), _between(f.u[:, 1], 0.7, 1.0)),
+        np.clip(tone, 0, 1),
+    )
 
 
 def night(f: Fields) -> F32:
@@ -123,14 +146,18 @@ def night(f: Fields) -> F32:
     tone = 1 + np.float32(0.3) * f.texture + np.float32(0.3) * light
     for field, shade in f.blobs:
         tone += _cover(field) * (np.float32(0.5) * shade)[:, None, None]
-    canvas = _planes(hsv(f.hue, _between(f.u[:, 0], 0.5, 0.8), _between(f.u[:, 1], 0.1, 0.32)), tone)
+    canvas = _planes(
+        hsv(f.hue, _between(f.u[:, 0], 0.5, 0.8), _between(f.u[:, 1], 0.1, 0.32)), tone
+    )
     canvas += ((f.grain > np.float32(2.4)) * np.float32(0.45))[:, None]
     whole = np.maximum(f.body, f.lobes)
     glow = np.clip(1 + whole * np.float32(0.16), 0, 1)
     over(canvas, _lobe_colour(f, 0.5, 0.7, 1.0), glow * glow * np.float32(0.22))
     over(canvas, _lobe_colour(f, 0.6, 0.3, 0.5), _cover(f.lobes))
     over(canvas, _body_colour(f, 0.6, 0.22, 0.42), _cover(f.body))
-    rim = np.clip(np.float32(1.4) - np.abs(whole - np.float32(0.6)), 0, 1) * np.clip(np.float32(0.3) + light, 0, 1)
+    rim = np.clip(np.float32(1.4) - np.abs(whole - np.float32(0.6)), 0, 1) * np.clip(
+        np.float32(0.3) + light, 0, 1
+    )
     canvas += (rim * _between(f.u[:, 13], 0.15, 0.45)[:, None, None])[:, None]
     return canvas
 
@@ -148,7 +175,9 @@ def mosaic(f: Fields) -> F32:
     tone = 1 + np.float32(0.2) * tiled(f.texture) + np.float32(0.12) * grain
     for field, shade in f.blobs:
         tone += _cover(tiled(field)) * (np.float32(0.3) * shade)[:, None, None]
-    tiles = _planes(hsv(f.hue, _between(f.u[:, 0], 0.25, 0.55), _between(f.u[:, 1], 0.5, 0.9)), tone)
+    tiles = _planes(
+        hsv(f.hue, _between(f.u[:, 0], 0.25, 0.55), _between(f.u[:, 1], 0.5, 0.9)), tone
+    )
     over(tiles, _lobe_colour(f, 0.9, 0.35, 0.9), np.round(_cover(tiled(f.lobes))))
     over(tiles, _body_colour(f, 0.5, 0.7, 1.0), np.round(_cover(tiled(f.body))))
     tiles *= (1 + np.float32(0.08) * grain)[:, None]
@@ -158,4 +187,9 @@ def mosaic(f: Fields) -> F32:
     return canvas
 
 
-STYLES: Mapping[str, Callable[[Fields], F32]] = {"paint": paint, "sketch": sketch, "night": night, "mosaic": mosaic}
+STYLES: Mapping[str, Callable[[Fields], F32]] = {
+    "paint": paint,
+    "sketch": sketch,
+    "night": night,
+    "mosaic": mosaic,
+}

@@ -15,13 +15,13 @@ demo: $(READY)
 	$(BIN)/headwater run demo
 
 test: $(READY)
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
 
 test-all: $(READY)
 	@test -d "$$HEADWATER_DATA" || { echo "HEADWATER_DATA does not name a folder; make test-all needs the real photos" >&2; exit 2; }
-	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
 	$(BIN)/python -m pytest -m slow

@@ -353,8 +353,8 @@ def test_no_committed_file_names_a_place_outside_the_project() -> None:
 
 
 def test_docs_rows_is_the_schema() -> None:
-    page = runpy.run_path(str(ROOT / "docs" / "make_rows.py"))["page"]()
-    assert (ROOT / "docs" / "rows.md").read_text() == page, "run: python docs/make_rows.py"
+    page = runpy.run_path(str(ROOT / "tools" / "make_rows.py"))["page"]()
+    assert (ROOT / "docs" / "rows.md").read_text() == page, "run: python tools/make_rows.py"
     from headwater.rows import NAMES
 
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(NAMES)

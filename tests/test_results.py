@@ -15,17 +15,17 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_readme_holds_the_figures_of_the_committed_rows() -> None:
-    made = runpy.run_path(str(ROOT / "docs" / "make_results.py"))["with_blocks"]
+    made = runpy.run_path(str(ROOT / "tools" / "make_results.py"))["with_blocks"]
     text = (ROOT / "README.md").read_text()
-    assert made(text) == text, "run python docs/make_results.py"
+    assert made(text) == text, "run python tools/make_results.py"
 
 
 def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> None:
-    script = runpy.run_path(str(ROOT / "docs" / "make_partitions.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "make_partitions.py"))
     rows = read_rows(script["ROWS"])
     assert set(rows["status"]) == {"done"}
     text = script["PAGE"].read_text()
-    assert script["with_block"](text, rows) == text, "run python docs/make_partitions.py"
+    assert script["with_block"](text, rows) == text, "run python tools/make_partitions.py"
     seeds = rows[rows["source"].notna()].groupby("source")["seed"].nunique()
     assert seeds["grocery"] >= 3
     assert seeds["caltech101"] > seeds["grocery"], "more on the larger"
@@ -39,24 +39,24 @@ def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> Non
 
 
 def test_the_page_of_pre_training_holds_the_figures_of_the_committed_rows() -> None:
-    script = runpy.run_path(str(ROOT / "docs" / "make_methods.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "make_methods.py"))
     rows = read_rows(script["ROWS"])
     text = script["PAGE"].read_text()
     assert text.count("<!-- methods -->") == 1
     assert "| caltech101 | simclr |" in text
-    assert script["with_block"](text, rows) == text, "run python docs/make_methods.py"
+    assert script["with_block"](text, rows) == text, "run python tools/make_methods.py"
     assert (ROOT / "docs" / "curves.png").read_bytes()[:4] == b"\x89PNG"
     table = script["scores"](rows)
     assert not table.loc[table["method"].isin(["simclr", "scratch"]), "reuse"].any()
 
 
 def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
-    script = runpy.run_path(str(ROOT / "docs" / "make_photos.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "make_photos.py"))
     rows = read_rows(script["ROWS"])
     assert set(rows["status"]) == {"done"}
     text = script["PAGE"].read_text()
     assert "| clip | mean over tasks | 1 |" in text
-    assert script["with_block"](text, rows) == text, "run python docs/make_photos.py"
+    assert script["with_block"](text, rows) == text, "run python tools/make_photos.py"
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
     five = rows[rows["size"] == "1393"]
     assert set(five["source"]) == {"grocery", "caltech101", "ucm", "noto", "crawl"} and set(
@@ -77,12 +77,12 @@ def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
 def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_are_those_of_the_rows() -> (
     None
 ):
-    script = runpy.run_path(str(ROOT / "docs" / "make_hardness.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "make_hardness.py"))
     rows = read_rows(script["ROWS"])
     answers = script["checked"](read_answers(script["ANSWERS"]), rows)
     text = script["PAGE"].read_text()
     assert text.count("<!-- hardness -->") == 1 and "**BIASED" in text
-    assert script["with_block"](text, answers) == text, "run python docs/make_hardness.py"
+    assert script["with_block"](text, answers) == text, "run python tools/make_hardness.py"
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
     assert set(rows["protocol"]) == {"finetune"}, (
         "labels are re-used, and a frozen encoder would favour the coarse arm"
@@ -94,11 +94,11 @@ def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_a
 def test_the_page_of_the_theory_holds_the_figures_of_the_committed_rows_which_say_what_was_to_be_shown() -> (
     None
 ):
-    script = runpy.run_path(str(ROOT / "docs" / "make_theory.py"))
+    script = runpy.run_path(str(ROOT / "tools" / "make_theory.py"))
     table = networks_table(read_rows(script["ROWS"]))
     text = script["PAGE"].read_text()
     assert text.count("<!-- theory -->") == 1
-    assert script["with_block"](text, table) == text, "run python docs/make_theory.py"
+    assert script["with_block"](text, table) == text, "run python tools/make_theory.py"
     for name in ("model", *(name for names in script["FIGURES"].values() for name in names)):
         assert (ROOT / "docs" / f"theory_{name}.png").read_bytes()[
             :4

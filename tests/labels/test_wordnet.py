@@ -110,11 +110,11 @@ def test_instances_are_not_kinds():
 
 @needs_nouns
 def test_the_shipped_copy_is_what_the_script_makes():
-    made = runpy.run_path(str(ROOT / "docs" / "make_wordnet.py"))["made"](NOUNS)
+    made = runpy.run_path(str(ROOT / "tools" / "make_wordnet.py"))["made"](NOUNS)
     folder = ROOT / "src" / "headwater" / "labels" / "hierarchies"
     assert zlib.decompress(made[SHIPPED]) == zlib.decompress((folder / SHIPPED).read_bytes())
     for name, data in made.items():
-        assert (folder / name).read_bytes() == data, f"{name}: run python docs/make_wordnet.py"
+        assert (folder / name).read_bytes() == data, f"{name}: run python tools/make_wordnet.py"
     assert len(made[SHIPPED]) < 300_000
     licence = made["wordnet30_licence.txt"].decode()
     assert "Permission to use, copy, modify and distribute this software" in licence

@@ -121,7 +121,7 @@ def test_a_figure_that_the_rows_cannot_give_is_an_error_in_words() -> None:
 
 
 def test_the_figures_of_readme_say_where_there_is_no_interval() -> None:
-    points = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "make_results.py"))["points"]
+    points = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "make_results.py"))["points"]
     a, b = (
         [one_row(cell=f"{labels}{s}", labels=labels, seed=s, value=v + 0.01 * s) for s in range(3)]
         for labels, v in (("level:0", 0.512), ("level:1", 0.5))

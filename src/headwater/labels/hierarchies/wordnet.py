@@ -4,7 +4,7 @@ The relation is "is a kind of" between synsets, the pointer `@` of the file; ins
 sun is a star) have no part in it, so the sun is a root. Nodes are called as ImageNet calls them, n
 and the synset's eight digits.
 
-The shipped file, made by docs/make_wordnet.py, has the nouns and the relation alone, 180 kB; titles
+tools/make_wordnet.py makes the shipped file. It has the nouns and the relation alone, 180 kB; titles
 of synsets are in `class_lists.synset_titles`. Its form: zlib, and in it, all numbers little-endian:
 int32 number of synsets and of edges, then in planes of bytes (the lowest byte of every number
 first, as that packs well) the gaps between synset numbers (2 bytes each), the number of children of
@@ -140,7 +140,7 @@ def unpacked(data: bytes, where: str) -> Hierarchy:
     except (zlib.error, ValueError) as error:
         raise InputError(
             f"{where}: this is no packed hierarchy ({error}); make it anew with "
-            "docs/make_wordnet.py"
+            "tools/make_wordnet.py"
         ) from None
     above = np.repeat(np.arange(num_synsets), counts)
     steps = np.where(steps % 2, -(steps + 1) // 2, steps // 2)
@@ -153,7 +153,7 @@ def unpacked(data: bytes, where: str) -> Hierarchy:
     if below.min() < 0 or below.max() >= num_synsets:
         raise InputError(
             f"{where}: this is no packed hierarchy (an edge leaves it); make it anew with "
-            "docs/make_wordnet.py"
+            "tools/make_wordnet.py"
         )
     return Hierarchy.from_indices(synset_names(np.cumsum(gaps)), above, below, where=where)
 

@@ -1,5 +1,5 @@
 """Draws docs/views.png, the contact sheet of the views, from images of the generated world: python
-docs/make_views.py
+tools/make_views.py
 """
 
 from pathlib import Path
@@ -67,5 +67,5 @@ def sheet() -> Image.Image:
 
 if __name__ == "__main__":
     sheet().quantize(256, dither=Image.Dither.NONE).save(
-        Path(__file__).with_name("views.png"), optimize=True
+        Path(__file__).parents[1] / "docs" / "views.png", optimize=True
     )

@@ -1,4 +1,4 @@
-"""Rebuilds docs/hardness.md and its figure from the committed answers: python docs/make_hardness.py
+"""Rebuilds docs/hardness.md and its figure from the committed answers: python tools/make_hardness.py
 
 The answers (which test samples each model got right) and the rows are what `headwater run
 studies/hong2023/hardness.yaml` left behind, exported with

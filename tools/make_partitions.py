@@ -1,5 +1,5 @@
 """Rebuilds docs/partitions.md and its figure from the committed rows: python
-docs/make_partitions.py
+tools/make_partitions.py
 
 The rows are what `headwater run studies/hong2023/grocery_partitions.yaml` left behind, exported
 with

@@ -1,4 +1,4 @@
-"""Rebuilds the results in docs/pretraining.md from the committed rows: python docs/make_methods.py
+"""Rebuilds the results in docs/pretraining.md from the committed rows: python tools/make_methods.py
 
 The rows are what `headwater run studies/methods.yaml` left behind, exported with
 

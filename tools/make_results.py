@@ -1,4 +1,4 @@
-"""Rebuilds README's two blocks of results from the committed rows: python docs/make_results.py
+"""Rebuilds README's two blocks of results from the committed rows: python tools/make_results.py
 
 The rows are what `headwater run` left behind, exported with
 

@@ -1,4 +1,4 @@
-"""Rebuilds docs/theory.md and its figures from the committed rows: python docs/make_theory.py
+"""Rebuilds docs/theory.md and its figures from the committed rows: python tools/make_theory.py
 
 The rows are what `headwater run studies/hong2023/theory.yaml` left behind, exported with
 

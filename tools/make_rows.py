@@ -1,4 +1,4 @@
-"""Writes docs/rows.md from headwater.rows.COLUMNS: python docs/make_rows.py"""
+"""Writes docs/rows.md from headwater.rows.COLUMNS: python tools/make_rows.py"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headwater.rows import COLUMNS, SCHEMA_VERSION, Column
 
 INTRODUCTION = f"""# The rows
 
-Version {SCHEMA_VERSION}. Written by docs/make_rows.py from headwater.rows.COLUMNS; a test keeps the two equal.
+Version {SCHEMA_VERSION}. Written by tools/make_rows.py from headwater.rows.COLUMNS; a test keeps the two equal.
 
 One row states one number: a metric of one cell, on one subset of the test set. A cell is one arm (a pre-trained encoder) transferred to one
 task under one protocol, at one shot count and draw. Every field that could change the number stands on the row. Missing is null (an empty
@@ -40,4 +40,4 @@ def _marks(column: Column) -> str:
 
 
 if __name__ == "__main__":
-    (Path(__file__).parent / "rows.md").write_text(page())
+    (Path(__file__).parents[1] / "docs" / "rows.md").write_text(page())

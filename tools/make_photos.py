@@ -1,4 +1,4 @@
-"""Rebuilds docs/photos.md and its figure from the committed rows: python docs/make_photos.py
+"""Rebuilds docs/photos.md and its figure from the committed rows: python tools/make_photos.py
 
 The rows are what `headwater run studies/entezari2023/photos.yaml` left behind, exported with
 

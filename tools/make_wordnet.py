@@ -1,6 +1,6 @@
 """Makes the shipped copy of WordNet 3.0's nouns, and the licence beside it.
 
-    python docs/make_wordnet.py [data.noun]
+    python tools/make_wordnet.py [data.noun]
 
 From Princeton's `data.noun` (Debian: package wordnet-base, where it is looked for unless a path is
 given) to src/headwater/labels/hierarchies/wordnet30_nouns.bin and wordnet30_licence.txt. The same

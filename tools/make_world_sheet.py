@@ -1,5 +1,5 @@
 """Draws docs/world.png, the contact sheet of the generated world: python
-docs/make_world_sheet.py
+tools/make_world_sheet.py
 """
 
 from pathlib import Path
@@ -10,5 +10,5 @@ from headwater.sources.world import contact_sheet
 
 if __name__ == "__main__":
     Image.fromarray(contact_sheet()).quantize(256, dither=Image.Dither.NONE).save(
-        Path(__file__).with_name("world.png"), optimize=True
+        Path(__file__).parents[1] / "docs" / "world.png", optimize=True
     )

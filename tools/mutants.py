@@ -1,0 +1,373 @@
+"""Put faults into the code, one at a time, and see whether the tests of their room find them.
+
+    python tools/mutants.py                        all faults of tools/mutants.yaml: about an hour
+    python tools/mutants.py --only "SigLIP"        those whose name or room holds this text
+    python tools/mutants.py --check                only ask whether each can be put into the code
+    python tools/mutants.py --tree DIR             another checkout: its code and its tests
+    python tools/mutants.py --page                 only write benchmarks/mutants.md anew
+
+A fault is found ("killed") where its tests fail while they pass on the code as it is. A run that
+takes longer than `--limit` counts as killed too, if the same tests take less than a quarter of that
+on the code as it is. Slow tests are left out.
+
+The old code is looked for in the syntax tree of its function, so neither line breaks nor comments
+matter. It must be there exactly once; where it is not, the fault is "not applicable" and
+tools/mutants.yaml should be brought up to date.
+
+Results are kept in benchmarks/mutants.json under the name that `--column` gives, and the page is
+made of all columns. The tree is copied first and never changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+LIST = ROOT / "tools" / "mutants.yaml"
+RESULTS = ROOT / "benchmarks" / "mutants.json"
+PAGE = ROOT / "benchmarks" / "mutants.md"
+LEFT_OUT = (".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "headwater-store")
+TIMED_OUT = 124
+"""The exit status of a run that took too long, as `timeout` has it."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One fault: see the head of tools/mutants.yaml for its fields."""
+
+    name: str
+    room: str
+    fault: str
+    module: str
+    scope: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+    def file(self, source: Path) -> Path:
+        """The file of its module below a `src` folder."""
+        plain = source / "headwater" / Path(*self.module.split("."))
+        package = plain / "__init__.py"
+        return package if package.is_file() else plain.with_suffix(".py")
+
+
+class NotApplicable(Exception):
+    """The old code is not where the fault says, or is there more than once."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a text: from one (line, byte) to another, lines counted from 1."""
+
+    start: tuple[int, int]
+    end: tuple[int, int]
+
+    @classmethod
+    def of(cls, first: Any, last: Any) -> Segment:
+        """The segment from the first node to the last."""
+        end = last.end_lineno, last.end_col_offset
+        return cls((first.lineno, first.col_offset), end)
+
+
+def read_mutants(path: Path = LIST) -> list[Mutant]:
+    """All faults of a list."""
+    entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return [Mutant(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
+
+
+def mutated(text: str, mutant: Mutant) -> str:
+    """The text of a module with the fault in it. Raises NotApplicable."""
+    scopes = list(_scopes(ast.parse(text), mutant.scope.split(".") if mutant.scope else []))
+    places = [place for scope in scopes for place in _places(scope, mutant.old)]
+    if len(places) != 1:
+        where = mutant.scope or "the module"
+        raise NotApplicable(f"{where} has the code {len(places)} times")
+    changed = _replaced(text, places[0], mutant.new)
+    try:
+        ast.parse(changed)
+    except SyntaxError as error:
+        raise NotApplicable(f"the new code does not parse: {error}") from None
+    return changed
+
+
+def _scopes(tree: ast.AST, names: Sequence[str]) -> Iterator[ast.AST]:
+    """The functions and classes that a dotted name means; overloads have one name."""
+    if not names:
+        yield tree
+        return
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    for node in _nearest(tree, kinds):
+        if node.name == names[0]:
+            yield from _scopes(node, names[1:])
+
+
+def _nearest(tree: ast.AST, kinds: tuple[type, ...]) -> Iterator[Any]:
+    """Nodes of some kinds that are in no other of these."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, kinds):
+            yield child
+        else:
+            yield from _nearest(child, kinds)
+
+
+def _places(scope: ast.AST, old: str) -> Iterator[Segment]:
+    """Where the old code stands in a scope."""
+    wanted = ast.parse(textwrap.dedent(old)).body
+    if len(wanted) == 1 and isinstance(wanted[0], ast.Expr):
+        yield from _expressions(scope, wanted[0].value)
+        return
+    words = [ast.dump(statement) for statement in wanted]
+    for node in ast.walk(scope):
+        for name in ("body", "orelse", "finalbody"):
+            body = getattr(node, name, None)
+            if not isinstance(body, list):
+                continue
+            for at in range(len(body) - len(words) + 1):
+                if [ast.dump(some) for some in body[at : at + len(words)]] == words:
+                    yield Segment.of(body[at], body[at + len(words) - 1])
+
+
+def _expressions(scope: ast.AST, wanted: ast.expr) -> Iterator[Segment]:
+    if isinstance(wanted, ast.Dict) and len(wanted.keys) == 1 and wanted.keys[0] is not None:
+        key, value = ast.dump(wanted.keys[0]), ast.dump(wanted.values[0])
+        for node in ast.walk(scope):
+            if not isinstance(node, ast.Dict):
+                continue
+            for a, b in zip(node.keys, node.values, strict=True):
+                if a is not None and (ast.dump(a), ast.dump(b)) == (key, value):
+                    yield Segment.of(b, b)
+    elif isinstance(wanted, ast.Call) and isinstance(wanted.func, ast.Constant):
+        argument = ast.dump(wanted.keywords[0])
+        for node in ast.walk(scope):
+            if isinstance(node, ast.keyword) and ast.dump(node) == argument:
+                yield Segment.of(node.value, node.value)
+    else:
+        words = ast.dump(wanted)
+        for node in ast.walk(scope):
+            if isinstance(node, ast.expr) and ast.dump(node) == words:
+                yield Segment.of(node, node)
+
+
+def _replaced(text: str, place: Segment, new: str) -> str:
+    """The text with other code at a place, indented as the place is."""
+    lines = text.encode().splitlines(keepends=True)
+    (first, start), (last, end) = place.start, place.end
+    code = textwrap.dedent(new).strip()
+    if _is_expression(code):
+        code = f"({code})"
+    code = code.replace("\n", "\n" + " " * start)
+    before = b"".join(lines[: first - 1]) + lines[first - 1][:start]
+    after = lines[last - 1][end:] + b"".join(lines[last:])
+    return (before + code.encode() + after).decode()
+
+
+def _is_expression(code: str) -> bool:
+    try:
+        ast.parse(code, mode="eval")
+    except SyntaxError:
+        return False
+    return True
+
+
+class Bench:
+    """A copy of a tree, in which one file at a time is changed and tests are run."""
+
+    def __init__(self, tree: Path, folder: Path, command: Sequence[str], limit: float) -> None:
+        self.root, self._command, self._limit = folder / "tree", list(command), limit
+        shutil.copytree(tree, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+        self._clock = int(time.time())
+        self._plain: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    def plain(self, tests: tuple[str, ...]) -> dict[str, Any]:
+        """How some tests end on the code as it is; asked once."""
+        if tests not in self._plain:
+            self._plain[tests] = self._run(tests)
+        return self._plain[tests]
+
+    def tried(self, mutant: Mutant) -> dict[str, Any]:
+        """What the tests of a fault's room say of it."""
+        file = mutant.file(self.root / "src")
+        try:
+            text = file.read_text(encoding="utf-8")
+            changed = mutated(text, mutant)
+        except (OSError, NotApplicable) as error:
+            return {"said": "not applicable", "reason": str(error)}
+        plain = self.plain(mutant.tests)
+        if plain["status"] != 0:
+            return {"said": "no answer", "reason": f"without the fault: {plain['last']}"}
+        self._write(file, changed)
+        try:
+            run = self._run(mutant.tests)
+        finally:
+            self._write(file, text)
+        times = {"seconds": run["seconds"], "plain_seconds": plain["seconds"]}
+        if run["status"] == TIMED_OUT:
+            quick = plain["seconds"] * 4 < self._limit
+            return {"said": "killed" if quick else "no answer", "by": "time", **times}
+        if run["status"] == 0:
+            return {"said": "survived", **times}
+        if run["status"] in (1, 2, 3):
+            return {"said": "killed", "by": run["by"], **times}
+        return {"said": "no answer", "reason": run["last"], **times}
+
+    def _write(self, file: Path, text: str) -> None:
+        """Writes a file with a time of its own, so that no compiled copy passes for it."""
+        file.write_text(text, encoding="utf-8")
+        self._clock += 10
+        os.utime(file, (self._clock, self._clock))
+
+    def _run(self, tests: tuple[str, ...]) -> dict[str, Any]:
+        paths = [f"tests/{test}" for test in tests]
+        options = ["-x", "-q", "-rf", "-m", "not slow", "-p", "no:cacheprovider"]
+        environment = {**os.environ, "PYTHONPATH": str(self.root / "src")}
+        began = time.monotonic()
+        try:
+            done = subprocess.run(
+                [*self._command, *options, *paths],
+                cwd=self.root,
+                env=environment,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=self._limit,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return {"status": TIMED_OUT, "seconds": self._limit, "by": "time", "last": "too long"}
+        lines = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or [""]
+        failed = re.search(r"^(?:FAILED|ERROR) (?:tests/)?(\S+)", done.stdout, re.MULTILINE)
+        spent = re.search(r" in ([0-9.]+)s", lines[-1])
+        seconds = float(spent[1]) if spent else round(time.monotonic() - began, 1)
+        by = failed[1] if failed else lines[-1]
+        return {"status": done.returncode, "seconds": seconds, "by": by, "last": lines[-1]}
+
+
+def check(mutants: Sequence[Mutant], source: Path) -> int:
+    """Say which faults cannot be put into the code; how many."""
+    wrong = 0
+    for mutant in mutants:
+        try:
+            mutated(mutant.file(source).read_text(encoding="utf-8"), mutant)
+        except (OSError, NotApplicable) as error:
+            print(f"not applicable: {mutant.room}: {mutant.name}: {error}")
+            wrong += 1
+    print(f"{len(mutants) - wrong} of {len(mutants)} can be put into {source}")
+    return wrong
+
+
+def page(mutants: Sequence[Mutant], results: dict[str, Any]) -> str:
+    """The page of all results."""
+    columns: dict[str, dict[str, Any]] = results.get("columns", {})
+    lines = [
+        "# Faults put into the code, and the tests that find them",
+        "",
+        f"`python tools/mutants.py` puts {len(mutants)} faults into the code, one at a time "
+        "([tools/mutants.yaml](../tools/mutants.yaml)), and runs the tests of the fault's room.",
+        "A fault is killed where a test fails. A fault that survives would reach a user unseen.",
+        "",
+        "| tests | " + " | ".join(columns) + " |",
+        "|---|" + "---:|" * len(columns),
+    ]
+    for said in ("killed", "survived", "no answer", "not applicable"):
+        counts = [sum(_said(column, one) == said for one in mutants) for column in columns.values()]
+        if any(counts):
+            lines.append(f"| {said} | " + " | ".join(map(str, counts)) + " |")
+    heads = ["room", "fault", *columns]
+    lines += ["", "| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for mutant in mutants:
+        answers = [_said(column, mutant) for column in columns.values()]
+        lines.append("| " + " | ".join([mutant.room, mutant.name, *answers]) + " |")
+    return "\n".join([*lines, *_coverage(results.get("coverage", {}))]) + "\n"
+
+
+def _said(column: dict[str, Any], mutant: Mutant) -> str:
+    return str(column.get(mutant.name, {}).get("said", "-"))
+
+
+def _coverage(coverage: dict[str, Any]) -> list[str]:
+    """A table of the share of lines that tests run, by room."""
+    if not coverage:
+        return []
+    rooms = sorted({room for column in coverage.values() for room in column["rooms"]})
+    lines = ["", "## Lines that the tests run", ""]
+    lines += ["Of src/headwater, in percent, worker processes included; slow tests are left out."]
+    lines += ["", "| room | " + " | ".join(coverage) + " |", "|---|" + "---:|" * len(coverage)]
+    for room in ["all", *rooms]:
+        shares = [
+            column["total"] if room == "all" else column["rooms"].get(room)
+            for column in coverage.values()
+        ]
+        cells = ["-" if share is None else f"{share:.1f}" for share in shares]
+        lines.append(f"| {room} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="faults whose name or room holds this text")
+    parser.add_argument("--check", action="store_true", help="only ask whether each can be put in")
+    parser.add_argument("--page", action="store_true", help="only write the page anew")
+    parser.add_argument("--again", action="store_true", help="also those that have an answer")
+    parser.add_argument("--tree", type=Path, default=ROOT, help="the checkout that is tried")
+    parser.add_argument("--list", type=Path, default=LIST, help="the list of faults")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--column", default="now", help="what results are called on the page")
+    parser.add_argument("--limit", type=float, default=240.0, help="seconds of one run of tests")
+    parser.add_argument(
+        "--pytest", default=f"{sys.executable} -m pytest", help="the command that runs tests"
+    )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """0 where every fault was killed."""
+    given = _arguments()
+    every = read_mutants(given.list)
+    words = (given.only or "").casefold()
+    mutants = [one for one in every if words in f"{one.room} {one.name}".casefold()]
+    if given.check:
+        return int(check(mutants, given.tree / "src") > 0)
+    if not given.page:
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            bench = Bench(given.tree, Path(folder), given.pytest.split(), given.limit)
+            for mutant in mutants:
+                results = _read(given.results)
+                column = results.setdefault("columns", {}).setdefault(given.column, {})
+                if mutant.name in column and not given.again:
+                    continue
+                answer = column[mutant.name] = bench.tried(mutant)
+                given.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+                why = answer.get("by") or answer.get("reason") or ""
+                print(f"{answer['said']}: {mutant.room}: {mutant.name} ({why})", flush=True)
+    results = _read(given.results)
+    if given.results == RESULTS:
+        PAGE.write_text(page(every, results), encoding="utf-8")
+    column = results.get("columns", {}).get(given.column, {})
+    return int(any(_said(column, one) != "killed" for one in mutants))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,64 +1,69 @@
 """The words of a study: what is varied, what is held equal, what is measured.
 
-Frozen, validated, canonical; needs no data.
-
-A study file is YAML in the closed schema below (docs/study.md shows all of it). `Study.arms()`
-crosses the axes
-
-    sources x sizes x methods x (labels | captions) x seeds        plus one `scratch` arm a seed
-
-and every arm is transferred to every task under every protocol, at every shot count and draw. An
-axis that means nothing to a method (labels to SimCLR) is not crossed with it; a source can narrow
-the axes for itself, a task the sources that it is a question of. All else (budget, backbone, image
-size, recipe, grids) is one value for the study: arms differ only in what the study varies.
+words.py is what all words share, recipe.py, data.py, views.py and protocols.py the parts, study.py
+the whole, file.py how it is read from YAML. Names are imported when they are first used: the
+sockets' entries bring words of their own, and import what is here to say them.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
+if TYPE_CHECKING:
+    from headwater.study.data import Data, FolderData, PublishedData, TorchvisionData, WorldData
+    from headwater.study.protocols import (
+        AnyProtocol,
+        Finetune,
+        Knn,
+        LpFt,
+        Probe,
+        ProtocolName,
+        Protocols,
+        Ridge,
+        ZeroShot,
+    )
+    from headwater.study.recipe import (
+        METHODS,
+        Augmentation,
+        Budget,
+        LossName,
+        Method,
+        OnlineProbe,
+        Recipe,
+        Recipes,
+    )
+    from headwater.study.study import Arm, Cell, SourceUse, Study, TaskUse
+    from headwater.study.views import Features, Noise, ViewUse
+    from headwater.study.words import Misplaced, Origin, Words, canonical, identity
 
-from headwater.errors import Location
-from headwater.study.data import Data, FolderData, PublishedData, TorchvisionData, WorldData
-from headwater.study.protocols import (
-    AnyProtocol,
-    Finetune,
-    Knn,
-    LpFt,
-    Probe,
-    ProtocolName,
-    Protocols,
-    Ridge,
-    ZeroShot,
-)
-from headwater.study.recipe import (
-    METHODS,
-    Augmentation,
-    Budget,
-    LossName,
-    Method,
-    OnlineProbe,
-    Recipe,
-    Recipes,
-)
-from headwater.study.views import Features, Noise, ViewUse
-from headwater.study.words import (
-    Flag,
-    Misplaced,
-    Name,
-    Origin,
-    Seeds,
-    Several,
-    Whole,
-    Words,
-    canonical,
-    identity,
-)
+_HOMES = {
+    "data": ("Data", "FolderData", "PublishedData", "TorchvisionData", "WorldData"),
+    "protocols": (
+        "AnyProtocol",
+        "Finetune",
+        "Knn",
+        "LpFt",
+        "Probe",
+        "ProtocolName",
+        "Protocols",
+        "Ridge",
+        "ZeroShot",
+    ),
+    "recipe": (
+        "METHODS",
+        "Augmentation",
+        "Budget",
+        "LossName",
+        "Method",
+        "OnlineProbe",
+        "Recipe",
+        "Recipes",
+    ),
+    "study": ("Arm", "Cell", "SourceUse", "Study", "TaskUse"),
+    "views": ("Features", "Noise", "ViewUse"),
+    "words": ("Misplaced", "Origin", "Words", "canonical", "identity"),
+}
 
 __all__ = [
     "METHODS",
@@ -91,290 +96,16 @@ __all__ = [
     "TaskUse",
     "TorchvisionData",
     "ViewUse",
+    "Words",
     "WorldData",
     "ZeroShot",
     "canonical",
     "identity",
 ]
 
-T = TypeVar("T")
-Size = Literal["all"] | Annotated[Whole, Field(ge=1)]
 
-
-class SourceUse(Words):
-    """A data set used for pre-training.
-
-    `methods`, `labels`, `sizes` and `seeds` narrow the study's axes for this source.
-    """
-
-    data: Name
-    splits: Several[str] = ("train",)
-    """Splits whose images are pre-trained on."""
-    split_column: str = "split"
-    methods: Several[Method] | None = None
-    labels: Several[str] | None = None
-    captions: str | None = None
-    sizes: Several[Size] | None = None
-    seeds: Seeds | None = None
-    """Seeds of this source's arms, among the study's: a source that is only looked at once need not
-    be trained as often as the others.
-    """
-
-
-class TaskUse(Words):
-    """A downstream task: a data set, a label view of it and its splits."""
-
-    data: Name
-    labels: str = "level:0"
-    split_column: str = "split"
-    group: str | None = None
-    """A column whose values (a camera, a patient, a sequence) may not lie in two splits: validation
-    is cut from train by whole groups, and given splits that a group straddles are an error.
-    """
-    cap: Flag = False
-    """Where a class has fewer images than shots: take what there is (recorded) instead of an
-    error.
-    """
-    sources: Several[Name] | None = None
-    """Sources whose arms are measured on this task; all when left out.
-
-    Scratch arms, which have no source, are measured on every task.
-    """
-
-
-class Arm(Words):
-    """One pre-training run, in words.
-
-    Its id also takes in the images and labels that the words point to (headwater.plan).
-    """
-
-    method: Method
-    source: str | None = None
-    size: Size | None = None
-    labels: str | None = None
-    """Label view for supervised, caption field for clip."""
-    seed: int
-
-    @property
-    def title(self) -> str:
-        """How a person calls it, without the seed."""
-        parts = [
-            self.method,
-            self.source,
-            self.labels,
-            None if self.size in (None, "all") else f"{self.size} images",
-        ]
-        return " · ".join(str(p) for p in parts if p is not None)
-
-
-class Cell(Words):
-    """One measurement, in words: an arm on a task under a protocol, at a shot count (None = full)
-    and a draw (None at full).
-    """
-
-    task: str
-    protocol: ProtocolName
-    shots: int | None
-    draw: int | None
-
-
-def _source_shorthand(value: Any) -> Any:
-    """`sources: [a, b]` means each of these data sets, with nothing narrowed."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, list):
-        for i, name in enumerate(value):
-            if not isinstance(name, str):
-                raise ValueError(f"a list of sources holds names of data sets, not {name!r}")
-            if name in value[:i]:
-                raise ValueError(f"{name!r} is listed twice")
-        return {name: {"data": name} for name in value}
-    if isinstance(value, dict):
-        return {
-            name: {"data": name}
-            if use is None
-            else {"data": name, **use}
-            if isinstance(use, dict)
-            else use
-            for name, use in value.items()
-        }
-    return value
-
-
-class Study(Words):
-    """A whole study.
-
-    `Study.load(path)` reads a file; errors name the line, the key and the nearest valid one.
-    """
-
-    study: Name
-    """Its name."""
-    question: str | None = None
-    """What it is to answer, shown at the top of the report."""
-    data: Annotated[dict[Name, Data], Field(min_length=1)]
-    """Data sets by name."""
-    sources: Annotated[dict[Name, SourceUse], BeforeValidator(_source_shorthand)] = Field(
-        default_factory=dict
-    )
-    """What is pre-trained on: names of data sets, or a mapping with narrowed axes."""
-    methods: Several[Method] = ("scratch", "supervised")
-    views: dict[Name, ViewUse] = Field(default_factory=dict)
-    """Label views that need more than a line of text, by the names that `labels` calls them."""
-    labels: Several[str] = ("level:0",)
-    """Label views that the supervised arms are trained on."""
-    captions: str = "captions"
-    """Text field that the CLIP arms are trained on, or `template` (class names in templates)."""
-    sizes: Several[Size] = ("all",)
-    """How many of a source's images are used, drawn by key: nested, so that a larger size holds the
-    smaller one.
-    """
-    seeds: Seeds = (0, 1, 2)
-    budget: Budget
-    backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
-    """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
-    image_size: Annotated[Whole, Field(ge=8, le=1024)] = 32
-    patch_size: Annotated[Whole, Field(ge=1, le=256)] | None = None
-    """Side of a ViT's patches, in pixels; the architecture's own when left out, which is large for
-    small images.
-    """
-    online_probe: OnlineProbe | None = None
-    recipe: Recipes = Field(default_factory=Recipes)
-    tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
-    protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
-    leakage: Literal["auto", "near", "bytes"] = "auto"
-    """Which test images the subset `unleaked` leaves out: those that pre-training has seen as equal
-    files (bytes), or compressed, resized, mirrored or cropped as well (near). auto: near where a
-    source and a test set make few enough pairs (headwater.plan.overlaps.LOOK_LIMIT), and it is said
-    where not.
-    """
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    _origin: Origin = PrivateAttr(default_factory=Origin)
-
-    @model_validator(mode="after")
-    def _names_exist(self) -> Study:
-        for name, use in self.sources.items():
-            _known(("sources", name, "data"), use.data, self.data)
-            for i, method in enumerate(use.methods or ()):
-                if method not in self.methods:
-                    raise Misplaced(
-                        ("sources", name, "methods", i),
-                        f"{method!r} is not among the study's methods ({', '.join(self.methods)}); "
-                        "add it there",
-                    )
-            for i, seed in enumerate(use.seeds or ()):
-                if seed not in self.seeds:
-                    raise Misplaced(
-                        ("sources", name, "seeds", i),
-                        f"seed {seed} is not among the study's seeds; add it there",
-                    )
-        for name, task in self.tasks.items():
-            _known(("tasks", name, "data"), task.data, self.data)
-            for i, source in enumerate(task.sources or ()):
-                _known(("tasks", name, "sources", i), source, self.sources)
-        for protocol, words in self.protocols.items():
-            for i, task_name in enumerate(words.tasks or ()):
-                _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
-            if (
-                isinstance(words, Finetune)
-                and words.head_init == "text"
-                and set(self.methods) != {"clip"}
-            ):
-                others = ", ".join(method for method in self.methods if method != "clip")
-                raise Misplaced(
-                    ("protocols", protocol, "head_init"),
-                    f"text needs a text tower, which {others} has not; name zeros or probe",
-                )
-            if protocol == "zeroshot" and "clip" not in self.methods:
-                raise Misplaced(
-                    ("protocols", "zeroshot"),
-                    "only CLIP arms have a text tower, and clip is not among the study's methods",
-                )
-        if not self.sources and set(self.methods) != {"scratch"}:
-            raise Misplaced(
-                ("sources",), "none is named, and every method but scratch pre-trains on one"
-            )
-        return self
-
-    @classmethod
-    def load(cls, path: str | Path) -> Study:
-        """Read and validate a study file.
-
-        Raises InputError with file, line, key and the nearest valid key.
-        """
-        from headwater.study.file import load_study
-
-        return load_study(Path(path))
-
-    def located(self) -> AbstractContextManager[None]:
-        """Within it, an InputError that knows its place in the study (`InputError.at`) is told with
-        the study file's name and line.
-        """
-        return self._origin.located()
-
-    def place(
-        self, source: str, axis: Literal["labels", "captions", "sizes"], value: Any
-    ) -> Location:
-        """Where it is written that an arm of this source has this value of an axis; the source
-        itself, where no one wrote it.
-        """
-        own = getattr(self.sources[source], axis)
-        if own is None and axis not in self.model_fields_set:
-            return ("sources", source)
-        at: Location = (axis,) if own is None else ("sources", source, axis)
-        values = _own(own, getattr(self, axis))
-        return (*at, values.index(value)) if isinstance(values, tuple) and value in values else at
-
-    def arms(self) -> list[Arm]:
-        """All arms, each once, in the order of the axes."""
-        arms: dict[Arm, None] = {}
-        for seed in self.seeds:
-            if "scratch" in self.methods:
-                arms[Arm(method="scratch", seed=seed)] = None
-            for name, use in self.sources.items():
-                if seed not in _own(use.seeds, self.seeds):
-                    continue
-                for size in _own(use.sizes, self.sizes):
-                    for method in _own(use.methods, self.methods):
-                        for labels in self._views(use, method):
-                            arms[
-                                Arm(method=method, source=name, size=size, labels=labels, seed=seed)
-                            ] = None
-        return list(arms)
-
-    def _views(self, use: SourceUse, method: Method) -> tuple[str | None, ...]:
-        if method == "supervised":
-            return _own(use.labels, self.labels)
-        if method == "clip":
-            return (_own(use.captions, self.captions),)
-        return () if method == "scratch" else (None,)
-
-    def cells(self, arm: Arm) -> list[Cell]:
-        """What is measured of an arm, in words: the same of all arms of a source."""
-        cells: list[Cell] = []
-        for protocol, words in self.protocols.items():
-            if protocol == "zeroshot" and arm.method != "clip":
-                continue
-            for task in _own(words.tasks, tuple(self.tasks)):
-                only = self.tasks[task].sources
-                if arm.source is not None and only is not None and arm.source not in only:
-                    continue
-                cells += [
-                    Cell(task=task, protocol=protocol, shots=shots, draw=draw)
-                    for shots, draw in words.cells()
-                ]
-        return cells
-
-
-def _own(own: T | None, common: T) -> T:
-    """What a part of the study says for itself, or else what the study says for all."""
-    return common if own is None else own
-
-
-def _known(at: Location, name: str, valid: Mapping[str, Any]) -> None:
-    if name not in valid:
-        near = difflib.get_close_matches(name, list(valid), n=1)
-        raise Misplaced(
-            at,
-            f"{name!r} is not defined"
-            + (f"; did you mean {near[0]!r}?" if near else f"; defined are {', '.join(valid)}"),
-        )
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"headwater.study.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

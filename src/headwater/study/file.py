@@ -15,8 +15,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from headwater.errors import InputError, Location
-from headwater.study import Misplaced, Origin, Study
+from headwater.study.study import Study
 from headwater.study.theory import TheoryStudy
+from headwater.study.words import Misplaced, Origin
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000

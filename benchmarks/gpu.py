@@ -340,9 +340,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     peak = options.peak or (peak_of(name) if options.precision == "bf16" else None)
-    print(
-        f"{facts_line({**facts(), 'device': name, 'peak FLOP/s': f'{peak:.3g}' if peak else 'unknown: give --peak'})}\n"
-    )
+    peak_word = f"{peak:.3g}" if peak else "unknown: give --peak"
+    print(f"{facts_line({**facts(), 'device': name, 'peak FLOP/s': peak_word})}\n")
     print(
         f"{options.model}, {options.size} px, {options.method}, batch {arm.batch}, "
         f"{options.precision}, {options.steps} steps a piece\n"
@@ -355,22 +354,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
 
 
+def ratio_to(base: list[float], values: list[float]) -> Spread:
+    """The spread of each round's value over that of the base."""
+    return Spread.of([value / other for other, value in zip(base, values, strict=True)])
+
+
 def report(speeds: dict[str, list[float]], flops: dict[str, float], peak: float | None) -> str:
     """One row each for ours, pure and plain."""
     rows = []
     for name, values in speeds.items():
         speed = Spread.of(values)
-        against = {
-            other: Spread.of([b / a for a, b in zip(speeds[other], values, strict=True)])
-            for other in ("pure", "plain")
-        }
         mfu = f"{100 * speed.median * flops[name] / peak:.1f} %" if peak else "peak unknown"
         rows.append(
             [
                 name,
                 speed.text(0),
-                against["plain"].text(),
-                against["pure"].text(),
+                ratio_to(speeds["plain"], values).text(),
+                ratio_to(speeds["pure"], values).text(),
                 f"{flops[name] / 1e9:.1f}",
                 mfu,
             ]

@@ -119,7 +119,9 @@ def peers(k: int, images: int) -> dict[str, Any]:
     first = csr_array(product()[:PEER_IMAGES])
     rise = peak() - before
     names = hierarchy.names
-    lists = [[names[label] for label in sets[code]] for code in codes[:PEER_IMAGES].tolist()]
+    lists = []
+    for code in codes[:PEER_IMAGES].tolist():
+        lists.append([names[label] for label in sets[code]])
     binarizer = MultiLabelBinarizer(sparse_output=True)
     theirs = csr_array(binarizer.fit_transform(lists))
     at = np.searchsorted(np.array(ours.names), binarizer.classes_)
@@ -215,13 +217,10 @@ def main() -> None:
             "the same per image, for all |\n|---|---|---|---|---|---|"
         )
         for k in (1, 6):
-            found = in_process("peers", k, options.images)
-            print(
-                f"| {k} | "
-                f"{' | '.join(f'{found[key]:.2f}' for key in ('ours', 'product', 'product_rise', 'few', 'all'))} "
-                "|",
-                flush=True,
-            )
+            measured = in_process("peers", k, options.images)
+            keys = ("ours", "product", "product_rise", "few", "all")
+            cells = [f"{measured[key]:.2f}" for key in keys]
+            print(f"| {k} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,14 @@
 """Claims: pre-training runs at the speed of its computation, and faster than the scripts that one
 would write with lightly, timm and open_clip.
 
-    python benchmarks/pretrain.py --ratio     images/s of a run end to end over those of forward, backward and step alone
-    python benchmarks/pretrain.py --peers     whole epochs beside the peers' (pip install 'headwater[bench]'), each with its best settings
-    python benchmarks/pretrain.py --compile   forward, backward and step alone, with the encoder compiled (torch.compile) and as it is
-    python benchmarks/pretrain.py --all       the first two, and two arms at once, as studies run on two cores
+    python benchmarks/pretrain.py --ratio
+        images/s of a run end to end over those of forward, backward and step alone
+    python benchmarks/pretrain.py --peers
+        whole epochs beside the peers' (pip install 'headwater[bench]'), each with its best settings
+    python benchmarks/pretrain.py --compile
+        forward, backward and step alone, with the encoder compiled (torch.compile) and as it is
+    python benchmarks/pretrain.py --all
+        the first two, and two arms at once, as studies run on two cores
 
 Cost: about 12 minutes each on 2 cores; of the third, 3 with `--models tiny --sizes 32 --rounds 7`.
 Needs HEADWATER_DATA (grocery, caltech101, ucm_captions); `--quick` needs nothing and
@@ -159,9 +163,8 @@ def together(ours: Sequence[Child], **request: Any) -> float:
     """Images/s of one or several processes that do the same at once."""
     for child in ours:
         child.send(**request)
-    return sum(
-        answer["images"] / answer["seconds"] for answer in [child.answer() for child in ours]
-    )
+    answers = [child.answer() for child in ours]
+    return sum(answer["images"] / answer["seconds"] for answer in answers)
 
 
 # end to end over pure compute
@@ -215,6 +218,16 @@ def measure_ratio(
     }
 
 
+def medians_of(rounds: list[dict[str, float]]) -> dict[str, float]:
+    """The median over rounds of each part of a step and of the whole; nothing without rounds."""
+    if not rounds:
+        return {}
+    medians = {}
+    for name in (*PARTS, "whole"):
+        medians[name] = Spread.of([parts[name] for parts in rounds]).median
+    return medians
+
+
 def ratio_table(found: list[dict[str, Any]]) -> str:
     rows = []
     for one in found:
@@ -222,11 +235,7 @@ def ratio_table(found: list[dict[str, Any]]) -> str:
         wanted = (
             met(ratio.median, WANTED_RATIO[one["backbone"]][one["method"]]) if one["wanted"] else ""
         )
-        parts = {
-            name: Spread.of([of_round[name] for of_round in one["parts_ms"]]).median
-            for name in (*PARTS, "whole")
-            if one["parts_ms"]
-        }
+        parts = medians_of(one["parts_ms"])
         rows.append(
             [
                 f"{one['backbone']}, {one['image_size']} px",
@@ -343,22 +352,15 @@ def best_settings(
     two runs for longer against those of the other numbers of workers (its second epoch counts too,
     since the first starts the workers), and what wins is tried without channels_last.
     """
-    sweep = (
-        [[(0, 1)]]
-        if quick
-        else [[(workers, threads) for threads in (1, 2)] for workers in (0, 1, 2)]
-    )
+    loader_workers, torch_threads = ((0,), (1,)) if quick else ((0, 1, 2), (1, 2))
     short, long = SWEEP_STEPS * base["batch"], 2 * SWEEP_STEPS * base["batch"]
     chosen = {}
     for bf16 in (False, True):
-        named = [
-            [
-                {**base, "bf16": bf16, "workers": w, "threads": t, "channels_last": True}
-                for w, t in group
-            ]
-            for group in sweep
-        ]
-        finalists = [fastest(child, group, listing, short, epochs=1)[0][1] for group in named]
+        finalists = []
+        for workers in loader_workers:
+            setting = {**base, "bf16": bf16, "workers": workers, "channels_last": True}
+            group = [{**setting, "threads": threads} for threads in torch_threads]
+            finalists.append(fastest(child, group, listing, short, epochs=1)[0][1])
         best = fastest(child, finalists, listing, long, epochs=2)[0]
         plain = fastest(child, [{**best[1], "channels_last": False}], listing, long, epochs=2)[0]
         chosen[bf16] = max(best, plain, key=lambda one: one[0])[1]
@@ -446,9 +448,9 @@ def _rate(answer: dict[str, Any], images: int, seconds: float) -> dict[str, Any]
 def peers_table(found: list[dict[str, Any]]) -> str:
     rows, notes = [], []
     for one in found:
-        speeds = {
-            name: [r["images_per_s"] for r in rounds] for name, rounds in one["rounds"].items()
-        }
+        speeds = {}
+        for name, rounds in one["rounds"].items():
+            speeds[name] = [measured["images_per_s"] for measured in rounds]
         medians = {name: Spread.of(values).median for name, values in speeds.items()}
         best = {
             side: max((f"{side} fp32", f"{side} bf16"), key=medians.__getitem__)
@@ -479,11 +481,12 @@ def peers_table(found: list[dict[str, Any]]) -> str:
                 ]
             )
         for precision, setting in one["peer_settings"].items():
+            context = f", a context of {setting['context']} tokens" if "context" in setting else ""
             notes.append(
                 f"- {one['method']}, {precision}: the peer with {setting['workers']} loader "
                 f"workers, {setting['threads']} torch threads"
                 f"{', channels_last' if setting.get('channels_last') else ''}"
-                f"{', a context of {} tokens'.format(setting['context']) if 'context' in setting else ''}; "
+                f"{context}; "
                 f"ours with {one['our_loader_workers'][precision]} loader workers, 1 thread"
             )
         notes.append(

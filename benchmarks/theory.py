@@ -245,16 +245,15 @@ def sweep(*, quick: bool) -> dict[str, Any]:
         and "transition" in row["sweep"]
         and row["sigma_star"] == 0.5
     ]
-    by_k = {
-        k: [row["hard_error"] for row in coarse if row["subclasses"] == k]
-        for k in sorted({row["subclasses"] for row in coarse})
-    }
-    found = {str(k): sum(errors) / len(errors) for k, errors in by_k.items()}
+    errors_of: dict[int, list[float]] = {}
+    for row in sorted(coarse, key=lambda row: row["subclasses"]):
+        errors_of.setdefault(row["subclasses"], []).append(row["hard_error"])
+    hard_errors = {str(k): sum(errors) / len(errors) for k, errors in errors_of.items()}
     return {
         "seconds": seconds,
         "networks": len({row["arm"] for row in rows}),
         "rows": len(rows),
-        "hard_errors": found,
+        "hard_errors": hard_errors,
         "load": machine.load(),
     }
 

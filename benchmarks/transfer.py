@@ -1,12 +1,16 @@
 """Probes beside their peers: scikit-learn's logistic regression in a loop, and clip-benchmark's
-sweep; and the whole grid of entezari2023 by ridge.
+sweep; and the whole grid of Entezari et al. 2023 by ridge.
 
-    python benchmarks/transfer.py --probes             one encoder, one task, shots 1, 5, 10, 20, 10 draws, 45 values of l2: ridge and logistic regression
-                                                       against a loop of LogisticRegression fits
-    python benchmarks/transfer.py --probes --task caltech101 --draws 1 --every 5    100 classes: fewer draws and values, the same on all sides
-    python benchmarks/transfer.py --sweep              clip-benchmark's sweep of 20 trainings on the same features (pip install clip-benchmark)
-    python benchmarks/transfer.py --grid               9 tasks x 5 shot counts by ridge (5 draws at few shots, one of all images: 189 cells) on random
-                                                       features of 2,048 dimensions, sizes as published
+    python benchmarks/transfer.py --probes
+        one encoder, one task, shots 1, 5, 10, 20, 10 draws, 45 values of l2: ridge and logistic
+        regression against a loop of LogisticRegression fits
+    python benchmarks/transfer.py --probes --task caltech101 --draws 1 --every 5
+        100 classes: fewer draws and values, the same on all sides
+    python benchmarks/transfer.py --sweep
+        clip-benchmark's sweep of 20 trainings on the same features (pip install clip-benchmark)
+    python benchmarks/transfer.py --grid
+        9 tasks x 5 shot counts by ridge (5 draws at few shots, one of all images: 189 cells) on
+        random features of 2,048 dimensions, sizes as published
 
 The encoder is a ResNet-18 at 32 px, trained here on Caltech-101 or plantvillage15 (the one that the
 task is not) for `--images` images; photos come from HEADWATER_DATA. All sides see the same features
@@ -101,21 +105,20 @@ def benched(
     compute = device.resolve("cpu", "auto")
     work.run_arm(plan, plan.arms[0], opened, compute)
     bench = work.Bench(plan, plan.arms[0], task, opened, compute)
-    found = plan.tasks[task]
-    drawn = {
-        (shots, i): tuple(bench.rows_of(rows) for rows in (draw.train, draw.val))
-        for shots in SHOTS
-        for i in range(draws)
-        for draw in [found.draw(shots, i, seed=0, val="matched")]
-    }
+    planned = plan.tasks[task]
+    drawn = {}
+    for shots in SHOTS:
+        for i in range(draws):
+            draw = planned.draw(shots, i, seed=0, val="matched")
+            drawn[shots, i] = (bench.rows_of(draw.train), bench.rows_of(draw.val))
     return Benched(
         task,
         np.array(bench.features(bench.positions)),
-        found.labels[bench.positions],
-        found.num_classes,
-        bench.rows_of(found.test),
-        (bench.rows_of(found.train), bench.rows_of(found.val)),
-        drawn,  # type: ignore[arg-type]
+        planned.labels[bench.positions],
+        planned.num_classes,
+        bench.rows_of(planned.test),
+        (bench.rows_of(planned.train), bench.rows_of(planned.val)),
+        drawn,
     )
 
 
@@ -361,6 +364,13 @@ def clip_benchmark(
     return time.perf_counter() - began, float((logits.argmax(dim=1) == labels).float().mean())
 
 
+def mean_accuracy(task: Benched, fitted: list[Any]) -> float:
+    """The mean over fitted probes of the accuracy on the task's test images."""
+    features = task.features[task.test]
+    scores = [task.accuracy(probe.head.logits(features).argmax(axis=1)) for probe in fitted]
+    return float(np.mean(scores))
+
+
 def run_sweep(task: Benched, draws: int, rounds: int) -> None:
     what = "a sweep for each draw; our probes fit the draws of a shot count together"
     print(
@@ -368,25 +378,19 @@ def run_sweep(task: Benched, draws: int, rounds: int) -> None:
         f"fit, choice and test, on the same features; {what}\n"
     )
     rows, few = [], dict[str, list[float]]()
-    cases = [
-        (f"{shots} shots, {draws} draws", [task.draws[shots, i] for i in range(draws)])
-        for shots in SHOTS
-    ] + [("all training images", [task.full])]
+    cases = []
+    for shots in SHOTS:
+        drawn = [task.draws[shots, i] for i in range(draws)]
+        cases.append((f"{shots} shots, {draws} draws", drawn))
+    cases.append(("all training images", [task.full]))
     for name, which in cases:
         taken: dict[str, list[float]] = {"clip-benchmark": [], "logistic": [], "ridge": []}
         scores: dict[str, float] = {}
         for _ in range(rounds):
             for side, l2s, run in (("logistic", LOGISTIC_L2, probes), ("ridge", RIDGE_L2, ridges)):
                 began = time.perf_counter()
-                found = run([task.fit(one) for one in which], task.num_classes, l2s)
-                scores[side] = float(
-                    np.mean(
-                        [
-                            task.accuracy(one.head.logits(task.features[task.test]).argmax(axis=1))
-                            for one in found
-                        ]
-                    )
-                )
+                fitted = run([task.fit(split) for split in which], task.num_classes, l2s)
+                scores[side] = mean_accuracy(task, fitted)
                 taken[side].append(time.perf_counter() - began)
             theirs = [clip_benchmark(task, one, whole=one is task.full) for one in which]
             scores["clip-benchmark"] = float(np.mean([accuracy for _, accuracy in theirs]))
@@ -399,10 +403,9 @@ def run_sweep(task: Benched, draws: int, rounds: int) -> None:
             )
         rows += [[name, f"{len(which[0][0]):,}", *cells] for cells in _sides(taken, scores)]
         if name != "all training images":
-            few = {
-                side: [a + b for a, b in zip(few.get(side, [0.0] * rounds), own, strict=True)]
-                for side, own in taken.items()
-            }
+            for side, seconds_of_round in taken.items():
+                before = few.get(side, [0.0] * rounds)
+                few[side] = [a + b for a, b in zip(before, seconds_of_round, strict=True)]
     rows += [["all few-shot cases", "", *cells] for cells in _sides(few, {})]
     print(
         table(

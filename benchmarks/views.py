@@ -199,24 +199,23 @@ def measure(method: str, size: int, count: int, times: int) -> dict[str, Any]:
             assert made.shape == (count, 3, size, size)
             assert made.dtype == torch.float32
     kept = {name: spent[1:] for name, spent in seconds.items()}
+    ratio = {}
+    for name in [name for name in kept if name != "headwater"]:
+        pairs = zip(kept["headwater"], kept[name], strict=True)
+        ratio[name] = statistics.median(theirs / ours for ours, theirs in pairs)
     return {
         "method": method,
         "size": size,
         "images": source,
         "views_per_s": {name: count / statistics.median(spent) for name, spent in kept.items()},
-        "ratio": {
-            name: statistics.median(
-                b / a for a, b in zip(kept["headwater"], kept[name], strict=True)
-            )
-            for name in kept
-            if name != "headwater"
-        },
+        "ratio": ratio,
         "load": os.getloadavg()[0],
     }
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    names = [name for name in PEERS if any(name in row["ratio"] for row in rows)]
+    measured = set().union(*[row["ratio"] for row in rows])
+    names = [name for name in PEERS if name in measured]
     lines = [
         "| views | size | images | headwater, views/s | "
         + " | ".join(f"{name}, views/s | ours to {name}'s" for name in names)

@@ -424,12 +424,14 @@ def test_the_commands_of_the_readme_exist() -> None:
             } <= options, words
 
 
-def test_the_tree_of_the_readme_is_the_tree() -> None:
+def test_the_tree_of_the_design_is_the_tree() -> None:
+    design = (ROOT / "docs" / "design.md").read_text()
     blocks = [
         block
-        for block in re.findall(r"^```\w*\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+        for block in re.findall(r"^```\w*\n(.*?)^```", design, re.MULTILINE | re.DOTALL)
         if block.lstrip().startswith("src/headwater/")
     ]
+    assert blocks
     for block in blocks:
         named = {
             word
@@ -480,11 +482,12 @@ def test_every_skip_says_why_and_none_is_an_excuse(path: Path) -> None:
         assert len(str(words).split()) >= 4, f"{path}, line {line}: say why"
 
 
-def test_the_readme_says_what_a_plain_make_test_leaves_out() -> None:
+def test_contributing_says_what_a_plain_make_test_leaves_out() -> None:
     """Every need that a test is skipped for, and every file with slow tests and how many these
     are.
     """
-    section = readme().split("## Checks")[1].split("## The house")[0]
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    section = page.split("### What a plain `make test` leaves out")[1].split("\n## ")[0]
     for need in ("HEADWATER_DATA", "Chromium", "data.noun", "wordnet-base", "git checkout", "GPU"):
         assert need in section
     slow = {

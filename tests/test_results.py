@@ -1,4 +1,4 @@
-"""README's figures are those of the committed rows."""
+"""The figures of the pages are those of the committed rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from headwater.rows import read_rows
 ROOT = Path(__file__).parents[1]
 
 
-def test_readme_holds_the_figures_of_the_committed_rows() -> None:
-    made = runpy.run_path(str(ROOT / "tools" / "make_results.py"))["with_blocks"]
-    text = (ROOT / "README.md").read_text()
-    assert made(text) == text, "run python tools/make_results.py"
+@pytest.mark.parametrize("name", ["grocery", "world"])
+def test_the_pages_of_the_first_studies_hold_the_figures_of_the_committed_rows(name: str) -> None:
+    script = runpy.run_path(str(ROOT / "tools" / "make_results.py"))
+    text = script["page_of"](name).read_text()
+    assert text.count(f"<!-- {name} -->") == 1
+    assert script["with_block"](text, name) == text, "run python tools/make_results.py"
 
 
 def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> None:

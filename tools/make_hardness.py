@@ -1,11 +1,13 @@
-"""Rebuilds docs/hardness.md and its figure from the committed answers: python tools/make_hardness.py
+"""Rebuilds docs/hardness.md and its figure from the committed answers.
+
+    python tools/make_hardness.py
 
 The answers (which test samples each model got right) and the rows are what `headwater run
 studies/hong2023/hardness.yaml` left behind, exported with
 
-    headwater theory hardness studies/hong2023/hardness.yaml --answers
-    docs/results/hardness_answers.parquet headwater rows studies/hong2023/hardness.yaml --out
-    docs/results/hardness.parquet
+    headwater theory hardness studies/hong2023/hardness.yaml \\
+        --answers docs/results/hardness_answers.parquet
+    headwater rows studies/hong2023/hardness.yaml --out docs/results/hardness.parquet
 
 A test checks that the page holds what this script writes.
 """

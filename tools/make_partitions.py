@@ -1,11 +1,12 @@
-"""Rebuilds docs/partitions.md and its figure from the committed rows: python
-tools/make_partitions.py
+"""Rebuilds docs/partitions.md and its figure from the committed rows.
+
+    python tools/make_partitions.py
 
 The rows are what `headwater run studies/hong2023/grocery_partitions.yaml` left behind, exported
 with
 
-    headwater rows studies/hong2023/grocery_partitions.yaml --out
-    docs/results/grocery_partitions.parquet
+    headwater rows studies/hong2023/grocery_partitions.yaml \\
+        --out docs/results/grocery_partitions.parquet
 
 A test checks that the page holds what this script writes.
 """
@@ -28,16 +29,30 @@ ROWS = ROOT / "docs" / "results" / "grocery_partitions.parquet"
 PAGE = ROOT / "docs" / "partitions.md"
 FIGURE = ROOT / "docs" / "partitions.png"
 COLOURS = {
-    "manual": "#0072B2", "cluster within": "#332288", "cluster": "#56B4E9", "random within": "#E69F00", "random": "#D55E00", "instance": "#009E73",
-    "simclr": "#CC79A7", "scratch": "#8C8C8C",
-}  # fmt: skip
+    "manual": "#0072B2",
+    "cluster within": "#332288",
+    "cluster": "#56B4E9",
+    "random within": "#E69F00",
+    "random": "#D55E00",
+    "instance": "#009E73",
+    "simclr": "#CC79A7",
+    "scratch": "#8C8C8C",
+}
 """Kinds of labels in the paper's order, then what has none."""
 SOURCES = {"grocery": "Grocery Store", "caltech101": "Caltech-101"}
 CLAIMS = [
-    ("manual", "cluster within"), ("cluster within", "cluster"), ("cluster", "random"), ("random", "instance"),
-    ("manual", "random"), ("cluster within", "random"), ("manual", "instance"), ("cluster within", "instance"), ("cluster", "instance"),
-    ("random within", "random"), ("cluster within", "random within"),
-]  # fmt: skip
+    ("manual", "cluster within"),
+    ("cluster within", "cluster"),
+    ("cluster", "random"),
+    ("random", "instance"),
+    ("manual", "random"),
+    ("cluster within", "random"),
+    ("manual", "instance"),
+    ("cluster within", "instance"),
+    ("cluster", "instance"),
+    ("random within", "random"),
+    ("cluster within", "random within"),
+]
 """What is compared, fixed before the rows were looked at.
 
 The first four are the links of the paper's order (manual > clusters within superclasses > clusters
@@ -239,13 +254,10 @@ def block(rows: pd.DataFrame) -> str:
     )
     for source, title in SOURCES.items():
         out.append(f"{title}, {' and '.join(map(str, counts_of(table, source)))} classes:\n")
-        body = [
-            [
-                f"{a} − {b}",
-                *[shown(table, source, how, a, b, comparisons=comparisons) for how in VIEWS],
-            ]
-            for a, b in CLAIMS
-        ]
+        body = []
+        for a, b in CLAIMS:
+            cells = [shown(table, source, how, a, b, comparisons=comparisons) for how in VIEWS]
+            body.append([f"{a} − {b}", *cells])
         out.append(lines(["labels", *VIEWS.values()], body))
     each = LINKS * sum(len(counts_of(table, source)) for source in SOURCES) * len(VIEWS)
     out.append(
@@ -253,14 +265,11 @@ def block(rows: pd.DataFrame) -> str:
         f"{each} comparisons of these two tables:\n"
     )
     for source, title in SOURCES.items():
-        body = [
-            [
-                f"{count} classes: {a} − {b}",
-                *[shown(table, source, how, a, b, count, comparisons=each) for how in VIEWS],
-            ]
-            for count in counts_of(table, source)
-            for a, b in CLAIMS[:LINKS]
-        ]
+        body = []
+        for count in counts_of(table, source):
+            for a, b in CLAIMS[:LINKS]:
+                cells = [shown(table, source, how, a, b, count, comparisons=each) for how in VIEWS]
+                body.append([f"{count} classes: {a} − {b}", *cells])
         out += [f"{title}:\n", lines(["labels", *VIEWS.values()], body)]
     out.append(
         "**Levels**, top-1 in percent, mean ± half-width of the 95 % t-interval over seeds:\n"
@@ -304,11 +313,9 @@ def figure(rows: pd.DataFrame) -> dict[str, Any]:
                 found = t_interval(part["top1"].to_numpy())
                 images = int(rows.loc[rows["source"] == source, "unique_images"].max())
                 classes = images if kind == "instance" else count
-                beside = (
-                    1.12 ** (list(COLOURS).index(kind) - 2)
-                    if count in counts_of(table, source)
-                    else 1.0
-                )  # so that points do not hide one another
+                beside = 1.0
+                if count in counts_of(table, source):  # so that points do not hide one another
+                    beside = 1.12 ** (list(COLOURS).index(kind) - 2)
                 values.append(
                     {
                         "kind": kind,
@@ -363,9 +370,12 @@ def _panel(values: list[dict[str, Any]], title: str, *, first: bool) -> dict[str
     }
     x["axis"] = {"format": "~s", "tickCount": 5, "grid": False}
     colour = {
-        "field": "kind", "type": "nominal", "title": "labels", "scale": {"domain": kinds, "range": [COLOURS[k] for k in kinds]},
+        "field": "kind",
+        "type": "nominal",
+        "title": "labels",
+        "scale": {"domain": kinds, "range": [COLOURS[kind] for kind in kinds]},
         "legend": {} if first else None,
-    }  # fmt: skip
+    }
     base = {"x": x, "color": colour}
     return {
         "title": title,

@@ -66,11 +66,8 @@ def accuracies(rows: pd.DataFrame, protocol: str) -> str:
         for shots in ("1", "5", "20", "all")
         if shots in set(use["shots"])
     ]
-    columns = [
-        c
-        for c in columns
-        if any((*arm, *c) in table.index for arm in table.index.droplevel([2, 3]).unique())
-    ]
+    measured = set(table.index.droplevel([0, 1]))
+    columns = [column for column in columns if column in measured]
     lines = [
         "| source | method | " + " | ".join(f"{task}, {shots}" for task, shots in columns) + " |",
         "|---|---|" + "---:|" * len(columns),

@@ -1,23 +1,25 @@
-"""Rebuilds README's two blocks of results from the committed rows: python tools/make_results.py
+"""Rebuilds docs/grocery.md and docs/world.md from the committed rows.
+
+    python tools/make_results.py
 
 The rows are what `headwater run` left behind, exported with
 
     headwater rows studies/grocery.yaml --out docs/results/grocery.parquet
     headwater rows studies/world.yaml --out docs/results/world.parquet
 
-so that every figure in README can be made again with no GPU, data or checkpoint. A test checks that
-README holds what this script writes.
+so that every figure can be made again with no GPU, data or checkpoint. A test checks that the
+pages hold what this script writes.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from headwater.analysis import paired_difference, prepare, verdict
+from headwater.analysis import Difference, paired_difference, prepare, verdict
 from headwater.report import markdown_table
 from headwater.rows import read_rows
 
@@ -55,8 +57,7 @@ def table(head: list[str], lines: list[list[str]]) -> str:
 
 
 def answer(rows: pd.DataFrame) -> str:
-    found = verdict(rows)
-    return "> " + found.answer + "\n"
+    return f"> {verdict(rows).answer}\n"
 
 
 def floors(rows: pd.DataFrame) -> str:
@@ -89,26 +90,26 @@ def floors(rows: pd.DataFrame) -> str:
     )
 
 
+def excludes_zero(difference: Difference) -> bool:
+    """Whether the interval of a difference is wholly on one side of 0; False without interval."""
+    return (difference.low or 0) > 0 or (difference.high or 0) < 0
+
+
 def corrected(rows: pd.DataFrame, cells: list[tuple[str, str, str]], **where: object) -> str:
     """What is left of a table of differences (view, other arm, task) once its intervals allow for
     all of its cells (Bonferroni).
     """
     lost = []
     for view, other, task in cells:
+        arm = name_of(rows, "supervised", view)
         alone, among = (
-            paired_difference(
-                rows,
-                name_of(rows, "supervised", view),
-                other,
-                task=task,
-                metric="top1",
-                comparisons=k,
-                **where,
-            )  # type: ignore[arg-type]
-            for k in (1, len(cells))
+            paired_difference(  # type: ignore[arg-type]
+                rows, arm, other, task=task, metric="top1", comparisons=count, **where
+            )
+            for count in (1, len(cells))
         )
-        told, still = ((d.low or 0) > 0 or (d.high or 0) < 0 for d in (alone, among))
-        lost += [f"{view} on {task}"] if told and not still else []
+        if excludes_zero(alone) and not excludes_zero(among):
+            lost.append(f"{view} on {task}")
     return (
         f"Corrected for all {len(cells)} cells of the table, these no longer exclude 0: "
         f"{', '.join(lost) or 'none'}.\n"
@@ -120,14 +121,14 @@ def looked_at(rows: pd.DataFrame, scratch: str) -> str:
     mattered.
     """
     first = rows[rows["seed"] < 4]
-    told = [
-        f"{view} "
-        f"{points(first, name_of(first, 'supervised', view), scratch, task='eurosat', protocol='probe', shots=5)}"
-        for view in MANUAL
-    ]
+    five = {"task": "eurosat", "protocol": "probe", "shots": 5}
+    said = []
+    for view in MANUAL:
+        arm = name_of(first, "supervised", view)
+        said.append(f"{view} {points(first, arm, scratch, **five)}")
     return (
         "Seeds 4 and 5 were added after the first four had been looked at, because eurosat was "
-        f"open (then: {'; '.join(told)}), so a nominal 95 % is "
+        f"open (then: {'; '.join(said)}), so a nominal 95 % is "
         "optimistic where they closed it.\n"
     )
 
@@ -136,42 +137,18 @@ def grocery(rows: pd.DataFrame) -> str:
     seeds = rows["seed"].nunique()
     tasks = sorted(rows["task"].unique(), key=lambda t: ("grocery" not in t, t))
     scratch = name_of(rows, "scratch")
-    gains = [
-        [
-            f"{view}",
-            *[
-                points(
-                    rows,
-                    name_of(rows, "supervised", view),
-                    scratch,
-                    task=t,
-                    protocol="probe",
-                    shots=5,
-                )
-                for t in tasks
-            ],
-        ]
-        for view in MANUAL
-    ]
     tuned = sorted(rows[rows["protocol"] == "finetune"]["task"].unique())
-    tuned_gains = [
-        [
-            view,
-            *[
-                points(
-                    rows,
-                    name_of(rows, "supervised", view),
-                    scratch,
-                    task=t,
-                    protocol="finetune",
-                    shots=s,
-                )
-                for t in tuned
-                for s in (5, "all")
-            ],
+    gains, tuned_gains = [], []
+    for view in MANUAL:
+        arm = name_of(rows, "supervised", view)
+        probed = [points(rows, arm, scratch, task=t, protocol="probe", shots=5) for t in tasks]
+        gains.append([view, *probed])
+        finetuned = [
+            points(rows, arm, scratch, task=t, protocol="finetune", shots=s)
+            for t in tuned
+            for s in (5, "all")
         ]
-        for view in MANUAL
-    ]
+        tuned_gains.append([view, *finetuned])
     parts = [
         f"`headwater run studies/grocery.yaml`, {seeds} seeds, the official splits; top-1 in "
         "percent, mean ± half-width of the 95 % t-interval over seeds.\n",
@@ -211,27 +188,12 @@ def world(rows: pd.DataFrame) -> str:
         ("level:0", "random:32"),
         ("level:0", "instance"),
     ]
-    lines = {
-        subset: [
-            [
-                f"{a} − {b}",
-                *[
-                    points(
-                        rows,
-                        names[a],
-                        names[b],
-                        task=t,
-                        protocol="probe",
-                        shots="all",
-                        subset=subset,
-                    )
-                    for t in tasks
-                ],
-            ]
-            for a, b in pairs
-        ]
-        for subset in ("hard", "easy")
-    }
+    lines: dict[str, list[list[str]]] = {"hard": [], "easy": []}
+    for subset, body in lines.items():
+        full: dict[str, Any] = {"protocol": "probe", "shots": "all", "subset": subset}
+        for a, b in pairs:
+            cells = [points(rows, names[a], names[b], task=t, **full) for t in tasks]
+            body.append([f"{a} − {b}", *cells])
     parts = [
         f"`headwater run studies/world.yaml`, {rows['seed'].nunique()} seeds: creatures whose "
         "family shows in the silhouette (the common feature) "
@@ -255,28 +217,26 @@ def world(rows: pd.DataFrame) -> str:
     return "\n".join(parts)
 
 
-def blocks() -> dict[str, str]:
-    """What belongs between README's markers, by name."""
-    makers = {"grocery": grocery, "world": world}
-    return {
-        name: maker(read_rows(ROOT / "docs" / "results" / f"{name}.parquet"))
-        for name, maker in makers.items()
-    }
+MAKERS = {"grocery": grocery, "world": world}
+"""What makes the block of each page, docs/NAME.md, from the rows docs/results/NAME.parquet."""
 
 
-def with_blocks(text: str) -> str:
-    """README's text with its blocks made anew."""
-    for name, block in blocks().items():
-        text = re.sub(
-            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
-            lambda m, b=block: m[1] + b + m[2],
-            text,
-            flags=re.S,
-        )
-    return text
+def page_of(name: str) -> Path:
+    return ROOT / "docs" / f"{name}.md"
+
+
+def with_block(text: str, name: str) -> str:
+    """A page's text with what stands between its marks made anew."""
+    made = MAKERS[name](read_rows(ROOT / "docs" / "results" / f"{name}.parquet"))
+    return re.sub(
+        rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)",
+        lambda match: match[1] + made + match[2],
+        text,
+        flags=re.DOTALL,
+    )
 
 
 if __name__ == "__main__":
-    readme = ROOT / "README.md"
-    readme.write_text(with_blocks(readme.read_text()))
-    print(json.dumps({"written": "README.md"}))
+    for name in MAKERS:
+        page_of(name).write_text(with_block(page_of(name).read_text(), name))
+        print(f"wrote {page_of(name).name}")

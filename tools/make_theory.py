@@ -150,21 +150,15 @@ def read_out_table(check: pd.DataFrame) -> str:
     body = []
     for read_out in ("max", "sum"):
         own = hard[hard["read_out"] == read_out]
-        worst = [
-            max(own[own["sigma_star"] == sigma].to_dict("records"), key=lambda row: row["error"])
-            for sigma in sorted(own["sigma_star"].unique())
+        worst = []
+        for sigma in sorted(own["sigma_star"].unique()):
+            of_sigma = own[own["sigma_star"] == sigma].to_dict("records")
+            worst.append(max(of_sigma, key=lambda row: row["error"]))
+        cells = [
+            f"{error_word(row)}, k = {row['subclasses']}" if row["error"] else "0 at every k"
+            for row in worst
         ]
-        body.append(
-            [
-                f"fine, {read_out}",
-                *[
-                    f"{error_word(row)}, k = {row['subclasses']}"
-                    if row["error"]
-                    else "0 at every k"
-                    for row in worst
-                ],
-            ]
-        )
+        body.append([f"fine, {read_out}", *cells])
     return lines(
         [
             "labels, read-out",
@@ -190,11 +184,8 @@ def tuned_table(tuned: pd.DataFrame) -> str:
             }
             word = f"tuned for {steps:,} steps" if steps else read_out
             body.append([labels, word, *[error_word(own[k]) for k in sorted(own)]])
-    return lines(
-        ["labels", "read by", *[f"k = {k}" for k in sorted({row["subclasses"] for row in hard})]],
-        body,
-        left=2,
-    )
+    counts = sorted({row["subclasses"] for row in hard})
+    return lines(["labels", "read by", *[f"k = {k}" for k in counts]], body, left=2)
 
 
 def ratio_table(check: pd.DataFrame) -> str:
@@ -379,15 +370,15 @@ def model_figure() -> dict[str, Any]:
     panels = []
     for word, share in (("easy", 0.0), ("hard", 1.0)):
         made = samples(world, drawn, hard_share=share)
-        at = int((made.subclass == 2).nonzero()[0])
-        patches = made.x[at]
-        found = [
+        sample = int((made.subclass == 2).nonzero()[0])
+        patches = made.x[sample]
+        values = [
             {"patch": patch + 1, "feature": name, "value": float(patches[patch, i])}
             for patch in range(world.patches)
             for i, name in enumerate(features)
         ]
         rest = patches[:, len(features) :].norm(dim=1)
-        found += [
+        values += [
             {"patch": patch + 1, "feature": "noise, norm", "value": float(rest[patch])}
             for patch in range(world.patches)
         ]
@@ -405,14 +396,20 @@ def model_figure() -> dict[str, Any]:
             "scale": scale,
             "legend": {"title": "strength", "orient": "right"},
         }
-        panels.append({
-            "title": f"{word} sample of superclass +, subclass 3", "data": {"values": found}, "width": {"step": 30}, "height": {"step": 22},
+        number = {"field": "value", "type": "quantitative", "format": ".1f"}
+        layers = [
+            {"mark": "rect", "encoding": {"color": colour}},
+            {"mark": {"type": "text", "fontSize": 9}, "encoding": {"text": number}},
+        ]
+        panel = {
+            "title": f"{word} sample of superclass +, subclass 3",
+            "data": {"values": values},
+            "width": {"step": 30},
+            "height": {"step": 22},
             "encoding": {"x": x, "y": y},
-            "layer": [
-                {"mark": "rect", "encoding": {"color": colour}},
-                {"mark": {"type": "text", "fontSize": 9}, "encoding": {"text": {"field": "value", "type": "quantitative", "format": ".1f"}}},
-            ],
-        })  # fmt: skip
+            "layer": layers,
+        }
+        panels.append(panel)
     subtitle = "inner product of each patch with each feature, and the norm of the rest"
     title = {
         "text": "A sample as its patches meet the dictionary",

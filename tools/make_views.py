@@ -1,6 +1,4 @@
-"""Draws docs/views.png, the contact sheet of the views, from images of the generated world: python
-tools/make_views.py
-"""
+"""Draws docs/views.png, the contact sheet of the views: python tools/make_views.py"""
 
 from pathlib import Path
 

@@ -1,6 +1,4 @@
-"""Draws docs/world.png, the contact sheet of the generated world: python
-tools/make_world_sheet.py
-"""
+"""Draws docs/world.png, a sheet of the generated world: python tools/make_world_sheet.py"""
 
 from pathlib import Path
 

@@ -1,30 +1,40 @@
 # All set-up on a machine that has only python3 (3.11 or later) and make.
-#   make demo      the shipped study, from nothing to a verdict and a report
-#   make test      all checks, in under 10 minutes
-#   make test-all  the longer ones too; needs HEADWATER_DATA
+#   make demo           the shipped study, from nothing to a verdict and a report
+#   make test           the checks of a change; says at its end what it left out
+#   make test-docs      that prose, figures and committed results are what the code says
+#   make test-all       both, and the long ones; needs HEADWATER_DATA
+#   make test-anywhere  make test as other machines would see it: a table, in an hour or two
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-# Two processes, a file of tests in one of them; slow tests measure times and have the machine for themselves.
+ROOMS := src tests benchmarks tools
+# Two processes, a file of tests in one of them; slow tests have the machine for themselves.
 BESIDE := -n 2 --dist loadfile
 
-.PHONY: demo test test-all
+.PHONY: demo lint test test-docs test-all test-anywhere
 
 demo: $(READY)
 	$(BIN)/headwater run demo
 
-test: $(READY)
-	$(BIN)/ruff check src tests benchmarks tools
+lint: $(READY)
+	$(BIN)/ruff check $(ROOMS)
+	$(BIN)/ruff format --check $(ROOMS)
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
 
-test-all: $(READY)
+test: lint
+	$(BIN)/python -m pytest -m "not slow and not docs" $(BESIDE)
+
+test-docs: $(READY)
+	$(BIN)/python -m pytest -m docs
+
+test-all: lint
 	@test -d "$$HEADWATER_DATA" || { echo "HEADWATER_DATA does not name a folder; make test-all needs the real photos" >&2; exit 2; }
-	$(BIN)/ruff check src tests benchmarks tools
-	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
 	$(BIN)/python -m pytest -m slow
+
+test-anywhere: $(READY)
+	$(BIN)/python tools/test_anywhere.py
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

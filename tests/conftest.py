@@ -1,12 +1,13 @@
-"""What many tests share: a study small enough to run in seconds, and a store in which it was run
-once.
+"""What many tests share: a study small enough to run in seconds, a store in which it was run once,
+and the count of what a run of tests left out.
 """
 
 from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 import yaml
 from hypothesis import settings
+
+from tests.needs import NEEDS
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -127,3 +130,48 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
     assert not out
     for part in parts:
         assert part in err, err
+
+
+# what a run leaves out
+COMMANDS = {"slow": "make test-all", "docs": "make test-docs"}
+"""The marks that a run may leave out, and what runs them."""
+_DESELECTED = pytest.StashKey[Counter[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_DESELECTED] = Counter()
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        for mark in COMMANDS:
+            if item.get_closest_marker(mark) is not None:
+                item.config.stash[_DESELECTED][mark] += 1
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A process of pytest-xdist tells the one that prints what it left out."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = dict(session.config.stash[_DESELECTED])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """All processes of pytest-xdist choose among the same tests, so the last one tells all."""
+    told = getattr(node, "workeroutput", {}).get("deselected", {})
+    node.config.stash[_DESELECTED] = Counter(told)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """The tests that did not run, by what they lacked or by the command that runs them."""
+    reasons = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    lines = []
+    for need in NEEDS.values():
+        if number := sum(f"without {need.name}: " in reason for reason in reasons):
+            lines.append(f"{number} without {need.name}: {need.reason}")
+    for mark, number in sorted(config.stash[_DESELECTED].items()):
+        lines.append(f"{number} marked {mark}, which {COMMANDS[mark]} runs")
+    if lines:
+        terminalreporter.section("tests left out")
+        for line in lines:
+            terminalreporter.write_line(line)

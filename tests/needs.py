@@ -1,23 +1,74 @@
-"""What some tests need that not every machine has, once for all of them: each with the reason that
-a skipped test gives. README lists them.
+"""What some tests need that not every machine has, once for all of them.
+
+A test that lacks its need is skipped with the reason, and the end of the run counts these tests by
+need (conftest.py). README lists the needs. HEADWATER_TESTS_WITHOUT hides needs that are there, such
+as HEADWATER_TESTS_WITHOUT=chromium,data, so that a run is what another machine would see.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
+
+HIDING = "HEADWATER_TESTS_WITHOUT"
+NAMES = ("data", "chromium", "wordnet", "git", "gpu")
+ROOT = Path(__file__).parents[1]
+NOWHERE = "/nowhere"
+"""A path at which nothing lies: what is hidden is looked for there and not found."""
+
+
+def names_to_hide(text: str) -> frozenset[str]:
+    """The needs named in a list with commas; a name that is none of NAMES is an error."""
+    names = frozenset(name.strip() for name in text.split(",") if name.strip())
+    if unknown := sorted(names - set(NAMES)):
+        raise pytest.UsageError(f"{HIDING}: {unknown[0]!r} is none of {', '.join(NAMES)}")
+    return names
+
+
+HIDDEN = names_to_hide(os.environ.get(HIDING, ""))
+if "data" in HIDDEN:
+    os.environ.pop("HEADWATER_DATA", None)
+if "git" in HIDDEN:
+    os.environ["GIT_DIR"] = NOWHERE
+if "gpu" in HIDDEN:
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+# After the environment is what the tests are to see.
+import torch  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something that a machine may lack."""
+
+    name: str
+    met: bool
+    reason: str
+    """What is missing, and what would bring it."""
+
+    @property
+    def mark(self) -> pytest.MarkDecorator:
+        """Skips a test where the need is not met."""
+        return pytest.mark.skipif(not self.met, reason=f"without {self.name}: {self.reason}")
+
+
+def is_checkout() -> bool:
+    """Whether git knows the files of this project."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--error-unmatch", "pyproject.toml"]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
 
 DATA = os.environ.get("HEADWATER_DATA")
-needs_data = pytest.mark.skipif(
-    not DATA, reason="HEADWATER_DATA is not set: the real photos and hierarchies are not here"
-)
-
 IS_A = (
-    Path(DATA or "")
+    Path(DATA or NOWHERE)
     / "hierarchies"
     / "breeds"
     / "imagenet_class_hierarchy"
@@ -25,22 +76,47 @@ IS_A = (
     / "class_hierarchy.txt"
 )
 """ImageNet's list of is-a relations, among the real hierarchies."""
-
-NOUNS = Path("/usr/share/wordnet/data.noun")
-needs_nouns = pytest.mark.skipif(
-    not NOUNS.is_file(), reason="WordNet's data.noun is not installed (Debian: wordnet-base)"
-)
-
+NOUNS = Path(NOWHERE if "wordnet" in HIDDEN else "/usr/share/wordnet") / "data.noun"
 BROWSER = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
 DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (BROWSER and DRIVER),
-    reason="Chromium or its driver is not installed (Debian: chromium, chromium-driver)",
-)
+if "chromium" in HIDDEN:
+    BROWSER = DRIVER = None
 
-needs_cuda = pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason="no CUDA device is here: views on a GPU are not compared with the processor's",
-)
+NEEDS = {
+    need.name: need
+    for need in (
+        Need(
+            "data",
+            DATA is not None and Path(DATA).is_dir(),
+            "HEADWATER_DATA names no folder: the real photos and hierarchies are not here",
+        ),
+        Need(
+            "chromium",
+            bool(BROWSER and DRIVER),
+            "Chromium or its driver is not installed (Debian: chromium, chromium-driver)",
+        ),
+        Need(
+            "wordnet",
+            NOUNS.is_file(),
+            "WordNet's data.noun is not installed (Debian: wordnet-base)",
+        ),
+        Need(
+            "git",
+            is_checkout(),
+            "this is no git checkout, and what is tracked cannot be told",
+        ),
+        Need(
+            "gpu",
+            torch.cuda.is_available(),
+            "no CUDA device is here: views on a GPU are not compared with the processor's",
+        ),
+    )
+}
+
+needs_data = NEEDS["data"].mark
+needs_browser = NEEDS["chromium"].mark
+needs_nouns = NEEDS["wordnet"].mark
+needs_git = NEEDS["git"].mark
+needs_cuda = NEEDS["gpu"].mark

@@ -56,7 +56,7 @@ def test_a_device_that_is_not_here_is_refused(monkeypatch):
 
 
 def test_autocast_rounds_products_to_bf16_only_where_it_is_on_and_full_precision_ends_it():
-    a = torch.rand(4, 4)
+    a = torch.eye(4)
     for bf16, dtype in ((True, torch.bfloat16), (False, torch.float32)):
         with device.Compute(torch.device("cpu"), bf16).autocast():
             assert (a @ a).dtype == dtype
@@ -69,7 +69,7 @@ def test_another_thread_that_asks_for_full_precision_leaves_the_rounded_weights_
     """torch keeps one cache of weights that autocast rounded for all threads; a weight used twice
     must be rounded once whatever the others do.
     """
-    weight, image = torch.nn.Parameter(torch.rand(4, 4)), torch.rand(4, 4)
+    weight, image = torch.nn.Parameter(torch.eye(4)), torch.eye(4)
 
     def elsewhere() -> None:
         with device.full_precision(image):
@@ -90,6 +90,17 @@ def test_the_fingerprint_tells_precision_and_threads_apart():
     prints = {device.Compute(torch.device("cpu"), bf16).fingerprint for bf16 in (True, False)}
     assert len(prints) == 2
     assert all(f"threads={torch.get_num_threads()}" in p for p in prints)
+
+
+@pytest.mark.parametrize("name", ["ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
+def test_the_fingerprint_says_which_instructions_the_processor_is_kept_from(name, monkeypatch):
+    """They change the order of sums and so the last bits of a number."""
+    for limit in device.LIMITS:
+        monkeypatch.delenv(limit, raising=False)
+    compute = device.Compute(torch.device("cpu"), False)
+    free = compute.fingerprint
+    monkeypatch.setenv(name, "AVX2")
+    assert compute.fingerprint == f"{free} {name}=AVX2"
 
 
 def test_seeded_draws_depend_on_the_key_and_restore_the_global_generator():

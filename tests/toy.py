@@ -4,6 +4,7 @@ seconds.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ from headwater import keys
 from headwater.device import Compute
 from headwater.sources.pixels import MemoryImages
 
-torch.set_num_threads(1)
+if "OMP_NUM_THREADS" not in os.environ:  # which a run of the tests under more threads sets
+    torch.set_num_threads(1)
 FP32 = Compute(torch.device("cpu"), bf16=False)
 BF16 = Compute(torch.device("cpu"), bf16=True)
 

@@ -102,7 +102,9 @@ def test_a_study_is_shown_with_each_split_and_its_answer(ran: Finished) -> None:
         ]
         assert [split["biased"] for split in setting["splits"]] == [False, True, True, False]
         assert {split["num_seeds"] for split in setting["splits"]} <= {2, 3}
-        assert sum(one["samples"] for one in setting["bins"]) >= 64
+        in_bins = sum(bin_["samples"] for bin_ in setting["bins"])
+        # means over seeds: the sum of rounded means may fall short by their rounding
+        assert in_bins >= 64 * (1 - 1e-12)
     text = " ".join(shown(facts).split())
     for part in (
         "paint on other, ridge, all images",

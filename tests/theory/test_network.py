@@ -8,6 +8,7 @@ import torch
 from headwater.theory import network
 from headwater.theory.model import World, draws, samples
 from headwater.theory.network import gradients, initial, outputs
+from tests.toy import normal
 
 SMALL = World(k=3, d=24, patches=6, s=2)
 
@@ -17,7 +18,6 @@ SMALL = World(k=3, d=24, patches=6, s=2)
 def test_gradients_are_autograds(heads, width, bias, tile, monkeypatch):
     """In float64 to 1e-12, however networks and samples are cut into tiles."""
     monkeypatch.setattr(network, "TILE", tile)
-    torch.manual_seed(0)
     weight = initial([1, 2, 3], 24, heads * width, dtype=torch.float64) * 0.3
     x = torch.stack(
         [
@@ -25,7 +25,7 @@ def test_gradients_are_autograds(heads, width, bias, tile, monkeypatch):
             for seed in range(3)
         ]
     )
-    labels = torch.randint(heads, (3, 40))
+    labels = torch.randint(heads, (3, 40), generator=torch.Generator().manual_seed(0))
     loss, slope = gradients(x, weight, labels, heads, width=width, bias=bias)
     for at in range(3):
         own = weight[at].clone().requires_grad_()
@@ -43,8 +43,7 @@ def test_gradients_are_autograds(heads, width, bias, tile, monkeypatch):
 
 
 def test_a_head_with_more_neurons_than_divide_is_a_sum_of_heads():
-    torch.manual_seed(0)
-    weight, x = torch.randn(24, 12), torch.randn(5, 6, 24)
+    weight, x = normal(24, 12), normal(5, 6, 24, seed=1)
     whole, parts = (
         outputs(x, weight, 2, width=3, bias=-0.02),
         outputs(x, weight, 4, width=3, bias=-0.02),

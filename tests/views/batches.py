@@ -11,6 +11,10 @@ from headwater import keys
 
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+CLOSE = 2e-6 / 0.224
+"""Two computations of one view may differ so much, in normalised units: their sums may be added in
+another order.
+"""
 
 
 def photo(height: int, width: int, seed: int = 0) -> torch.Tensor:

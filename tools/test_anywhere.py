@@ -1,0 +1,142 @@
+"""Runs the tests as other machines would see them, and writes a table of what passed.
+
+A test that holds on one processor alone, or that needs what a machine may lack, fails here before
+it fails there. Each setting is one run of pytest in processes of its own:
+
+    python tools/test_anywhere.py                      all tests under all settings (an hour or two)
+    python tools/test_anywhere.py --only tests/views   some files; the table is only printed
+
+The exit code is 1 where a test failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TABLE = ROOT / "benchmarks" / "test_anywhere.md"
+HIDING = "HEADWATER_TESTS_WITHOUT"
+NEEDS = ("data", "chromium", "wordnet", "git", "gpu")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def threads(number: int) -> dict[str, str]:
+    return dict.fromkeys(THREADS, str(number))
+
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "as the machine is": {},
+    "ATEN_CPU_CAPABILITY=default": {"ATEN_CPU_CAPABILITY": "default"},
+    "ATEN_CPU_CAPABILITY=avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "DNNL_MAX_CPU_ISA=AVX2": {"DNNL_MAX_CPU_ISA": "AVX2"},
+    "1 thread": threads(1),
+    "2 threads": threads(2),
+    **{f"without {need}": {HIDING: need} for need in NEEDS},
+    "without any need": {HIDING: ",".join(NEEDS)},
+}
+"""What is set in the environment of each run."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run of the tests came to."""
+
+    passed: int
+    skipped: int
+    failed: tuple[str, ...]
+    """The tests that failed or could not be set up; what stopped pytest itself stands alone."""
+
+
+def outcome_of(report: Path) -> Outcome:
+    """Reads pytest's report in JUnit's XML."""
+    passed = skipped = 0
+    failed = []
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
+        kinds = {child.tag for child in case}
+        if kinds & {"failure", "error"}:
+            failed.append(f"{case.get('classname')}.{case.get('name')}")
+        elif "skipped" in kinds:
+            skipped += 1
+        else:
+            passed += 1
+    return Outcome(passed, skipped, tuple(failed))
+
+
+def run(setting: Mapping[str, str], tests: Sequence[str], processes: int) -> Outcome:
+    """One run of pytest under the variables of a setting."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [
+            sys.executable,
+            *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"),
+            *("-n", str(processes), f"--junitxml={report}", *tests),
+        ]
+        ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **setting}, check=False)
+        if not report.exists():
+            return Outcome(0, 0, (f"pytest ended with exit code {ended.returncode}",))
+        outcome = outcome_of(report)
+    if ended.returncode and not outcome.failed:
+        return Outcome(0, 0, (f"pytest ended with exit code {ended.returncode}",))
+    return outcome
+
+
+def table(outcomes: Mapping[str, Outcome]) -> str:
+    """The table in Markdown, and the names of the tests that failed."""
+    lines = ["| setting | passed | skipped | failed |", "|---|---:|---:|---:|"]
+    for name, outcome in outcomes.items():
+        lines.append(f"| {name} | {outcome.passed} | {outcome.skipped} | {len(outcome.failed)} |")
+    for name, outcome in outcomes.items():
+        lines += ["", f"Failed, {name}:", ""] if outcome.failed else []
+        lines += [f"- `{test}`" for test in outcome.failed]
+    return "\n".join(lines) + "\n"
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def page(outcomes: Mapping[str, Outcome]) -> str:
+    there = "with" if os.environ.get("HEADWATER_DATA") else "without"
+    return (
+        "# The tests as other machines see them\n\n"
+        f"`make test-anywhere`, {datetime.now(UTC):%Y-%m-%d}, {processor()}, "
+        f"{os.cpu_count()} cores, {there} HEADWATER_DATA. Each line is one run of all tests that\n"
+        "are not slow. README says what each need is.\n\n" + table(outcomes)
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--only", nargs="+", metavar="TESTS", help="files or folders of tests")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--processes", type=int, default=2, help="of pytest, at the same time")
+    arguments = parser.parse_args()
+    outcomes = {}
+    for name in arguments.settings:
+        print(f"== {name}", flush=True)
+        outcomes[name] = run(SETTINGS[name], arguments.only or ["tests"], arguments.processes)
+    print(table(outcomes), end="")
+    if arguments.only is None and len(outcomes) == len(SETTINGS):
+        TABLE.write_text(page(outcomes))
+    return int(any(outcome.failed for outcome in outcomes.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

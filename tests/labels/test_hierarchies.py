@@ -629,6 +629,6 @@ def test_no_content_of_a_file_ends_in_anything_but_a_hierarchy_or_one_line(
 
 def test_the_names_that_a_study_may_use_are_those_that_are_built_in() -> None:
     from headwater.labels.hierarchies import BUILT_IN
-    from headwater.study.data import BUILT_IN_HIERARCHIES
+    from headwater.sources.opening import BUILT_IN_HIERARCHIES
 
     assert set(BUILT_IN) == set(BUILT_IN_HIERARCHIES)

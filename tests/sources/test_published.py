@@ -22,13 +22,13 @@ from headwater.errors import InputError
 from headwater.labels import label_view
 from headwater.plan import Plan
 from headwater.sources import Source, open_source
+from headwater.sources.kinds.published import PublishedName
 from headwater.sources.pixels import decode
 from headwater.sources.published import PUBLISHED, inaturalist, registry
 from headwater.sources.published.cameras import EMPTY
 from headwater.sources.published.cifar import RECORD
 from headwater.sources.published.walked import test_share as fifth
 from headwater.study import PublishedData, Study
-from headwater.study.data import PublishedName
 from headwater.tasks import Task, resolve_task
 from tests.conftest import tiny
 from tests.needs import DATA, needs_data

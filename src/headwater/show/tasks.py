@@ -66,7 +66,7 @@ def _entry_facts(entry: Published, data_root: Path | None, *, verify: bool) -> d
 
 
 def _published(entry: Published, path: Path) -> Source:
-    return read_published(entry.name, PublishedData(kind="published", name=entry.name), path)  # type: ignore[arg-type]
+    return read_published(entry.name, PublishedData(kind="published", name=entry.name), path)
 
 
 def _folders(data_root: Path, *, verify: bool) -> list[dict[str, Any]]:
@@ -174,7 +174,7 @@ def open_named(name: str, data_root: Path | None) -> Source:
     if name in PUBLISHED and not Path(name).is_dir():
         from headwater.sources import open_source
 
-        words = PublishedData(kind="published", name=name)  # type: ignore[arg-type]
+        words = PublishedData(kind="published", name=name)
         return open_source(name, words, data_root=data_root, cache=None)
     return _folder_source(name, data_root)
 

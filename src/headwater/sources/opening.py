@@ -1,93 +1,98 @@
-"""From the words of a study's `data:` entry to its source: where the folder is, which reader, which
-hierarchy, which index file.
+"""What kinds of data share that are read from a folder: where the folder is, which index file and
+which hierarchy belong to it, and where hashes of its bytes are kept.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headwater.errors import InputError, blamed_on
 from headwater.sources import Source
-from headwater.study.data import (
-    BUILT_IN_HIERARCHIES,
-    Data,
-    FolderData,
-    PublishedData,
-    TorchvisionData,
-    WorldData,
-)
+
+BUILT_IN_HIERARCHIES = ("wordnet", "cifar100")
+"""Hierarchies that come with the package. They win over files of these names: write ./wordnet for
+such a file.
+"""
 
 
-def opened(name: str, words: Data, data_root: Path | None, cache: Path | None) -> Source:
-    """The source that a `data:` entry means. Raises InputError where it cannot be found or read."""
-    if isinstance(words, WorldData):
-        from headwater.sources.world import WorldSource
+@dataclass(frozen=True)
+class Place:
+    """Where files of one `data:` entry are looked for."""
 
-        return WorldSource(name, words)
-    root = folder_of(words, data_root, f"data.{name}")
-    remembered = (
-        cache / f"bytes-{hashlib.sha256(_cached_as(words, root).encode()).hexdigest()[:16]}.parquet"
-        if cache
-        else None
-    )
-    source = _read(name, words, root, remembered)
-    if words.split_file is not None:
+    name: str
+    """The entry's name in the study."""
+    folder: Path
+    """The data set's own folder."""
+    data_root: Path | None
+
+    def add_splits(self, source: Source, split_file: str | None) -> None:
+        """Gives a source the split columns of its index file, if it has one.
+
+        Raises InputError where the file cannot be found or does not fit the source.
+        """
+        if split_file is None:
+            return
         from headwater.sources.tables import with_split_file
 
-        with blamed_on("data", name, "split_file"):
-            path = found_file(words.split_file, root, data_root, f"data.{name}.split_file")
+        with blamed_on("data", self.name, "split_file"):
+            path = self.file(split_file, "split_file")
             source.table = with_split_file(source.table, path)
-    if not isinstance(words, TorchvisionData) and words.hierarchy is not None:
-        with blamed_on("data", name, "hierarchy"):
-            source.table = replace(
-                source.table,
-                hierarchy=_hierarchy(words.hierarchy, root, data_root, f"data.{name}.hierarchy"),
-            )
-    return source
+
+    def add_hierarchy(self, source: Source, hierarchy: str | None) -> None:
+        """Gives a source its class hierarchy, if the study names one: a built-in one, or a file;
+        `#` and what follows it say how to read the file. Raises InputError for a missing file.
+        """
+        if hierarchy is None:
+            return
+        with blamed_on("data", self.name, "hierarchy"):
+            source.table = replace(source.table, hierarchy=self._reference(hierarchy))
+
+    def file(self, written: str, word: str, advice: str = "") -> Path:
+        """The file that the entry's `word` names: absolute, in the data set's own folder, or under
+        the data root. Raises InputError where there is none.
+        """
+        where = f"data.{self.name}.{word}"
+        bases = (self.folder,) if self.data_root is None else (self.folder, self.data_root)
+        try:
+            places = [base / Path(written).expanduser() for base in bases]
+            for place in places:
+                if place.exists():
+                    return place.resolve()
+        except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
+            raise InputError(f"{where}: the file {written!r} cannot be found ({error})") from None
+        missing = " nor ".join(repr(str(place)) for place in places)
+        raise InputError(f"{where}: there is no file {missing}{advice}")
+
+    def _reference(self, written: str) -> str:
+        if written in BUILT_IN_HIERARCHIES:
+            return written
+        name, mark, option = written.partition("#")
+        built_in = f"; built in are {', '.join(BUILT_IN_HIERARCHIES)}"
+        return f"{self.file(name, 'hierarchy', built_in)}{mark}{option}"
 
 
-def _read(
-    name: str,
-    words: FolderData | PublishedData | TorchvisionData,
-    root: Path,
-    remembered: Path | None,
-) -> Source:
-    if isinstance(words, FolderData):
-        from headwater.sources.folder import FolderSource
+def hash_file(cache: Path | None, read_as: str) -> Path | None:
+    """The file in the folder `cache` that keeps hashes of a source's bytes; None without a cache.
 
-        return FolderSource(name, root, fingerprint_cache=remembered)
-    if isinstance(words, PublishedData):
-        from headwater.sources.published import read_published
-
-        return read_published(name, words, root, remembered)
-    from headwater.sources.torchvision import read_torchvision
-
-    return read_torchvision(name, words.name, root, remembered)
-
-
-def _cached_as(words: FolderData | PublishedData | TorchvisionData, root: Path) -> str:
-    """What a cache of hashes is named after: the ids of one folder differ by who read it."""
-    real = str(root.resolve())
-    return real if isinstance(words, FolderData) else f"{words.kind}:{words.name}:{real}"
+    `read_as` names the folder and its reader, since the ids of one folder differ by who read it.
+    """
+    if cache is None:
+        return None
+    return cache / f"bytes-{hashlib.sha256(read_as.encode()).hexdigest()[:16]}.parquet"
 
 
 def folder_of(
-    words: FolderData | PublishedData | TorchvisionData, data_root: Path | None, where: str
+    written: str,
+    data_root: Path | None,
+    where: str,
+    advice: str = "get the data (docs/data.md says where)",
 ) -> Path:
-    """The folder that an entry names, which exists; InputError that says where to get it
-    otherwise.
-    """
-    advice = "get the data (docs/data.md says where)"
-    written = words.path
-    if isinstance(words, PublishedData):
-        from headwater.sources.published.registry import PUBLISHED
+    """The folder that an entry names, which exists: absolute, or under the data root.
 
-        entry = PUBLISHED[words.name]
-        written = written or entry.folder
-        advice = f"get {entry.title} from {entry.home}"
-    assert written is not None
+    Raises InputError that gives `advice` on where to get it otherwise.
+    """
     try:
         root = Path(written).expanduser()
         (data_root or Path()).joinpath(root).is_dir()
@@ -108,42 +113,3 @@ def folder_of(
             "another data root (--data-root or HEADWATER_DATA)"
         )
     return root
-
-
-def found_file(
-    written: str, folder: Path, data_root: Path | None, where: str, more: str = ""
-) -> Path:
-    """A file that is named absolutely, in the data set's own folder, or under the data root.
-
-    Raises InputError where there is none.
-    """
-    try:
-        places = [
-            base / Path(written).expanduser() for base in (folder, data_root) if base is not None
-        ]
-        for place in places:
-            if place.exists():
-                return place.resolve()
-    except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
-        raise InputError(f"{where}: the file {written!r} cannot be found ({error})") from None
-    raise InputError(
-        f"{where}: there is no file {' nor '.join(repr(str(place)) for place in places)}{more}"
-    )
-
-
-def _hierarchy(written: str, folder: Path, data_root: Path | None, where: str) -> str:
-    """The reference that is meant: one that is built in, or a file: absolute, in the data set's own
-    folder, or under the data root; `#` and what follows it say how to read it.
-    """
-    if written in BUILT_IN_HIERARCHIES:
-        return written
-    name, mark, option = written.partition("#")
-    return (
-        str(
-            found_file(
-                name, folder, data_root, where, f"; built in are {', '.join(BUILT_IN_HIERARCHIES)}"
-            )
-        )
-        + mark
-        + option
-    )

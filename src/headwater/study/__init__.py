@@ -11,7 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater.study.data import Data, FolderData, PublishedData, TorchvisionData, WorldData
+    from headwater.sources.kinds.folder import FolderData
+    from headwater.sources.kinds.published import PublishedData
+    from headwater.sources.kinds.torchvision import TorchvisionData
+    from headwater.sources.kinds.world import WorldData
+    from headwater.study.data import Data
     from headwater.study.protocols import (
         AnyProtocol,
         Finetune,
@@ -38,8 +42,12 @@ if TYPE_CHECKING:
     from headwater.study.words import Misplaced, Origin, Words, canonical, identity
 
 _HOMES = {
-    "data": ("Data", "FolderData", "PublishedData", "TorchvisionData", "WorldData"),
-    "protocols": (
+    "headwater.sources.kinds.folder": ("FolderData",),
+    "headwater.sources.kinds.published": ("PublishedData",),
+    "headwater.sources.kinds.torchvision": ("TorchvisionData",),
+    "headwater.sources.kinds.world": ("WorldData",),
+    "headwater.study.data": ("Data",),
+    "headwater.study.protocols": (
         "AnyProtocol",
         "Finetune",
         "Knn",
@@ -50,7 +58,7 @@ _HOMES = {
         "Ridge",
         "ZeroShot",
     ),
-    "recipe": (
+    "headwater.study.recipe": (
         "METHODS",
         "Augmentation",
         "Budget",
@@ -60,9 +68,9 @@ _HOMES = {
         "Recipe",
         "Recipes",
     ),
-    "study": ("Arm", "Cell", "SourceUse", "Study", "TaskUse"),
-    "views": ("Features", "Noise", "ViewUse"),
-    "words": ("Misplaced", "Origin", "Words", "canonical", "identity"),
+    "headwater.study.study": ("Arm", "Cell", "SourceUse", "Study", "TaskUse"),
+    "headwater.study.views": ("Features", "Noise", "ViewUse"),
+    "headwater.study.words": ("Misplaced", "Origin", "Words", "canonical", "identity"),
 }
 
 __all__ = [
@@ -107,5 +115,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     for module, names in _HOMES.items():
         if name in names:
-            return getattr(importlib.import_module(f"headwater.study.{module}"), name)
+            return getattr(importlib.import_module(module), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

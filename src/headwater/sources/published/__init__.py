@@ -3,22 +3,24 @@ extracted or downloaded.
 
     registry.py    what is known of each: sizes, metric, licence, where to get it, prompts
     reading.py     what readers share: text files, class folders, the check of sizes
-    cifar.py dtd.py pets.py domainnet.py walked.py cassava.py cameras.py imagenet.py inaturalist.py    the readers
 
-A further set is an entry of the registry, a name in headwater.study.data and, where no reader fits,
-one file here with a function `read`.
+The other files are the readers: cifar, dtd, pets, domainnet, walked (class folders), cassava,
+cameras, imagenet and inaturalist. A further set is an entry of the registry; where no reader fits
+it, it is also one file here with a function `read(request)`.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headwater.errors import InputError
 from headwater.sources import Source
-from headwater.sources.published.reading import Request
 from headwater.sources.published.registry import PUBLISHED, Published
-from headwater.study.data import PublishedData
+
+if TYPE_CHECKING:
+    from headwater.sources.kinds.published import PublishedData
 
 __all__ = ["PUBLISHED", "Published", "on_disk", "read_published"]
 
@@ -32,6 +34,8 @@ def read_published(
     Raises InputError where the folder has another layout, a file is damaged, or the numbers of
     images or classes are not the published ones.
     """
+    from headwater.sources.published.reading import Request
+
     entry = PUBLISHED[words.name]
     reader = import_module(f"headwater.sources.published.{entry.reader}")
     source: Source = reader.read(Request(name, entry, words, _base(entry, root, name), cache))
@@ -43,18 +47,24 @@ def on_disk(entry: Published, root: Path) -> bool:
     """Whether a folder looks like the set: the files by which it is known are there, in one of the
     usual places below it.
     """
-    return any(
-        all((root / inside / mark).exists() for mark in entry.marks) for inside in entry.inside
-    )
+    return _inside(entry, root) is not None
+
+
+def _inside(entry: Published, root: Path) -> Path | None:
+    """The first of the usual places below a folder that has all files by which the set is known."""
+    for inside in entry.inside:
+        if all((root / inside / mark).exists() for mark in entry.marks):
+            return root / inside
+    return None
 
 
 def _base(entry: Published, root: Path, name: str) -> Path:
     """The folder in which the set's files are, which may be one or two below `root`, as archives
     leave it.
     """
-    for inside in entry.inside:
-        if all((root / inside / mark).exists() for mark in entry.marks):
-            return root / inside
+    base = _inside(entry, root)
+    if base is not None:
+        return base
     if entry.refused is not None and any(
         (root / inside / entry.refused[0]).exists() for inside in ("", *entry.inside)
     ):

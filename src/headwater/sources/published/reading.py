@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,9 @@ from headwater.sources.files import FileSource
 from headwater.sources.folder import IMAGE_SUFFIXES
 from headwater.sources.published.registry import Published
 from headwater.sources.tables import Listing
-from headwater.study.data import PublishedData
+
+if TYPE_CHECKING:
+    from headwater.sources.kinds.published import PublishedData
 
 Objects = NDArray[np.object_]
 MAX_JSON_BYTES = 1 << 31

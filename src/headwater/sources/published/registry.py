@@ -1,4 +1,4 @@
-"""What is known of each published set.
+"""What is known of each published set. A further set is one more entry of `_SETS`.
 
 Numbers marked [paper] are those of Entezari et al. 2023; the others say where they come from.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from headwater.sources import Metric
 
@@ -49,6 +50,8 @@ class Published:
     """What level:0, level:1, ... are."""
     groups: tuple[str, ...] = ()
     """Columns that can be a task's `group`."""
+    options: tuple[Literal["fold", "split"], ...] = ()
+    """Words of a study's `data:` entry that this set alone understands."""
     refused: tuple[str, str] | None = None
     """(a file, why it is not read): another release that is refused by name."""
 
@@ -158,6 +161,7 @@ _SETS = (
         inside=("", "dtd", "dtd/dtd"),
         layout=("images/<class>/*.jpg", "labels/train1.txt", "labels/val1.txt", "labels/test1.txt"),
         reader="dtd",
+        options=("fold",),
         templates=DTD_TEMPLATES,
     ),
     Published(
@@ -281,6 +285,7 @@ _SETS = (
         ),
         reader="cameras",
         groups=("location", "seq_id"),
+        options=("split",),
     ),
     Published(
         name="imagenet1k",

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from headwater.sources.kinds.world import Domain, WorldData
 from headwater.sources.world.source import WorldSource
-from headwater.study.data import Domain, WorldData
 
 
 def contact_sheet(per_domain: int = 4, zoom: int = 3, seed: int = 0) -> NDArray[np.uint8]:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from headwater import keys
 from headwater.errors import InputError
 from headwater.sources import Positions, Source, Table
+from headwater.sources.kinds.world import WorldData
 from headwater.sources.world import species as words
 from headwater.sources.world.drawing import NUM_DRAWS, RECIPE, Look, Scene, draw
-from headwater.study.data import WorldData
 
 HUES = 16
 """Bins of the background hue; with two heights of the creature they make 32 `misaligned` labels."""

@@ -33,8 +33,17 @@ import machine
 import torch
 
 from headwater import keys
-from headwater.theory import Experiment, Labels, Recipe, World, draws, gradients, samples, train
-from headwater.theory.network import initial
+from headwater.theory.simulation import (
+    Experiment,
+    Labels,
+    Recipe,
+    World,
+    draws,
+    gradients,
+    samples,
+    train,
+)
+from headwater.theory.simulation.network import initial
 
 FULL = {"d": 512}, {"width": 32, "batch": 256}
 DEFAULT = {"d": 128}, {"width": 16, "batch": 128, "lr": 1.0}

@@ -378,7 +378,7 @@ def test_a_shipped_study_loads(path: Path) -> None:
     from headwater import recipes
     from headwater.study import Study
     from headwater.study.file import is_theory
-    from headwater.study.theory import TheoryStudy
+    from headwater.theory.study import TheoryStudy
     from headwater.work import networks
 
     if is_theory(path):

@@ -64,7 +64,6 @@ def test_ids_are_golden(tmp_path: Path) -> None:
         "draws": 1,
         "clusters": 1,
         "leaks": 1,
-        "theory": 1,
     }
     assert pixels.RECIPE == 1
     assert arms(one) == ["248964ec860bac4a", "980eca9846573967", "4ffa9a18ba142341"]

@@ -108,10 +108,7 @@ def test_text_heads_that_do_not_divide_the_width_are_refused():
 
 def test_every_room_that_enters_an_identity_has_a_version():
     cells = {room for rooms in CELL_ROOMS.values() for room in rooms}
-    own = {
-        "leaks",
-        "theory",
-    }  # where copies are looked for (Plan.looks_for_copies), and simulated networks (work.networks)
+    own = {"leaks"}  # where copies are looked for (Plan.looks_for_copies)
     assert {*ARM_ROOMS, *CLUSTER_ROOMS, *cells, *own} == {*ROOM_VERSIONS, "pixels"}
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from headwater.analysis import read_answers
-from headwater.analysis.networks import networks_table
 from headwater.rows import read_rows
+from headwater.theory.analysis.table import networks_table
 
 ROOT = Path(__file__).parents[1]
 

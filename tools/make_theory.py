@@ -18,8 +18,10 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from headwater.analysis.networks import networks_table
-from headwater.analysis.theory import (
+from headwater.report.charts import SCHEMA, theme
+from headwater.report.figures import draw
+from headwater.rows import read_rows
+from headwater.theory.analysis import (
     curve,
     dependence,
     errors,
@@ -27,11 +29,9 @@ from headwater.analysis.theory import (
     response_exponent,
     response_ratio,
 )
-from headwater.report import theory_figures
-from headwater.report.charts import SCHEMA, theme
-from headwater.report.figures import draw
-from headwater.rows import read_rows
-from headwater.theory import World, draws, samples
+from headwater.theory.analysis.table import networks_table
+from headwater.theory.report import theory_figures
+from headwater.theory.simulation import World, draws, samples
 
 ROOT = Path(__file__).parents[1]
 ROWS = ROOT / "docs" / "results" / "theory.parquet"

@@ -24,10 +24,10 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from headwater import wings
+
 if TYPE_CHECKING:
-    from headwater.analysis.networks import networks_table
-    from headwater.analysis.theory import findings as theory_findings
-    from headwater.api import make_plan, run, run_theory
+    from headwater.api import make_plan, run
     from headwater.errors import InputError
     from headwater.labels import Targets
     from headwater.labels.hierarchies import class_list, open_hierarchy
@@ -47,13 +47,11 @@ _HOMES = {
     "class_list": "headwater.labels.hierarchies",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",
-    "networks_table": "headwater.analysis.networks",
     "open_hierarchy": "headwater.labels.hierarchies",
     "read_rows": "headwater.rows",
     "run": "headwater.api",
-    "run_theory": "headwater.api",
-    "theory_findings": "headwater.analysis.theory:findings",
     "write_report": "headwater.report",
+    **wings.names(),
 }
 
 __all__ = [
@@ -65,14 +63,12 @@ __all__ = [
     "class_list",
     "load_encoder",
     "make_plan",
-    "networks_table",
     "open_hierarchy",
     "read_rows",
     "run",
-    "run_theory",
-    "theory_findings",
     "write_report",
 ]
+__all__ += [*wings.names()]  # what the wings offer, under their own names
 
 
 def __getattr__(name: str) -> Any:

@@ -11,12 +11,9 @@ from headwater.engines import local
 from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
-from headwater.study.theory import TheoryStudy
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from headwater.engines.networks import Event
 
 
 def make_plan(
@@ -74,30 +71,6 @@ def run(
         watch=watch,
     )
     return plan.rows(opened)
-
-
-def run_theory(
-    study: TheoryStudy | str | Path,
-    *,
-    store: str | Path = "headwater-store",
-    workers: int | None = None,
-    watch: Callable[[Event], None] = lambda event: None,
-) -> pd.DataFrame:
-    """Train what the store lacks of a study of the theory (docs/theory.md) and return its rows;
-    networks that failed are rows of status failed.
-
-    `networks_table(rows)` makes a line of each network, `theory_findings(table)` says what it
-    shows. Raises InputError for a wrong study.
-    """
-    from headwater.engines import (
-        networks as simulated,
-    )  # torch takes seconds, and finished studies of images do without
-    from headwater.work import network_rows
-
-    words = study if isinstance(study, TheoryStudy) else TheoryStudy.load(study)
-    opened = Store(store, create=True)
-    simulated.run(words, opened, workers=workers, watch=watch)
-    return network_rows(words, opened)
 
 
 def _root(data_root: str | Path | None) -> Path | None:

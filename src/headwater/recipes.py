@@ -192,7 +192,6 @@ def _place(study: Study, method: Method, *fields: str) -> Location:
 
 ROOM_VERSIONS = {
     "views": 2, "pretrain": 2, "features": 2, "probe": 4, "ridge": 2, "knn": 1, "zeroshot": 1, "finetune": 1, "draws": 1, "clusters": 1, "leaks": 1,
-    "theory": 1,
 }  # fmt: skip
 """Raised by hand when a room's behaviour changes, so that what the old code computed is not taken
 for what the new code would. The room of pixels keeps its own (headwater.sources.pixels.RECIPE),

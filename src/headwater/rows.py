@@ -139,8 +139,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "constants",
         "str",
-        "constants of simulated data, as canonical JSON: headwater.theory.model.World; null for "
-        "images",
+        "constants of simulated data, as canonical JSON: docs/theory.md; null for images",
     ),
     # how
     Column(

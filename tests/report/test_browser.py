@@ -247,8 +247,8 @@ def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path
 def test_figures_of_simulated_networks_draw_in_one_page_with_no_warning(
     driver: Any, tmp_path: Path
 ) -> None:
-    from headwater.report import save_theory
-    from tests.analysis.theory_table import story
+    from headwater.theory.report import save_theory
+    from tests.theory.simulated_table import story
 
     driver.get_log("browser")
     driver.get(save_theory(story(seeds=3), tmp_path / "theory.html")[0].as_uri())

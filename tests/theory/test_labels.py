@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.theory.labels import Labels
+from headwater.theory.simulation.labels import Labels
 
 
 def named(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from headwater.theory.model import COMMON, Samples, World, draws, samples
+from headwater.theory.simulation.model import COMMON, Samples, World, draws, samples
 
 SMALL = World(k=3, d=24, patches=6, s=2)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headwater.theory import network
-from headwater.theory.model import World, draws, samples
-from headwater.theory.network import gradients, initial, outputs
+from headwater.theory.simulation import network
+from headwater.theory.simulation.model import World, draws, samples
+from headwater.theory.simulation.network import gradients, initial, outputs
 from tests.toy import normal
 
 SMALL = World(k=3, d=24, patches=6, s=2)

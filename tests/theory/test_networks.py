@@ -18,17 +18,17 @@ import pandas as pd
 import pytest
 import torch
 
-from headwater.analysis.networks import FIRST, networks_table
 from headwater.engines import local
-from headwater.engines import networks as engine
 from headwater.errors import InputError
 from headwater.rows import comparable, conform, read_rows
 from headwater.store import Store
-from headwater.study.theory import Sweep, TheoryStudy
-from headwater.theory.measuring import errors, read, responses
-from headwater.theory.model import World
-from headwater.theory.training import Recipe, train
-from headwater.work import network_rows, networks, run_networks, unfinished
+from headwater.theory import engine
+from headwater.theory.analysis.table import FIRST, networks_table
+from headwater.theory.simulation.measuring import errors, read, responses
+from headwater.theory.simulation.model import World
+from headwater.theory.simulation.training import Recipe, train
+from headwater.theory.study import Sweep, TheoryStudy
+from headwater.theory.work import network_rows, networks, run_networks, unfinished
 
 SMALL: dict[str, Any] = {"d": 24, "width": 4, "batch": 32, "max_steps": 60, "test_samples": 40}
 
@@ -336,7 +336,7 @@ def test_python_gives_rows_a_table_and_what_it_says(tmp_path: Path):
 
 def test_the_names_of_constants_are_the_same_in_every_room():
     """A constant that the analysis does not know would be averaged over in silence."""
-    from headwater.analysis.networks import RECIPE, WORLD
+    from headwater.theory.analysis.table import RECIPE, WORLD
 
     assert {field.name for field in fields(World)} == {"k", *WORLD}
     assert {*(field.name for field in fields(Recipe)), "tune_steps"} == set(RECIPE)
@@ -366,9 +366,9 @@ def test_units_hold_every_network_once_and_large_ones_alone():
 
 
 RUN = (
-    "import sys\nfrom headwater.engines import networks\nfrom headwater.store import Store\nfrom "
-    "headwater.study.theory import TheoryStudy\n"
-    "networks.run(TheoryStudy.load(sys.argv[1]), Store(sys.argv[2], create=True), workers=2)\n"
+    "import sys\nfrom headwater.theory import engine\nfrom headwater.store import Store\nfrom "
+    "headwater.theory.study import TheoryStudy\n"
+    "engine.run(TheoryStudy.load(sys.argv[1]), Store(sys.argv[2], create=True), workers=2)\n"
 )
 
 
@@ -412,7 +412,7 @@ def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tri
 ):
     made, store = study(1), Store(tmp_path / "store", create=True)
     dying = (
-        "import os, sys, headwater.work as work\nfrom headwater.engines import "
+        "import os, sys, headwater.theory.work as work\nfrom headwater.engines import "
         "worker\nwork.run_networks = lambda *a: os._exit(9)\nworker.main()\n"
     )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", dying])
@@ -430,7 +430,7 @@ def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tri
 def test_an_error_in_training_is_told_in_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made, store = study(1), Store(tmp_path / "store", create=True)
     broken = (
-        "import headwater.work as work\nfrom headwater.engines import worker\n"
+        "import headwater.theory.work as work\nfrom headwater.engines import worker\n"
         "def fail(*a):\n    raise MemoryError('no memory left')\nwork.run_networks = "
         "fail\nworker.main()\n"
     )

@@ -8,11 +8,18 @@ import pytest
 import torch
 
 from headwater import keys
-from headwater.study.theory import Sweep
-from headwater.theory import training
-from headwater.theory.measuring import errors, looks, read, responses
-from headwater.theory.model import COMMON, World, draws, samples
-from headwater.theory.training import Experiment, Recipe, Run, superclass_scores, train, tuned
+from headwater.theory.simulation import training
+from headwater.theory.simulation.measuring import errors, looks, read, responses
+from headwater.theory.simulation.model import COMMON, World, draws, samples
+from headwater.theory.simulation.training import (
+    Experiment,
+    Recipe,
+    Run,
+    superclass_scores,
+    train,
+    tuned,
+)
+from headwater.theory.study import Sweep
 
 SMALL = World(k=3, d=24, patches=6, s=2)
 QUICK = Recipe(width=4, batch=32, max_steps=40)

@@ -5,7 +5,6 @@ needed, and none is imported.
                     -> granularity_curves, peaks, hard_gains   (granularity.py: how fine should labels be)
                     -> source_gap, gap_trend                   (gap.py: does the source matter, and until how many images)
                     -> findings -> verdict                     (answers.py, decide.py: in plain sentences)
-    simulated networks -> theory                               (a folder: a table of its own, with findings of its own)
     answers, sample by sample -> hardness_gains, hardness_bins (samples.py, hardness.py: do fine labels help on hard samples, on any task)
 
 Names are imported when they are first used, as pandas takes a second to load.

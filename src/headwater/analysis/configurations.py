@@ -74,7 +74,7 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     a frozen encoder scored on labels that it was trained on (DESIGN.md, "Label reuse"): such a row
     is shown and decides nothing.
 
-    Rows of simulated networks are left out: headwater.analysis.theory concludes about these. Raises
+    Rows of simulated networks are left out: they have a table of their own. Raises
     InputError where a required column of the schema is missing (a table without rows may lack all
     of them).
     """

@@ -16,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from headwater import wings
+from headwater.cli.hardness import hardness
 from headwater.cli.labels import labels_app
 from headwater.cli.options import (
     DEFAULT_STORE,
@@ -33,7 +35,6 @@ from headwater.cli.options import (
     study_path,
 )
 from headwater.cli.tasks import tasks_app
-from headwater.cli.theory import theory_app, theory_study
 from headwater.errors import InputError
 
 app = typer.Typer(
@@ -44,7 +45,9 @@ app = typer.Typer(
 )
 app.add_typer(labels_app)
 app.add_typer(tasks_app)
-app.add_typer(theory_app)
+app.command("hardness")(hardness)
+for wing in wings.opened():
+    app.add_typer(wing.commands())
 
 
 @app.callback(invoke_without_command=True)
@@ -83,6 +86,13 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
+    from headwater.study.file import wing_of
+
+    owner = wing_of(study_path(study))
+    if owner is not None:
+        options = wings.Options(store, device=device, workers=workers, as_json=as_json)
+        owner.plan(study_path(study), options)
+        return
     resolved, opened = load(study, store, data_root)
     from headwater.engines.local import default_workers
     from headwater.show.study import check_backbone, plan_facts, print_plan
@@ -125,30 +135,21 @@ def run(
 
     Can be stopped and started again at any time.
     """
-    from headwater.study.file import is_theory
+    from headwater.study.file import wing_of
 
-    if is_theory(study_path(study)):
-        from headwater.study.theory import TheoryStudy
-
-        given = {
-            "--redo": redo,
-            "--report": report_path,
-            "--compile": compiled,
-            "--device": device not in ("auto", "cpu"),
-        }
-        for option in (name for name, value in given.items() if value):
-            raise InputError(
-                f"{option}: means nothing to a study of the theory; `headwater theory run --help` "
-                "has its options"
-            )
-        theory_study(
-            TheoryStudy.load(study_path(study)),
+    owner = wing_of(study_path(study))
+    if owner is not None:
+        options = wings.Options(
             store,
-            out=None,
+            device=device,
             workers=workers,
+            compiled=compiled,
+            redo=tuple(redo or ()),
+            report=report_path,
             quiet=quiet,
             as_json=as_json,
         )
+        owner.run(study_path(study), options)
         return
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater import wings
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +27,10 @@ def device_word(value: str) -> str:
 
 
 def shipped_studies() -> dict[str, Path]:
-    """The studies inside the package, by name."""
-    return {
-        path.stem: path for path in sorted((Path(__file__).parents[1] / "studies").glob("*.yaml"))
-    }
+    """The studies inside the package and its wings, by name."""
+    folders = [Path(__file__).parents[1] / "studies", *(wing.studies for wing in wings.opened())]
+    studies = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
+    return dict(sorted(studies.items()))
 
 
 SHIPPED = ", ".join(shipped_studies())

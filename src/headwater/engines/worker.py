@@ -9,16 +9,20 @@ parent that was killed.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import queue
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from headwater import wings
 from headwater.errors import InputError
+from headwater.wings import UnitWorker
 
 if TYPE_CHECKING:
     from headwater.pretrain import Progress
@@ -33,7 +37,7 @@ def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
 class Worker:
     """Resolves the study once, then works unit after unit."""
 
-    def __init__(self, setting: dict[str, Any], out: TextIO) -> None:
+    def __init__(self, setting: dict[str, Any]) -> None:
         import torch
 
         from headwater import device
@@ -43,7 +47,6 @@ class Worker:
 
         torch.set_num_threads(setting["threads"])
         device.be_deterministic()
-        self._out = out
         self._store = Store(setting["store"])
         root = setting["data_root"]
         self._plan = Plan.make(
@@ -58,97 +61,34 @@ class Worker:
         )
         self._checkpoint_every_s = float(setting["checkpoint_every_s"])
 
-    def tell(self, event: str, **fields: Any) -> None:
-        _say(self._out, event, **fields)
-
-    def _progress(self, progress: Progress) -> None:
-        self.tell("progress", **vars(progress))
-
-    def work(self, unit: dict[str, Any]) -> None:
-        """One unit: train an arm, or measure the cells of one arm on one task.
-
-        A failure is told, not raised.
-        """
+    def work(self, unit: dict[str, Any], tell: Callable[..., None]) -> None:
+        """One unit: train an arm, or measure the cells of one arm on one task."""
         from headwater import work
+
+        def progress(step: Progress) -> None:
+            tell("progress", **vars(step))
+
+        def cell(done: str) -> None:
+            tell("cell", cell=done)
 
         arm = self._arms[unit["arm"]]
-        try:
-            if unit["task"] is None:
-                work.run_arm(
-                    self._plan,
-                    arm,
-                    self._store,
-                    self._compute,
-                    self._progress,
-                    checkpoint_every_s=self._checkpoint_every_s,
-                )
-            else:
-                wanted = set(unit["cells"])
-                cells = list(
-                    {cell.id: cell for cell in self._plan.cells if cell.id in wanted}.values()
-                )
-                plain = dataclasses.replace(
-                    self._compute, compiled=False
-                )  # nothing is compiled for a measurement
-                work.run_cells(
-                    self._plan,
-                    arm,
-                    unit["task"],
-                    cells,
-                    self._store,
-                    plain,
-                    lambda cell: self.tell("cell", cell=cell),
-                )
-        except Exception as error:
-            if not isinstance(error, InputError):
-                traceback.print_exc()
-            self.tell(
-                "failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-            )
-        else:
-            self.tell("finished")
-
-
-class NetworkWorker:
-    """Works the networks of a study of the theory."""
-
-    def __init__(self, setting: dict[str, Any], out: TextIO) -> None:
-        import torch
-
-        from headwater import work
-        from headwater.store import Store
-        from headwater.study.theory import TheoryStudy
-
-        torch.set_num_threads(setting["threads"])
-        self._out, self._store = out, Store(setting["store"])
-        study = TheoryStudy.model_validate(setting["theory"])
-        self._study, self._networks = study.study, {one.id: one for one in work.networks(study)}
-
-    def tell(self, event: str, **fields: Any) -> None:
-        _say(self._out, event, **fields)
-
-    def work(self, unit: dict[str, Any]) -> None:
-        """One unit: networks that are trained side by side, as far as they have one shape.
-
-        A failure is told, not raised.
-        """
-        from headwater import work
-
-        try:
-            wanted = [self._networks[network] for network in unit["networks"]]
-            work.run_networks(
-                wanted,
-                self._study,
+        if unit["task"] is None:
+            work.run_arm(
+                self._plan,
+                arm,
                 self._store,
-                lambda network: self.tell("network", network=network),
+                self._compute,
+                progress,
+                checkpoint_every_s=self._checkpoint_every_s,
             )
-        except Exception as error:
-            traceback.print_exc()
-            self.tell(
-                "failed", reason=f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
-            )
-        else:
-            self.tell("finished")
+            return
+        wanted = set(unit["cells"])
+        cells = {cell.id: cell for cell in self._plan.cells if cell.id in wanted}
+        # nothing is compiled for a measurement
+        plain = dataclasses.replace(self._compute, compiled=False)
+        work.run_cells(
+            self._plan, arm, unit["task"], list(cells.values()), self._store, plain, cell
+        )
 
 
 def _say(out: TextIO, event: str, **fields: Any) -> None:
@@ -163,13 +103,32 @@ def main() -> None:
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
     setting = messages.get()
     try:
-        worker = NetworkWorker(setting, out) if "theory" in setting else Worker(setting, out)
+        worker = _worker(setting)
     except InputError as error:  # data that changed since the parent looked, say
         _say(out, "refused", reason=str(error))
         return
-    worker.tell("ready")
+    tell = functools.partial(_say, out)
+    tell("ready")
     while True:
-        worker.work(messages.get())
+        _work(worker, messages.get(), tell)
+
+
+def _worker(setting: dict[str, Any]) -> UnitWorker:
+    """Who works the units of a setting: the wing that it names, or else the worker of images."""
+    return wings.named(setting["wing"]).worker(setting) if "wing" in setting else Worker(setting)
+
+
+def _work(worker: UnitWorker, unit: dict[str, Any], tell: Callable[..., None]) -> None:
+    """One unit. A failure is told, not raised."""
+    try:
+        worker.work(unit, tell)
+    except Exception as error:
+        if not isinstance(error, InputError):
+            traceback.print_exc()
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        tell("failed", reason=reason)
+    else:
+        tell("finished")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ No torch in here, and no network.
                      -> text.py                                   the terminal, the README
     facts of label views -> label_chart.py                        one chart, before anything is trained
     facts of training    -> curves.py                             one chart, while it is trained and after
-    simulated networks   -> theory_charts.py -> theory.py         all that their table holds, with a sentence each
     answers by sample    -> analysis -> hardness.py               one chart, of gains on easy and on hard samples
 
 Names are imported when they are first used.
@@ -27,11 +26,10 @@ if TYPE_CHECKING:
     from headwater.report.label_chart import label_chart, save_label_chart
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
-    from headwater.report.theory import save_theory, theory_figures
 
 __all__ = [
     "check_chart", "curves_chart", "figure", "hardness_chart", "hardness_settings", "label_chart", "markdown_table", "save_curves", "save_figures",
-    "save_hardness", "save_label_chart", "save_theory", "theory_figures", "verdict_lines", "write_report",
+    "save_hardness", "save_label_chart", "verdict_lines", "write_report",
 ]  # fmt: skip
 
 _HOMES = {
@@ -42,7 +40,6 @@ _HOMES = {
     "label_chart": ("label_chart", "save_label_chart"),
     "page": ("write_report",),
     "text": ("markdown_table", "verdict_lines"),
-    "theory": ("save_theory", "theory_figures"),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from headwater import wings
 from headwater.engines.local import Event, Pending, pending
 from headwater.errors import InputError, blamed_on
 from headwater.plan import Plan
@@ -327,10 +328,10 @@ def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[st
     from headwater.rows import read_rows
 
     rows = read_rows(table)
-    if len(rows) and rows["constants"].notna().all():
-        raise InputError(
-            f"{table}: holds simulated networks alone; `headwater theory plot {table}` draws these"
-        )
+    for wing in wings.opened():
+        reason = wing.not_to_report(table, rows)
+        if reason is not None:
+            raise InputError(reason)
     return _report(
         rows, out or table.with_suffix(".html"), figures, title=table.stem, question=None, notes=[]
     )

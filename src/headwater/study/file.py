@@ -14,10 +14,11 @@ from typing import Any, TypeVar, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from headwater import wings
 from headwater.errors import InputError, Location
 from headwater.study.study import Study
-from headwater.study.theory import TheoryStudy
 from headwater.study.words import Misplaced, Origin
+from headwater.wings import Wing
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
@@ -26,26 +27,22 @@ T = TypeVar("T", bound=BaseModel)
 
 def load_study(path: Path) -> Study:
     """The study in a YAML file. Raises InputError."""
-    return parse_study(_text(path), str(path))
+    return parse_study(read_text(path), str(path))
 
 
-def load_theory(path: Path) -> TheoryStudy:
-    """The study of the theory in a YAML file. Raises InputError."""
-    return parse_theory(_text(path), str(path))
+def wing_of(path: Path) -> Wing | None:
+    """The wing whose study a file is, None for a study of images.
 
-
-def is_theory(path: Path) -> bool:
-    """Whether a study file is one of the theory.
-
-    False for a file that cannot be read, which whoever loads it will say.
+    None too for a file that cannot be read, which whoever loads it will say.
     """
     try:
-        return "theory" in _Tree(_text(path), str(path)).value
+        return wings.of_keys(Tree(read_text(path), str(path)).value)
     except InputError:
-        return False
+        return None
 
 
-def _text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """The text of a study file. Raises InputError where it cannot be read or is too large."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -65,13 +62,11 @@ def _text(path: Path) -> str:
 
 def parse_study(text: str, where: str = "study") -> Study:
     """The study in a YAML text; `where` is how errors call it. Raises InputError."""
-    tree = _Tree(text, where)
-    if "theory" in tree.value:
-        raise InputError(
-            f"{where}: is a study of the theory: `headwater theory plan`, `run` and `plot` are for "
-            "those"
-        )
-    study = _validated(Study, tree)
+    tree = Tree(text, where)
+    wing = wings.of_keys(tree.value)
+    if wing is not None:
+        raise InputError(f"{where}: is {wing.title}: {wing.instead}")
+    study = validated(Study, tree)
     listed = tree.value["sources"] if isinstance(tree.value.get("sources"), list) else []
     study._origin = Origin(
         where,
@@ -81,20 +76,8 @@ def parse_study(text: str, where: str = "study") -> Study:
     return study
 
 
-def parse_theory(text: str, where: str = "study") -> TheoryStudy:
-    """The study of the theory in a YAML text; `where` is how errors call it. Raises InputError."""
-    tree = _Tree(text, where)
-    if "theory" not in tree.value and "data" in tree.value:
-        raise InputError(
-            f"{where}: is a study of images, and has no sweeps of the theory; `headwater run "
-            f"{where}` computes it"
-        )
-    study = _validated(TheoryStudy, tree)
-    study._origin = Origin(where, tree.lines)
-    return study
-
-
-def _validated(model: type[T], tree: _Tree) -> T:
+def validated(model: type[T], tree: Tree) -> T:
+    """The words of a document. Raises InputError that names line, key and nearest valid key."""
     try:
         return model.model_validate(tree.value)
     except ValidationError as error:
@@ -103,7 +86,7 @@ def _validated(model: type[T], tree: _Tree) -> T:
         raise InputError(f"{tree.where}: is nested too deeply") from None
 
 
-class _Tree:
+class Tree:
     """A YAML document as plain values, with the line of each."""
 
     def __init__(self, text: str, where: str) -> None:
@@ -222,7 +205,7 @@ def _number(text: str) -> str | float:
     return text
 
 
-def _first_error(error: ValidationError, tree: _Tree, root: type[BaseModel]) -> str:
+def _first_error(error: ValidationError, tree: Tree, root: type[BaseModel]) -> str:
     """One line for the error that stands first in the file; at one line an unknown key comes first,
     since it may explain a missing one.
     """
@@ -261,7 +244,7 @@ def _within(loc: Location, value: Any) -> Location:
     return tuple(at)
 
 
-def _describe(items: list[Any], at: Location, tree: _Tree, root: type[BaseModel]) -> str:
+def _describe(items: list[Any], at: Location, tree: Tree, root: type[BaseModel]) -> str:
     """What is wrong at one place; several items are the branches of a union."""
     item, path = items[0], ".".join(str(part) for part in at)
     kind, given = item["type"], item.get("input")

@@ -1,36 +1,19 @@
-"""The theory of hong2023, simulated: when does a network learn rare features?
+"""The simulated wing: when does a network learn rare features? (Hong et al. 2023, section C)
 
-    model       samples with a common feature for each superclass and a fine-grained one for each subclass; easy and hard ones
-    labels      what they are called: coarse, fine, and labels that do not follow the features
-    network     two-layer ReLU patch networks, many at once, gradients by hand
-    training    SGD from small initial weights; fine-tuning on the superclasses
-    measuring   errors on easy and hard test samples; responses of neurons to the features
+    study       the words of a study: sweeps over the constants of data, networks and labels
+    simulation  the model of the data, networks, training and what is measured
+    work        a study's networks, and the rows of one
+    engine      shares of the networks to worker processes
+    analysis    from rows to what they say; no torch
+    report      figures of it; no torch
+    show, cli   what the commands print, and the commands
+    facade      what `import headwater` offers of it
 
-docs/theory.md tells it to a newcomer; `headwater theory run` computes sweeps
-(headwater.study.theory), headwater.work.networks makes rows of them.
+docs/theory.md tells it to a newcomer. The rest of Headwater knows the wing through `WING` alone.
 """
 
-from headwater.theory.labels import Labels
-from headwater.theory.measuring import READ_OUTS, errors, read, responses
-from headwater.theory.model import World, draws, samples
-from headwater.theory.network import gradients, outputs
-from headwater.theory.training import Experiment, Recipe, Run, superclass_scores, train, tuned
+from headwater.theory.wing import TheoryWing
 
-__all__ = [
-    "READ_OUTS",
-    "Experiment",
-    "Labels",
-    "Recipe",
-    "Run",
-    "World",
-    "draws",
-    "errors",
-    "gradients",
-    "outputs",
-    "read",
-    "responses",
-    "samples",
-    "superclass_scores",
-    "train",
-    "tuned",
-]
+WING = TheoryWing()
+
+__all__ = ["WING"]

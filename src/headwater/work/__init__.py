@@ -24,19 +24,10 @@ from headwater.work.cells import Bench, failed_rows, run_cells
 from headwater.work.decoded import cache_limit, pixels
 from headwater.work.fields import knn_words
 from headwater.work.labelling import NoFeatures, labels_of
-from headwater.work.networks import (
-    Network,
-    failed_network,
-    network_rows,
-    networks,
-    run_networks,
-    unfinished,
-)
 from headwater.work.online import online_probe
 
 __all__ = [
-    "Bench", "Network", "Watch", "check_environment", "failed_network", "failed_rows", "network_rows", "networks", "pixels", "prepare", "run_arm", "run_cells",
-    "run_networks", "unfinished",
+    "Bench", "Watch", "check_environment", "failed_rows", "pixels", "prepare", "run_arm", "run_cells",
 ]  # fmt: skip
 
 Watch = Callable[[pretrain.Progress], None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.theory.settings import (
+from headwater.theory.analysis.settings import (
     at_setting,
     finished,
     groups,

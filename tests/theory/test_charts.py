@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.analysis.theory import findings
 from headwater.errors import InputError
-from headwater.report import save_theory, theory_figures
 from headwater.report.figures import draw
-from headwater.report.theory import FIGURES, TITLE
-from tests.analysis.theory_table import line, story, table
+from headwater.theory.analysis import findings
+from headwater.theory.report import save_theory, theory_figures
+from headwater.theory.report.figures import FIGURES, TITLE
+from tests.theory.simulated_table import line, story, table
 
 Spec = dict[str, Any]
 

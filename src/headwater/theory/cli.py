@@ -1,6 +1,4 @@
-"""headwater theory: networks on simulated common and rare features, and the easy and hard samples
-of real studies.
-"""
+"""headwater theory: networks on simulated common and rare features."""
 
 from __future__ import annotations
 
@@ -9,20 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headwater.cli.hardness import hardness
 from headwater.cli.options import (
     DEFAULT_STORE,
-    DataOption,
     JsonOption,
     StoreOption,
     WorkersOption,
-    load,
     print_json,
     study_path,
 )
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
-    from headwater.study.theory import TheoryStudy
+    from headwater.theory.study import TheoryStudy
 
 theory_app = typer.Typer(
     name="theory",
@@ -85,8 +82,8 @@ def _study(
     full_size: bool,
 ) -> TheoryStudy:
     """The study that is meant: a file, the default one, or a sweep of its own from options."""
-    from headwater.show import theory as shown
-    from headwater.study.theory import TheoryStudy
+    from headwater.theory import show as shown
+    from headwater.theory.study import TheoryStudy
 
     given = {
         name: value
@@ -137,7 +134,7 @@ def run_theory(
 
     Can be stopped and started again at any time.
     """
-    theory_study(
+    run_and_show(
         _study(study, subclasses, labels, seeds, others, full_size),
         store,
         out=out,
@@ -147,7 +144,7 @@ def run_theory(
     )
 
 
-def theory_study(
+def run_and_show(
     study: TheoryStudy,
     store: Path,
     *,
@@ -157,17 +154,17 @@ def theory_study(
     as_json: bool,
 ) -> None:
     """Run a study of the theory and show its table; exit code 1 where a network failed."""
-    from headwater.work import network_rows, networks, unfinished
+    from headwater.theory.work import network_rows, networks, unfinished
 
     wanted = networks(study)
     if out is not None and out.suffix not in (".csv", ".parquet", ".jsonl"):
         raise InputError(f"{out}: rows are written as .csv, .parquet or .jsonl")
-    from headwater.analysis.networks import networks_table
-    from headwater.analysis.theory import findings
-    from headwater.engines import networks as engine
     from headwater.rows import write_rows
-    from headwater.show import theory as shown
     from headwater.store import Store
+    from headwater.theory import engine
+    from headwater.theory import show as shown
+    from headwater.theory.analysis import findings
+    from headwater.theory.analysis.table import networks_table
 
     opened = Store(store, create=True)
     with shown.watched(len(unfinished(wanted, opened)), quiet=quiet or as_json) as watch:
@@ -199,13 +196,22 @@ def plan_theory(
     as_json: JsonOption = False,
 ) -> None:
     """Networks, what is done, and about how long the rest will take. Runs nothing."""
-    meant = _study(study, subclasses, labels, seeds, others, full_size)
+    show_plan(
+        _study(study, subclasses, labels, seeds, others, full_size),
+        store,
+        workers=workers,
+        as_json=as_json,
+    )
+
+
+def show_plan(study: TheoryStudy, store: Path, *, workers: int | None, as_json: bool) -> None:
+    """Show the networks of a study and what the rest of them will cost."""
     from headwater.engines.local import default_workers
-    from headwater.show import theory as shown
     from headwater.store import Store
+    from headwater.theory import show as shown
 
     facts = shown.plan_facts(
-        meant, Store(store) if store.exists() else None, workers or default_workers("cpu")
+        study, Store(store) if store.exists() else None, workers or default_workers("cpu")
     )
     print_json(facts) if as_json else shown.print_plan(facts)
 
@@ -243,9 +249,9 @@ def plot_theory(
     from headwater.report import check_chart
 
     check_chart(out)
-    from headwater.analysis.theory import findings
-    from headwater.report import save_theory
-    from headwater.show import theory as shown
+    from headwater.theory import show as shown
+    from headwater.theory.analysis import findings
+    from headwater.theory.report import save_theory
 
     lacks = 0
     if study is not None and Path(study).suffix in (".csv", ".parquet", ".jsonl"):
@@ -272,79 +278,4 @@ def plot_theory(
         typer.echo(f"figures: {', '.join(facts['figures'])}")
 
 
-@theory_app.command("hardness")
-def theory_hardness(
-    study: Annotated[
-        str,
-        typer.Argument(
-            metavar="STUDY|ANSWERS",
-            help="A study (YAML) whose cells are in the store, or a table that --answers wrote.",
-        ),
-    ],
-    coarse: Annotated[
-        str | None,
-        typer.Option(
-            "--coarse",
-            metavar="VIEW",
-            help="Label view to compare with; the task's own level when left out.",
-        ),
-    ] = None,
-    fine: Annotated[
-        str | None,
-        typer.Option(
-            "--fine",
-            metavar="VIEW",
-            help="Label view whose gain is asked for; the finest level when left out.",
-        ),
-    ] = None,
-    hard_share: Annotated[
-        float | None,
-        typer.Option(
-            "--hard-share",
-            metavar="F",
-            help="Hard is this share of the test samples, by rank; else what half of the models "
-            "get wrong.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Draw it: .html (offline), .svg, .png or .pdf."
-        ),
-    ] = None,
-    answers: Annotated[
-        Path | None,
-        typer.Option(
-            "--answers",
-            metavar="FILE",
-            help="Write which test samples each model got right: .parquet.",
-        ),
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    data_root: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Real studies: what finer labels gain on hard and on easy test samples, split by models that
-    are not compared (docs/hardness.md). Trains nothing.
-    """
-    from headwater.report import check_chart
-    from headwater.show import hardness as shown
-
-    if out is not None:
-        check_chart(out)
-    if Path(study).suffix == ".parquet":
-        if answers is not None:
-            raise InputError(f"--answers writes the table of a study; {study} is one already")
-        facts = shown.table_facts(Path(study), coarse=coarse, fine=fine, hard_share=hard_share)
-    else:
-        plan, opened = load(study, store, data_root)
-        if opened is None:
-            raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
-        facts = shown.hardness_facts(plan, opened, coarse=coarse, fine=fine, hard_share=hard_share)
-        if answers is not None:
-            facts["answers"] = str(shown.save_answers(plan, opened, answers))
-    if out is not None:
-        from headwater.report import save_hardness
-
-        facts["chart"] = str(save_hardness(facts, out))
-    print_json(facts) if as_json else shown.print_hardness(facts)
+theory_app.command("hardness")(hardness)  # the same question asked of real photos

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import torch
 
-from headwater.theory.model import COMMON, Samples, World, draws, samples
-from headwater.theory.training import Run, superclass_scores, tuned
+from headwater.theory.simulation.model import COMMON, Samples, World, draws, samples
+from headwater.theory.simulation.training import Run, superclass_scores, tuned
 
 READ_OUTS = ("max", "sum", "tuned")
 
@@ -19,7 +19,7 @@ def errors(run: Run, world: World, read_out: str, count: int) -> dict[str, float
     """{easy, hard}: shares in [0, 1] of `count` test samples each, of `world`, whose superclass the
     run tells wrongly; ties are wrong by half.
 
-    read_out: max or sum over a superclass's heads, as the run is (`headwater.theory.training.tuned`
+    read_out: max or sum over a superclass's heads, as the run is (`headwater.theory.simulation.training.tuned`
     makes a fine-tuned one, which is read by sum).
     """
     one = run.experiment

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from headwater.analysis.theory import (
+from headwater.errors import InputError
+from headwater.theory.analysis import (
     curve,
     curve_shape,
     dependence,
@@ -25,11 +26,10 @@ from headwater.analysis.theory import (
     response_ratio,
     transition,
 )  # fmt: skip
-from headwater.analysis.theory.error_rates import exact_interval
-from headwater.analysis.theory.label_curves import MAIN
-from headwater.analysis.theory.settings import label_kind, tied, varying
-from headwater.errors import InputError
-from tests.analysis.theory_table import line, sigmoid, story, table
+from headwater.theory.analysis.error_rates import exact_interval
+from headwater.theory.analysis.label_curves import MAIN
+from headwater.theory.analysis.settings import label_kind, tied, varying
+from tests.theory.simulated_table import line, sigmoid, story, table
 
 
 def only(frame: pd.DataFrame, **where: Any) -> dict[Any, Any]:

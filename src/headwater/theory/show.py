@@ -26,15 +26,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from headwater.analysis.theory.settings import CONSTANTS, constant_word, same, setting_words
 from headwater.errors import InputError
-from headwater.study.theory import Sweep, TheoryStudy
+from headwater.theory.analysis.settings import CONSTANTS, constant_word, same, setting_words
+from headwater.theory.study import Sweep, TheoryStudy
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headwater.engines.networks import Event
     from headwater.store import Store
+    from headwater.theory.engine import Event
 
 CHECK = {"d": 512, "width": 32, "batch": 256, "lr": 0.5}
 """The constants of hong2023.md's numerical check [C] where the defaults of a sweep are smaller."""
@@ -104,7 +104,7 @@ def _value(text: str) -> Any:
 
 def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[str, Any]:
     """Networks and cells, what is kept, and a guess of the time."""
-    from headwater.work import networks, unfinished
+    from headwater.theory.work import networks, unfinished
 
     wanted = networks(study)
     left = unfinished(wanted, store)
@@ -319,8 +319,8 @@ def table_of(name: str, path: Path) -> pd.DataFrame:
 
     Raises InputError where there are none.
     """
-    from headwater.analysis.networks import networks_table
     from headwater.rows import read_rows
+    from headwater.theory.analysis.table import networks_table
 
     table = networks_table(read_rows(path))
     if not len(table):
@@ -336,9 +336,9 @@ def study_table(study: TheoryStudy, store: Path) -> tuple[pd.DataFrame, int]:
 
     Raises InputError where it has none.
     """
-    from headwater.analysis.networks import networks_table
     from headwater.store import Store
-    from headwater.work import network_rows, networks, unfinished
+    from headwater.theory.analysis.table import networks_table
+    from headwater.theory.work import network_rows, networks, unfinished
 
     if not store.exists():
         raise InputError(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from headwater.analysis.theory.settings import RESPONSE_COLUMNS, SHARES
+from headwater.theory.analysis.settings import RESPONSE_COLUMNS, SHARES
 
 Line = dict[str, Any]
 DEFAULTS: Line = {

@@ -65,7 +65,7 @@ def networks_table(rows: pd.DataFrame) -> pd.DataFrame:
     Columns: `FIRST`; study, sweep (those that name the network, where rows tell), arm, status,
     test_samples; final (False for a look during training, whose `steps` are the look's: a network
     that was done before it is shown as it ended); the constants of `World` and `Recipe` of
-    headwater.theory by name, with precision; and what headwater.theory.measuring.responses gives,
+    headwater.theory by name, with precision; and what headwater.theory.simulation.measuring.responses gives,
     by name. Errors are shares in [0, 1]; train_loss in nats; what was not measured is NaN.
     """
     import pandas as pd

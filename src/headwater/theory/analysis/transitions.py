@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.intervals import LEVEL, t_interval
-from headwater.analysis.theory.settings import (
+from headwater.theory.analysis.settings import (
     at_setting,
     finished,
     groups,
@@ -25,7 +25,7 @@ from headwater.analysis.theory.settings import (
     setting_words,
     varying,
 )
-from headwater.analysis.theory.shown import constants_before, typical
+from headwater.theory.analysis.shown import constants_before, typical
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,11 +8,11 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.theory import findings
 from headwater.errors import InputError
-from headwater.report import theory_charts
 from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
+from headwater.theory.analysis import findings
+from headwater.theory.report import charts as theory_charts
 
 if TYPE_CHECKING:
     import pandas as pd

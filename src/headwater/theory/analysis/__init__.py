@@ -12,12 +12,12 @@ The table has a line per trained network x read-out x test setting x looked-at s
 `settings.REQUIRED` names its columns.
 """
 
-from headwater.analysis.theory.error_rates import errors, phase
-from headwater.analysis.theory.label_curves import curve, curve_shape
-from headwater.analysis.theory.responses import gradual, response_exponent, response_ratio
-from headwater.analysis.theory.sentences import findings
-from headwater.analysis.theory.settings import checked
-from headwater.analysis.theory.transitions import dependence, transition
+from headwater.theory.analysis.error_rates import errors, phase
+from headwater.theory.analysis.label_curves import curve, curve_shape
+from headwater.theory.analysis.responses import gradual, response_exponent, response_ratio
+from headwater.theory.analysis.sentences import findings
+from headwater.theory.analysis.settings import checked
+from headwater.theory.analysis.transitions import dependence, transition
 
 __all__ = [
     "checked",

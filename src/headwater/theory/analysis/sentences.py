@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import missing
 from headwater.analysis.intervals import t_interval
-from headwater.analysis.theory import label_curves, transitions
-from headwater.analysis.theory.error_rates import errors, phase
-from headwater.analysis.theory.label_curves import curve_shape
-from headwater.analysis.theory.responses import gradual, response_exponent, response_ratio
-from headwater.analysis.theory.settings import (
+from headwater.analysis.words import count, interval, listed, percent, points
+from headwater.theory.analysis import label_curves, transitions
+from headwater.theory.analysis.error_rates import errors, phase
+from headwater.theory.analysis.label_curves import curve_shape
+from headwater.theory.analysis.responses import gradual, response_exponent, response_ratio
+from headwater.theory.analysis.settings import (
     CONSTANTS,
     at_setting,
     constant_word,
@@ -26,7 +27,7 @@ from headwater.analysis.theory.settings import (
     setting_words,
     tied,
 )
-from headwater.analysis.theory.shown import (
+from headwater.theory.analysis.shown import (
     shown_course,
     shown_curve,
     shown_errors,
@@ -34,8 +35,7 @@ from headwater.analysis.theory.shown import (
     shown_ratio,
     shown_transition,
 )
-from headwater.analysis.theory.transitions import HALF, dependence, transition
-from headwater.analysis.words import count, interval, listed, percent, points
+from headwater.theory.analysis.transitions import HALF, dependence, transition
 
 if TYPE_CHECKING:
     import pandas as pd

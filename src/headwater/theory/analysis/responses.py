@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.intervals import LEVEL, t_interval
-from headwater.analysis.theory.settings import (
+from headwater.theory.analysis.settings import (
     CONDITION,
     RESPONSE_COLUMNS,
     SHARES,

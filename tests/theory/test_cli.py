@@ -108,7 +108,7 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(
     from headwater.engines import local
 
     broken = (
-        "import headwater.work as work\nwork.run_networks = None\nfrom headwater.engines import "
+        "import headwater.theory.work as work\nwork.run_networks = None\nfrom headwater.engines import "
         "worker\nworker.main()"
     )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", broken])
@@ -270,7 +270,7 @@ def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
     """Concluding needs no model: rows and answers are read where torch cannot be imported."""
     import subprocess
 
-    rows = read_rows(Path(__file__).parents[1] / "docs" / "results" / "theory.parquet")
+    rows = read_rows(Path(__file__).parents[2] / "docs" / "results" / "theory.parquet")
     rows[rows["study"].str.contains("u-width")].to_parquet(tmp_path / "rows.parquet")
     blocked = (
         "import sys\n"
@@ -297,13 +297,13 @@ def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
 
 
 def test_rows_of_other_arms_are_no_simulated_networks(headwater: Cli, tmp_path: Path) -> None:
-    rows = read_rows(Path(__file__).parents[1] / "docs" / "results" / "hardness.parquet")
+    rows = read_rows(Path(__file__).parents[2] / "docs" / "results" / "hardness.parquet")
     rows.to_parquet(tmp_path / "photos.parquet")
     refused(headwater("theory", "plot", "photos.parquet"), "there is no row of a simulated network")
 
 
 # the easy/hard test of real studies, from an exported table
-ANSWERS = Path(__file__).parents[1] / "docs" / "results" / "hardness_answers.parquet"
+ANSWERS = Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet"
 
 
 def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(

@@ -18,6 +18,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PrivateAttr
 
+from headwater.errors import InputError
+from headwater.study.file import Tree, read_text, validated
 from headwater.study.words import (
     Fraction,
     Name,
@@ -47,7 +49,7 @@ class Sweep(Words):
     """k: subclasses of each superclass."""
     labels: Several[_LabelWords] = ("coarse", "fine")
     """coarse, fine, merge:K, random:K, random:K within coarse, random:K within fine, shuffle:K,
-    instance (headwater.theory.labels).
+    instance (headwater.theory.simulation.labels).
     """
     seeds: Seeds | None = None
     """The study's when left out."""
@@ -88,7 +90,7 @@ class Sweep(Words):
     """Samples of a step [256]."""
     lr: Several[Positive] = (1.0,)
     """Learning rate of two heads of 32 neurons; it grows with heads and width
-    (headwater.theory.training.Recipe) [0.5].
+    (headwater.theory.simulation.training.Recipe) [0.5].
     """
     stop_loss: Several[NonNegative] = (0.05,)
     """Nats of a batch at which training ends."""
@@ -129,6 +131,17 @@ class TheoryStudy(Words):
 
         Raises InputError with file, line, key and the nearest valid key.
         """
-        from headwater.study.file import load_theory
+        return cls.parse(read_text(Path(path)), str(path))
 
-        return load_theory(Path(path))
+    @classmethod
+    def parse(cls, text: str, where: str = "study") -> TheoryStudy:
+        """The study in a YAML text; `where` is how errors call it. Raises InputError as `load`."""
+        tree = Tree(text, where)
+        if "theory" not in tree.value and "data" in tree.value:
+            raise InputError(
+                f"{where}: is a study of images, and has no sweeps of the theory; `headwater run "
+                f"{where}` computes it"
+            )
+        study = validated(cls, tree)
+        study._origin = Origin(where, tree.lines)
+        return study

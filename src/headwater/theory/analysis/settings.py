@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import missing
-from headwater.analysis.networks import RECIPE, WORLD
 from headwater.errors import InputError
+from headwater.theory.analysis.table import RECIPE, WORLD
 
 if TYPE_CHECKING:
     import pandas as pd

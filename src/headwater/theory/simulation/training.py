@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from headwater import keys
-from headwater.theory.labels import Labels
-from headwater.theory.model import Draws, Samples, World, draws, samples
-from headwater.theory.network import gradients, initial, networks_in_a_tile, outputs
+from headwater.theory.simulation.labels import Labels
+from headwater.theory.simulation.model import Draws, Samples, World, draws, samples
+from headwater.theory.simulation.network import gradients, initial, networks_in_a_tile, outputs
 
 _WIDTH_OF_LR = 32
 _WEIGHTS = 1 << 23
@@ -89,7 +89,7 @@ class Experiment:
 
     world: World
     labels: str
-    """coarse, fine, ...: see headwater.theory.labels."""
+    """coarse, fine, ...: see headwater.theory.simulation.labels."""
     recipe: Recipe
     seed: int
     looks: tuple[int, ...] = ()

@@ -13,7 +13,8 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import missing
-from headwater.analysis.theory import (
+from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from headwater.theory.analysis import (
     curve,
     curve_shape,
     dependence,
@@ -23,15 +24,15 @@ from headwater.analysis.theory import (
     response_exponent,
     response_ratio,
 )
-from headwater.analysis.theory.label_curves import MAIN, TOO_FEW
-from headwater.analysis.theory.settings import (
+from headwater.theory.analysis.label_curves import MAIN, TOO_FEW
+from headwater.theory.analysis.settings import (
     READ_OUTS,
     at_setting,
     constant_word,
     finished,
     setting_words,
 )
-from headwater.analysis.theory.shown import (
+from headwater.theory.analysis.shown import (
     constants_before,
     shown_course,
     shown_curve,
@@ -41,8 +42,7 @@ from headwater.analysis.theory.shown import (
     typical,
     usual,
 )
-from headwater.analysis.theory.transitions import CROSSES, NEVER
-from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from headwater.theory.analysis.transitions import CROSSES, NEVER
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from headwater.engines import local
 from headwater.engines.pool import Pool
 from headwater.errors import InputError
 from headwater.store import Store
-from headwater.study.theory import TheoryStudy
-from headwater.work import Network, failed_network, networks, unfinished
+from headwater.theory.study import TheoryStudy
+from headwater.theory.work import Network, failed_network, networks, unfinished
 
 _UNIT_FLOPS = 1e12
 """Work of a unit, where networks are small: about 10 seconds, after which the next is given out
@@ -64,7 +64,12 @@ def run(
         shares = units(left)
         count = min(workers or local.default_workers("cpu"), len(shares))
         check_memory(left, count)
-        setting = {"theory": study.words(), "store": str(store.root.resolve()), "threads": 1}
+        setting = {
+            "wing": "theory",
+            "theory": study.words(),
+            "store": str(store.root.resolve()),
+            "threads": 1,
+        }
         _Run(study.study, store, shares, setting, watch).go(count)
 
 

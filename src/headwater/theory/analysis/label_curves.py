@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
-from headwater.analysis.theory.error_rates import SAMPLES, told_of
-from headwater.analysis.theory.settings import (
+from headwater.theory.analysis.error_rates import SAMPLES, told_of
+from headwater.theory.analysis.settings import (
     CONSTANTS,
     finished,
     groups,

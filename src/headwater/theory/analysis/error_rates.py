@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import missing
 from headwater.analysis.intervals import LEVEL, t_interval
-from headwater.analysis.theory.settings import (
+from headwater.theory.analysis.settings import (
     CONDITION,
     finished,
     groups,

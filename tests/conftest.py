@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     rows = api.run(study, store=folder / "store", device="cpu", workers=1)
     assert set(rows["status"]) == {"done"}
     return Finished(study, folder / "store")
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A Chromium for the tests of a file; these need tests.needs.needs_browser."""
+    from tests import browser
+
+    yield from browser.started(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from headwater import wings
+from headwater.study.file import wing_of
 from tests.needs import needs_git
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +43,6 @@ DOING = {
     "sources",
     "store",
     "tasks",
-    "theory",
     "transfer",
     "views",
     "work",
@@ -54,7 +55,8 @@ ALLOWED: dict[
     "registry": {"errors"},
     "keys": set(),
     "rows": {"errors", "files"},
-    "study": {"errors", "files"},
+    "wings": set(),
+    "study": {"wings", "errors", "files"},
     "analysis": {"rows", "study", "errors", "files"},
     "report": {"analysis", "rows", "study", "errors", "files"},
     "device": {"errors"},
@@ -95,7 +97,6 @@ ALLOWED: dict[
         "keys",
         "files",
     },
-    "theory": {"keys", "rows"},
     "plan": {
         "store",
         "sources",
@@ -113,7 +114,6 @@ ALLOWED: dict[
     "work": {
         "recipes",
         "curation",
-        "theory",
         "plan",
         "pretrain",
         "ranks",
@@ -143,6 +143,7 @@ ALLOWED: dict[
         "pretrain",
         "ranks",
         "study",
+        "wings",
         "errors",
     },
     "api": {"engines", "work", "plan", "store", "study"},
@@ -163,6 +164,7 @@ ALLOWED: dict[
         "models",
         "rows",
         "files",
+        "wings",
         "errors",
     },
     "cli": {
@@ -177,6 +179,7 @@ ALLOWED: dict[
         "rows",
         "study",
         "files",
+        "wings",
         "errors",
     },
 }
@@ -194,6 +197,8 @@ def room_of(module: str) -> str:
 
 MODULES = {module_of(path): path for path in sorted(SRC.rglob("*.py"))}
 ROOMS = sorted({room_of(module) for module in MODULES} - {"headwater"})
+WING_ROOMS = {room_of(wing) for wing in wings.WINGS}
+"""Each keeps the rules of its folders in tests of its own."""
 
 
 @functools.cache
@@ -292,10 +297,7 @@ def test_concluding_runs_where_torch_cannot_be_imported() -> None:
 
 
 def test_no_circle_of_modules_is_imported() -> None:
-    graph = {
-        module: {name for name in imports(module, functions=False) if name in MODULES}
-        for module in MODULES
-    }
+    graph = {module: {name for name in imports(module) if name in MODULES} for module in MODULES}
     for (
         module
     ) in graph:  # a package is imported before what is in it, and its names are what others use
@@ -314,10 +316,21 @@ def test_no_circle_of_modules_is_imported() -> None:
         visit(module, ())
 
 
+@pytest.mark.parametrize("wing", wings.WINGS)
+def test_nothing_outside_a_wing_imports_it(wing: str) -> None:
+    for module in MODULES:
+        if module != wing and not module.startswith(f"{wing}."):
+            from_wing = {
+                name for name in imports(module) if name == wing or name.startswith(f"{wing}.")
+            }
+            assert not from_wing, module
+
+
 def test_nothing_but_the_faces_imports_the_command_line() -> None:
     for room in ROOMS:
-        assert room == "cli" or "cli" not in rooms_imported(room)
-        assert room in ("cli", "show") or "show" not in rooms_imported(room)
+        if room not in WING_ROOMS:  # a wing has commands of its own
+            assert room == "cli" or "cli" not in rooms_imported(room)
+            assert room in ("cli", "show") or "show" not in rooms_imported(room)
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -370,20 +383,18 @@ def test_docs_rows_is_the_schema() -> None:
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(NAMES)
 
 
-STUDIES = sorted([*ROOT.glob("studies/**/*.yaml"), *SRC.glob("studies/*.yaml")])
+STUDIES = [
+    path
+    for path in sorted([*ROOT.glob("studies/**/*.yaml"), *SRC.glob("studies/*.yaml")])
+    if wing_of(path) is None
+]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_shipped_study_loads(path: Path) -> None:
     from headwater import recipes
     from headwater.study import Study
-    from headwater.study.file import is_theory
-    from headwater.theory.study import TheoryStudy
-    from headwater.work import networks
 
-    if is_theory(path):
-        assert networks(TheoryStudy.load(path))
-        return
     study = Study.load(path)
     for method in study.methods:
         recipes.resolve(study, method)

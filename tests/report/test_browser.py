@@ -5,37 +5,17 @@ network.
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium import webdriver
 
 from headwater.report import write_report
 from tests.analysis.synthetic import synthetic_rows
-from tests.needs import BROWSER, DRIVER, needs_browser
+from tests.browser import wait
+from tests.needs import needs_browser
 
 pytestmark = needs_browser
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--window-size=1280,900",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    started = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield started
-    started.quit()
 
 
 @pytest.fixture(scope="module")
@@ -49,15 +29,6 @@ def report(driver: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     driver.get(path.as_uri())
     wait(driver, "return document.documentElement.dataset.ready === 'yes'")
     return path
-
-
-def wait(driver: Any, script: str, seconds: float = 20) -> Any:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := driver.execute_script(script):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"never became true: {script}")
 
 
 def draw_all(driver: Any) -> None:
@@ -242,34 +213,6 @@ def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path
     assert "level:0" in wait(driver, "return document.querySelector('#chart svg')?.textContent")
     assert not driver.execute_script("return document.querySelectorAll('b').length")
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
-
-
-def test_figures_of_simulated_networks_draw_in_one_page_with_no_warning(
-    driver: Any, tmp_path: Path
-) -> None:
-    from headwater.theory.report import save_theory
-    from tests.theory.simulated_table import story
-
-    driver.get_log("browser")
-    driver.get(save_theory(story(seeds=3), tmp_path / "theory.html")[0].as_uri())
-    drawn = wait(driver, "return document.querySelector('#chart svg')?.textContent", 60)
-    for title in (
-        "Errors against the number of subclasses",
-        "fine features against common ones",
-        "Which features are learned",
-        "strong noise",
-        "it is a U",
-    ):
-        assert title.lower() in drawn.lower(), title
-    assert (
-        driver.execute_script(
-            "return document.querySelectorAll('#chart svg .mark-symbol path').length"
-        )
-        > 50
-    )
-    assert [
-        entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
-    ] == []
 
 
 def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(

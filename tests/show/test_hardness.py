@@ -1,4 +1,4 @@
-"""`headwater theory hardness`: what it makes of a store and of an exported table, and how it
+"""`headwater hardness`: what it makes of a store and of an exported table, and how it
 refuses.
 """
 

@@ -8,7 +8,6 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -163,12 +162,7 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(
         (("plot", "rows.csv", "-k", "2"), ("is a table of rows",)),
         (("plot", "--out", "figures.gif"), ("figures.gif",)),
         (("plot", "rows.csv"), ("rows.csv",)),
-        (("hardness", "nowhere.yaml"), ("there is no such study file",)),
-        (("hardness", "nowhere.parquet"), ("there is no such file",)),
-        (("hardness", "demo"), ("there is no store here", "headwater run demo")),
         (("hardness", "theory"), ("is a study of the theory",)),
-        (("hardness", "demo", "--out", "chart.gif"), ("chart.gif",)),
-        (("hardness", "a.parquet", "--answers", "b.parquet"), ("is one already",)),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -267,7 +261,7 @@ def test_damaged_rows_name_their_column(
 
 
 def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
-    """Concluding needs no model: rows and answers are read where torch cannot be imported."""
+    """Concluding needs no model: rows are read where torch cannot be imported."""
     import subprocess
 
     rows = read_rows(Path(__file__).parents[2] / "docs" / "results" / "theory.parquet")
@@ -282,18 +276,15 @@ def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
         "from headwater import cli\n"
         "sys.exit(cli._guarded(cli.app))\n"
     )
-    for arguments in (
-        ("plot", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "f.svg")),
-        ("hardness", str(ANSWERS)),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", blocked, "theory", *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-        )
-        assert done.returncode == 0, done.stderr
+    command = ("theory", "plot", str(tmp_path / "rows.parquet"), "--out", str(tmp_path / "f.svg"))
+    done = subprocess.run(
+        [sys.executable, "-c", blocked, *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_rows_of_other_arms_are_no_simulated_networks(headwater: Cli, tmp_path: Path) -> None:
@@ -302,69 +293,34 @@ def test_rows_of_other_arms_are_no_simulated_networks(headwater: Cli, tmp_path: 
     refused(headwater("theory", "plot", "photos.parquet"), "there is no row of a simulated network")
 
 
-# the easy/hard test of real studies, from an exported table
-ANSWERS = Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet"
+def test_what_headwater_offers_of_the_wing_is_what_it_declares() -> None:
+    import headwater as hw
+    from headwater.theory.analysis import findings
+    from headwater.theory.analysis.table import networks_table
+    from headwater.theory.facade import run_theory
+
+    assert hw.run_theory is run_theory
+    assert hw.networks_table is networks_table
+    assert hw.theory_findings is findings
+    assert {"run_theory", "networks_table", "theory_findings"} <= {*hw.__all__} & {*dir(hw)}
 
 
-def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(
-    headwater: Cli, tmp_path: Path
-) -> None:
-    code, out, _ = headwater("theory", "hardness", ANSWERS, "--out", "chart.svg")
-    assert (
-        code == 0
-        and "by both arms' errors at other seeds" in out
-        and "biased" in out
-        and "answer:" in out
-    )
-    assert (tmp_path / "chart.svg").read_bytes().startswith(b"<svg")
-    code, out, _ = headwater(
-        "theory",
-        "hardness",
-        ANSWERS,
-        "--coarse",
-        "level:2",
-        "--fine",
-        "level:1",
-        "--hard-share",
-        "0.25",
-        "--json",
-    )
-    facts = json.loads(out)
-    assert code == 0 and facts["hard_share"] == 0.25
-    assert {(one["coarse"], one["fine"]) for one in facts["settings"]} == {("level:2", "level:1")}
-    for one in facts["settings"]:
-        first = one["splits"][0]
-        assert first["split"] == "cross-fitted" and first["hard_samples"] == pytest.approx(
-            0.25 * one["samples"], abs=1
-        )
-    refused(headwater("theory", "hardness", ANSWERS, "--fine", "level:7"), "level:7", "level:0")
-    refused(headwater("theory", "hardness", ANSWERS, "--hard-share", "1"), "between 0 and 1")
-    broken = tmp_path / "broken.parquet"
-    broken.write_bytes(ANSWERS.read_bytes()[:5000])
-    refused(headwater("theory", "hardness", broken), "broken.parquet")
-    few = pd.read_parquet(ANSWERS)
-    few[few["seed"] < 2].to_parquet(tmp_path / "few.parquet")
-    refused(headwater("theory", "hardness", "few.parquet"), "3 or more")
+def test_plan_and_run_know_whose_study_a_file_is(headwater: Cli, study: Path) -> None:
+    wing = json.loads(headwater("theory", "plan", study, "--json")[1])
+    assert json.loads(headwater("plan", study, "--json")[1]) == wing
+    assert wing["networks"]["total"] == 18
+    refused(headwater("plan", study, "--device", "cuda"), "--device: means nothing to a study of")
+    for command in ("status", "curves", "report"):
+        refused(headwater(command, study), "is a study of the theory: `headwater theory plan`")
 
 
-def test_gains_of_a_table_are_those_worked_out_by_hand(headwater: Cli) -> None:
-    """One setting of the committed answers again, from the definition in docs/hardness.md alone."""
-    table = pd.read_parquet(ANSWERS)
-    own = table[table["task"] == "grocery-3"]
-    right = {
-        labels: part.pivot_table(
-            index="seed", columns="sample", values="right", aggfunc="first"
-        ).to_numpy(dtype=float)
-        for labels, part in own.groupby("labels")
-    }
-    coarse, fine = right["level:2"], right["level:0"]
-    gains = []
-    for seed in range(len(coarse)):
-        others = [s for s in range(len(coarse)) if s != seed]
-        hardness = 1 - (coarse[others].sum(axis=0) + fine[others].sum(axis=0)) / (2 * len(others))
-        gains.append((fine[seed] - coarse[seed])[hardness >= 0.5 - 1e-12].mean())
-    _, out, _ = headwater("theory", "hardness", ANSWERS, "--json")
-    told = next(one for one in json.loads(out)["settings"] if one["task"] == "grocery-3")["splits"][
-        0
-    ]["hard"]["gain"]
-    assert told == pytest.approx(np.mean(gains), abs=1e-12)
+def test_a_table_of_simulated_networks_alone_has_no_report(headwater: Cli, tmp_path: Path) -> None:
+    rows = read_rows(Path(__file__).parents[2] / "docs" / "results" / "theory.parquet")
+    rows.head(50).to_parquet(tmp_path / "rows.parquet")
+    refused(headwater("report", "rows.parquet"), "`headwater theory plot rows.parquet` draws these")
+
+
+def test_the_hardness_of_real_studies_answers_to_the_wings_name_too(headwater: Cli) -> None:
+    answers = Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet"
+    code, out, _ = headwater("theory", "hardness", answers, "--json")
+    assert code == 0 and out == headwater("hardness", answers, "--json")[1]

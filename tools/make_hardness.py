@@ -5,7 +5,7 @@
 The answers (which test samples each model got right) and the rows are what `headwater run
 studies/hong2023/hardness.yaml` left behind, exported with
 
-    headwater theory hardness studies/hong2023/hardness.yaml \\
+    headwater hardness studies/hong2023/hardness.yaml \\
         --answers docs/results/hardness_answers.parquet
     headwater rows studies/hong2023/hardness.yaml --out docs/results/hardness.parquet
 

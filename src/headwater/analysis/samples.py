@@ -74,7 +74,7 @@ def read_answers(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise InputError(
-            f"{path}: there is no such file; `headwater theory hardness STUDY --answers "
+            f"{path}: there is no such file; `headwater hardness STUDY --answers "
             "FILE.parquet` writes one from a store"
         )
     try:

@@ -1,7 +1,7 @@
 """What fine labels gain on easy and on hard samples, as plain values and as a chart: gains with
 their intervals, and gains against hardness.
 
-The values are those of `headwater theory hardness` (its --json too); the chart is drawn from them
+The values are those of `headwater hardness` (its --json too); the chart is drawn from them
 by vl-convert, or as one offline HTML file.
 """
 

@@ -1,4 +1,4 @@
-"""What `headwater theory hardness` shows, as facts (plain values, also its --json) and as text:
+"""What `headwater hardness` shows, as facts (plain values, also its --json) and as text:
 whether fine labels help on hard samples.
 
 a study and its store      answers_of, hardness_facts

@@ -33,7 +33,6 @@ from headwater.study import (
     WorldData,
     ZeroShot,
 )
-from headwater.study.file import parse_study
 
 PAGE = Path(__file__).parents[2] / "docs" / "study.md"
 BLOCK = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
@@ -54,7 +53,7 @@ def written(
 
 
 def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
-    found = written(parse_study(BLOCK, "docs/study.md"), {})
+    found = written(Study.parse(BLOCK, "docs/study.md"), {})
     found[Recipes] |= found.pop(Recipe)  # a method's settings are shown under its own name
     data = {FolderData, PublishedData, TorchvisionData, WorldData}
     protocols = {Protocols, Probe, Ridge, Knn, ZeroShot, Finetune, LpFt}
@@ -86,7 +85,7 @@ def test_the_page_shows_the_defaults_of_a_protocol(words: type[BaseModel]) -> No
     """
     shown = next(
         one
-        for _, one in parse_study(BLOCK, "docs/study.md").protocols.items()
+        for _, one in Study.parse(BLOCK, "docs/study.md").protocols.items()
         if type(one) is words
     )
     told = {"shots": ("full",), "draws": 1, "tasks": None}

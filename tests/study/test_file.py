@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from headwater.errors import InputError
 from headwater.study import Study
-from headwater.study.file import parse_study
 from tests.conftest import TINY
 
 TEXT = yaml.safe_dump(TINY, sort_keys=False)
@@ -17,8 +16,8 @@ OTHER = "tasks:\n  other:\n    data: other\n    "
 
 
 def test_a_file_means_what_its_yaml_says() -> None:
-    assert parse_study(TEXT) == Study.model_validate(TINY)
-    assert parse_study("\ufeff".encode().decode("utf-8-sig") + TEXT) == Study.model_validate(TINY)
+    assert Study.parse(TEXT) == Study.model_validate(TINY)
+    assert Study.parse("\ufeff".encode().decode("utf-8-sig") + TEXT) == Study.model_validate(TINY)
 
 
 @pytest.mark.parametrize(
@@ -26,7 +25,7 @@ def test_a_file_means_what_its_yaml_says() -> None:
     [("3e-4", 3e-4), ("3.0e-4", 3e-4), ("1E-2", 1e-2), ("0.01", 0.01), ("1", 1.0)],
 )
 def test_learning_rates_are_numbers_as_people_write_them(written: str, read: float) -> None:
-    assert parse_study(TEXT.replace("batch: 32", f"lr: {written}", 1)).recipe.lr == read
+    assert Study.parse(TEXT.replace("batch: 32", f"lr: {written}", 1)).recipe.lr == read
 
 
 def test_a_number_in_quotes_is_text() -> None:
@@ -39,13 +38,13 @@ def test_a_number_in_quotes_is_text() -> None:
             match=r"line \d+: (budget.steps|recipe.lr): Input should be a valid (integer|number), "
             r"not '",
         ):
-            parse_study(text)
-    assert parse_study(TEXT.replace("study: tiny-world", "study: '3e4'")).study == "3e4"
+            Study.parse(text)
+    assert Study.parse(TEXT.replace("study: tiny-world", "study: '3e4'")).study == "3e4"
 
 
 def test_a_study_from_a_file_is_the_same_words_as_one_from_nowhere() -> None:
-    read, made = parse_study(TEXT), Study.model_validate(TINY)
-    assert read == parse_study("# moved down by a line\n" + TEXT) == made
+    read, made = Study.parse(TEXT), Study.model_validate(TINY)
+    assert read == Study.parse("# moved down by a line\n" + TEXT) == made
     assert read.words() == made.words()
     assert repr(read) == repr(made)
     assert hash(read.arms()[0]) == hash(made.arms()[0])
@@ -55,7 +54,7 @@ def test_aliases_that_do_not_explode_are_followed() -> None:
     text = TEXT.replace("kind: world\n    train: 192", "kind: world\n    train: &n 192").replace(
         "test: 64", "test: *n", 1
     )
-    data = parse_study(text).data["paint"]
+    data = Study.parse(text).data["paint"]
     assert data.kind == "world"
     assert data.test == data.train == 192
 
@@ -71,7 +70,7 @@ def test_the_error_that_stands_first_in_the_file_is_told_and_the_rest_counted() 
         InputError,
         match=rf"^study, line {lines.index('seeds: none') + 1}: seeds: .*\(and 2 more errors\)$",
     ):
-        parse_study(text)
+        Study.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_a_misspelt_key_at_any_depth_is_named_with_its_line_and_the_nearest_key(
         InputError,
         match=rf"^study, line {line}: unknown key '{path}\.{wrong}'; did you mean '{right}'\?",
     ):
-        parse_study(text)
+        Study.parse(text)
 
 
 @pytest.mark.parametrize(
@@ -135,13 +134,13 @@ def test_a_seed_or_source_that_narrows_to_nothing_known_is_named_with_its_line(
     with pytest.raises(
         InputError, match=rf"^study, line {text.splitlines().index(at) + 1}: {message}"
     ):
-        parse_study(text)
+        Study.parse(text)
 
 
 @given(st.text(max_size=200))
 def test_any_text_is_a_study_or_one_line(text: str) -> None:
     with pytest.raises(InputError) as caught:
-        parse_study(text)
+        Study.parse(text)
     assert "\n" not in " ".join(str(caught.value).split())
 
 
@@ -165,7 +164,7 @@ def test_a_study_with_a_line_changed_is_a_study_or_one_line(data: st.DataObject)
     )
     message = "study"
     try:
-        parse_study("\n".join(lines))
+        Study.parse("\n".join(lines))
     except InputError as error:
         message = str(error)
     assert message.startswith("study")

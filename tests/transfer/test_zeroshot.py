@@ -21,7 +21,6 @@ from headwater.methods.text import load_text
 from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
-from headwater.study.file import parse_study
 from headwater.transfer.finetune import Classifier
 from headwater.transfer.zeroshot import alignment
 from headwater.work.cells import Bench
@@ -348,5 +347,5 @@ def test_a_head_init_of_text_is_refused_with_file_and_line_where_an_arm_has_no_t
         match=rf"^study.yaml, line {line}: protocols.finetune.head_init: .*text tower, which "
         r"simclr has not",
     ):
-        parse_study(text, "study.yaml")
-    parse_study(text.replace("- simclr\n", ""), "study.yaml")
+        Study.parse(text, "study.yaml")
+    Study.parse(text.replace("- simclr\n", ""), "study.yaml")

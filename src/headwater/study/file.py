@@ -1,4 +1,4 @@
-"""YAML in, line-precise errors out: the file side of headwater.study.
+"""YAML in, line-precise errors out: how a study file is read, whichever kind of study it holds.
 
 YAML is read with the safe loader's resolver only, node by node, so that every key keeps its line.
 Duplicate keys, aliases that expand without bound and files of absurd size are refused before
@@ -16,18 +16,12 @@ from pydantic import BaseModel, ValidationError
 
 from headwater import wings
 from headwater.errors import InputError, Location
-from headwater.study.study import Study
 from headwater.study.words import Misplaced, Origin
 from headwater.wings import Wing
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000
 T = TypeVar("T", bound=BaseModel)
-
-
-def load_study(path: Path) -> Study:
-    """The study in a YAML file. Raises InputError."""
-    return parse_study(read_text(path), str(path))
 
 
 def wing_of(path: Path) -> Wing | None:
@@ -58,22 +52,6 @@ def read_text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from None
-
-
-def parse_study(text: str, where: str = "study") -> Study:
-    """The study in a YAML text; `where` is how errors call it. Raises InputError."""
-    tree = Tree(text, where)
-    wing = wings.of_keys(tree.value)
-    if wing is not None:
-        raise InputError(f"{where}: is {wing.title}: {wing.instead}")
-    study = validated(Study, tree)
-    listed = tree.value["sources"] if isinstance(tree.value.get("sources"), list) else []
-    study._origin = Origin(
-        where,
-        tree.lines
-        | {("sources", name): tree.line(("sources", i)) for i, name in enumerate(listed)},
-    )
-    return study
 
 
 def validated(model: type[T], tree: Tree) -> T:

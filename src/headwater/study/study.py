@@ -21,8 +21,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from headwater.errors import Location
+from headwater import wings
+from headwater.errors import InputError, Location
 from headwater.study.data import Data
+from headwater.study.file import Tree, read_text, validated
 from headwater.study.protocols import (
     Finetune,
     Probe,
@@ -251,9 +253,22 @@ class Study(Words):
 
         Raises InputError with file, line, key and the nearest valid key.
         """
-        from headwater.study.file import load_study
+        return cls.parse(read_text(Path(path)), str(path))
 
-        return load_study(Path(path))
+    @classmethod
+    def parse(cls, text: str, where: str = "study") -> Study:
+        """The study in a YAML text; `where` is how errors call it. Raises InputError as `load`."""
+        tree = Tree(text, where)
+        wing = wings.of_keys(tree.value)
+        if wing is not None:
+            raise InputError(f"{where}: is {wing.title}: {wing.instead}")
+        study = validated(cls, tree)
+        lines = dict(tree.lines)
+        if isinstance(tree.value.get("sources"), list):
+            for number, name in enumerate(tree.value["sources"]):
+                lines["sources", name] = tree.line(("sources", number))
+        study._origin = Origin(where, lines)
+        return study
 
     def located(self) -> AbstractContextManager[None]:
         """Within it, an InputError that knows its place in the study (`InputError.at`) is told with

@@ -137,7 +137,7 @@ class WorldData(SourceWords):
 
 
 def _make(name: str, words: WorldData, data_root: Path | None, cache: Path | None) -> Source:
-    from headwater.sources.world import WorldSource
+    from headwater.sources.world.source import WorldSource
 
     return WorldSource(name, words)
 

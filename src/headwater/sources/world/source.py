@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from numpy.typing import NDArray
 from headwater import keys
 from headwater.errors import InputError
 from headwater.sources import Positions, Source, Table
-from headwater.sources.kinds.world import WorldData
 from headwater.sources.world import species as words
 from headwater.sources.world.drawing import NUM_DRAWS, RECIPE, Look, Scene, draw
+
+if TYPE_CHECKING:
+    from headwater.sources.kinds.world import WorldData
 
 HUES = 16
 """Bins of the background hue; with two heights of the creature they make 32 `misaligned` labels."""

@@ -212,16 +212,14 @@ def scores(values: np.ndarray, shots: int) -> pd.DataFrame:
 @pytest.mark.parametrize("truth", [0.0, 0.03])
 def test_a_gap_that_is_the_same_at_both_ends_is_seldom_said_to_change(truth: float) -> None:
     rng, wrong, trials, means = np.random.default_rng(11), 0, 150, np.linspace(0, truth, 7)
-    for _ in range(
-        trials
-    ):  # 6 times the noise at few shots: the widest of 21 pairs looks wide there, in every table
+    for _ in range(trials):
+        # 6 times the noise at few shots: the widest of 21 pairs looks wide there, in every table
         few = scores(0.3 + rng.normal(0, 0.05, (5, 1)) + means + rng.normal(0, 0.03, (5, 7)), 5)
-        wrong += gap._change(few, scores(0.6 + means + rng.normal(0, 0.005, (5, 7)), -1), 0.95)[
-            0
-        ].excludes_zero
-    assert (
-        wrong <= 14
-    )  # exceeded with probability below 1 % at a true rate of 5 %; the interval of one pair is wrong in about 20 of 150
+        many = scores(0.6 + means + rng.normal(0, 0.005, (5, 7)), -1)
+        wrong += gap._change(few, many, 0.95).interval.excludes_zero
+    # 14 are exceeded with probability below 1 % at a true rate of 5 %; the interval of one pair is
+    # wrong in about 20 of 150.
+    assert wrong <= 14
 
 
 @pytest.mark.parametrize(("first", "second", "sign"), [(0.2, 0.02, 1), (0.02, 0.2, -1)])
@@ -233,13 +231,11 @@ def test_a_gap_that_truly_changes_is_found_and_its_interval_covers_the_change(
         scores(np.linspace(0, width, 5) + rng.normal(0, 0.005, (6, 5)), k)
         for width, k in ((first, 5), (second, -1))
     )
-    change, family, needed = gap._change(few, many, 0.95)
-    assert (
-        change.low is not None
-        and change.high is not None
-        and change.low < first - second < change.high
-    )
-    assert change.low * sign > 0 and change.high * sign > 0 and (family, needed) == (20, 0)
+    change = gap._change(few, many, 0.95)
+    low, high = change.interval.low, change.interval.high
+    assert low is not None and high is not None and low < first - second < high
+    assert low * sign > 0 and high * sign > 0
+    assert (change.num_comparisons, change.seeds_needed) == (20, 0)
 
 
 def test_the_change_between_two_sources_is_corrected_for_which_of_them_is_ahead() -> None:

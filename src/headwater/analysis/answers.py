@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import best
-from headwater.analysis.configurations import (
-    main_metric,
+from headwater.analysis.configurations import main_metric, prepare
+from headwater.analysis.gap import POOLED, gap_trend
+from headwater.analysis.granularity import hard_gains, peaks
+from headwater.analysis.words import (
+    count,
+    interval,
+    listed,
     missing,
-    prepare,
+    percent,
+    points,
     setting_word,
     shots_word,
 )
-from headwater.analysis.gap import POOLED, gap_trend
-from headwater.analysis.granularity import hard_gains, peaks
-from headwater.analysis.words import count, interval, listed, percent, points
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,11 +21,18 @@ from typing import TYPE_CHECKING, Any
 from headwater.analysis.configurations import (
     SETTING,
     configuration_names,
-    configuration_order,
     main_metric,
     prepare,
 )
-from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval, t_quantile
+from headwater.analysis.intervals import (
+    LEVEL,
+    NO_INTERVAL,
+    Interval,
+    most_needed,
+    seeds_needed,
+    t_interval,
+    t_quantile,
+)
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +77,7 @@ def per_seed(scores: pd.DataFrame) -> pd.DataFrame:
     """One row per seed: the mean over draws within a setting, then over the settings; NaN where a
     seed lacks a setting that the table has.
 
-    `scores` is a part of `wide`: index (task, protocol, shots, seed, draw), any columns.
+    `scores` has rows of `wide`: index (task, protocol, shots, seed, draw), any columns.
     """
     import pandas as pd
 
@@ -126,43 +133,19 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """
     import pandas as pd
 
-    table = prepare(rows)
-    table = table.assign(
-        shots=table["shots"].fillna(-1).astype("int64"),
-        draw=table["draw"].fillna(-1).astype("int64"),
-    )
-    for column in ("task", "protocol", "metric", "subset", "cell"):
-        table[column] = table[column].astype(object)
-    keys = ["configuration", *SETTING, "metric", "subset"]
-    groups = table.groupby(keys, sort=False)
+    table = _without_nulls(prepare(rows))
+    groups = table.groupby(_GROUP, sort=False)
     out = groups[list(_DESCRIBING)].first()
-    out["label_reuse"] = (
-        table.assign(label_reuse=table["label_reuse"].fillna(False).astype(bool))
-        .groupby(keys, sort=False)["label_reuse"]
-        .any()
-    )
+    out["label_reuse"] = groups["label_reuse"].any()
     out["cells"] = groups["cell"].agg(_distinct)
     used = table[table["usable"]]
-    out["decides"] = (
-        used.groupby(keys)["decides"].all().reindex(out.index, fill_value=False).astype(bool)
-    )
-    draws = used.groupby([*keys, "seed", "draw"])["value"].mean()
-    seeds = draws.groupby(level=[*keys, "seed"]).mean().groupby(level=list(keys))
-    out["mean"] = seeds.mean()
-    sd, num_seeds = seeds.std(), seeds.count()
-    half = (
-        sd
-        / num_seeds**0.5
-        * num_seeds.map(
-            {n: t_quantile(n - 1, level=level) for n in set(num_seeds) if n > 1}
-        ).astype("float64")
-    )
-    out["low"], out["high"] = out["mean"] - half, out["mean"] + half
-    out["num_seeds"] = num_seeds
-    out["num_draws"] = draws.groupby(level=keys).count() / num_seeds
-    out["num_cells"] = used.groupby(keys)["cell"].nunique()
+    decides = used.groupby(_GROUP)["decides"].all()
+    out["decides"] = decides.reindex(out.index, fill_value=False).astype(bool)
+    out = out.join(_means(used, level))
+    out["num_cells"] = used.groupby(_GROUP)["cell"].nunique()
     for status in ("diverged", "failed"):
-        out[f"num_{status}"] = table[table["status"] == status].groupby(keys)["cell"].nunique()
+        lost = table[table["status"] == status]
+        out[f"num_{status}"] = lost.groupby(_GROUP)["cell"].nunique()
     counts = ["num_seeds", "num_cells", "num_diverged", "num_failed"]
     out[counts] = out[counts].fillna(0).astype("int64")
     out["num_draws"] = out["num_draws"].fillna(0.0)
@@ -178,6 +161,7 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     )
 
 
+_GROUP = ["configuration", *SETTING, "metric", "subset"]
 _DESCRIBING = (
     "name",
     "context",
@@ -191,9 +175,47 @@ _DESCRIBING = (
     "n_test",
 )
 SUMMARY = (
-    "configuration", "name", "context", "order", "method", "source", "size", "labels", "num_labels", "backbone", *SETTING, "metric", "subset", "mean", "low",
-    "high", "num_seeds", "num_draws", "num_cells", "num_diverged", "num_failed", "n_test", "label_reuse", "decides", "cells",
-)  # fmt: skip
+    *("configuration", "name", "context", "order"),
+    *("method", "source", "size", "labels", "num_labels", "backbone"),
+    *SETTING,
+    *("metric", "subset", "mean", "low", "high"),
+    *("num_seeds", "num_draws", "num_cells", "num_diverged", "num_failed", "n_test"),
+    *("label_reuse", "decides", "cells"),
+)
+
+
+def _without_nulls(table: pd.DataFrame) -> pd.DataFrame:
+    """A prepared table in plain types, -1 for null shots and draws: pandas groups these quickly."""
+    table = table.assign(
+        shots=table["shots"].fillna(-1).astype("int64"),
+        draw=table["draw"].fillna(-1).astype("int64"),
+        label_reuse=table["label_reuse"].fillna(False).astype(bool),
+    )
+    for column in ("task", "protocol", "metric", "subset", "cell"):
+        table[column] = table[column].astype(object)
+    return table
+
+
+def _means(used: pd.DataFrame, level: float) -> pd.DataFrame:
+    """Mean, interval, and numbers of seeds and draws of each group: draws are averaged first, then
+    seeds.
+    """
+    import pandas as pd
+
+    draws = used.groupby([*_GROUP, "seed", "draw"])["value"].mean()
+    seeds = draws.groupby(level=[*_GROUP, "seed"]).mean().groupby(level=_GROUP)
+    mean, num_seeds = seeds.mean(), seeds.count()
+    quantiles = {n: t_quantile(n - 1, level=level) for n in set(num_seeds) if n > 1}
+    half = seeds.std() / num_seeds**0.5 * num_seeds.map(quantiles).astype("float64")
+    return pd.DataFrame(
+        {
+            "mean": mean,
+            "low": mean - half,
+            "high": mean + half,
+            "num_seeds": num_seeds,
+            "num_draws": draws.groupby(level=_GROUP).count() / num_seeds,
+        }
+    )
 
 
 def _distinct(ids: Any) -> Any:
@@ -244,17 +266,22 @@ def paired_difference(
     table = prepare(rows)
     ids = [_configuration_id(table, word) for word in (a, b)]
     scores = wide(table, metric=metric, subset=subset, deciding=False)
-    for level_name, wanted in (
-        ("task", task),
-        ("protocol", protocol),
-        ("shots", -1 if shots == "all" else shots),
-    ):
+    chosen = {"task": task, "protocol": protocol, "shots": -1 if shots == "all" else shots}
+    for axis, wanted in chosen.items():
         if wanted is not None:
-            scores = scores[scores.index.get_level_values(level_name) == wanted]
+            scores = scores[scores.index.get_level_values(axis) == wanted]
     scores = _shared_settings(scores.reindex(columns=ids))
-    found = difference(scores, ids[0], ids[1], comparisons=comparisons, level=level)
-    needed = seeds_needed(found, level=level, comparisons=comparisons)
-    return Difference(a, b, found.mean, found.low, found.high, found.num_seeds, comparisons, needed)
+    gap = difference(scores, ids[0], ids[1], comparisons=comparisons, level=level)
+    return Difference(
+        a=a,
+        b=b,
+        difference=gap.mean,
+        low=gap.low,
+        high=gap.high,
+        num_seeds=gap.num_seeds,
+        num_comparisons=comparisons,
+        seeds_needed=seeds_needed(gap, level=level, comparisons=comparisons),
+    )
 
 
 def _shared_settings(scores: pd.DataFrame) -> pd.DataFrame:
@@ -263,11 +290,12 @@ def _shared_settings(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _configuration_id(table: pd.DataFrame, word: str) -> str:
-    found = table.loc[(table["name"] == word) | (table["configuration"] == word), "configuration"]
-    if not len(found):
+    meant = (table["name"] == word) | (table["configuration"] == word)
+    ids = table.loc[meant, "configuration"]
+    if not len(ids):
         names = ", ".join(sorted(set(table["name"].astype(str))))
         raise InputError(f"the rows have no configuration {word!r}; they have: {names or 'none'}")
-    return str(found.iloc[0])
+    return str(ids.iloc[0])
 
 
 @dataclass(frozen=True)
@@ -304,7 +332,7 @@ def winner(
     comparisons: int | None = None,
     level: float = LEVEL,
 ) -> Winner | None:
-    """The column of `scores` (a part of `wide`) with the highest mean over seeds; None where no
+    """The column of `scores` (rows of `wide`) with the highest mean over seeds; None where no
     column has a value in every setting.
 
     Ties go to the column that comes first in `order`. `comparisons` is the size of the family that
@@ -314,40 +342,61 @@ def winner(
     means = per_seed(scores.dropna(axis=1, how="all")).mean().dropna()
     if not len(means):
         return None
-    places = {c: i for i, c in enumerate(order)}
-    ranked = sorted(
-        means.index, key=lambda c: (-float(means[c]), places.get(c, len(places)), str(c))
-    )
-    best, others = ranked[0], ranked[1:]
+    best, *others = _ranked(means, order)
+    if not others:
+        return Winner(
+            best_id=best,
+            mean=float(means[best]),
+            next_id=None,
+            gap=NO_INTERVAL,
+            num_comparisons=0,
+            not_separated=(),
+            tied=(),
+            seeds_needed=None,
+        )
     family = comparisons or max(1, len(others))
-    seeds = per_seed(-scores[others].sub(scores[best], axis=0)) if others else None
-    gaps = (
-        {c: t_interval(seeds[c].dropna().tolist(), level=level, comparisons=family) for c in others}
-        if seeds is not None
-        else {}
-    )
-    open_ones = tuple(c for c in others if not (gaps[c].excludes_zero and (gaps[c].mean or 0) > 0))
+    leads = _leads(scores, best, others, level=level, comparisons=family)
+    undecided = [other for other in others if not _is_ahead(leads[other])]
     needs = [
-        seeds_needed(gaps[c], comparisons=family, level=level) if (gaps[c].mean or 0) > 0 else None
-        for c in open_ones
+        seeds_needed(leads[other], comparisons=family, level=level)
+        if (leads[other].mean or 0) > 0
+        else None
+        for other in undecided
     ]
-    tied = tuple(c for c in others if abs(float(means[c]) - float(means[best])) < 1e-12)
-    needed = (
-        None
-        if any(n is None for n in needs)
-        else max([n for n in needs if n is not None], default=0)
-    )
-    gap = gaps[others[0]] if others else t_interval([])
     return Winner(
-        best,
-        float(means[best]),
-        others[0] if others else None,
-        gap,
-        family if others else 0,
-        open_ones,
-        tied,
-        needed if others else None,
+        best_id=best,
+        mean=float(means[best]),
+        next_id=others[0],
+        gap=leads[others[0]],
+        num_comparisons=family,
+        not_separated=tuple(undecided),
+        tied=tuple(other for other in others if abs(means[other] - means[best]) < 1e-12),
+        seeds_needed=most_needed(needs),
     )
+
+
+def _ranked(means: pd.Series[float], order: Iterable[str]) -> list[str]:
+    """Columns by falling mean; ties in their `order`, the ones without a place last, by name."""
+    places = {column: place for place, column in enumerate(order)}
+    return sorted(
+        means.index,
+        key=lambda column: (-means[column], places.get(column, len(places)), str(column)),
+    )
+
+
+def _leads(
+    scores: pd.DataFrame, best: str, others: list[str], *, level: float, comparisons: int
+) -> dict[str, Interval]:
+    """By how much the best column is ahead of each other one, paired by seed."""
+    seeds = per_seed(-scores[others].sub(scores[best], axis=0))
+    return {
+        other: t_interval(seeds[other].dropna().tolist(), level=level, comparisons=comparisons)
+        for other in others
+    }
+
+
+def _is_ahead(lead: Interval) -> bool:
+    return lead.excludes_zero and (lead.mean or 0) > 0
 
 
 def best(
@@ -364,56 +413,50 @@ def best(
     table = prepare(rows)
     metric = metric or main_metric(table)
     scores = wide(table, metric=metric, subset=subset)
-    order, names = configuration_order(table), configuration_names(table)
-    usable = table[table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)]
-    cells: dict[Any, tuple[str, ...]] = {}
-    for setting, part in usable.assign(shots=usable["shots"].fillna(-1).astype("int64")).groupby(
-        [*SETTING]
-    ):
-        cells[setting] = tuple(sorted(set(part["cell"])))
-    found: list[dict[str, Any]] = []
-    for setting, part in scores.groupby(level=list(SETTING)):
-        won = winner(part, order=order, level=level)
-        if won is None:
-            continue
-        found.append(
-            dict(zip(SETTING, setting, strict=True))
-            | {"best": names[won.best_id], "mean": won.mean, "next": names.get(won.next_id or "")}
-            | {
-                "gap": won.gap.mean,
-                "low": won.gap.low,
-                "high": won.gap.high,
-                "num_seeds": won.gap.num_seeds,
-            }
-            | {
-                "num_comparisons": won.num_comparisons,
-                "decided": won.decided,
-                "not_separated": tuple(names[c] for c in won.not_separated),
-            }
-            | {
-                "tied": tuple(names[c] for c in won.tied),
-                "seeds_needed": won.seeds_needed,
-                "cells": cells[setting],
-            }
-        )
-    columns = [
-        *SETTING,
-        "best",
-        "mean",
-        "next",
-        "gap",
-        "low",
-        "high",
-        "num_seeds",
-        "num_comparisons",
-        "decided",
-        "not_separated",
-        "tied",
-        "seeds_needed",
-    ]
-    out = pd.DataFrame(found, columns=[*columns, "cells"])
+    names = configuration_names(table)
+    cells = deciding_cells(table, metric=metric, subset=subset)
+    records: list[dict[str, Any]] = []
+    for setting, values in scores.groupby(level=list(SETTING)):
+        won = winner(values, order=names, level=level)
+        if won is not None:
+            where = dict(zip(SETTING, setting, strict=True))
+            records.append(where | _won(won, names) | {"cells": cells[setting]})
+    out = pd.DataFrame(records, columns=list(_BEST))
     out["shots"] = _nullable_shots(out["shots"])
     for column in ("mean", "gap", "low", "high"):
         out[column] = out[column].astype("Float64")
     out["seeds_needed"] = out["seeds_needed"].astype("Int64")
     return out.sort_values([*SETTING], na_position="last", ignore_index=True)
+
+
+_BEST = (
+    *SETTING,
+    *("best", "mean", "next", "gap", "low", "high", "num_seeds", "num_comparisons"),
+    *("decided", "not_separated", "tied", "seeds_needed", "cells"),
+)
+
+
+def _won(won: Winner, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "best": names[won.best_id],
+        "mean": won.mean,
+        "next": None if won.next_id is None else names[won.next_id],
+        "gap": won.gap.mean,
+        "low": won.gap.low,
+        "high": won.gap.high,
+        "num_seeds": won.gap.num_seeds,
+        "num_comparisons": won.num_comparisons,
+        "decided": won.decided,
+        "not_separated": tuple(names[other] for other in won.not_separated),
+        "tied": tuple(names[other] for other in won.tied),
+        "seeds_needed": won.seeds_needed,
+    }
+
+
+def deciding_cells(table: pd.DataFrame, *, metric: str, subset: str) -> dict[Any, tuple[str, ...]]:
+    """(task, protocol, shots; -1 for the full split) -> ids of the cells that decide there,
+    sorted, of a prepared table.
+    """
+    deciding = table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)
+    used = table[deciding].assign(shots=table["shots"].fillna(-1).astype("int64"))
+    return {setting: _distinct(rows["cell"]) for setting, rows in used.groupby(list(SETTING))}

@@ -4,10 +4,12 @@ carry a readable, unique name.
 
 from __future__ import annotations
 
-import hashlib
-import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.naming import digest, name_configurations
+from headwater.analysis.order import TUNED
+from headwater.analysis.words import missing, number
 from headwater.rows import conform, to_frame
 
 if TYPE_CHECKING:
@@ -37,31 +39,8 @@ rates, are two configurations, never averaged.
 SETTING = ("task", "protocol", "shots")
 """Where configurations meet. `shots` is null for the full training split."""
 
-TUNED = ("finetune", "lpft")
-"""Protocols that train the whole network on the task, so that labels which the arm was trained on
-do not favour it.
-"""
-
 LOWER_IS_BETTER = {"ece", "error_within", "error_across"}
 """Metrics that decide nothing: no winner is named by them."""
-
-METHODS = ("supervised", "clip", "simclr", "given", "scratch")
-LABEL_KINDS = (
-    "level",
-    "depth",
-    "rank",
-    "instance",
-    "cluster within",
-    "cluster",
-    "shuffle",
-    "random within",
-    "random",
-    "noisy",
-)
-_SUFFIXES = {
-    "size": "{} images", "backbone": "{}", "image_size": "{} px", "images_seen": "{} seen", "lr": "lr {}", "batch": "batch {}",
-    "optimiser": "{}", "weight_decay": "wd {}",
-}  # fmt: skip
 
 
 def prepare(rows: pd.DataFrame) -> pd.DataFrame:
@@ -71,8 +50,8 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     configuration, for people. context (str): the name without the source; equal contexts differ in
     the source alone. order (int): sensible order of the configurations (method, then coarse to
     fine). usable (bool): status is done and the value is a number. decides (bool): usable, and not
-    a frozen encoder scored on labels that it was trained on (DESIGN.md, "Label reuse"): such a row
-    is shown and decides nothing.
+    a frozen encoder scored on labels that it was trained on (docs/design.md, "Label reuse"): such a
+    row is shown and decides nothing.
 
     Rows of simulated networks are left out: they have a table of their own. Raises
     InputError where a required column of the schema is missing (a table without rows may lack all
@@ -89,35 +68,32 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     table["value"] = value.where(table["usable"])
     frozen_reuse = ~table["protocol"].isin(TUNED) & table["label_reuse"].fillna(False).astype(bool)
     table["decides"] = (table["usable"] & ~frozen_reuse).astype(bool)
-    distinct = table[list(CONFIGURATION)].drop_duplicates()
-    digests = [_digest(row) for row in distinct.astype(object).to_dict("records")]
-    counts = {
-        d: _median_labels(table, row)
-        for d, row in zip(digests, distinct.to_dict("records"), strict=True)
-    }
-    described = _describe(digests, distinct.astype(object).to_dict("records"), counts)
-    import pandas as pd
-
-    columns = ("configuration", "name", "context", "order", "configuration_labels")
-    names = pd.DataFrame(described, columns=list(columns), index=distinct.index)
-    keyed = pd.concat([distinct, names], axis=1)
-    merged = table.merge(keyed, on=list(CONFIGURATION), how="left")
+    names = _names(table)
+    merged = table.merge(names, on=list(CONFIGURATION), how="left")
     for column in ("configuration", "name", "context"):
         merged[column] = merged[column].astype(object)
     merged["order"] = merged["order"].astype("int64")
     return merged
 
 
-def _digest(row: dict[Any, Any]) -> str:
-    words = {str(k): (None if missing(v) else str(v)) for k, v in row.items()}
-    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def missing(value: Any) -> bool:
-    """None, NaN or pandas' NA."""
+def _names(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per configuration: its columns of `CONFIGURATION`, and those that `prepare` adds."""
     import pandas as pd
 
-    return value is None or bool(pd.isna(value))
+    distinct = table[list(CONFIGURATION)].drop_duplicates()
+    rows = distinct.astype(object).to_dict("records")
+    named = name_configurations(rows, [_median_labels(table, row) for row in rows])
+    columns = {
+        "configuration": [each.digest for each in named],
+        "name": [each.name for each in named],
+        "context": [each.context for each in named],
+        "order": range(len(named)),
+        "configuration_labels": [each.num_labels for each in named],
+    }
+    names = pd.DataFrame(columns)
+    return distinct.assign(configuration=[digest(row) for row in rows]).merge(
+        names, on="configuration", how="left"
+    )
 
 
 def _median_labels(table: pd.DataFrame, row: dict[Any, Any]) -> float | None:
@@ -135,141 +111,70 @@ def _median_labels(table: pd.DataFrame, row: dict[Any, Any]) -> float | None:
     return float(counts.astype("float64").median()) if len(counts) else None
 
 
-def label_kind(labels: Any) -> str:
-    """One of LABEL_KINDS; class counts as level, a view with label noise is noisy; another view is
-    its first word; nothing is ''.
-    """
-    if missing(labels):
-        return ""
-    text = str(labels)
-    if " with " in text:
-        return "noisy"
-    word = text.split(":")[0].split(" ")[0]
-    return "level" if word == "class" else f"{word} within" if " within " in text else word
-
-
-def sort_key(row: dict[Any, Any], num_labels: float | None) -> tuple[Any, ...]:
-    """Method, then kind of labels, then coarse to fine, then source and size."""
-    method, kind = str(row["method"]), label_kind(row["labels"])
-    words = tuple(
-        "" if missing(row[c]) else str(row[c])
-        for c in ("labels", "source", "size", "backbone", "recipe")
-    )
-    known = METHODS.index(method) if method in METHODS else len(METHODS) - 1.5
-    number = words[0].partition(":")[2]
-    height = -int(number) if kind == "level" and number.isdigit() else 0
-    return (
-        known,
-        LABEL_KINDS.index(kind) if kind in LABEL_KINDS else len(LABEL_KINDS),
-        num_labels or 0.0,
-        height,
-        *words,
-    )
-
-
-def _describe(
-    digests: list[str], rows: list[dict[Any, Any]], counts: dict[str, float | None]
-) -> list[tuple[Any, ...]]:
-    contexts = [
-        " ".join([str(r["method"])] + ([] if missing(r["labels"]) else [str(r["labels"])]))
-        for r in rows
-    ]
-    sources = ["" if missing(r["source"]) else f" · {r['source']}" for r in rows]
-    trained = [r["method"] != "scratch" for r in rows]
-    for column, words in _SUFFIXES.items():
-        if _separates(column, rows, contexts, sources):
-            for i, row in enumerate(rows):
-                if not missing(row[column]) and (
-                    trained[i] or column in ("backbone", "image_size")
-                ):
-                    contexts[i] += ", " + words.format(row[column])
-    order = sorted(
-        range(len(rows)), key=lambda i: (sort_key(rows[i], counts[digests[i]]), digests[i])
-    )
-    place, seen = {i: p for p, i in enumerate(order)}, dict[str, int]()
-    for i in order:
-        whole = contexts[i] + sources[i]
-        seen[whole] = seen.get(whole, 0) + 1
-        if seen[whole] > 1:
-            contexts[i] += f", recipe {seen[whole]}"
-    return [
-        (d, contexts[i] + sources[i], contexts[i], place[i], counts[d])
-        for i, d in enumerate(digests)
-    ]
-
-
-def _separates(
-    column: str, rows: list[dict[Any, Any]], contexts: list[str], sources: list[str]
-) -> bool:
-    """Does this column tell apart two configurations that so far have one name? Only then is it
-    worth a place in all names.
-    """
-    values: dict[str, set[str]] = {}
-    for row, context, source in zip(rows, contexts, sources, strict=True):
-        values.setdefault(context + source, set()).add(
-            "" if missing(row[column]) else str(row[column])
-        )
-    return any(len(v) > 1 for v in values.values())
-
-
 def main_metric(table: pd.DataFrame) -> str:
     """top1 where any row has it, else mean_per_class, else the first metric by name of those that
     are the better the higher.
     """
-    found = sorted(set(table["metric"].dropna().astype(str)) - LOWER_IS_BETTER)
-    return next(
-        (name for name in ("top1", "mean_per_class") if name in found),
-        found[0] if found else "top1",
+    metrics = sorted(set(table["metric"].dropna().astype(str)) - LOWER_IS_BETTER)
+    for usual in ("top1", "mean_per_class"):
+        if usual in metrics:
+            return usual
+    return metrics[0] if metrics else "top1"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One configuration of a prepared table; None for what it does not have."""
+
+    id: str
+    """Its digest."""
+    name: str
+    context: str
+    method: str
+    source: str | None
+    labels: str | None
+    num_labels: float | None
+    """Classes of its labels."""
+    backbone: str
+    image_size: str | None
+
+    @property
+    def series(self) -> str:
+        """The context without the labels: what a curve over labels keeps fixed besides the
+        source.
+        """
+        return series_of(self.context, self.labels)
+
+
+def series_of(context: str, labels: Any) -> str:
+    """A context without the labels in it."""
+    return context if missing(labels) else context.replace(f" {labels}", "", 1)
+
+
+def configurations(table: pd.DataFrame) -> dict[str, Configuration]:
+    """Every configuration of a prepared table by its digest, in the sensible order."""
+    ordered = table.drop_duplicates("configuration").sort_values("order")
+    return {str(row["configuration"]): _configuration(row) for row in ordered.to_dict("records")}
+
+
+def _configuration(row: dict[Any, Any]) -> Configuration:
+    return Configuration(
+        id=str(row["configuration"]),
+        name=str(row["name"]),
+        context=str(row["context"]),
+        method=str(row["method"]),
+        source=_text(row["source"]),
+        labels=_text(row["labels"]),
+        num_labels=number(row["configuration_labels"]),
+        backbone=str(row["backbone"]),
+        image_size=_text(row["image_size"]),
     )
 
 
-def shots_word(shots: Any) -> str:
-    """'all' for the full training split (null or the internal -1), else the number."""
-    return "all" if missing(shots) or int(shots) == -1 else str(int(shots))
-
-
-def shots_number(shots: Any) -> int:
-    """The number of shots with -1 for the full training split: how score matrices are indexed, as a
-    null cannot be.
-    """
-    return -1 if missing(shots) else int(shots)
-
-
-def setting_word(task: str, protocol: str, shots: Any) -> str:
-    """For example: birds, finetune, 5 images per class."""
-    if protocol == "zeroshot":
-        return f"{task}, zeroshot, no images"
-    count = (
-        "all images"
-        if shots_word(shots) == "all"
-        else f"{shots_word(shots)} image{'' if int(shots) == 1 else 's'} per class"
-    )
-    return f"{task}, {protocol}, {count}"
+def _text(value: Any) -> str | None:
+    return None if missing(value) else str(value)
 
 
 def configuration_names(table: pd.DataFrame) -> dict[str, str]:
-    """Digest -> name, of a prepared table."""
-    return _lookup(table, "name")
-
-
-def configuration_sources(table: pd.DataFrame) -> dict[str, str]:
-    """Digest -> source ('' where there is none), of a prepared table."""
-    return _lookup(table, "source")
-
-
-def configuration_order(table: pd.DataFrame) -> list[str]:
-    """Digests of the configurations in their sensible order."""
-    return [
-        str(c)
-        for c in table[["configuration", "order"]]
-        .drop_duplicates()
-        .sort_values("order")["configuration"]
-    ]
-
-
-def _lookup(table: pd.DataFrame, column: str) -> dict[str, str]:
-    distinct = table[["configuration", column]].drop_duplicates()
-    return {
-        str(c): "" if missing(n) else str(n)
-        for c, n in zip(distinct["configuration"], distinct[column], strict=True)
-    }
+    """Digest -> name, of a prepared table, in the sensible order."""
+    return {each.id: each.name for each in configurations(table).values()}

@@ -1,19 +1,33 @@
 """The source gap: how much the choice of source matters, against the number of images that
 fine-tuning has.
 
-The claim to test (papers: Entezari et al. 2023): the choice of source matters most for few-shot
+The claim to test (Entezari et al. 2023): the choice of source matters most for few-shot
 transfer, and less as more data is available.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import per_seed, wide
-from headwater.analysis.configurations import SETTING, configuration_sources, main_metric, prepare
-from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
+from headwater.analysis.configurations import (
+    SETTING,
+    configurations,
+    main_metric,
+    prepare,
+    series_of,
+)
+from headwater.analysis.intervals import (
+    LEVEL,
+    NO_INTERVAL,
+    Interval,
+    most_needed,
+    seeds_needed,
+    t_interval,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,58 +50,62 @@ def source_gap(
     another, and at 95 % it covers about 88 % with 3 seeds (tests/analysis). It decides nothing.
     Null for fewer than 2 seeds. Only rows that decide are used.
     """
-    import pandas as pd
-
-    found = []
-    for context, task, protocol, shots, scores, sources, cells in _parts(rows, metric, subset):
-        ends = _ends(scores)
+    records = []
+    for group in _groups(rows, metric, subset):
+        ends = _ends(group.scores)
         if ends is None:
             continue
-        top, bottom, family = ends
-        gap = t_interval(_seeds(scores, top, bottom), level=level, comparisons=family)
-        found.append(
+        gap = t_interval(_seeds(group.scores, ends), level=level, comparisons=ends.num_pairs)
+        held_out = t_interval(list(_held_out(group.scores).values()), level=level)
+        records.append(
             {
-                "context": context,
-                "task": task,
-                "protocol": protocol,
-                "shots": None if shots == -1 else shots,
-            }
-            | {
-                "num_sources": scores.shape[1],
-                "best": sources[top],
-                "worst": sources[bottom],
+                "context": group.context,
+                "task": group.task,
+                "protocol": group.protocol,
+                "shots": None if group.shots == -1 else group.shots,
+                "num_sources": group.scores.shape[1],
+                "best": group.sources[ends.best],
+                "worst": group.sources[ends.worst],
                 "gap": gap.mean,
                 "low": gap.low,
                 "high": gap.high,
+                "num_seeds": gap.num_seeds,
+                "num_comparisons": ends.num_pairs,
+                "cells": group.cells,
+                **_held_out_columns(held_out),
             }
-            | {"num_seeds": gap.num_seeds, "num_comparisons": family, "cells": cells}
-            | _held_out_words(t_interval(list(_held_out(scores).values()), level=level))
         )
-    columns = [
-        "context",
-        "task",
-        "protocol",
-        "shots",
-        "num_sources",
-        "best",
-        "worst",
-        "gap",
-        "low",
-        "high",
-        "num_seeds",
-        "num_comparisons",
-        "cells",
-    ]
-    columns += _HELD_OUT
-    out = pd.DataFrame(found, columns=columns)
-    out["shots"] = out["shots"].astype("Int64")
-    for column in ("gap", "low", "high", *_HELD_OUT):
-        out[column] = out[column].astype("Float64")
-    return out
+    return _table(records, _GAP_COLUMNS, whole=("shots",), numbers=("gap", "low", "high"))
+
+
+def _table(
+    records: list[dict[str, Any]],
+    columns: tuple[str, ...],
+    *,
+    whole: tuple[str, ...],
+    numbers: tuple[str, ...],
+) -> pd.DataFrame:
+    """Records as a table in pandas' nullable types."""
+    import pandas as pd
+
+    table = pd.DataFrame(records, columns=[*columns, *_HELD_OUT])
+    for column in whole:
+        table[column] = table[column].astype("Int64")
+    for column in (*numbers, *_HELD_OUT):
+        table[column] = table[column].astype("Float64")
+    return table
 
 
 POOLED = "mean over tasks"
 _HELD_OUT = ("held_out", "held_out_low", "held_out_high")
+_GAP_COLUMNS = (
+    *("context", "task", "protocol", "shots", "num_sources", "best", "worst"),
+    *("gap", "low", "high", "num_seeds", "num_comparisons", "cells"),
+)
+_TREND_COLUMNS = (
+    *("context", "task", "protocol", "fewest", "most", "change", "low", "high"),
+    *("num_seeds", "num_comparisons", "answer", "seeds_needed", "cells"),
+)
 
 
 def _held_out(scores: pd.DataFrame) -> dict[Any, float]:
@@ -95,16 +113,18 @@ def _held_out(scores: pd.DataFrame) -> dict[Any, float]:
     seeds.
     """
     table = per_seed(scores).dropna(axis=0, how="any")
-    found: dict[Any, float] = {}
-    for seed in table.index if len(table) > 1 and table.shape[1] > 1 else ():
+    if min(table.shape) < 2:
+        return {}
+    gaps: dict[Any, float] = {}
+    for seed in table.index:
         others = table.drop(index=seed).mean()
         ranked = sorted(others.index, key=lambda c: (-float(others[c]), str(c)))
-        found[seed] = float(table.loc[seed, ranked[0]] - table.loc[seed, ranked[-1]])
-    return found
+        gaps[seed] = float(table.loc[seed, ranked[0]] - table.loc[seed, ranked[-1]])
+    return gaps
 
 
-def _held_out_words(one: Interval) -> dict[str, float | None]:
-    return dict(zip(_HELD_OUT, (one.mean, one.low, one.high), strict=True))
+def _held_out_columns(gap: Interval) -> dict[str, float | None]:
+    return dict(zip(_HELD_OUT, (gap.mean, gap.low, gap.high), strict=True))
 
 
 def gap_trend(
@@ -121,130 +141,128 @@ def gap_trend(
     at few shots. held_out, held_out_low, held_out_high: the change of `source_gap`'s held_out,
     without that bias and without a correction; it decides no `answer`.
     """
-    import pandas as pd
-
-    groups: dict[tuple[str, str, str], list[tuple[int, pd.DataFrame, tuple[str, ...]]]] = {}
-    for context, task, protocol, shots, scores, _, cells in _parts(rows, metric, subset):
-        groups.setdefault((context, task, protocol), []).append((shots, scores, cells))
-    found = []
-    for (context, task, protocol), parts in groups.items():
-        parts.sort(key=lambda part: (part[0] == -1, part[0]))
-        if len(parts) < 2:
+    series: dict[tuple[str, str, str], list[_Group]] = {}
+    for group in _groups(rows, metric, subset):
+        series.setdefault((group.context, group.task, group.protocol), []).append(group)
+    records = []
+    for (context, task, protocol), groups in series.items():
+        if len(groups) < 2:
             continue
-        (fewest, few, cells_a), (most, many, cells_b) = parts[0], parts[-1]
-        change, family, needed = _change(few, many, level)
-        answer = (
-            "cannot tell"
-            if not change.excludes_zero
-            else "shrinks"
-            if (change.mean or 0) > 0
-            else "grows"
-        )
-        found.append(
+        groups.sort(key=lambda group: (group.shots == -1, group.shots))
+        few, many = groups[0], groups[-1]
+        change = _change(few.scores, many.scores, level)
+        held_out = _held_out_change(few.scores, many.scores, level)
+        records.append(
             {
                 "context": context,
                 "task": task,
                 "protocol": protocol,
-                "fewest": fewest,
-                "most": None if most == -1 else most,
+                "fewest": few.shots,
+                "most": None if many.shots == -1 else many.shots,
+                "change": change.interval.mean,
+                "low": change.interval.low,
+                "high": change.interval.high,
+                "num_seeds": change.interval.num_seeds,
+                "num_comparisons": change.num_comparisons,
+                "answer": change.answer,
+                "seeds_needed": change.seeds_needed,
+                "cells": tuple(sorted({*few.cells, *many.cells})),
+                **_held_out_columns(held_out),
             }
-            | {
-                "change": change.mean,
-                "low": change.low,
-                "high": change.high,
-                "num_seeds": change.num_seeds,
-                "num_comparisons": family,
-            }
-            | {
-                "answer": answer,
-                "seeds_needed": needed,
-                "cells": tuple(sorted({*cells_a, *cells_b})),
-            }
-            | _held_out_words(_held_out_change(few, many, level))
         )
-    columns = [
-        "context",
-        "task",
-        "protocol",
-        "fewest",
-        "most",
-        "change",
-        "low",
-        "high",
-        "num_seeds",
-        "num_comparisons",
-        "answer",
-        "seeds_needed",
-        "cells",
-    ]
-    columns += _HELD_OUT
-    out = pd.DataFrame(found, columns=columns)
-    for column in ("fewest", "most", "seeds_needed"):
-        out[column] = out[column].astype("Int64")
-    for column in ("change", "low", "high", *_HELD_OUT):
-        out[column] = out[column].astype("Float64")
-    return out
+    return _table(
+        records,
+        _TREND_COLUMNS,
+        whole=("fewest", "most", "seeds_needed"),
+        numbers=("change", "low", "high"),
+    )
 
 
 def _held_out_change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> Interval:
     """The held-out gap in `few` minus that in `many`, paired by seed."""
-    one, other = _held_out(few), _held_out(many)
-    return t_interval([one[seed] - other[seed] for seed in one if seed in other], level=level)
+    at_few, at_many = _held_out(few), _held_out(many)
+    changes = [at_few[seed] - at_many[seed] for seed in at_few if seed in at_many]
+    return t_interval(changes, level=level)
 
 
-def _parts(
-    rows: pd.DataFrame, metric: str | None, subset: str
-) -> Iterator[tuple[str, str, str, int, pd.DataFrame, dict[str, str], tuple[str, ...]]]:
-    """Score matrices of the configurations that share a context: (context, task, protocol, shots,
-    scores, digest -> source, cells).
+@dataclass(frozen=True)
+class _Group:
+    """What differs in its source alone, in one setting."""
+
+    context: str
+    task: str
+    """Or `POOLED`."""
+    protocol: str
+    shots: int
+    """-1 for the full training split."""
+    scores: pd.DataFrame
+    """Rows of `compare.wide`; one column per configuration, two or more."""
+    sources: dict[str, str]
+    """Digest of a configuration -> its source."""
+    cells: tuple[str, ...]
+
+
+def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[_Group]:
+    """Every context with two or more sources in every setting; after the tasks of a context, for
+    each protocol and shot count, all of these tasks together.
     """
-    import pandas as pd
-
     table = prepare(rows)
     metric = metric or main_metric(table)
     scores = wide(table, metric=metric, subset=subset)
     used = table[table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)]
     used = used.assign(shots=used["shots"].fillna(-1).astype("int64"))
-    contexts = _contexts(used[used["source"].notna()])
-    sources = configuration_sources(table)
-    owned: dict[tuple[Any, ...], set[str]] = {}
-    for c, task, protocol, shots, cell in zip(
-        *(used[k].astype(object) for k in ("configuration", *SETTING, "cell")), strict=True
-    ):
-        owned.setdefault((c, task, protocol, shots), set()).add(cell)
+    sources = {each.id: each.source or "" for each in configurations(table).values()}
     settings: Any = dict(list(scores.groupby(level=list(SETTING))))
-    for context, members in contexts.items():
-        if len({sources[m] for m in members}) < 2:
+    for context, members in _contexts(used[used["source"].notna()]).items():
+        if len({sources[member] for member in members}) < 2:
             continue
-        pooled: dict[tuple[str, int], list[tuple[pd.DataFrame, tuple[str, ...]]]] = {}
-        for (task, protocol, shots), scored in settings.items():
-            part = (
-                scored[[m for m in members if m in scored]]
-                .dropna(axis=1, how="all")
-                .dropna(axis=0, how="all")
+        cells = _cells(used[used["configuration"].isin(members)])
+        groups = []
+        for (task, protocol, shots), values in settings.items():
+            present = values[[member for member in members if member in values]]
+            present = present.dropna(axis=1, how="all").dropna(axis=0, how="all")
+            if present.shape[1] < 2:
+                continue
+            groups.append(
+                _Group(
+                    context=str(context),
+                    task=task,
+                    protocol=protocol,
+                    shots=shots,
+                    scores=present,
+                    sources=sources,
+                    cells=cells.get((task, protocol, shots), ()),
+                )
             )
-            if part.shape[1] >= 2:
-                cells = tuple(
-                    sorted(
-                        set().union(
-                            *(owned.get((m, task, protocol, shots), set()) for m in members)
-                        )
-                    )
-                )
-                pooled.setdefault((protocol, shots), []).append((part, cells))
-                yield str(context), task, protocol, shots, part, sources, cells
-        for (protocol, shots), parts in pooled.items():
-            if len(parts) > 1:
-                together = pd.concat([part for part, _ in parts])
-                yield (
-                    str(context),
-                    POOLED,
-                    protocol,
-                    shots,
-                    together,
-                    sources,
-                    tuple(sorted({c for _, cells in parts for c in cells})),
-                )
+        yield from groups
+        yield from _pooled(groups)
+
+
+def _cells(used: pd.DataFrame) -> dict[Any, tuple[str, ...]]:
+    """(task, protocol, shots) -> ids of the cells there, sorted."""
+    return {
+        setting: tuple(sorted(set(cells))) for setting, cells in used.groupby(list(SETTING))["cell"]
+    }
+
+
+def _pooled(groups: list[_Group]) -> Iterator[_Group]:
+    """The groups of one context, all tasks of a protocol and shot count together, where there are
+    several.
+    """
+    import pandas as pd
+
+    alike: dict[tuple[str, int], list[_Group]] = {}
+    for group in groups:
+        alike.setdefault((group.protocol, group.shots), []).append(group)
+    for members in alike.values():
+        if len(members) > 1:
+            cells = set[str]().union(*(group.cells for group in members))
+            yield replace(
+                members[0],
+                task=POOLED,
+                scores=pd.concat([group.scores for group in members]),
+                cells=tuple(sorted(cells)),
+            )
 
 
 def _contexts(used: pd.DataFrame) -> pd.Series[Any]:
@@ -255,79 +273,94 @@ def _contexts(used: pd.DataFrame) -> pd.Series[Any]:
     is then the method with each source's own labels.
     """
     distinct = used[["configuration", "context", "labels", "source"]].drop_duplicates()
-    words = distinct["labels"].astype("string").fillna("")
+    labels = distinct["labels"].astype("string").fillna("")
     series = [
-        str(context).replace(f" {label}", "", 1) if label else str(context)
-        for context, label in zip(distinct["context"], words, strict=True)
+        series_of(str(context), label or None)
+        for context, label in zip(distinct["context"], labels, strict=True)
     ]
-    distinct = distinct.assign(series=series, word=words)
-    kinds = distinct.groupby("series")["word"].nunique()
-    each = distinct.groupby(["series", "source"])["word"].nunique().groupby("series").max()
-    own = (kinds > 1) & (each == 1)
-    name = [
-        f"{s} (own labels)" if own[s] else context
-        for s, context in zip(distinct["series"], distinct["context"], strict=True)
+    distinct = distinct.assign(series=series, label=labels)
+    num_labels = distinct.groupby("series")["label"].nunique()
+    of_a_source = distinct.groupby(["series", "source"])["label"].nunique().groupby("series").max()
+    have_own_labels = (num_labels > 1) & (of_a_source == 1)
+    names = [
+        f"{series} (own labels)" if have_own_labels[series] else context
+        for series, context in zip(distinct["series"], distinct["context"], strict=True)
     ]
-    return (
-        distinct.assign(context=name)
-        .groupby("context")["configuration"]
-        .agg(lambda c: sorted(set(c)))
-    )
+    contexts = distinct.assign(context=names).groupby("context")["configuration"]
+    return contexts.agg(lambda members: sorted(set(members)))
 
 
-def _ends(scores: pd.DataFrame) -> tuple[Any, Any, int] | None:
-    """Best and worst column by the mean over seeds, and the number of pairs they were chosen
-    from.
-    """
+@dataclass(frozen=True)
+class _Ends:
+    """The best and the worst column by the mean over seeds."""
+
+    best: str
+    worst: str
+    num_pairs: int
+    """Pairs that the two were chosen from."""
+
+
+def _ends(scores: pd.DataFrame) -> _Ends | None:
+    """None where fewer than two columns have a mean."""
     means = per_seed(scores).mean().dropna()
     if len(means) < 2:
         return None
-    ranked = sorted(means.index, key=lambda c: (-float(means[c]), str(c)))
-    return ranked[0], ranked[-1], len(means) * (len(means) - 1) // 2
+    ranked = sorted(means.index, key=lambda column: (-float(means[column]), str(column)))
+    return _Ends(ranked[0], ranked[-1], len(means) * (len(means) - 1) // 2)
 
 
-def _by_seed(scores: pd.DataFrame, a: Any, b: Any) -> pd.Series[float]:
-    return per_seed((scores[a] - scores[b]).to_frame("gap"))["gap"].dropna()
+def _seeds(scores: pd.DataFrame, ends: _Ends) -> list[float]:
+    """Best minus worst, one number per seed that has both."""
+    gaps = per_seed((scores[ends.best] - scores[ends.worst]).to_frame("gap"))["gap"]
+    return [float(gap) for gap in gaps.dropna()]
 
 
-def _seeds(scores: pd.DataFrame, a: Any, b: Any) -> list[float]:
-    return [float(v) for v in _by_seed(scores, a, b)]
+@dataclass(frozen=True)
+class _Change:
+    """How much the gap falls from few to many images."""
+
+    interval: Interval
+    num_comparisons: int
+    seeds_needed: int | None
+    """More seeds that would decide whether it falls or rises."""
+
+    @property
+    def answer(self) -> str:
+        if not self.interval.excludes_zero:
+            return "cannot tell"
+        return "shrinks" if (self.interval.mean or 0) > 0 else "grows"
 
 
-def _change(
-    few: pd.DataFrame, many: pd.DataFrame, level: float
-) -> tuple[Interval, int, int | None]:
-    """The gap in `few` minus the gap in `many` with an interval for it, the number of comparisons,
-    and how many more seeds would decide.
+def _change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> _Change:
+    """The gap in `few` minus the gap in `many`.
 
-    The true gap is the largest true difference between two sources. Hence, whatever pair (a, b) was
+    The true gap is the largest true difference between two sources. So, whatever pair (a, b) was
     chosen in `few`, the true change is at least (a - b in few) - (c* - d* in many), where (c*, d*)
     is the truly widest pair of `many`. That pair is not known, so the low end is the lowest of the
     low ends over all ordered pairs (c, d). It is wrong only if the low end against (c*, d*) is
     wrong for some (a, b): with k sources k(k - 1) one-sided statements, each given its share of the
     error (Bonferroni). The high end is the mirror image. Without this, the widest difference that
-    noise made would pass for a gap, and noise is largest at few shots: "shrinks" would be said
-    where nothing differs.
+    noise made would pass for a gap. Noise is largest at few shots, so "shrinks" would be said where
+    nothing differs.
     """
     first, last = _ends(few), _ends(many)
     if first is None or last is None:
-        return t_interval([]), 0, None
-    family = 2 * max(first[2], last[2])
+        return _Change(NO_INTERVAL, 0, None)
+    family = 2 * max(first.num_pairs, last.num_pairs)
     at_few, at_many = _ordered_pairs(few), _ordered_pairs(many)
-    chosen = (at_few[first[:2]] - at_many[last[:2]]).dropna()
-    change = t_interval([float(v) for v in chosen], level=level, comparisons=family)
-    falls = _intervals(-at_many.sub(at_few[first[:2]], axis=0), level, family)
-    rises = _intervals(at_few.sub(at_many[last[:2]], axis=0), level, family)
-    low = _least([part.low for part in falls])
-    high = _least([None if part.high is None else -part.high for part in rises])
+    gap_at_few = at_few[first.best, first.worst]
+    gap_at_many = at_many[last.best, last.worst]
+    changes = [float(change) for change in (gap_at_few - gap_at_many).dropna()]
+    change = t_interval(changes, level=level, comparisons=family)
+    falls = _intervals(-at_many.sub(gap_at_few, axis=0), level, family)
+    rises = _intervals(at_few.sub(gap_at_many, axis=0), level, family)
+    low = _least([fall.low for fall in falls])
+    high = _least([None if rise.high is None else -rise.high for rise in rises])
     if low is None or high is None:
-        return replace(change, low=None, high=None), family, None
+        return _Change(replace(change, low=None, high=None), family, None)
     change = replace(change, low=low, high=-high)
-    return (
-        change,
-        family,
-        _more_seeds(change, falls if (change.mean or 0) > 0 else rises, level, family),
-    )
+    against = falls if (change.mean or 0) > 0 else rises
+    return _Change(change, family, _more_seeds(change, against, level, family))
 
 
 def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
@@ -337,9 +370,10 @@ def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     known = per_seed(scores).mean().dropna().index
-    pairs = [(a, b) for a in known for b in known if a != b]
+    pairs = list(permutations(known, 2))
     values = pd.DataFrame(
-        {place: scores[a] - scores[b] for place, (a, b) in enumerate(pairs)}, index=scores.index
+        {place: scores[a] - scores[b] for place, (a, b) in enumerate(pairs)},
+        index=scores.index,
     )
     means = per_seed(values)
     means.columns = pd.Index(pairs, tupleize_cols=False)
@@ -347,36 +381,32 @@ def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _intervals(seeds: pd.DataFrame, level: float, comparisons: int) -> list[Interval]:
-    return [
-        t_interval(
-            [float(v) for v in seeds.iloc[:, i].dropna()], level=level, comparisons=comparisons
-        )
-        for i in range(seeds.shape[1])
-    ]
+    """The interval of each column."""
+    intervals = []
+    for column in range(seeds.shape[1]):
+        values = [float(value) for value in seeds.iloc[:, column].dropna()]
+        intervals.append(t_interval(values, level=level, comparisons=comparisons))
+    return intervals
 
 
 def _least(values: list[float | None]) -> float | None:
     """The least, or None where any is unknown: what is unknown bounds nothing."""
-    known = [v for v in values if v is not None]
+    known = [value for value in values if value is not None]
     return min(known) if known and len(known) == len(values) else None
 
 
 def _more_seeds(
-    change: Interval, parts: list[Interval], level: float, comparisons: int
+    change: Interval, against: list[Interval], level: float, comparisons: int
 ) -> int | None:
-    """More seeds until every part would lie on the side of 0 that `change` is on; None where that
-    cannot be known.
+    """More seeds until every interval of `against` would lie on the side of 0 that `change` is on;
+    None where that cannot be known.
     """
     if change.excludes_zero:
         return 0
     needs = [
-        seeds_needed(part, level=level, comparisons=comparisons)
-        if (part.mean or 0) * (change.mean or 0) > 0
+        seeds_needed(interval, level=level, comparisons=comparisons)
+        if (interval.mean or 0) * (change.mean or 0) > 0
         else None
-        for part in parts
+        for interval in against
     ]
-    return (
-        None
-        if any(n is None for n in needs)
-        else max([n for n in needs if n is not None], default=0) or None
-    )
+    return most_needed(needs) or None

@@ -9,15 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import difference, per_seed, summarise, wide
-from headwater.analysis.configurations import (
-    SETTING,
-    label_kind,
-    main_metric,
-    missing,
-    prepare,
-    shots_number,
-)
+from headwater.analysis.configurations import SETTING, main_metric, prepare
 from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
+from headwater.analysis.order import label_kind
+from headwater.analysis.words import missing, shots_number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.analysis.configurations import label_kind, setting_word
 from headwater.analysis.intervals import LEVEL, SEARCH_LIMIT, Interval, seeds_needed, t_interval
+from headwater.analysis.order import label_kind
 from headwater.analysis.samples import ArmAnswers, arms_of
-from headwater.analysis.words import count, listed
+from headwater.analysis.words import count, listed, setting_word
 from headwater.errors import InputError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ Several comparisons in one family share the error: with m comparisons each inter
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 LEVEL = 0.95
@@ -61,7 +61,7 @@ def t_interval(values: Sequence[float], *, level: float = LEVEL, comparisons: in
     """
     n = len(values)
     if n == 0:
-        return Interval(None, None, None, None, 0)
+        return NO_INTERVAL
     mean = math.fsum(values) / n
     if n == 1:
         return Interval(mean, None, None, None, 1)
@@ -70,23 +70,32 @@ def t_interval(values: Sequence[float], *, level: float = LEVEL, comparisons: in
     return Interval(mean, mean - half, mean + half, sd, n)
 
 
-def seeds_needed(found: Interval, *, level: float = LEVEL, comparisons: int = 1) -> int | None:
-    """About how many more paired seeds until the interval would exclude 0, were the mean and the
-    spread to stay as they are.
+def seeds_needed(interval: Interval, *, level: float = LEVEL, comparisons: int = 1) -> int | None:
+    """About how many more paired seeds until the interval would exclude 0, if the mean and the
+    spread stay as they are.
 
     0 where it excludes 0 already. None (not identifiable) where the spread is unknown (fewer than
     two seeds), the mean is 0, or more than `SEARCH_LIMIT` seeds would be needed. The figure is a
     guess from few seeds; it is for planning, never for stopping early.
     """
-    if found.mean is None or found.sd is None:
+    if interval.mean is None or interval.sd is None:
         return None
-    if found.excludes_zero:
+    if interval.excludes_zero:
         return 0
-    if abs(found.mean) < 1e-12:
+    if abs(interval.mean) < 1e-12:
         return None
-    for n in range(found.num_seeds + 1, SEARCH_LIMIT + 1):
-        if t_quantile(n - 1, level=level, comparisons=comparisons) * found.sd / math.sqrt(n) < abs(
-            found.mean
-        ):
-            return n - found.num_seeds
+    for n in range(interval.num_seeds + 1, SEARCH_LIMIT + 1):
+        quantile = t_quantile(n - 1, level=level, comparisons=comparisons)
+        if quantile * interval.sd / math.sqrt(n) < abs(interval.mean):
+            return n - interval.num_seeds
     return None
+
+
+def most_needed(needs: Iterable[int | None]) -> int | None:
+    """The largest of several numbers of seeds, 0 of none; None where one of them is unknown."""
+    most = 0
+    for needed in needs:
+        if needed is None:
+            return None
+        most = max(most, needed)
+    return most

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.errors import InputError
 from headwater.files import atomic_path
 

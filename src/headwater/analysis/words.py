@@ -1,12 +1,21 @@
-"""Numbers and intervals in words: the same ones in findings, the verdict, the terminal and the
-report.
-"""
+"""Values in words: the same ones in findings, the verdict, the terminal and the report."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from headwater.analysis.configurations import missing, shots_word
+
+def missing(value: Any) -> bool:
+    """None, NaN or pandas' NA."""
+    import pandas as pd
+
+    return value is None or bool(pd.isna(value))
+
+
+def number(value: Any) -> float | None:
+    """A number of a table as a float; None where it is missing."""
+    return None if missing(value) else float(value)
 
 
 def percent(value: Any) -> str:
@@ -34,18 +43,14 @@ def interval(low: Any, high: Any, num_seeds: int, num_comparisons: int = 1) -> s
     return f"95 % interval {_signed(low)} to {_signed(high)}, {num_seeds} paired seeds{corrected}"
 
 
-def listed(items: list[str] | tuple[str, ...], *, most: int = 4) -> str:
-    """'a, b and c'; beyond `most`, 'a, b, c and 5 more'."""
+def listed(items: Sequence[str], *, most: int = 4) -> str:
+    """'a, b and c'; beyond `most`, 'a, b, c and 5 more'; 'none' of nothing."""
     shown = list(items)
     if len(shown) > most:
         shown = [*shown[: most - 1], f"{len(items) - most + 1} more"]
-    return (
-        shown[0]
-        if len(shown) == 1
-        else ", ".join(shown[:-1]) + " and " + shown[-1]
-        if shown
-        else "none"
-    )
+    if not shown:
+        return "none"
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
 def count(number: int, noun: str) -> str:
@@ -53,17 +58,33 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def shots_words(shots: list[Any]) -> str:
+def shots_number(shots: Any) -> int:
+    """The number of shots with -1 for the full training split: how score matrices are indexed, as a
+    null cannot be.
+    """
+    return -1 if missing(shots) else int(shots)
+
+
+def shots_word(shots: Any) -> str:
+    """'all' for the full training split (null or the internal -1), else the number."""
+    return "all" if shots_number(shots) == -1 else str(int(shots))
+
+
+def shots_place(word: str) -> tuple[bool, int]:
+    """Where a word of `shots_word` stands: numbers ascend, and 'all' comes last."""
+    return word == "all", int(word) if word.isdigit() else 0
+
+
+def shots_words(shots: Iterable[Any]) -> str:
     """[1, 5, None] -> '1, 5 and all images per class'."""
-    return (
-        listed(
-            [
-                shots_word(s)
-                for s in sorted(
-                    shots,
-                    key=lambda s: (shots_word(s) == "all", 0 if shots_word(s) == "all" else int(s)),
-                )
-            ]
-        )
-        + " images per class"
-    )
+    return listed(sorted(map(shots_word, shots), key=shots_place)) + " images per class"
+
+
+def setting_word(task: str, protocol: str, shots: Any) -> str:
+    """For example: birds, finetune, 5 images per class."""
+    if protocol == "zeroshot":
+        return f"{task}, zeroshot, no images"
+    word = shots_word(shots)
+    if word == "all":
+        return f"{task}, {protocol}, all images"
+    return f"{task}, {protocol}, {count(int(word), 'image')} per class"

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import summarise
-from headwater.analysis.configurations import main_metric, missing, prepare, shots_word
+from headwater.analysis.configurations import main_metric, prepare
 from headwater.analysis.gap import POOLED, source_gap
 from headwater.analysis.granularity import granularity_curves
+from headwater.analysis.words import missing, shots_word
 from headwater.report.palette import GREY, SERIES, arm_colours, arm_word
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.analysis.configurations import sort_key
+from headwater.analysis.order import place_of
 from headwater.errors import InputError
 from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
@@ -110,7 +110,7 @@ def _series(arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
         groups.setdefault(arm["title"], []).append(arm)
     unknown = {"backbone": None, "recipe": None}
     ordered = sorted(
-        groups.items(), key=lambda item: sort_key(item[1][0] | unknown, item[1][0]["classes"])
+        groups.items(), key=lambda item: place_of(item[1][0] | unknown, item[1][0]["classes"])
     )
     made = []
     for title, members in ordered:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing, shots_word
 from headwater.analysis.hardness import BINS, SPLITS, hardness_bins, hardness_gains
+from headwater.analysis.words import missing, shots_word
 from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
 from headwater.report.palette import BLUE, GREY, VERMILLION

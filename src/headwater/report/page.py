@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater import analysis
-from headwater.analysis.configurations import missing, prepare, shots_word
-from headwater.analysis.words import count
+from headwater.analysis.configurations import prepare
+from headwater.analysis.words import count, missing, shots_word
 from headwater.report.charts import panels, theme
 from headwater.report.figures import KINDS
 from headwater.report.offline import bundle, digest, script_json, trusted

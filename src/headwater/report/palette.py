@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.analysis.configurations import label_kind
+from headwater.analysis.order import label_kind
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
     "#000000",

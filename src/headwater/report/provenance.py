@@ -12,10 +12,9 @@ from headwater.analysis.configurations import (
     SETTING,
     configuration_names,
     main_metric,
-    missing,
     prepare,
 )
-from headwater.analysis.words import count, listed, percent
+from headwater.analysis.words import count, listed, missing, percent
 from headwater.rows import COLUMNS
 
 if TYPE_CHECKING:

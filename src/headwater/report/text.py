@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import summarise
-from headwater.analysis.configurations import main_metric, missing, prepare, shots_word
+from headwater.analysis.configurations import main_metric, prepare
 from headwater.analysis.decide import verdict
+from headwater.analysis.words import missing, shots_word
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from headwater.analysis.configurations import TUNED, setting_word
 from headwater.analysis.hardness import HARD, refused_pairs
+from headwater.analysis.order import TUNED
 from headwater.analysis.samples import conform_answers, read_answers, write_answers
+from headwater.analysis.words import setting_word
 from headwater.errors import InputError
 from headwater.report.hardness import hardness_settings
 

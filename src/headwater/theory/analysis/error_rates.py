@@ -9,8 +9,8 @@ import statistics
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
 from headwater.analysis.intervals import LEVEL, t_interval
+from headwater.analysis.words import missing
 from headwater.theory.analysis.settings import (
     CONDITION,
     finished,

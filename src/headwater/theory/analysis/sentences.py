@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
 from headwater.analysis.intervals import t_interval
-from headwater.analysis.words import count, interval, listed, percent, points
+from headwater.analysis.words import count, interval, listed, missing, percent, points
 from headwater.theory.analysis import label_curves, transitions
 from headwater.theory.analysis.error_rates import errors, phase
 from headwater.theory.analysis.label_curves import curve_shape

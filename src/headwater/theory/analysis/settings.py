@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.errors import InputError
 from headwater.theory.analysis.table import RECIPE, WORLD
 

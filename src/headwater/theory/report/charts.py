@@ -12,7 +12,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from headwater.theory.analysis import (
     curve,

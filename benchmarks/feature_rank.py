@@ -56,7 +56,7 @@ def main() -> None:
     for arm in plan.arms:
         for task in options.tasks or plan.tasks:
             if store.has_arm(arm.id):
-                bench = work.Bench(plan, arm, task, store, compute)
+                bench = work.Bench(work.Session(plan, store, compute), arm, task)
                 found.setdefault((task, arm.words.title), []).append(
                     effective_rank(bench.features(bench.task.train))
                 )

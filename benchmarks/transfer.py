@@ -103,8 +103,9 @@ def benched(
     opened = Store(store, create=True)
     plan = Plan.make(Study.model_validate(words), data_root=data_root, cache=opened.cache)
     compute = device.resolve("cpu", "auto")
-    work.run_arm(plan, plan.arms[0], opened, compute)
-    bench = work.Bench(plan, plan.arms[0], task, opened, compute)
+    session = work.Session(plan, opened, compute)
+    work.run_arm(session, plan.arms[0])
+    bench = work.Bench(session, plan.arms[0], task)
     planned = plan.tasks[task]
     drawn = {}
     for shots in SHOTS:

@@ -92,7 +92,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 
     folder = tmp_path_factory.mktemp("finished")
     study = write_study(folder / "study.yaml", tiny())
-    rows = api.run(study, store=folder / "store", device="cpu", workers=1)
+    rows = api.run(study, store=folder / "store", device="cpu", engine="inline")
     assert set(rows["status"]) == {"done"}
     return Finished(study, folder / "store")
 

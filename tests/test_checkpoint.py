@@ -338,7 +338,7 @@ def test_a_diverged_arm_is_final_and_its_cells_are_rows_with_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from headwater import work
-    from headwater.engines import local
+    from headwater.engines import schedule
     from headwater.methods.supervised import Supervised
     from headwater.store import Store
 
@@ -348,14 +348,14 @@ def test_a_diverged_arm_is_final_and_its_cells_are_rows_with_the_reason(
     store = Store(tmp_path / "store", create=True)
     plan = Plan.make(Study.model_validate(tiny(methods=["supervised"])), cache=store.cache)
     compute = device.Compute(torch.device("cpu"), False)
-    work.run_arm(plan, plan.arms[0], store, compute)
-    work.run_cells(plan, plan.arms[0], "other", plan.cells, store, compute)
+    work.run_arm(work.Session(plan, store, compute), plan.arms[0])
+    work.run_cells(work.Session(plan, store, compute), plan.arms[0], "other", plan.cells)
     rows = plan.rows(store)
     assert len(rows) == 4
     assert set(rows["status"]) == {"diverged"}
     assert rows["reason"].str.fullmatch(r"pre-training: loss (nan|-?inf) at step 0").all()
     assert rows["value"].isna().all()
-    assert local.pending(plan, store) == local.Pending([], [])
+    assert schedule.pending(plan, store) == schedule.Pending([], [])
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
@@ -374,8 +374,8 @@ def test_a_learning_rate_of_a_million_is_done_or_diverged_but_never_failed(
     words["protocols"] = {"probe": {}, "finetune": {"steps": 4, "lr": 1e6, "looks": 1}}
     plan = Plan.make(Study.model_validate(words), cache=store.cache)
     compute = device.Compute(torch.device("cpu"), False)
-    work.run_arm(plan, plan.arms[0], store, compute)
-    work.run_cells(plan, plan.arms[0], "other", plan.cells, store, compute)
+    work.run_arm(work.Session(plan, store, compute), plan.arms[0])
+    work.run_cells(work.Session(plan, store, compute), plan.arms[0], "other", plan.cells)
     rows = plan.rows(store)
     assert set(rows["cell"]) == {cell.id for cell in plan.cells}
     assert set(rows["status"]) <= {"done", "diverged"}

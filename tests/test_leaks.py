@@ -84,9 +84,12 @@ def measured(root: Path, folder: Path, **changes: Any) -> tuple[Plan, Store, Any
     store = Store(folder, create=True)
     plan = Plan.make(Study.model_validate(words(root, **changes)), cache=store.cache)
     for arm in plan.arms:
-        work.run_arm(plan, arm, store, FP32)
+        work.run_arm(work.Session(plan, store, FP32), arm)
         work.run_cells(
-            plan, arm, "kinds", [cell for cell in plan.cells if cell.arm is arm], store, FP32
+            work.Session(plan, store, FP32),
+            arm,
+            "kinds",
+            [cell for cell in plan.cells if cell.arm is arm],
         )
     return plan, store, plan.rows(store)
 
@@ -102,7 +105,7 @@ def test_scores_are_also_given_without_the_copies_of_an_arm_that_saw_them(
     without = trained[trained["subset"] == "unleaked"]
     assert len(without) and set(without["n_test"]) == {16 - COPIES}
     assert scratch["similar_test_images"].isna().all() and set(scratch["subset"]) == {"all"}
-    found = leaks.look(plan, plan.arms[1], "kinds", store).matches
+    found = leaks.look(work.Session(plan, store, FP32), plan.arms[1], "kinds").matches
     task = plan.tasks["kinds"]
     assert found.flagged.tolist() == [
         str(name).rpartition("/")[2] < f"{COPIES:02}" for name in task.source.table.ids[task.test]
@@ -131,7 +134,11 @@ def test_pairs_are_kept_and_made_again_where_they_are_damaged(
 
     def again() -> int:
         fresh = Plan.make(plan.study, cache=store.cache)
-        return int(leaks.look(fresh, fresh.arms[1], "kinds", store).matches.flagged.sum())
+        return int(
+            leaks.look(
+                work.Session(fresh, store, FP32), fresh.arms[1], "kinds"
+            ).matches.flagged.sum()
+        )
 
     monkeypatch.setattr(leaks, "near_duplicates", None)
     assert again() == COPIES

@@ -20,7 +20,7 @@ from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
 from headwater.transfer.features import extract
-from headwater.work.decoded import pixels
+from headwater.work import Session
 from tests.conftest import tiny
 
 WORDS = {
@@ -87,15 +87,10 @@ def test_it_looks_at_equal_distances_and_at_the_end(looked):
 def test_the_last_look_is_scikit_learns_answer_on_the_kept_encoder(looked):
     resolved, store = looked
     arm = resolved.arms[0]
-    cache, cached = pixels(resolved, "paint", store)
+    pixels = Session(resolved, store, resolve("cpu")).pixels("paint")
     encoder = models.load_encoder(store.arm_folder(arm.id))
     bank, queries = (
-        extract(
-            encoder,
-            cache.subset(np.searchsorted(cached, of)),
-            image_size=32,
-            compute=resolve("cpu"),
-        )
+        extract(encoder, pixels.subset(of), image_size=32, compute=resolve("cpu"))
         for of in (arm.positions, arm.held_out)
     )
     both = np.concatenate([arm.positions, arm.held_out])

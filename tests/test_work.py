@@ -42,9 +42,12 @@ def measured(store: Store, plan: Plan) -> dict[str, list[Any]]:
     null.
     """
     for arm in plan.arms:
-        work.run_arm(plan, arm, store, FP32)
+        work.run_arm(work.Session(plan, store, FP32), arm)
         work.run_cells(
-            plan, arm, "other", [cell for cell in plan.cells if cell.arm.id == arm.id], store, FP32
+            work.Session(plan, store, FP32),
+            arm,
+            "other",
+            [cell for cell in plan.cells if cell.arm.id == arm.id],
         )
     rows = to_frame([row for cell in plan.cells for row in store.read_cell(cell.id)])
     rows = rows[(rows["metric"] == "top1") & (rows["subset"] == "all")].set_index("method")
@@ -130,14 +133,14 @@ def test_cells_that_are_measured_together_have_the_rows_that_each_has_alone_in_a
     monkeypatch.setattr(
         room, "probes", lambda fits, *more: (together.append(len(fits)), plain(fits, *more))[1]
     )
-    work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
+    work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     assert max(together) == 3, "the draws of a shot count were fitted together"
     together.clear()
     for cell in reversed(cells):
-        work.run_cells(plan, plan.arms[0], "task", [cell], alone, FP32)
+        work.run_cells(work.Session(plan, alone, FP32), plan.arms[0], "task", [cell])
     assert max(together) == 1
     monkeypatch.setattr(room, "_TOGETHER", 1)
-    work.run_cells(plan, plan.arms[0], "task", cells[::2] + cells[1::2], apart, FP32)
+    work.run_cells(work.Session(plan, apart, FP32), plan.arms[0], "task", cells[::2] + cells[1::2])
     expected = comparable(plan.rows(store))
     assert expected["cell"].nunique() == len(cells) == 3 * 7 + 3
     for other in (alone, apart):
@@ -199,7 +202,7 @@ def test_answers_are_there_before_the_rows_that_say_so(
             write(self, cell, rows),
         )[1],
     )
-    work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
+    work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     assert there == [True] * len(cells)
 
 
@@ -208,10 +211,10 @@ def test_a_finished_cell_is_not_measured_again(
 ) -> None:
     plan, store = prepared(root, tmp_path)
     cells = cells_of(plan, plan.arms[0].id)
-    work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
+    work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     monkeypatch.setattr(room, "_measured", None)
     told: list[str] = []
-    work.run_cells(plan, plan.arms[0], "task", cells, store, FP32, told.append)
+    work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells, told.append)
     assert told == [cell.id for cell in cells]
 
 
@@ -230,7 +233,7 @@ def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(
         json.dumps({**record, "encoder_sha256": file_sha256(weights)})
     )
     cells = cells_of(plan, arm.id)
-    work.run_cells(plan, arm, "task", cells, store, FP32)
+    work.run_cells(work.Session(plan, store, FP32), arm, "task", cells)
     rows = plan.rows(store)
     assert set(rows["status"]) == {"diverged"}
     assert rows["cell"].nunique() == len(rows) == len(cells)
@@ -248,12 +251,12 @@ def test_a_cell_that_fails_keeps_no_other_from_being_measured(
     monkeypatch.setattr(room, "choose_knn", lambda *args: 1 / 0)
     cells, told = cells_of(plan, plan.arms[0].id), list[str]()
     with pytest.raises(ZeroDivisionError):
-        work.run_cells(plan, plan.arms[0], "task", cells, store, FP32, told.append)
+        work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells, told.append)
     expected = {cell.id for cell in cells if cell.words.protocol != "knn"}
     assert store.finished_cells() == set(told) == expected
     assert len(told) == len(expected)
     monkeypatch.undo()
-    work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
+    work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     assert store.finished_cells() == {cell.id for cell in cells}
 
 
@@ -263,10 +266,10 @@ def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(
     plan, store = prepared(root, tmp_path, protocols={"probe": {**FEW, **striped.GRID}})
     whole = Store(shutil.copytree(store.root, tmp_path / "whole"))
     cells = cells_of(plan, plan.arms[0].id)
-    work.run_cells(plan, plan.arms[0], "task", cells, whole, FP32)
+    work.run_cells(work.Session(plan, whole, FP32), plan.arms[0], "task", cells)
     bad = next(cell for cell in cells if (cell.words.shots, cell.words.draw) == (3, 1))
     spoilt = (
-        Bench(plan, plan.arms[0], "task", store, FP32)
+        Bench(work.Session(plan, store, FP32), plan.arms[0], "task")
         .fit(plan.tasks["task"].draw(3, 1, seed=0, val="matched"))
         .train
     )
@@ -279,7 +282,7 @@ def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(
 
     monkeypatch.setattr(room, "probes", failing)
     with pytest.raises(RuntimeError, match="this draw"):
-        work.run_cells(plan, plan.arms[0], "task", cells, store, FP32)
+        work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     rows = comparable(plan.rows(whole))
     pd.testing.assert_frame_equal(
         comparable(plan.rows(store)),

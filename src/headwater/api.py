@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwater.engines import local
+from headwater.engines.engine import DEFAULT
+from headwater.engines.engine import run as run_plan
+from headwater.engines.schedule import Event
 from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
@@ -42,28 +44,31 @@ def run(
     store: str | Path = "headwater-store",
     data_root: str | Path | None = None,
     device: str = "auto",
+    engine: str = DEFAULT,
     workers: int | None = None,
     checkpoint_every_s: float = 20.0,
     compiled: bool = False,
-    watch: Callable[[local.Event], None] = lambda event: None,
+    watch: Callable[[Event], None] = lambda event: None,
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md).
 
     Cells that failed are rows of status failed.
 
-    An arm in training writes a checkpoint every `checkpoint_every_s` seconds, from which a run that
-    was killed goes on; the interval does not change the weights. `compiled` trains through
-    torch.compile: other kernels, so other bits, which rows say. Worker processes need no main guard
-    in the calling script. Raises InputError for a wrong study, wrong data or a device that is not
+    `engine` is local (worker processes, `workers` of them) or inline (this process alone, so that a
+    debugger sees everything); both give the same bits. An arm in training writes a checkpoint every
+    `checkpoint_every_s` seconds, from which a run that was killed goes on; the interval does not
+    change the weights. `compiled` trains through torch.compile: other kernels, so other bits, which
+    rows say. Worker processes need no main guard in the calling script. Raises InputError for a
+    wrong study, wrong data, an unknown engine or a device that is not
     there.
     """
     words = study if isinstance(study, Study) else Study.load(study)
     opened = Store(store, create=True)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
-    local.run(
+    run_plan(
         plan,
         opened,
-        data_root=_root(data_root),
+        engine=engine,
         device=device,
         workers=workers,
         checkpoint_every_s=checkpoint_every_s,

@@ -37,6 +37,7 @@ class Options:
 
     store: Path
     device: str = "auto"
+    engine: str = "local"
     workers: int | None = None
     compiled: bool = False
     redo: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from headwater import api
-from headwater.engines import local
+from headwater.engines import engine, local, schedule
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels import label_view
@@ -63,7 +63,7 @@ def test_the_arm_that_makes_the_features_is_planned_trained_once_and_not_measure
     assert set(rows["status"]) == {"done"}
     assert set(rows["labels"]) == set(VIEWS)
     assert support.id not in set(rows["arm"])
-    assert not local.pending(made, Store(store)).arms
+    assert not schedule.pending(made, Store(store)).arms
     assert rows.groupby("labels")["num_labels"].first().to_dict() == dict.fromkeys(VIEWS, 6) | {
         "cluster:5": 5
     }
@@ -139,7 +139,7 @@ def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(
     copy = Store(tmp_path / "store")
     forget(made, copy, [made.supports[0].id[:8]])
     assert not list(copy.labels.iterdir())
-    todo = local.pending(made, copy)
+    todo = schedule.pending(made, copy)
     assert {arm.words.labels for arm in todo.arms} == {None, *VIEWS[:2]}
     assert todo.arms[0].id == made.supports[0].id, "the features come first"
     pd.testing.assert_frame_equal(
@@ -160,7 +160,7 @@ def test_an_arm_whose_labels_are_there_waits_for_no_features(
     copy.drop_arm(arm.id)
     for cell in forget_cells:
         copy.drop_cell(cell)
-    assert [one.id for one in local.pending(made, copy).arms] == [arm.id]
+    assert [one.id for one in schedule.pending(made, copy).arms] == [arm.id]
 
 
 def test_damaged_labels_are_an_error_that_says_what_to_do(
@@ -347,8 +347,8 @@ def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(
         (local.sys.executable, "-c", WORKER.replace("START", "pass").replace("UNIT", unit)),
     )
     store = Store(tmp_path / "store", create=True)
-    events: list[local.Event] = []
-    local.run(made, store, data_root=None, device="cpu", workers=2, watch=events.append)
+    events: list[schedule.Event] = []
+    engine.run(made, store, device="cpu", workers=2, watch=events.append)
     rows = made.rows(store)
     assert set(rows["labels"]) == {"cluster:4"}
     assert {event.unit.arm.words.labels for event in events if event.kind == "failed"} == {

@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from headwater import api, cli
-from headwater.engines import local
+from headwater.engines import engine, schedule
 from headwater.plan import Plan, PlannedCell
 from headwater.rows import comparable, read_rows
 from headwater.store import Store
@@ -162,7 +162,7 @@ def test_a_worker_killed_in_a_unit_is_replaced_and_the_study_completes(
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
     killed: list[str] = []
 
-    def kill_once(event: local.Event) -> None:
+    def kill_once(event: schedule.Event) -> None:
         if event.kind == "progress" and not killed:
             child = next(
                 int(line)
@@ -173,10 +173,9 @@ def test_a_worker_killed_in_a_unit_is_replaced_and_the_study_completes(
         if event.kind == "died":
             killed.append(event.unit.title)
 
-    local.run(
+    engine.run(
         plan,
         store,
-        data_root=None,
         device="cpu",
         workers=1,
         checkpoint_every_s=0.05,
@@ -281,6 +280,9 @@ def test_a_cell_that_fails_does_not_keep_the_others_from_being_measured(
     monkeypatch.setattr(room, "_measured", first_fails)
     with pytest.raises(MemoryError, match="too big"):
         work.run_cells(
-            plan, plan.arms[0], "other", cells, store, device.Compute(torch.device("cpu"), False)
+            work.Session(plan, store, device.Compute(torch.device("cpu"), False)),
+            plan.arms[0],
+            "other",
+            cells,
         )
     assert store.finished_cells() & {cell.id for cell in cells} == {cell.id for cell in cells[1:]}

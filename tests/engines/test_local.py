@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from headwater import api
-from headwater.engines import local
+from headwater.engines import engine as engines
+from headwater.engines import local, schedule
 from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.store import Store
@@ -19,13 +20,15 @@ from headwater.study import Study
 from tests.conftest import tiny
 
 WORKER = """
-import json, os, sys
+import json, os, signal, sys, time
 def tell(**words):
     sys.stdout.write(json.dumps(words) + "\\n"); sys.stdout.flush()
+def notes(name):
+    return os.path.join(os.environ["HEADWATER_TEST_NOTES"], name)
 def first(name):
-    path = os.path.join(os.environ["HEADWATER_TEST_NOTES"], name)
-    if os.path.exists(path): return False
-    open(path, "w").close(); return True
+    try: os.close(os.open(notes(name), os.O_CREAT | os.O_EXCL))
+    except FileExistsError: return False
+    return True
 setting = json.loads(sys.stdin.readline())
 START
 tell(event="ready")
@@ -35,8 +38,8 @@ for line in sys.stdin:
 """
 
 
-@pytest.fixture
-def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(name="engine")
+def workers_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs a study of two arms with workers that do `start` when they start and `unit` with each
     unit; gives (store, events).
     """
@@ -50,20 +53,20 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def run(
         unit: str, *, start: str = "pass", workers: int = 1
-    ) -> tuple[Plan, Store, list[local.Event]]:
+    ) -> tuple[Plan, Store, list[schedule.Event]]:
         monkeypatch.setattr(
             local,
             "COMMAND",
             (sys.executable, "-c", WORKER.replace("START", start).replace("UNIT", unit)),
         )
-        events: list[local.Event] = []
-        local.run(plan, store, data_root=None, device="cpu", workers=workers, watch=events.append)
+        events: list[schedule.Event] = []
+        engines.run(plan, store, device="cpu", workers=workers, watch=events.append)
         return plan, store, events
 
     return run
 
 
-def kinds(events: list[local.Event]) -> list[str]:
+def kinds(events: list[schedule.Event]) -> list[str]:
     return [event.kind for event in events]
 
 
@@ -92,7 +95,7 @@ def test_a_unit_that_fails_is_a_failed_row_with_its_reason_and_the_others_go_on(
     assert rows["reason"].tolist() == ["OSError: no luck"]
     assert rows["value"].isna().all()
     assert rows["attempt"].tolist() == [1]
-    assert len(local.pending(plan, store).cells) == 2, "a failed cell is tried again"
+    assert len(schedule.pending(plan, store).cells) == 2, "a failed cell is tried again"
     engine("tell(event='failed', reason='OSError: again')")
     assert sorted(plan.rows(store)["attempt"]) == [1, 2]
 
@@ -124,8 +127,31 @@ def test_half_a_line_from_a_dying_worker_is_not_waited_for(engine) -> None:
 def test_a_worker_that_dies_before_it_is_ready_is_tried_once_more(engine) -> None:
     _, _, events = engine("tell(event='finished')", start="os._exit(1) if first('start') else None")
     assert kinds(events).count("finished") == 4
-    with pytest.raises(InputError, match=r"could not start \(exit code 3\); see .*\.log"):
-        engine("pass", start="os._exit(3)")
+    for workers in (1, 2):
+        with pytest.raises(InputError, match=r"could not start \(exit code 3\); see .*\.log"):
+            engine("pass", start="os._exit(3)", workers=workers)
+
+
+STARTS = """
+number = next(n for n in range(99) if first(f"start{n}"))
+if number in (2, 3): os.kill(os.getpid(), signal.SIGKILL)
+waits_for = ["start3", "start4"]
+def do():
+    if number == 1: os.kill(os.getpid(), signal.SIGKILL)
+    while number == 0 and waits_for and not os.path.exists(notes(waits_for[0])): time.sleep(0.01)
+    del waits_for[:1]
+    tell(event="finished")
+"""
+
+
+def test_a_worker_killed_and_twice_its_replacement_as_it_starts_end_nothing(engine) -> None:
+    """Of two workers the second is killed in a unit, and two more in its place before they are
+    ready. The first works on, and once it has finished a unit a third is tried, which lives.
+    """
+    _, store, events = engine("do()", start=STARTS, workers=2)
+    assert kinds(events).count("died") == 1
+    assert kinds(events).count("finished") == 4
+    assert not store.failed_cells()
 
 
 def test_what_a_worker_refuses_is_an_input_error_of_the_run(engine) -> None:
@@ -135,8 +161,8 @@ def test_what_a_worker_refuses_is_an_input_error_of_the_run(engine) -> None:
 
 def test_pending_is_what_the_store_lacks(finished) -> None:
     plan, store = api.make_plan(finished.study, store=finished.store), Store(finished.store)
-    assert local.pending(plan, store) == local.Pending([], [])
+    assert schedule.pending(plan, store) == schedule.Pending([], [])
     empty = Store(finished.store.parent / "empty", create=True)
-    todo = local.pending(plan, empty)
+    todo = schedule.pending(plan, empty)
     assert len(todo.arms) == 4
     assert len(todo.cells) == 16

@@ -324,7 +324,9 @@ def test_an_arm_from_streamed_pixels_has_the_weights_of_one_from_cached_pixels(
             store = Store(tmp_path / limit, create=True)
             plan = Plan.make(Study.model_validate(words), cache=store.cache)
             for arm in plan.arms:
-                work.run_arm(plan, arm, store, device.Compute(torch.device("cpu"), False))
+                work.run_arm(
+                    work.Session(plan, store, device.Compute(torch.device("cpu"), False)), arm
+                )
             assert len(cached_folders(store)) == int(limit)
             weights[limit] = {
                 arm.id: json.loads((store.arm_folder(arm.id) / "arm.json").read_text())[

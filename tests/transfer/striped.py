@@ -142,7 +142,7 @@ def planned(root: Path, **changes: Any) -> Plan:
 
 def trained(plan: Plan, store: Store) -> None:
     for arm in plan.arms:
-        work.run_arm(plan, arm, store, FP32)
+        work.run_arm(work.Session(plan, store, FP32), arm)
 
 
 def cells_of(plan: Plan, arm: str, task: str = "task") -> list[PlannedCell]:
@@ -154,7 +154,7 @@ def measured(plan: Plan, store: Store) -> pd.DataFrame:
     trained(plan, store)
     for arm in plan.arms:
         for task in plan.tasks:
-            work.run_cells(plan, arm, task, cells_of(plan, arm.id, task), store, FP32)
+            work.run_cells(work.Session(plan, store, FP32), arm, task, cells_of(plan, arm.id, task))
     return plan.rows(store)
 
 

@@ -253,10 +253,13 @@ def test_an_arm_that_kept_no_text_tower_fails_and_says_what_to_do(
     told: list[str] = []
     cells = cells_of(plan, plan.arms[0].id)
     with pytest.raises(InputError, match=r"keeps no text tower .*--redo") as caught:
-        work.run_cells(plan, plan.arms[0], "task", cells, store, FP32, told.append)
+        work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells, told.append)
     assert {cell.words.protocol for cell in cells if cell.id in told} == {"probe"}
     zero_shot = next(cell for cell in cells if cell.words.protocol == "zeroshot")
-    store.write_rows(zero_shot.id, work.failed_rows(plan, zero_shot, store, str(caught.value)))
+    store.write_rows(
+        zero_shot.id,
+        work.failed_rows(work.Session(plan, store, FP32), zero_shot, str(caught.value)),
+    )
     row = scores(plan.rows(store)).reset_index().set_index("protocol").loc["zeroshot"]
     assert row["status"] == "failed"
     assert "--redo" in row["reason"]
@@ -318,7 +321,7 @@ def test_a_head_from_class_names_starts_at_the_zero_shot_predictions(
     found = scores(measured(plan, arm[1])).reset_index().set_index("protocol")
     assert found.loc["finetune", "head_init"] == "text"
     ((weight, bias),) = [start.first_head for start in starts]
-    bench = Bench(plan, plan.arms[0], "task", arm[1], FP32)
+    bench = Bench(work.Session(plan, arm[1], FP32), plan.arms[0], "task")
     features = bench.features(bench.task.test)
     tower_weight = bench.text.class_weights(
         bench.task.prompt_names, plan.templates("task", "finetune")

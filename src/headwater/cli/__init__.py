@@ -25,6 +25,7 @@ from headwater.cli.options import (
     CompileOption,
     DataOption,
     DeviceOption,
+    EngineOption,
     JsonOption,
     StoreOption,
     StudyArgument,
@@ -94,7 +95,7 @@ def plan(
         owner.plan(study_path(study), options)
         return
     resolved, opened = load(study, store, data_root)
-    from headwater.engines.local import default_workers
+    from headwater.engines.cores import default_workers
     from headwater.show.study import check_backbone, plan_facts, print_plan
 
     check_backbone(resolved)
@@ -114,6 +115,7 @@ def run(
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
+    engine: EngineOption = "local",
     workers: WorkersOption = None,
     compiled: CompileOption = False,
     redo: Annotated[
@@ -142,6 +144,7 @@ def run(
         options = wings.Options(
             store,
             device=device,
+            engine=engine,
             workers=workers,
             compiled=compiled,
             redo=tuple(redo or ()),
@@ -151,21 +154,25 @@ def run(
         )
         owner.run(study_path(study), options)
         return
+    from headwater.engines import engine as engines
+    from headwater.engines.schedule import pending
+    from headwater.registry import ENGINES
+
+    ENGINES.named(engine, where="--engine")
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None
-    from headwater.engines import local
     from headwater.show.study import check_backbone, forget, run_facts, say_verdict, watched
 
     if redo:
         forget(resolved, opened, redo)
-    todo = local.pending(resolved, opened)
+    todo = pending(resolved, opened)
     if todo.cells:
         check_backbone(resolved)
     with watched(todo, quiet=quiet or as_json) as watch:
-        local.run(
+        engines.run(
             resolved,
             opened,
-            data_root=data_root,
+            engine=engine,
             device=device,
             workers=workers,
             compiled=compiled,
@@ -303,7 +310,7 @@ def report(
 def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
     """What this machine offers: device, precision, cores, versions, data root."""
     from headwater import device as device_room
-    from headwater.engines.local import default_workers
+    from headwater.engines.cores import default_workers
 
     compute = device_room.resolve(device)
     root = os.environ.get("HEADWATER_DATA")

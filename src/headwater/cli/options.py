@@ -70,6 +70,13 @@ WorkersOption = Annotated[
         help="Worker processes; one per core when left out, one on a GPU.",
     ),
 ]
+EngineOption = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        help="local: worker processes; inline: all in this process, for debuggers. Same results.",
+    ),
+]
 DEFAULT_STORE = Path("headwater-store")
 
 

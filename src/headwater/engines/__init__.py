@@ -1,1 +1,7 @@
-"""When and where arms and cells are computed, never what: that is headwater.work."""
+"""When and where arms and cells are computed, never what: that is headwater.work.
+
+An engine is one file that declares its `ENTRY`, an `engine.Engine`.
+"""
+
+SHARED = ("cores", "engine", "networks", "pool", "ranks", "schedule", "unit", "worker")
+"""Modules of this package that are no engines."""

@@ -11,16 +11,16 @@ import queue
 import subprocess
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
 from headwater.errors import InputError
 
 MAX_DEATHS = 2
-"""A unit whose worker process dies this often (killed for memory, say) has failed; so many workers
-may die before they are ready.
+"""A unit whose worker process dies this often (killed for memory, say) has failed. When so many
+workers in a row die before they are ready, no more are started until something goes well again.
 """
 ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "33554432",
@@ -34,8 +34,6 @@ systems pass over these, and what the user has set wins.
 
 
 class AnyUnit(Protocol):
-    deaths: int
-
     def message(self) -> dict[str, Any]:
         """What a worker is sent."""
         ...
@@ -51,16 +49,17 @@ class Pool(ABC, Generic[U]):
     """
 
     def __init__(
-        self, command: Sequence[str], setting: dict[str, Any], logs: Path, ready: Iterable[U]
+        self, command: Sequence[str], setting: dict[str, Any], logs: Path, ready: deque[U]
     ) -> None:
         self._command, self._setting, self._logs = command, setting, logs
-        self.ready = deque(ready)
+        self.ready = ready
         self._answers: queue.SimpleQueue[tuple[int, dict[str, Any] | None]] = queue.SimpleQueue()
         self._processes: dict[int, subprocess.Popen[str]] = {}
         self._busy: dict[int, U] = {}
         self._listeners: list[threading.Thread] = []
         self._awake: set[int] = set()
         self._started = 0
+        self._deaths: Counter[int] = Counter()
         self._stillborn = 0
 
     @abstractmethod
@@ -77,7 +76,10 @@ class Pool(ABC, Generic[U]):
         """
 
     def go(self, count: int) -> None:
-        """Work with so many processes until nothing is ready or under way."""
+        """Work with so many processes until nothing is ready or under way.
+
+        Raises InputError where work is left and no worker can be started.
+        """
         try:
             for _ in range(count):
                 self._spawn()
@@ -87,12 +89,18 @@ class Pool(ABC, Generic[U]):
                     self._died(number)
                 else:
                     self._heard(number, answer)
+                self._feed()
+                if self.ready and len(self._processes) < count and self._may_start():
+                    self._spawn()
         finally:
             for process in self._processes.values():
                 process.kill()
                 _close(process)
             for listener in self._listeners:
                 listener.join()
+
+    def _may_start(self) -> bool:
+        return self._stillborn < MAX_DEATHS or not self._processes
 
     def _log(self, number: int) -> Path:
         return self._logs / f"worker-{os.getpid()}-{number}.log"
@@ -147,50 +155,48 @@ class Pool(ABC, Generic[U]):
             raise InputError(answer["reason"])
         if kind == "ready":
             self._awake.add(number)
-        else:
-            unit = self._busy[number]
-            if kind == "failed":
-                self.failed(unit, answer["reason"])
-            self.told(kind, number, unit, answer)
-            if kind not in ("failed", "finished"):
-                return
+            self._stillborn = 0
+            return
+        unit = self._busy[number]
+        if kind == "failed":
+            self.failed(unit, answer["reason"])
+        self.told(kind, number, unit, answer)
+        if kind in ("failed", "finished"):
             del self._busy[number]
-        for idle in [n for n in self._awake if n not in self._busy]:
-            self._next(idle)
+            self._stillborn = 0
 
-    def _next(self, number: int) -> None:
-        if self.ready:
-            unit = self._busy[number] = self.ready.popleft()
-            self.told("started", number, unit, {})
-            self._send(number, unit.message())
+    def _feed(self) -> None:
+        """Give what is ready to the workers that have nothing to do."""
+        for number in sorted(self._awake - self._busy.keys()):
+            if self.ready:
+                unit = self._busy[number] = self.ready.popleft()
+                self.told("started", number, unit, {})
+                self._send(number, unit.message())
 
     def _died(self, number: int) -> None:
-        process = self._processes.pop(number)
-        code = _close(process)
-        unit = self._busy.pop(number, None)
+        code = _close(self._processes.pop(number))
         if number not in self._awake:
             self._stillborn += 1
-            if self._stillborn == MAX_DEATHS:
+            if self._stillborn >= MAX_DEATHS and not self._processes:
                 raise InputError(
                     f"a worker process could not start (exit code {code}); see {self._log(number)}"
                 )
-            self._spawn()
             return
         self._awake.discard(number)
+        unit = self._busy.pop(number, None)
         if unit is None:
             return
-        unit.deaths += 1
-        if unit.deaths < MAX_DEATHS:
+        self._deaths[id(unit)] += 1
+        deaths = self._deaths[id(unit)]
+        if deaths < MAX_DEATHS:
             self.ready.appendleft(unit)
         else:
             self.failed(
                 unit,
-                f"the worker process died {unit.deaths} times (last exit code {code}; see "
+                f"the worker process died {deaths} times (last exit code {code}; see "
                 f"{self._log(number)})",
             )
         self.told("died", number, unit, {"code": code})
-        if self.ready:
-            self._spawn()
 
 
 def _close(process: subprocess.Popen[str]) -> int:

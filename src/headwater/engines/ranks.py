@@ -23,7 +23,7 @@ import torch
 import torch.distributed as dist
 
 from headwater import device, models, work
-from headwater.engines.local import pending
+from headwater.engines.schedule import pending
 from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.pretrain import Progress
@@ -53,6 +53,7 @@ def run(
         ranks=ranks.size,
         sharded=sharded and ranks.size > 1,
     )
+    session = work.Session(plan, store, compute)
     arms = list({arm.id: arm for arm in (*plan.supports, *plan.arms)}.values())
     places = {arm.id: place for place, arm in enumerate(arms)}
     mine = [places[arm.id] for arm in pending(plan, store).arms]
@@ -66,9 +67,9 @@ def run(
             )
     for arm in todo:
         if ranks.rank == 0:
-            work.prepare(plan, arm, store, compute)
+            work.prepare(session, arm)
         ranks.barrier()
-        work.run_arm(plan, arm, store, compute, _teller(arm.words.title, ranks), ranks=ranks)
+        work.run_arm(session, arm, _teller(arm.words.title, ranks), ranks=ranks)
         ranks.barrier()
     return len(todo)
 

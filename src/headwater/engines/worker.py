@@ -18,14 +18,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from headwater import wings
 from headwater.errors import InputError
 from headwater.wings import UnitWorker
-
-if TYPE_CHECKING:
-    from headwater.pretrain import Progress
 
 
 def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
@@ -44,51 +41,33 @@ class Worker:
         from headwater.plan import Plan
         from headwater.store import Store
         from headwater.study import Study
+        from headwater.work import Session
 
         torch.set_num_threads(setting["threads"])
         device.be_deterministic()
-        self._store = Store(setting["store"])
+        store = Store(setting["store"])
         root = setting["data_root"]
-        self._plan = Plan.make(
+        plan = Plan.make(
             Study.model_validate(setting["study"]),
             data_root=Path(root) if root else None,
-            cache=self._store.cache,
+            cache=store.cache,
         )
-        self._arms = {arm.id: arm for arm in (*self._plan.arms, *self._plan.supports)}
-        self._compute = dataclasses.replace(
-            device.resolve(setting["device"], self._plan.study.precision),
+        compute = dataclasses.replace(
+            device.resolve(setting["device"], plan.study.precision),
             compiled=setting["compiled"],
         )
-        self._checkpoint_every_s = float(setting["checkpoint_every_s"])
+        self._arms = {arm.id: arm for arm in (*plan.arms, *plan.supports)}
+        self._session = Session(plan, store, compute, float(setting["checkpoint_every_s"]))
 
     def work(self, unit: dict[str, Any], tell: Callable[..., None]) -> None:
         """One unit: train an arm, or measure the cells of one arm on one task."""
-        from headwater import work
+        from headwater.engines.schedule import Unit
+        from headwater.engines.unit import compute_unit
 
-        def progress(step: Progress) -> None:
-            tell("progress", **vars(step))
-
-        def cell(done: str) -> None:
-            tell("cell", cell=done)
-
-        arm = self._arms[unit["arm"]]
-        if unit["task"] is None:
-            work.run_arm(
-                self._plan,
-                arm,
-                self._store,
-                self._compute,
-                progress,
-                checkpoint_every_s=self._checkpoint_every_s,
-            )
-            return
         wanted = set(unit["cells"])
-        cells = {cell.id: cell for cell in self._plan.cells if cell.id in wanted}
-        # nothing is compiled for a measurement
-        plain = dataclasses.replace(self._compute, compiled=False)
-        work.run_cells(
-            self._plan, arm, unit["task"], list(cells.values()), self._store, plain, cell
-        )
+        cells = {cell.id: cell for cell in self._session.plan.cells if cell.id in wanted}
+        arm = self._arms[unit["arm"]]
+        compute_unit(self._session, Unit(arm, unit["task"], tuple(cells.values())), tell)
 
 
 def _say(out: TextIO, event: str, **fields: Any) -> None:

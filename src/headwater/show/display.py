@@ -21,7 +21,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from headwater.engines.local import Event
+    from headwater.engines.schedule import Event
 
 _PLAIN_EVERY_S = 10.0
 

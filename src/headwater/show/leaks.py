@@ -16,6 +16,7 @@ from headwater.device import resolve
 from headwater.errors import InputError
 from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
+from headwater.work import Session
 from headwater.work.leaks import embedding_facts, largest_arm, leak_facts, look
 
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -38,26 +39,26 @@ def leaks_facts(
             "looked for"
         )
     asked = None if arm is None else _arm(plan, store, arm)
+    session = Session(plan, store, resolve(device, plan.study.precision))
     facts: dict[str, Any] = {
         "study": plan.study.study,
-        "pairs": leak_facts(plan, store, (lambda line: None) if quiet else _tell),
+        "pairs": leak_facts(session, (lambda line: None) if quiet else _tell),
     }
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)
         for record in facts["pairs"]:
             if record.get("num_pairs"):
-                looked = look(plan, largest_arm(plan, record["source"]), record["task"], store)
+                looked = look(session, largest_arm(plan, record["source"]), record["task"])
                 path = sheets / f"{record['source']} and {record['task']}.png"
                 draw_pairs(looked.matches, looked.source_images, looked.test_images, path)
                 record["sheet"] = str(path)
     if asked is not None:
-        compute = resolve(device, plan.study.precision)
         tasks = [
             record["task"]
             for record in facts["pairs"]
             if record["source"] == asked.words.source and "num_pairs" in record
         ]
-        facts["embedding"] = [embedding_facts(plan, asked, task, store, compute) for task in tasks]
+        facts["embedding"] = [embedding_facts(session, asked, task) for task in tasks]
     return facts
 
 

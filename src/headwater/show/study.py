@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headwater import wings
-from headwater.engines.local import Event, Pending, pending
+from headwater.engines.schedule import Event, Pending, pending
 from headwater.errors import InputError, blamed_on
 from headwater.plan import Plan
 from headwater.store import Store

@@ -206,7 +206,7 @@ def plan_theory(
 
 def show_plan(study: TheoryStudy, store: Path, *, workers: int | None, as_json: bool) -> None:
     """Show the networks of a study and what the rest of them will cost."""
-    from headwater.engines.local import default_workers
+    from headwater.engines.cores import default_workers
     from headwater.store import Store
     from headwater.theory import show as shown
 

@@ -5,11 +5,13 @@ processes, as with arms (headwater.engines.local).
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from headwater.engines import local
+from headwater.engines.cores import default_workers
 from headwater.engines.pool import Pool
 from headwater.errors import InputError
 from headwater.store import Store
@@ -27,7 +29,6 @@ class Unit:
     """Networks that are trained in one process."""
 
     networks: list[Network]
-    deaths: int = 0
 
     def message(self) -> dict[str, Any]:
         return {"networks": [one.id for one in self.networks]}
@@ -62,7 +63,7 @@ def run(
     left = unfinished(networks(study), store)
     if left:
         shares = units(left)
-        count = min(workers or local.default_workers("cpu"), len(shares))
+        count = min(workers or default_workers("cpu"), len(shares))
         check_memory(left, count)
         setting = {
             "wing": "theory",
@@ -120,7 +121,7 @@ class _Run(Pool[Unit]):
         setting: dict[str, Any],
         watch: Callable[[Event], None],
     ) -> None:
-        super().__init__(local.COMMAND, setting, store.root / "logs", ready)
+        super().__init__(local.COMMAND, setting, store.root / "logs", deque(ready))
         self._study, self._store, self._watch = study, store, watch
         self._reason: str | None = None
 

@@ -38,6 +38,7 @@ class TheoryWing(Wing):
                 "--report": options.report,
                 "--compile": options.compiled,
                 "--device": options.device not in ("auto", "cpu"),
+                "--engine": options.engine != "local",
             },
             "run",
         )

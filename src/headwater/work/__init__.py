@@ -7,94 +7,68 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
+from torch import nn
 
 from headwater import device, methods, models, pretrain
-from headwater.device import Compute
 from headwater.files import file_sha256
 from headwater.loader import Order, workers_from_environment
 from headwater.methods import Method
-from headwater.plan import Plan, PlannedArm
+from headwater.plan import PlannedArm, PlannedCell
 from headwater.ranks import ALONE, Ranks
 from headwater.store import Store
 from headwater.work.cells import Bench, failed_rows, run_cells
-from headwater.work.decoded import cache_limit, pixels
+from headwater.work.decoded import cache_limit
 from headwater.work.fields import knn_words
 from headwater.work.labelling import NoFeatures, labels_of
 from headwater.work.online import online_probe
+from headwater.work.session import Session
 
 __all__ = [
-    "Bench", "Watch", "check_environment", "failed_rows", "pixels", "prepare", "run_arm", "run_cells",
-]  # fmt: skip
+    "Bench",
+    "Session",
+    "Watch",
+    "check_environment",
+    "failed_rows",
+    "prepare",
+    "run_arm",
+    "run_cells",
+    "write_failure",
+]
 
 Watch = Callable[[pretrain.Progress], None]
 
 
 def run_arm(
-    plan: Plan,
+    session: Session,
     arm: PlannedArm,
-    store: Store,
-    compute: Compute,
     watch: Watch = lambda progress: None,
     *,
-    checkpoint_every_s: float = 20.0,
     ranks: Ranks = ALONE,
 ) -> None:
     """Train an arm and keep it, or keep that it diverged.
 
-    Does nothing where the store has it. Checkpoints are `checkpoint_every_s` seconds apart.
+    Does nothing where the store has it.
 
     Several `ranks` call this together, when the first one has found that it must be; the first one
     writes.
     """
+    store, study = session.store, session.plan.study
     if ranks.size == 1 and store.has_arm(arm.id):
         return
-    study = plan.study
     encoder = models.build_encoder(
         study.backbone, study.image_size, seed=arm.words.seed, patch_size=study.patch_size
     )
-    record: dict[str, Any] = {
-        "id": arm.id,
-        "words": arm.words.words(),
-        "status": "done",
-        "backbone": study.backbone,
-        "image_size": study.image_size,
-        "recipe": arm.recipe.words() if arm.recipe else None,
-        "source_fingerprint": arm.source_fingerprint,
-        "unique_images": len(arm.positions) or None,
-        "num_labels": arm.num_labels,
-        "fingerprint": compute.fingerprint,
-        "versions": device.versions(),
-    }
+    record = _about(session, arm)
     curve: list[dict[str, float]] = []
     method: Method | None = None
     if arm.recipe is not None:
         try:
-            method = _method(plan, arm, encoder, store, compute)
-            outcome, curve = _train(
-                plan, arm, method, store, compute, watch, checkpoint_every_s, ranks
-            )
-            flops = (
-                3.0
-                * models.forward_flops(encoder, study.image_size)
-                * arm.views
-                * outcome.images_seen
-            )
-            record |= {
-                "steps": outcome.steps,
-                "images_seen": outcome.images_seen,
-                "loss": outcome.last_loss,
-                "seconds": outcome.seconds,
-                "flops": flops,
-            }
-            record |= {
-                "knn": outcome.knn,
-                "knn_words": knn_words(plan),
-                "notes": list(outcome.notes),
-            }
+            method = _method(session, arm, encoder)
+            outcome, curve = _train(session, arm, method, watch, ranks)
+            record |= _ended(session, arm, encoder, outcome)
         except (pretrain.Diverged, NoFeatures) as error:
             record |= {"status": "diverged", "reason": str(error)}
     if ranks.rank > 0:
@@ -115,6 +89,49 @@ def run_arm(
     store.drop_checkpoints(arm.id)
 
 
+def _about(session: Session, arm: PlannedArm) -> dict[str, Any]:
+    """What an arm's record says before it is trained."""
+    study = session.plan.study
+    return {
+        "id": arm.id,
+        "words": arm.words.words(),
+        "status": "done",
+        "backbone": study.backbone,
+        "image_size": study.image_size,
+        "recipe": arm.recipe.words() if arm.recipe else None,
+        "source_fingerprint": arm.source_fingerprint,
+        "unique_images": len(arm.positions) or None,
+        "num_labels": arm.num_labels,
+        "fingerprint": session.compute.fingerprint,
+        "versions": device.versions(),
+    }
+
+
+def _ended(
+    session: Session, arm: PlannedArm, encoder: nn.Module, outcome: pretrain.Outcome
+) -> dict[str, Any]:
+    """What an arm's record says of its training."""
+    forward = models.forward_flops(encoder, session.plan.study.image_size)
+    return {
+        "steps": outcome.steps,
+        "images_seen": outcome.images_seen,
+        "loss": outcome.last_loss,
+        "seconds": outcome.seconds,
+        "flops": 3.0 * forward * arm.views * outcome.images_seen,
+        "knn": outcome.knn,
+        "knn_words": knn_words(session.plan),
+        "notes": list(outcome.notes),
+    }
+
+
+def write_failure(session: Session, cells: Sequence[PlannedCell], reason: str) -> None:
+    """Keep that cells failed, but for those that are finished; the next run tries them again."""
+    finished = session.store.finished_cells()
+    for cell in cells:
+        if cell.id not in finished:
+            session.store.write_rows(cell.id, failed_rows(session, cell, reason))
+
+
 def check_environment(store: Store) -> None:
     """Raises InputError for a HEADWATER_LOADER_WORKERS or HEADWATER_CACHE_GB that is not what it
     should be, before anything is started.
@@ -123,63 +140,49 @@ def check_environment(store: Store) -> None:
     cache_limit(store.cache)
 
 
-def prepare(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> None:
+def prepare(session: Session, arm: PlannedArm) -> None:
     """What several processes should not make at once: decoded pixels, and labels that need
     features.
     """
     if arm.source is not None:
-        pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
+        session.source_pixels(arm)
         with contextlib.suppress(NoFeatures):  # run_arm will say so
-            labels_of(plan, arm, store, compute)
+            labels_of(session, arm)
 
 
-def _method(plan: Plan, arm: PlannedArm, encoder: Any, store: Store, compute: Compute) -> Method:
+def _method(session: Session, arm: PlannedArm, encoder: nn.Module) -> Method:
     """The method of an arm around its encoder, with its labels.
 
     Raises NoFeatures where these cannot be had.
     """
     assert arm.source is not None and arm.recipe is not None
-    targets, hashes = labels_of(plan, arm, store, compute), arm.source.hashes[arm.positions]
     return methods.build(
         arm.words.method,
         encoder,
         recipe=arm.recipe,
         seed=arm.words.seed,
-        targets=targets,
+        targets=labels_of(session, arm),
         captions=arm.captions,
-        hashes=hashes,
+        hashes=arm.source.hashes[arm.positions],
     )
 
 
 def _train(
-    plan: Plan,
-    arm: PlannedArm,
-    method: Method,
-    store: Store,
-    compute: Compute,
-    watch: Watch,
-    checkpoint_every_s: float,
-    ranks: Ranks,
+    session: Session, arm: PlannedArm, method: Method, watch: Watch, ranks: Ranks
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
-    assert (
-        arm.source is not None
-        and arm.recipe is not None
-        and arm.recipe.batch is not None
-        and arm.words.source is not None
-    )
-    cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
+    assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None
     hashes = arm.source.hashes[arm.positions]
     return pretrain.pretrain(
         method,
-        cache.subset(np.searchsorted(cached, arm.positions)),
+        session.source_pixels(arm).subset(arm.positions),
         Order(hashes, arm.images_seen, arm.recipe.batch, arm.words.seed),
         arm.recipe,
-        image_size=plan.study.image_size,
+        image_size=session.plan.study.image_size,
         seed=arm.words.seed,
-        compute=compute,
-        checkpoints=store.checkpoints(arm.id),
-        checkpoint_every_s=checkpoint_every_s,
-        probe=online_probe(plan, arm, store, compute),
+        compute=session.compute,
+        checkpoints=session.store.checkpoints(arm.id),
+        checkpoint_every_s=session.checkpoint_every_s,
+        probe=online_probe(session, arm),
         ranks=ranks,
         watch=watch,
     )

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import device, models, recipes
-from headwater.device import Compute
 from headwater.methods.text import TextTower, load_text
-from headwater.plan import Plan, PlannedArm, PlannedCell
+from headwater.plan import PlannedArm, PlannedCell
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
 from headwater.study import Finetune, Knn, Probe, Ridge, ZeroShot, canonical, identity
@@ -32,9 +31,9 @@ from headwater.transfer.neighbours import choose_knn
 from headwater.transfer.probe import Fit, probes
 from headwater.transfer.ridge import ridges
 from headwater.transfer.zeroshot import alignment
-from headwater.work.decoded import pixels
 from headwater.work.fields import arm_fields, attempt, cell_fields, draw_fields, now
 from headwater.work.leaks import similar_test_images
+from headwater.work.session import Session
 
 _TOGETHER = 1 << 28
 """Bytes of features and logits that draws which are fitted together may take; a draw that takes
@@ -47,26 +46,19 @@ class Bench:
     kept in a file.
     """
 
-    def __init__(
-        self, plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute
-    ) -> None:
-        self.plan, self.arm, self.task_name, self.store, self.compute = (
-            plan,
-            arm,
-            task_name,
-            store,
-            compute,
-        )
-        self.task: Task = plan.tasks[task_name]
-        self.record = store.read_arm(arm.id)
+    def __init__(self, session: Session, arm: PlannedArm, task_name: str) -> None:
+        self.session, self.arm, self.task_name = session, arm, task_name
+        self.plan, self.store, self.compute = session.plan, session.store, session.compute
+        self.task: Task = self.plan.tasks[task_name]
+        self.record = self.store.read_arm(arm.id)
         self._features: NDArray[np.float32] | None = None
         self._text: TextTower | None = None
-        cache, cached = pixels(plan, plan.study.tasks[task_name].data, store)
         self.positions = np.unique(np.concatenate([self.task.train, self.task.val, self.task.test]))
-        self.pixels = cache.subset(np.searchsorted(cached, self.positions))
+        data = self.plan.study.tasks[task_name].data
+        self.pixels = session.pixels(data).subset(self.positions)
         done = self.record["status"] == "done"
         self.encoder = (
-            models.trained_encoder(store.arm_folder(arm.id), self.record["encoder_sha256"])
+            models.trained_encoder(self.store.arm_folder(arm.id), self.record["encoder_sha256"])
             if done
             else None
         )
@@ -132,12 +124,10 @@ class _Measured:
 
 
 def run_cells(
-    plan: Plan,
+    session: Session,
     arm: PlannedArm,
     task: str,
     cells: Sequence[PlannedCell],
-    store: Store,
-    compute: Compute,
     told: Callable[[str], None] = lambda cell: None,
 ) -> None:
     """Measure cells of one arm on one task that the store lacks, and write their answers and rows;
@@ -146,6 +136,7 @@ def run_cells(
     A cell that fails does not keep the others from being measured; the first failure is raised when
     all were tried.
     """
+    store = session.store
     finished = store.finished_cells()
     for cell in cells:
         if cell.id in finished:
@@ -153,7 +144,7 @@ def run_cells(
     missing = [cell for cell in cells if cell.id not in finished]
     if not missing:
         return
-    bench, failure = Bench(plan, arm, task, store, compute), None
+    bench, failure = Bench(session.measuring, arm, task), None
     for together in _batches(bench, missing):
         try:
             measured = _measured(bench, together)
@@ -178,15 +169,15 @@ def run_cells(
         raise failure
 
 
-def failed_rows(plan: Plan, cell: PlannedCell, store: Store, reason: str) -> list[dict[str, Any]]:
+def failed_rows(session: Session, cell: PlannedCell, reason: str) -> list[dict[str, Any]]:
     """The row of a cell that failed; the next run tries it again."""
     words = {
-        **cell_fields(plan, cell),
+        **cell_fields(session.plan, cell),
         "metric": "top1",
         "subset": "all",
         "status": "failed",
         "reason": reason,
-        "attempt": attempt(store, cell.id),
+        "attempt": attempt(session.store, cell.id),
     }
     return [{**words, "finished": now(), "host": platform.node()}]
 
@@ -214,8 +205,8 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
     val = "full" if isinstance(protocol, ZeroShot) else protocol.val
     draws = [task.draw(cell.words.shots, cell.words.draw, seed=seed, val=val) for cell in cells]
     overlap, similar = (
-        plan.overlap(bench.arm, bench.task_name),
-        similar_test_images(plan, bench.arm, bench.task_name, bench.store),
+        bench.session.overlap(bench.arm, bench.task_name),
+        similar_test_images(bench.session, bench.arm, bench.task_name),
     )
     leaked = overlap.leaked_test if similar is None else overlap.leaked_test | similar
     began = time.monotonic()

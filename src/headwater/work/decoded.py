@@ -1,5 +1,4 @@
-"""Decoded images of a plan's data sets, each opened once in a process: from a cache where the set
-fits, streamed where it does not.
+"""Decoded images of a data set: from a cache where the set fits, streamed where it does not.
 
 Both give the same pixels, so which one it is changes no bit of a result and is part of no identity.
 """
@@ -13,12 +12,9 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from headwater.errors import InputError
-from headwater.plan import Plan
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
 from headwater.store import Store
@@ -31,31 +27,6 @@ CACHE_SHARE = 0.5
 """And at most this share of what is free on the store's disk: the estimate can be three times too
 low, and others write there too [ours].
 """
-
-
-def pixels(
-    plan: Plan, data: str, store: Store
-) -> tuple[PixelCache | StreamedImages, NDArray[np.int64]]:
-    """Decoded images of one data set (all that the plan uses of it), and the table position of each
-    row, ascending.
-    """
-    if data in plan.pixel_caches:
-        return plan.pixel_caches[data]  # type: ignore[no-any-return]
-    source = plan.sources[data]
-    used = [
-        positions
-        for arm in (*plan.arms, *plan.supports)
-        if arm.source is source
-        for positions in (arm.positions, arm.held_out)
-    ]
-    used += [
-        np.concatenate([task.train, task.val, task.test])
-        for task in plan.tasks.values()
-        if task.source is source
-    ]
-    positions = np.unique(np.concatenate(used))
-    plan.pixel_caches[data] = decoded(source, positions, plan.study.image_size, store), positions
-    return plan.pixel_caches[data]  # type: ignore[no-any-return]
 
 
 def decoded(
@@ -80,11 +51,8 @@ def decoded(
                     source, positions, image_size, path, fingerprint=fingerprint
                 )
             except OSError as error:
-                if error.errno not in (
-                    errno.ENOSPC,
-                    errno.EDQUOT,
-                    errno.EFBIG,
-                ):  # the disk is full after all: what was written is gone again
+                # where the disk is full after all, what was written is gone again
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
     return StreamedImages(source, positions, image_size, threads=torch.get_num_threads())
 

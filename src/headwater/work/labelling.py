@@ -15,21 +15,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from headwater import models
-from headwater.device import Compute
 from headwater.errors import InputError
 from headwater.labels import Targets, cluster_targets
-from headwater.plan import Clusters, Plan, PlannedArm
-from headwater.store import Store
+from headwater.plan import Clusters, PlannedArm
 from headwater.transfer.features import extract
 from headwater.views import MEAN, STD
-from headwater.work.decoded import decoded, pixels
+from headwater.work.decoded import decoded
+from headwater.work.session import Session
 
 
 class NoFeatures(Exception):
     """The arm that an arm's clusters are made from has diverged. Final, as that is."""
 
 
-def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Targets | None:
+def labels_of(session: Session, arm: PlannedArm) -> Targets | None:
     """The labels of an arm; None for methods that have none.
 
     Clusters are made where the store lacks them, from an arm that it has.
@@ -40,9 +39,10 @@ def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Ta
     clusters = arm.clusters
     if clusters is None:
         return arm.targets
+    store = session.store
     codes = store.read_labels(clusters.id, len(arm.positions))
     if codes is None:
-        features = _features(plan, arm, clusters, store, compute)
+        features = _features(session, arm, clusters)
         made, inertia = cluster_targets(
             clusters.view,
             clusters.partition,
@@ -55,7 +55,7 @@ def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Ta
             "features": clusters.origin,
             "names": list(made.names),
             "inertia": inertia,
-            "fingerprint": compute.fingerprint,
+            "fingerprint": session.compute.fingerprint,
         }
         assert arm.source is not None
         store.write_labels(
@@ -69,11 +69,10 @@ def labels_of(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> Ta
     return Targets(codes, clusters.partition.names, clusters.view.name)
 
 
-def _features(
-    plan: Plan, arm: PlannedArm, clusters: Clusters, store: Store, compute: Compute
-) -> NDArray[np.float32]:
+def _features(session: Session, arm: PlannedArm, clusters: Clusters) -> NDArray[np.float32]:
     """float32 [images of the arm, d]"""
-    assert arm.source is not None and arm.words.source is not None
+    assert arm.source is not None
+    store, compute = session.store, session.compute
     if clusters.file is not None:
         from headwater.labels.embeddings import read_embeddings
 
@@ -97,10 +96,9 @@ def _features(
         raise NoFeatures(
             f"its clusters need {clusters.arm.words.title}, which diverged: {record['reason']}"
         )
-    cache, cached = pixels(plan, plan.study.sources[arm.words.source].data, store)
-    own = cache.subset(np.searchsorted(cached, arm.positions))
+    images = session.source_pixels(arm).subset(arm.positions)
     encoder = models.trained_encoder(store.arm_folder(clusters.arm.id), record["encoder_sha256"])
-    return extract(encoder, own, image_size=plan.study.image_size, compute=compute)
+    return extract(encoder, images, image_size=session.plan.study.image_size, compute=compute)
 
 
 class _Renormalised(nn.Module):
@@ -139,16 +137,15 @@ def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
 
             repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
             weights = Path(hf_hub_download(str(repository), "model.safetensors"))
-        own = model.state_dict()
+        parameters = model.state_dict()
         model.load_state_dict(
-            {key: value for key, value in load_file(weights).items() if key in own}
+            {key: value for key, value in load_file(weights).items() if key in parameters}
         )
-    except (
-        Exception
-    ) as error:  # the hub's, the network's, safetensors' and torch's are of many kinds
-        told = " ".join(str(error).split())[:200]
+    # the hub's errors, the network's, safetensors' and torch's are of many kinds
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"features of timm:{name}: the weights cannot be loaded ({type(error).__name__}: "
-            f"{told}); without a network, give `weights: FILE.safetensors`"
+            f"{reason}); without a network, give `weights: FILE.safetensors`"
         ) from None
     return _Renormalised(model, config["mean"], config["std"]), int(config["input_size"][-1])

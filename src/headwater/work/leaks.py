@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from headwater import recipes
 from headwater.curation import Matches, embedding_neighbours, near_duplicates
-from headwater.device import Compute
 from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.sources.pixels import Images
-from headwater.store import Store
 from headwater.study import identity
-from headwater.work.decoded import pixels
+from headwater.work.session import Session
 
 _PAIRS, _ABOUT = "pairs.parquet", "about.json"
 _COLUMNS = (
@@ -55,38 +53,35 @@ class Looked:
 
 
 def similar_test_images(
-    plan: Plan, arm: PlannedArm, task_name: str, store: Store
+    session: Session, arm: PlannedArm, task_name: str
 ) -> NDArray[np.bool_] | None:
     """bool [n_test]: test images that the arm's pre-training images show, equal or changed
     (headwater.curation); None where it is not looked for.
     """
-    if not plan.looks_for_copies(arm.words.source, task_name):
+    if not session.plan.looks_for_copies(arm.words.source, task_name):
         return None
-    return look(plan, arm, task_name, store).matches.flagged
+    return look(session, arm, task_name).matches.flagged
 
 
-def look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
+def look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
     """The pairs of an arm's images and a task: read from the store's cache, or found and kept
     there. Arms of the same images share them.
     """
-    key = ("looked", arm.words.source, arm.source_fingerprint, task_name)
-    return plan.once(key, lambda: _look(plan, arm, task_name, store))  # type: ignore[no-any-return]
+    key = (arm.words.source, arm.source_fingerprint, task_name)
+    return session.looked.get(key, lambda: _look(session, arm, task_name))
 
 
-def _look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
-    assert arm.words.source is not None
-    data, task = plan.study.sources[arm.words.source].data, plan.tasks[task_name]
-    sides = []
-    for name, own in ((data, arm.positions), (plan.study.tasks[task_name].data, task.test)):
-        cache, cached = pixels(plan, name, store)
-        sides.append(cache.subset(np.searchsorted(cached, own)))
+def _look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
+    plan, task = session.plan, session.plan.tasks[task_name]
+    source_images = session.source_pixels(arm).subset(arm.positions)
+    test_images = session.pixels(plan.study.tasks[task_name].data).subset(task.test)
     words = {
         "source": arm.source_fingerprint,
         "test": task.source.fingerprint(task.test),
         "image_size": plan.study.image_size,
         "rooms": recipes.versions_of(("pixels", "leaks"), pixels=PIXELS),
     }
-    folder = store.cache / "leaks" / identity(words)
+    folder = session.store.cache / "leaks" / identity(words)
     matches = None
     with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         matches = _read(folder)
@@ -94,17 +89,17 @@ def _look(plan: Plan, arm: PlannedArm, task_name: str, store: Store) -> Looked:
         len(task.test),
         len(arm.positions),
     ):
-        matches = near_duplicates(sides[0], sides[1])
+        matches = near_duplicates(source_images, test_images)
         remove_folder(folder)
         with atomic_folder(folder) as made:
             _write(made, matches)
-    return Looked(matches, sides[0], sides[1])
+    return Looked(matches, source_images, test_images)
 
 
 def _write(folder: Path, matches: Matches) -> None:
     columns = {name: getattr(matches, name) for name in _COLUMNS if hasattr(matches, name)}
     columns |= {
-        name: matches.window[:, at] for at, name in enumerate(("left", "top", "right", "bottom"))
+        side: matches.window[:, i] for i, side in enumerate(("left", "top", "right", "bottom"))
     }
     pq.write_table(
         pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / _PAIRS
@@ -156,17 +151,17 @@ def largest_arm(plan: Plan, source_name: str) -> PlannedArm:
 
 
 def leak_facts(
-    plan: Plan, store: Store, told: Callable[[str], None] = lambda line: None
+    session: Session, tell: Callable[[str], None] = lambda line: None
 ) -> list[dict[str, Any]]:
     """What every source of a study shares with the test images of every task that its arms are
     measured on, a record a pair of the two.
     """
-    found = []
+    plan, records = session.plan, []
     for source_name in plan.study.sources:
         arm = largest_arm(plan, source_name)
         for task_name in dict.fromkeys(cell.task for cell in plan.study.cells(arm.words)):
             task = plan.tasks[task_name]
-            equal = int(plan.overlap(arm, task_name).leaked_test.sum())
+            equal = int(session.overlap(arm, task_name).leaked_test.sum())
             record: dict[str, Any] = {
                 "source": source_name,
                 "images": len(arm.positions),
@@ -175,15 +170,13 @@ def leak_facts(
             }
             record["equal_files"] = equal
             if plan.looks_for_copies(source_name, task_name):
-                told(f"{source_name} and the test images of {task_name}")
-                record |= look(plan, arm, task_name, store).matches.summary()
-            found.append(record)
-    return found
+                tell(f"{source_name} and the test images of {task_name}")
+                record |= look(session, arm, task_name).matches.summary()
+            records.append(record)
+    return records
 
 
-def embedding_facts(
-    plan: Plan, arm: PlannedArm, task_name: str, store: Store, compute: Compute
-) -> dict[str, Any]:
+def embedding_facts(session: Session, arm: PlannedArm, task_name: str) -> dict[str, Any]:
     """Cosine of each test image with its nearest image of the arm's source, by the arm's own
     features: quantiles over the test images.
 
@@ -194,15 +187,16 @@ def embedding_facts(
     from headwater.transfer.features import extract
 
     assert arm.words.source is not None
-    looked = look(plan, arm, task_name, store)
+    looked, store = look(session, arm, task_name), session.store
     encoder = models.trained_encoder(
         store.arm_folder(arm.id), store.read_arm(arm.id)["encoder_sha256"]
     )
-    sides = [
-        extract(encoder, images, image_size=plan.study.image_size, compute=compute)
+    size, compute = session.plan.study.image_size, session.compute
+    of_source, of_test = (
+        extract(encoder, images, image_size=size, compute=compute)
         for images in (looked.source_images, looked.test_images)
-    ]
-    rows, cosines = embedding_neighbours(sides[0], sides[1], k=3)
+    )
+    rows, cosines = embedding_neighbours(of_source, of_test, k=3)
     suggested = np.stack([np.repeat(np.arange(len(rows)), rows.shape[1]), rows.ravel()], axis=1)
     confirmed = near_duplicates(
         looked.source_images, looked.test_images, suggested=suggested

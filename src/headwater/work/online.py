@@ -8,13 +8,11 @@ import numpy as np
 from torch import nn
 
 from headwater import keys
-from headwater.device import Compute
-from headwater.plan import Plan, PlannedArm
+from headwater.plan import PlannedArm
 from headwater.pretrain import OnlineProbe
-from headwater.store import Store
 from headwater.transfer.features import extract
 from headwater.transfer.neighbours import knn_accuracy
-from headwater.work.decoded import pixels
+from headwater.work.session import Session
 
 BANK, QUERIES = 2048, 1024
 """Training images that are compared with and held-out images that are asked about, at most, drawn
@@ -22,34 +20,34 @@ by key: a look should cost a fraction of a second on a CPU [ours].
 """
 
 
-def online_probe(plan: Plan, arm: PlannedArm, store: Store, compute: Compute) -> OnlineProbe | None:
+def online_probe(session: Session, arm: PlannedArm) -> OnlineProbe | None:
     """The online probe of an arm; None where the study asks for none, or the source has no such
     labels or too few images.
     """
-    words = plan.study.online_probe
+    study = session.plan.study
+    words = study.online_probe
     if words is None or arm.source is None or not len(arm.held_out):
         return None
     bank, queries = (
         _some(arm, positions, most)
         for positions, most in ((arm.positions, BANK), (arm.held_out, QUERIES))
     )
-    asked = plan.probe_labels(arm.words.source or "")
-    if asked is None:
+    known = session.plan.probe_labels(arm.words.source or "")
+    if known is None:
         return None
     both, cut = np.concatenate([bank, queries]), len(bank)
-    labels = asked[1][np.searchsorted(asked[0], both)]
-    cache, cached = pixels(plan, plan.study.sources[arm.words.source or ""].data, store)
-    images = cache.subset(np.searchsorted(cached, both))
+    labels = known[1][np.searchsorted(known[0], both)]
+    images = session.source_pixels(arm).subset(both)
 
     def ask(encoder: nn.Module) -> float:
-        features = extract(encoder, images, image_size=plan.study.image_size, compute=compute)
+        features = extract(encoder, images, image_size=study.image_size, compute=session.compute)
         return knn_accuracy(
             features[:cut],
             labels[:cut],
             features[cut:],
             labels[cut:],
             neighbours=min(words.neighbours, cut),
-            num_classes=asked[2],
+            num_classes=known[2],
         )
 
     return OnlineProbe(ask, words.looks)

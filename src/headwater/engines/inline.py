@@ -1,0 +1,71 @@
+"""The inline engine: every unit in this process, one after another. For tests, notebooks and
+debuggers.
+
+A unit has as many threads as in a worker process, so its bits are those of the local engine.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from headwater.engines.cores import limited, threads_of
+from headwater.engines.engine import Engine
+from headwater.engines.schedule import NOBODY, Event, Pending, Schedule, Unit
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.work.session import Session
+
+_HERE = 0
+"""This process is the only worker."""
+
+
+def run(
+    session: Session, todo: Pending, *, workers: int | None, watch: Callable[[Event], None]
+) -> None:
+    """Compute what is to do; `workers` means nothing here. Units that fail become rows."""
+    from headwater import device
+
+    schedule = Schedule(todo)
+    device.be_deterministic()
+    with limited(threads_of(session.compute, 1)):
+        while schedule.ready:
+            _compute(session, schedule, schedule.ready.popleft(), watch)
+
+
+def _compute(
+    session: Session, schedule: Schedule, unit: Unit, watch: Callable[[Event], None]
+) -> None:
+    from headwater import work
+    from headwater.engines.unit import compute_unit, reason_of
+
+    def say(kind: str, **fields: Any) -> None:
+        watch(Event(kind, _HERE, unit, fields))
+
+    say("started")
+    try:
+        compute_unit(session, unit, say)
+    except Exception as error:
+        if not isinstance(error, InputError):
+            _log(session, unit)
+        for failure in schedule.failed(unit, reason_of(error)):
+            work.write_failure(session, failure.cells, failure.reason)
+            worker = _HERE if failure.unit is unit else NOBODY
+            watch(Event("failed", worker, failure.unit, {"reason": failure.reason}))
+    else:
+        schedule.finished(unit)
+        say("finished")
+
+
+def _log(session: Session, unit: Unit) -> None:
+    """Keep the traceback of what is being handled, as a worker's log does."""
+    logs = session.store.root / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    with (logs / f"inline-{os.getpid()}.log").open("a") as log:
+        log.write(f"{unit.title}\n{traceback.format_exc()}\n")
+
+
+ENTRY = Engine("inline", title="this process alone, for debuggers", run=run, order=1)

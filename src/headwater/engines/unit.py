@@ -1,0 +1,37 @@
+"""One unit of work, done where this is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from headwater import work
+from headwater.engines.schedule import REASON_LIMIT, Unit
+from headwater.work.session import Session
+
+if TYPE_CHECKING:
+    from headwater.pretrain import Progress
+
+
+def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None:
+    """Train an arm, or measure the cells of one arm on one task.
+
+    `say(kind, **fields)` hears of progress and of cells that are finished. Whatever is raised means
+    that the unit failed.
+    """
+
+    def progress(now: Progress) -> None:
+        say("progress", **vars(now))
+
+    def cell_finished(cell: str) -> None:
+        say("cell", cell=cell)
+
+    if unit.task is None:
+        work.run_arm(session, unit.arm, progress)
+    else:
+        work.run_cells(session, unit.arm, unit.task, unit.cells, cell_finished)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a unit failed, in one line, for a row."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:REASON_LIMIT]}"

@@ -23,16 +23,17 @@ from headwater.loader import Order
 from headwater.methods import Batch, Method
 from headwater.models import build_encoder, forward_flops
 from headwater.pretrain import pretrain
-from headwater.recipes import DEFAULTS
+from headwater.registry import METHODS
 from headwater.sources.pixels import Images
-from headwater.study import Augmentation, Recipe
+from headwater.study.recipe import Recipe
 from headwater.views import ViewMaker
 
 
 def recipe_of(method: str, **words: Any) -> Recipe:
     """A method's default recipe, with some words replaced."""
-    made = {**DEFAULTS[method], **words}
-    return Recipe(**{**made, "augmentation": Augmentation(**made["augmentation"])})
+    entry = METHODS[method]
+    assert entry.recipe is not None
+    return entry.recipe(**words)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +192,7 @@ class Arm:
         return (
             model,
             optimiser,
-            ViewMaker(recipe.augmentation or Augmentation(), self.image_size, self.seed),
+            ViewMaker(recipe.augmentation, self.image_size, self.seed),
         )
 
     def _kept_ready(self, compiled: bool) -> tuple[Method, torch.optim.Optimizer, ViewMaker]:
@@ -208,7 +209,7 @@ class Arm:
 
     def _make(self, views: ViewMaker, gathered: list[torch.Tensor], batch: Batch) -> torch.Tensor:
         images, sizes = gathered
-        num_views = 2 if self.method == "simclr" else 1
+        num_views = METHODS[self.method].num_views
         made = [
             views(images, sizes, self.hashes[batch.positions], batch.epochs, view)
             for view in range(num_views)
@@ -219,6 +220,6 @@ class Arm:
         self, model: Method, optimiser: torch.optim.Optimizer, views: torch.Tensor, batch: Batch
     ) -> None:
         with self.compute.autocast():
-            loss = model.loss(model.encode(views, batch), batch)
+            loss = model.loss(model.encode((views,), batch), batch)
         loss.backward()  # type: ignore[no-untyped-call]
         optim.step(optimiser, model, clip_norm=self.recipe.clip_norm)

@@ -259,8 +259,10 @@ def flops_of(arm: Arm, plain: PlainLoop) -> dict[str, float]:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             batch = Batch(*order.at(0))
             model.encode(
-                torch.zeros(
-                    len(batch), 3, arm.image_size, arm.image_size, device=arm.compute.device
+                (
+                    torch.zeros(
+                        len(batch), 3, arm.image_size, arm.image_size, device=arm.compute.device
+                    ),
                 ),
                 batch,
             )

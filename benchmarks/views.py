@@ -44,7 +44,7 @@ from PIL import Image
 
 from headwater import keys
 from headwater.engines.pool import ALLOCATOR
-from headwater.recipes import DEFAULTS
+from headwater.registry import METHODS
 from headwater.sources import pixels
 from headwater.study import Augmentation
 from headwater.views import MEAN, STD, ViewMaker
@@ -183,7 +183,9 @@ def peers_of(method: str) -> list[str]:
 def measure(method: str, size: int, count: int, times: int) -> dict[str, Any]:
     """Views per second of ours and of every peer, and the ratios of ours to theirs."""
     words = (
-        LIGHTLY_AT_224 if (method, size) == ("simclr", 224) else DEFAULTS[method]["augmentation"]
+        LIGHTLY_AT_224
+        if (method, size) == ("simclr", 224)
+        else METHODS[method].recipe().augmentation.words()
     )
     images, source = photos(count, size)
     contenders = {

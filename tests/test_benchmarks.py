@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from headwater.recipes import DEFAULTS
+from headwater.registry import METHODS
 from tests.toy import FP32
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -72,7 +72,7 @@ def test_a_listing_holds_the_training_images_with_their_finest_class_and_caption
 @pytest.mark.filterwarnings("ignore")  # what the peers' libraries warn of is theirs
 def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_path, name, method):
     peer, session, photos = load(name), load("session"), load("photos")
-    recipe = DEFAULTS[method]
+    recipe = METHODS[method].recipe().words()
     assert (recipe["lr"], (recipe["momentum"], recipe["beta2"]), recipe["weight_decay"]) == (
         peer.LR,
         peer.BETAS,

@@ -110,7 +110,7 @@ ALLOWED: dict[
         "files",
         "errors",
     },
-    "cost": {"plan", "recipes", "tasks", "views", "models", "device", "study", "keys"},
+    "cost": {"methods", "plan", "recipes", "tasks", "views", "models", "device", "study", "keys"},
     "work": {
         "recipes",
         "curation",
@@ -135,6 +135,7 @@ ALLOWED: dict[
         "errors",
     },
     "engines": {
+        "recipes",
         "work",
         "plan",
         "store",

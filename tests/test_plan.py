@@ -66,8 +66,8 @@ def test_ids_are_golden(tmp_path: Path) -> None:
         "leaks": 1,
     }
     assert pixels.RECIPE == 1
-    assert arms(one) == ["248964ec860bac4a", "980eca9846573967", "4ffa9a18ba142341"]
-    assert cells(one)[:2] == ["f82eef182bd59024", "b6ff5f66922f589c"]
+    assert arms(one) == ["c1a631d0a85ae532", "ca15a30707ce52a8", "b46f9e747382535d"]
+    assert cells(one)[:2] == ["aa5b6cb5095009d3", "decc3ad2606d4a1e"]
 
 
 def test_a_head_that_starts_from_a_probe_is_made_by_the_probes_room_too() -> None:

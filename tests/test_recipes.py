@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from headwater.errors import InputError
-from headwater.recipes import ARM_ROOMS, CELL_ROOMS, CLUSTER_ROOMS, DEFAULTS, ROOM_VERSIONS, resolve
-from headwater.study import METHODS, Augmentation, Recipe, Study
+from headwater.recipes import ARM_ROOMS, CELL_ROOMS, CLUSTER_ROOMS, ROOM_VERSIONS, resolve
+from headwater.registry import METHODS
+from headwater.study import Augmentation, Study
 
-TRAINED = [method for method in METHODS if method != "scratch"]
+TRAINED = ["supervised", "clip", "simclr"]
 
 
 def study(recipe: dict[str, Any] | None = None) -> Study:
@@ -31,7 +33,7 @@ def study(recipe: dict[str, Any] | None = None) -> Study:
 def test_the_defaults_are_a_whole_valid_recipe(method):
     recipe = resolve(study(), method)
     assert recipe is not None
-    assert recipe.words() == Recipe(**DEFAULTS[method]).words()
+    assert recipe.words() == METHODS[method].recipe().words()
     for needed in (
         "batch",
         "optimiser",
@@ -61,36 +63,33 @@ def test_a_methods_own_words_win_over_those_for_all_and_those_over_the_defaults(
         (0.1, 64),
         (0.2, 64),
     ]
-    assert resolve(words, "simclr").temperature == DEFAULTS["simclr"]["temperature"]
+    assert resolve(words, "simclr").temperature == 0.1
 
 
 def test_words_for_all_methods_reach_only_those_that_have_them():
     words = study({"temperature": 0.5, "label_smoothing": 0.1})
-    assert resolve(words, "supervised").temperature is None
+    assert not hasattr(resolve(words, "supervised"), "temperature")
     assert resolve(words, "supervised").label_smoothing == 0.1
     assert resolve(words, "simclr").temperature == resolve(words, "clip").temperature == 0.5
-    assert resolve(words, "simclr").label_smoothing is None
+    assert not hasattr(resolve(words, "simclr"), "label_smoothing")
 
 
 def test_a_setting_that_a_method_does_not_have_is_refused_under_its_name():
-    with pytest.raises(
-        InputError,
-        match=r"recipe\.supervised\.temperature: supervised has no such setting; it has "
-        r"augmentation, batch",
-    ):
-        resolve(study({"supervised": {"temperature": 0.5}}), "supervised")
+    text = yaml.safe_dump(study().words()) + "recipe:\n  supervised:\n    temperature: 0.5\n"
+    with pytest.raises(InputError, match=r"unknown key 'recipe\.supervised\.temperature'"):
+        Study.parse(text.replace("recipe: {}\n", ""))
 
 
 def test_augmentation_is_merged_field_by_field_and_an_explicit_zero_counts():
     words = study(
         {"augmentation": {"flip": 0.0, "grey": 0.9}, "simclr": {"augmentation": {"grey": 0.0}}}
     )
-    default = DEFAULTS["simclr"]["augmentation"]
+    default = METHODS["simclr"].recipe().augmentation.words()
     assert resolve(words, "simclr").augmentation == Augmentation(
         **{**default, "flip": 0.0, "grey": 0.0}
     )
     assert resolve(words, "supervised").augmentation == Augmentation(
-        **{**DEFAULTS["supervised"]["augmentation"], "flip": 0.0, "grey": 0.9}
+        **{**METHODS["supervised"].recipe().augmentation.words(), "flip": 0.0, "grey": 0.9}
     )
 
 
@@ -157,3 +156,24 @@ def test_words_that_say_what_their_absence_says_are_left_out():
     words = resolve(study(other), "clip").words()
     assert (words["contrast"], words["micro_batch"]) == ("siglip", 8)
     assert other["augmentation"].items() <= words["augmentation"].items()
+
+
+def test_a_method_that_is_none_is_refused_with_its_line_and_the_nearest() -> None:
+    text = yaml.safe_dump(study().words()).replace("- supervised\n", "- supervisd\n")
+    line = text.splitlines().index("- supervisd") + 1
+    with pytest.raises(InputError, match=rf"line {line}: .*'supervisd' is none of .*'supervised'"):
+        Study.parse(text)
+    with pytest.raises(InputError, match="'mea' is none of"):
+        METHODS["mea"]
+
+
+def test_a_change_of_one_methods_version_touches_no_other_methods_identity(monkeypatch) -> None:
+    from headwater.methods.simclr import SimCLR
+    from headwater.plan import Plan
+    from tests.conftest import tiny
+
+    words = Study.model_validate(tiny(methods=["scratch", "supervised", "simclr"]))
+    before = {arm.words.method: arm.id for arm in Plan.make(words).arms}
+    monkeypatch.setattr(SimCLR, "version", SimCLR.version + 1)
+    after = {arm.words.method: arm.id for arm in Plan.make(words).arms}
+    assert {method for method in before if before[method] != after[method]} == {"simclr"}

@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from headwater import keys
-from headwater.recipes import DEFAULTS
+from headwater.registry import METHODS
 from headwater.sources.pixels import short_side
 from headwater.sources.world import WorldData, WorldSource
 from headwater.study import Augmentation
@@ -26,9 +26,9 @@ ROWS = {
     "blur": {"blur": 1.0},
     "solarise": {"solarise": 1.0},
     "cutout": {"cutout": 1.0},
-    "supervised": DEFAULTS["supervised"]["augmentation"],
-    "clip": DEFAULTS["clip"]["augmentation"],
-    "simclr": DEFAULTS["simclr"]["augmentation"],
+    "supervised": METHODS["supervised"].recipe().augmentation.words(),
+    "clip": METHODS["clip"].recipe().augmentation.words(),
+    "simclr": METHODS["simclr"].recipe().augmentation.words(),
 }
 """One operation a row, with nothing else on; then the default views of each method."""
 

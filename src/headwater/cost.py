@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from headwater import device, keys, models
+from headwater.methods.supervised import SupervisedRecipe
 from headwater.plan import Plan, PlannedArm, PlannedCell
-from headwater.recipes import DEFAULTS
-from headwater.study import Augmentation, Finetune, Probe
+from headwater.study import Finetune, Probe
 from headwater.tasks import Task
 from headwater.views import ViewMaker
 
@@ -61,7 +61,18 @@ def estimate(
     )
     forward = models.forward_flops(encoder, study.image_size)
     train_rate = _calibrate(encoder, study.image_size, device.resolve(device_name, study.precision))
-    views = sum(arm.images_seen * arm.views for arm in arms)
+    image_flops = {
+        (arm.words.method, arm.recipe): arm.method.image_flops(
+            arm.recipe, encoder, study.image_size
+        )
+        for arm in arms
+        if arm.recipe is not None
+    }
+    trained = sum(
+        arm.images_seen * image_flops[arm.words.method, arm.recipe]
+        for arm in arms
+        if arm.recipe is not None
+    )
     finetuned = sum(_finetune_images(plan, cell) for cell in cells)
     benches = {(cell.arm.id, cell.words.task) for cell in cells}
     labelled = [
@@ -94,7 +105,7 @@ def estimate(
     )
     seconds = (
         looking
-        + (views + finetuned) / train_rate
+        + (trained / (_BACKWARD * forward) + finetuned) / train_rate
         + (extracted + features_flops / forward) / (_BACKWARD * train_rate)
         + probes / _PROBE_FLOPS_PER_S
     )
@@ -114,7 +125,7 @@ def estimate(
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),
         finetune_images=finetuned,
-        flops=forward * (_BACKWARD * (views + finetuned) + extracted) + features_flops + probes,
+        flops=trained + forward * (_BACKWARD * finetuned + extracted) + features_flops + probes,
         hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
         disk_mb=(len(arms) * weights + kept + cached + decoded + 3e4 * len(cells) / 10) / 1e6,
         images_per_s=train_rate,
@@ -171,7 +182,7 @@ def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Comput
         n = _CALIBRATION_BATCH
         images = torch.randint(0, 256, (n, side, side, 3), dtype=torch.uint8, device=compute.device)
         sizes = torch.full((n, 2), side, device=compute.device)
-        views = ViewMaker(Augmentation(**DEFAULTS["supervised"]["augmentation"]), image_size, 0)
+        views = ViewMaker(SupervisedRecipe().augmentation, image_size, 0)
         hashes = keys.sample_hashes([str(i) for i in range(n)])
         times = []
         for _ in range(4):

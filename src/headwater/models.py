@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -213,14 +214,6 @@ def has_batch_norm(module: nn.Module) -> bool:
     return any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in module.modules())
 
 
-HEAD_NOTE = (
-    "SimCLR's projection head has BatchNorm where it has several layers (head_layers): ranks and "
-    "micro_batch change its weights, and with them the encoder's"
-)
-"""What to tell where SimCLR's batches are split over ranks or micro-batches; `notes` sees the
-backbone alone.
-"""
-
 FEW_TOKENS, GOOD_TOKENS = 16, 64
 """A ViT that sees fewer patches than the one is warned of, and told how to see about the other
 [ours]: 2 x 2 patches of a 32 px image leave attention next to nothing to do; 8 x 8 is what
@@ -369,6 +362,14 @@ def forward_flops(module: nn.Module, image_size: int) -> float:
     Attention runs as plain matrix products meanwhile: torch counts these in every version and on
     every device, its fused kernels not.
     """
+    image = torch.zeros(1, 3, image_size, image_size, device=next(module.parameters()).device)
+    return counted_flops(module, lambda: module(image))
+
+
+def counted_flops(module: nn.Module, call: Callable[[], object]) -> float:
+    """FLOPs of a call of something around `module`, which is in evaluation mode meanwhile: counted
+    as in `forward_flops`.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -376,6 +377,6 @@ def forward_flops(module: nn.Module, image_size: int) -> float:
     module.eval()
     counter = FlopCounterMode(display=False)
     with counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        module(torch.zeros(1, 3, image_size, image_size, device=next(module.parameters()).device))
+        call()
     module.train(was_training)
     return float(counter.get_total_flops())

@@ -12,11 +12,11 @@ import torch
 
 from headwater.labels.captions import choose
 from headwater.methods import Batch, build
-from headwater.methods.clip import Clip
+from headwater.methods.clip import Clip, ClipRecipe
 from headwater.methods.contrastive import clip_loss, siglip_loss
 from headwater.models import build_encoder
-from headwater.recipes import DEFAULTS, resolve
-from headwater.study import Recipe, Study
+from headwater.recipes import resolve
+from headwater.study import Study
 from tests.conftest import tiny
 from tests.toy import BF16, hashes, normal
 
@@ -31,9 +31,7 @@ CAPTIONS = [
 
 
 def method(captions: list[list[str]] = CAPTIONS, seed: int = 0, **words: object) -> Clip:
-    recipe = Recipe(
-        **{**DEFAULTS["clip"], "embedding": 16, "text_width": 32, "text_heads": 2, **words}
-    )
+    recipe = ClipRecipe(**{"embedding": 16, "text_width": 32, "text_heads": 2, **words})
     made = build(
         "clip",
         build_encoder("tiny", 32, seed=0),
@@ -128,7 +126,7 @@ def test_captions_train_with_plain_attention_on_a_processor_and_images_do_not():
     model.encoder.register_forward_hook(
         lambda *_: flash.update(images=torch.backends.cuda.flash_sdp_enabled())
     )
-    model.encode(normal(2, 3, 32, 32), Batch(np.array([0, 2]), np.zeros(2, dtype=np.int64)))
+    model.encode((normal(2, 3, 32, 32),), Batch(np.array([0, 2]), np.zeros(2, dtype=np.int64)))
     assert flash == {"text": False, "images": True}
     assert torch.backends.cuda.flash_sdp_enabled()
 
@@ -165,7 +163,7 @@ def test_a_batch_of_two_has_finite_losses_and_gradients_in_bf16():
     model = method().train()
     with BF16.autocast():
         batch = Batch(np.array([0, 2]), np.zeros(2, dtype=np.int64))
-        loss = model.loss(model.encode(normal(2, 3, 32, 32), batch), batch)
+        loss = model.loss(model.encode((normal(2, 3, 32, 32),), batch), batch)
     loss.backward()
     assert loss.dtype == torch.float32
     assert torch.isfinite(loss)

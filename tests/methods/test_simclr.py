@@ -13,14 +13,13 @@ from torch import nn
 
 from headwater.methods import Batch, build
 from headwater.methods.contrastive import nt_xent
+from headwater.methods.simclr import SimclrRecipe
 from headwater.models import build_encoder
-from headwater.recipes import DEFAULTS
-from headwater.study import Recipe
 from tests.toy import BF16, hashes, normal, same_bits, state
 
 
 def method(seed: int = 0, **words: object) -> nn.Module:
-    recipe = Recipe(**{**DEFAULTS["simclr"], "head_width": 64, "embedding": 16, **words})
+    recipe = SimclrRecipe(**{"head_width": 64, "embedding": 16, **words})
     return build(
         "simclr",
         build_encoder("tiny", 32, seed=0),
@@ -57,7 +56,7 @@ def test_small_batches_have_finite_losses_and_gradients_in_bf16(b):
     model = method().train()
     with BF16.autocast():
         batch = Batch(np.arange(b), np.zeros(b, dtype=np.int64))
-        loss = model.loss(model.encode(normal(2 * b, 3, 32, 32), batch), batch)
+        loss = model.loss(model.encode((normal(2 * b, 3, 32, 32),), batch), batch)
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters())
@@ -66,7 +65,7 @@ def test_small_batches_have_finite_losses_and_gradients_in_bf16(b):
 def test_view_0_of_an_image_meets_its_view_1_at_the_recipes_temperature():
     model, views = method(temperature=0.2).eval(), normal(6, 3, 32, 32)
     batch = Batch(np.arange(3), np.zeros(3, dtype=np.int64))
-    first, second = model.encode(views, batch)
+    first, second = model.encode((views,), batch)
     torch.testing.assert_close(torch.cat([first, second]), model.projection(model.encoder(views)))
     assert torch.equal(model.loss((first, second), batch), nt_xent(first, second, 0.2))
 

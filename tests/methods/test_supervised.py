@@ -14,9 +14,8 @@ from torch.nn import functional as F
 from headwater.labels import Targets
 from headwater.labels.targets import LabelSets
 from headwater.methods import Batch, Mix, build
-from headwater.methods.supervised import sigmoid_loss, softmax_over_sets_loss
+from headwater.methods.supervised import SupervisedRecipe, sigmoid_loss, softmax_over_sets_loss
 from headwater.models import build_encoder
-from headwater.study import Recipe
 from tests.toy import BF16, FP32, hashes, normal
 
 LABELS = np.array([2, 0, 1, 2, 2], dtype=np.int64)
@@ -42,7 +41,7 @@ def method(
     targets = Targets(
         codes=labels, names=tuple(f"c{i}" for i in range(num_classes)), view="level:0"
     )
-    recipe = Recipe(label_smoothing=smoothing)
+    recipe = SupervisedRecipe(label_smoothing=smoothing)
     return build(
         "supervised",
         build_encoder("tiny", 32, seed=0),
@@ -60,7 +59,7 @@ def batch(positions: np.ndarray) -> Batch:
 
 def both(model: torch.nn.Module, views: torch.Tensor, positions: np.ndarray) -> torch.Tensor:
     """The loss of images, from their pixels."""
-    return model.loss(model.encode(views, batch(positions)), batch(positions))
+    return model.loss(model.encode((views,), batch(positions)), batch(positions))
 
 
 @pytest.mark.parametrize("num_classes", [3, 50])
@@ -118,7 +117,7 @@ def test_one_class_per_image_trains_in_batches_of_two_in_bf16():
 
 # several labels
 def of_sets(targets: Targets = SETS, **words: object) -> torch.nn.Module:
-    recipe = Recipe(**{"label_smoothing": 0.0, **words})
+    recipe = SupervisedRecipe(**{"label_smoothing": 0.0, **words})
     return build(
         "supervised",
         build_encoder("tiny", 32, seed=0),
@@ -140,8 +139,8 @@ def of_sets(targets: Targets = SETS, **words: object) -> torch.nn.Module:
 )
 def test_the_loss_follows_the_labels_unless_the_recipe_says_otherwise(loss, single, several):
     one = Targets(codes=LABELS, names=("a", "b", "c"), view="level:0")
-    assert of_sets(one, loss=loss).loss_name == single
-    assert of_sets(SETS, loss=loss).loss_name == several
+    assert of_sets(one, loss=loss)._loss == single
+    assert of_sets(SETS, loss=loss)._loss == several
 
 
 @pytest.mark.parametrize("compute", [FP32, BF16])

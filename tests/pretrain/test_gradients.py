@@ -19,8 +19,8 @@ from headwater.pretrain.batches import Batches
 from headwater.pretrain.gradients import Gradients
 from headwater.pretrain.scale import Wrapped
 from headwater.ranks import ALONE, Ranks
-from headwater.recipes import DEFAULTS
-from headwater.study import Augmentation, Recipe
+from headwater.registry import METHODS
+from headwater.study.recipe import Recipe
 from tests.toy import BF16, FP32, hashes, stripes
 from tests.views.batches import CLOSE
 
@@ -37,8 +37,7 @@ def recipe(method: str, **words: Any) -> Recipe:
         "clip": {"text_width": 32, "text_heads": 2, "text_layers": 1},
         "simclr": {"head_width": 64, "head_layers": 1},
     }.get(method, {})
-    made = {**DEFAULTS[method], **small, "batch": 24, **words}
-    return Recipe(**{**made, "augmentation": Augmentation(**made["augmentation"])})
+    return METHODS[method].recipe(**{**small, "batch": 24, **words})
 
 
 def made(method: str, backbone: str = LAYER_NORM, **words: Any) -> tuple[methods.Method, Batches]:
@@ -56,7 +55,7 @@ def made(method: str, backbone: str = LAYER_NORM, **words: Any) -> tuple[methods
         told,
         image_size=32,
         seed=0,
-        num_views=model.num_views,
+        method=type(model),
         device=torch.device("cpu"),
         ranks=ALONE,
     )
@@ -171,7 +170,7 @@ def test_mixed_images_are_what_the_share_says():
     area.
     """
     _, plain = made("supervised")
-    own = plain.views(plain.make(1), slice(None))
+    (own,) = plain.views(plain.make(1), slice(None))
     for words in ({"mixup": 0.4}, {"cutmix": 1.0}):
         _, batches = made("supervised", **words)
         seen = set()
@@ -182,7 +181,7 @@ def test_mixed_images_are_what_the_share_says():
             assert (mix.partners == prepared.batch.positions[::-1]).all()
             seen.add(mix.share)
             if step == 1:
-                mixed = batches.views(prepared, slice(None))
+                (mixed,) = batches.views(prepared, slice(None))
                 if "mixup" in words:
                     expected = own.lerp(own.flip(0), mix.share)
                     torch.testing.assert_close(mixed, expected, atol=CLOSE, rtol=0)

@@ -24,8 +24,8 @@ from headwater.labels.targets import LabelSets
 from headwater.loader import Order
 from headwater.models import build_encoder
 from headwater.pretrain import Diverged, OnlineProbe, Outcome, Progress, pretrain, write_curve
-from headwater.recipes import DEFAULTS
-from headwater.study import Augmentation, Budget, Recipe
+from headwater.registry import METHODS as AXIS
+from headwater.study.recipe import Budget, Recipe
 from headwater.transfer.features import extract
 from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
 
@@ -54,8 +54,7 @@ def recipe(method: str, **words: Any) -> Recipe:
         "clip": {"text_width": 32, "text_heads": 2, "text_layers": 1},
         "simclr": {"head_width": 64},
     }.get(method, {})
-    made = {**DEFAULTS[method], **small, **words}
-    return Recipe(**{**made, "augmentation": Augmentation(**made["augmentation"])})
+    return AXIS[method].recipe(**{**small, **words})
 
 
 def run(
@@ -94,10 +93,10 @@ def run(
         captions=CAPTIONS,
         hashes=HASHES,
     )
-    order = Order(HASHES, images, words_of_run.batch or 0, seed)
+    order = Order(HASHES, images, words_of_run.batch, seed)
     if stop_at is not None:
         words_of_run = words_of_run.model_copy(update={"schedule": "constant", "warmup": 0.0})
-        order = Order(HASHES, stop_at * (words_of_run.batch or 0), words_of_run.batch or 0, seed)
+        order = Order(HASHES, stop_at * (words_of_run.batch), words_of_run.batch, seed)
     outcome, curve = pretrain(
         model,
         pixels,

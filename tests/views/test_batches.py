@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from headwater import keys, views
-from headwater.recipes import DEFAULTS
+from headwater.registry import METHODS
 from headwater.study import Augmentation
 from headwater.views import ViewMaker, blur, centre_view, crops, jitter
 from tests.needs import needs_cuda
@@ -32,7 +32,11 @@ ALL = Augmentation(**BLURRED, solarise=0.3, randaugment=2, cutout=0.5)
 
 @pytest.mark.parametrize("size", [24, 32, 96, 144])
 @pytest.mark.parametrize(
-    "words", [*(DEFAULTS[m]["augmentation"] for m in ("supervised", "clip", "simclr")), BLURRED]
+    "words",
+    [
+        *(METHODS[m].recipe().augmentation.words() for m in ("supervised", "clip", "simclr")),
+        BLURRED,
+    ],
 )
 def test_views_equal_those_of_dense_matrices(words, size):
     augmentation = Augmentation(**words)

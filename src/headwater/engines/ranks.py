@@ -22,12 +22,13 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from headwater import device, models, work
+from headwater import device, models, recipes, work
 from headwater.engines.schedule import pending
 from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.pretrain import Progress
 from headwater.ranks import Ranks
+from headwater.registry import METHODS
 from headwater.store import Store
 from headwater.study import Study
 
@@ -136,8 +137,10 @@ def main() -> int:
                 study.backbone, study.image_size, study.patch_size, batch_is_split=True
             ):
                 print(f"note: {note}", flush=True)
-            if "simclr" in study.methods:
-                print(f"note: {models.HEAD_NOTE}", flush=True)
+            for method in study.methods:
+                of_head = METHODS[method].split_note(recipes.resolve(study, method))
+                if of_head is not None:
+                    print(f"note: {of_head}", flush=True)
         trained = run(
             study,
             store,

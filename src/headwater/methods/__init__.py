@@ -1,10 +1,26 @@
-"""Pre-training methods: encode(views) -> embeddings, loss(embeddings, batch, ranks), heads; nothing
-else. The loop is headwater.pretrain.
+"""Pre-training methods: encode(views) -> embeddings, loss(embeddings, batch, ranks), heads and
+hooks; nothing else. The loop is headwater.pretrain.
 
-Encoding and loss are kept apart, so that embeddings can be gathered from other processes, cached
-and computed again in parts.
+A method is one file in this folder: it declares its recipe (with defaults and where each comes
+from), what it needs, what it costs, how it is shown, and how it is built. Importing it imports no
+torch, which is imported where something is built or computed. Encoding and loss are kept apart, so
+that embeddings can be gathered from other processes, cached and computed again in parts.
 
-A new method is one file in this folder and one entry in `build`.
+    class Mine(Method):
+        name, title, version, order = "mine", "Mine", 1, 60
+        needs, recipe = "images", MineRecipe
+
+        def __init__(self, encoder, inputs):
+            from torch import nn
+
+            super().__init__(encoder, inputs)
+            self.net.head = nn.Linear(encoder.num_features, inputs.recipe.embedding)
+
+        def encode(self, views, batch): ...
+        def loss(self, embeddings, batch, ranks=ALONE): ...
+
+
+    ENTRY = Mine
 """
 
 from __future__ import annotations
@@ -13,15 +29,24 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from headwater.labels import Targets
 from headwater.ranks import ALONE, Ranks
-from headwater.study import Recipe
+from headwater.registry import METHODS
+from headwater.study.recipe import Augmentation, Recipe
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from headwater.labels import Targets
+
+SHARED = ("contrastive", "text", "tiles")
+"""Modules of this folder that are no methods."""
+Needs = Literal["labels", "captions", "images", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -59,28 +84,153 @@ class Batch:
         )
 
 
-class Method(nn.Module, ABC):
-    """An encoder with what a method adds to it.
+@dataclass(frozen=True)
+class Crop:
+    """Random views of one size."""
 
-    `encoder` maps images [n, 3, s, s] to features [n, d].
+    count: int = 1
+    """Views of each image."""
+    image_size: int | None = None
+    """Their side in pixels; the study's where it is None."""
+    augmentation: Augmentation | None = None
+    """How they are made; the recipe's where it is None."""
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """How images are blended: Beta's alpha of mixup and of CutMix, None for none. With both each
+    step takes one of the two at random.
     """
 
-    num_views: int = 1
-    """Random views of each image in a batch."""
+    mixup: float | None = None
+    cutmix: float | None = None
 
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
 
-    contrastive: bool = False
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a method is built from, beside the encoder."""
+
+    recipe: Any
+    """The method's own recipe."""
+    seed: int
+    hashes: NDArray[np.int64]
+    """int64 [num_images]: the keyed hash of each image's id, for draws that belong to an image."""
+    targets: Targets | None = None
+    """Labels of the images; of a method that needs labels alone."""
+    captions: Sequence[list[str]] | None = None
+    """One list for each image; of a method that needs captions alone."""
+
+
+class Method(ABC):
+    """A declaration, as a class, and what is trained, as an instance.
+
+    `net` is the torch module that holds everything with weights or state: `net.encoder`, which maps
+    images [n, 3, s, s] to features [n, d], and what the method puts beside it. All of it is in
+    checkpoints; parameters with requires_grad are trained. A name that the method lacks is looked
+    up in `net`.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    """What people call it."""
+    version: ClassVar[int]
+    """Raised by hand when the behaviour of this method changes; enters the identity of its arms
+    alone.
+    """
+    order: ClassVar[float]
+    colour: ClassVar[str | None] = None
+    """In charts, as #RRGGBB; None takes a spare one."""
+    needs: ClassVar[Needs]
+    """labels (a label view of the source), captions (a text field), images, or nothing."""
+    recipe: ClassVar[type[Recipe] | None]
+    """The words of its recipe; None for a method that trains nothing."""
+    trains: ClassVar[bool] = True
+    """Whether there is anything to train: only then a source, a size and a budget mean anything."""
+    text_tower: ClassVar[bool] = False
+    """Whether its arms keep a text tower, which can turn class names into a head."""
+    contrastive: ClassVar[bool] = False
     """Whether the loss compares the images of a batch with one another, so that it is not a mean
     over images of what each costs by itself.
     """
+    kept: ClassVar[str] = "encoder"
+    """The encoder in `net` that is kept at the end: another than the trained one where a method
+    trains an average of it beside it.
+    """
+    num_views: ClassVar[int] = 1
+    """Random views of each image in a batch, where all are of one size."""
 
+    net: nn.Module
+
+    def __init__(self, encoder: nn.Module, inputs: Inputs) -> None:
+        """The method of an arm around its encoder. A subclass puts its heads into `net`, drawn
+        from the key of the seed.
+        """
+        from torch import nn
+
+        self.net = nn.Module()
+        self.net.encoder = encoder
+
+    # what can be known before anything is built
+    @classmethod
+    def crops(cls, recipe: Any, image_size: int) -> tuple[Crop, ...]:
+        """The views of each image, by size: one tensor of `encode`'s views for each."""
+        return (Crop(cls.num_views),)
+
+    @classmethod
+    def mixing(cls, recipe: Any) -> Mixing:
+        """How images are blended before the network sees them; not at all by default."""
+        return Mixing()
+
+    @classmethod
+    def image_flops(cls, recipe: Any, encoder: nn.Module, image_size: int) -> float:
+        """FLOPs (multiply-add = 2) that one image costs in training: by default three forward
+        passes of the encoder (forward, and backward twice that) for each view; small heads are not
+        counted.
+        """
+        from headwater.models import forward_flops
+
+        crops = cls.crops(recipe, image_size)
+        return sum(
+            3.0 * crop.count * forward_flops(encoder, crop.image_size or image_size)
+            for crop in crops
+        )
+
+    @classmethod
+    def split_note(cls, recipe: Any) -> str | None:
+        """What a person should know where a batch is split over ranks or micro-batches; None where
+        nothing but the encoder feels it.
+        """
+        return None
+
+    @classmethod
+    def loss_name(cls, recipe: Any, *, single: bool) -> str | None:
+        """How rows name the loss on labels; `single` says whether every image has exactly one.
+        None where there are no labels.
+        """
+        return None
+
+    @classmethod
+    def settled(cls, recipe: Any, *, single: bool) -> Any:
+        """The recipe once its labels are known: without words that only say what the rule for such
+        labels says anyway.
+        """
+        return recipe
+
+    @classmethod
+    def prepared(cls, encoder: nn.Module) -> nn.Module:
+        """The encoder, able to do what this method asks of it.
+
+        Raises InputError, blamed on `backbone`, for one that cannot.
+        """
+        return encoder
+
+    # what is trained
     @abstractmethod
-    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
-        """Embeddings of a batch, each float [b, e]: of views [num_views * b, 3, s, s] (view 0 of
-        all images comes first, then view 1), and of its captions.
+    def encode(self, views: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, ...]:
+        """Embeddings of a batch, each [b, ...]: of its views, and of its captions.
+
+        `views` has one tensor for each of `crops`, float32 [count * b, 3, s, s]: view 0 of all
+        images comes first, then view 1.
         """
 
     @abstractmethod
@@ -97,6 +247,16 @@ class Method(nn.Module, ABC):
         """
         return []
 
+    def before_step(self, step: int, steps: int) -> None:
+        """Called before the gradient of a step (0-based) of `steps` is computed: for schedules."""
+        return
+
+    def after_step(self, step: int, steps: int, ranks: Ranks = ALONE) -> None:
+        """Called when the optimiser has taken a step: for averages of weights and the like, which
+        belong into `net` so that a checkpoint holds them.
+        """
+        return
+
     def at_chance(self, loss: float, batch: int) -> str | None:
         """What a person should hear where a mean loss at this batch is that of embeddings which
         tell nothing; None where all is well.
@@ -104,10 +264,31 @@ class Method(nn.Module, ABC):
         return None
 
     def save_heads(self, folder: Path) -> None:
-        """Write to an arm's folder what it needs to keep beside the encoder: CLIP's text side,
-        nothing for others.
+        """Write to an arm's folder what it needs to keep beside the encoder: a text tower, nothing
+        for most.
         """
         return
+
+    # as a torch module
+    @property
+    def encoder(self) -> nn.Module:
+        return self.net.encoder  # type: ignore[return-value]
+
+    def train(self, mode: bool = True) -> Self:
+        self.net.train(mode)
+        return self
+
+    def eval(self) -> Self:
+        return self.train(False)
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        self.net.to(*args, **kwargs)
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "net" or name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.net, name)
 
 
 def build(
@@ -116,27 +297,13 @@ def build(
     *,
     recipe: Recipe,
     seed: int,
-    targets: Targets | None,
-    captions: Sequence[list[str]] | None,
+    targets: Targets | None = None,
+    captions: Sequence[list[str]] | None = None,
     hashes: NDArray[np.int64],
 ) -> Method:
-    """The method of an arm around its encoder.
-
-    `targets` are for supervised, `captions` (one list per sample) for clip.
+    """The method of an arm around its encoder: see `Inputs`. Raises InputError for a name that is
+    no method.
     """
-    if method == "supervised":
-        from headwater.methods.supervised import Supervised
-
-        assert targets is not None
-        name = recipe.loss_name(single=targets.single)
-        return Supervised(
-            encoder, targets, label_smoothing=recipe.label_smoothing or 0.0, loss_name=name
-        )
-    if method == "clip":
-        from headwater.methods.clip import Clip
-
-        assert captions is not None
-        return Clip(encoder, captions, hashes, recipe=recipe, seed=seed)
-    from headwater.methods.simclr import SimCLR
-
-    return SimCLR(encoder, recipe=recipe, seed=seed)
+    entry = METHODS[method]
+    inputs = Inputs(recipe=recipe, seed=seed, targets=targets, captions=captions, hashes=hashes)
+    return entry(entry.prepared(encoder), inputs)

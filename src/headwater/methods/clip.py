@@ -8,25 +8,30 @@ templates (the field `template`).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from pydantic import Field
 
 from headwater import keys
-from headwater.device import seeded
 from headwater.labels.captions import choose
-from headwater.methods import Batch, Method
-from headwater.methods.contrastive import Contrast, at_chance, clip_loss, siglip_loss
-from headwater.methods.text import save_text
+from headwater.methods import Batch, Inputs, Method
 from headwater.ranks import ALONE, Ranks
-from headwater.study import Recipe
+from headwater.study.recipe import Augmentation, Recipe, default
+from headwater.study.words import Positive, Whole
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+SIGLIP_TEMPERATURE = 0.1
+"""[paper] The default temperature where `contrast` is siglip (Zhai et al. 2023: the learned scale
+starts at 10).
+"""
 MAX_LOGIT_SCALE = math.log(100.0)
 """CLIP's bound on the learned inverse temperature."""
 
@@ -44,6 +49,48 @@ waits for launches, all captions are one group.
 """
 
 
+class ClipRecipe(Recipe):
+    """CLIP's settings."""
+
+    contrast: Literal["infonce", "siglip"] | None = default(
+        None, "[paper] InfoNCE, Entezari et al. 2023"
+    )
+    """Softmax over the batch (InfoNCE), or SigLIP's sigmoid of each pair."""
+    temperature: Positive = default(
+        0.07, "[paper] Radford et al. 2021; 0.1 where contrast is siglip (Zhai et al. 2023)"
+    )
+    """The initial temperature, which is learned."""
+    embedding: Annotated[Whole, Field(ge=2)] = default(128, "[ours]")
+    """Width of the contrastive embedding."""
+    text_width: Annotated[Whole, Field(ge=8)] = default(128, "[ours]")
+    """Width of the text tower."""
+    text_layers: Annotated[Whole, Field(ge=1)] = default(2, "[ours]")
+    """Its layers."""
+    text_heads: Annotated[Whole, Field(ge=1)] = default(4, "[ours]")
+    """Heads of its attention, which divide its width."""
+    augmentation: Augmentation = default(
+        Augmentation(
+            crop_min=0.5, flip=0.5, jitter=0.0, jitter_probability=0.0, grey=0.0, blur=0.0
+        ),
+        "[ours]",
+    )
+
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        siglip = given.get("contrast") == "siglip"
+        return {"temperature": SIGLIP_TEMPERATURE} if siglip else {}
+
+    def neutral(self) -> Self:
+        contrast = None if self.contrast == "infonce" else self.contrast
+        return super().neutral().model_copy(update={"contrast": contrast})
+
+    def fault(self, given: Any) -> tuple[str, tuple[str, ...]] | None:
+        if self.text_width % self.text_heads:
+            reason = f"text_width {self.text_width} is no multiple of text_heads {self.text_heads}"
+            return reason, ("text_width", "text_heads")
+        return super().fault(given)
+
+
 class Clip(Method):
     """Image tower, linear projection, and open_clip's TextTransformer.
 
@@ -58,43 +105,38 @@ class Clip(Method):
     calls it).
     """
 
+    name, title, version, order = "clip", "CLIP", 2, 20
+    colour = "#D55E00"
+    needs = "captions"
+    recipe = ClipRecipe
+    text_tower = True
     contrastive = True
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        captions: Sequence[list[str]],
-        hashes: NDArray[np.int64],
-        *,
-        recipe: Recipe,
-        seed: int,
-    ) -> None:
-        super().__init__(encoder)
+    def __init__(self, encoder: nn.Module, inputs: Inputs) -> None:
+        import torch
         from open_clip.tokenizer import SimpleTokenizer
         from open_clip.transformer import TextTransformer
+        from torch import nn
 
-        assert (
-            recipe.text_width
-            and recipe.text_layers
-            and recipe.text_heads
-            and recipe.embedding
-            and recipe.temperature
-        )
-        self._captions, self._hashes, self._seed = captions, hashes, seed
+        from headwater.device import seeded
+
+        recipe: ClipRecipe = inputs.recipe
+        captions, seed = inputs.captions, inputs.seed
+        assert captions is not None
+        super().__init__(encoder, inputs)
+        self._captions, self._hashes, self._seed = captions, inputs.hashes, seed
         tokenizer = SimpleTokenizer()
         texts = sorted({text for own in captions for text in own})
         tokens = tokenizer(texts)
+        # the end token has the largest number; 0 is not only padding but also a token, "!"
         self._lengths = (tokens.argmax(dim=1) + 1).numpy()
-        context = int(
-            self._lengths.max()
-        )  # the end token has the largest number; 0 is not only padding but also a token, "!"
-        used, occurring = torch.unique(
-            tokens[:, :context], return_inverse=True
-        )  # in order, so that the end token keeps the largest number
+        context = int(self._lengths.max())
+        # in order, so that the end token keeps the largest number
+        used, occurring = torch.unique(tokens[:, :context], return_inverse=True)
         self._tokens, self._vocabulary = occurring, used
         self._text_index = {text: i for i, text in enumerate(texts)}
         with seeded(keys.key(seed, "clip heads")):
-            self.text = TextTransformer(
+            text = TextTransformer(
                 context_length=context,
                 vocab_size=tokenizer.vocab_size,
                 width=recipe.text_width,
@@ -102,19 +144,24 @@ class Clip(Method):
                 layers=recipe.text_layers,
                 output_dim=recipe.embedding,
             )
-            kept = self.text.token_embedding.weight[used].detach().clone()
-            self.text.token_embedding = nn.Embedding(kept.shape[0], kept.shape[1], _weight=kept)
-            self.projection = nn.Linear(int(encoder.num_features), recipe.embedding, bias=False)  # type: ignore[arg-type]
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
-        self._contrast: Contrast = recipe.contrast or "infonce"
+            kept = text.token_embedding.weight[used].detach().clone()
+            text.token_embedding = nn.Embedding(kept.shape[0], kept.shape[1], _weight=kept)
+            features = int(encoder.num_features)  # type: ignore[arg-type]
+            projection = nn.Linear(features, recipe.embedding, bias=False)
+        self.net.text, self.net.projection = text, projection
+        self.net.logit_scale = nn.Parameter(torch.tensor(math.log(1 / recipe.temperature)))
+        self._contrast = recipe.contrast or "infonce"
         if self._contrast == "siglip":
-            self.logit_bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
+            self.net.logit_bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
 
-    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
-        return self.projection(self.encoder(views)), self._texts(batch)
+    def encode(self, views: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, ...]:
+        (images,) = views
+        return self.projection(self.encoder(images)), self._texts(batch)
 
     def _texts(self, batch: Batch) -> torch.Tensor:
         """Embeddings [b, e] of the captions that are drawn for a batch."""
+        import torch
+
         chosen = np.empty(len(batch), dtype=np.int64)
         for epoch in np.unique(batch.epochs):
             of_epoch = batch.epochs == epoch
@@ -141,6 +188,8 @@ class Clip(Method):
 
     def _encoded(self, texts: NDArray[np.int64], device: torch.device) -> torch.Tensor:
         """Embeddings of some captions, in a context that ends with the longest of them."""
+        import torch
+
         longest = int(self._lengths[texts].max(initial=1))
         whole = self.text.attn_mask
         self.text.attn_mask = whole[:longest, :longest]
@@ -152,6 +201,10 @@ class Clip(Method):
     def loss(
         self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE
     ) -> torch.Tensor:
+        import torch
+
+        from headwater.methods.contrastive import clip_loss, siglip_loss
+
         with torch.no_grad():
             self.logit_scale.clamp_(
                 max=MAX_LOGIT_SCALE
@@ -165,9 +218,13 @@ class Clip(Method):
         return [self.logit_scale, *([self.logit_bias] if self._contrast == "siglip" else [])]
 
     def at_chance(self, loss: float, batch: int) -> str | None:
+        from headwater.methods.contrastive import at_chance
+
         return at_chance(loss, batch, self._contrast)
 
     def save_heads(self, folder: Path) -> None:
+        from headwater.methods.text import save_text
+
         save_text(folder, self.text, self.projection, self.logit_scale, self._vocabulary)
 
 
@@ -177,4 +234,9 @@ def _attention(device: torch.device) -> AbstractContextManager[None]:
     context] a caption, which for long sequences costs more memory and time than it gains. On GPUs
     torch chooses.
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+ENTRY = Clip

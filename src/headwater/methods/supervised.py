@@ -1,25 +1,54 @@
 """Supervised pre-training: cross-entropy on the labels of each image, one or several.
 
-The rule for the loss is `Recipe.loss_name`: softmax cross-entropy where every image has one label;
+The rule for the loss is `Supervised.loss_name`: softmax cross-entropy where every image has one label;
 where some image has several, sigmoid cross-entropy on the multi-hot targets, or, if the recipe says
 so, softmax cross-entropy against the label set normalised to sum 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
-from torch.nn import functional as F
+from pydantic import Field
 
-from headwater.device import full_precision
-from headwater.labels import Targets
-from headwater.methods import Batch, Method
+from headwater.methods import Batch, Inputs, Method, Mixing
 from headwater.ranks import ALONE, Ranks
-from headwater.study import LossName
+from headwater.study.recipe import Augmentation, Recipe, default
+from headwater.study.words import Positive, Real
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+LossName = Literal["softmax", "sigmoid", "softmax over sets"]
+"""The losses of supervised arms, as rows name them."""
+
+
+class SupervisedRecipe(Recipe):
+    """Settings of supervised pre-training."""
+
+    lr: Positive = default(3e-3, "[ours]")
+    label_smoothing: Annotated[Real, Field(ge=0, lt=1)] = default(0.0, "[ours]")
+    """With s, a label set's mass 1 - s goes to its labels and s to all classes in equal parts."""
+    mixup: Positive | None = default(None, "[ours] neither paper names it")
+    """Alpha of mixup; with `cutmix` as well, each step takes one of the two at random."""
+    cutmix: Positive | None = default(None, "[ours]")
+    """Alpha of CutMix."""
+    loss: Literal["softmax", "sigmoid"] | None = default(
+        None,
+        "[ours] by the labels: softmax for one each; for sets sigmoid, as big_vision trains "
+        "ImageNet-21k (Hong et al. 2023 [recalled])",
+    )
+    """Cross-entropy over the classes, or of each class by itself. None decides by the labels."""
+    augmentation: Augmentation = default(
+        Augmentation(
+            crop_min=0.35, flip=0.5, jitter=0.4, jitter_probability=0.5, grey=0.0, blur=0.0
+        ),
+        "[ours]",
+    )
 
 
 def sigmoid_loss(
@@ -34,6 +63,8 @@ def sigmoid_loss(
     class is (1 - s) y + s / c: for one label that of smoothed softmax, and timm's
     BinaryCrossEntropy.
     """
+    from torch.nn import functional as F
+
     b, c = logits.shape
     total = F.softplus(logits).sum() - (1 - smoothing) * logits[images, labels].sum()
     if smoothing:
@@ -51,6 +82,9 @@ def softmax_over_sets_loss(
     once). With label smoothing s the target is (1 - s) y / m + s / c, as
     `torch.nn.functional.cross_entropy` smooths probabilities.
     """
+    import torch
+    from torch.nn import functional as F
+
     b, c = logits.shape
     log_shares = F.log_softmax(logits, dim=1)
     weights = torch.bincount(images, minlength=b).to(logits.dtype).reciprocal()[images]
@@ -76,33 +110,68 @@ class Supervised(Method):
     / (n + 1) of them [ours].
     """
 
-    def __init__(
-        self, encoder: nn.Module, targets: Targets, *, label_smoothing: float, loss_name: LossName
-    ) -> None:
-        super().__init__(encoder)
-        self.loss_name: LossName = loss_name
-        self.head = nn.Linear(int(encoder.num_features), targets.num_classes)  # type: ignore[arg-type]
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
-        self._label_smoothing = label_smoothing
+    name, title, version, order = "supervised", "supervised", 2, 10
+    colour = "#0072B2"
+    needs = "labels"
+    recipe = SupervisedRecipe
+
+    def __init__(self, encoder: nn.Module, inputs: Inputs) -> None:
+        import torch
+        from torch import nn
+
+        targets, recipe = inputs.targets, inputs.recipe
+        assert targets is not None
+        super().__init__(encoder, inputs)
+        loss, smoothing = self.loss_name(recipe, single=targets.single), recipe.label_smoothing
+        self._loss, self._label_smoothing = loss, smoothing
         self._codes, self._sets = targets.codes, targets.sets
-        if loss_name == "softmax":
+        head = nn.Linear(int(encoder.num_features), targets.num_classes)  # type: ignore[arg-type]
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+        self.net.head = head
+        if loss == "softmax":
             self._labels = torch.from_numpy(targets.indices)
-        if loss_name == "sigmoid":
+        if loss == "sigmoid":
             n = len(targets)
             shares = (targets.counts / n).clip(1 / (n + 1), n / (n + 1))
-            shares = (1 - label_smoothing) * shares + label_smoothing / targets.num_classes
+            shares = (1 - smoothing) * shares + smoothing / targets.num_classes
             with torch.no_grad():
-                self.head.bias.copy_(torch.from_numpy(np.log(shares / (1 - shares))))
+                head.bias.copy_(torch.from_numpy(np.log(shares / (1 - shares))))
 
-    def encode(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
-        return (self.encoder(views),)
+    @classmethod
+    def loss_name(cls, recipe: Any, *, single: bool) -> LossName:
+        """Where the recipe leaves it open: softmax where every image has one label, sigmoid where
+        some image has several, which is the public recipe for ImageNet-21k's levels. Softmax on
+        several labels is against the set normalised to sum 1.
+        """
+        if recipe.loss == "sigmoid" or (recipe.loss is None and not single):
+            return "sigmoid"
+        return "softmax" if single else "softmax over sets"
+
+    @classmethod
+    def settled(cls, recipe: Any, *, single: bool) -> Any:
+        """The recipe with its loss left open where the rule gives the same: an arm is the same one
+        whether the study says so or not.
+        """
+        by_rule = recipe.model_copy(update={"loss": None})
+        same = cls.loss_name(by_rule, single=single) == cls.loss_name(recipe, single=single)
+        return by_rule if same else recipe
+
+    @classmethod
+    def mixing(cls, recipe: Any) -> Mixing:
+        return Mixing(recipe.mixup, recipe.cutmix)
+
+    def encode(self, views: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, ...]:
+        (images,) = views
+        return (self.encoder(images),)
 
     def loss(
         self, embeddings: tuple[torch.Tensor, ...], batch: Batch, ranks: Ranks = ALONE
     ) -> torch.Tensor:
+        from headwater.device import full_precision
+
         (features,) = embeddings
-        if self.loss_name == "softmax":
+        if self._loss == "softmax":
             logits = self.head(features).float()
             return _mixed(batch, lambda positions: self._cross_entropy(logits, positions))
         with full_precision(features):  # a bias of -10 in bf16 is right to a hundredth or two only
@@ -110,6 +179,9 @@ class Supervised(Method):
             return _mixed(batch, lambda positions: self._loss_of_sets(logits, positions))
 
     def _cross_entropy(self, logits: torch.Tensor, positions: NDArray[np.int64]) -> torch.Tensor:
+        import torch
+        from torch.nn import functional as F
+
         return F.cross_entropy(
             logits,
             self._labels[torch.from_numpy(positions)].to(logits.device),
@@ -117,8 +189,10 @@ class Supervised(Method):
         )
 
     def _loss_of_sets(self, logits: torch.Tensor, positions: NDArray[np.int64]) -> torch.Tensor:
+        import torch
+
         images, labels = (torch.from_numpy(a).to(logits.device) for a in self._labels_of(positions))
-        loss = sigmoid_loss if self.loss_name == "sigmoid" else softmax_over_sets_loss
+        loss = sigmoid_loss if self._loss == "sigmoid" else softmax_over_sets_loss
         return loss(logits, images, labels, self._label_smoothing)
 
     def _labels_of(
@@ -142,3 +216,6 @@ def _mixed(batch: Batch, loss: Callable[[NDArray[np.int64]], torch.Tensor]) -> t
     if batch.mix is None:
         return own
     return (1 - batch.mix.share) * own + batch.mix.share * loss(batch.mix.partners)
+
+
+ENTRY = Supervised

@@ -34,6 +34,7 @@ from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.clusters import plan_clusters
 from headwater.plan.overlaps import check_overlaps, looks_for_copies, overlap
 from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
+from headwater.registry import METHODS
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
@@ -174,7 +175,7 @@ class Plan:
 
     def _planned(self, words: Arm) -> PlannedArm:
         study = self.study
-        recipe = recipes.resolve(study, words.method)
+        method, recipe = METHODS[words.method], recipes.resolve(study, words.method)
         rooms = recipes.versions_of(recipes.ARM_ROOMS, pixels=PIXELS)
         common = {
             "backbone": study.backbone,
@@ -183,10 +184,12 @@ class Plan:
             "seed": words.seed,
             "precision": study.precision,
             "rooms": rooms,
+            "method": words.method,
+            "version": method.version,
         }
         if recipe is None:
-            return PlannedArm(identity({"method": "scratch", **common}), words)
-        assert words.source is not None and recipe.batch is not None
+            return PlannedArm(identity(common), words)
+        assert words.source is not None
         source = self.sources[study.sources[words.source].data]
         where = f"sources.{words.source}"
         of_seed = None if words.size in (None, "all") else words.seed
@@ -196,17 +199,17 @@ class Plan:
         view, targets, captions, swapped, clusters = None, None, None, None, None
         with blamed_on(
             *study.place(
-                words.source, "captions" if words.method == "clip" else "labels", words.labels
+                words.source, "captions" if method.needs == "captions" else "labels", words.labels
             )
         ):
-            if words.method == "supervised" and words.labels:
+            if method.needs == "labels" and words.labels:
                 view = resolve_view(words.labels, study.views, self.data_root)
                 if view.clustered:
                     clusters = plan_clusters(self, words, view, source, positions)
                 else:
                     targets = self._targets(words, view, source, positions)
                     positions = positions if targets.rows is None else positions[targets.rows]
-            elif words.method == "clip" and words.labels:
+            elif method.needs == "captions" and words.labels:
                 captions, swapped = self._captions(words, source, positions)
             if targets is not None and targets.num_classes < 2:
                 only = f"at {words.labels} there is only one class ({targets.names[0]!r})"
@@ -223,10 +226,9 @@ class Plan:
                 at=("budget", unit),
             )
         if targets is not None or clusters is not None:
-            recipe = recipe.with_rule(single=targets is None or targets.single)
+            recipe = method.settled(recipe, single=targets is None or targets.single)
         fingerprint, held_out = source.fingerprint(positions), self.held_out(words.source)
         meaning = {
-            "method": words.method,
             "recipe": recipe.words(),
             "images_seen": images_seen,
             "source": fingerprint,

@@ -15,6 +15,7 @@ from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels import Partition, View, partition, resolve_view
 from headwater.plan.planned import Clusters
+from headwater.registry import METHODS
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.study import Arm, Features, identity
@@ -40,10 +41,11 @@ def plan_clusters(
         raise InputError(f"{where}: {view.name} makes only one class, so there is nothing to learn")
     arm = None
     if told.method is not None:
-        size, own = (None, None) if told.method == "scratch" else (words.size, words.source)
+        method = METHODS[told.method]
+        size, own = (words.size, words.source) if method.trains else (None, None)
         _refuse_circle(plan, view, where)
         labels = told.labels
-        if told.method == "clip" and labels is None:
+        if method.needs == "captions" and labels is None:
             labels = plan.study.sources[words.source or ""].captions or plan.study.captions
         arm = plan.planned_arm(
             Arm(method=told.method, source=own, size=size, labels=labels, seed=words.seed)
@@ -86,7 +88,8 @@ def _refuse_circle(plan: Plan, view: View, where: str) -> None:
     passed = [view.name]
     while (
         view.features is not None
-        and view.features.method == "supervised"
+        and view.features.method is not None
+        and METHODS[view.features.method].needs == "labels"
         and view.features.labels is not None
     ):
         view = resolve_view(view.features.labels, plan.study.views, plan.data_root)

@@ -40,9 +40,9 @@ def check_overlaps(plan: Plan) -> None:
     """No arm may be trained on the validation or test images of a task that it is measured on."""
     for title, arm in {arm.words.title: arm for arm in plan.arms}.items():
         if (
-            arm.words.method in ("clip", "simclr")
-            and arm.recipe
-            and (arm.recipe.batch or 0) > len(arm.positions)
+            arm.method.contrastive
+            and arm.recipe is not None
+            and arm.recipe.batch > len(arm.positions)
         ):
             plan.notes.append(
                 f"{title}: a batch of {arm.recipe.batch} holds its {len(arm.positions)} images "
@@ -170,7 +170,7 @@ def _known_labels(plan: Plan, arm: PlannedArm) -> NDArray[np.int64] | None:
     assert arm.source is not None
     view = arm.view
     if (
-        arm.words.method == "clip"
+        arm.method.needs == "captions"
         and arm.words.labels
         and parse_captions(arm.words.labels)[0] == "template"
     ):

@@ -5,13 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.labels import Partition, Targets, View
+from headwater.registry import METHODS
 from headwater.sources import Positions, Source
-from headwater.study import Arm, Cell, LossName, Recipe
+from headwater.study import Arm, Cell, Recipe
+
+if TYPE_CHECKING:
+    from headwater.methods import Method
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +75,20 @@ class PlannedArm:
 
     @property
     def steps(self) -> int:
-        return -(-self.images_seen // self.recipe.batch) if self.recipe and self.recipe.batch else 0
+        return -(-self.images_seen // self.recipe.batch) if self.recipe else 0
 
     @property
-    def views(self) -> int:
-        """Views of an image in a step."""
-        return 2 if self.words.method == "simclr" else 1
+    def method(self) -> type[Method]:
+        """The declaration of its method."""
+        return METHODS[self.words.method]
 
     @property
-    def loss_name(self) -> LossName | None:
-        """The loss of a supervised arm; clusters give every image one label."""
+    def loss_name(self) -> str | None:
+        """The loss on labels, as rows name it; clusters give every image one label."""
         if self.recipe is None or (self.targets is None and self.clusters is None):
             return None
-        return self.recipe.loss_name(single=self.targets is None or self.targets.single)
+        single = self.targets is None or self.targets.single
+        return self.method.loss_name(self.recipe, single=single)
 
     @property
     def multi_label_share(self) -> float | None:

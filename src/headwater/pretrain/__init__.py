@@ -117,7 +117,6 @@ def pretrain(
     the ranks (FSDP). One run at a time in a process: torch's cache of rounded weights and its
     choice of attention belong to the process, not to a thread.
     """
-    assert recipe.optimiser and recipe.lr
     if order.images // order.steps < ranks.size:
         raise ValueError(
             f"a batch of {order.images // order.steps} images leaves some of {ranks.size} ranks "
@@ -125,21 +124,21 @@ def pretrain(
         )
     model.train()
     if not compute.sharded:
-        model.to(compute.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.to(compute.device, memory_format=torch.channels_last)
     if compute.compiled:
         model.encoder.compile(
             dynamic=False
         )  # so that the kernels of a step do not depend on where a run went on
     wrapped = Wrapped(model, ranks, sharded=compute.sharded)
     optimiser = optim.build(
-        wrapped.method,
+        wrapped.method.net,
         name=recipe.optimiser,
         lr=recipe.lr,
-        weight_decay=recipe.weight_decay or 0.0,
-        momentum=0.9 if recipe.momentum is None else recipe.momentum,
-        beta2=0.999 if recipe.beta2 is None else recipe.beta2,
+        weight_decay=recipe.weight_decay,
+        momentum=recipe.momentum,
+        beta2=recipe.beta2,
     )
-    ema = optim.Ema(wrapped.method, recipe.ema) if recipe.ema else None
+    ema = optim.Ema(wrapped.method.net, recipe.ema) if recipe.ema else None
     journal = Journal(order, recipe, probe.looks if probe else 0)
     state = State(wrapped, optimiser, ema, journal, checkpoints, compute)
     batches = Batches.of(
@@ -148,7 +147,7 @@ def pretrain(
         recipe,
         image_size=image_size,
         seed=seed,
-        num_views=model.num_views,
+        method=type(model),
         device=compute.device,
         ranks=ranks,
     )
@@ -159,6 +158,7 @@ def pretrain(
     with state, Feeder(batches.make, start, order.steps, workers=workers) as feeder:
         for step, prepared in enumerate(feeder, start):
             optim.set_lr(optimiser, journal.lr(step))
+            wrapped.method.before_step(step, order.steps)
             run.taken(step, gradients(step, prepared), len(prepared.batch) * ranks.size)
             if state.due(step + 1, checkpoint_every_s, checkpoint_every_steps):
                 run.read_all()
@@ -166,7 +166,7 @@ def pretrain(
         run.read_all()
     wrapped.finish(ema)
     if not all(
-        bool(t.isfinite().all()) for t in model.state_dict().values()
+        bool(t.isfinite().all()) for t in model.net.state_dict().values()
     ):  # no loss has seen what the last step made of them
         raise Diverged(order.steps, math.nan)
     return Outcome(
@@ -205,7 +205,10 @@ class _Run:
         ranks. Raises Diverged.
         """
         self._wrapped.average_unsharded()
-        norm = optim.step(self._optimiser, self._wrapped.method, clip_norm=self._recipe.clip_norm)
+        norm = optim.step(
+            self._optimiser, self._wrapped.method.net, clip_norm=self._recipe.clip_norm
+        )
+        self._wrapped.method.after_step(step, self._journal.steps, self._wrapped.ranks)
         if self._ema is not None:
             self._ema.update()
         self._images += images

@@ -6,6 +6,7 @@ Nothing here depends on who asks, or when.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,10 +14,10 @@ from numpy.typing import NDArray
 
 from headwater import keys
 from headwater.loader import Order
-from headwater.methods import Batch, Mix
+from headwater.methods import Batch, Crop, Method, Mix, Mixing
 from headwater.ranks import Ranks
 from headwater.sources.pixels import Images
-from headwater.study import Augmentation, Recipe
+from headwater.study.recipe import Augmentation, Recipe
 from headwater.views import ViewMaker
 
 
@@ -46,9 +47,18 @@ class Prepared:
     where images are blended whole.
     """
     views: tuple[torch.Tensor, ...]
-    """Each view [b, 3, s, s] where they were made ahead (on a CPU); none where they are made when
-    needed (on a GPU, in parts).
+    """Each view of each crop [b, 3, s, s] where they were made ahead (on a CPU); none where they
+    are made when needed (on a GPU, in parts).
     """
+
+
+@dataclass(frozen=True)
+class _View:
+    """One random view of every image: its number, which keys its draws, and how it is made."""
+
+    number: int
+    image_size: int
+    augmentation: Augmentation
 
 
 @dataclass(frozen=True)
@@ -57,18 +67,16 @@ class Batches:
 
     pixels: Images
     order: Order
+    crops: tuple[Crop, ...]
     augmentation: Augmentation
+    """Of crops that have none of their own."""
     image_size: int
     seed: int
-    num_views: int
     device: torch.device
     ranks: Ranks
-    mixup: float | None = None
-    """Alpha of mixup (Zhang et al. 2018); None for none."""
-    cutmix: float | None = None
-    """Alpha of CutMix (Yun et al. 2019); None for none.
-
-    With both, each step takes one of them at random, as timm does.
+    mixing: Mixing
+    """Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019). With both, each step takes one of
+    them at random, as timm does.
     """
 
     @classmethod
@@ -80,23 +88,33 @@ class Batches:
         *,
         image_size: int,
         seed: int,
-        num_views: int,
+        method: type[Method],
         device: torch.device,
         ranks: Ranks,
     ) -> Batches:
-        augmentation = recipe.augmentation or Augmentation()
         return cls(
             pixels,
             order,
-            augmentation,
+            method.crops(recipe, image_size),
+            recipe.augmentation,
             image_size,
             seed,
-            num_views,
             device,
             ranks,
-            recipe.mixup,
-            recipe.cutmix,
+            method.mixing(recipe),
         )
+
+    @cached_property
+    def _views(self) -> list[_View]:
+        """All views of an image, crop by crop; they are numbered through."""
+        views: list[_View] = []
+        for crop in self.crops:
+            size, augmentation = crop.image_size, crop.augmentation
+            for _ in range(crop.count):
+                views.append(
+                    _View(len(views), size or self.image_size, augmentation or self.augmentation)
+                )
+        return views
 
     def make(self, step: int) -> Prepared:
         """The images of a step (this rank's part) and, on a CPU, their views."""
@@ -115,19 +133,22 @@ class Batches:
         )
         if self.device.type != "cpu":
             return prepared
-        views = tuple(self._view(prepared, slice(None), view) for view in range(self.num_views))
+        views = tuple(self._view(prepared, slice(None), view) for view in self._views)
         return Prepared(batch, size, prepared.pixels, partners, box, views)
 
-    def views(self, prepared: Prepared, part: slice) -> torch.Tensor:
-        """float32 [num_views * b, 3, s, s] (channels_last) of some of the images: view 0 of all of
-        them, then view 1.
+    def views(self, prepared: Prepared, part: slice) -> tuple[torch.Tensor, ...]:
+        """Views of some of the images, one tensor for each crop: float32 [count * b, 3, s, s]
+        (channels_last), view 0 of all images first, then view 1.
         """
         made = [v[part] for v in prepared.views] or [
-            self._view(prepared, part, view) for view in range(self.num_views)
+            self._view(prepared, part, view) for view in self._views
         ]
-        return (made[0] if len(made) == 1 else torch.cat(made)).contiguous(
-            memory_format=torch.channels_last
-        )
+        by_crop, start = list[torch.Tensor](), 0
+        for crop in self.crops:
+            of_crop, start = made[start : start + crop.count], start + crop.count
+            together = of_crop[0] if crop.count == 1 else torch.cat(of_crop)
+            by_crop.append(together.contiguous(memory_format=torch.channels_last))
+        return tuple(by_crop)
 
     def _gather(self, positions: NDArray[np.int64], epochs: NDArray[np.int64]) -> Pixels:
         images, sizes = (torch.from_numpy(a) for a in self.pixels.gather(positions))
@@ -135,7 +156,7 @@ class Batches:
             images, sizes = images.pin_memory(), sizes.pin_memory()
         return Pixels(images, sizes, self.order.hashes[positions], epochs)
 
-    def _view(self, prepared: Prepared, part: slice, view: int) -> torch.Tensor:
+    def _view(self, prepared: Prepared, part: slice, view: _View) -> torch.Tensor:
         own = self._made(prepared.pixels, part, view)
         if prepared.partners is None or prepared.batch.mix is None:
             return own
@@ -146,12 +167,12 @@ class Batches:
         own[:, :, top:bottom, left:right] = partner[:, :, top:bottom, left:right]
         return own
 
-    def _made(self, pixels: Pixels, part: slice, view: int) -> torch.Tensor:
-        maker = ViewMaker(self.augmentation, self.image_size, self.seed)
+    def _made(self, pixels: Pixels, part: slice, view: _View) -> torch.Tensor:
+        maker = ViewMaker(view.augmentation, view.image_size, self.seed)
         images, sizes = (
             t[part].to(self.device, non_blocking=True) for t in (pixels.images, pixels.sizes)
         )
-        return maker(images, sizes, pixels.hashes[part], pixels.epochs[part], view)
+        return maker(images, sizes, pixels.hashes[part], pixels.epochs[part], view.number)
 
     def _mix(
         self, step: int, positions: NDArray[np.int64], epochs: NDArray[np.int64]
@@ -159,11 +180,12 @@ class Batches:
         """What a whole batch is mixed with: itself from back to front, one share for all of it
         (timm's mode `batch`).
         """
-        if self.mixup is None and self.cutmix is None:
+        mixup, cutmix = self.mixing.mixup, self.mixing.cutmix
+        if mixup is None and cutmix is None:
             return None, None
         rng = keys.generator(self.seed, "mix", step)
-        cut = self.mixup is None or (self.cutmix is not None and rng.random() < 0.5)
-        alpha = self.cutmix if cut else self.mixup
+        cut = mixup is None or (cutmix is not None and rng.random() < 0.5)
+        alpha = cutmix if cut else mixup
         assert alpha is not None
         share, box = float(rng.beta(alpha, alpha)), None
         if cut:

@@ -94,7 +94,7 @@ class Gradients:
         self, step: int, prepared: Prepared, parts: list[slice], factor: float
     ) -> torch.Tensor:
         made: list[tuple[torch.Tensor, ...]] = []
-        with torch.no_grad(), _statistics_kept(self._wrapped.method):
+        with torch.no_grad(), _statistics_kept(self._wrapped.method.net):
             for i, part in enumerate(parts):
                 made.append(self._embed(step, i, prepared, part))
         leaves = tuple(torch.cat(column).requires_grad_() for column in zip(*made, strict=True))

@@ -29,7 +29,6 @@ class Journal:
     """
 
     def __init__(self, order: Order, recipe: Recipe, looks: int) -> None:
-        assert recipe.lr and recipe.schedule and recipe.warmup is not None
         self.steps, self.batch, self._images = (
             order.steps,
             round(order.images / order.steps),

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -22,19 +22,19 @@ class _Step(nn.Module):
 
     def __init__(self, method: Method, ranks: Ranks) -> None:
         super().__init__()
-        self.method = method
+        self.method, self.net = method, method.net  # what has weights is a module of this one
         self._ranks = ranks
 
     def forward(
         self,
         what: str,
-        views: torch.Tensor | None,
+        views: Sequence[torch.Tensor],
         batch: Batch,
         given: tuple[torch.Tensor, ...] = (),
     ) -> Any:
         if what == "loss of":
             return self.method.loss(given, batch, self._ranks)
-        embeddings = self.method.encode(views, batch)  # type: ignore[arg-type]
+        embeddings = self.method.encode(views, batch)
         if what == "loss":
             return self.method.loss(embeddings, batch, self._ranks)
         if what == "embeddings":
@@ -75,23 +75,23 @@ class Wrapped:
         self.method.to(
             memory_format=torch.contiguous_format
         )  # kernels in channels_last cannot be spread
-        self._unsharded = [p for p in self.method.parameters() if p.ndim == 0]
+        self._unsharded = [p for p in self.method.net.parameters() if p.ndim == 0]
         for block in _blocks(self.method.encoder):
             fully_shard(block)
         fully_shard(self._step, ignored_params=set(self._unsharded))
 
-    def loss(self, views: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def loss(self, views: Sequence[torch.Tensor], batch: Batch) -> torch.Tensor:
         """The method's loss of these views: float32 scalar, mean over this rank's images."""
         return self._called("loss", views, batch)  # type: ignore[no-any-return]
 
-    def embeddings(self, views: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, ...]:
+    def embeddings(self, views: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, ...]:
         return self._called("embeddings", views, batch)  # type: ignore[no-any-return]
 
     def loss_of(self, embeddings: tuple[torch.Tensor, ...], batch: Batch) -> torch.Tensor:
-        return self._called("loss of", None, batch, embeddings)  # type: ignore[no-any-return]
+        return self._called("loss of", (), batch, embeddings)  # type: ignore[no-any-return]
 
     def carried(
-        self, views: torch.Tensor, batch: Batch, gradients: tuple[torch.Tensor, ...]
+        self, views: Sequence[torch.Tensor], batch: Batch, gradients: tuple[torch.Tensor, ...]
     ) -> torch.Tensor:
         """A scalar whose gradient is that of a loss with `gradients` at the embeddings of these
         views.
@@ -127,7 +127,7 @@ class Wrapped:
         return found
 
     def load_full_state(self, state: dict[str, torch.Tensor]) -> None:
-        mine = self.method.state_dict()
+        mine = self.method.net.state_dict()
         with torch.no_grad():
             for name, value in state.items():
                 mine[name].copy_(spread(value, mine[name]))
@@ -137,27 +137,32 @@ class Wrapped:
         """The encoder as it would be kept now, in evaluation mode: whole, and averaged where there
         is an average.
         """
+        kept = self.method.kept
         if not self.sharded and ema is None:
-            self.method.encoder.eval()
-            yield self.method.encoder
-            self.method.encoder.train()
+            living: nn.Module = getattr(self.method.net, kept)
+            living.eval()
+            yield living
+            living.train()
             return
-        state = ema.weights() if ema is not None else self.method.state_dict()
+        state = ema.weights() if ema is not None else self.method.net.state_dict()
         encoder = copy.deepcopy(self.plain.encoder)
         own = encoder.state_dict()
         with torch.no_grad():
             for name, t in own.items():
-                t.copy_(whole(state[f"encoder.{name}"]))
+                t.copy_(whole(state[f"{kept}.{name}"]))
         yield encoder.eval()
 
     def finish(self, ema: Ema | None) -> None:
         """Leave in `plain` what is to be kept."""
         if self.sharded or ema is not None:
-            state = ema.weights() if ema is not None else self.method.state_dict()
-            own = self.plain.state_dict()
+            state = ema.weights() if ema is not None else self.method.net.state_dict()
+            own = self.plain.net.state_dict()
             with torch.no_grad():
                 for name, t in state.items():
                     own[name].copy_(whole(t))
+        kept = getattr(self.plain.net, self.plain.kept)
+        if kept is not self.plain.encoder:
+            self.plain.encoder.load_state_dict(kept.state_dict())
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:

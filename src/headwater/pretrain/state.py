@@ -103,7 +103,7 @@ class State:
     def save(self, step: int) -> None:
         """The state after so many steps, all of whose losses were noted."""
         assert len(self._journal.losses) == step
-        tensors = {f"model.{name}": t for name, t in self._wrapped.method.state_dict().items()}
+        tensors = {f"model.{name}": t for name, t in self._wrapped.method.net.state_dict().items()}
         tensors |= checkpoint.pack_optimiser(self._optimiser)
         if self._ema is not None:
             tensors |= {f"ema.{name}": t for name, t in self._ema.state_dict().items()}

@@ -42,17 +42,13 @@ def _backbone_notes(plan: Plan) -> list[str]:
     from headwater import models
 
     study = plan.study
-    split = any(arm.recipe is not None and arm.recipe.micro_batch is not None for arm in plan.arms)
-    heads = any(
-        arm.words.method == "simclr"
-        and arm.recipe
-        and arm.recipe.micro_batch
-        and (arm.recipe.head_layers or 0) > 1
-        for arm in plan.arms
-    )
+    split = [arm for arm in plan.arms if arm.recipe is not None and arm.recipe.micro_batch]
+    of_heads = dict.fromkeys(arm.method.split_note(arm.recipe) for arm in split)
     return [
-        *models.notes(study.backbone, study.image_size, study.patch_size, batch_is_split=split),
-        *([models.HEAD_NOTE] if heads else []),
+        *models.notes(
+            study.backbone, study.image_size, study.patch_size, batch_is_split=bool(split)
+        ),
+        *(note for note in of_heads if note is not None),
     ]
 
 

@@ -28,10 +28,8 @@ if TYPE_CHECKING:
         ZeroShot,
     )
     from headwater.study.recipe import (
-        METHODS,
         Augmentation,
         Budget,
-        LossName,
         Method,
         OnlineProbe,
         Recipe,
@@ -59,10 +57,8 @@ _HOMES = {
         "ZeroShot",
     ),
     "headwater.study.recipe": (
-        "METHODS",
         "Augmentation",
         "Budget",
-        "LossName",
         "Method",
         "OnlineProbe",
         "Recipe",
@@ -74,7 +70,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "METHODS",
     "AnyProtocol",
     "Arm",
     "Augmentation",
@@ -85,7 +80,6 @@ __all__ = [
     "Finetune",
     "FolderData",
     "Knn",
-    "LossName",
     "LpFt",
     "Method",
     "Misplaced",

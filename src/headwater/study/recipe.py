@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, create_model, model_validator
+from pydantic.fields import FieldInfo
 
+from headwater.registry import METHODS
 from headwater.study.words import Fraction, NonNegative, Positive, Real, Whole, Words
 
-METHODS = ("scratch", "supervised", "clip", "simclr")
-Method = Literal["scratch", "supervised", "clip", "simclr"]
-LossName = Literal["softmax", "sigmoid", "softmax over sets"]
-"""The losses of supervised arms, as rows name them."""
+Method = Annotated[str, AfterValidator(METHODS.known)]
+"""The name of a pre-training method."""
+MAGNITUDE = 9.0
+"""RandAugment's magnitude where a study turns it on and names none: timm's default [recalled]."""
 
 
 class Budget(Words):
@@ -49,10 +52,12 @@ class Budget(Words):
 
 
 class Augmentation(Words):
-    """Random views of an image. None takes the method's default (headwater.recipes)."""
+    """Random views of an image. None takes the method's default."""
 
     crop_min: Annotated[Real, Field(gt=0, le=1)] | None = None
     """Smallest area of a random resized crop, as a share of the image."""
+    crop_max: Annotated[Real, Field(gt=0, le=1)] | None = None
+    """Largest area of a random resized crop; the whole image when left out."""
     flip: Fraction | None = None
     """Probability of a horizontal flip."""
     jitter: Annotated[Real, Field(ge=0, le=2)] | None = None
@@ -93,98 +98,161 @@ class OnlineProbe(Words):
     """The label view that is asked for."""
 
 
-class Recipe(Words):
-    """How an arm is trained.
+def default(value: Any, source: str) -> Any:
+    """A field's default and where it comes from: [paper], [recalled] (a paper or its code, from
+    memory) or [ours], and what others do where that differs.
+    """
+    return Field(default=value, json_schema_extra={"source": source})
 
-    None takes the method's default (headwater.recipes lists them with their sources).
+
+class Recipe(Words):
+    """How an arm is trained: what all methods share. A method's own recipe adds its fields and
+    says its own defaults.
     """
 
-    batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
-    micro_batch: Annotated[Whole, Field(ge=2, le=65536)] | None = None
+    batch: Annotated[Whole, Field(ge=2, le=65536)] = default(
+        128, "[ours] the papers: 1024 (Entezari et al. 2023), 4096 (Hong et al. 2023 [recalled])"
+    )
+    micro_batch: Annotated[Whole, Field(ge=2, le=65536)] | None = default(
+        None, "[ours] a whole batch at once"
+    )
     """Images of one forward pass, where a whole batch does not fit: gradients are added up, for
     contrastive losses by GradCache. The same gradient, but for batch normalisation.
     """
-    optimiser: Literal["adamw", "sgd", "lars"] | None = None
-    lr: Positive | None = None
-    weight_decay: NonNegative | None = None
-    momentum: Fraction | None = None
+    optimiser: Literal["adamw", "sgd", "lars"] = default(
+        "adamw",
+        "[paper] Entezari et al. 2023 for CLIP and SimCLR; Hong et al. 2023 used Adam for "
+        "ImageNet-21k [recalled]",
+    )
+    lr: Positive = default(2e-3, "[ours] Entezari et al. 2023: 1e-3")
+    weight_decay: NonNegative = default(0.05, "[ours] Entezari et al. 2023: 0.1")
+    momentum: Fraction = default(0.9, "[paper] AdamW's beta1")
     """SGD's momentum, or AdamW's beta1."""
-    beta2: Fraction | None = None
-    warmup: Fraction | None = None
+    beta2: Fraction = default(0.999, "[paper] Entezari et al. 2023, CLIP")
+    warmup: Fraction = default(
+        0.05,
+        "[ours] a fraction, so that it can never exceed training (Entezari et al. 2023's code: "
+        "500 steps of 128)",
+    )
     """Warm-up as a fraction of the steps."""
-    schedule: Literal["cosine", "constant", "linear"] | None = None
-    clip_norm: Positive | None = None
-    ema: Annotated[Real, Field(gt=0, lt=1)] | None = None
+    schedule: Literal["cosine", "constant", "linear"] = default(
+        "cosine", "[paper] Entezari et al. 2023"
+    )
+    clip_norm: Positive | None = default(1.0, "[recalled]")
+    ema: Annotated[Real, Field(gt=0, lt=1)] | None = default(None, "[ours] no average of weights")
     """Decay of an exponential moving average of the weights, per step; the encoder that is kept is
     then the average.
     """
-    label_smoothing: Annotated[Real, Field(ge=0, lt=1)] | None = None
-    """Supervised: with s, a label set's mass 1 - s goes to its labels and s to all classes in equal
-    parts.
-    """
-    loss: Literal["softmax", "sigmoid"] | None = None
-    """Supervised: cross-entropy over the classes, or of each class by itself.
+    augmentation: Augmentation = default(Augmentation(), "[ours]")
 
-    None decides by the labels: see `loss_name`.
-    """
-    mixup: Positive | None = None
-    """Supervised: alpha of mixup; with `cutmix` as well, each step takes one of the two at
-    random.
-    """
-    cutmix: Positive | None = None
-    """Supervised: alpha of CutMix."""
-    contrast: Literal["infonce", "siglip"] | None = None
-    """CLIP: softmax over the batch (InfoNCE), or SigLIP's sigmoid of each pair."""
-    temperature: Positive | None = None
-    """SimCLR's temperature; for CLIP the initial one, which is learned."""
-    embedding: Annotated[Whole, Field(ge=2)] | None = None
-    """Width of the contrastive embedding (SimCLR, CLIP)."""
-    head_layers: Annotated[Whole, Field(ge=1, le=4)] | None = None
-    """Layers of SimCLR's projection head."""
-    head_width: Annotated[Whole, Field(ge=2)] | None = None
-    text_width: Annotated[Whole, Field(ge=8)] | None = None
-    text_layers: Annotated[Whole, Field(ge=1)] | None = None
-    text_heads: Annotated[Whole, Field(ge=1)] | None = None
-    augmentation: Augmentation | None = None
+    @classmethod
+    def implied(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Defaults that follow from what a study says, by field; none for most methods."""
+        return {}
 
-    def loss_name(self, *, single: bool) -> LossName:
-        """The loss of a supervised arm; `single` says whether every image has exactly one label.
+    def fault(self, given: Collection[str]) -> tuple[str, tuple[str, ...]] | None:
+        """(what is wrong with this recipe as a whole, the fields to blame); None where nothing is.
 
-        Where the recipe leaves it open: softmax where they have, sigmoid where some image has
-        several, which is the public recipe for ImageNet-21k's levels. Softmax on several labels is
-        against the set normalised to sum 1.
+        `given` are the fields that the study sets.
         """
-        if self.loss == "sigmoid" or (self.loss is None and not single):
-            return "sigmoid"
-        return "softmax" if single else "softmax over sets"
+        if self.optimiser == "lars" and not {"lr", "weight_decay"} <= set(given):
+            needed = (
+                "lars needs an lr and a weight_decay of its own: about 0.3 for a batch of 256 and "
+                "in proportion for others, and 1e-6 (SimCLR's)"
+            )
+            return needed, ("optimiser",)
+        low, high = self.augmentation.crop_min, self.augmentation.crop_max
+        if low is not None and high is not None and low > high:
+            return f"crop_min {low} is above crop_max {high}", ("augmentation",)
+        for name in ("momentum", "beta2"):
+            if self.optimiser == "adamw" and getattr(self, name) == 1:
+                return f"{name} should be below 1 for adamw", (name,)
+        return None
 
-    def with_rule(self, *, single: bool) -> Recipe:
-        """This recipe, its loss left open where the rule gives the same: an arm is the same one
-        whether the study says so or not.
+    def neutral(self) -> Self:
+        """This recipe without the later fields that say in words what their absence says: an arm
+        is the same one either way.
         """
-        by_rule = self.model_copy(update={"loss": None})
-        return (
-            by_rule if by_rule.loss_name(single=single) == self.loss_name(single=single) else self
+        augmentation, update = self.augmentation, dict[str, Any]()
+        for name in ("solarise", "randaugment", "cutout"):
+            if not getattr(augmentation, name):
+                update[name] = None
+        if augmentation.crop_max == 1:
+            update["crop_max"] = None
+        update["randaugment_magnitude"] = None
+        if augmentation.randaugment:
+            magnitude = augmentation.randaugment_magnitude
+            update["randaugment_magnitude"] = MAGNITUDE if magnitude is None else magnitude
+        parts = self.micro_batch is not None and self.micro_batch < self.batch
+        return self.model_copy(
+            update={
+                "augmentation": augmentation.model_copy(update=update),
+                "micro_batch": self.micro_batch if parts else None,
+            }
         )
 
 
-class Recipes(Recipe):
-    """The study's `recipe:` block: fields for all methods, and under a method's name those for it
-    alone (these win).
-    """
+class _AllRecipes(Words):
+    """What every study's `recipe:` block can do, whatever the methods."""
 
-    supervised: Recipe | None = None
-    clip: Recipe | None = None
-    simclr: Recipe | None = None
-
-    def of(self, method: Method) -> dict[str, Any]:
-        """What the study says of one method's recipe, as nested plain values."""
-        own: Recipe | None = getattr(self, method, None)
-        common = self.model_dump(
-            mode="json", exclude_none=True, exclude={"supervised", "clip", "simclr"}
-        )
+    def of(self, method: str) -> dict[str, Any]:
+        """What the study says of one method's recipe, as nested plain values; its own words win."""
+        common = self.model_dump(mode="json", exclude_none=True, exclude=set(METHODS.names()))
+        own: Words | None = getattr(self, method, None)
         special = own.words() if own else {}
         both = {**common, **special}
         if "augmentation" in common and "augmentation" in special:
             both["augmentation"] = {**common["augmentation"], **special["augmentation"]}
-        return both
+        return {name: value for name, value in both.items() if name in _fields_of(method)}
+
+
+def _fields_of(method: str) -> Mapping[str, Any]:
+    recipe = METHODS[method].recipe
+    return {} if recipe is None else recipe.model_fields
+
+
+def _all_recipes() -> type[_AllRecipes]:
+    """The model of the `recipe:` block: every field of every method, and under a method's name a
+    block of its own fields alone. None means that nothing is said.
+    """
+    common: dict[str, Any] = {}
+    blocks: dict[str, Any] = {}
+    for method in METHODS:
+        if method.recipe is None:
+            continue
+        fields = method.recipe.model_fields
+        own: dict[str, Any] = {name: _optional(field) for name, field in fields.items()}
+        common = {**own, **common}
+        title = f"{method.name}_recipe"
+        block: Any = create_model(title, __base__=Words, __doc__=f"Of {method.name} alone.", **own)
+        blocks[method.name] = (block | None, None)
+    return create_model(
+        "Recipes",
+        __base__=_AllRecipes,
+        __doc__="The study's `recipe:` block: fields for all methods that have them, and under a "
+        "method's name those for it alone, which win.",
+        **common,
+        **blocks,
+    )
+
+
+def _optional(field: FieldInfo) -> tuple[Any, None]:
+    """A field of a recipe where it may be left open."""
+    kind = field.annotation
+    if field.metadata:
+        kind = Annotated[kind, *field.metadata]  # type: ignore[assignment]
+    return kind | None, None  # type: ignore[operator]
+
+
+if TYPE_CHECKING:
+
+    class Recipes(_AllRecipes):
+        """The study's `recipe:` block; `_all_recipes` makes its fields."""
+
+
+def __getattr__(name: str) -> Any:
+    """`Recipes`, made when it is first asked for: by then all methods can be imported."""
+    if name == "Recipes":
+        made = globals()["Recipes"] = _all_recipes()
+        return made
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

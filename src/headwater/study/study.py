@@ -23,6 +23,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from headwater import wings
 from headwater.errors import InputError, Location
+from headwater.registry import METHODS
 from headwater.study.data import Data
 from headwater.study.file import Tree, read_text, validated
 from headwater.study.protocols import (
@@ -104,7 +105,7 @@ class Arm(Words):
     source: str | None = None
     size: Size | None = None
     labels: str | None = None
-    """Label view for supervised, caption field for clip."""
+    """Label view of a method that needs labels, caption field of one that needs captions."""
     seed: int
 
     @property
@@ -223,25 +224,22 @@ class Study(Words):
             _known(("tasks", name, "data"), task.data, self.data)
             for i, source in enumerate(task.sources or ()):
                 _known(("tasks", name, "sources", i), source, self.sources)
+        without_text = [method for method in self.methods if not METHODS[method].text_tower]
         for protocol, words in self.protocols.items():
             for i, task_name in enumerate(words.tasks or ()):
                 _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
-            if (
-                isinstance(words, Finetune)
-                and words.head_init == "text"
-                and set(self.methods) != {"clip"}
-            ):
-                others = ", ".join(method for method in self.methods if method != "clip")
+            if isinstance(words, Finetune) and words.head_init == "text" and without_text:
+                others = ", ".join(without_text)
                 raise Misplaced(
                     ("protocols", protocol, "head_init"),
                     f"text needs a text tower, which {others} has not; name zeros or probe",
                 )
-            if protocol == "zeroshot" and "clip" not in self.methods:
+            if protocol == "zeroshot" and len(without_text) == len(self.methods):
                 raise Misplaced(
                     ("protocols", "zeroshot"),
                     "only CLIP arms have a text tower, and clip is not among the study's methods",
                 )
-        if not self.sources and set(self.methods) != {"scratch"}:
+        if not self.sources and any(METHODS[method].trains for method in self.methods):
             raise Misplaced(
                 ("sources",), "none is named, and every method but scratch pre-trains on one"
             )
@@ -293,8 +291,9 @@ class Study(Words):
         """All arms, each once, in the order of the axes."""
         arms: dict[Arm, None] = {}
         for seed in self.seeds:
-            if "scratch" in self.methods:
-                arms[Arm(method="scratch", seed=seed)] = None
+            for method in self.methods:
+                if not METHODS[method].trains:
+                    arms[Arm(method=method, seed=seed)] = None
             for name, use in self.sources.items():
                 if seed not in _own(use.seeds, self.seeds):
                     continue
@@ -307,17 +306,20 @@ class Study(Words):
         return list(arms)
 
     def _views(self, use: SourceUse, method: Method) -> tuple[str | None, ...]:
-        if method == "supervised":
+        entry = METHODS[method]
+        if not entry.trains:
+            return ()
+        if entry.needs == "labels":
             return _own(use.labels, self.labels)
-        if method == "clip":
+        if entry.needs == "captions":
             return (_own(use.captions, self.captions),)
-        return () if method == "scratch" else (None,)
+        return (None,)
 
     def cells(self, arm: Arm) -> list[Cell]:
         """What is measured of an arm, in words: the same of all arms of a source."""
         cells: list[Cell] = []
         for protocol, words in self.protocols.items():
-            if protocol == "zeroshot" and arm.method != "clip":
+            if protocol == "zeroshot" and not METHODS[arm.method].text_tower:
                 continue
             for task in _own(words.tasks, tuple(self.tasks)):
                 only = self.tasks[task].sources

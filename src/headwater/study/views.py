@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from headwater.registry import METHODS
+from headwater.study.recipe import Method
 from headwater.study.words import Flag, Fraction, Words
 
 _Path = Annotated[str, Field(min_length=1)]
@@ -18,10 +20,12 @@ class Features(Words):
     seed), `timm` and `file`.
     """
 
-    method: Literal["scratch", "supervised", "clip", "simclr"] | None = None
+    method: Method | None = None
     """The arm's method. It is trained if it has to be, whether the study measures it or not."""
     labels: str | None = None
-    """Label view of a supervised arm; caption field of a clip arm (the source's when left out)."""
+    """Label view of an arm that needs labels; caption field of one that needs captions (the source's
+    when left out).
+    """
     timm: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,120}$")] | None = None
     """A pre-trained timm model, at its own input size and normalisation."""
     weights: _Path | None = None
@@ -39,10 +43,11 @@ class Features(Words):
                 "give exactly one of method, timm, file, not "
                 f"{' and '.join(given) if given else 'none'}"
             )
-        if self.labels is not None and self.method not in ("supervised", "clip"):
-            raise ValueError("labels belong to a supervised or clip arm")
-        if self.method == "supervised" and self.labels is None:
-            raise ValueError("a supervised arm needs labels")
+        needs = None if self.method is None else METHODS[self.method].needs
+        if self.labels is not None and needs not in ("labels", "captions"):
+            raise ValueError("labels belong to an arm whose method needs labels or captions")
+        if needs == "labels" and self.labels is None:
+            raise ValueError(f"a {self.method} arm needs labels")
         if self.weights is not None and self.timm is None:
             raise ValueError("weights belong to a timm model")
         return self

@@ -114,6 +114,7 @@ class ViewMaker:
             u[:, :BOX_DRAWS].to(images.device),
             sizes.to(images.device),
             crop_min=_value(a.crop_min, 1.0),
+            crop_max=_value(a.crop_max, 1.0),
         )
         flip = u[:, _FLIP] < a.flip if a.flip else None
         cropper = Cropper(images, boxes, self.image_size, groups=groups, flip=flip, order=order)

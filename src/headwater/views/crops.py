@@ -30,16 +30,18 @@ whole batch, by memory); on a GPU what its memory does not notice [ours].
 """
 
 
-def random_boxes(u: torch.Tensor, sizes: torch.Tensor, *, crop_min: float) -> torch.Tensor:
+def random_boxes(
+    u: torch.Tensor, sizes: torch.Tensor, *, crop_min: float, crop_max: float = 1.0
+) -> torch.Tensor:
     """float32 [b, 4] crop boxes (top, left, height, width) in whole pixels, drawn as torchvision's
     RandomResizedCrop draws them.
 
-    Area is uniform in [crop_min, 1] of the image, the logarithm of the aspect uniform in [3/4,
+    Area is uniform in [crop_min, crop_max] of the image, the logarithm of the aspect uniform in [3/4,
     4/3]; of 10 candidates the first that fits is taken, and where none fits the largest centred box
     within the aspect range. `u` is float32 [b, 22] in [0, 1).
     """
     height, width = sizes[:, :1].float(), sizes[:, 1:].float()
-    area = height * width * (crop_min + (1 - crop_min) * u[:, :CROP_TRIES])
+    area = height * width * (crop_min + (crop_max - crop_min) * u[:, :CROP_TRIES])
     low, high = (math.log(r) for r in CROP_RATIO)
     ratio = torch.exp(low + (high - low) * u[:, CROP_TRIES : 2 * CROP_TRIES])
     w, h = torch.sqrt(area * ratio).round(), torch.sqrt(area / ratio).round()

@@ -111,13 +111,14 @@ def _ended(
     session: Session, arm: PlannedArm, encoder: nn.Module, outcome: pretrain.Outcome
 ) -> dict[str, Any]:
     """What an arm's record says of its training."""
-    forward = models.forward_flops(encoder, session.plan.study.image_size)
+    image_size = session.plan.study.image_size
+    flops = arm.method.image_flops(arm.recipe, encoder, image_size)
     return {
         "steps": outcome.steps,
         "images_seen": outcome.images_seen,
         "loss": outcome.last_loss,
         "seconds": outcome.seconds,
-        "flops": 3.0 * forward * arm.views * outcome.images_seen,
+        "flops": flops * outcome.images_seen,
         "knn": outcome.knn,
         "knn_words": knn_words(session.plan),
         "notes": list(outcome.notes),
@@ -170,7 +171,7 @@ def _method(session: Session, arm: PlannedArm, encoder: nn.Module) -> Method:
 def _train(
     session: Session, arm: PlannedArm, method: Method, watch: Watch, ranks: Ranks
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
-    assert arm.source is not None and arm.recipe is not None and arm.recipe.batch is not None
+    assert arm.source is not None and arm.recipe is not None
     hashes = arm.source.hashes[arm.positions]
     return pretrain.pretrain(
         method,

@@ -5,10 +5,10 @@ the others computed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
-from torch import distributed
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Ranks:
     @staticmethod
     def current() -> Ranks:
         """Who this process is in the process group that was initialised; ALONE where none was."""
+        from torch import distributed
+
         if distributed.is_available() and distributed.is_initialized():
             return Ranks(distributed.get_rank(), distributed.get_world_size())
         return ALONE
@@ -44,14 +46,19 @@ class Ranks:
         the sum over all ranks of the gradients of their copies of it, so that every rank has to run
         the backward pass too.
         """
+        from headwater.ranks.gathering import Gather
+
         if self.size == 1:
             return own, 0
         counts = self._counts(len(own), own.device)
-        gathered: torch.Tensor = _Gather.apply(own, self, counts)
+        gathered: torch.Tensor = Gather.apply(own, self, counts)
         return gathered, sum(counts[: self.rank])
 
     def _counts(self, own: int, device: torch.device) -> list[int]:
         """How many rows each rank has."""
+        import torch
+        from torch import distributed
+
         counts = torch.empty(self.size, dtype=torch.int64, device=device)
         distributed.all_gather_into_tensor(counts, torch.tensor([own], device=device))
         listed: list[int] = counts.tolist()
@@ -59,6 +66,9 @@ class Ranks:
 
     def total(self, value: float) -> float:
         """The sum of the ranks' values, in double precision: the same float on every rank."""
+        import torch
+        from torch import distributed
+
         if self.size == 1:
             return value
         on_gpu = distributed.get_backend() == "nccl"
@@ -74,6 +84,8 @@ class Ranks:
         """`tensor` itself, which now holds the mean of the ranks' tensors; no gradients go through
         it.
         """
+        from torch import distributed
+
         if self.size > 1:
             distributed.all_reduce(tensor)
             tensor.div_(self.size)
@@ -83,12 +95,17 @@ class Ranks:
         """`tensor` itself, which now holds the sum of the ranks' tensors; no gradients go through
         it, and nothing waits for a GPU.
         """
+        from torch import distributed
+
         if self.size > 1:
             distributed.all_reduce(tensor)
         return tensor
 
     def agreed(self, values: list[int]) -> list[int]:
         """What the first rank says, 64-bit integers, as many on every rank."""
+        import torch
+        from torch import distributed
+
         if self.size == 1:
             return values
         on_gpu = distributed.get_backend() == "nccl"
@@ -103,54 +120,10 @@ class Ranks:
 
     def barrier(self) -> None:
         """Wait until every rank is here."""
+        from torch import distributed
+
         if self.size > 1:
             distributed.barrier()
-
-
-class _Gather(torch.autograd.Function):
-    """All ranks' rows; backward, each rank gets the sum of what all ranks ask of its own.
-
-    Shorter parts travel padded to the longest.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, own: torch.Tensor, ranks: Ranks, counts: list[int]) -> torch.Tensor:
-        ctx.ranks, ctx.counts = ranks, counts
-        most = max(counts)
-        gathered = own.new_empty(ranks.size * most, *own.shape[1:])
-        distributed.all_gather_into_tensor(gathered, _padded(own, most))
-        if min(counts) == most:
-            return gathered
-        return torch.cat(
-            [gathered[rank * most : rank * most + count] for rank, count in enumerate(counts)]
-        )
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        (asked,), ranks, counts = gradients, ctx.ranks, ctx.counts
-        start = sum(counts[: ranks.rank])
-        if (
-            distributed.get_backend() != "nccl"
-        ):  # gloo had no reduce-scatter in the oldest torch that we allow
-            summed = asked.clone(memory_format=torch.contiguous_format)
-            distributed.all_reduce(summed)
-            return summed[start : start + counts[ranks.rank]], None, None
-        most = max(counts)
-        parts = (
-            asked.contiguous()
-            if min(counts) == most
-            else torch.cat([_padded(part, most) for part in torch.split(asked, counts)])
-        )
-        summed = asked.new_empty(most, *asked.shape[1:])
-        distributed.reduce_scatter_tensor(summed, parts)
-        return summed[: counts[ranks.rank]], None, None
-
-
-def _padded(rows: torch.Tensor, n: int) -> torch.Tensor:
-    """Rows [b, e] as n rows, zeros below."""
-    if len(rows) == n:
-        return rows.contiguous()
-    return torch.cat([rows, rows.new_zeros(n - len(rows), *rows.shape[1:])])
 
 
 ALONE = Ranks()

@@ -32,12 +32,11 @@ LAYER_NORM = "test_vit"
 
 
 def recipe(method: str, **words: Any) -> Recipe:
-    small = {} if method == "supervised" else {"embedding": 16}
-    small |= {
-        "clip": {"text_width": 32, "text_heads": 2, "text_layers": 1},
-        "simclr": {"head_width": 64, "head_layers": 1},
-    }.get(method, {})
-    return METHODS[method].recipe(**{**small, "batch": 24, **words})
+    small: dict[str, dict[str, Any]] = {
+        "clip": {"embedding": 16, "text_width": 32, "text_heads": 2, "text_layers": 1},
+        "simclr": {"embedding": 16, "head_width": 64, "head_layers": 1},
+    }
+    return METHODS[method].recipe(**{"batch": 24, **small.get(method, {}), **words})
 
 
 def made(method: str, backbone: str = LAYER_NORM, **words: Any) -> tuple[methods.Method, Batches]:

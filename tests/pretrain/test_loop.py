@@ -49,12 +49,11 @@ METHODS = ("supervised", "clip", "simclr")
 
 
 def recipe(method: str, **words: Any) -> Recipe:
-    small = {"batch": 32, **({} if method == "supervised" else {"embedding": 16})}
-    small |= {
-        "clip": {"text_width": 32, "text_heads": 2, "text_layers": 1},
-        "simclr": {"head_width": 64},
-    }.get(method, {})
-    return AXIS[method].recipe(**{**small, **words})
+    small: dict[str, dict[str, Any]] = {
+        "clip": {"embedding": 16, "text_width": 32, "text_heads": 2, "text_layers": 1},
+        "simclr": {"embedding": 16, "head_width": 64},
+    }
+    return AXIS[method].recipe(**{"batch": 32, **small.get(method, {}), **words})
 
 
 def run(

@@ -1,6 +1,7 @@
 """Which images a source and a test set share, and which of one set are the same picture twice.
 
-    squares.py      every image as a small square, in whole numbers: results are bit-equal at any number of threads and block size
+    squares.py      every image as a small square, in whole numbers, so that results are bit-equal
+                    at any number of threads and any block size
     hashing.py      equal pixels; perceptual hashes
     windows.py      all pairs, coarsely: windows of one image against the other
     aligning.py     the likely pairs: the window is looked for, and what it shows is compared

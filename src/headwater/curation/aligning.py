@@ -172,12 +172,10 @@ def align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Aligne
     parts = [
         _align(big, small, pairs[at : at + _BLOCK]) for at in range(0, max(len(pairs), 1), _BLOCK)
     ]
-    return Aligned(
-        *(
-            torch.cat([getattr(part, name) for part in parts])
-            for name in Aligned.__dataclass_fields__
-        )
-    )
+    joined = {}
+    for name in Aligned.__dataclass_fields__:
+        joined[name] = torch.cat([getattr(part, name) for part in parts])
+    return Aligned(**joined)
 
 
 def _align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Aligned:

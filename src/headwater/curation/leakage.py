@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from headwater.curation.aligning import align
+from headwater.curation.aligning import Aligned, align
 from headwater.curation.hashing import hash_distances, perceptual_hashes, pixel_hashes
 from headwater.curation.matches import KINDS, Matches
 from headwater.curation.nearest import Nearest
@@ -42,10 +42,21 @@ _WINDOWED = 64
 """Images whose windows are multiplied at a time."""
 
 Progress = Callable[[int], object]
-_Pairs = tuple[str, bool | None, NDArray[np.int64], NDArray[np.int64]]
-"""A kind; whether windows of the source are to be tried (True), of the test image (False) or of
-both (None); test rows; source rows.
-"""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Pairs that may be copies, for one reason."""
+
+    kind: str
+    of_source: bool | None
+    """Whether windows of the source image are to be tried (True), of the test image (False), or of
+    both (None).
+    """
+    tests: NDArray[np.int64]
+    """int64 [num_pairs]: test rows."""
+    sources: NDArray[np.int64]
+    """int64 [num_pairs]: source rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,26 +71,36 @@ class _Looked:
 
     @classmethod
     def at(cls, images: Images, start: int, end: int, block: int) -> _Looked:
-        parts = []
-        for at in range(start, end, block):
-            rows = np.arange(at, min(at + block, end), dtype=np.int64)
-            small = squares(images, rows)
-            parts.append(
-                (
-                    pixel_hashes(images, rows),
-                    *perceptual_hashes(small),
-                    coefficients(small, whole_only=True),
-                    coefficients(small),
-                )
-            )
-        pixels, hashes, mirrored, wholes, banks = zip(*parts, strict=True)
-        joined = [
-            Coefficients(torch.cat([p.even for p in some]), torch.cat([p.odd for p in some]))
-            for some in (wholes, banks)
-        ]
+        """What is known of rows `start` to `end` - 1, worked out `block` rows at a time."""
+        blocks = []
+        for first in range(start, end, block):
+            rows = np.arange(first, min(first + block, end), dtype=np.int64)
+            blocks.append(cls._of_rows(images, rows))
         return cls(
-            np.concatenate(pixels), np.concatenate(hashes), np.concatenate(mirrored), *joined
+            np.concatenate([looked.pixels for looked in blocks]),
+            np.concatenate([looked.hashes for looked in blocks]),
+            np.concatenate([looked.mirrored for looked in blocks]),
+            _joined([looked.wholes for looked in blocks]),
+            _joined([looked.banks for looked in blocks]),
         )
+
+    @classmethod
+    def _of_rows(cls, images: Images, rows: NDArray[np.int64]) -> _Looked:
+        small = squares(images, rows)
+        hashes, mirrored = perceptual_hashes(small)
+        return cls(
+            pixel_hashes(images, rows),
+            hashes,
+            mirrored,
+            coefficients(small, whole_only=True),
+            coefficients(small),
+        )
+
+
+def _joined(blocks: list[Coefficients]) -> Coefficients:
+    return Coefficients(
+        torch.cat([block.even for block in blocks]), torch.cat([block.odd for block in blocks])
+    )
 
 
 def near_duplicates(
@@ -154,7 +175,7 @@ def _matches(
                     same,
                 )
     if len(pairs):
-        found.append(("embedding", None, pairs[:, 0], pairs[:, 1]))
+        found.append(_Pairs("embedding", None, pairs[:, 0], pairs[:, 1]))
     return _aligned(source, test, found)
 
 
@@ -230,9 +251,9 @@ def _candidates(
                 at,
                 later,
             )
-        for ways, own in ((False, own_of_test), (True, own_of_source)):
-            others, rows, _ = own.pairs()
-            kept.append(("crop", ways, rows + start, others + at))
+        for ways, nearest in ((False, own_of_test), (True, own_of_source)):
+            others, rows, _ = nearest.pairs()
+            kept.append(_Pairs("crop", ways, rows + start, others + at))
         if progress is not None:
             progress(stop)
     for kind, ways, nearest in (
@@ -242,7 +263,7 @@ def _candidates(
         ("crop", True, of_source),
     ):
         rows, others, _ = nearest.pairs()
-        kept.append((kind, ways, rows + start, others))
+        kept.append(_Pairs(kind, ways, rows + start, others))
     return kept
 
 
@@ -252,50 +273,66 @@ def _transposed(banks: Coefficients, wholes: Coefficients) -> NDArray[np.float32
     return made
 
 
-def _aligned(source: Images, test: Images, found: list[_Pairs]) -> Matches:
-    """Every pair once, of its plainest kind, aligned; those that are copies, or equal."""
+@dataclass(frozen=True, eq=False)
+class _Distinct:
+    """Pairs that may be copies, every one once."""
+
+    tests: NDArray[np.int64]
+    """int64 [num_pairs]: test rows."""
+    sources: NDArray[np.int64]
+    """int64 [num_pairs]: source rows."""
+    rank: NDArray[np.int64]
+    """int64 [num_pairs]: the plainest of the pair's kinds, as a place in KINDS."""
+    tried: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    """bool [num_pairs] each: whether windows of the test image, and of the source image, are to be
+    tried.
+    """
+
+
+def _distinct(candidates: list[_Pairs]) -> _Distinct:
     none = np.zeros(0, dtype=np.int64)
-    tests = np.concatenate([none, *(f[2] for f in found)])
-    sources = np.concatenate([none, *(f[3] for f in found)])
-    rank = np.repeat(
-        np.array([KINDS.index(f[0]) for f in found], dtype=np.int64), [len(f[2]) for f in found]
-    )
-    tried = [
-        np.repeat(np.array([f[1] in wanted for f in found], dtype=bool), [len(f[2]) for f in found])
-        for wanted in ((False, None), (True, None))
-    ]
+    tests = np.concatenate([none, *(pairs.tests for pairs in candidates)])
+    sources = np.concatenate([none, *(pairs.sources for pairs in candidates)])
+    sizes = [len(pairs.tests) for pairs in candidates]
+    ranks = np.array([KINDS.index(pairs.kind) for pairs in candidates], dtype=np.int64)
     (tests, sources), where = np.unique(np.stack([tests, sources]), axis=1, return_inverse=True)
     plainest = np.full(len(tests), len(KINDS), dtype=np.int64)
-    np.minimum.at(plainest, where, rank)
-    rank = plainest
-    ways = [np.bincount(where[some], minlength=len(tests)) > 0 for some in tried]
-    copies = rank == KINDS.index("pixels")
+    np.minimum.at(plainest, where, np.repeat(ranks, sizes))
+
+    def wanted(other: bool) -> NDArray[np.bool_]:
+        """Pairs that some candidate gives for more than windows of the other side."""
+        chosen = np.array([pairs.of_source is not other for pairs in candidates], dtype=bool)
+        counts = np.bincount(where[np.repeat(chosen, sizes)], minlength=len(tests))
+        some: NDArray[np.bool_] = counts > 0
+        return some
+
+    return _Distinct(tests, sources, plainest, (wanted(True), wanted(False)))
+
+
+def _aligned(source: Images, test: Images, candidates: list[_Pairs]) -> Matches:
+    """Every pair once, of its plainest kind, aligned; those that are copies, or equal."""
+    pairs = _distinct(candidates)
+    tests, sources = pairs.tests, pairs.sources
+    equal = pairs.rank == KINDS.index("pixels")
+    copies = equal.copy()
     similarity = np.where(copies, 1.0, -1.0)
     flipped, of_source = np.zeros(len(tests), dtype=bool), np.zeros(len(tests), dtype=bool)
     window = np.tile(np.array([0, 0, 1, 1], dtype=np.float32), (len(tests), 1))
-    for way, wanted in enumerate(ways):
-        unsure = np.flatnonzero(wanted & (rank != KINDS.index("pixels")))
-        sides = (
-            ((test, tests), (source, sources)) if way == 0 else ((source, sources), (test, tests))
-        )
-        unsure = unsure[np.lexsort((sides[1][1][unsure], sides[0][1][unsure]))]
-        for at in range(0, len(unsure), _ALIGNED_AT_ONCE):
-            which = unsure[at : at + _ALIGNED_AT_ONCE]
-            each = [np.unique(rows[which], return_inverse=True) for _, rows in sides]
-            big, small = (
-                squares(images, rows) for (images, _), (rows, _) in zip(sides, each, strict=True)
-            )
-            made = align(
-                big, small, torch.from_numpy(np.stack([where for _, where in each], axis=1))
-            )
-            better = (made.copies & (made.similarity > torch.from_numpy(similarity[which]))).numpy()
+    sides = ((test, tests), (source, sources))
+    for source_first, wanted in zip((False, True), pairs.tried, strict=True):
+        (big, big_rows), (small, small_rows) = sides[::-1] if source_first else sides
+        unsure = np.flatnonzero(wanted & ~equal)
+        unsure = unsure[np.lexsort((small_rows[unsure], big_rows[unsure]))]
+        for first in range(0, len(unsure), _ALIGNED_AT_ONCE):
+            which = unsure[first : first + _ALIGNED_AT_ONCE]
+            aligned = _align_some(big, big_rows[which], small, small_rows[which])
+            closer = aligned.similarity > torch.from_numpy(similarity[which])
+            better = (aligned.copies & closer).numpy()
             which = which[better]
-            copies[which], of_source[which] = True, way == 1
-            similarity[which], flipped[which] = (
-                made.similarity.numpy()[better],
-                made.flipped.numpy()[better],
-            )
-            window[which] = made.window.numpy()[better]
+            copies[which], of_source[which] = True, source_first
+            similarity[which] = aligned.similarity.numpy()[better]
+            flipped[which] = aligned.flipped.numpy()[better]
+            window[which] = aligned.window.numpy()[better]
     order = np.lexsort((sources, -similarity, tests))
     order = order[copies[order]]
     return Matches(
@@ -303,9 +340,22 @@ def _aligned(source: Images, test: Images, found: list[_Pairs]) -> Matches:
         num_source=len(source),
         test_row=tests[order],
         source_row=sources[order],
-        kind=np.array(KINDS)[rank[order]],
+        kind=np.array(KINDS)[pairs.rank[order]],
         similarity=similarity[order].astype(np.float32),
         flipped=flipped[order],
         window=window[order],
         window_of_source=of_source[order],
+    )
+
+
+def _align_some(
+    big: Images, big_rows: NDArray[np.int64], small: Images, small_rows: NDArray[np.int64]
+) -> Aligned:
+    """`align` of some pairs of rows (int64 [num_pairs] each); an image of several is read once."""
+    big_distinct, big_places = np.unique(big_rows, return_inverse=True)
+    small_distinct, small_places = np.unique(small_rows, return_inverse=True)
+    return align(
+        squares(big, big_distinct),
+        squares(small, small_distinct),
+        torch.from_numpy(np.stack([big_places, small_places], axis=1)),
     )

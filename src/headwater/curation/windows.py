@@ -46,9 +46,9 @@ def windows() -> NDArray[np.float64]:
 
 @functools.cache
 def _weights() -> torch.Tensor:
-    f = frequencies(
-        _LUMA
-    )  # the spectrum of photos falls as 1 / f: times f, each coefficient says as much as another [recalled: Field 1987]
+    # The spectrum of photos falls as 1 / f: times f, each coefficient says as much as another
+    # [recalled: Field 1987].
+    f = frequencies(_LUMA)
     luma, colour = f.clone(), 1.5 * f[:_COLOUR, :_COLOUR]
     return torch.cat([luma.reshape(-1), colour.reshape(-1), colour.reshape(-1)])
 

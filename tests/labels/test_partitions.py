@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 from headwater.errors import InputError
 from headwater.keys import sample_hashes
 from headwater.labels import nesting
-from headwater.labels.partitions import (
-    merged,
-    random_targets,
-    random_within,
-    shares,
-    shuffled_classes,
-    subset,
-)
+from headwater.labels.partitions import random_targets, random_within, shares, shuffled_classes
+from headwater.labels.selection import merged, subset
 
 
 def quotas(sizes: list[int], total: int) -> list[Fraction]:

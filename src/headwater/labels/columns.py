@@ -8,43 +8,37 @@ import weakref
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
+from headwater.labels.kinds import Request
 from headwater.labels.targets import Targets
-from headwater.labels.views import View
 from headwater.sources import Positions, Table
 
 
-def class_targets(table: Table, positions: Positions, view: View, where: str) -> Targets:
-    """The labels of images at `positions` under level:k, depth:d or rank:NAME.
+def hierarchy_targets(request: Request) -> Targets:
+    """The labels under a level, depth or rank of the hierarchy that the table names, whose nodes
+    its finest classes are. An image can have several labels.
 
-    Where the source names a hierarchy, its finest classes are nodes of it and all three are asked
-    of it; an image can then have several labels. Otherwise level:k is a column of the table, and
-    depth:d is the column d below the root (which is above the coarsest one), or the finest one
-    where there are fewer. Raises InputError for what the table cannot give.
+    Raises InputError for what the hierarchy cannot give.
     """
-    if table.hierarchy is not None:
-        from headwater.labels.hierarchies import open_hierarchy
+    from headwater.labels.hierarchies import open_hierarchy
 
-        codes, names = _column(table, positions, 0, where)
-        asked = view.kind + ":" + (view.rank or str(view.number))
-        found = open_hierarchy(table.hierarchy, where=where).targets(
-            codes.astype(np.int32), names, asked, where=where
-        )
-        return replace(found, view=view.name)
-    if view.kind == "rank":
-        raise InputError(
-            f"{where}: {view.name} needs a hierarchy with named ranks; give the data set a "
-            "`hierarchy`, or use level:k"
-        )
-    level = view.number if view.kind == "level" else max(0, len(table.levels) - view.number)
-    if view.kind == "depth" and level == len(table.levels):
-        raise InputError(
-            f"{where}: depth:0 is the root, one class for all; depth:1 is the coarsest level"
-        )
-    return Targets(*level_targets(table, positions, level, where), view.name)
+    view, table, where = request.view, request.table, request.where
+    assert table.hierarchy is not None
+    codes, names = _column(table, request.positions, 0, where)
+    hierarchy = open_hierarchy(table.hierarchy, where=where)
+    level = f"{view.kind}:{view.rank or view.number}"
+    targets = hierarchy.targets(codes.astype(np.int32), names, level, where=where)
+    return replace(targets, view=view.name)
+
+
+def column_targets(request: Request, level: int) -> Targets:
+    """The labels that a column of the table spells out, level 0 the finest. Raises InputError as
+    `level_targets` does.
+    """
+    codes, names = level_targets(request.table, request.positions, level, request.where)
+    return Targets(codes, names, request.view.name)
 
 
 def level_targets(
@@ -76,6 +70,8 @@ _CHECKED: weakref.WeakSet[Table] = weakref.WeakSet()
 def _column(
     table: Table, positions: Positions, level: int, where: str
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    import pandas as pd
+
     if not table.levels:
         raise InputError(
             f"{where}: there are no class names, so a hierarchy says nothing of its images"
@@ -97,6 +93,8 @@ def check_parents(table: Table, where: str) -> None:
 
     Images without a class on either are passed over.
     """
+    import pandas as pd
+
     for level, (fine, coarse) in enumerate(zip(table.levels, table.levels[1:], strict=False)):
         pairs = pd.DataFrame({"fine": fine, "coarse": coarse}).drop_duplicates()
         pairs = pairs[(pairs["fine"] != "") & (pairs["coarse"] != "")]

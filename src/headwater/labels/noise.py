@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError
 from headwater.keys import bits, key, permutation, uniform
-from headwater.labels.partitions import require_classes
+from headwater.labels.kinds import Request
+from headwater.labels.partitions import dividing, parents_of
+from headwater.labels.selection import require_classes
+from headwater.labels.targets import Targets, distinct_sets
 
 Codes = NDArray[np.int64]
 
@@ -182,6 +185,47 @@ def swap_captions(
         out[taker] = lists[giver]
     changed = sum(before != after for before, after in zip(lists, out, strict=True))
     return out, changed / len(lists) if lists else 0.0
+
+
+def noisy(targets: Targets, request: Request) -> Targets:
+    """The labels of a request after its view's noise.
+
+    Where images have several labels, every distinct set of labels is a class. Raises InputError
+    where there is one class only, where siblings do not nest, and for a matrix that does not fit.
+    """
+    view, where, seed = request.view, request.where, request.seed
+    words = view.noise
+    assert words is not None
+    hashes = request.hashes if targets.rows is None else request.hashes[targets.rows]
+    if targets.sets is None:
+        sets, codes, num_classes = None, targets.indices, targets.num_classes
+    else:
+        sets, rows = distinct_sets(targets.sets, targets.codes)
+        codes, num_classes = rows.astype(np.int64), len(sets)
+    if words.rate and num_classes < 2:
+        raise InputError(f"{where}: {view.name}: there is only one class, so no label can be wrong")
+    if words.kind == "symmetric":
+        changed = symmetric(codes, num_classes, words.rate, hashes, seed)
+    else:
+        transition = _transition(targets, codes, request)
+        changed = confusion(codes, transition, words.rate, hashes, seed)
+    return replace(targets, codes=changed, sets=sets, noise=realised(codes, changed))
+
+
+def _transition(targets: Targets, codes: Codes, request: Request) -> Transition:
+    """Which classes a view's confusion draws from: siblings under a level, or a matrix's."""
+    view, where, words = request.view, request.where, request.view.noise
+    assert words is not None
+    if words.within is not None:
+        kept = request.positions if targets.rows is None else request.positions[targets.rows]
+        families = dividing(replace(request, positions=kept).under(words.within), where)
+        return sibling_transition(parents_of(codes, families.indices, view, where))
+    assert words.matrix is not None
+    if targets.sets is not None:
+        raise InputError(
+            f"{where}: a confusion matrix is over classes, and here images have several"
+        )
+    return read_matrix(words.matrix, targets.names, where)
 
 
 def realised(before: NDArray[np.integer], after: NDArray[np.integer]) -> float:

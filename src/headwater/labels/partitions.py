@@ -1,22 +1,101 @@
 """Classes that owe nothing to the levels of a table: one per image, drawn at random, or whole
-classes shuffled, merged or left out.
+classes shuffled.
 
-The functions after the first two know no table: they take numbers and names of classes and give
-numbers of new classes.
+`partition` says how many classes a view makes, and of which images. The functions after it know
+neither table nor view: they take numbers and names of classes and give numbers of new classes.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
 from headwater.keys import key, permutation, sample_hashes
+from headwater.labels.kinds import Request
+from headwater.labels.targets import Targets
+from headwater.labels.views import View
 from headwater.sources import Positions, Table
+
+
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """How many classes a view with a count makes, and of which images."""
+
+    groups: NDArray[np.int64] | None
+    """int64 [num_images]: class of the `within` level that each image is in; None where all images
+    are split together.
+    """
+    parts: NDArray[np.int64]
+    """int64 [num_groups]: classes made of each group."""
+    names: tuple[str, ...]
+    """Names of the classes, group after group."""
+
+
+def partition(view: View, table: Table, positions: Positions, where: str) -> Partition:
+    """What is known of a view with a count without features: groups, class counts and names.
+
+    K classes within a level are shared out in proportion to the sizes of its classes; with `like`,
+    each class is split into as many as that level has in it. Raises InputError where the count does
+    not fit the images, or the levels do not nest.
+    """
+    request = Request(view, table, positions, 0, where)
+    if view.within is None:
+        count = request.count()
+        if count > len(positions):
+            raise InputError(
+                f"{where}: {view.name} asks for more classes than there are images "
+                f"({len(positions)})"
+            )
+        return Partition(None, np.array([count], dtype=np.int64), numbered(view.kind, count))
+    within = dividing(request.under(view.within), where)
+    if view.like is None:
+        parts = shares(within.counts, view.number, f"{where}: {view.name}")
+    else:
+        like = dividing(request.under(view.like), where)
+        parents = parents_of(like.indices, within.indices, view, where)
+        parts = np.bincount(parents, minlength=within.num_classes)
+    names: list[str] = []
+    for group, count in zip(within.names, parts.tolist(), strict=True):
+        names.extend(f"{group}/{name}" for name in numbered(view.kind, count))
+    return Partition(within.indices, parts, tuple(names))
+
+
+def numbered(word: str, count: int) -> tuple[str, ...]:
+    """`word 0` ... with as many digits as the last one needs, so that they sort."""
+    width = len(str(count - 1))
+    return tuple(f"{word} {number:0{width}d}" for number in range(count))
+
+
+def dividing(targets: Targets, where: str) -> Targets:
+    """The labels themselves, if they divide the images. Raises InputError where images have several
+    labels.
+    """
+    if not targets.single:
+        share = f"{targets.multi_label_share:.1%}"
+        raise InputError(
+            f"{where}: at {targets.view} {share} of the images have several labels, so it does not "
+            "divide them; choose a level that does"
+        )
+    return targets
+
+
+def parents_of(
+    fine: NDArray[np.int64], coarse: NDArray[np.int64], view: View, where: str
+) -> NDArray[np.int64]:
+    """int64 [classes of fine]: the class of `coarse` that each class of `fine` lies in. Both are
+    the images' classes, int64 [num_images].
+
+    Raises InputError where one lies in several.
+    """
+    parents = np.zeros(int(fine.max()) + 1, dtype=np.int64)
+    parents[fine] = coarse
+    if not np.array_equal(parents[fine], coarse):
+        raise InputError(f"{where}: {view.name}: the one level does not lie within the other")
+    return parents
 
 
 def instance_targets(
@@ -50,8 +129,7 @@ def random_targets(
     order = permutation(key(seed, "labels/random"), hashes)
     indices = np.empty(len(hashes), dtype=np.int64)
     indices[order] = np.arange(len(hashes), dtype=np.int64) % num_classes
-    width = len(str(num_classes - 1))
-    return indices, tuple(f"random {at:0{width}d}" for at in range(num_classes))
+    return indices, numbered("random", num_classes)
 
 
 def shares(sizes: NDArray[np.int64], total: int, where: str) -> NDArray[np.int64]:
@@ -137,84 +215,3 @@ def shuffled_classes(
         np.arange(num_classes, dtype=np.int64) % parts
     )
     return out
-
-
-def merged(
-    names: Sequence[str],
-    merge: Mapping[str, Sequence[str]],
-    rest: Literal["keep", "drop", "error"],
-    where: str,
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """(new index of each class, int64 [num_classes], -1 = dropped; new names, sorted): the classes
-    listed under a new name become one.
-
-    Classes that `merge` does not list keep their names, are dropped, or are an error, as `rest`
-    says. Raises InputError for an unknown class, a class that is listed twice, a new name without
-    classes or equal to an unlisted class's name, and where no class is left.
-    """
-    target: dict[str, str] = {}
-    for new, olds in merge.items():
-        if not olds:
-            raise InputError(f"{where}: {new!r} lists no class")
-        for old in olds:
-            if old in target:
-                raise InputError(
-                    f"{where}: the class {old!r} is listed under {target[old]!r} and under "
-                    f"{new!r}; list it once"
-                )
-            target[old] = new
-    require_classes(target, names, where)
-    unlisted = [name for name in names if name not in target]
-    for name in unlisted:
-        if name in merge:
-            raise InputError(
-                f"{where}: {name!r} is the name of a class that is not merged; list it under "
-                f"{name!r} too, or choose another name"
-            )
-    if rest == "error" and unlisted:
-        raise InputError(
-            f"{where}: {len(unlisted)} of {len(names)} classes are not listed, the first is "
-            f"{unlisted[0]!r}; list them, or say keep or drop"
-        )
-    kept = tuple(sorted({*merge, *(unlisted if rest == "keep" else ())}))
-    if not kept:
-        raise InputError(f"{where}: no class is left")
-    index = {name: at for at, name in enumerate(kept)}
-    return np.array([index.get(target.get(name, name), -1) for name in names], dtype=np.int64), kept
-
-
-def subset(names: Sequence[str], wanted: Sequence[str], where: str) -> NDArray[np.int64]:
-    """int64 [num_classes]: the new index of each class, -1 where it is not wanted.
-
-    The wanted ones keep the order that they have in `names`.
-
-    Raises InputError for an unknown class, one that is listed twice, and an empty list.
-    """
-    if not wanted:
-        raise InputError(f"{where}: the list of classes is empty")
-    chosen: set[str] = set()
-    for name in wanted:
-        if name in chosen:
-            raise InputError(f"{where}: the class {name!r} is listed twice")
-        chosen.add(name)
-    require_classes(wanted, names, where)
-    keep = np.array([name in chosen for name in names])
-    return np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int64)
-
-
-def require_classes(
-    given: Mapping[str, object] | Sequence[str], names: Sequence[str], where: str
-) -> None:
-    """Raises InputError, with the nearest name there is, for the first of `given` that is none of
-    `names`.
-    """
-    known = set(names)
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-            hint = (
-                f"; did you mean {near[0]!r}?"
-                if near
-                else f"; there are {len(names)} classes, from {names[0]!r} to {names[-1]!r}"
-            )
-            raise InputError(f"{where}: there is no class {name!r}{hint}")

@@ -1,5 +1,8 @@
 """What a view's name means. Parsing needs no data; headwater.labels computes what was parsed.
 
+Which kinds of views there are, and what may follow their names, is declared in
+headwater.labels.kinds. The built-in ones are:
+
     level:k                  classes of level k, 0 = finest; `class` is another word for level:0
     depth:d                  classes d steps below the root (longest path)
     rank:NAME                classes of a named rank (rank:genus)
@@ -17,6 +20,7 @@ name in the study's `views:` block.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +28,8 @@ from pathlib import Path
 from typing import Literal
 
 from headwater.errors import InputError, Location, blamed_on
+from headwater.labels.kinds import ViewKind
+from headwater.registry import LABEL_VIEWS
 from headwater.study.views import Features, ViewUse
 
 LONGEST = 300
@@ -49,7 +55,7 @@ class View:
     name: str
     """The canonical text, or the name that a study gave it."""
     kind: str
-    """level, depth, rank, instance, random, shuffle, cluster."""
+    """The name of its kind (headwater.labels.kinds)."""
     number: int = 0
     """k, d or K; 0 where there is none."""
     rank: str = ""
@@ -69,21 +75,24 @@ class View:
     balanced: bool = False
 
     @property
+    def declared(self) -> ViewKind:
+        """What its kind says of itself."""
+        return LABEL_VIEWS.named(self.kind)  # type: ignore[no-any-return]
+
+    @property
     def manual(self) -> bool:
         """Whether its classes come from the source's own labels."""
-        return self.kind in ("level", "depth", "rank", "shuffle") or self.within is not None
+        return self.declared.own_labels or self.within is not None
 
     @property
     def clustered(self) -> bool:
         """Whether it needs features of the images."""
-        return self.kind == "cluster"
+        return self.declared.needs_features
 
     @property
     def drawn(self) -> bool:
         """Whether the arm's seed matters to it."""
-        return self.seed is None and (
-            self.kind in ("random", "shuffle", "cluster") or self.noise is not None
-        )
+        return self.seed is None and (self.declared.seeded or self.noise is not None)
 
     @property
     def level(self) -> int | None:
@@ -98,35 +107,27 @@ class View:
         return replace(self, noise=None)
 
 
-@dataclass(frozen=True)
-class _Kind:
-    form: str
-    argument: Literal["number", "name", "count", ""]
-    """What follows the colon; a count is a number of classes, or like a level."""
-    seeded: bool = False
-    splits: bool = False
-    """Whether `within` may follow."""
-
-
-KINDS: dict[str, _Kind] = {
-    "level": _Kind("level:k", "number"),
-    "depth": _Kind("depth:d", "number"),
-    "rank": _Kind("rank:NAME", "name"),
-    "instance": _Kind("instance", ""),
-    "random": _Kind("random:K", "count", seeded=True, splits=True),
-    "shuffle": _Kind("shuffle:K", "count", seeded=True),
-    "cluster": _Kind("cluster:K", "count", seeded=True, splits=True),
-}
-"""Kinds of views by their first word."""
-_LEVEL = r"(?:class|level:\d{1,9}|depth:\d{1,9}|rank:[A-Za-z][\w-]{0,63})"
+_NUMBER, _WORD = r"\d{1,9}", r"[A-Za-z][\w-]{0,63}"
 _RATE = r"(?:\d{1,3}(?:\.\d{0,12})?|\.\d{1,12})(?:e-?\d{1,2})?"
-_FORM = re.compile(
-    r"(?P<kind>[a-z]+)(?::(?:like "
-    rf"(?P<like>{_LEVEL})|(?P<number>\d{{1,9}})|(?P<word>[A-Za-z][\w-]{{0,63}})))?"
-    rf"(?: within (?P<within>{_LEVEL}))?(?:@seed=(?P<seed>\d{{1,9}}))?"
-    rf"(?: with (?P<noise>symmetric|confusion):(?P<rate>{_RATE})(?: within "
-    rf"(?P<siblings>{_LEVEL}))?)?"
-)
+
+
+def _level_form() -> str:
+    """The pattern of a view that may stand after `like` and `within`."""
+    arguments = {"number": f":{_NUMBER}", "name": f":{_WORD}", "count": f":{_NUMBER}", "": ""}
+    forms = [kind.name + arguments[kind.argument] for kind in LABEL_VIEWS if kind.hierarchical]
+    return f"(?:{'|'.join(['class', *forms])})"
+
+
+def _match(text: str) -> re.Match[str] | None:
+    """The parts of a view's text, whether its kind exists or not."""
+    level = _level_form()
+    return re.fullmatch(
+        rf"(?P<kind>[a-z][a-z0-9-]*)(?::(?:like (?P<like>{level})|(?P<number>{_NUMBER})|"
+        rf"(?P<word>{_WORD})))?(?: within (?P<within>{level}))?(?:@seed=(?P<seed>{_NUMBER}))?"
+        rf"(?: with (?P<noise>symmetric|confusion):(?P<rate>{_RATE})"
+        rf"(?: within (?P<siblings>{level}))?)?",
+        text,
+    )
 
 
 def parse_view(text: str) -> View:
@@ -141,14 +142,12 @@ def parse_view(text: str) -> View:
             "at most 9 digits)"
         )
     plain = " ".join(re.sub(r"\s*([:@=])\s*", r"\1", text.strip()).split())
-    match = _FORM.fullmatch(
-        "level:0" if plain == "class" else re.sub(r"^class(?= with )", "level:0", plain)
-    )
-    kind = KINDS.get(match["kind"]) if match else None
+    match = _match("level:0" if plain == "class" else re.sub(r"^class(?= with )", "level:0", plain))
+    kind = LABEL_VIEWS[match["kind"]] if match and match["kind"] in LABEL_VIEWS else None
     if match is None or kind is None or not _complete(match, kind):
         raise InputError(
-            f"{_short(text)!r} is no label view; the views are {_forms()} (numbers of at most 9 "
-            "digits)"
+            f"{_short(text)!r} is no label view{_nearest(plain)}; the views are {_forms()} "
+            "(numbers of at most 9 digits)"
         )
     number = int(match["number"] or 0)
     if kind.argument == "count" and match["like"] is None and number < 2:
@@ -172,7 +171,15 @@ def parse_view(text: str) -> View:
     return replace(view, name=_canonical(view))
 
 
-def _complete(match: re.Match[str], kind: _Kind) -> bool:
+def _nearest(plain: str) -> str:
+    """A hint at the kind of view that an unknown first word may mean."""
+    word = re.split(r"[:@ ]", plain)[0]
+    names = (*LABEL_VIEWS.names(), "class")
+    near = [] if word in names else difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _complete(match: re.Match[str], kind: ViewKind) -> bool:
     """Whether a view has the argument and no more of the rest than its kind takes."""
     given = {
         "number": match["number"],
@@ -185,7 +192,7 @@ def _complete(match: re.Match[str], kind: _Kind) -> bool:
     return (
         len(others) == (1 if kind.argument else 0)
         and (given is not None or not kind.argument)
-        and (match["within"] is None or kind.splits)
+        and (match["within"] is None or kind.within is not None)
         and (match["seed"] is None or kind.seeded or match["noise"] is not None)
         and (match["siblings"] is not None) == confused
     )
@@ -195,7 +202,7 @@ def _canonical(view: View) -> str:
     argument = (
         f"like {view.like.name}"
         if view.like
-        else view.rank or (str(view.number) if KINDS[view.kind].argument else "")
+        else view.rank or (str(view.number) if view.declared.argument else "")
     )
     parts = [
         view.kind,
@@ -221,15 +228,16 @@ def _short(text: str) -> str:
 
 
 def _forms() -> str:
-    forms = [
-        form
-        for kind in KINDS.values()
-        for form in (kind.form, *([f"{kind.form} within level:j"] if kind.splits else []))
-    ]
+    forms: list[str] = []
+    for kind in LABEL_VIEWS:
+        forms.append(kind.form)
+        if kind.within is not None:
+            forms.append(f"{kind.form} within level:j")
+    seeded = ", ".join(kind.name for kind in LABEL_VIEWS if kind.seeded)
     more = (
         "class",
         "K as `like level:j`",
-        "@seed=S after random, shuffle, cluster",
+        f"@seed=S after {seeded}",
         "` with symmetric:R` or ` with confusion:R within level:j`",
     )
     return ", ".join([*forms, *more])
@@ -249,7 +257,8 @@ def resolve_view(text: str, named: Mapping[str, ViewUse] = NONE, root: Path | No
             defined = f"; defined under views are {', '.join(sorted(named))}" if named else ""
             raise InputError(f"{error}{defined}") from None
     with blamed_on("views", text):
-        if _FORM.fullmatch(text) and text.partition(":")[0].split(" ")[0] in (*KINDS, "class"):
+        kinds = (*LABEL_VIEWS.names(), "class")
+        if _match(text) and text.partition(":")[0].split(" ")[0] in kinds:
             raise InputError(f"views.{text}: this is a view already; choose another name")
         return _changed(text, named[text], root)
 
@@ -312,7 +321,7 @@ def _changed(name: str, use: ViewUse, root: Path | None) -> View:
 
 def _level(text: str, name: str) -> View:
     view = parse_view(text)
-    if view.kind not in ("level", "depth", "rank") or view.noise:
+    if not view.declared.hierarchical or view.noise:
         raise InputError(
             f"views.{name}: {text!r} is no level", at=("views", name, "noise", "within")
         )

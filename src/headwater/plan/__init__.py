@@ -117,12 +117,7 @@ class Plan:
         if study.online_probe is not None:
             with blamed_on("online_probe", "labels"):
                 asked = resolve_view(study.online_probe.labels, study.views, data_root)
-                if (
-                    asked.kind not in ("level", "depth", "rank")
-                    or asked.noise
-                    or asked.merge
-                    or asked.subset
-                ):
+                if not asked.declared.hierarchical or asked.noise or asked.merge or asked.subset:
                     raise InputError(
                         f"online_probe.labels: {study.online_probe.labels!r} is no plain level, "
                         "depth or rank of a source's own classes"

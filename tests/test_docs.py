@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
+
+from headwater.registry import ENGINES, METHODS, SOURCE_KINDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
@@ -47,6 +50,23 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             if target.suffix == ".md" and target.exists():
                 waiting.append(target)
     assert not set(PAGES) - reached
+
+
+@pytest.mark.docs
+@pytest.mark.parametrize("page", ["study.md", "tasks.md"])
+def test_the_tables_of_a_page_are_what_the_entries_declare(page: str) -> None:
+    made = runpy.run_path(str(ROOT / "tools" / "make_study.py"))["with_blocks"]
+    text = (ROOT / "docs" / page).read_text()
+    assert made(page, text) == text, "run python tools/make_study.py"
+
+
+@pytest.mark.docs
+def test_the_page_of_studies_names_every_entry_and_every_key_of_a_recipe() -> None:
+    text = (ROOT / "docs" / "study.md").read_text()
+    names = {entry.name for axis in (METHODS, SOURCE_KINDS, ENGINES) for entry in axis}
+    for method in METHODS:
+        names |= set(method.recipe.model_fields if method.recipe else ())
+    assert not {name for name in names if f"| `{name}` |" not in text}
 
 
 @pytest.mark.docs

@@ -85,9 +85,11 @@ ALLOWED: dict[str, set[str]] = {
         "device",
         "views",
         "sources",
+        "labels",
         "study",
         "keys",
         "files",
+        "errors",
     },
     "plan": {
         "store",
@@ -97,6 +99,7 @@ ALLOWED: dict[str, set[str]] = {
         "models",
         "study",
         "recipes",
+        "registry",
         "rows",
         "keys",
         "files",
@@ -104,6 +107,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cost": {"methods", "plan", "recipes", "tasks", "views", "models", "device", "study", "keys"},
     "work": {
+        "registry",
         "recipes",
         "curation",
         "plan",

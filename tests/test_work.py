@@ -26,6 +26,7 @@ from headwater.rows import comparable, to_frame
 from headwater.store import Store
 from headwater.study import Study
 from headwater.tasks import Draw, Task
+from headwater.transfer import neighbours, probe
 from headwater.transfer.probe import Fit
 from headwater.work import cells as room
 from headwater.work.cells import Bench
@@ -129,9 +130,9 @@ def test_cells_that_are_measured_together_have_the_rows_that_each_has_alone_in_a
     )
     cells = cells_of(plan, plan.arms[0].id)
     together: list[int] = []
-    plain = room.probes
+    plain = probe.probes
     monkeypatch.setattr(
-        room, "probes", lambda fits, *more: (together.append(len(fits)), plain(fits, *more))[1]
+        probe, "probes", lambda fits, *more: (together.append(len(fits)), plain(fits, *more))[1]
     )
     work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     assert max(together) == 3, "the draws of a shot count were fitted together"
@@ -248,7 +249,7 @@ def test_a_cell_that_fails_keeps_no_other_from_being_measured(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan, store = prepared(root, tmp_path, protocols=FROZEN)
-    monkeypatch.setattr(room, "choose_knn", lambda *args: 1 / 0)
+    monkeypatch.setattr(neighbours, "choose_knn", lambda *args: 1 / 0)
     cells, told = cells_of(plan, plan.arms[0].id), list[str]()
     with pytest.raises(ZeroDivisionError):
         work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells, told.append)
@@ -273,14 +274,14 @@ def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(
         .fit(plan.tasks["task"].draw(3, 1, seed=0, val="matched"))
         .train
     )
-    plain = room.probes
+    plain = probe.probes
 
     def failing(fits: Sequence[Fit], *more: Any) -> Any:
         if any(fit.train.shape == spoilt.shape and (fit.train == spoilt).all() for fit in fits):
             raise RuntimeError("this draw")
         return plain(fits, *more)
 
-    monkeypatch.setattr(room, "probes", failing)
+    monkeypatch.setattr(probe, "probes", failing)
     with pytest.raises(RuntimeError, match="this draw"):
         work.run_cells(work.Session(plan, store, FP32), plan.arms[0], "task", cells)
     rows = comparable(plan.rows(whole))

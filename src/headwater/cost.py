@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from headwater import device, keys, models
 from headwater.methods.supervised import SupervisedRecipe
 from headwater.plan import Plan, PlannedArm, PlannedCell
-from headwater.study import Finetune, Probe
+from headwater.registry import PROTOCOLS
 from headwater.tasks import Task
 from headwater.views import ViewMaker
+
+if TYPE_CHECKING:
+    from headwater.transfer.protocols import Expense
 
 _BACKWARD = 3.0
 """Forward and backward against forward alone."""
 _CALIBRATION_BATCH = 64
 _PROBE_FLOPS_PER_S = 3e10
-_PROBE_PRODUCTS = 1600
-"""Products of the Hessian with a direction on a whole path, 7 values of l2 or 45: what was counted
-on 512 features of 4,770 photos; of few shots they are a quarter or less [ours].
-"""
 _PAIRS_PER_S, _ALIGNED_PER_S = 2e6, 500.0
 """Pairs compared and images aligned by one core in search of copies of test images
 (docs/leakage.md) [ours].
@@ -73,14 +72,15 @@ def estimate(
         for arm in arms
         if arm.recipe is not None
     )
-    finetuned = sum(_finetune_images(plan, cell) for cell in cells)
     benches = {(cell.arm.id, cell.words.task) for cell in cells}
     labelled = [
         (arm, _feature_cost(arm, forward, study.image_size)) for arm in arms if arm.clusters
     ]
     extracted = sum(_images(plan.tasks[name]) for _, name in benches)
     features = int(encoder.num_features)  # type: ignore[arg-type]
-    probes = sum(_probe_flops(plan, cell, features) for cell in cells)
+    expenses = [_expense(plan, cell, features) for cell in cells]
+    finetuned = sum(expense.images for expense in expenses)
+    probes = sum(expense.flops for expense in expenses)
     features_flops = sum(flops * len(arm.positions) for arm, (flops, _) in labelled)
     decoded = sum({(arm.source_fingerprint, size): size for arm, (_, size) in labelled}.values())
     tests = (
@@ -111,11 +111,7 @@ def estimate(
     )
     weights = sum(t.numel() * t.element_size() for t in encoder.state_dict().values())
     side = round(1.25 * study.image_size)
-    frozen = {
-        (c.arm.id, c.words.task)
-        for c in cells
-        if not isinstance(study.protocols.named(c.words.protocol), Finetune)
-    }
+    frozen = {(c.arm.id, c.words.task) for c in cells if not PROTOCOLS[c.words.protocol].tuned}
     kept = 4 * features * sum(_images(plan.tasks[name]) for _, name in frozen)
     cached = (
         sum(len(source.table) for source in plan.sources.values()) * side * side * 3 * 1.1
@@ -149,25 +145,11 @@ def _images(task: Task) -> int:
     return len(task.train) + len(task.val) + len(task.test)
 
 
-def _finetune_images(plan: Plan, cell: PlannedCell) -> int:
-    words = plan.study.protocols.named(cell.words.protocol)
-    if not isinstance(words, Finetune):
-        return 0
+def _expense(plan: Plan, cell: PlannedCell, num_features: int) -> Expense:
+    """What a cell costs beside the features of its task's images."""
+    words = plan.study.protocols.asked(cell.words.protocol)
     task = plan.tasks[cell.words.task]
-    shots = cell.words.shots
-    train = len(task.train) if shots is None else min(len(task.train), shots * task.num_classes)
-    return words.steps * min(words.batch, train) * len(words.lr)
-
-
-def _probe_flops(plan: Plan, cell: PlannedCell, features: int) -> float:
-    """Of the fit, where it is a logistic regression; of ridge, neighbours and class names it is
-    next to nothing beside the features.
-    """
-    task, words = plan.tasks[cell.words.task], plan.study.protocols.named(cell.words.protocol)
-    if not isinstance(words, Probe):
-        return 0.0
-    train = len(task.train) if cell.words.shots is None else cell.words.shots * task.num_classes
-    return 4.0 * train * min(train, features) * task.num_classes * _PROBE_PRODUCTS
+    return PROTOCOLS[cell.words.protocol].cost(words, task, cell.words.shots, num_features)
 
 
 def _calibrate(encoder: torch.nn.Module, image_size: int, compute: device.Compute) -> float:

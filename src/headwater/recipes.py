@@ -50,23 +50,15 @@ def _place(study: Study, method: str, *fields: str) -> Location:
 
 
 ROOM_VERSIONS = {
-    "views": 2, "pretrain": 2, "features": 2, "probe": 4, "ridge": 2, "knn": 1, "zeroshot": 1, "finetune": 1, "draws": 1, "clusters": 1, "leaks": 1,
+    "views": 2, "pretrain": 2, "features": 2, "draws": 1, "clusters": 1, "leaks": 1,
 }  # fmt: skip
 """Raised by hand when a room's behaviour changes, so that what the old code computed is not taken
 for what the new code would. The room of pixels keeps its own (headwater.sources.pixels.RECIPE),
-since its cache needs it too.
+since its cache needs it too, and each protocol its own (headwater.transfer.protocols).
 """
 CLUSTER_ROOMS = ("pixels", "views", "features", "clusters")
 ARM_ROOMS = ("pixels", "views", "pretrain")
 FEATURE_ROOMS = ("pixels", "views", "features")
-CELL_ROOMS: dict[str, tuple[str, ...]] = {
-    "probe": (*FEATURE_ROOMS, "draws", "probe"),
-    "ridge": (*FEATURE_ROOMS, "draws", "ridge"),
-    "knn": (*FEATURE_ROOMS, "draws", "knn"),
-    "zeroshot": (*FEATURE_ROOMS, "zeroshot"),
-    "finetune": ("pixels", "views", "draws", "finetune"),
-    "lpft": ("pixels", "views", "draws", "finetune"),
-}
 
 
 def versions_of(rooms: tuple[str, ...], *, pixels: int) -> dict[str, int]:

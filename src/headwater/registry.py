@@ -25,6 +25,7 @@ from headwater.errors import InputError, Location
 
 if TYPE_CHECKING:
     from headwater.methods import Method
+    from headwater.transfer.protocols import TransferProtocol
 
 
 class Entry(Protocol):
@@ -154,7 +155,9 @@ SOURCE_KINDS: Axis[Any] = Axis("kind of data", "headwater.sources.kinds", "headw
 """Where images come from: the `kind` of a study's data."""
 LABEL_VIEWS: Axis[Any] = Axis("label view", "headwater.labels.kinds", "headwater.label_views")
 """What images are called: the first word of a label view."""
-PROTOCOLS: Axis[Any] = Axis("protocol", "headwater.transfer.protocols", "headwater.protocols")
+PROTOCOLS: Axis[TransferProtocol[Any]] = Axis(
+    "protocol", "headwater.transfer.protocols", "headwater.protocols"
+)
 """How transfer is measured."""
 ANALYSES: Axis[Any] = Axis("analysis", "headwater.analysis.questions", "headwater.analyses")
 """What is asked of a table of rows."""

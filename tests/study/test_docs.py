@@ -9,28 +9,23 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
+from headwater.registry import PROTOCOLS
 from headwater.study import (
     Augmentation,
     Budget,
     Features,
-    Finetune,
     FolderData,
-    Knn,
-    LpFt,
     Noise,
     OnlineProbe,
-    Probe,
     Protocols,
     PublishedData,
     Recipes,
-    Ridge,
     SourceUse,
     Study,
     TaskUse,
     TorchvisionData,
     ViewUse,
     WorldData,
-    ZeroShot,
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "study.md"
@@ -57,7 +52,7 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     for block in blocks:  # a method's settings are shown under its own name
         found[Recipes] |= found.pop(block)
     data = {FolderData, PublishedData, TorchvisionData, WorldData}
-    protocols = {Protocols, Probe, Ridge, Knn, ZeroShot, Finetune, LpFt}
+    protocols = {Protocols, *(protocol.words for protocol in PROTOCOLS)}
     parts = (
         data
         | protocols
@@ -79,18 +74,14 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
         assert keys == ({"epochs"} if model is Budget else set(model.model_fields)), model
 
 
-@pytest.mark.parametrize("words", [Probe, Knn, Finetune, LpFt])
-def test_the_page_shows_the_defaults_of_a_protocol(words: type[BaseModel]) -> None:
-    """But for shots, draws and tasks, whose defaults would show nothing; ridge's 45 strengths are
-    told in words.
+@pytest.mark.parametrize("name", ["probe", "knn", "finetune", "lpft"])
+def test_the_page_shows_the_defaults_of_a_protocol(name: str) -> None:
+    """But for shots, draws and tasks, whose defaults would show nothing; ridge's 45 strengths and
+    the prompts of class names are told in words.
     """
-    shown = next(
-        one
-        for _, one in Study.parse(BLOCK, "docs/study.md").protocols.items()
-        if type(one) is words
-    )
+    shown = Study.parse(BLOCK, "docs/study.md").protocols.asked(name)
     told = {"shots": ("full",), "draws": 1, "tasks": None}
-    assert shown.model_copy(update=told) == words()
+    assert shown.model_copy(update=told) == PROTOCOLS[name].words()
 
 
 def test_the_page_names_the_other_budgets_beside_the_one_that_it_shows() -> None:

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from headwater import views
 from headwater.models import build_encoder
-from headwater.study import Finetune
 from headwater.transfer import finetune as room
 from headwater.transfer.features import extract
 from headwater.transfer.finetune import (
@@ -27,6 +26,7 @@ from headwater.transfer.finetune import (
 )
 from headwater.transfer.metrics import accuracy
 from headwater.transfer.probe import probe
+from headwater.transfer.protocols.finetune import Finetune
 from tests.toy import BF16, FP32, hashes, same_bits, state, stripes
 
 PIXELS, LABELS = stripes(40)

@@ -13,11 +13,11 @@ from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from headwater.study import Probe
 from headwater.transfer import Choice, NotFinite
 from headwater.transfer.linear import cross_entropy
 from headwater.transfer.metrics import accuracy, mean_per_class_accuracy
 from headwater.transfer.probe import Fit, Probed, fit_path, probe, probes, score
+from headwater.transfer.protocols.probe import Probe
 
 L2S = (1e-4, 1e-2, 1.0)
 

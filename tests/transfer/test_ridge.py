@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as Theirs
 from sklearn.preprocessing import StandardScaler
 
-from headwater.study import Ridge
 from headwater.transfer import NotFinite
 from headwater.transfer import ridge as room
 from headwater.transfer.linear import LinearHead
 from headwater.transfer.probe import Fit
+from headwater.transfer.protocols.ridge import Ridge
 from headwater.transfer.ridge import ridges
 from tests.transfer.test_probe import blobs, with_constants, with_copies
 

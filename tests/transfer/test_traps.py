@@ -16,10 +16,11 @@ import pytest
 from headwater import optim
 from headwater.sources import Positions, Source, Table
 from headwater.store import Store
-from headwater.study import Finetune, Study
+from headwater.study import Study
 from headwater.tasks import Draw, Task, resolve_task
 from headwater.transfer import finetune as room
 from headwater.transfer.probe import Fit
+from headwater.transfer.protocols.finetune import Finetune
 from headwater.work.cells import Bench
 from tests.conftest import tiny
 from tests.transfer import striped

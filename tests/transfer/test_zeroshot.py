@@ -22,6 +22,7 @@ from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
 from headwater.transfer.finetune import Classifier
+from headwater.transfer.protocols.zeroshot import prompt_templates
 from headwater.transfer.zeroshot import alignment
 from headwater.work.cells import Bench
 from tests.conftest import tiny
@@ -324,7 +325,7 @@ def test_a_head_from_class_names_starts_at_the_zero_shot_predictions(
     bench = Bench(work.Session(plan, arm[1], FP32), plan.arms[0], "task")
     features = bench.features(bench.task.test)
     tower_weight = bench.text.class_weights(
-        bench.task.prompt_names, plan.templates("task", "finetune")
+        bench.task.prompt_names, prompt_templates(bench.asked, bench.task)
     )
     zero_shot = features @ tower_weight.T / bench.text.lengths(features)[:, None]
     start = features @ weight.T + bias

@@ -29,16 +29,16 @@ from headwater.labels import (
     parse_captions,
     resolve_view,
 )
-from headwater.labels.captions import TEMPLATES, caption_lists, captions_name
+from headwater.labels.captions import caption_lists, captions_name
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.clusters import plan_clusters
 from headwater.plan.overlaps import check_overlaps, looks_for_copies, overlap
 from headwater.plan.planned import Clusters, Overlap, PlannedArm, PlannedCell
-from headwater.registry import METHODS
+from headwater.registry import METHODS, PROTOCOLS
 from headwater.sources import Positions, Source, natural_splits, open_source
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.store import Store
-from headwater.study import Arm, Cell, Probe, Study, identity
+from headwater.study import Arm, Cell, Study, identity
 from headwater.tasks import Task, resolve_task
 
 if TYPE_CHECKING:
@@ -382,55 +382,23 @@ class Plan:
 
     # cells
     def _cell(self, arm: PlannedArm, words: Cell) -> PlannedCell:
-        protocol = self.study.protocols.named(words.protocol)
-        told = protocol.model_dump(
-            mode="json", exclude={"shots", "draws", "tasks"}, exclude_none=True
-        ) | {"name": words.protocol}
-        rooms = recipes.CELL_ROOMS[words.protocol]
-        if (
-            told.get("head_init") == "probe"
-        ):  # the head comes from a probe, so what makes a probe makes the cell
-            told["l2"] = list(self.probe_l2)
-            rooms = (*rooms, *recipes.CELL_ROOMS["probe"])
-        if told.get("head_init") == "text" or words.protocol == "zeroshot":
-            rooms = (*rooms, *recipes.CELL_ROOMS["zeroshot"])
-            told["prompts"] = [
-                self.tasks[words.task].prompt_names,
-                self.templates(words.task, words.protocol),
-            ]
+        protocol, asked = PROTOCOLS[words.protocol], self.study.protocols
+        said = asked.asked(words.protocol)
+        rooms = protocol.rooms_of(said)
         if self.looks_for_copies(arm.words.source, words.task):
             rooms = (*rooms, "leaks")
-        for unordered in ("l2", "neighbours", "temperature"):
-            if unordered in told:
-                told[unordered] = sorted(told[unordered])
+        versions = recipes.versions_of(rooms, pixels=PIXELS) | protocol.versions_of(said)
         meaning = {
             "arm": arm.id,
             "task": self.task_fingerprint(words.task),
             "cap": self.study.tasks[words.task].cap or None,
-            "protocol": told,
+            "protocol": protocol.meaning(said, asked, self.tasks[words.task]),
             "shots": words.shots,
             "draw": words.draw,
             "precision": self.study.precision,
-            "rooms": recipes.versions_of(rooms, pixels=PIXELS),
+            "rooms": versions,
         }
         return PlannedCell(identity(meaning), words, arm)
-
-    @property
-    def probe_l2(self) -> tuple[float, ...]:
-        """The l2 grid of the study's probe, or the default one: also what a head that starts from a
-        probe is chosen from.
-        """
-        probe = self.study.protocols.probe
-        return (probe or Probe()).l2
-
-    def templates(self, task: str, protocol: str) -> tuple[str, ...]:
-        """Prompts that turn the class names of a task into a head."""
-        words = self.study.protocols.zeroshot
-        return (
-            (words.templates if words is not None else None)
-            or self.tasks[task].templates
-            or TEMPLATES
-        )
 
     def task_fingerprint(self, name: str) -> str:
         """Digest of a task's images, labels and splits."""
@@ -489,13 +457,9 @@ class Plan:
         for cell in dict.fromkeys(
             cell for arm in one_arm_each.values() for cell in self.study.cells(arm)
         ):
+            words = self.study.protocols.asked(cell.protocol)
             if cell.shots is not None:
-                with blamed_on(
-                    "protocols",
-                    cell.protocol,
-                    "shots",
-                    getattr(self.study.protocols, cell.protocol).shots.index(cell.shots),
-                ):
+                with blamed_on("protocols", cell.protocol, *words.place_of(cell.shots)):
                     self.tasks[cell.task].check_shots(
                         cell.shots, cap=self.study.tasks[cell.task].cap
                     )

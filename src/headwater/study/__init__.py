@@ -16,17 +16,7 @@ if TYPE_CHECKING:
     from headwater.sources.kinds.torchvision import TorchvisionData
     from headwater.sources.kinds.world import WorldData
     from headwater.study.data import Data
-    from headwater.study.protocols import (
-        AnyProtocol,
-        Finetune,
-        Knn,
-        LpFt,
-        Probe,
-        ProtocolName,
-        Protocols,
-        Ridge,
-        ZeroShot,
-    )
+    from headwater.study.protocols import ProtocolName, Protocols
     from headwater.study.recipe import (
         Augmentation,
         Budget,
@@ -45,17 +35,7 @@ _HOMES = {
     "headwater.sources.kinds.torchvision": ("TorchvisionData",),
     "headwater.sources.kinds.world": ("WorldData",),
     "headwater.study.data": ("Data",),
-    "headwater.study.protocols": (
-        "AnyProtocol",
-        "Finetune",
-        "Knn",
-        "LpFt",
-        "Probe",
-        "ProtocolName",
-        "Protocols",
-        "Ridge",
-        "ZeroShot",
-    ),
+    "headwater.study.protocols": ("ProtocolName", "Protocols"),
     "headwater.study.recipe": (
         "Augmentation",
         "Budget",
@@ -70,29 +50,23 @@ _HOMES = {
 }
 
 __all__ = [
-    "AnyProtocol",
     "Arm",
     "Augmentation",
     "Budget",
     "Cell",
     "Data",
     "Features",
-    "Finetune",
     "FolderData",
-    "Knn",
-    "LpFt",
     "Method",
     "Misplaced",
     "Noise",
     "OnlineProbe",
     "Origin",
-    "Probe",
     "ProtocolName",
     "Protocols",
     "PublishedData",
     "Recipe",
     "Recipes",
-    "Ridge",
     "SourceUse",
     "Study",
     "TaskUse",
@@ -100,7 +74,6 @@ __all__ = [
     "ViewUse",
     "Words",
     "WorldData",
-    "ZeroShot",
     "canonical",
     "identity",
 ]

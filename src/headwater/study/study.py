@@ -23,15 +23,10 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from headwater import wings
 from headwater.errors import InputError, Location
-from headwater.registry import METHODS
+from headwater.registry import METHODS, PROTOCOLS
 from headwater.study.data import Data
 from headwater.study.file import Tree, read_text, validated
-from headwater.study.protocols import (
-    Finetune,
-    Probe,
-    ProtocolName,
-    Protocols,
-)
+from headwater.study.protocols import ProtocolName, Protocols, default_protocols
 from headwater.study.recipe import (
     Budget,
     Method,
@@ -193,7 +188,7 @@ class Study(Words):
     online_probe: OnlineProbe | None = None
     recipe: Recipes = Field(default_factory=Recipes)
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
-    protocols: Protocols = Field(default_factory=lambda: Protocols(probe=Probe()))
+    protocols: Protocols = Field(default_factory=default_protocols)
     leakage: Literal["auto", "near", "bytes"] = "auto"
     """Which test images the subset `unleaked` leaves out: those that pre-training has seen as equal
     files (bytes), or compressed, resized, mirrored or cropped as well (near). auto: near where a
@@ -224,21 +219,12 @@ class Study(Words):
             _known(("tasks", name, "data"), task.data, self.data)
             for i, source in enumerate(task.sources or ()):
                 _known(("tasks", name, "sources", i), source, self.sources)
+        with_text = [method for method in self.methods if METHODS[method].text_tower]
         without_text = [method for method in self.methods if not METHODS[method].text_tower]
         for protocol, words in self.protocols.items():
             for i, task_name in enumerate(words.tasks or ()):
                 _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
-            if isinstance(words, Finetune) and words.head_init == "text" and without_text:
-                others = ", ".join(without_text)
-                raise Misplaced(
-                    ("protocols", protocol, "head_init"),
-                    f"text needs a text tower, which {others} has not; name zeros or probe",
-                )
-            if protocol == "zeroshot" and len(without_text) == len(self.methods):
-                raise Misplaced(
-                    ("protocols", "zeroshot"),
-                    "only CLIP arms have a text tower, and clip is not among the study's methods",
-                )
+            PROTOCOLS[protocol].check(words, with_text=with_text, without_text=without_text)
         if not self.sources and any(METHODS[method].trains for method in self.methods):
             raise Misplaced(
                 ("sources",), "none is named, and every method but scratch pre-trains on one"
@@ -319,7 +305,7 @@ class Study(Words):
         """What is measured of an arm, in words: the same of all arms of a source."""
         cells: list[Cell] = []
         for protocol, words in self.protocols.items():
-            if protocol == "zeroshot" and not METHODS[arm.method].text_tower:
+            if PROTOCOLS[protocol].needs_text(words) and not METHODS[arm.method].text_tower:
                 continue
             for task in _own(words.tasks, tuple(self.tasks)):
                 only = self.tasks[task].sources

@@ -4,12 +4,17 @@ fine-tuning of the whole network.
 Code here that selects (l2, neighbours, learning rate, stopping point) is handed training and
 validation images only; the test set is scored once, with what was selected.
 
+    protocols/     what a study can ask for: a file for each protocol, with its words
     features.py    features of a frozen encoder, once for an encoder and a task, in a file
-    linear.py      standardised features in their span; heads        probe.py      logistic regression along a path of l2, chosen on validation
-    logistic.py    the fits of that path, several draws at once      ridge.py      all l2 from one factorisation
-    neighbours.py  weighted nearest neighbours                       zeroshot.py   a head of class names, and whether they are in order
-    finetune.py    the whole network, from a head of zeros, a probe (LP-FT) or class names
-    metrics.py     accuracy, its mean over classes, calibration, confusion within and across superclasses
+    linear.py      standardised features in their span; heads
+    probe.py       logistic regression along a path of l2, chosen on validation
+    logistic.py    the fits of that path, several draws at once
+    ridge.py       all l2 from one factorisation
+    neighbours.py  weighted nearest neighbours
+    zeroshot.py    whether class names and labels are in one order
+    finetune.py    the whole network, from a head of zeros or a given one
+    metrics.py     accuracy, its mean over classes, calibration, errors within and across
+                   superclasses
 """
 
 from __future__ import annotations
@@ -21,9 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class NotFinite(Exception):
+class TransferDiverged(Exception):
+    """A cell has no number and will never have one: its row says why, and no run tries it again."""
+
+
+class NotFinite(TransferDiverged):
     """The encoder gives features that are no finite numbers: it has diverged, and nothing can be
-    measured with it. Final, as Diverged is.
+    measured with it.
     """
 
 

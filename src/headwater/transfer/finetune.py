@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,13 +23,16 @@ from headwater import keys, optim
 from headwater.device import Compute
 from headwater.loader import Order
 from headwater.sources.pixels import Images
-from headwater.study import Augmentation, Finetune
-from headwater.transfer import Choice
+from headwater.study import Augmentation
+from headwater.transfer import Choice, TransferDiverged
 from headwater.transfer.metrics import accuracy
 from headwater.views import ViewMaker, centre_view
 
+if TYPE_CHECKING:
+    from headwater.transfer.protocols.finetune import Finetune
 
-class FinetuneDiverged(Exception):
+
+class FinetuneDiverged(TransferDiverged):
     """Every learning rate of the grid gave a loss or logits that are not finite, before its first
     look at validation.
     """

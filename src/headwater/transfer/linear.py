@@ -62,6 +62,12 @@ class LinearHead:
         return weight.T.astype(np.float32), (self.bias - self.mean @ weight).astype(np.float32)
 
 
+def bytes_of_fit(num_images: int, num_features: int, num_classes: int) -> int:
+    """Memory that one draw takes where several are fitted together: features, span and logits."""
+    rank = min(num_features, num_images)
+    return 4 * num_images * (3 * num_features + 6 * rank + 7 * num_classes)
+
+
 def check_finite(features: Features) -> None:
     """Raises NotFinite where a feature is no finite number."""
     finite = sum(

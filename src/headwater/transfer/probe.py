@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.transfer import Choice
 from headwater.transfer.linear import Features, Labels, LinearHead, Span, cross_entropy
 from headwater.transfer.logistic import fit_paths
 from headwater.transfer.metrics import accuracy
@@ -79,6 +80,18 @@ def _alike(
     return [
         Probed(span.head(weight, bias), l2, found[0])
         for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)
+    ]
+
+
+def choices(probed: Sequence[Probed], test: Features, *, probabilities: bool) -> list[Choice]:
+    """What fitted heads predict for the test features, float32 [n_test, d]; `probabilities`: the
+    softmax of their logits is meant as such. Raises NotFinite.
+    """
+    return [
+        Choice.of_logits(
+            {"l2": probe.l2}, probe.val_value, probe.head.logits(test), probabilities=probabilities
+        )
+        for probe in probed
     ]
 
 

@@ -19,7 +19,8 @@ from headwater.methods import Method
 from headwater.plan import PlannedArm, PlannedCell
 from headwater.ranks import ALONE, Ranks
 from headwater.store import Store
-from headwater.work.cells import Bench, failed_rows, run_cells
+from headwater.work.bench import Bench
+from headwater.work.cells import failed_rows, run_cells
 from headwater.work.decoded import cache_limit
 from headwater.work.fields import knn_words
 from headwater.work.labelling import NoFeatures, labels_of

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from headwater.plan import Plan, PlannedCell
+from headwater.registry import PROTOCOLS
 from headwater.rows import SCHEMA_VERSION
 from headwater.store import Store
-from headwater.study import AnyProtocol, Finetune, ZeroShot, canonical
-from headwater.tasks import Draw, Task
+from headwater.study import canonical
+from headwater.tasks import Draw
 
 
 def cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
@@ -68,33 +69,20 @@ def arm_fields(record: dict[str, Any], plan: Plan) -> dict[str, Any]:
     }
 
 
-def draw_fields(
-    plan: Plan, task: Task, draw: Draw, cell: PlannedCell, protocol: AnyProtocol
-) -> dict[str, Any]:
-    if isinstance(protocol, ZeroShot):
-        grid: dict[str, Any] = {
-            "templates": list(plan.templates(cell.words.task, cell.words.protocol))
-        }
-        return {
-            "n_train": 0,
-            "n_val": len(draw.val),
-            "val_protocol": "carved" if task.carved else "split",
-            "head_init": "text",
-            "grid": canonical(grid),
-        }
-    grid = protocol.grid()
-    if isinstance(protocol, Finetune) and protocol.head_init == "probe":
-        grid["l2"] = list(plan.probe_l2)
-    shots = cell.words.shots
+def draw_fields(plan: Plan, draw: Draw, cell: PlannedCell) -> dict[str, Any]:
+    """What a cell is fitted to and chosen by, and what its protocol says of itself."""
+    task, shots = plan.tasks[cell.words.task], cell.words.shots
+    protocol, asked = PROTOCOLS[cell.words.protocol], plan.study.protocols
+    words = asked.asked(cell.words.protocol)
+    few_shot = shots is not None and words.validation() == "matched"
     return {
-        "n_train": len(draw.train),
+        "n_train": len(draw.train) if words.on_images else 0,
         "n_val": len(draw.val),
-        "val_protocol": ("carved" if task.carved else "split")
-        + (" few-shot" if shots is not None and protocol.val == "matched" else ""),
-        "val_missing_classes": draw.val_missing_classes,
+        "val_protocol": ("carved" if task.carved else "split") + (" few-shot" if few_shot else ""),
+        "val_missing_classes": draw.val_missing_classes if words.on_images else None,
         "capped": None if shots is None else len(draw.train) < shots * task.num_classes,
-        "head_init": protocol.head_init if isinstance(protocol, Finetune) else None,
-        "grid": canonical(grid),
+        "head_init": protocol.head_init(words),
+        "grid": canonical(protocol.grid(words, asked, task)),
     }
 
 

@@ -1,0 +1,1 @@
+"""What another package adds to Headwater: one file for each entry."""

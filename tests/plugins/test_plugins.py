@@ -1,0 +1,92 @@
+"""Entries of another package, found by entry point, in a real run from the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from headwater.rows import read_rows
+from tests.conftest import write_study
+
+SRC = Path(__file__).parents[2] / "src"
+EXTRAS = Path(__file__).parent
+STUDY = {
+    "study": "extras",
+    "data": {"bars": {"kind": "stripes", "classes": 3}},
+    "sources": ["bars"],
+    "methods": ["scratch", "supervised"],
+    "seeds": 1,
+    "budget": {"steps": 12},
+    "recipe": {"batch": 16},
+    "tasks": {"widths": {"data": "bars"}},
+    "protocols": {"probe": {}},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    folder: Path
+    rows: pd.DataFrame
+    facts: dict[str, object]
+
+    @property
+    def report(self) -> str:
+        return (self.folder / "report.html").read_text()
+
+
+def headwater(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command in a fresh process to which the other package is installed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SRC), str(EXTRAS)])}
+    return subprocess.run(
+        [sys.executable, "-m", "headwater.cli", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("extras")
+    write_study(folder / "study.yaml", STUDY)
+    options = ("--device", "cpu", "--report", "report.html", "--store", "store", "--json")
+    done = headwater(folder, "run", "study.yaml", "--workers", "1", *options)
+    assert done.returncode == 0, done.stderr
+    return Run(folder, read_rows(folder / "store"), json.loads(done.stdout))
+
+
+def test_a_kind_of_data_of_another_package_is_pre_trained_on_and_measured(ran: Run) -> None:
+    assert set(ran.rows["status"]) == {"done"}
+    trained = ran.rows[ran.rows["method"] == "supervised"]
+    assert set(trained["source"]) == {"bars"}
+    assert set(trained["unique_images"]) == {72}
+    assert set(ran.rows["task_classes"]) == {3}
+
+
+def test_a_wrong_word_of_it_is_an_error_with_a_line(ran: Run, tmp_path: Path) -> None:
+    words = {**STUDY, "data": {"bars": {"kind": "stripes", "clases": 3}}}
+    path = write_study(tmp_path / "study.yaml", words)
+    line = 1 + next(i for i, text in enumerate(path.read_text().splitlines()) if "clases" in text)
+    done = headwater(tmp_path, "plan", "study.yaml")
+    assert done.returncode == 2
+    assert f"line {line}: unknown key 'data.bars.clases'; did you mean 'classes'?" in done.stderr
+
+
+def test_what_is_not_installed_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    write_study(tmp_path / "study.yaml", STUDY)
+    without = {**os.environ, "PYTHONPATH": str(SRC)}
+    command = [sys.executable, "-m", "headwater.cli", "plan", "study.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=without, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "'stripes' is none of folder, published, torchvision, world" in done.stderr

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -26,7 +27,7 @@ STUDY = {
     "budget": {"steps": 12},
     "recipe": {"batch": 16},
     "tasks": {"widths": {"data": "bars"}},
-    "protocols": {"probe": {}},
+    "protocols": {"probe": {}, "nearest-mean": {"shots": ["full", 3], "draws": 2}},
 }
 
 
@@ -70,6 +71,23 @@ def test_a_kind_of_data_of_another_package_is_pre_trained_on_and_measured(ran: R
     assert set(trained["source"]) == {"bars"}
     assert set(trained["unique_images"]) == {72}
     assert set(ran.rows["task_classes"]) == {3}
+
+
+def test_a_protocol_of_another_package_measures_what_it_says(ran: Run) -> None:
+    """Its scores again from the features that the run kept, in plain numpy."""
+    rows = ran.rows[(ran.rows["protocol"] == "nearest-mean") & (ran.rows["metric"] == "top1")]
+    assert len(rows[rows["subset"] == "all"]) == 2 * 3  # two arms; full, and two draws of three
+    full = rows[rows["shots"].isna() & (rows["subset"] == "all")].set_index("method")["value"]
+    kept = sorted((ran.folder / "store" / "cache" / "features").rglob("*.npy"))
+    assert len(kept) == 2
+    labels = np.tile(np.arange(3), 3 * 24)
+    by_hand = []
+    for path in kept:
+        features = np.load(path, allow_pickle=False).astype(np.float64)
+        means = np.stack([features[:72][labels[:72] == c].mean(axis=0) for c in range(3)])
+        far = ((features[144:, None] - means) ** 2).sum(axis=2)
+        by_hand.append(float((far.argmin(axis=1) == labels[144:]).mean()))
+    assert sorted(full) == pytest.approx(sorted(by_hand))
 
 
 def test_a_wrong_word_of_it_is_an_error_with_a_line(ran: Run, tmp_path: Path) -> None:

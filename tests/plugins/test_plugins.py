@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.rows import read_rows
+from headwater.rows import comparable, read_rows
 from tests.conftest import write_study
 
 SRC = Path(__file__).parents[2] / "src"
@@ -60,7 +60,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("extras")
     write_study(folder / "study.yaml", STUDY)
     options = ("--device", "cpu", "--report", "report.html", "--store", "store", "--json")
-    done = headwater(folder, "run", "study.yaml", "--workers", "1", *options)
+    done = headwater(folder, "run", "study.yaml", "--engine", "backwards", *options)
     assert done.returncode == 0, done.stderr
     return Run(folder, read_rows(folder / "store"), json.loads(done.stdout))
 
@@ -88,6 +88,15 @@ def test_a_protocol_of_another_package_measures_what_it_says(ran: Run) -> None:
         far = ((features[144:, None] - means) ** 2).sum(axis=2)
         by_hand.append(float((far.argmin(axis=1) == labels[144:]).mean()))
     assert sorted(full) == pytest.approx(sorted(by_hand))
+
+
+def test_an_engine_of_another_package_computes_the_same_bits(ran: Run) -> None:
+    """As the inline engine, in the other order."""
+    assert (ran.folder / "store" / "logs" / "backwards.txt").is_file()
+    options = ("--device", "cpu", "--engine", "inline", "--store", "again", "--quiet")
+    assert headwater(ran.folder, "run", "study.yaml", *options).returncode == 0
+    again = read_rows(ran.folder / "again")
+    pd.testing.assert_frame_equal(comparable(ran.rows), comparable(again), check_exact=True)
 
 
 def test_a_wrong_word_of_it_is_an_error_with_a_line(ran: Run, tmp_path: Path) -> None:

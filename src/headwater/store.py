@@ -2,14 +2,20 @@
 
 Crash-proof; there is no unlock command.
 
-    <store>/arms/<arm id>/          encoder.safetensors, encoder.json, arm.json, metrics.jsonl
-    <store>/partial/<arm id>/       checkpoints of an arm that is being trained; gone when it is finished
-    <store>/labels/<id>/            labels that were made from features (clusters): codes.npy, ids.txt, labels.json
-    <store>/rows/<cell id>.json     the rows of a finished cell (done or diverged)
-    <store>/rows/<cell id>.failed.json   why a cell failed; the next run tries it again and removes this
-    <store>/answers/<cell id>.npy   which test samples a done cell got right: numpy.packbits of bool [n_test], uint8, in the order of the task's test
-                                    split; there before the cell's rows. Cells of older stores have none, and nothing but per-sample analysis asks
-    <store>/cache/                  decoded pixels and byte hashes: can be removed at any time
+    <store>/arms/<arm id>/               encoder.safetensors, encoder.json, arm.json, metrics.jsonl
+    <store>/partial/<arm id>/            checkpoints of an arm in training; gone when it is finished
+    <store>/labels/<id>/                 labels made from features (clusters): codes.npy, ids.txt,
+                                         labels.json
+    <store>/rows/<cell id>.json          the rows of a finished cell (done or diverged)
+    <store>/rows/<cell id>.failed.json   why a cell failed; the next run tries it again, and what
+                                         succeeds removes this
+    <store>/answers/<cell id>.npy        which test samples a done cell got right: numpy.packbits of
+                                         bool [n_test], uint8, in the order of the task's test split
+    <store>/cache/                       decoded pixels, features and byte hashes: can be removed at
+                                         any time
+
+A cell's answers are there before its rows. Cells of older stores have none, and nothing but
+analysis by samples asks for them.
 
 Two processes on one store are safe because an id means one content: whoever renames first wins, and
 the other's copy is the same.
@@ -34,6 +40,7 @@ from headwater.rows import check_row, read_cell_file
 
 _MARK = "headwater-store"
 _VERSION = 1
+_FAILED = ".failed.json"
 
 
 class Store:
@@ -60,17 +67,14 @@ class Store:
                 f"{self.root}: was written by another version of headwater (store version "
                 f"{version}, this one reads {_VERSION})"
             )
-        self.arms, self.rows, self.answers = (
-            self.root / name for name in ("arms", "rows", "answers")
-        )
-        self.partial, self.cache, self.labels = (
-            self.root / name for name in ("partial", "cache", "labels")
-        )
+        self.arms, self.partial = self.root / "arms", self.root / "partial"
+        self.rows, self.answers = self.root / "rows", self.root / "answers"
+        self.labels, self.cache = self.root / "labels", self.root / "cache"
 
     def _make(self, mark: Path) -> None:
-        if self.root.is_dir() and any(
-            not path.name.startswith(f".{mark.name}.") for path in self.root.iterdir()
-        ):  # but for a mark half written
+        half_written = f".{mark.name}."
+        held = self.root.iterdir() if self.root.is_dir() else ()
+        if not all(path.name.startswith(half_written) for path in held):
             raise InputError(
                 f"{self.root}: is not empty and is no store; name another folder with --store"
             )
@@ -138,14 +142,16 @@ class Store:
         """
         with files.atomic_folder(self.labels / labels_id) as folder:
             np.save(folder / "codes.npy", codes, allow_pickle=False)
-            (folder / "ids.txt").write_text("".join(f"{one}\n" for one in ids), encoding="utf-8")
-            told = {
+            (folder / "ids.txt").write_text(
+                "".join(f"{sample}\n" for sample in ids), encoding="utf-8"
+            )
+            record = {
                 **about,
                 "images": len(codes),
                 "codes_sha256": files.file_sha256(folder / "codes.npy"),
             }
             (folder / "labels.json").write_text(
-                json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+                json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
 
     def read_labels(self, labels_id: str, images: int) -> NDArray[np.int64] | None:
@@ -157,9 +163,8 @@ class Store:
         if not folder.is_dir():
             return None
         try:
-            if json.loads((folder / "labels.json").read_text(encoding="utf-8"))[
-                "codes_sha256"
-            ] != files.file_sha256(folder / "codes.npy"):
+            record = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+            if record["codes_sha256"] != files.file_sha256(folder / "codes.npy"):
                 raise ValueError("codes.npy is not what was written")
             codes: NDArray[np.int64] = np.load(folder / "codes.npy", allow_pickle=False)
             if codes.shape != (images,):
@@ -182,7 +187,7 @@ class Store:
         """
         checked = [check_row(row, f"cell {cell_id}") for row in rows]
         text = json.dumps(checked, indent=0, ensure_ascii=False, allow_nan=False) + "\n"
-        failed = self.rows / f"{cell_id}.failed.json"
+        failed = self.rows / f"{cell_id}{_FAILED}"
         if any(row["status"] == "failed" for row in checked):
             files.write_atomic(failed, text)
             return
@@ -191,31 +196,24 @@ class Store:
 
     def finished_cells(self) -> set[str]:
         """Ids of cells that are done or have diverged."""
-        return (
-            {p.name[:-5] for p in self.rows.glob("*.json") if not p.name.endswith(".failed.json")}
-            if self.rows.is_dir()
-            else set()
-        )
+        names = {path.name for path in self.rows.glob("*.json")}
+        return {name.removesuffix(".json") for name in names if not name.endswith(_FAILED)}
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""
-        names = (
-            {p.name[: -len(".failed.json")] for p in self.rows.glob("*.failed.json")}
-            if self.rows.is_dir()
-            else set()
-        )
-        return names - self.finished_cells()
+        failed = {path.name.removesuffix(_FAILED) for path in self.rows.glob(f"*{_FAILED}")}
+        return failed - self.finished_cells()
 
     def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
         """The rows of a cell, finished or failed; none where there are none."""
-        for name in (f"{cell_id}.json", f"{cell_id}.failed.json"):
+        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
             if (self.rows / name).is_file():
                 return read_cell_file(self.rows / name)
         return []
 
     def drop_cell(self, cell_id: str) -> None:
         """Forget a cell, so that the next run measures it again."""
-        for name in (f"{cell_id}.json", f"{cell_id}.failed.json"):
+        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
             (self.rows / name).unlink(missing_ok=True)
         (self.answers / f"{cell_id}.npy").unlink(missing_ok=True)
 

@@ -32,37 +32,34 @@ def group_codes(source: Source, column: str, positions: Positions, where: str) -
     columns = source.table.groups
     if column not in columns:
         near = difflib.get_close_matches(column, list(columns), n=1)
-        have = (
-            f"did you mean {near[0]!r}?"
-            if near
-            else f"it has {', '.join(sorted(columns)) or 'none'}"
-        )
-        raise InputError(f"{where}: {source.name} has no group column {column!r}; {have}")
-    found = np.full(len(source.table), -1, dtype=np.int64)
+        advice = f"it has {', '.join(sorted(columns)) or 'none'}"
+        if near:
+            advice = f"did you mean {near[0]!r}?"
+        raise InputError(f"{where}: {source.name} has no group column {column!r}; {advice}")
+    groups = np.full(len(source.table), -1, dtype=np.int64)
     values = columns[column][positions]
     codes, names = pd.factorize(values)
-    found[positions] = codes
+    groups[positions] = codes
     alone = positions[values == ""]
-    found[alone] = len(names) + np.arange(len(alone))
-    return found
+    groups[alone] = len(names) + np.arange(len(alone))
+    return groups
 
 
 def check_apart(
-    source: Source, column: str, groups: NDArray[np.int64], found: dict[str, Positions], where: str
+    source: Source, column: str, groups: NDArray[np.int64], splits: dict[str, Positions], where: str
 ) -> None:
     """Raises InputError, with their number and one of them, for groups that lie in train and test,
     or in val and test.
     """
-    for one, other in _APART:
-        both = np.intersect1d(groups[found[one]], groups[found[other]])
+    for fitted, measured in _APART:
+        both = np.intersect1d(groups[splits[fitted]], groups[splits[measured]])
         if len(both):
             name = source.table.groups[column][np.flatnonzero(groups == both[0])[0]]
-            images = int(np.isin(groups[found[other]], both).sum())
+            images = int(np.isin(groups[splits[measured]], both).sum())
             raise InputError(
-                f"{where}: {len(both)} groups of {column!r} are in {one} and in {other} ({images} "
-                f"{other} images; one is {name!r}); "
-                "name splits that keep them apart (`headwater tasks split --group` makes some), or "
-                "leave `group` out"
+                f"{where}: {len(both)} groups of {column!r} are in {fitted} and in {measured} "
+                f"({images} {measured} images; one is {name!r}); name splits that keep them apart "
+                "(`headwater tasks split --group` makes some), or leave `group` out"
             )
 
 
@@ -103,7 +100,7 @@ def part_groups(
     A group is keyed by its name, or by the id of its only image where it has none, so that neither
     the order of the rows nor other groups matter to its key.
     """
-    numbers, first, own = np.unique(groups, return_index=True, return_inverse=True)
+    numbers, first, number_of = np.unique(groups, return_index=True, return_inverse=True)
     pairs = zip(
         source.table.groups[column][positions[first]],
         source.table.ids[positions[first]],
@@ -113,6 +110,5 @@ def part_groups(
     order = np.argsort(np.array(names, dtype=object), kind="stable")
     rank = np.empty(len(numbers), dtype=np.int64)
     rank[order] = np.arange(len(numbers))
-    return grouped_parts(
-        codes, rank[own], keys.sample_hashes([names[at] for at in order.tolist()]), key, shares
-    )
+    hashes = keys.sample_hashes([names[i] for i in order.tolist()])
+    return grouped_parts(codes, rank[number_of], hashes, key, shares)

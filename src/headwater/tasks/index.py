@@ -92,11 +92,11 @@ def split_index(
         parts = part_groups(codes, groups, source, group, positions, purpose, shares)
     for part, (name, share) in enumerate(zip(PARTS[1:], shares, strict=True), start=1):
         if share and not (parts == part).any():
-            of = (
-                f"{len(positions)} images" if group is None else f"{num_groups} groups of {group!r}"
-            )
+            what = f"{len(positions)} images"
+            if group is not None:
+                what = f"{num_groups} groups of {group!r}"
             raise InputError(
-                f"{where}: {of} are too few for a {name} split of {share:g} beside train; give "
+                f"{where}: {what} are too few for a {name} split of {share:g} beside train; give "
                 f"more, or leave --{name} out"
             )
     split = np.full(len(source.table), "", dtype=object)

@@ -16,7 +16,7 @@ from headwater.tasks.groups import carve_groups, check_apart, group_codes
 from headwater.tasks.task import Task
 
 VAL_SHARE = 0.15
-"""Share of train that becomes val where a task has none (DESIGN)."""
+"""Share of train that becomes val where a task has none [ours]."""
 SPLITS = ("train", "val", "test")
 
 
@@ -31,60 +31,38 @@ def resolve_task(
     groups. Raises InputError for an empty split, one class, several labels on an image, a test
     class that train lacks, an unknown group column, and groups that straddle given splits.
     """
+    where = f"task {name!r}"
     with blamed_on("tasks", name, "split_column"):
-        found = {split: source.split(split_column, split) for split in SPLITS}
-    _check_filled(
-        name,
-        found,
-        f"{source.name} has no {{}} images under the split column {split_column!r}",
-        "split_column",
-    )
-    positions = np.sort(np.concatenate(list(found.values())))
+        splits = {split: source.split(split_column, split) for split in SPLITS}
+    empty = f"{source.name} has no {{}} images under the split column {split_column!r}"
+    _check_filled(name, splits, empty, "split_column")
+    positions = np.sort(np.concatenate(list(splits.values())))
     with blamed_on("tasks", name, "labels"):
-        targets = label_view(
-            view, source.table, positions, 0, f"task {name!r}", hashes=lambda: source.hashes
-        )
-        if targets.noise is not None:
-            raise InputError(
-                f"task {name!r}: {targets.view} has label noise, which is for pre-training; what "
-                "is measured should be true"
-            )
-        if not targets.single:
-            share = f"{targets.multi_label_share:.1%}"
-            raise InputError(
-                f"task {name!r}: at {targets.view} {share} of the images have several labels; a "
-                "task needs one class an image"
-            )
-        if targets.num_classes < 2:
-            only = f"{targets.names[0]!r} at {targets.view}"
-            raise InputError(
-                f"task {name!r}: has only one class ({only}), so there is nothing to tell apart; "
-                "choose a finer level"
-            )
+        targets = label_view(view, source.table, positions, 0, where, hashes=lambda: source.hashes)
+        _check_targets(where, targets)
     if targets.rows is not None:
         positions = positions[targets.rows]
-        found = {split: np.intersect1d(own, positions) for split, own in found.items()}
-        _check_filled(
-            name, found, f"{targets.view} leaves no {{}} image of {source.name}", "labels"
-        )
+        splits = {split: np.intersect1d(given, positions) for split, given in splits.items()}
+        empty = f"{targets.view} leaves no {{}} image of {source.name}"
+        _check_filled(name, splits, empty, "labels")
     labels = np.full(len(source.table), -1, dtype=np.int64)
     labels[positions] = targets.indices
-    _check_closed(name, labels, found, targets)
+    _check_closed(name, labels, splits, targets)
     groups = None
     if group is not None:
         with blamed_on("tasks", name, "group"):
-            groups = group_codes(source, group, positions, f"task {name!r}")
-            check_apart(source, group, groups, found, f"task {name!r}")
-    if len(found["val"]):
-        train, val = found["train"], found["val"]
+            groups = group_codes(source, group, positions, where)
+            check_apart(source, group, groups, splits, where)
+    if len(splits["val"]):
+        train, val = splits["train"], splits["val"]
     elif groups is None:
-        train, val = _carve(source, labels, found["train"])
+        train, val = _carve(source, labels, splits["train"])
     else:
-        train, val = carve_groups(labels, groups, source, group or "", found["train"], VAL_SHARE)
+        train, val = carve_groups(labels, groups, source, group or "", splits["train"], VAL_SHARE)
     if not len(val):
         few = "images" if groups is None else f"groups of {group!r}"
         raise InputError(
-            f"task {name!r}: has no val split and too few training {few} to cut one from train",
+            f"{where}: has no val split and too few training {few} to cut one from train",
             at=("tasks", name),
         )
     return Task(
@@ -95,24 +73,45 @@ def resolve_task(
         labels,
         train,
         val,
-        found["test"],
-        carved=not len(found["val"]),
+        splits["test"],
+        carved=not len(splits["val"]),
         groups=groups,
     )
 
 
-def _check_filled(name: str, found: dict[str, Positions], why: str, key: str) -> None:
+def _check_targets(where: str, targets: Targets) -> None:
+    """Raises InputError for labels that no task can have."""
+    if targets.noise is not None:
+        raise InputError(
+            f"{where}: {targets.view} has label noise, which is for pre-training; what is measured "
+            "should be true"
+        )
+    if not targets.single:
+        share = f"{targets.multi_label_share:.1%}"
+        raise InputError(
+            f"{where}: at {targets.view} {share} of the images have several labels; a task needs "
+            "one class an image"
+        )
+    if targets.num_classes < 2:
+        only = f"{targets.names[0]!r} at {targets.view}"
+        raise InputError(
+            f"{where}: has only one class ({only}), so there is nothing to tell apart; choose a "
+            "finer level"
+        )
+
+
+def _check_filled(name: str, splits: dict[str, Positions], why: str, key: str) -> None:
     for split in ("train", "test"):
-        if not len(found[split]):
+        if not len(splits[split]):
             raise InputError(f"task {name!r}: {why.format(split)}", at=("tasks", name, key))
 
 
 def _check_closed(
-    name: str, labels: NDArray[np.int64], found: dict[str, Positions], targets: Targets
+    name: str, labels: NDArray[np.int64], splits: dict[str, Positions], targets: Targets
 ) -> None:
-    known = np.unique(labels[found["train"]])
+    known = np.unique(labels[splits["train"]])
     for split in ("val", "test"):
-        strange = np.setdiff1d(labels[found[split]], known)
+        strange = np.setdiff1d(labels[splits[split]], known)
         if len(strange):
             more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
             raise InputError(

@@ -76,9 +76,9 @@ class Task:
         titles: Mapping[str, str] = {}
         if all(re.fullmatch(r"n\d{8}", name) for name in self.class_names):
             titles = {name: title.split(",")[0] for name, title in synset_titles().items()}
-        own = self.source.table.spoken
+        given = self.source.table.spoken
         return tuple(
-            own.get(name) or titles.get(name) or spoken(name) or name for name in self.class_names
+            given.get(name) or titles.get(name) or spoken(name) or name for name in self.class_names
         )
 
     @property
@@ -96,17 +96,16 @@ class Task:
 
     @cached_property
     def _coarser(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
+        """(superclass of each class, names of the superclasses); None where there are none."""
         positions = np.flatnonzero(self.labels >= 0).astype(np.int64)
         try:
             view = parse_view(self.view)
             if view.kind != "level":
                 return None
-            coarse = label_view(
-                f"level:{view.number + 1}", self.source.table, positions, 0, self.name
-            )
-        except (
-            InputError
-        ):  # a view with a name of its own, the top level, or images without a coarser class
+            coarser = f"level:{view.number + 1}"
+            coarse = label_view(coarser, self.source.table, positions, 0, self.name)
+        except InputError:
+            # a view with a name of its own, the top level, or images without a coarser class
             return None
         if not coarse.single or coarse.num_classes < 2:
             return None

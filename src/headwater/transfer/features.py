@@ -79,9 +79,8 @@ def kept_features(
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            return extract(
-                encoder, pixels, image_size=image_size, compute=compute
-            )  # the disk is full: memory may hold them
+            # the disk is full: memory may hold them
+            return extract(encoder, pixels, image_size=image_size, compute=compute)
     return _opened(folder, shape)
 
 

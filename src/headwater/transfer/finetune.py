@@ -49,25 +49,24 @@ class Split:
     hashes: NDArray[np.int64]
 
 
-class Classifier(nn.Module):
-    """An encoder and a linear head, which starts at zero or from given (weight [classes, d], bias
-    [classes]).
-    """
+Head = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""(weight [classes, d], bias [classes]) on raw features."""
 
-    def __init__(
-        self,
-        encoder: nn.Module,
-        num_classes: int,
-        head: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
-    ) -> None:
+
+class Classifier(nn.Module):
+    """An encoder and a linear head, which starts at zero where none is given."""
+
+    def __init__(self, encoder: nn.Module, num_classes: int, head: Head | None) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(int(encoder.num_features), num_classes)  # type: ignore[arg-type]
         with torch.no_grad():
-            for parameter, value in zip(
-                (self.head.weight, self.head.bias), head or (None, None), strict=True
-            ):
-                parameter.zero_() if value is None else parameter.copy_(torch.from_numpy(value))
+            if head is None:
+                self.head.weight.zero_()
+                self.head.bias.zero_()
+            else:
+                self.head.weight.copy_(torch.from_numpy(head[0]))
+                self.head.bias.copy_(torch.from_numpy(head[1]))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.head(self.encoder(images))  # type: ignore[no-any-return]
@@ -89,13 +88,74 @@ def predict(
     model.eval()
     out = []
     for start in range(0, len(rows), batch):
-        images, sizes = (
-            torch.from_numpy(a).to(compute.device)
-            for a in pixels.gather(rows[start : start + batch])
-        )
+        images, sizes = _gathered(pixels, rows[start : start + batch], compute)
         with compute.autocast():
             out.append(model(centre_view(images, sizes, image_size)).float().cpu().numpy())
     return np.concatenate(out)
+
+
+def _gathered(
+    pixels: Images, rows: NDArray[np.int64], compute: Compute
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(images, their sizes) of some rows, on the device."""
+    images, sizes = pixels.gather(rows)
+    return torch.from_numpy(images).to(compute.device), torch.from_numpy(sizes).to(compute.device)
+
+
+class _BestLook:
+    """The model that validation liked best: accuracy, then the lower cross-entropy."""
+
+    def __init__(self, pixels: Images, val: Split, image_size: int, compute: Compute) -> None:
+        self._pixels, self._val, self._image_size = pixels, val, image_size
+        self._compute = compute
+        self._score = (-math.inf, -math.inf)
+        self.chosen: dict[str, Any] = {}
+        self.state: dict[str, torch.Tensor] = {}
+
+    @property
+    def val_value(self) -> float:
+        return self._score[0]
+
+    def look(self, model: nn.Module, lr: float | None, step: int) -> bool:
+        """Keep the model if validation has not seen a better one; False where its logits are no
+        finite numbers.
+        """
+        logits = torch.from_numpy(
+            predict(
+                model,
+                self._pixels,
+                self._val.rows,
+                image_size=self._image_size,
+                compute=self._compute,
+            )
+        )
+        if not logits.isfinite().all():
+            return False
+        score = (
+            accuracy(logits.argmax(1).numpy(), self._val.labels),
+            -float(F.cross_entropy(logits, torch.from_numpy(self._val.labels))),
+        )
+        if not self.state or score > self._score:
+            self._score, self.chosen = score, {"lr": lr, "steps": step}
+            self.state = _copied(model)
+        return True
+
+
+def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What a step of training is made from, the same at every learning rate."""
+
+    pixels: Images
+    split: Split
+    order: Order
+    views: ViewMaker
+    clip_norm: float
+    seed: int
+    compute: Compute
 
 
 def finetune(
@@ -106,7 +166,7 @@ def finetune(
     num_classes: int,
     words: Finetune,
     *,
-    head: tuple[NDArray[np.float32], NDArray[np.float32]] | None,
+    head: Head | None,
     image_size: int,
     seed: int,
     compute: Compute,
@@ -118,109 +178,56 @@ def finetune(
     that is given is looked at before the first step too, so that LP-FT is not below its probe on
     validation. `encoder` is not changed.
     """
-    best: tuple[tuple[float, float], dict[str, Any], dict[str, torch.Tensor]] | None = None
     model = Classifier(copy.deepcopy(encoder), num_classes, head).to(
         compute.device, memory_format=torch.channels_last
     )  # type: ignore[call-overload]
-    start = {name: t.clone() for name, t in model.state_dict().items()}
-    order = Order(
-        train.hashes,
-        words.steps * min(words.batch, len(train.rows)),
-        min(words.batch, len(train.rows)),
-        seed,
-        "finetune order",
-    )
-    views = ViewMaker(
-        Augmentation(crop_min=words.crop_min, flip=0.5), image_size, seed, "finetune augment"
-    )
+    start = _copied(model)
+    batch = min(words.batch, len(train.rows))
+    order = Order(train.hashes, words.steps * batch, batch, seed, "finetune order")
+    augmentation = Augmentation(crop_min=words.crop_min, flip=0.5)
+    views = ViewMaker(augmentation, image_size, seed, "finetune augment")
+    training = _Training(pixels, train, order, views, words.clip_norm, seed, compute)
     looks = {math.ceil(order.steps * (i + 1) / words.looks) for i in range(words.looks)}
-
-    def look(lr: float | None, step: int) -> bool:
-        """Keep the model if validation has not seen a better one; False where its logits are no
-        finite numbers.
-        """
-        nonlocal best
-        logits = torch.from_numpy(
-            predict(model, pixels, val.rows, image_size=image_size, compute=compute)
-        )
-        if not logits.isfinite().all():
-            return False
-        score = (
-            accuracy(logits.argmax(1).numpy(), val.labels),
-            -float(F.cross_entropy(logits, torch.from_numpy(val.labels))),
-        )
-        if best is None or score > best[0]:
-            best = (
-                score,
-                {"lr": lr, "steps": step},
-                {name: t.clone() for name, t in model.state_dict().items()},
-            )
-        return True
-
+    best = _BestLook(pixels, val, image_size, compute)
     if head is not None:  # a start that knows something is a candidate itself
-        look(None, 0)
+        best.look(model, None, 0)
     trained = False
     for lr in words.lr:
         model.load_state_dict(start)
         optimiser = optim.build(model, name="adamw", lr=lr, weight_decay=words.weight_decay)
         for step in range(order.steps):
             factor = optim.lr_factor(step, order.steps, warmup=words.warmup, schedule="cosine")
-            loss = _step(
-                model,
-                optimiser,
-                pixels,
-                train,
-                order,
-                views,
-                step,
-                lr * factor,
-                words.clip_norm,
-                compute,
-                seed,
-            )
-            if not math.isfinite(loss):
+            if not math.isfinite(_step(training, model, optimiser, step, lr * factor)):
                 break
             if step + 1 in looks:
-                if not look(
-                    lr, step + 1
-                ):  # the last step broke the weights, which no loss has seen yet
+                # the last step can have broken the weights, which no loss has seen yet
+                if not best.look(model, lr, step + 1):
                     break
                 trained = True
-    if best is None or not trained:
+    if not trained:
         raise FinetuneDiverged(
             f"the loss or the logits were not finite at every learning rate of {list(words.lr)}"
         )
-    model.load_state_dict(best[2])
-    return model, best[1], best[0][0]
+    model.load_state_dict(best.state)
+    return model, best.chosen, best.val_value
 
 
 def _step(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    pixels: Images,
-    train: Split,
-    order: Order,
-    views: ViewMaker,
-    step: int,
-    lr: float,
-    clip_norm: float,
-    compute: Compute,
-    seed: int,
+    training: _Training, model: nn.Module, optimiser: torch.optim.Optimizer, step: int, lr: float
 ) -> float:
+    """The loss of a step, which is then taken."""
     model.train()
     optim.set_lr(optimiser, lr)
-    positions, epochs = order.at(step)
-    images, sizes = (
-        torch.from_numpy(a).to(compute.device) for a in pixels.gather(train.rows[positions])
-    )
-    labels = torch.from_numpy(train.labels[positions]).to(compute.device)
-    torch.manual_seed(keys.key(seed, "finetune dropout", step) & (2**63 - 1))
+    split, compute = training.split, training.compute
+    positions, epochs = training.order.at(step)
+    images, sizes = _gathered(training.pixels, split.rows[positions], compute)
+    labels = torch.from_numpy(split.labels[positions]).to(compute.device)
+    torch.manual_seed(keys.key(training.seed, "finetune dropout", step) & (2**63 - 1))
     with compute.autocast():
-        loss = F.cross_entropy(
-            model(views(images, sizes, train.hashes[positions], epochs, 0)).float(), labels
-        )
+        views = training.views(images, sizes, split.hashes[positions], epochs, 0)
+        loss = F.cross_entropy(model(views).float(), labels)
     loss.backward()  # type: ignore[no-untyped-call]
-    optim.step(optimiser, model, clip_norm=clip_norm)
+    optim.step(optimiser, model, clip_norm=training.clip_norm)
     return float(loss.detach())
 
 

@@ -70,10 +70,9 @@ def bytes_of_fit(num_images: int, num_features: int, num_classes: int) -> int:
 
 def check_finite(features: Features) -> None:
     """Raises NotFinite where a feature is no finite number."""
-    finite = sum(
-        int(np.isfinite(features[at : at + _ROWS]).all(axis=1).sum())
-        for at in range(0, len(features), _ROWS)
-    )
+    finite = 0
+    for start in range(0, len(features), _ROWS):
+        finite += int(np.isfinite(features[start : start + _ROWS]).all(axis=1).sum())
     if finite < len(features):
         raise NotFinite(
             f"the encoder's features of {len(features) - finite} of {len(features)} images are not "
@@ -86,8 +85,8 @@ def standardised(
 ) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """(rows, float64 [some, d]) of features, a part at a time. Raises NotFinite."""
     check_finite(features)
-    for at in range(0, len(features), _ROWS):
-        rows = slice(at, min(at + _ROWS, len(features)))
+    for start in range(0, len(features), _ROWS):
+        rows = slice(start, min(start + _ROWS, len(features)))
         yield rows, (features[rows] - mean) / deviation
 
 
@@ -99,11 +98,11 @@ def _rounded(
     """
     check_finite(features)
     n, d = features.shape
-    some = max(1, _CACHED // max(1, d))
-    wide, narrow = np.empty((some, d)), np.empty((some, d), dtype=np.float32)
-    for at in range(0, n, some):
-        rows = slice(at, min(at + some, n))
-        count = rows.stop - at
+    at_once = max(1, _CACHED // max(1, d))
+    wide, narrow = np.empty((at_once, d)), np.empty((at_once, d), dtype=np.float32)
+    for start in range(0, n, at_once):
+        rows = slice(start, min(start + at_once, n))
+        count = rows.stop - start
         np.subtract(features[rows], mean, out=wide[:count])
         np.divide(wide[:count], deviation, out=narrow[:count], casting="same_kind")
         yield rows, narrow[:count]
@@ -154,11 +153,9 @@ class Span:
     @cached_property
     def z(self) -> NDArray[np.float32]:
         """float32 [n, r]: the training features in these axes."""
-        return (
-            self.of_others(self.train)
-            if self.coordinates is None
-            else self.coordinates.astype(np.float32)
-        )
+        if self.coordinates is None:
+            return self.of_others(self.train)
+        return self.coordinates.astype(np.float32)
 
     def class_means(self, labels: Labels, num_classes: int) -> NDArray[np.float64]:
         """float64 [r, classes]: Z'(Y - mean Y) / n, where Y is one-hot: each class's mean in these
@@ -166,14 +163,14 @@ class Span:
         """
         sums = np.zeros((num_classes, len(self.mean)))
         for rows, z in standardised(self.train, self.mean, self.deviation):
-            own = labels[rows]
-            order = np.argsort(own, kind="stable")
-            starts = np.flatnonzero(np.r_[True, np.diff(own[order]) > 0])
-            sums[own[order][starts]] += np.add.reduceat(z[order], starts, axis=0)
+            order = np.argsort(labels[rows], kind="stable")
+            in_order = labels[rows][order]
+            starts = np.flatnonzero(np.r_[True, np.diff(in_order) > 0])
+            sums[in_order[starts]] += np.add.reduceat(z[order], starts, axis=0)
         share = np.bincount(labels, minlength=num_classes) / len(labels)
         centred = sums - share[:, None] * sums.sum(axis=0)
-        found: NDArray[np.float64] = self.axes.T @ centred.T / len(labels)
-        return found
+        means: NDArray[np.float64] = self.axes.T @ centred.T / len(labels)
+        return means
 
     def of_others(self, features: Features) -> NDArray[np.float32]:
         """float32 [m, r]: other features in these axes; what lies outside the span no head can see.
@@ -208,15 +205,15 @@ def _moments(features: Features) -> tuple[NDArray[np.float64], NDArray[np.float6
 
     Two passes: squares of large means would drown small deviations.
     """
-    n = len(features)
-    parts = [features[at : at + _ROWS] for at in range(0, n, _ROWS)]
-    mean = (
-        sum((part.sum(axis=0, dtype=np.float64) for part in parts), np.zeros(features.shape[1])) / n
-    )
-    square = sum(
-        (np.square(part - mean).sum(axis=0) for part in parts), np.zeros(features.shape[1])
-    )
-    largest = np.max([np.abs(part).max(axis=0) for part in parts], axis=0)
+    n, d = features.shape
+    chunks = [features[start : start + _ROWS] for start in range(0, n, _ROWS)]
+    total, square = np.zeros(d), np.zeros(d)
+    for chunk in chunks:
+        total = total + chunk.sum(axis=0, dtype=np.float64)
+    mean = total / n
+    for chunk in chunks:
+        square = square + np.square(chunk - mean).sum(axis=0)
+    largest = np.max([np.abs(chunk).max(axis=0) for chunk in chunks], axis=0)
     deviation: NDArray[np.float64] = np.sqrt(square / n)
     deviation[deviation <= _CONSTANT * largest] = np.inf
     return mean, deviation

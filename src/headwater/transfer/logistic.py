@@ -1,7 +1,8 @@
 """Multinomial logistic regression along a path of l2, several problems at once.
 
-The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free), the same as scikit-learn's LogisticRegression at C = 1 / (l2 * n); for two classes
-at C = 2 / (l2 * n), since scikit-learn then fits one vector, the difference of our two.
+The loss is  mean cross-entropy + l2 / 2 * ||W||^2  (bias free). That is scikit-learn's
+LogisticRegression at C = 1 / (l2 * n); for two classes at C = 2 / (l2 * n), since scikit-learn then
+fits one vector, the difference of our two.
 
 The path runs from strong to weak l2. Each fit starts from the line through the two optima before
 (in log l2), or from the last one where that is better, and takes Newton steps whose equations are
@@ -79,12 +80,12 @@ def fit_paths(
     A class without training images has weight 0 and, beside biases of 0, the probability of half an
     image: the bias log(classes with images / 2n).
     """
-    present = [np.unique(own) for own in labels]
-    problems = _Problems.of(
-        spans,
-        [np.searchsorted(some, own) for some, own in zip(present, labels, strict=True)],
-        len(present[0]),
-    )
+    present, codes = [], []
+    for problem_labels in labels:
+        classes, numbered = np.unique(problem_labels, return_inverse=True)
+        present.append(classes)
+        codes.append(numbered.astype(np.int64))
+    problems = _Problems.of(spans, codes, len(present[0]))
     weight = np.zeros((len(spans), len(present[0]), problems.z.shape[1]), dtype=np.float32)
     data, p = problems.data_loss(weight)
     past: list[tuple[float, Batch]] = []
@@ -95,16 +96,18 @@ def fit_paths(
             (first, before), (last, _) = past
             share = np.float32((np.log(last) - np.log(l2)) / (np.log(first) - np.log(last)))
             further = weight + share * (weight - before)
-            found = problems.data_loss(further)
-            better = found[0] + problems.penalty(further, l2) < data + problems.penalty(weight, l2)
+            data_there, p_there = problems.data_loss(further)
+            loss_there = data_there + problems.penalty(further, l2)
+            better = loss_there < data + problems.penalty(weight, l2)
             start = np.where(better[:, None, None], further, weight)
-            data, p = np.where(better, found[0], data), np.where(better[:, None, None], found[1], p)
+            data = np.where(better, data_there, data)
+            p = np.where(better[:, None, None], p_there, p)
         weight, data, p = problems.solve(start, data, p, l2)
         past = [*past[-1:], (l2, weight)]
         every = np.zeros((len(spans), num_classes, weight.shape[2]), dtype=np.float32)
         every[:, :, 0] = np.log(len(present[0]) / (2 * len(labels[0])))
-        for at, some in enumerate(present):
-            every[at, some] = weight[at]
+        for i, classes in enumerate(present):
+            every[i, classes] = weight[i]
         yield Solutions(l2, every[:, :, 1:].transpose(0, 2, 1), every[:, :, 0])
 
 
@@ -130,10 +133,10 @@ class _Problems:
         count, n, r = len(spans), len(labels[0]), 1 + len(spans[0].variances)
         by_image, variances = np.ones((count, n, r), np.float32), np.ones((count, 1, r), np.float32)
         one_hot = np.zeros((count, num_classes, n), np.float32)
-        for at, (span, own) in enumerate(zip(spans, labels, strict=True)):
-            by_image[at, :, 1:] = span.z
-            variances[at, 0, 1:] = span.variances
-            one_hot[at, own, np.arange(n)] = 1
+        for i, (span, codes) in enumerate(zip(spans, labels, strict=True)):
+            by_image[i, :, 1:] = span.z
+            variances[i, 0, 1:] = span.variances
+            one_hot[i, codes, np.arange(n)] = 1
         z = by_image.transpose(0, 2, 1)
         if by_image[0].nbytes <= _TWICE:
             return cls(np.ascontiguousarray(z), by_image, np.square(by_image), variances, one_hot)
@@ -177,18 +180,18 @@ class _Problems:
         from a start of which the latter two are given.
         """
         weight, data, p = weight.copy(), data.copy(), p.copy()
-        active, own = np.arange(len(weight)), self
+        active, problems = np.arange(len(weight)), self
         for _ in range(_MAX_NEWTON):
-            at, loss = weight[active], data[active] + self.penalty(weight[active], l2)
+            here, loss = weight[active], data[active] + self.penalty(weight[active], l2)
             small = _GAP * np.maximum(loss, _SMALL)
-            step, decrement = own.newton_step(at, p[active], loss, l2)
-            weight[active], data[active], p[active], length = own.line_search(
-                at, loss, step, decrement, small, l2
+            step, decrement = problems.newton_step(here, p[active], loss, l2)
+            weight[active], data[active], p[active], length = problems.line_search(
+                here, loss, step, decrement, small, l2
             )
             going = (decrement > 2 * small) & (length > 0)
             if not going.any():
                 break
-            active, own = active[going], own.some(np.flatnonzero(going))
+            active, problems = active[going], problems.some(np.flatnonzero(going))
         return weight, data, p
 
     def gradient(self, weight: Batch, p: Batch, l2: float) -> Batch:
@@ -201,7 +204,8 @@ class _Problems:
         """(step, Newton decrement squared [problems]) by preconditioned conjugate gradients; a
         problem that is solved well enough waits, and is laid aside when half of them are.
         """
-        own, active, least = self, np.arange(len(p)), _PAYS * np.maximum(loss, _SMALL)
+        problems, active = self, np.arange(len(p))
+        least = _PAYS * np.maximum(loss, _SMALL)
         gradient = self.gradient(weight, p, l2)
         steps, step = np.zeros_like(gradient), np.zeros_like(gradient)
         weighted = p / np.float32(p.shape[2])
@@ -214,7 +218,7 @@ class _Problems:
         going = size > 0
         gained = [np.zeros(len(p))]
         for products in range(1, _MAX_CG + 1):
-            bent = own.bent(direction, p, weighted, l2)
+            bent = problems.bent(direction, p, weighted, l2)
             bend = _dot(direction, bent)
             going &= bend > 0
             length = np.where(going, size / np.where(bend > 0, bend, 1), 0)
@@ -235,16 +239,11 @@ class _Problems:
             if 2 * going.sum() <= len(going):
                 steps[active] = step
                 keep = np.flatnonzero(going)
-                active, own, nearly, p, weighted = (
-                    active[keep],
-                    own.some(keep),
-                    nearly.some(keep),
-                    p[keep],
-                    weighted[keep],
-                )
+                active, problems, nearly = active[keep], problems.some(keep), nearly.some(keep)
+                p, weighted = p[keep], weighted[keep]
                 step, residual, direction = step[keep], residual[keep], direction[keep]
                 size, enough, least, going = size[keep], enough[keep], least[keep], going[keep]
-                gained = [one[keep] for one in gained]
+                gained = [gain[keep] for gain in gained]
         steps[active] = step
         return steps, -_dot(gradient, steps)
 
@@ -258,7 +257,7 @@ class _Problems:
         return bent
 
     def line_search(
-        self, at: Batch, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
+        self, start: Batch, loss: Values, step: Batch, decrement: Values, small: Values, l2: float
     ) -> tuple[Batch, Values, Batch, Values]:
         """(weights where it ends, mean cross-entropy and probabilities there, share of the step
         that was taken): halved until the loss falls by a little (Armijo's rule).
@@ -270,13 +269,12 @@ class _Problems:
         length = np.ones(len(loss))
         least = np.where(decrement > 2 * small, 1e-8, 1.0)
         while True:
-            ends = at + _along(length, step)
-            found, probabilities = self.data_loss(ends)
-            fallen = (found + self.penalty(ends, l2) <= loss - 1e-4 * length * decrement) | (
-                length == 0
-            )
+            ends = start + _along(length, step)
+            data, probabilities = self.data_loss(ends)
+            enough = loss - 1e-4 * length * decrement
+            fallen = (data + self.penalty(ends, l2) <= enough) | (length == 0)
             if fallen.all():
-                return ends, found, probabilities, length
+                return ends, data, probabilities, length
             length = np.where(fallen, length, np.where(length <= least, 0, length / 2))
 
 
@@ -300,9 +298,8 @@ class _Nearly:
             curvature, turn = weighted * (1 - p), None
         else:
             matrix = -(weighted @ p.transpose(0, 2, 1)).astype(np.float64)
-            matrix[:, np.arange(p.shape[1]), np.arange(p.shape[1])] += weighted.sum(
-                axis=2, dtype=np.float64
-            )
+            classes = np.arange(p.shape[1])
+            matrix[:, classes, classes] += weighted.sum(axis=2, dtype=np.float64)
             turn = np.linalg.eigh(matrix)[1].astype(np.float32)
             back = turn.transpose(0, 2, 1)
             curvature = np.square(back) @ weighted - (back @ p) * (back @ weighted)
@@ -329,9 +326,8 @@ def _balanced(weight: Batch) -> Batch:
     """With biases (changed in place) that are 0 on average over classes, as they are but for
     rounding: a constant on all logits changes nothing, and nothing would bound a step along it.
     """
-    weight[:, :, 0] -= np.add.reduce(weight[:, :, 0], axis=1, keepdims=True) / np.float32(
-        weight.shape[1]
-    )
+    total = np.add.reduce(weight[:, :, 0], axis=1, keepdims=True)
+    weight[:, :, 0] -= total / np.float32(weight.shape[1])
     return weight
 
 

@@ -34,8 +34,8 @@ def calibration_error(
     """Expected calibration error (Guo et al. 2017), in [0, 1]: |accuracy - mean confidence| of each
     of `bins` equal bins of confidence in (0, 1], weighted by the samples in it.
     """
-    at = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
-    gap = np.bincount(at, weights=right - confidence, minlength=bins)
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gap = np.bincount(bin_of, weights=right - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(confidence))
 
 

@@ -46,15 +46,12 @@ def knn_accuracy(
     known, asked = _normalised(bank), _normalised(queries)
     if known is None or asked is None:
         return float("nan")
-    known_labels, wanted = (_tensor(x, torch.int64).to(known.device) for x in (bank_labels, labels))
+    known_labels = _tensor(bank_labels, torch.int64).to(known.device)
+    wanted = _tensor(labels, torch.int64).to(known.device)
     right = 0
     for rows, similarity, nearest in _neighbourhoods(known, asked, min(neighbours, len(known))):
-        right += int(
-            (
-                _votes(similarity, known_labels[nearest], temperature, num_classes).argmax(dim=1)
-                == wanted[rows]
-            ).sum()
-        )
+        votes = _votes(similarity, known_labels[nearest], temperature, num_classes)
+        right += int((votes.argmax(dim=1) == wanted[rows]).sum())
     return right / len(asked)
 
 
@@ -77,13 +74,12 @@ class Knn:
         """
         known, asked = _finite(self.bank), _finite(features)
         labels = torch.from_numpy(self.bank_labels)
-        found = [
+        neighbourhoods = _neighbourhoods(known, asked, min(self.neighbours, len(known)))
+        chunks = [
             _votes(similarity, labels[nearest], self.temperature, self.num_classes)
-            for _, similarity, nearest in _neighbourhoods(
-                known, asked, min(self.neighbours, len(known))
-            )
+            for _, similarity, nearest in neighbourhoods
         ]
-        votes: NDArray[np.float64] = torch.cat(found).numpy()
+        votes: NDArray[np.float64] = torch.cat(chunks).numpy()
         votes /= votes.sum(axis=1, keepdims=True)
         return votes
 
@@ -113,10 +109,10 @@ def choose_knn(
         for k, temperature in grid:
             votes = _votes(similarity[:, :k], labels[nearest[:, :k]], temperature, num_classes)
             right[k, temperature] += int((votes.argmax(dim=1) == wanted[rows]).sum())
-            share[k, temperature] += float(
-                (votes.gather(1, wanted[rows, None])[:, 0] / votes.sum(dim=1)).sum()
-            )
-    k, temperature = max(grid, key=lambda at: (right[at], share[at]))  # of equal ones the first
+            of_right_class = votes.gather(1, wanted[rows, None])[:, 0]
+            share[k, temperature] += float((of_right_class / votes.sum(dim=1)).sum())
+    # of equal ones the first
+    k, temperature = max(grid, key=lambda setting: (right[setting], share[setting]))
     return Knn(train, train_labels, num_classes, k, temperature, right[k, temperature] / len(val))
 
 
@@ -131,12 +127,13 @@ def _finite(features: NDArray[np.float32]) -> torch.Tensor:
 def _neighbourhoods(
     known: torch.Tensor, asked: torch.Tensor, k: int
 ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    """(rows of `asked`, similarities [rows, k] in descending order, bank positions [rows, k]), a
-    part at a time.
+    """(rows of `asked`, similarities [rows, k] in descending order, bank positions [rows, k]), some
+    rows at a time.
     """
-    for start in range(0, len(asked), max(1, _AT_ONCE // len(known))):
-        part = asked[start : start + max(1, _AT_ONCE // len(known))]
-        yield (slice(start, start + len(part)), *_nearest(part @ known.T, k))
+    at_once = max(1, _AT_ONCE // len(known))
+    for start in range(0, len(asked), at_once):
+        queries = asked[start : start + at_once]
+        yield (slice(start, start + len(queries)), *_nearest(queries @ known.T, k))
 
 
 def _votes(
@@ -152,9 +149,8 @@ def _votes(
 
 def _tensor(values: Array | Labels, kind: torch.dtype) -> torch.Tensor:
     """A tensor of this type; a copy of an array, which may lie in a file that cannot be written."""
-    return (values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))).to(
-        kind
-    )
+    tensor = values if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values))
+    return tensor.to(kind)
 
 
 def _normalised(features: Array) -> torch.Tensor | None:
@@ -162,9 +158,8 @@ def _normalised(features: Array) -> torch.Tensor | None:
     tensor = _tensor(features, torch.float32)
     if not tensor.numel() or not bool(tensor.isfinite().all()):
         return None
-    tensor = tensor / tensor.abs().amax(dim=1, keepdim=True).clamp_min(
-        1e-30
-    )  # squares of huge values would overflow, of tiny ones vanish
+    # squares of huge values would overflow, of tiny ones vanish
+    tensor = tensor / tensor.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
     return torch.nn.functional.normalize(tensor, dim=1)
 
 
@@ -175,15 +170,14 @@ def _nearest(similarity: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tens
     topk is fast and leaves open which of equal values it takes, so that queries with equal ones at
     the cut are sorted whole.
     """
-    values, at = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
+    values, positions = similarity.topk(min(k + 1, similarity.shape[1]), dim=1)
     if similarity.shape[1] > k:
         tied = (values[:, k] == values[:, k - 1]).nonzero().squeeze(1)
         if len(tied):
-            whole_values, whole_at = similarity[tied].sort(dim=1, descending=True, stable=True)
-            values[tied], at[tied] = whole_values[:, : k + 1], whole_at[:, : k + 1]
-    values, at = values[:, :k], at[:, :k]
-    at, by_position = at.sort(
-        dim=1
-    )  # of equal ones among the nearest the earlier first, whatever number of them is then taken
+            all_values, all_positions = similarity[tied].sort(dim=1, descending=True, stable=True)
+            values[tied], positions[tied] = all_values[:, : k + 1], all_positions[:, : k + 1]
+    values, positions = values[:, :k], positions[:, :k]
+    # of equal ones among the nearest the earlier first, whatever number of them is then taken
+    positions, by_position = positions.sort(dim=1)
     values, order = values.gather(1, by_position).sort(dim=1, descending=True, stable=True)
-    return values, at.gather(1, order)
+    return values, positions.gather(1, order)

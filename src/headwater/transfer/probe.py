@@ -45,42 +45,47 @@ def probes(fits: Sequence[Fit], num_classes: int, l2s: Sequence[float]) -> list[
     """
     spans = [Span.of(fit.train) for fit in fits]
     alike: dict[tuple[int, int, int], list[int]] = {}
-    for at, (span, fit) in enumerate(zip(spans, fits, strict=True)):
-        alike.setdefault(
-            (len(fit.train), len(span.variances), len(np.unique(fit.train_labels))), []
-        ).append(at)
-    found: dict[int, Probed] = {}
+    for i, (span, fit) in enumerate(zip(spans, fits, strict=True)):
+        shape = len(fit.train), len(span.variances), len(np.unique(fit.train_labels))
+        alike.setdefault(shape, []).append(i)
+    probed: dict[int, Probed] = {}
     for group in alike.values():
-        found.update(
-            zip(
-                group,
-                _alike([fits[at] for at in group], [spans[at] for at in group], num_classes, l2s),
-                strict=True,
-            )
-        )
-    return [found[at] for at in range(len(fits))]
+        of_group = _alike([fits[i] for i in group], [spans[i] for i in group], num_classes, l2s)
+        probed.update(zip(group, of_group, strict=True))
+    return [probed[i] for i in range(len(fits))]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """The best fit of one problem so far; weight float32 [r, classes], bias float32 [classes]."""
+
+    score: tuple[float, float]
+    l2: float
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
 
 
 def _alike(
     fits: Sequence[Fit], spans: Sequence[Span], num_classes: int, l2s: Sequence[float]
 ) -> list[Probed]:
-    others = [span.of_others(fit.val) for span, fit in zip(spans, fits, strict=True)]
-    best: list[
-        tuple[tuple[float, float], float, NDArray[np.float32], NDArray[np.float32]] | None
-    ] = [None] * len(fits)
-    for at_l2 in fit_paths(spans, [fit.train_labels for fit in fits], num_classes, l2s):
-        for at, fit in enumerate(fits):
-            weight, bias, held = at_l2.weight[at], at_l2.bias[at], best[at]
-            logits = others[at] @ weight + bias
-            if held is None or accuracy(logits.argmax(axis=1), fit.val_labels) >= held[0][0]:
-                found = score(logits, fit.val_labels)
-                if held is None or found > held[0]:  # of equal ones the stronger l2 came first
-                    best[at] = found, at_l2.l2, weight, bias
-    chosen = [one for one in best if one is not None]
-    return [
-        Probed(span.head(weight, bias), l2, found[0])
-        for span, (found, l2, weight, bias) in zip(spans, chosen, strict=True)
-    ]
+    """The probes of problems of one shape."""
+    val = [span.of_others(fit.val) for span, fit in zip(spans, fits, strict=True)]
+    best: dict[int, _Candidate] = {}
+    for solutions in fit_paths(spans, [fit.train_labels for fit in fits], num_classes, l2s):
+        for i, fit in enumerate(fits):
+            weight, bias, held = solutions.weight[i], solutions.bias[i], best.get(i)
+            logits = val[i] @ weight + bias
+            if held and accuracy(logits.argmax(axis=1), fit.val_labels) < held.score[0]:
+                continue
+            scored = score(logits, fit.val_labels)
+            if held is None or scored > held.score:  # of equal ones the stronger l2 came first
+                best[i] = _Candidate(scored, solutions.l2, weight, bias)
+    probed = []
+    for i, span in enumerate(spans):
+        chosen = best[i]
+        head = span.head(chosen.weight, chosen.bias)
+        probed.append(Probed(head, chosen.l2, chosen.score[0]))
+    return probed
 
 
 def choices(probed: Sequence[Probed], test: Features, *, probabilities: bool) -> list[Choice]:
@@ -108,8 +113,8 @@ def fit_path(
     """The probe at every l2. Raises NotFinite."""
     span = Span.of(train)
     return {
-        one.l2: span.head(one.weight[0], one.bias[0])
-        for one in fit_paths([span], [labels], num_classes, tuple(l2s))
+        solutions.l2: span.head(solutions.weight[0], solutions.bias[0])
+        for solutions in fit_paths([span], [labels], num_classes, tuple(l2s))
     }
 
 

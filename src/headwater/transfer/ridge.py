@@ -1,8 +1,13 @@
 """Ridge regression of one-hot labels: every l2 from one factorisation, in closed form.
 
-The loss is  mean over images of ||z W + b - onehot||^2 + l2 * ||W||^2  on standardised features (bias free): scikit-learn's Ridge at alpha = n * l2. In
-the principal axes (headwater.transfer.linear) the equations are diagonal, W(l2) = Z'(Y - mean Y) / n / (variances + l2): another l2 costs one division.
-It is some tenths of a point to a few points below logistic regression at few shots (benchmarks/results.md), and many times faster. Its scores are no
+The loss is  mean over images of ||z W + b - onehot||^2 + l2 * ||W||^2  on standardised features
+(bias free). That is scikit-learn's Ridge at alpha = n * l2. In the principal axes
+(headwater.transfer.linear) the equations are diagonal,
+
+    W(l2) = Z'(Y - mean Y) / n / (variances + l2)
+
+so that another l2 costs one division. At few shots it is some tenths of a point to a few points
+below logistic regression (benchmarks/results.md), and many times faster. Its scores are no
 probabilities.
 """
 
@@ -32,17 +37,16 @@ def _ridge(fit: Fit, num_classes: int, l2s: Sequence[float]) -> Probed:
     bias = np.bincount(fit.train_labels, minlength=num_classes) / len(fit.train_labels)
     val = span.of_others(fit.val)
     right, error = np.zeros(len(l2s)), np.zeros(len(l2s))
-    for at in range(0, len(val), _ROWS):
-        part, labels = val[at : at + _ROWS], fit.val_labels[at : at + _ROWS]
+    for start in range(0, len(val), _ROWS):
+        images, labels = val[start : start + _ROWS], fit.val_labels[start : start + _ROWS]
         rows = np.arange(len(labels))
         for i, l2 in enumerate(l2s):
-            scores = part @ (covariance / (span.variances + l2)[:, None]).astype(np.float32)
+            scores = images @ (covariance / (span.variances + l2)[:, None]).astype(np.float32)
             scores += bias.astype(np.float32)
             right[i] += int((scores.argmax(axis=1) == labels).sum())
             # of ||scores - onehot||^2, with the constant 1 left out
-            error[i] += float(np.einsum("nc,nc->", scores, scores, dtype=np.float64)) - 2 * float(
-                scores[rows, labels].sum(dtype=np.float64)
-            )
+            squared = float(np.einsum("nc,nc->", scores, scores, dtype=np.float64))
+            error[i] += squared - 2 * float(scores[rows, labels].sum(dtype=np.float64))
     best = max(range(len(l2s)), key=lambda i: (right[i], -error[i], l2s[i]))
     weight = covariance / (span.variances + l2s[best])[:, None]
     return Probed(span.head(weight, bias), l2s[best], float(right[best] / len(val)))

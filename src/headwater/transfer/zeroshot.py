@@ -1,10 +1,11 @@
 """Zero-shot classification by class names, and the check that names and labels are in one order.
 
-entezari2023's released code had zero-shot heads at chance on five tasks, because class names and
-labels were ordered differently: accuracy alone does not tell that from an encoder that knows
-nothing. Two things do. Names permuted at random must fall to chance, which the true ones must beat;
-and where some other assignment of names to classes fits far better than the true one, the names are
-out of order, or the text tower never learned them while the image features tell the classes apart.
+The released code of Entezari et al. 2023 had zero-shot heads at chance on five tasks, because class
+names and labels were ordered differently. Accuracy alone does not tell that from an encoder that
+knows nothing. Two things do. Names permuted at random must fall to chance, which the true ones must
+beat. And some other assignment of names to classes may fit far better than the true one: then the
+names are out of order, or the text tower never learned them while the image features tell the
+classes apart.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ _BEYOND_LUCK = 2.5
 """Standard deviations by which another order must fit better to count: an order that differs in
 names that tell nothing fits about as well [ours].
 """
-
-
 MOST_ASSIGNED = 1000
 """Classes up to which the best assignment is looked for, which takes seconds there and grows as
 their cube; above, out of order is not told [ours].
@@ -93,17 +92,17 @@ def _confusion(predictions: Labels, labels: Labels, num_classes: int) -> NDArray
     """int64 [classes, classes]: images of each label (second) that were called by each name
     (first).
     """
-    return np.bincount(predictions * num_classes + labels, minlength=num_classes**2).reshape(
-        num_classes, num_classes
-    )
+    pairs = np.bincount(predictions * num_classes + labels, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
 
 
 def _better(counts: NDArray[np.int64], order: NDArray[np.int64]) -> bool:
     """Whether an order of the names fits better than the true one by more than luck, on the images
     that only one of the two has right (as McNemar's test).
     """
-    own, moved = np.diag(counts), order != np.arange(len(order))
-    lost, won = int(own[moved].sum()), int(counts[np.arange(len(order)), order][moved].sum())
+    names = np.arange(len(order))
+    moved = order != names
+    lost, won = int(np.diag(counts)[moved].sum()), int(counts[names, order][moved].sum())
     return won - lost > _BEYOND_LUCK * math.sqrt(won + lost)
 
 

@@ -2,21 +2,23 @@
 
 The pipeline, in order:
 
-    study.yaml -> Study (study) -> Plan (plan): arms and cells, by content Source (sources) -> label
-    view (labels) -> views (views) -> one loop (pretrain, methods) -> encoder (models, store) Task
-    (tasks) -> transfer (transfer: probe, finetune) -> rows (rows) rows -> findings (analysis) ->
-    report.html (report)
+    study.yaml -> Study (study) -> Plan (plan): arms and cells, by content
+    Source (sources) -> label view (labels) -> views (views) -> one loop (pretrain, methods)
+    -> encoder (models, store)
+    Task (tasks) -> transfer (transfer: probe, finetune) -> rows (rows)
+    rows -> findings (analysis) -> report.html (report)
 
 Doing ends in rows; concluding starts from them and needs no GPU, data or checkpoint.
 
     import headwater as hw
 
-    rows = hw.run("studies/demo.yaml")                    # a DataFrame, one row per (cell, metric, subset)
+    rows = hw.run("studies/demo.yaml")  # a DataFrame, one row per (cell, metric, subset)
     hw.write_report(rows, "report.html", title="demo")
-    encoder = hw.load_encoder("headwater-store/arms/<id>")   # a timm module
+    encoder = hw.load_encoder("headwater-store/arms/<id>")  # a timm module
 
     tree = hw.open_hierarchy("wordnet")
-    targets = tree.targets(codes, hw.class_list("imagenet21k"), "level:4")   # codes: int32 [images]; .matrix() is multi-hot, scipy CSR
+    # codes: int32 [images]; targets.matrix() is multi-hot, scipy CSR
+    targets = tree.targets(codes, hw.class_list("imagenet21k"), "level:4")
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Everything random in the loop is keyed by step and sample, so (weights, buffers,
 the whole state: a run that goes on from a checkpoint is bit-equal to one that was never stopped.
 
     step-0000000300.safetensors   the tensors
-    step-0000000300.json          step, meta, the SHA-256 of the tensors' file, and the SHA-256 of all that
+    step-0000000300.json          step, meta, the SHA-256 of the tensors' file, and that of all this
 
 Each file is written beside, synced and renamed, the tensors first: a checkpoint is there when its
 JSON is, whenever the process was killed. `KEEP` are kept, so that there is one before the newest

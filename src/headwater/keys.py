@@ -6,11 +6,13 @@ first. A draw is a pure function of (seed, purpose, counters such as epoch and v
 computed by integer hashing, so it is bit-equal on CPU and GPU, in numpy and in torch, in any order
 and in any subset.
 
-    key(seed, "augment", epoch, view)      one 64-bit integer for a purpose; arm ids never enter it, so seeds pair across arms
-    sample_hashes(ids)                     one 64-bit integer per sample id, computed once per source
-    uniform(key, hashes, n)                n uniforms in [0, 1) per sample
-    permutation(key, hashes)               a keyed order of the samples
-    generator(seed, purpose, ...)          a numpy Generator for draws that are not per sample
+    key(seed, "augment", epoch, view)   one 64-bit integer for a purpose
+    sample_hashes(ids)                  one 64-bit integer per sample id, once for a source
+    uniform(key, hashes, n)             n uniforms in [0, 1) per sample
+    permutation(key, hashes)            a keyed order of the samples
+    generator(seed, purpose, ...)       a numpy Generator for draws that are not per sample
+
+The ids of arms never enter a key, so that seeds pair across arms.
 
 The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom
 number generators"), written in two's-complement int64 because torch has no uint64 arithmetic.

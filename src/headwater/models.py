@@ -288,9 +288,12 @@ def save_encoder(
         folder / "encoder.safetensors",
     )
     about = {
-        "backbone": backbone, "architecture": architecture(backbone), "image_size": image_size, "model_args": args,
+        "backbone": backbone,
+        "architecture": architecture(backbone),
+        "image_size": image_size,
+        "model_args": args,
         "num_features": int(encoder.num_features),  # type: ignore[arg-type]
-    }  # fmt: skip
+    }
     (folder / "encoder.json").write_text(json.dumps(about, sort_keys=True) + "\n")
 
 

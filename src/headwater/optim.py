@@ -22,7 +22,8 @@ class Lars(torch.optim.Optimizer):
     lars_optimizer.py), for large batches.
 
         d = g + weight_decay * w
-        v = momentum * v + lr * ratio * d        ratio = trust * |w| / |d|, or 1 where either norm is 0
+        ratio = trust * |w| / |d|, or 1 where either norm is 0
+        v = momentum * v + lr * ratio * d
         w = w - v
 
     A group with `adapt=False` has ratio 1: plain SGD. The rate stands inside the momentum, so that
@@ -150,10 +151,15 @@ def build(
 class Ema:
     """An exponential moving average of a module's weights, free of the bias of its start.
 
-    After t updates at weights w_1 ... w_t it is  sum_i d^(t-i) w_i / sum_i d^(t-i),  d the decay: a weighted mean of weights that were trained.
-    Left as it is, the plain recursion a = d a + (1 - d) w from a = w_0 would hold the untrained w_0 with share d^t, which is 67 % after 400 steps at
-    0.999; to divide that out is Adam's correction (Kingma and Ba 2015, section 3) [ours]. For t << 1 / (1 - d) it is the plain mean of all steps.
-    Buffers are copied as they are at the last update (statistics of BatchNorm are averages already; counters are integers).
+    After t updates at weights w_1 ... w_t, with decay d, it is
+
+        sum_i d^(t-i) w_i / sum_i d^(t-i)
+
+    which is a weighted mean of weights that were trained. The plain recursion a = d a + (1 - d) w
+    from a = w_0 would hold the untrained w_0 with share d^t, which is 67 % after 400 steps at 0.999;
+    to divide that out is Adam's correction (Kingma and Ba 2015, section 3) [ours]. For
+    t << 1 / (1 - d) it is the plain mean of all steps. Buffers are copied as they are at the last
+    update, because statistics of BatchNorm are averages already and counters are integers.
 
     Parameters are meant to be float32: in bfloat16 most of an update is lost to rounding. They may
     be DTensors. Make it after the module has moved to its device and was sharded. The order of

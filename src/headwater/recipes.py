@@ -50,8 +50,13 @@ def _place(study: Study, method: str, *fields: str) -> Location:
 
 
 ROOM_VERSIONS = {
-    "views": 2, "pretrain": 2, "features": 2, "draws": 1, "clusters": 1, "leaks": 1,
-}  # fmt: skip
+    "views": 2,
+    "pretrain": 2,
+    "features": 2,
+    "draws": 1,
+    "clusters": 1,
+    "leaks": 1,
+}
 """Raised by hand when a room's behaviour changes, so that what the old code computed is not taken
 for what the new code would. The room of pixels keeps its own (headwater.sources.pixels.RECIPE),
 since its cache needs it too, and each protocol its own (headwater.transfer.protocols).

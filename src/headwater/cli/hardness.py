@@ -1,4 +1,4 @@
-"""headwater hardness: what finer labels gain on the hard and on the easy test samples of a study."""
+"""headwater hardness: what finer labels gain on hard and on easy test samples of a study."""
 
 from __future__ import annotations
 

@@ -74,9 +74,9 @@ def _tiled_nt_xent(
     """The sum over rows [2 b, e] of their losses against columns [2 n, e]."""
     b, n = len(rows) // 2, len(columns) // 2
     factor = _LOG2_E / temperature
-    if (
-        b == n
-    ):  # of the two equal tensors that which was gathered: its backward pass is collective, and this rank must not stay away
+    # Rows and columns are equal then. The columns were gathered: their backward pass is collective,
+    # and this rank must not stay away.
+    if b == n:
         return tiles.cross_entropy_among(columns * math.sqrt(factor)) / _LOG2_E
     partners = (Run(0, b, n + start), Run(b, 2 * b, start))
     themselves = (Run(0, b, start), Run(b, 2 * b, n + start))

@@ -39,8 +39,8 @@ class SimclrRecipe(Recipe):
         Augmentation(
             crop_min=0.2, flip=0.5, jitter=0.5, jitter_probability=0.8, grey=0.2, blur=0.0
         ),
-        "crop_min [ours], Entezari et al. 2023: 0.08, which at 32 px leaves crops of 9 px; flip and "
-        "grey [paper]; jitter [paper] (0.4, 0.4, 0.4, 0.1) is s = 0.5; jitter_probability "
+        "crop_min [ours], Entezari et al. 2023: 0.08, which at 32 px leaves crops of 9 px; flip "
+        "and grey [paper]; jitter [paper] (0.4, 0.4, 0.4, 0.1) is s = 0.5; jitter_probability "
         "[recalled]; blur [recalled] Chen et al. 2020 leave it out for small images, Entezari et "
         "al. 2023: 0.5 at 224 px",
     )

@@ -1,7 +1,8 @@
 """The text side of a CLIP arm, kept beside its encoder: what turns class names into a
 classification head.
 
-    text.safetensors    the text tower, the image projection, the temperature, and the numbers of the tokens that it was trained on
+    text.safetensors    the text tower, the image projection, the temperature, and the numbers of
+                        the tokens that it was trained on
     text.json           its sizes
 
 Only tokens that occurred in the captions have an embedding (headwater.methods.clip). A prompt's
@@ -130,10 +131,15 @@ def save_text(
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, folder / _WEIGHTS
     )
+    tower: Any = text
     about: dict[str, Any] = {
-        "context_length": text.context_length, "width": text.width, "heads": text.heads, "layers": len(text.transformer.resblocks),  # type: ignore[union-attr, arg-type]
-        "output_dim": text.output_dim, "sha256": file_sha256(folder / _WEIGHTS),
-    }  # fmt: skip
+        "context_length": tower.context_length,
+        "width": tower.width,
+        "heads": tower.heads,
+        "layers": len(tower.transformer.resblocks),
+        "output_dim": tower.output_dim,
+        "sha256": file_sha256(folder / _WEIGHTS),
+    }
     (folder / _ABOUT).write_text(json.dumps(about, sort_keys=True) + "\n")
 
 

@@ -104,12 +104,9 @@ class Journal:
 
     def pack(self) -> dict[str, torch.Tensor]:
         """All of it as float64 tensors, for a checkpoint."""
-        pairs = {"seconds": self._seconds, "knn": self._knn}
         tables = {
-            f"journal.{name}": torch.tensor(
-                [[k, v] for k, v in table.items()], dtype=torch.float64
-            ).reshape(-1, 2)
-            for name, table in pairs.items()
+            "journal.seconds": _by_step(self._seconds),
+            "journal.knn": _by_step(self._knn),
         }
         lists = {"journal.losses": self.losses, "journal.norms": self._norms}
         return {
@@ -122,12 +119,20 @@ class Journal:
             tensors["journal.losses"].tolist(),
             tensors["journal.norms"].tolist(),
         )
-        self._seconds, self._knn = (
-            {int(k): v for k, v in tensors[f"journal.{name}"].tolist()}
-            for name in ("seconds", "knn")
-        )
+        self._seconds = _as_dict(tensors["journal.seconds"])
+        self._knn = _as_dict(tensors["journal.knn"])
 
 
 def write_curve(path: Path, curve: list[dict[str, float]]) -> None:
     """The curve as JSON lines."""
     path.write_text("".join(json.dumps(point) + "\n" for point in curve))
+
+
+def _by_step(values: dict[int, float]) -> torch.Tensor:
+    """float64 [n, 2]: steps and their values."""
+    return torch.tensor(list(values.items()), dtype=torch.float64).reshape(-1, 2)
+
+
+def _as_dict(table: torch.Tensor) -> dict[int, float]:
+    """The inverse of `_by_step`."""
+    return {int(step): value for step, value in table.tolist()}

@@ -193,8 +193,6 @@ def _blocks(encoder: nn.Module) -> list[nn.Module]:
     """
     found: list[nn.Module] = []
     for child in encoder.children():
-        if isinstance(child, nn.ModuleList | nn.Sequential) and any(
-            True for _ in child.parameters()
-        ):
-            found += [block for block in child if any(True for _ in block.parameters())]
+        if isinstance(child, nn.ModuleList | nn.Sequential):
+            found += [block for block in child if list(block.parameters())]
     return found

@@ -23,8 +23,8 @@ class Features(Words):
     method: Method | None = None
     """The arm's method. It is trained if it has to be, whether the study measures it or not."""
     labels: str | None = None
-    """Label view of an arm that needs labels; caption field of one that needs captions (the source's
-    when left out).
+    """Label view of an arm that needs labels; caption field of one that needs captions, which is
+    the source's when left out.
     """
     timm: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./-]{1,120}$")] | None = None
     """A pre-trained timm model, at its own input size and normalisation."""

@@ -36,9 +36,9 @@ def random_boxes(
     """float32 [b, 4] crop boxes (top, left, height, width) in whole pixels, drawn as torchvision's
     RandomResizedCrop draws them.
 
-    Area is uniform in [crop_min, crop_max] of the image, the logarithm of the aspect uniform in [3/4,
-    4/3]; of 10 candidates the first that fits is taken, and where none fits the largest centred box
-    within the aspect range. `u` is float32 [b, 22] in [0, 1).
+    Area is uniform in [crop_min, crop_max] of the image, the logarithm of the aspect uniform in
+    [3/4, 4/3]; of 10 candidates the first that fits is taken, and where none fits the largest
+    centred box within the aspect range. `u` is float32 [b, 22] in [0, 1).
     """
     height, width = sizes[:, :1].float(), sizes[:, 1:].float()
     area = height * width * (crop_min + (crop_max - crop_min) * u[:, :CROP_TRIES])

@@ -19,9 +19,21 @@ import torch.nn.functional as F
 from headwater.views.colour import MEAN, contrast_, saturation_matrices
 
 OPERATIONS = (
-    "identity", "autocontrast", "equalise", "posterise", "solarise", "brightness", "contrast", "saturation", "sharpness",
-    "rotate", "shear x", "shear y", "translate x", "translate y",
-)  # fmt: skip
+    "identity",
+    "autocontrast",
+    "equalise",
+    "posterise",
+    "solarise",
+    "brightness",
+    "contrast",
+    "saturation",
+    "sharpness",
+    "rotate",
+    "shear x",
+    "shear y",
+    "translate x",
+    "translate y",
+)
 """Drawn with equal probabilities; the order is part of what a uniform means."""
 GEOMETRY = OPERATIONS.index("rotate")
 MAGNITUDE = 9.0

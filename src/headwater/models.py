@@ -3,8 +3,9 @@
 An encoder that Headwater trained loads back with `headwater.load_encoder(folder)`, or into plain
 timm with what encoder.json beside it says:
 
-    timm.create_model(architecture, num_classes=0, **model_args,
-    checkpoint_path="encoder.safetensors")
+    timm.create_model(
+        architecture, num_classes=0, **model_args, checkpoint_path="encoder.safetensors"
+    )
 
 `model_args` are the image and patch size of architectures that have such arguments (ViTs), and
 empty for others.

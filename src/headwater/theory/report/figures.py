@@ -1,32 +1,42 @@
-"""Figures of simulated networks: what a table holds, each with the sentence that it supports, as
-one image or one offline HTML page.
-"""
+"""Figures of simulated networks, each with the sentence that it supports, as one page or image."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from headwater.errors import InputError
 from headwater.report.chart_file import check_chart, save_chart
 from headwater.report.charts import SCHEMA, theme
 from headwater.theory.analysis import findings
-from headwater.theory.report import charts as theory_charts
+from headwater.theory.report.course_chart import course_figure
+from headwater.theory.report.dependence_chart import dependence_figure
+from headwater.theory.report.drawing import Spec
+from headwater.theory.report.error_charts import error_figure, phase_figure
+from headwater.theory.report.label_chart import label_figure
+from headwater.theory.report.ratio_chart import ratio_figure
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Spec = dict[str, Any]
+
+class Figure(NamedTuple):
+    """What draws a figure, and the answers of `findings` that stand under it."""
+
+    draw: Callable[[pd.DataFrame], Spec | None]
+    answers: tuple[str, ...]
+
+
 FIGURES = {
-    "errors": (theory_charts.error_figure, ("errors", "transition")),
-    "ratio": (theory_charts.ratio_figure, ("ratio",)),
-    "gradual": (theory_charts.course_figure, ("gradual",)),
-    "phase": (theory_charts.phase_figure, ("phase",)),
-    "curve": (theory_charts.label_figure, ("curve",)),
-    "dependence": (theory_charts.dependence_figure, ("dependence",)),
+    "errors": Figure(error_figure, ("errors", "transition")),
+    "ratio": Figure(ratio_figure, ("ratio",)),
+    "gradual": Figure(course_figure, ("gradual",)),
+    "phase": Figure(phase_figure, ("phase",)),
+    "curve": Figure(label_figure, ("curve",)),
+    "dependence": Figure(dependence_figure, ("dependence",)),
 }
-"""Name -> (what draws it, the answers of `findings` that stand under it)."""
 TITLE = "What simulated networks learn from coarse and fine labels"
 _CAPTION_LETTERS = 140
 _CAPTION_WIDTH = 800
@@ -34,30 +44,27 @@ _SPACING = 16
 
 
 def theory_figures(table: pd.DataFrame, *, found: dict[str, Any] | None = None) -> dict[str, Spec]:
-    """Name -> Vega-Lite specification of every figure that the table holds, in the order of
-    `FIGURES`; each stands by itself, its sentences under it.
+    """The Vega-Lite specification of every figure that the table holds, by name.
 
-    `found` is what `findings(table)` gave, where it is known already. Raises InputError where the
-    table lacks a column.
+    In the order of `FIGURES`; each stands by itself, its sentences under it. `found` is what
+    `findings(table)` gave, where it is known already. Raises InputError where the table lacks a
+    column.
     """
     answers = (found or findings(table))["answers"]
-    made = {}
-    for name, (figure, sentences) in FIGURES.items():
-        spec = figure(table)
+    specs = {}
+    for name, figure in FIGURES.items():
+        spec = figure.draw(table)
         if spec is not None:
-            caption = " ".join(
-                answers[sentence]["sentence"]
-                for sentence in sentences
-                if answers[sentence]["answered"]
-            )
-            made[name] = _whole(_captioned(spec, caption))
-    return made
+            answered = [answers[answer] for answer in figure.answers if answers[answer]["answered"]]
+            caption = " ".join(answer["sentence"] for answer in answered)
+            specs[name] = _whole(_captioned(spec, caption))
+    return specs
 
 
 def save_theory(table: pd.DataFrame, out: Path) -> list[Path]:
-    """Write all figures of a table into one file and return what was written: .html (one offline
-    page, numbers under the pointer), .svg, .png or .pdf.
+    """Write all figures of a table into one file and return what was written.
 
+    The ending says what: .html (one offline page, numbers under the pointer), .svg, .png or .pdf.
     Raises InputError for another ending, for a table that lacks a column or holds no figure, and
     where the file cannot be written.
     """
@@ -69,14 +76,8 @@ def save_theory(table: pd.DataFrame, out: Path) -> list[Path]:
             "at two k or more, looks, or several label kinds"
         )
     rows = [row for spec in figures.values() for row in _rows(spec)]
-    spec = _whole(
-        {
-            "title": {"text": TITLE, "fontSize": 18, "offset": 20},
-            "vconcat": rows,
-            "spacing": _SPACING,
-            "resolve": _APART,
-        }
-    )
+    heading = {"text": TITLE, "fontSize": 18, "offset": 20}
+    spec = _whole({"title": heading, "vconcat": rows, "spacing": _SPACING, "resolve": _APART})
     return [save_chart(spec, out)]
 
 

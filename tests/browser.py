@@ -10,9 +10,10 @@ from typing import Any
 from tests.needs import BROWSER, DRIVER
 
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--window-size=1280,900",
-)  # fmt: skip
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    "--window-size=1280,900",
+)
 
 
 def started(profile: Path) -> Iterator[Any]:

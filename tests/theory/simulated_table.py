@@ -13,12 +13,40 @@ import pandas as pd
 from headwater.theory.analysis.settings import RESPONSE_COLUMNS, SHARES
 
 Line = dict[str, Any]
-DEFAULTS: Line = {
-    "sweep": "test", "read_out": "max", "steps": 300, "final": True, "converged": True, "test_samples": 1000, "train_loss": 0.05,
-    "d": 512, "patches": 8, "s": 2, "alpha": 1.0, "iota": 0.0, "alpha_dagger": 0.1, "sigma_zeta": 0.25, "sigma_star": 0.5, "hard_share": 0.0,
-    "width": 32, "neurons": np.nan, "init": 0.02, "bias": -0.02, "batch": 256, "lr": 0.5, "stop_loss": 0.05, "max_steps": 1500, "train_samples": np.nan,
-    "label_noise": 0.0, "tune_steps": 0, "precision": "fp32",
-} | dict.fromkeys(RESPONSE_COLUMNS, 0.1) | dict.fromkeys(SHARES, 0.5)  # fmt: skip
+DEFAULTS: Line = (
+    {
+        "sweep": "test",
+        "read_out": "max",
+        "steps": 300,
+        "final": True,
+        "converged": True,
+        "test_samples": 1000,
+        "train_loss": 0.05,
+        "d": 512,
+        "patches": 8,
+        "s": 2,
+        "alpha": 1.0,
+        "iota": 0.0,
+        "alpha_dagger": 0.1,
+        "sigma_zeta": 0.25,
+        "sigma_star": 0.5,
+        "hard_share": 0.0,
+        "width": 32,
+        "neurons": np.nan,
+        "init": 0.02,
+        "bias": -0.02,
+        "batch": 256,
+        "lr": 0.5,
+        "stop_loss": 0.05,
+        "max_steps": 1500,
+        "train_samples": np.nan,
+        "label_noise": 0.0,
+        "tune_steps": 0,
+        "precision": "fp32",
+    }
+    | dict.fromkeys(RESPONSE_COLUMNS, 0.1)
+    | dict.fromkeys(SHARES, 0.5)
+)
 
 
 def line(
@@ -121,10 +149,20 @@ def _constants(seeds: int, ks: Sequence[int]) -> Iterator[Line]:
 
 def _labels(seeds: int) -> Iterator[Line]:
     errors = {
-        "coarse": 0.95, "merge:4": 0.6, "merge:8": 0.2, "merge:16": 0.03, "fine": 0.0, "random:128 "
-        "within fine": 0.04, "random:512 within fine": 0.18,
-        "instance": 0.42, "random:32": 0.5, "random:128": 0.5, "shuffle:8": 0.47, "shuffle:16": 0.44, "random:32 within coarse": 0.9,
-    }  # fmt: skip
+        "coarse": 0.95,
+        "merge:4": 0.6,
+        "merge:8": 0.2,
+        "merge:16": 0.03,
+        "fine": 0.0,
+        "random:128 within fine": 0.04,
+        "random:512 within fine": 0.18,
+        "instance": 0.42,
+        "random:32": 0.5,
+        "random:128": 0.5,
+        "shuffle:8": 0.47,
+        "shuffle:16": 0.44,
+        "random:32 within coarse": 0.9,
+    }
     for seed in range(seeds):
         rng = np.random.default_rng(200 + seed)
         for labels, error in errors.items():

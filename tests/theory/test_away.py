@@ -1,4 +1,4 @@
-"""The wing can be taken away: its folder and its line of registration are all that there is of it."""
+"""The wing can be taken away: its folder and its line of registration are all of it."""
 
 from __future__ import annotations
 

@@ -33,8 +33,10 @@ study: rare
 question: What?
 seeds: 2
 theory:
-  one: {subclasses: [1, 2, 3], sigma_star: [0, 1], looks: 3, d: 24, width: 4, batch: 32, max_steps: 60, test_samples: 40}
-  u: {subclasses: 3, labels: [coarse, fine, instance], read_outs: tuned, neurons: 48, train_samples: 24, d: 24, batch: 32, max_steps: 20, tune_steps: 5}
+  one: {subclasses: [1, 2, 3], sigma_star: [0, 1], looks: 3, d: 24, width: 4, batch: 32,
+    max_steps: 60, test_samples: 40}
+  u: {subclasses: 3, labels: [coarse, fine, instance], read_outs: tuned, neurons: 48,
+    train_samples: 24, d: 24, batch: 32, max_steps: 20, tune_steps: 5}
 """
 
 
@@ -107,8 +109,8 @@ def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(
     from headwater.engines import local
 
     broken = (
-        "import headwater.theory.work as work\nwork.run_networks = None\nfrom headwater.engines import "
-        "worker\nworker.main()"
+        "from headwater.theory.work import running\nrunning.run_networks = None\n"
+        "from headwater.engines import worker\nworker.main()"
     )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", broken])
     code, out, _ = headwater("theory", "run", "-k", "2", "--seeds", "1", *QUICK, "--json")
@@ -174,19 +176,19 @@ def test_a_mistake_is_one_line(
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        (("subclasses: 3,", "subclasses: 3.5,"), ("line 6", "theory.u.subclasses")),
-        (("neurons: 48", "neuron: 48"), ("line 6", "neurons")),
+        (("subclasses: 3,", "subclasses: 3.5,"), ("line 7", "theory.u.subclasses")),
+        (("neurons: 48", "neuron: 48"), ("line 7", "neurons")),
         (
             ("labels: [coarse, fine, instance]", "labels: [coarse, fein]"),
-            ("line 6", "theory.u", "fein"),
+            ("line 7", "theory.u", "fein"),
         ),
-        (("neurons: 48", "neurons: 50"), ("line 6", "theory.u", "evenly")),
+        (("neurons: 48", "neurons: 50"), ("line 7", "theory.u", "evenly")),
         (
             (
                 "labels: [coarse, fine, instance], read_outs: tuned",
                 "labels: [coarse, shuffle:4], read_outs: max",
             ),
-            ("line 6", "theory.u", "tuned alone"),
+            ("line 7", "theory.u", "tuned alone"),
         ),
         (("seeds: 2", "seeds: two"), ("line 3", "seeds")),
         (("theory:", "theories:"), ("theor",)),

@@ -31,10 +31,20 @@ def drawn(
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("k", 0), ("s", 0), ("patches", 4), ("d", 7), ("alpha", 0.0), ("alpha_dagger", 1.0), ("sigma_zeta", -1.0), ("sigma_star", float("inf")),
-        ("hard_share", 1.5), ("iota", 1.0), ("iota", 0.5), ("sigma_zeta", float("nan")),
+        ("k", 0),
+        ("s", 0),
+        ("patches", 4),
+        ("d", 7),
+        ("alpha", 0.0),
+        ("alpha_dagger", 1.0),
+        ("sigma_zeta", -1.0),
+        ("sigma_star", float("inf")),
+        ("hard_share", 1.5),
+        ("iota", 1.0),
+        ("iota", 0.5),
+        ("sigma_zeta", float("nan")),
     ],
-)  # fmt: skip
+)
 def test_constants_outside_their_range_are_refused_by_name(name, value):
     with pytest.raises(
         ValueError, match="patches" if name == "iota" and value == 0.5 else f"^{name} = "

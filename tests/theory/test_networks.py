@@ -412,8 +412,9 @@ def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tri
 ):
     made, store = study(1), Store(tmp_path / "store", create=True)
     dying = (
-        "import os, sys, headwater.theory.work as work\nfrom headwater.engines import "
-        "worker\nwork.run_networks = lambda *a: os._exit(9)\nworker.main()\n"
+        "import os, sys\nfrom headwater.theory.work import running\n"
+        "from headwater.engines import worker\nrunning.run_networks = lambda *a: os._exit(9)\n"
+        "worker.main()\n"
     )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", dying])
     heard = list[str]()
@@ -430,8 +431,8 @@ def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tri
 def test_an_error_in_training_is_told_in_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made, store = study(1), Store(tmp_path / "store", create=True)
     broken = (
-        "import headwater.theory.work as work\nfrom headwater.engines import worker\n"
-        "def fail(*a):\n    raise MemoryError('no memory left')\nwork.run_networks = "
+        "from headwater.theory.work import running\nfrom headwater.engines import worker\n"
+        "def fail(*a):\n    raise MemoryError('no memory left')\nrunning.run_networks = "
         "fail\nworker.main()\n"
     )
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", broken])

@@ -11,9 +11,7 @@ from headwater.theory.analysis.table import networks_table
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_of_the_theory_holds_the_figures_of_the_committed_rows_which_say_what_was_to_be_shown() -> (
-    None
-):
+def test_the_page_holds_the_figures_of_the_committed_rows_which_say_what_was_to_be_shown() -> None:
     script = runpy.run_path(str(ROOT / "tools" / "make_theory.py"))
     table = networks_table(read_rows(script["ROWS"]))
     text = script["PAGE"].read_text()

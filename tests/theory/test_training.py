@@ -110,10 +110,19 @@ def test_the_rate_is_the_papers_for_32_neurons_and_one_for_a_network_of_a_size()
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("width", 0), ("neurons", 0), ("batch", 0), ("lr", 0.0), ("lr", float("nan")), ("bias", 0.1), ("label_noise", 2.0), ("train_samples", 0),
-        ("max_steps", 0), ("init", -1.0), ("stop_loss", float("inf")),
+        ("width", 0),
+        ("neurons", 0),
+        ("batch", 0),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("bias", 0.1),
+        ("label_noise", 2.0),
+        ("train_samples", 0),
+        ("max_steps", 0),
+        ("init", -1.0),
+        ("stop_loss", float("inf")),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_outside_its_range_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"^{name} = "):
         Recipe(**{name: value})
@@ -256,15 +265,12 @@ def test_the_transition_shows_at_the_size_of_a_sweeps_defaults():
     """
     sweep = Sweep()
     recipe = Recipe(width=sweep.width[0], batch=sweep.batch[0], lr=sweep.lr[0])
-    found = {}
+    shares: dict[tuple[int, str], list[dict[str, float]]] = {}
     for k, labels in ((4, "coarse"), (16, "coarse"), (16, "fine")):
         world = World(k=k, d=sweep.d[0])
-        found[k, labels] = [
-            errors(run, world, "max", 500)
-            for run in train([Experiment(world, labels, recipe, seed) for seed in (0, 1)])
-            if run.final
-        ]
-    assert all(one["easy"] == 0 for pair in found.values() for one in pair)
-    assert max(one["hard"] for one in found[4, "coarse"]) < 0.02
-    assert min(one["hard"] for one in found[16, "coarse"]) > 0.6
-    assert max(one["hard"] for one in found[16, "fine"]) < 0.01
+        runs = train([Experiment(world, labels, recipe, seed) for seed in (0, 1)])
+        shares[k, labels] = [errors(run, world, "max", 500) for run in runs if run.final]
+    assert all(share["easy"] == 0 for pair in shares.values() for share in pair)
+    assert max(share["hard"] for share in shares[4, "coarse"]) < 0.02
+    assert min(share["hard"] for share in shares[16, "coarse"]) > 0.6
+    assert max(share["hard"] for share in shares[16, "fine"]) < 0.01

@@ -33,11 +33,13 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"engines", "errors", "store", "theory.study", "theory.work"},
     "analysis": {"analysis", "errors", "rows"},
     "report": {"report", "analysis", "errors", "theory.analysis"},
+    "sweep_options": {"errors", "theory.study"},
+    "progress": {"theory.engine"},
     "show": {"errors", "rows", "store", "theory.analysis", "theory.study", "theory.work"},
     "cli": {
         *("cli", "engines", "errors", "report", "rows", "store"),
         *("theory.analysis", "theory.engine", "theory.report", "theory.show"),
-        *("theory.study", "theory.work"),
+        *("theory.study", "theory.work", "theory.progress", "theory.sweep_options"),
     },
     "facade": {"store", "theory.engine", "theory.study", "theory.work"},
 }

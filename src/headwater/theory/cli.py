@@ -82,33 +82,32 @@ def _study(
     full_size: bool,
 ) -> TheoryStudy:
     """The study that is meant: a file, the default one, or a sweep of its own from options."""
-    from headwater.theory import show as shown
     from headwater.theory.study import TheoryStudy
+    from headwater.theory.sweep_options import sweep_of
 
-    given = {
-        name: value
-        for name, value in (("subclasses", subclasses), ("labels", labels))
-        if value is not None
-    }
-    for one in others or ():
-        name, equals, value = one.partition("=")
+    given = {}
+    if subclasses is not None:
+        given["subclasses"] = subclasses
+    if labels is not None:
+        given["labels"] = labels
+    for option in others or ():
+        name, equals, value = option.partition("=")
         if not equals or not value:
-            raise InputError(f"--set {one}: write NAME=VALUE, or NAME=A,B for several")
+            raise InputError(f"--set {option}: write NAME=VALUE, or NAME=A,B for several")
         axis = name.strip().replace("-", "_")
         if axis == "seeds":
             raise InputError("--set seeds: seeds have an option of their own, --seeds")
         if axis in given:
             raise InputError(f"--set {axis}: is given twice; several values are written NAME=A,B")
         given[axis] = value
-    own = bool(given) or seeds is not None or full_size
-    if study is not None and own:
+    if not (given or seeds is not None or full_size):
+        return TheoryStudy.load(study_path(study or DEFAULT_STUDY))
+    if study is not None:
         raise InputError(
             f"theory: options describe a sweep of their own; leave {study!r} out, or write them "
             "into a study file"
         )
-    if own:
-        return shown.sweep_of(given, seeds, full_size=full_size)
-    return TheoryStudy.load(study_path(study or DEFAULT_STUDY))
+    return sweep_of(given, seeds, full_size=full_size)
 
 
 @theory_app.command("run")
@@ -165,9 +164,10 @@ def run_and_show(
     from headwater.theory import show as shown
     from headwater.theory.analysis import findings
     from headwater.theory.analysis.table import networks_table
+    from headwater.theory.progress import watched
 
     opened = Store(store, create=True)
-    with shown.watched(len(unfinished(wanted, opened)), quiet=quiet or as_json) as watch:
+    with watched(len(unfinished(wanted, opened)), quiet=quiet or as_json) as watch:
         engine.run(study, opened, workers=workers, watch=watch)
     rows = network_rows(study, opened)
     if out is not None:

@@ -1,6 +1,4 @@
-"""Networks of a study of the theory on this machine: shares of them to single-thread worker
-processes, as with arms (headwater.engines.local).
-"""
+"""The networks of a study on this machine, in shares to single-thread worker processes."""
 
 from __future__ import annotations
 
@@ -19,9 +17,7 @@ from headwater.theory.study import TheoryStudy
 from headwater.theory.work import Network, failed_network, networks, unfinished
 
 _UNIT_FLOPS = 1e12
-"""Work of a unit, where networks are small: about 10 seconds, after which the next is given out
-[ours].
-"""
+"""Work of a unit of small networks: about 10 seconds, after which the next is given out [ours]."""
 
 
 @dataclass
@@ -31,20 +27,18 @@ class Unit:
     networks: list[Network]
 
     def message(self) -> dict[str, Any]:
-        return {"networks": [one.id for one in self.networks]}
+        return {"networks": [network.id for network in self.networks]}
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a watcher of a run hears.
-
-    `kind` is started, network (one is finished), finished, failed or died; `network` is of the
-    second alone.
-    """
+    """What a watcher of a run hears."""
 
     kind: str
+    """started, network (one is finished), finished, failed or died."""
     unit: Unit
     network: Network | None = None
+    """Which network is finished."""
     reason: str | None = None
 
 
@@ -75,15 +69,16 @@ def run(
 
 
 def check_memory(wanted: Sequence[Network], workers: int) -> None:
-    """Raises InputError where so many networks at once would not fit into this machine's memory,
-    before any is trained.
+    """Raises InputError where so many networks at once would not fit into this machine's memory.
+
+    It is asked before any is trained.
     """
-    largest = max(wanted, key=lambda one: one.bytes_needed)
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if largest.bytes_needed * workers > there:
+    largest = max(wanted, key=lambda network: network.bytes_needed)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if largest.bytes_needed * workers > memory:
         needed = f"{largest.title} needs about {largest.bytes_needed / 2**30:,.1f} GiB"
         raise InputError(
-            f"{needed}, and {workers} of these at once have {there / 2**30:,.1f} GiB here; lower "
+            f"{needed}, and {workers} of these at once have {memory / 2**30:,.1f} GiB here; lower "
             "d, batch, train_samples or test_samples, or the --workers"
         )
 
@@ -95,21 +90,22 @@ def units(left: Sequence[Network]) -> list[Unit]:
     process.
     """
     alike: dict[tuple[object, ...], list[Network]] = {}
-    for one in sorted(left, key=lambda one: -one.work):
+    for network in sorted(left, key=lambda network: -network.work):
+        experiment = network.experiment
         shape = (
-            one.flops,
-            one.experiment.heads,
-            one.experiment.width,
-            one.experiment.world.d,
-            one.experiment.recipe.batch,
-            one.experiment.seed,
+            network.flops,
+            experiment.heads,
+            experiment.width,
+            experiment.world.d,
+            experiment.recipe.batch,
+            experiment.seed,
         )
-        alike.setdefault(shape, []).append(one)
-    found: list[Unit] = []
+        alike.setdefault(shape, []).append(network)
+    shares: list[Unit] = []
     for group in alike.values():
-        count = max(1, int(_UNIT_FLOPS / max(one.work for one in group)))
-        found.extend(Unit(group[start : start + count]) for start in range(0, len(group), count))
-    return found
+        count = max(1, int(_UNIT_FLOPS / max(network.work for network in group)))
+        shares.extend(Unit(group[start : start + count]) for start in range(0, len(group), count))
+    return shares
 
 
 class _Run(Pool[Unit]):
@@ -126,13 +122,10 @@ class _Run(Pool[Unit]):
         self._reason: str | None = None
 
     def told(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
-        network = (
-            next((one for one in unit.networks if one.id == fields["network"]), None)
-            if kind == "network"
-            else None
-        )
+        by_id = {network.id: network for network in unit.networks}
+        network = by_id.get(fields["network"]) if kind == "network" else None
         self._watch(Event(kind, unit, network, fields.get("reason")))
 
     def failed(self, unit: Unit, reason: str) -> None:
-        for one in unit.networks:
-            failed_network(one, self._study, self._store, reason)
+        for network in unit.networks:
+            failed_network(network, self._study, self._store, reason)

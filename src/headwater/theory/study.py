@@ -41,8 +41,8 @@ ReadOut = Literal["max", "sum", "tuned"]
 class Sweep(Words):
     """Axes that are crossed.
 
-    Defaults are ours, smaller than hong2023.md's numerical check [C], which is in brackets where it
-    differs; the transition shows at both.
+    Defaults are ours, smaller than the numerical check of Hong et al. 2023, section C, which is in
+    brackets where it differs; the transition shows at both.
     """
 
     subclasses: Several[_Count] = (1, 4, 16, 32)

@@ -1,15 +1,15 @@
-"""Concluding from simulated networks (hong2023, section C): does the theory's picture hold in the
-table, at which k, and how sure.
+"""Concluding from simulated networks: does the picture of Hong et al. 2023, section C, hold?
 
-    table -> checked                                            (settings.py: constants that vary, networks, seeds)
-          -> errors, phase                                      (error_rates.py: easy and hard error, over k and the test's noise)
-          -> transition, dependence                             (transitions.py: the k at which coarse labels fail, and what moves it)
-          -> response_ratio, response_exponent, gradual         (responses.py: the mechanism)
-          -> curve, curve_shape                                 (label_curves.py: the U)
-          -> findings                                           (sentences.py: all of it as plain values and sentences)
+    settings       which constants vary, which lines are one network, which are one seed
+    error_rates    errors, phase: easy and hard error, over k and the noise of the test
+    transitions    transition, dependence: the k at which coarse labels fail, and what moves it
+    responses      response_ratio, response_exponent, gradual: how neurons answer to features
+    label_curves   curve, curve_shape: the U
+    shown          which part of an analysis stands for it
+    sentences      findings: all of it as plain values and sentences
 
-The table has a line per trained network x read-out x test setting x looked-at step;
-`settings.REQUIRED` names its columns.
+table.py makes the table from rows: a line for each trained network x read-out x test setting x step
+that was looked at. `settings.REQUIRED` names its columns.
 """
 
 from headwater.theory.analysis.error_rates import errors, phase

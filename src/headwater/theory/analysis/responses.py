@@ -1,15 +1,15 @@
-"""How neurons answer to features: the ratio of fine to common under coarse labels against k, and
-responses and errors while training goes on.
+"""How neurons answer to features: fine against common ones over k, and while training goes on.
 
-The paper's mechanism: the common feature is in k times as many samples as any fine one, so it takes
-the gradient, and under coarse labels the fine features' responses stay about 1/k of the common
-one's. Responses are <w, v>, first-layer weights times a feature's vector.
+The mechanism of Hong et al. 2023: the common feature is in k times as many samples as any fine one,
+so it takes the gradient, and under coarse labels the responses to fine features stay about 1/k of
+those to the common one. A response is <w, v>, first-layer weights times a feature's vector.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.intervals import LEVEL, t_interval
@@ -30,159 +30,153 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGE_K = 8
-"""From here on the law of the ratio is also fitted by itself: at small k fine features are still
-seen nearly as often as the common one.
+"""From here on the law of the ratio is also fitted by itself.
+
+At small k fine features are still seen nearly as often as the common one.
 """
 _NETWORK = ("subclasses", "labels")
+_INTERVAL = ("mean", "low", "high")
 
 
 def _ratios(table: pd.DataFrame, labels: str) -> tuple[pd.DataFrame, list[str]]:
     """Networks at the end of training with their ratio, and the constants that vary among them."""
     ends = networks(table[checked(table)["final"].astype(bool)])
     ends = ends[ends["labels"] == labels]
-    ratio = (ends["fine_aligned_mean"] / ends["common_aligned_mean"]).where(
-        ends["common_aligned_mean"] > 0
-    )
-    return ends.assign(ratio=ratio), varying(ends, _NETWORK)
+    fine, common = ends["fine_aligned_mean"], ends["common_aligned_mean"]
+    return ends.assign(ratio=(fine / common).where(common > 0)), varying(ends, _NETWORK)
 
 
 def response_ratio(
     table: pd.DataFrame, *, labels: str = "coarse", level: float = LEVEL
 ) -> pd.DataFrame:
-    """One line per setting and k: fine_aligned_mean / common_aligned_mean at the end of training.
+    """fine_aligned_mean / common_aligned_mean at the end of training: one line per setting and k.
 
-    Columns: settings, subclasses, ratio (mean over seeds), low, high (Student's interval; NaN below
-    two seeds), num_seeds, num_not_positive (seeds whose ratio is 0 or less; they are in the mean),
-    num_undefined (seeds whose response to the common feature is not above 0: no ratio, and left
-    out), num_unconverged.
+    Columns: settings; subclasses; ratio (mean over seeds); low, high (Student's interval; NaN below
+    two seeds); num_seeds; num_not_positive (seeds whose ratio is 0 or less; they are in the mean);
+    num_undefined (seeds whose response to the common feature is not above 0: they have no ratio,
+    and are left out); num_unconverged.
     """
     import pandas as pd
 
     ends, settings = _ratios(table, labels)
-    found = []
-    for key, part in groups(ends, [*settings, "subclasses"]):
-        values = seed_values(part, "ratio").tolist()
+    lines = []
+    for setting, trained in groups(ends, [*settings, "subclasses"]):
+        values = seed_values(trained, "ratio").tolist()
         mean = t_interval(values, level=level)
-        found.append(
-            key
+        lines.append(
+            setting
             | {
                 "ratio": mean.mean,
                 "low": mean.low,
                 "high": mean.high,
                 "num_seeds": mean.num_seeds,
-                "num_not_positive": sum(v <= 0 for v in values),
-            }
-            | {
-                "num_undefined": part["seed"].nunique() - len(values),
-                "num_unconverged": int((~part.groupby("seed")["converged"].all()).sum()),
+                "num_not_positive": sum(value <= 0 for value in values),
+                "num_undefined": trained["seed"].nunique() - len(values),
+                "num_unconverged": int((~trained.groupby("seed")["converged"].all()).sum()),
             }
         )
-    columns = [
-        *settings,
-        "subclasses",
-        "ratio",
-        "low",
-        "high",
-        "num_seeds",
-        "num_not_positive",
-        "num_undefined",
-        "num_unconverged",
-    ]
-    return pd.DataFrame(found, columns=columns).astype(
-        dict.fromkeys(("ratio", "low", "high"), "float64")
-    )
+    shares = ("ratio", "low", "high")
+    counts = ("num_seeds", "num_not_positive", "num_undefined", "num_unconverged")
+    columns = [*settings, "subclasses", *shares, *counts]
+    return pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(shares, "float64"))
 
 
 def response_exponent(
     table: pd.DataFrame, *, labels: str = "coarse", large_k: int = LARGE_K, level: float = LEVEL
 ) -> pd.DataFrame:
-    """The exponent e of ratio ~ c k^-e, least squares in logs for each seed; one line per setting,
-    for all k and for k >= large_k.
+    """The exponent e of ratio ~ c k^-e, fitted by least squares in logs for each seed.
 
-    Columns: settings, from_k (smallest k of the fit), to_k, num_k, exponent (mean over seeds), low,
-    high (Student's interval over seeds), factor (c, the geometric mean over seeds), r2 (mean share
-    of the variance of the log ratio that the line explains; NaN for fits to two k, which prove
-    nothing), worst (the largest factor, over seeds and k, between a ratio and its line; 1 is
-    perfect), num_seeds (that have two k or more), num_left_out (ratios that have no logarithm: 0,
-    less, or undefined; they are in no fit, which then tells of the others alone). The paper's
-    mechanism says e = 1.
+    One line per setting for all k, and one for k >= large_k. The mechanism of Hong et al. 2023 says
+    e = 1. Columns:
+
+    settings, from_k (smallest k of the fit), to_k, num_k
+    exponent    mean over seeds; low, high: Student's interval over seeds
+    factor      c, the geometric mean over seeds
+    r2          mean share of the variance of the log ratio that the line explains; NaN for fits to
+                two k, which prove nothing
+    worst       the largest factor, over seeds and k, between a ratio and its line; 1 is perfect
+    num_seeds   seeds that have two k or more
+    num_left_out   ratios that have no logarithm (0, less, or undefined); they are in no fit, which
+                then tells of the others alone
     """
     import pandas as pd
 
     ends, settings = _ratios(table, labels)
-    found = []
-    for setting, part in groups(ends, settings):
-        for start in dict.fromkeys((int(part["subclasses"].min()), large_k)):
-            found += [setting | record for record in _fit(part[part["subclasses"] >= start], level)]
-    columns = [
-        *settings,
-        "from_k",
-        "to_k",
-        "num_k",
-        "exponent",
-        "low",
-        "high",
-        "factor",
-        "r2",
-        "worst",
-        "num_seeds",
-        "num_left_out",
-    ]
-    out = pd.DataFrame(found, columns=columns).drop_duplicates(ignore_index=True)
-    return out.astype(
-        dict.fromkeys(("exponent", "low", "high", "factor", "r2", "worst"), "float64")
-    )
+    lines = []
+    for setting, at_setting in groups(ends, settings):
+        for start in dict.fromkeys((int(at_setting["subclasses"].min()), large_k)):
+            fitted = at_setting[at_setting["subclasses"] >= start]
+            if fitted["subclasses"].nunique() > 1:
+                lines.append(setting | _fit(fitted, level))
+    values = ("exponent", "low", "high", "factor", "r2", "worst")
+    columns = [*settings, "from_k", "to_k", "num_k", *values, "num_seeds", "num_left_out"]
+    frame = pd.DataFrame(lines, columns=columns).drop_duplicates(ignore_index=True)
+    return frame.astype(dict.fromkeys(values, "float64"))
 
 
-def _fit(part: pd.DataFrame, level: float) -> Iterator[dict[str, Any]]:
-    """The line of some networks, or nothing where there is one k."""
+@dataclass(frozen=True)
+class _Line:
+    """A line of least squares."""
+
+    slope: float
+    intercept: float
+    explained: float
+    """Share of the variance; NaN where the fit is free."""
+    worst: float
+    """Largest residual."""
+
+    @classmethod
+    def through(cls, x: NDArray[np.float64], y: NDArray[np.float64]) -> _Line:
+        centred, spread = x - x.mean(), y - y.mean()
+        slope = float(centred @ spread / (centred @ centred))
+        residuals = spread - slope * centred
+        total = float(spread @ spread)
+        explained = math.nan
+        if len(x) > 2 and total > 0:
+            explained = 1 - float(residuals @ residuals) / total
+        intercept = float(y.mean() - slope * x.mean())
+        return cls(slope, intercept, explained, float(abs(residuals).max()))
+
+
+def _fit(trained: pd.DataFrame, level: float) -> dict[str, Any]:
+    """The lines of all seeds of some networks, as one line of `response_exponent`."""
     import numpy as np
 
-    if part["subclasses"].nunique() < 2:
-        return
-    points = part.groupby(["seed", "subclasses"])["ratio"].mean()
+    points = trained.groupby(["seed", "subclasses"])["ratio"].mean()
     usable = points[points > 0]
     fits = []
-    for _, own in usable.groupby(level="seed"):
-        if len(own) > 1:
-            fits.append(
-                _line(
-                    np.log(own.index.get_level_values("subclasses").to_numpy(dtype="float64")),
-                    np.log(own.to_numpy(dtype="float64")),
-                )
-            )
-    mean = t_interval([fit[0] for fit in fits], level=level)
-    explained = [fit[2] for fit in fits if not math.isnan(fit[2])]
-    ks = part["subclasses"]
-    yield {
-        "from_k": int(ks.min()), "to_k": int(ks.max()), "num_k": int(ks.nunique()), "exponent": mean.mean, "low": mean.low, "high": mean.high,
-        "factor": math.exp(math.fsum(fit[1] for fit in fits) / len(fits)) if fits else None,
+    for _, of_seed in usable.groupby(level="seed"):
+        if len(of_seed) > 1:
+            ks = of_seed.index.get_level_values("subclasses").to_numpy(dtype="float64")
+            fits.append(_Line.through(np.log(ks), np.log(of_seed.to_numpy(dtype="float64"))))
+    mean = t_interval([-fit.slope for fit in fits], level=level)
+    explained = [fit.explained for fit in fits if not math.isnan(fit.explained)]
+    factor = worst = None
+    if fits:
+        factor = math.exp(math.fsum(fit.intercept for fit in fits) / len(fits))
+        worst = math.exp(max(fit.worst for fit in fits))
+    return {
+        "from_k": int(trained["subclasses"].min()),
+        "to_k": int(trained["subclasses"].max()),
+        "num_k": int(trained["subclasses"].nunique()),
+        "exponent": mean.mean,
+        "low": mean.low,
+        "high": mean.high,
+        "factor": factor,
         "r2": math.fsum(explained) / len(explained) if explained else None,
-        "worst": math.exp(max(fit[3] for fit in fits)) if fits else None,
-        "num_seeds": mean.num_seeds, "num_left_out": len(points) - len(usable),
-    }  # fmt: skip
-
-
-def _line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """(minus the slope, intercept, share of the variance explained, largest residual) of least
-    squares; NaN is explained where the fit is free.
-    """
-    centred, spread = x - x.mean(), y - y.mean()
-    slope = float(centred @ spread / (centred @ centred))
-    residuals = spread - slope * centred
-    total = float(spread @ spread)
-    explained = 1 - float(residuals @ residuals) / total if len(x) > 2 and total > 0 else math.nan
-    return -slope, float(y.mean() - slope * x.mean()), explained, float(abs(residuals).max())
+        "worst": worst,
+        "num_seeds": mean.num_seeds,
+        "num_left_out": len(points) - len(usable),
+    }
 
 
 def gradual(table: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
-    """Responses and errors while training goes on, averaged over seeds: one line per subclasses x
-    labels x setting x quantity x step.
+    """Responses and errors while training goes on, averaged over seeds.
 
-    Columns: subclasses, labels, settings, read_out (None for what all read-outs share), quantity (a
-    response, a share of neurons or features, train_loss, easy_error or hard_error), steps, mean,
-    low, high (Student's interval over seeds; NaN below two), num_seeds, num_stopped (seeds whose
-    training had ended by then).
+    One line per subclasses x labels x setting x quantity x step. Columns: subclasses; labels;
+    settings; read_out (None for what all read-outs share); quantity (a response, a share of neurons
+    or features, train_loss, easy_error or hard_error); steps; mean; low, high (Student's interval
+    over seeds; NaN below two); num_seeds; num_stopped (seeds whose training had ended by then).
 
     Seeds that were looked at at other steps meet on straight lines. A network whose training has
     ended stays as it is, and stays in the mean: were it to leave, the end of a curve would tell of
@@ -192,83 +186,70 @@ def gradual(table: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     import pandas as pd
 
     looks = networks(table)
-    settings = varying(looks, _NETWORK)
-    shared = ("train_loss", *RESPONSE_COLUMNS, *SHARES)
-    found = [
-        key | {"read_out": None} | record
-        for key, part in groups(looks, [*_NETWORK, *settings])
-        if not part["final"].all()
-        for quantity in shared
-        for record in _course(part, quantity, level)
-    ]
-    tests = varying(table)
-    for key, part in groups(table, [*CONDITION, *tests]):
-        if not part["final"].all():
-            found += [
-                key | record
-                for quantity in ("easy_error", "hard_error")
-                for record in _course(part, quantity, level)
-            ]
-    columns = [
-        *_NETWORK,
-        *dict.fromkeys([*settings, *tests]),
-        "read_out",
-        "quantity",
-        "steps",
-        "mean",
-        "low",
-        "high",
-        "num_seeds",
-        "num_stopped",
-    ]
-    return pd.DataFrame(found, columns=columns).astype(
-        dict.fromkeys(("mean", "low", "high"), "float64")
-    )
+    settings, tests = varying(looks, _NETWORK), varying(table)
+    lines: list[dict[str, Any]] = []
+    for setting, at_setting in groups(looks, [*_NETWORK, *settings]):
+        if not at_setting["final"].all():
+            for quantity in ("train_loss", *RESPONSE_COLUMNS, *SHARES):
+                for step in _course(at_setting, quantity, level):
+                    lines.append(setting | {"read_out": None} | step)
+    for setting, at_setting in groups(table, [*CONDITION, *tests]):
+        if not at_setting["final"].all():
+            for quantity in ("easy_error", "hard_error"):
+                for step in _course(at_setting, quantity, level):
+                    lines.append(setting | step)
+    constants = dict.fromkeys([*settings, *tests])
+    counts = ("num_seeds", "num_stopped")
+    columns = [*_NETWORK, *constants, "read_out", "quantity", "steps", *_INTERVAL, *counts]
+    return pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(_INTERVAL, "float64"))
 
 
-def _course(part: pd.DataFrame, quantity: str, level: float) -> Iterator[dict[str, Any]]:
-    """A quantity at every step at which some seed was looked at; nothing where no seed was looked
-    at twice.
+def _course(lines: pd.DataFrame, quantity: str, level: float) -> Iterator[dict[str, Any]]:
+    """A quantity at every step at which some seed was looked at.
+
+    Nothing where no seed was looked at twice.
     """
     import numpy as np
 
-    known = part[part[quantity].notna()]
-    courses = {seed: own.groupby("steps")[quantity].mean() for seed, own in known.groupby("seed")}
-    if not any(len(course) > 1 for course in courses.values()):
+    known = lines[lines[quantity].notna()]
+    courses, ends = [], []
+    for _, of_seed in known.groupby("seed"):
+        course = of_seed.groupby("steps")[quantity].mean()
+        courses.append(course)
+        ends.append(float(course.index.max()) if of_seed["final"].any() else math.inf)
+    if not any(len(course) > 1 for course in courses):
         return
-    ends = {
-        seed: course.index.max() if known.loc[known["seed"] == seed, "final"].any() else math.inf
-        for seed, course in courses.items()
-    }
-    grid = np.array(
-        sorted({step for course in courses.values() for step in course.index}), dtype="float64"
+    looked_at: set[float] = set()
+    for course in courses:
+        looked_at |= {*course.index}
+    grid = np.array(sorted(looked_at), dtype="float64")
+    curves = np.stack(
+        [_interpolated(course, end, grid) for course, end in zip(courses, ends, strict=True)]
     )
-    lines = {
-        seed: np.interp(
-            grid,
-            course.index.to_numpy(dtype="float64"),
-            course.to_numpy(dtype="float64"),
-            left=np.nan,
-            right=_after(course, ends[seed]),
-        )
-        for seed, course in courses.items()
-    }
-    for at, step in enumerate(grid):
-        values = [float(line[at]) for line in lines.values() if not math.isnan(line[at])]
+    for number, step in enumerate(grid):
+        values = curves[:, number]
+        values = values[~np.isnan(values)].tolist()
         mean = t_interval(values, level=level)
-        counts = {
-            "num_seeds": len(values),
-            "num_stopped": sum(end <= step for end in ends.values()),
-        }
         yield {
             "quantity": quantity,
             "steps": int(step),
             "mean": mean.mean,
             "low": mean.low,
             "high": mean.high,
-        } | counts
+            "num_seeds": len(values),
+            "num_stopped": sum(end <= step for end in ends),
+        }
 
 
-def _after(course: pd.Series[float], end: float) -> float:
-    """What a line is past its last look: where training ended it stays, else it is not known."""
-    return math.nan if math.isinf(end) else float(course.iloc[-1])
+def _interpolated(
+    course: pd.Series[float], end: float, grid: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """A course at the steps of a grid, by straight lines.
+
+    Past its last look it stays where training has ended, else it is not known.
+    """
+    import numpy as np
+
+    steps, values = course.index.to_numpy(dtype="float64"), course.to_numpy(dtype="float64")
+    after = math.nan if math.isinf(end) else float(values[-1])
+    return np.interp(grid, steps, values, left=np.nan, right=after)

@@ -1,9 +1,7 @@
-"""The table of simulated networks: which constants vary in it, and what of it is one network, one
-seed, one label kind.
+"""Which constants vary in the table of simulated networks, and which lines are one network or seed.
 
-A line is a trained network x read-out x test setting x looked-at step. Lines of one network that
-stand in two sweeps, or that differ in nothing that is asked about, are averaged before seeds are
-counted, so that no seed counts twice.
+Lines of one network that stand in two sweeps, or that differ in nothing that is asked about, are
+averaged before seeds are counted, so that no seed counts twice.
 """
 
 from __future__ import annotations
@@ -32,15 +30,20 @@ READ_OUTS = ("max", "sum", "tuned")
 CONDITION = ("subclasses", "labels", "read_out")
 """What is asked about; a constant that varies while these stay is a setting of its own."""
 REQUIRED = (
-    *CONDITION, "num_labels", "seed", "steps", "final", "converged", "easy_error", "hard_error", "test_samples", "train_loss", *CONSTANTS, *RESPONSE_COLUMNS,
+    *CONDITION,
+    *("num_labels", "seed", "steps", "final", "converged"),
+    *("easy_error", "hard_error", "test_samples", "train_loss"),
+    *CONSTANTS,
+    *RESPONSE_COLUMNS,
     *SHARES,
-)  # fmt: skip
+)
+"""The columns that the analyses read."""
 
 
 def checked(table: pd.DataFrame) -> pd.DataFrame:
     """The table as it is.
 
-    Raises InputError where a column that the analyses read is missing, or an error is no share.
+    Raises InputError where a column of `REQUIRED` is missing, or an error is no share.
     """
     absent = [name for name in REQUIRED if name not in table.columns]
     if absent:
@@ -65,8 +68,9 @@ def finished(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def varying(table: pd.DataFrame, within: Sequence[str] = CONDITION) -> list[str]:
-    """Constants that take several values while `within` stays: settings, each of which is concluded
-    about by itself.
+    """Constants that take several values while `within` stays.
+
+    They make settings, each of which is concluded about by itself.
     """
     if not len(table):
         return []
@@ -75,10 +79,10 @@ def varying(table: pd.DataFrame, within: Sequence[str] = CONDITION) -> list[str]
 
 
 def tied(table: pd.DataFrame, within: Sequence[str] = CONDITION) -> list[str]:
-    """Constants that vary only together with `within` (a rate that grows with the labels, say):
-    their effect cannot be told from that of labels or k.
+    """Constants that vary only together with `within`, such as a rate that grows with the labels.
 
-    `tune_steps` is left out, as it is 0 wherever nothing is tuned.
+    Their effect cannot be told from that of labels or k. `tune_steps` is left out, as it is 0
+    wherever nothing is tuned.
     """
     settings = varying(table, within)
     return [
@@ -112,8 +116,9 @@ def networks(table: pd.DataFrame) -> pd.DataFrame:
 def groups(
     table: pd.DataFrame, columns: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Parts of the table that agree in `columns`, in the order of their values, NaN last; all of it
-    where there are no columns.
+    """Parts of the table that agree in `columns`, in the order of their values, NaN last.
+
+    All of it where there are no columns.
     """
     if not columns:
         if len(table):
@@ -133,11 +138,11 @@ def at_setting(table: pd.DataFrame, setting: dict[str, Any]) -> pd.DataFrame:
 def per_seed(
     table: pd.DataFrame, columns: Sequence[str]
 ) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """`groups`, each as a record a seed: easy_error, hard_error (means over the seed's lines),
-    num_labels (median), converged (of all its lines), test_samples (the fewest).
+    """`groups`, each as a record for each seed.
 
-    Errors are NaN where they were not measured. Plain records, as groups are many and small, where
-    pandas is slow.
+    easy_error and hard_error are means over the seed's lines, num_labels their median, converged is
+    True where all lines are, test_samples the fewest. Errors are NaN where they were not measured.
+    Groups are many and small, where pandas is slow, so that these are plain records.
     """
     how = {
         "easy_error": "mean",
@@ -152,40 +157,41 @@ def per_seed(
         .agg(how)
         .reset_index()
     )
-    made: dict[tuple[Any, ...], tuple[dict[str, Any], list[dict[str, Any]]]] = {}
+    settings: dict[tuple[Any, ...], dict[str, Any]] = {}
+    records: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in seeds.to_dict("records"):
-        key = {name: row[name] for name in columns}
-        made.setdefault(
-            tuple(None if missing(value) else value for value in key.values()), (key, [])
-        )[1].append({str(k): v for k, v in row.items()})
-    yield from made.values()
+        setting = {name: row[name] for name in columns}
+        key = tuple(None if missing(value) else value for value in setting.values())
+        settings.setdefault(key, setting)
+        records.setdefault(key, []).append({str(name): value for name, value in row.items()})
+    for key, setting in settings.items():
+        yield setting, records[key]
 
 
 def seed_values(table: pd.DataFrame, column: str) -> pd.Series[float]:
-    """One value a seed, its mean where a seed has several lines; seeds without a number are left
-    out. Index: seed.
+    """One value for each seed, its mean where a seed has several lines. Index: seed.
+
+    Seeds without a number are left out.
     """
     return table.groupby("seed")[column].mean().astype("float64").dropna()
 
 
 def label_kind(labels: str) -> str:
-    """coarse, merge, fine, random, random within fine, random within coarse, shuffle or
-    instance.
-    """
-    word = labels.split(":")[0]
-    return f"{word} within {labels.rpartition(' within ')[2]}" if " within " in labels else word
+    """The kind of labels: `merge` of `merge:4`, `random within fine` of `random:8 within fine`."""
+    kind = labels.split(":")[0]
+    return f"{kind} within {labels.rpartition(' within ')[2]}" if " within " in labels else kind
 
 
 def setting_words(setting: dict[str, Any]) -> str:
-    """'d = 512, fresh batches': a setting as people read it, without what has no value; empty where
-    nothing is set.
+    """'d = 512, fresh batches': a setting as people read it, without what has no value.
+
+    Empty where nothing is set.
     """
-    known = {
-        "k" if name == "subclasses" else name: value
-        for name, value in setting.items()
-        if name == "train_samples" or not missing(value)
-    }
-    return ", ".join(constant_word(name, value) for name, value in known.items())
+    words = []
+    for name, value in setting.items():
+        if name == "train_samples" or not missing(value):
+            words.append(constant_word("k" if name == "subclasses" else name, value))
+    return ", ".join(words)
 
 
 def constant_word(name: str, value: Any) -> str:

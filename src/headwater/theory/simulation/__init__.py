@@ -1,6 +1,7 @@
-"""The theory of hong2023, simulated: when does a network learn rare features?
+"""The theory of Hong et al. 2023, simulated: when does a network learn rare features?
 
-    model       samples with a common feature for each superclass and a fine-grained one for each subclass; easy and hard ones
+    model       samples with a common feature for each superclass and a fine-grained one for each
+                subclass; easy and hard ones
     labels      what they are called: coarse, fine, and labels that do not follow the features
     network     two-layer ReLU patch networks, many at once, gradients by hand
     training    SGD from small initial weights; fine-tuning on the superclasses

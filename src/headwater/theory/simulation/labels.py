@@ -2,9 +2,12 @@
 
     coarse                    the two superclasses
     fine                      the 2k subclasses
-    merge:K                   K classes in all: neighbouring subclasses of a superclass are one, K / 2 of them on each side
-    random:K within fine      each subclass's samples at random into K / 2k classes; `within coarse`: each superclass's into K / 2
-    shuffle:K                 whole subclasses regrouped at random into K classes, across superclasses
+    merge:K                   K classes in all: neighbouring subclasses of a superclass are one,
+                              K / 2 of them on each side
+    random:K within fine      each subclass's samples at random into K / 2k classes
+    random:K within coarse    each superclass's samples at random into K / 2 classes
+    shuffle:K                 whole subclasses regrouped at random into K classes, across
+                              superclasses
     random:K                  samples at random into K classes
     instance                  one class for each sample of a finite training set
 
@@ -26,8 +29,8 @@ _WORDS = re.compile(
     r"coarse|fine|instance|(?:merge|shuffle):(\d{1,6})|random:(\d{1,6})(?: within (coarse|fine))?"
 )
 PART, WRONG, OTHER = 2, 3, 4
-"""Rows of `Draws.uniform` that labels use: a sample's part, whether its label is wrong, and what it
-is then.
+"""Rows of `Draws.uniform` that labels use: which class of several a sample is in, whether its label
+is wrong, and what it is then.
 """
 
 
@@ -78,8 +81,8 @@ class Labels:
 
     @property
     def _count(self) -> int:
-        found = re.search(r":(\d+)", self.words)
-        return int(found[1]) if found else 0
+        number = re.search(r":(\d+)", self.words)
+        return int(number[1]) if number else 0
 
     @property
     def heads(self) -> int:
@@ -89,15 +92,17 @@ class Labels:
 
     @property
     def aligned(self) -> bool:
-        """Whether a class lies within one superclass, so that the largest head, or the sum of
-        heads, tells the superclass.
+        """Whether a class lies within one superclass.
+
+        Then the largest head, or the sum of heads, tells the superclass.
         """
         return self.kind not in ("random", "shuffle")
 
     @property
     def groups(self) -> int | None:
-        """How many of the classes on each side features can tell apart; None where classes follow
-        no feature.
+        """How many of the classes on each side features can tell apart.
+
+        None where classes follow no feature.
         """
         return {
             "coarse": 1,
@@ -110,8 +115,10 @@ class Labels:
     def targets(
         self, subclass: Tensor, uniform: Tensor, *, seed: int, noise: float = 0.0
     ) -> Tensor:
-        """int64 [n] in [0, heads). subclass int64 [n]; uniform [8, n], of the samples' draws;
-        noise: share of labels that are another class, each as likely.
+        """The label of each sample: int64 [n] in [0, heads).
+
+        subclass: int64 [n] in [0, 2k). uniform: [8, n], of the samples' draws. noise: share of
+        labels, in [0, 1], that are another class, each as likely.
         """
         kind, k, heads = self.kind, self.k, self.heads
         if kind == "instance":
@@ -124,17 +131,17 @@ class Labels:
         else:
             groups = self.groups
             assert groups is not None
-            parts = heads // (2 * groups)
-            label = (subclass // k * groups + subclass % k * groups // k) * parts + (
-                uniform[PART] * parts
-            ).long()
+            in_a_group = heads // (2 * groups)
+            group = subclass // k * groups + subclass % k * groups // k
+            label = group * in_a_group + (uniform[PART] * in_a_group).long()
         other = (label + 1 + (uniform[OTHER] * (heads - 1)).long()) % heads
         return torch.where(uniform[WRONG] < noise, other, label)
 
     def superclass(self, subclass: Tensor | None) -> Tensor:
-        """int64 [heads]: the superclass, 0 or 1, of each class; `subclass` [n] of the training set
-        for instance labels. Classes that mix superclasses are dealt out, the first half to +:
-        fine-tuning needs some start.
+        """The superclass, 0 or 1, of each class: int64 [heads].
+
+        subclass: [n] of the training set, for instance labels. Classes that mix superclasses are
+        dealt out, the first half to +, because fine-tuning needs some start.
         """
         if self.kind == "instance":
             assert subclass is not None

@@ -1,13 +1,14 @@
-"""The data model of hong2023 (section C): common and fine-grained features, easy and hard samples,
-made on the fly.
+"""The data model of Hong et al. 2023, section C: features, easy and hard samples, made on the fly.
 
 An input is P patches in R^d. An orthonormal dictionary holds a common feature for each of two
 superclasses and a fine-grained feature for each of k subclasses on each side.
 
-    easy sample of (s, c)     about s* patches carry alpha times the common feature v_s, about s* carry alpha times the fine feature v_sc, the others
-                              nothing; Gaussian noise on every patch
-    hard sample of (s, c)     the common patches carry alpha-dagger times the WRONG superclass's common feature instead, and one of the other patches
-                              strong Gaussian noise; the fine patches stay
+    easy sample of (s, c)     about s* patches carry alpha times the common feature v_s, about s*
+                              carry alpha times the fine feature v_sc, the others nothing; Gaussian
+                              noise on every patch
+    hard sample of (s, c)     the common patches carry alpha-dagger times the WRONG superclass's
+                              common feature instead, and one of the other patches strong Gaussian
+                              noise; the fine patches stay
 
 What we choose where the paper leaves it open, without loss: the dictionary is the first 2 + 2k
 vectors of the standard basis (noise and initial weights are rotation invariant), and patches stand
@@ -32,7 +33,8 @@ COMMON = 2
 class World:
     """The constants of the data, by the paper's symbols.
 
-    Defaults: hong2023.md's numerical check [C]. Raises ValueError outside their ranges.
+    Defaults: the numerical check of Hong et al. 2023, section C. Raises ValueError outside their
+    ranges.
     """
 
     k: int = 32
@@ -108,25 +110,27 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """x [n, P, d]; subclass int64 [n], in [0, 2k): superclass times k plus the subclass in it; hard
-    bool [n].
-    """
+    """n samples."""
 
     x: Tensor
+    """[n, P, d]."""
     subclass: Tensor
+    """int64 [n], in [0, 2k): superclass times k plus the subclass in it."""
     hard: Tensor
+    """bool [n]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """The randomness of n samples before the constants of a world are put in: worlds that differ in
-    k or in a strength share it.
+    """The randomness of n samples before the constants of a world are put in.
+
+    Worlds that differ in k or in a strength share it.
     """
 
     noise: Tensor
     """Standard normal [n, P, d]."""
     uniform: Tensor
-    """float64 [8, n] in [0, 1), a row for each use: see `samples` and theory.labels."""
+    """float64 [8, n] in [0, 1), a row for each use: see `samples` and simulation.labels."""
     generator: torch.Generator
     """For what only some worlds need, after the rest."""
 
@@ -171,24 +175,21 @@ def samples(
     )
     strong = torch.nonzero(hard)[:, 0]
     if len(strong):
-        x[strong, -1] += (
-            world.sigma_star
-            * unit
-            * torch.randn(len(strong), world.d, generator=generator, dtype=x.dtype)
-        )
+        noise = torch.randn(len(strong), world.d, generator=generator, dtype=x.dtype)
+        x[strong, -1] += world.sigma_star * unit * noise
     return Samples(x, subclass, hard)
 
 
 def _spread(
     world: World, n: int, generator: torch.Generator, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """(strengths, whether a patch carries the feature), [2, n, most patches], of the common and of
-    the fine feature.
+    """(strengths, whether a patch carries the feature), both [2, n, most patches].
+
+    The first axis is the common and the fine feature; n is 1 where all samples are alike.
     """
     if world.iota == 0:
-        return torch.full((2, 1, world.s), world.alpha, dtype=dtype), torch.ones(
-            2, 1, world.s, dtype=dtype
-        )
+        strengths = torch.full((2, 1, world.s), world.alpha, dtype=dtype)
+        return strengths, torch.ones(2, 1, world.s, dtype=dtype)
     low, high = (1 - world.iota) ** 0.5, (1 + world.iota) ** 0.5
     strengths = world.alpha * (
         low + (high - low) * torch.rand(2, n, world.most, generator=generator, dtype=dtype)

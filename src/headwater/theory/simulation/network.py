@@ -1,7 +1,6 @@
-"""The two-layer ReLU patch network of hong2023, many of them at once, with gradients by hand.
+"""The two-layer ReLU patch network of Hong et al. 2023, many at once, with gradients by hand.
 
-    F_c(x) = (1 / m) sum over the m neurons r of head c, and over patches p, of ReLU(<w_cr, x_p> +
-    b)
+    F_c(x) = 1 / m * sum over the m neurons r of head c and the patches p of ReLU(<w_cr, x_p> + b)
 
 The second layer is frozen (to 1 / m here, to ones in the paper: a factor of the learning rate), the
 bias is small, negative and frozen. The loss is softmax cross-entropy over heads. Networks of one
@@ -42,19 +41,18 @@ def networks_in_a_tile(n: int, patches: int, neurons: int, dtype: torch.dtype) -
 
 
 def outputs(x: Tensor, weight: Tensor, heads: int, *, width: int, bias: float) -> Tensor:
-    """F [n, heads] of samples x [n, P, d] from one network's weights [d, neurons]; `width` is the m
-    that divides.
+    """F [n, heads] of samples x [n, P, d] from one network's weights [d, neurons].
+
+    `width` is the m that divides.
     """
     n, patches, d = x.shape
-    found = torch.empty(n, heads, dtype=x.dtype)
+    f = torch.empty(n, heads, dtype=x.dtype)
     at_once = max(1, TILE // (patches * weight.shape[1] * x.dtype.itemsize))
     for start in range(0, n, at_once):
-        part = x[start : start + at_once]
-        neurons = (part.reshape(-1, d) @ weight).clamp_min_(-bias)
-        found[start : start + at_once] = _heads(
-            neurons[None], len(part), patches, heads, width, bias
-        )[0]
-    return found
+        tile = x[start : start + at_once]
+        active = (tile.reshape(-1, d) @ weight).clamp_min_(-bias)
+        f[start : start + at_once] = _heads(active[None], len(tile), patches, heads, width, bias)[0]
+    return f
 
 
 def gradients(
@@ -67,12 +65,11 @@ def gradients(
     bias: float,
     out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """(mean loss [networks] in nats, its gradient by the weights, of their shape) on x [networks,
-    n, P, d] with labels int64 [networks, n].
+    """(mean loss [networks] in nats, its gradient by the weights, of their shape).
 
-    weight [networks, d, neurons]; `width` is the m that divides F, and a head may have more neurons
-    than that (a sum of heads). `out`, of the weights' shape, is written and returned as the
-    gradient.
+    x [networks, n, P, d]; labels int64 [networks, n]; weight [networks, d, neurons]. `width` is the
+    m that divides F, and a head may have more neurons than that (a sum of heads). `out`, of the
+    weights' shape, is written and returned as the gradient.
     """
     networks, n, patches, d = x.shape
     neurons = weight.shape[2]
@@ -85,41 +82,28 @@ def gradients(
     for first in range(0, networks, together):
         nets = slice(first, first + together)
         for start in range(0, n, at_once):
-            part = x[nets, start : start + at_once]
-            g, count = part.shape[:2]
+            tile = x[nets, start : start + at_once]
+            g, count = tile.shape[:2]
             if (g, count) != (active.shape[0], active.shape[1] // patches):
-                active, error = (
-                    x.new_empty(g, count * patches, neurons),
-                    x.new_empty(g, count * patches, neurons),
-                )
-            rows = part.reshape(g, count * patches, d)
+                active = x.new_empty(g, count * patches, neurons)
+                error = torch.empty_like(active)
+            rows = tile.reshape(g, count * patches, d)
             torch.bmm(rows, weight[nets], out=active)
             active.clamp_min_(-bias)  # ReLU(h + b) - b: the constant is added to the sum
             log_p = _heads(active, count, patches, heads, width, bias).log_softmax(dim=2)
             right = labels[nets, start : start + at_once, None]
             loss[nets] -= log_p.gather(2, right)[:, :, 0].sum(dim=1)
-            by_head = (
-                log_p.exp_()
-                .scatter_add_(2, right, log_p.new_full((g, count, 1), -1.0))
-                .div_(n * width)
-            )
-            by_neuron = (
-                by_head[..., None]
-                .expand(g, count, heads, neurons // heads)
-                .reshape(g, count, 1, neurons)
-            )
+            minus_one = log_p.new_full((g, count, 1), -1.0)
+            by_head = log_p.exp_().scatter_add_(2, right, minus_one).div_(n * width)
+            by_neuron = by_head[..., None].expand(g, count, heads, neurons // heads)
+            by_neuron = by_neuron.reshape(g, count, 1, neurons)
             shape = (g, count, patches, neurons)
             # the slope of each sample and head, where a neuron is active on a patch
             torch.ops.aten.threshold_backward.grad_input(
                 by_neuron.expand(shape), active.view(shape), -bias, grad_input=error.view(shape)
             )
-            torch.baddbmm(
-                slope[nets],
-                rows.transpose(1, 2),
-                error,
-                beta=0 if start == 0 else 1,
-                out=slope[nets],
-            )
+            beta = 0 if start == 0 else 1
+            torch.baddbmm(slope[nets], rows.transpose(1, 2), error, beta=beta, out=slope[nets])
     return loss.div_(n), slope
 
 
@@ -127,5 +111,5 @@ def _heads(active: Tensor, count: int, patches: int, heads: int, width: int, bia
     """F [networks, count, heads] from max(h, -b) [networks, count * P, neurons]."""
     networks, _, neurons = active.shape
     by_neuron = active.view(networks, count, patches, neurons).sum(dim=2)
-    found = by_neuron.view(networks, count, heads, neurons // heads).sum(dim=3)
-    return found.add_(bias * patches * (neurons // heads)).div_(width)
+    f = by_neuron.view(networks, count, heads, neurons // heads).sum(dim=3)
+    return f.add_(bias * patches * (neurons // heads)).div_(width)

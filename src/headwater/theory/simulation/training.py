@@ -1,5 +1,4 @@
-"""Networks trained on coarse, fine and misaligned labels: many side by side, each as it would be
-alone.
+"""Networks trained on coarse, fine and misaligned labels, many side by side, each as if alone.
 
     for run in train(experiments): ...
 
@@ -24,9 +23,7 @@ from headwater.theory.simulation.network import gradients, initial, networks_in_
 
 _WIDTH_OF_LR = 32
 _WEIGHTS = 1 << 23
-"""Bytes of weights that are advanced side by side; networks beyond it wait for their turn
-[ours].
-"""
+"""Bytes of weights that are advanced side by side; networks beyond it wait their turn [ours]."""
 _SETS = 1 << 28
 """The same for their finite training sets [ours]."""
 
@@ -35,8 +32,8 @@ _SETS = 1 << 28
 class Recipe:
     """The network and its training.
 
-    Defaults: hong2023.md's numerical check [C], unless marked. Raises ValueError outside the
-    ranges.
+    Defaults: the numerical check of Hong et al. 2023, section C [C], unless marked. Raises
+    ValueError outside the ranges.
     """
 
     width: int = 32
@@ -115,9 +112,8 @@ class Experiment:
     @property
     def width(self) -> int:
         """Neurons of a head."""
-        return (
-            self.recipe.width if self.recipe.neurons is None else self.recipe.neurons // self.heads
-        )
+        neurons = self.recipe.neurons
+        return self.recipe.width if neurons is None else neurons // self.heads
 
     def rate(self, heads: int) -> float:
         """What a gradient is multiplied by, with so many heads of `width` neurons."""
@@ -126,12 +122,11 @@ class Experiment:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """A network, trained or looked at on the way: weight [d, heads * width] before the update of
-    its last step.
-    """
+    """A network, trained or looked at on the way."""
 
     experiment: Experiment
     weight: Tensor
+    """[d, heads * width], before the update of its last step."""
     superclass: Tensor
     """int64 [heads]: 0 or 1."""
     step: int
@@ -152,27 +147,46 @@ class Run:
 
 
 def train(experiments: Sequence[Experiment]) -> Iterator[Run]:
-    """Runs of all experiments, looks on the way among them, as they come: those of one shape are
-    advanced together, and one that is done gives way to the next. A run whose loss is no longer
-    finite ends there.
+    """Runs of all experiments, looks on the way among them, as they come.
+
+    Those of one shape are advanced together, and one that is done gives way to the next. A run
+    whose loss is no longer finite ends there.
     """
-    shapes: dict[tuple[object, ...], list[Experiment]] = {}
-    for one in experiments:
-        recipe = one.recipe
-        shapes.setdefault(
-            (
-                one.heads,
-                one.width,
-                one.world.d,
-                one.world.patches,
-                recipe.batch,
-                recipe.bias,
-                one.dtype,
-            ),
-            [],
-        ).append(one)
-    for alike in shapes.values():
-        yield from _advance(sorted(alike, key=lambda one: one.seed))
+    shapes: dict[_Shape, list[Experiment]] = {}
+    for experiment in experiments:
+        shapes.setdefault(_Shape.of(experiment), []).append(experiment)
+    for shape, alike in shapes.items():
+        yield from _Together(shape, sorted(alike, key=lambda experiment: experiment.seed)).runs()
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What experiments share that are advanced side by side."""
+
+    heads: int
+    width: int
+    d: int
+    patches: int
+    batch: int
+    bias: float
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> _Shape:
+        world, recipe = experiment.world, experiment.recipe
+        return cls(
+            experiment.heads,
+            experiment.width,
+            world.d,
+            world.patches,
+            recipe.batch,
+            recipe.bias,
+            experiment.dtype,
+        )
+
+    @property
+    def neurons(self) -> int:
+        return self.heads * self.width
 
 
 class _Going:
@@ -204,120 +218,155 @@ class _Going:
 
     def batch(self, drawn: Draws | None, x: Tensor) -> Tensor:
         """Writes x [batch, P, d] of the next step and returns its labels, int64 [batch]."""
-        one = self.experiment
+        seed, recipe = self.experiment.seed, self.experiment.recipe
         if self.set is not None:
-            generator = torch.Generator().manual_seed(
-                keys.key(one.seed, "theory", "batch", self.step)
-            )
-            rows = torch.randint(len(self.set.x), (one.recipe.batch,), generator=generator)
+            generator = torch.Generator().manual_seed(keys.key(seed, "theory", "batch", self.step))
+            rows = torch.randint(len(self.set.x), (recipe.batch,), generator=generator)
             torch.index_select(self.set.x, 0, rows, out=x)
             return self.set_labels[rows]
         assert drawn is not None
-        made = samples(one.world, drawn, out=x)
-        return one.view.targets(
-            made.subclass, drawn.uniform, seed=one.seed, noise=one.recipe.label_noise
-        )
+        subclass = samples(self.experiment.world, drawn, out=x).subclass
+        view = self.experiment.view
+        return view.targets(subclass, drawn.uniform, seed=seed, noise=recipe.label_noise)
+
+    def run(self, weight: Tensor, loss: float, *, final: bool) -> Run:
+        """The network as it is now."""
+        return Run(self.experiment, weight, self.superclass, self.step, loss, final=final)
 
     def ends(self, loss: float) -> bool:
+        """Whether this loss is the last of training."""
         recipe = self.experiment.recipe
         return not math.isfinite(loss) or loss <= recipe.stop_loss or self.step >= recipe.max_steps
 
 
-def _advance(waiting: list[Experiment]) -> Iterator[Run]:
+class _Noise:
+    """The fresh samples of a step before their worlds are put in: made once for equal keys that
+    follow each other.
+    """
+
+    def __init__(self, shape: _Shape) -> None:
+        self._shape = shape
+        self._key: tuple[int, int] | None = None
+        self._drawn: Draws | None = None
+
+    def of(self, going: _Going) -> Draws | None:
+        """None for an experiment on a finite set."""
+        if going.set is not None:
+            return None
+        if self._key != going.key():
+            self._key = going.key()
+            seed, step = self._key
+            self._drawn = _step_draws(self._shape, seed, "train", step)
+        return self._drawn
+
+
+def _step_draws(shape: _Shape, seed: int, purpose: str, step: int) -> Draws:
+    return draws(
+        shape.batch,
+        shape.patches,
+        shape.d,
+        seed=seed,
+        purpose=purpose,
+        step=step,
+        dtype=shape.dtype,
+    )
+
+
+class _Together:
     """Experiments of one shape, in the order given, as many at once as `_WEIGHTS` allows."""
-    one = waiting[0]
-    recipe, world, heads, width = one.recipe, one.world, one.heads, one.width
-    neurons = heads * width
-    sets = (
-        max(other.recipe.train_samples or 0 for other in waiting)
-        * world.patches
-        * world.d
-        * one.dtype.itemsize
-    )
-    at_once = max(
-        1, min(_WEIGHTS // (world.d * neurons * one.dtype.itemsize), _SETS // max(sets, 1))
-    )
-    tile = min(
-        len(waiting), at_once, networks_in_a_tile(recipe.batch, world.patches, neurons, one.dtype)
-    )
-    x = torch.empty(tile, recipe.batch, world.patches, world.d, dtype=one.dtype)
-    slope = torch.empty(tile, world.d, neurons, dtype=one.dtype)
-    weight, going = torch.empty(0, world.d, neurons, dtype=one.dtype), list[_Going]()
-    while waiting or going:
-        if waiting and len(going) < at_once:
-            free = at_once - len(going)
-            new, waiting = [_Going(one) for one in waiting[:free]], waiting[free:]
-            fresh = initial(
-                [keys.key(run.experiment.seed, "theory", "init", neurons) for run in new],
-                world.d,
-                neurons,
-                dtype=one.dtype,
-            )
-            fresh *= torch.tensor([run.experiment.recipe.init for run in new], dtype=one.dtype)[
-                :, None, None
-            ]
-            weight, going = torch.cat([weight, fresh]), [*going, *new]
-        done = set[int]()
-        shared: tuple[tuple[int, int], Draws] | None = None
-        for first in range(0, len(going), tile):
-            part = going[first : first + tile]
-            labels = torch.empty(len(part), recipe.batch, dtype=torch.int64)
-            for at, run in enumerate(part):
-                if run.set is None and (shared is None or shared[0] != run.key()):
-                    shared = (
-                        run.key(),
-                        draws(
-                            recipe.batch,
-                            world.patches,
-                            world.d,
-                            seed=run.key()[0],
-                            purpose="train",
-                            step=run.step,
-                            dtype=one.dtype,
-                        ),
-                    )
-                labels[at] = run.batch(shared[1] if shared else None, x[at])
-            weights = weight[first : first + tile]
-            loss, _ = gradients(
-                x[: len(part)],
-                weights,
-                labels,
-                heads,
-                width=width,
-                bias=recipe.bias,
-                out=slope[: len(part)],
-            )
-            for at, run in enumerate(part):
-                ends = run.ends(float(loss[at]))
-                if ends:
-                    done.add(first + at)
-                if ends or run.step in run.looks:
-                    yield Run(
-                        run.experiment,
-                        weights[at].clone(),
-                        run.superclass,
-                        run.step,
-                        float(loss[at]),
-                        final=ends,
-                    )
-                run.step += 1
-            weights.addcmul_(
-                slope[: len(part)],
-                torch.tensor([run.rate for run in part], dtype=one.dtype)[:, None, None],
-                value=-1,
-            )
+
+    def __init__(self, shape: _Shape, experiments: Sequence[Experiment]) -> None:
+        self._shape, self._waiting = shape, list(experiments)
+        self._at_once = _most_at_once(shape, experiments)
+        in_a_tile = networks_in_a_tile(shape.batch, shape.patches, shape.neurons, shape.dtype)
+        self._tile = min(len(experiments), self._at_once, in_a_tile)
+        dtype = shape.dtype
+        self._x = torch.empty(self._tile, shape.batch, shape.patches, shape.d, dtype=dtype)
+        self._slope = torch.empty(self._tile, shape.d, shape.neurons, dtype=dtype)
+        self._weight = torch.empty(0, shape.d, shape.neurons, dtype=dtype)
+        self._going: list[_Going] = []
+
+    def runs(self) -> Iterator[Run]:
+        """Advance all by a step until none is left; runs as they come."""
+        while self._waiting or self._going:
+            self._fill()
+            noise = _Noise(self._shape)
+            done = set[int]()
+            for first in range(0, len(self._going), self._tile):
+                tile = self._going[first : first + self._tile]
+                weights = self._weight[first : first + self._tile]
+                losses = self._gradients(tile, weights, noise)
+                for number, (going, loss) in enumerate(zip(tile, losses, strict=True)):
+                    ends = going.ends(loss)
+                    if ends:
+                        done.add(first + number)
+                    if ends or going.step in going.looks:
+                        yield going.run(weights[number].clone(), loss, final=ends)
+                self._update(tile, weights)
+            self._drop(done)
+
+    def _fill(self) -> None:
+        """Start waiting experiments where there is room."""
+        free = self._at_once - len(self._going)
+        if not self._waiting or free < 1:
+            return
+        shape, dtype = self._shape, self._shape.dtype
+        new, self._waiting = [_Going(one) for one in self._waiting[:free]], self._waiting[free:]
+        seeds = [going.experiment.seed for going in new]
+        init_keys = [keys.key(seed, "theory", "init", shape.neurons) for seed in seeds]
+        scale = torch.tensor([going.experiment.recipe.init for going in new], dtype=dtype)
+        weight = initial(init_keys, shape.d, shape.neurons, dtype=dtype)
+        weight *= scale[:, None, None]
+        self._weight = torch.cat([self._weight, weight])
+        self._going = [*self._going, *new]
+
+    def _gradients(self, tile: Sequence[_Going], weights: Tensor, noise: _Noise) -> list[float]:
+        """The losses of a tile on its next batches; their gradients are left in `self._slope`."""
+        shape, x = self._shape, self._x[: len(tile)]
+        labels = torch.empty(len(tile), shape.batch, dtype=torch.int64)
+        for number, going in enumerate(tile):
+            labels[number] = going.batch(noise.of(going), x[number])
+        loss, _ = gradients(
+            x,
+            weights,
+            labels,
+            shape.heads,
+            width=shape.width,
+            bias=shape.bias,
+            out=self._slope[: len(tile)],
+        )
+        return [float(value) for value in loss]
+
+    def _update(self, tile: Sequence[_Going], weights: Tensor) -> None:
+        """One step of SGD."""
+        rates = torch.tensor([going.rate for going in tile], dtype=self._shape.dtype)
+        weights.addcmul_(self._slope[: len(tile)], rates[:, None, None], value=-1)
+        for going in tile:
+            going.step += 1
+
+    def _drop(self, done: set[int]) -> None:
+        """Leave out those that have ended."""
         if done:
-            left = [at for at in range(len(going)) if at not in done]
-            weight, going = weight[left], [going[at] for at in left]
+            left = [number for number in range(len(self._going)) if number not in done]
+            self._weight, self._going = self._weight[left], [self._going[n] for n in left]
+
+
+def _most_at_once(shape: _Shape, experiments: Sequence[Experiment]) -> int:
+    """How many networks fit into `_WEIGHTS` with their sets in `_SETS`, 1 or more."""
+    largest_set = max(experiment.recipe.train_samples or 0 for experiment in experiments)
+    set_bytes = largest_set * shape.patches * shape.d * shape.dtype.itemsize
+    weight_bytes = shape.d * shape.neurons * shape.dtype.itemsize
+    return max(1, min(_WEIGHTS // weight_bytes, _SETS // max(set_bytes, 1)))
 
 
 def superclass_scores(run: Run, x: Tensor, read_out: str) -> Tensor:
-    """[n, 2]: what a run says of the superclass of samples x [n, P, d], by the largest head of each
-    (max) or by their sum (sum).
+    """What a run says of the superclass of samples x [n, P, d]: [n, 2].
+
+    read_out: by the largest head of each superclass (max) or by their sum (sum).
     """
-    one, heads = run.experiment, len(run.superclass)
-    found = outputs(x, run.weight, heads, width=one.width, bias=one.recipe.bias)
-    sides = [found[:, run.superclass == side] for side in (0, 1)]
+    experiment, heads = run.experiment, len(run.superclass)
+    f = outputs(x, run.weight, heads, width=experiment.width, bias=experiment.recipe.bias)
+    sides = [f[:, run.superclass == side] for side in (0, 1)]
     if read_out == "max":
         return torch.stack([side.amax(dim=1) for side in sides], dim=1)
     if read_out == "sum":
@@ -326,54 +375,47 @@ def superclass_scores(run: Run, x: Tensor, read_out: str) -> Tensor:
 
 
 def tuned(run: Run, steps: int) -> Run:
-    """The run fine-tuned on the superclass task for so many steps [ours: 100]: the first layer is
-    trained on, under one frozen output for each superclass.
+    """The run fine-tuned on the superclass task for so many steps [ours: 100].
 
-    That output is the mean over the neurons of the superclass's heads, as F is over those of a
-    head: a network of two heads that starts from what the pre-trained neurons know, trained on the
-    samples and at the rate of such a network. (Their sum would say what pre-training says, k times
-    as loudly: its loss is 0 before the first step, and nothing is tuned.) The run that is returned
-    has the loss of the last step. Raises ValueError where a superclass has no head.
+    The first layer is trained on, under one frozen output for each superclass. That output is the
+    mean over the neurons of the superclass's heads, as F is over those of a head: a network of two
+    heads that starts from what the pre-trained neurons know, trained on the samples and at the rate
+    of such a network. Their sum would say what pre-training says, k times as loudly: its loss is 0
+    before the first step, and nothing is tuned. The run that is returned has the loss of the last
+    step. Raises ValueError where a superclass has no head.
     """
-    one = run.experiment
-    world = one.world
-    order = torch.argsort(run.superclass, stable=True)
-    heads = len(order)
-    sizes = [int((run.superclass == side).sum()) for side in (0, 1)]
-    if not min(sizes):
-        raise ValueError("a superclass has no head: there is nothing to fine-tune")
-    by_head = run.weight.view(world.d, heads, one.width)[:, order]
-    most = max(sizes)
-    weight = by_head.new_zeros(
-        1, world.d, 2, most, one.width
-    )  # a neuron of zeros is silent under a bias of 0 or less, and stays so
-    weight[0, :, 0, : sizes[0]], weight[0, :, 1, : sizes[1]] = (
-        by_head[:, : sizes[0]],
-        by_head[:, sizes[0] :],
-    )
-    weight = weight.view(1, world.d, -1)
-    neurons = max(1, heads * one.width // 2)
-    going = _Going(
-        replace(
-            one, labels="coarse", looks=(), recipe=replace(one.recipe, neurons=None, width=neurons)
-        )
-    )
-    x = torch.empty(1, one.recipe.batch, world.patches, world.d, dtype=one.dtype)
+    experiment = run.experiment
+    recipe, shape = experiment.recipe, _Shape.of(experiment)
+    neurons = max(1, len(run.superclass) * experiment.width // 2)
+    two_heads = replace(recipe, neurons=None, width=neurons)
+    going = _Going(replace(experiment, labels="coarse", looks=(), recipe=two_heads))
+    weight = _dealt_to_two_heads(run)
+    x = torch.empty(1, recipe.batch, shape.patches, shape.d, dtype=shape.dtype)
     loss = torch.zeros(1)
     for step in range(steps):
         drawn = None
         if going.set is None:
-            drawn = draws(
-                one.recipe.batch,
-                world.patches,
-                world.d,
-                seed=one.seed,
-                purpose="tune",
-                step=step,
-                dtype=one.dtype,
-            )
+            drawn = _step_draws(shape, experiment.seed, "tune", step)
         going.step = step
         labels = going.batch(drawn, x[0])
-        loss, slope = gradients(x, weight, labels[None], 2, width=neurons, bias=one.recipe.bias)
+        loss, slope = gradients(x, weight, labels[None], 2, width=neurons, bias=recipe.bias)
         weight -= going.rate * slope
-    return Run(one, weight[0], torch.arange(2), run.step, float(loss), run.final)
+    return Run(experiment, weight[0], torch.arange(2), run.step, float(loss), run.final)
+
+
+def _dealt_to_two_heads(run: Run) -> Tensor:
+    """The weights of a run [1, d, 2 * neurons], the neurons of each superclass's heads as one head.
+
+    The smaller head is filled up with neurons of zeros, which are silent under a bias of 0 or less
+    and stay so. Raises ValueError where a superclass has no head.
+    """
+    d, width = run.experiment.world.d, run.experiment.width
+    order = torch.argsort(run.superclass, stable=True)
+    first, second = (int((run.superclass == side).sum()) for side in (0, 1))
+    if not (first and second):
+        raise ValueError("a superclass has no head: there is nothing to fine-tune")
+    by_head = run.weight.view(d, len(order), width)[:, order]
+    weight = by_head.new_zeros(1, d, 2, max(first, second), width)
+    weight[0, :, 0, :first] = by_head[:, :first]
+    weight[0, :, 1, :second] = by_head[:, first:]
+    return weight.view(1, d, -1)

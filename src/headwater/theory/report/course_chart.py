@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.report.palette import BLUE, GREEN, PURPLE, VERMILLION
 from headwater.theory.analysis import gradual
 from headwater.theory.analysis.settings import at_setting

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.report.palette import BLUE, ORANGE, PURPLE, VERMILLION
 from headwater.theory.analysis import dependence
 from headwater.theory.analysis.settings import constant_word, setting_words

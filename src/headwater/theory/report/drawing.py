@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.theory.analysis.settings import READ_OUTS, setting_words
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.report.palette import BLUE, GREEN, SKY, VERMILLION
 from headwater.theory.analysis import errors, phase
 from headwater.theory.analysis.settings import READ_OUTS, at_setting, finished

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.analysis.configurations import missing
+from headwater.analysis.words import missing
 from headwater.theory.analysis.sentences.answer import Answer
 from headwater.theory.analysis.sentences.errors import errors_answer, phase_answer
 from headwater.theory.analysis.sentences.labels import curve_answer

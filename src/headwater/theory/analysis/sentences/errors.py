@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
 from headwater.analysis.intervals import t_interval
-from headwater.analysis.words import count, interval, listed, percent, points
+from headwater.analysis.words import count, interval, listed, missing, percent, points
 from headwater.theory.analysis.error_rates import errors, phase
 from headwater.theory.analysis.sentences.answer import (
     Answer,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
-from headwater.analysis.words import count, interval, listed, percent, points
+from headwater.analysis.words import count, interval, listed, missing, percent, points
 from headwater.theory.analysis import label_curves
 from headwater.theory.analysis.label_curves import curve_shape
 from headwater.theory.analysis.sentences.answer import Answer, not_in_table, records

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
-from headwater.analysis.words import count, listed, percent
+from headwater.analysis.words import count, listed, missing, percent
 from headwater.theory.analysis.responses import gradual, response_exponent, response_ratio
 from headwater.theory.analysis.sentences.answer import Answer, at_words, not_in_table, records
 from headwater.theory.analysis.settings import label_kind, setting_words

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import missing
-from headwater.analysis.words import count
+from headwater.analysis.words import count, missing
 from headwater.theory.analysis import transitions
 from headwater.theory.analysis.sentences.answer import (
     Answer,

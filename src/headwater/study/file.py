@@ -84,9 +84,10 @@ class Tree:
         except RecursionError:
             raise InputError(f"{where}: is nested too deeply") from None
         if node is None:
+            others = "".join(f", or study and {wing.key}" for wing in wings.opened())
             raise InputError(
                 f"{where}: the file is empty; a study needs at least study, data, budget and "
-                "tasks, or study and theory (docs/study.md)"
+                f"tasks{others} (docs/study.md)"
             )
         self.value = self._build(node, ())
         if not isinstance(self.value, dict):

@@ -216,3 +216,11 @@ def _looks(seeds: int) -> Iterator[Line]:
                     train_loss=3 * np.exp(-step / 80),
                     **told,
                 )
+
+
+def only(frame: pd.DataFrame, **where: Any) -> dict[Any, Any]:
+    """The one line of a frame with these values."""
+    for name, value in where.items():
+        frame = frame[frame[name] == value]
+    (row,) = frame.to_dict("records")
+    return row

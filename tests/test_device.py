@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 
 import pytest
 import torch
+from torch import nn
 
 from headwater import device
 from headwater.errors import InputError
+from tests.toy import BF16
 
 
 def test_auto_takes_an_accelerator_before_the_processor(monkeypatch):
@@ -126,3 +129,35 @@ def test_versions_are_canonical_json_of_the_packages_that_could_change_a_number(
     )
     assert device.versions() == json.dumps(versions, sort_keys=True)
     assert set(versions) >= {"headwater", "numpy", "timm", "torch"}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "height", "width"),
+    [(3, 2, 1, 1), (5, 1, 1, 1), (5, 1, 1, 3), (5, 1, 3, 1), (3, 1, 4, 4)],
+)
+def test_gradients_of_small_convolutions_in_bf16_are_those_of_float32(
+    kernel, stride, height, width
+):
+    """Freed memory is full of NaN meanwhile: what a kernel leaves unwritten would show."""
+    layer = nn.Conv2d(24, 16, kernel, stride, kernel // 2, bias=False)
+    images = torch.randn(64, 24, height, width, generator=torch.Generator().manual_seed(0))
+    layer(images).square().mean().backward()
+    expected = layer.weight.grad.clone()
+    for _ in range(4):
+        layer.weight.grad = None
+        junk = torch.full((4_000_000,), math.nan)
+        del junk
+        with device.exact_small_convolutions(layer, BF16), BF16.autocast():
+            loss = layer(images).float().square().mean()
+        loss.backward()
+        scale = float(expected.abs().max())
+        torch.testing.assert_close(layer.weight.grad, expected, atol=0.03 * scale, rtol=0.05)
+    assert not layer._forward_hooks
+
+
+def test_convolutions_of_larger_inputs_are_left_alone():
+    layer, images = nn.Conv2d(8, 8, 3, 2, 1), torch.randn(4, 8, 6, 6)
+    with BF16.autocast():
+        expected = layer(images)
+        with device.exact_small_convolutions(layer, BF16):
+            assert torch.equal(layer(images), expected)

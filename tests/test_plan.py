@@ -54,15 +54,15 @@ def test_ids_are_golden(tmp_path: Path) -> None:
     )
     assert recipes.ROOM_VERSIONS == {
         "views": 2,
-        "pretrain": 2,
+        "pretrain": 3,
         "features": 2,
         "draws": 1,
         "clusters": 1,
         "leaks": 1,
     }
     assert pixels.RECIPE == 1
-    assert arms(one) == ["c1a631d0a85ae532", "ca15a30707ce52a8", "b46f9e747382535d"]
-    assert cells(one)[:2] == ["aa5b6cb5095009d3", "decc3ad2606d4a1e"]
+    assert arms(one) == ["c50a7cb308fb8da3", "d97e7120454097b8", "6984831c77406a21"]
+    assert cells(one)[:2] == ["54b35d81e04893aa", "2723f290df354c6c"]
 
 
 def test_a_head_that_starts_from_a_probe_is_made_by_the_probes_room_too() -> None:

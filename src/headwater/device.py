@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from headwater.errors import InputError
 
@@ -143,6 +144,38 @@ def full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
         if torch.is_autocast_enabled(kind)
         else contextlib.nullcontext()
     )
+
+
+@contextlib.contextmanager
+def exact_small_convolutions(module: nn.Module, compute: Compute) -> Iterator[None]:
+    """Convolutions of inputs that are one pixel high or wide run in float32 inside the block, where
+    training is in bf16 on a processor.
+
+    oneDNN's gradient of such a kernel (3 x 3 with stride 2 on one pixel, 5 x 5 on a row of three)
+    leaves the weights that see only padding unwritten: what is in memory there, NaN or a number,
+    would be trained on (seen with torch 2.15; tests/test_device.py shows it).
+    """
+    handles = []
+    if compute.bf16 and compute.device.type == "cpu":
+        for layer in module.modules():
+            if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1:
+                handles.append(layer.register_forward_hook(_in_float32_if_small))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _in_float32_if_small(
+    layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor
+) -> torch.Tensor | None:
+    (images,) = inputs
+    if min(images.shape[-2:]) > 1 or not torch.is_autocast_enabled("cpu"):
+        return None
+    with full_precision(images):
+        exact: torch.Tensor = layer.forward(images.float())
+    return exact.to(output.dtype)
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ def _place(study: Study, method: str, *fields: str) -> Location:
 
 ROOM_VERSIONS = {
     "views": 2,
-    "pretrain": 2,
+    "pretrain": 3,
     "features": 2,
     "draws": 1,
     "clusters": 1,

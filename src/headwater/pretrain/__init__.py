@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from headwater import optim
-from headwater.device import Compute
+from headwater.device import Compute, exact_small_convolutions
 from headwater.loader import Feeder, Order, workers_from_environment
 from headwater.methods import Method
 from headwater.pretrain.batches import Batches
@@ -155,7 +155,8 @@ def pretrain(
     start = state.resume()
     run = _Run(wrapped, optimiser, ema, journal, state, recipe, probe, watch)
     workers = workers_from_environment(1) if loader_workers is None else loader_workers
-    with state, Feeder(batches.make, start, order.steps, workers=workers) as feeder:
+    exact = exact_small_convolutions(wrapped.method.net, compute)
+    with exact, state, Feeder(batches.make, start, order.steps, workers=workers) as feeder:
         for step, prepared in enumerate(feeder, start):
             optim.set_lr(optimiser, journal.lr(step))
             wrapped.method.before_step(step, order.steps)

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from headwater import keys, optim
-from headwater.device import Compute
+from headwater.device import Compute, exact_small_convolutions
 from headwater.loader import Order
 from headwater.sources.pixels import Images
 from headwater.study import Augmentation
@@ -192,18 +192,19 @@ def finetune(
     if head is not None:  # a start that knows something is a candidate itself
         best.look(model, None, 0)
     trained = False
-    for lr in words.lr:
-        model.load_state_dict(start)
-        optimiser = optim.build(model, name="adamw", lr=lr, weight_decay=words.weight_decay)
-        for step in range(order.steps):
-            factor = optim.lr_factor(step, order.steps, warmup=words.warmup, schedule="cosine")
-            if not math.isfinite(_step(training, model, optimiser, step, lr * factor)):
-                break
-            if step + 1 in looks:
-                # the last step can have broken the weights, which no loss has seen yet
-                if not best.look(model, lr, step + 1):
+    with exact_small_convolutions(model, compute):
+        for lr in words.lr:
+            model.load_state_dict(start)
+            optimiser = optim.build(model, name="adamw", lr=lr, weight_decay=words.weight_decay)
+            for step in range(order.steps):
+                factor = optim.lr_factor(step, order.steps, warmup=words.warmup, schedule="cosine")
+                if not math.isfinite(_step(training, model, optimiser, step, lr * factor)):
                     break
-                trained = True
+                if step + 1 in looks:
+                    # the last step can have broken the weights, which no loss has seen yet
+                    if not best.look(model, lr, step + 1):
+                        break
+                    trained = True
     if not trained:
         raise FinetuneDiverged(
             f"the loss or the logits were not finite at every learning rate of {list(words.lr)}"

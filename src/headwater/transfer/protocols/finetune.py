@@ -60,7 +60,7 @@ class Finetune(OnImages):
 
 class FinetuneProtocol(TransferProtocol[Finetune]):
     name = "finetune"
-    version = 1
+    version = 2
     order = 50
     title = "fine-tuning of the whole network"
     fits = "the whole network and a linear head"

@@ -11,6 +11,7 @@ from torch import nn
 
 from headwater import models
 from headwater.errors import InputError
+from headwater.files import file_sha256
 from headwater.models import (
     architecture,
     build_encoder,
@@ -20,6 +21,7 @@ from headwater.models import (
     notes,
     num_tokens,
     save_encoder,
+    trained_encoder,
 )
 from tests.toy import same_bits, state
 
@@ -192,6 +194,19 @@ def test_damaged_missing_or_foreign_weights_are_refused(tmp_path):
     save_encoder(tmp_path, build_encoder("test_vit", 32, seed=0), backbone="tiny", image_size=32)
     with pytest.raises(InputError, match="no readable encoder"):
         load_encoder(tmp_path)
+
+
+def test_a_trained_encoder_whose_bytes_are_not_those_that_were_trained_is_refused(tmp_path):
+    """One bit that flips on a disk leaves a file that loads, and would pass for a result."""
+    save_encoder(tmp_path, build_encoder("tiny", 32, seed=0), backbone="tiny", image_size=32)
+    weights = tmp_path / "encoder.safetensors"
+    sha256, data = file_sha256(weights), bytearray(weights.read_bytes())
+    assert same_bits(state(trained_encoder(tmp_path, sha256)), state(load_encoder(tmp_path)))
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    load_encoder(tmp_path)
+    with pytest.raises(InputError, match=r"encoder\.safetensors: is missing or damaged"):
+        trained_encoder(tmp_path, sha256)
 
 
 def test_flops_equal_a_count_by_hand():

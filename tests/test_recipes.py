@@ -66,6 +66,13 @@ def test_a_methods_own_words_win_over_those_for_all_and_those_over_the_defaults(
     assert resolve(words, "simclr").temperature == 0.1
 
 
+def test_siglip_starts_at_a_temperature_of_its_own_unless_one_is_said():
+    """Its learned scale starts at 10 (Zhai et al. 2023, section 3), that of InfoNCE at 1 / 0.07."""
+    assert resolve(study(), "clip").temperature == 0.07
+    assert resolve(study({"contrast": "siglip"}), "clip").temperature == 0.1
+    assert resolve(study({"contrast": "siglip", "temperature": 0.3}), "clip").temperature == 0.3
+
+
 def test_words_for_all_methods_reach_only_those_that_have_them():
     words = study({"temperature": 0.5, "label_smoothing": 0.1})
     assert not hasattr(resolve(words, "supervised"), "temperature")

@@ -240,6 +240,17 @@ def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(
     assert [point["step"] for point in curve] == [1, 2, 3, 4, 5, 6]
 
 
+def test_what_another_kind_of_machine_began_is_begun_anew(tmp_path):
+    """Killed after three steps in float32, gone on in bfloat16: the bits are those of a run in
+    bfloat16, not of three steps of each.
+    """
+    with pytest.raises(Killed):
+        run(tmp_path / "killed", pixels=Dying(4), every=-1.0, compute=FP32)
+    again, *_ = run(tmp_path / "killed", compute=BF16)
+    whole, *_ = run(tmp_path / "whole", compute=BF16)
+    assert same_bits(state(again), state(whole))
+
+
 def test_an_average_is_what_is_kept(tmp_path):
     """Of the weights after each of three steps, w_i with share 0.5^(3 - i) / 1.75, BatchNorm's
     statistics as they are at the end.

@@ -155,6 +155,18 @@ def test_given_splits_that_a_group_straddles_are_counted() -> None:
     )
 
 
+def test_a_group_in_val_and_in_test_is_refused_and_one_in_train_and_in_val_is_not() -> None:
+    """What is chosen on validation may have been trained on, and never measured on."""
+    train = [("train", name, "1") for name in "ab"]
+    test = [("test", name, "2") for name in "ab"]
+    with pytest.raises(InputError, match=r"1 groups of 'camera' are in val and in test \(2 test"):
+        made = Grouped([*train, ("val", "a", "2"), *test])
+        resolve_task("t", made, "level:0", split_column="split", group="camera")
+    made = Grouped([*train, ("val", "a", "1"), *test])
+    one = resolve_task("t", made, "level:0", split_column="split", group="camera")
+    assert names(made, one.val) == names(made, one.train) == {"1"}
+
+
 def test_an_image_without_a_group_is_a_group_of_its_own_and_an_unknown_column_names_the_nearest() -> (
     None
 ):

@@ -146,7 +146,7 @@ def at_files(files: list[bytes], size: int) -> Any:
 # what is found, on images made here
 
 
-def test_crops_mirror_images_and_resized_copies_are_found_with_their_window_and_which_image_they_are_of():
+def test_crops_mirror_images_and_resized_copies_are_found_with_the_window_and_whose_it_is():
     originals = scenes(6)
     copies = [
         part(originals[0], 0.15, 0.0, 1.0, 0.85),

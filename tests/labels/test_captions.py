@@ -66,7 +66,7 @@ def test_templates_speak_the_last_part_of_the_finest_name():
 
 
 def test_the_choice_is_the_same_in_any_batch_and_changes_with_epoch_and_seed():
-    lists = [[f"{image}-{at}" for at in range(5)] for image in range(400)]
+    lists = [list(map(f"{image}-{{}}".format, range(5))) for image in range(400)]
     hashes = sample_hashes([str(image) for image in range(400)])
     whole = choose(lists, 3, 0, hashes)
     assert choose(lists[10:20], 3, 0, hashes[10:20]) == whole[10:20]

@@ -259,8 +259,11 @@ from headwater.labels.clusters import cluster
 features = np.random.default_rng(5).normal(size=(4000, 24)).astype(np.float32)
 codes = b""
 for algorithm, balanced in (("kmeans", False), ("kmeans", True), ("ward", False)):
-    codes += cluster(features[:2500], np.arange(2500) % 2, np.array([90, 7]), seed=3, algorithm=algorithm, balanced=balanced, where="set").codes.tobytes()
-codes += cluster(features, None, np.array([400]), seed=3, algorithm="kmeans", balanced=False, where="set").codes.tobytes()
+    words = {"seed": 3, "algorithm": algorithm, "balanced": balanced, "where": "set"}
+    groups = np.arange(2500) % 2
+    codes += cluster(features[:2500], groups, np.array([90, 7]), **words).codes.tobytes()
+words = {"seed": 3, "algorithm": "kmeans", "balanced": False, "where": "set"}
+codes += cluster(features, None, np.array([400]), **words).codes.tobytes()
 print(hashlib.sha256(codes).hexdigest())
 """
 

@@ -602,9 +602,10 @@ def test_what_is_not_there_or_no_file_is_refused(tmp_path):
 
 
 PIECES = st.sampled_from(
-    ["a", "b", "c", " ", "\t", ",", "\n", "\r\n", "--", '"', "{", "}", "[", "]", ":", "#", "\0", "\ufeff", "é", "kingdom", "genus", "level1", "parent",
-     "child", '{"categories": [', '{"name": "x", "children": [', '{"LabelName": "x", ', '"genus": "G", ', "00000010 03 n "
-     "01 a 0 000 | b", "@", "9" * 30]
+    ["a", "b", "c", " ", "\t", ",", "\n", "\r\n", "--", '"', "{", "}", "[", "]", ":", "#", "\0",
+     "\ufeff", "é", "kingdom", "genus", "level1", "parent", "child", '{"categories": [',
+     '{"name": "x", "children": [', '{"LabelName": "x", ', '"genus": "G", ',
+     "00000010 03 n 01 a 0 000 | b", "@", "9" * 30]
 )  # fmt: skip
 
 

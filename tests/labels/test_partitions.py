@@ -39,7 +39,8 @@ def test_shares_are_the_whole_numbers_nearest_to_the_quotas(sizes, data):
     """
     total = data.draw(st.integers(len(sizes), sum(sizes)))
     wanted = quotas(sizes, total)
-    every = [way for way in product(*(range(1, size + 1) for size in sizes)) if sum(way) == total]
+    choices = [range(1, size + 1) for size in sizes]
+    every = [way for way in product(*choices) if sum(way) == total]
     best = min(
         every,
         key=lambda way: (

@@ -241,8 +241,10 @@ def test_random_classes_coarsen_those_of_a_multiple():
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=30))
 def test_nesting_is_the_share_that_follows_the_most_frequent_parent(pairs):
-    a, b = (np.array([pair[at] for pair in pairs], dtype=np.int64) for at in (0, 1))
-    parents = {x: Counter(y for other, y in pairs if other == x) for x, _ in pairs}
+    a, b = np.array(pairs, dtype=np.int64).T
+    parents: dict[int, Counter[int]] = {}
+    for x, y in pairs:
+        parents.setdefault(x, Counter())[y] += 1
     assert nesting(a, b) == sum(counts.most_common(1)[0][1] for counts in parents.values()) / len(
         pairs
     )

@@ -192,9 +192,17 @@ def test_a_data_noun_with_a_mistake_names_the_line(tmp_path, line, message):
 
 # lists of classes
 SIZES = {
-    "imagenet1k": 1000, "imagenet12k": 11821, "imagenet21k": 21843, "imagenet21k-p": 11221, "imagenet21k-p-winter": 10450, "imagenet22k": 21841,
-    "imagenet22k-ms": 21842, "imagenet-a": 200, "imagenet-r": 200, "mini-imagenet": 100,
-}  # fmt: skip
+    "imagenet1k": 1000,
+    "imagenet12k": 11821,
+    "imagenet21k": 21843,
+    "imagenet21k-p": 11221,
+    "imagenet21k-p-winter": 10450,
+    "imagenet22k": 21841,
+    "imagenet22k-ms": 21842,
+    "imagenet-a": 200,
+    "imagenet-r": 200,
+    "mini-imagenet": 100,
+}
 
 
 @pytest.mark.parametrize(("name", "size"), SIZES.items())

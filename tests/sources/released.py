@@ -97,7 +97,8 @@ def domainnet(
         rows = []
         for i in range(count):
             label = i % classes
-            name = f"{domain}/class_{label:03d}/{domain}_{label:03d}_{(i if split == 'train' else train + i):06d}.jpg"
+            number = i if split == "train" else train + i
+            name = f"{domain}/class_{label:03d}/{domain}_{label:03d}_{number:06d}.jpg"
             rows.append(f"{name} {label}")
             if images:
                 jpeg(root / name, i)

@@ -56,7 +56,11 @@ def refusal(root: Path) -> str:
 
 
 def test_a_csv_gives_sorted_ids_splits_levels_finest_first_and_texts(tmp_path):
-    rows = "path,split,split_b,level1,level2,name\nb.png,test,train,animal,cat,Tom\na.png,training,valid,plant,oak,\n"
+    rows = (
+        "path,split,split_b,level1,level2,name\n"
+        "b.png,test,train,animal,cat,Tom\n"
+        "a.png,training,valid,plant,oak,\n"
+    )
     table = FolderSource("set", put_csv(tmp_path, rows)).table
     assert table.ids.tolist() == ["a.png", "b.png"]
     assert {name: column.tolist() for name, column in table.splits.items()} == {

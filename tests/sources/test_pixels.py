@@ -380,7 +380,8 @@ from headwater.sources.pixels import PixelCache
 source = FolderSource("set", Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
-PixelCache.build(source, np.arange(len(source.table)), 8, Path(sys.argv[2]), fingerprint="f", threads=1)
+rows = np.arange(len(source.table))
+PixelCache.build(source, rows, 8, Path(sys.argv[2]), fingerprint="f", threads=1)
 """
 
 

@@ -65,13 +65,14 @@ def refusal(name: str, root: Path) -> str:
     return str(caught.value)
 
 
+def file_names(source: Source, split: str) -> set[str]:
+    return {path.rpartition("/")[2] for path in source.table.ids[source.split("split", split)]}
+
+
 def contents(source: Source) -> set[tuple[str, str, str]]:
     """(file name, class in lower case without marks, hash of bytes) of every image."""
     every = np.arange(len(source.table))
-    names = [
-        "".join(letter for letter in name.lower() if letter.isalnum())
-        for name in source.table.levels[0].tolist()
-    ]
+    names = ["".join(filter(str.isalnum, name.lower())) for name in source.table.levels[0].tolist()]
     return set(
         zip(
             [str(sample).rpartition("/")[2] for sample in source.table.ids],
@@ -108,11 +109,7 @@ def test_torchvision_reads_the_same_images_and_classes_as_our_reader(
     assert contents(one) == contents(other) - background, "torchvision has no background class"
     if name in ("dtd", "pets"):
         for split in ("train", "val", "test"):
-            files = [
-                {str(s.table.ids[at]).rpartition("/")[2] for at in s.split("split", split)}
-                for s in (one, other)
-            ]
-            assert files[0] == files[1]
+            assert file_names(one, split) == file_names(other, split)
     else:
         assert set(one.table.splits["split"].tolist()) == {"train"}
 

@@ -97,10 +97,9 @@ def test_a_task_measures_its_own_sources_and_scratch_always() -> None:
         tasks=tasks,
         protocols={"probe": {}, "finetune": {"tasks": ["one"]}},
     )
-    measured = {
-        arm.source: [(cell.protocol, cell.task) for cell in words.cells(arm)]
-        for arm in words.arms()
-    }
+    measured = {}
+    for arm in words.arms():
+        measured[arm.source] = [(cell.protocol, cell.task) for cell in words.cells(arm)]
     whole = [("probe", "all"), ("probe", "one"), ("finetune", "one")]
     assert measured == {None: whole, "paint": [("probe", "all")], "other": whole}
 

@@ -1,11 +1,12 @@
 """What the images are called: label views, which are pure functions of a table and a seed and never
 touch an image.
 
-A view is named by a short text (views.py lists the forms) or defined in a study. A new kind of
-view is one new file in `kinds`. The labels of a view are over the images that it is given: classes are those that occur among them, sorted by name.
-Splits of one task that must share a class index are given together and cut apart afterwards.
-Clusters need features of the images, which only a trained encoder or a file has: `partition` says
-all that is known of them before, `cluster_targets` makes them.
+A view is named by a short text (views.py lists the forms) or defined in a study. A new kind of view
+is one new file in `kinds`. The labels of a view are over the images that it is given: its classes
+are those that occur among them, sorted by name. Splits of one task that must share a class index
+are given together and cut apart afterwards. Clusters need features of the images, which only a
+trained encoder or a file has: `partition` says all that is known of them before, `cluster_targets`
+makes them.
 """
 
 from __future__ import annotations

@@ -1,9 +1,12 @@
 """What can be said of a label view before anything is trained: its class sizes, how it lies to a
 task's classes, and what to expect of it.
 
-    describe(targets)               classes, images per class, singletons, multi-label share, realised noise
-    against(targets, task_codes)    nesting both ways, normalised mutual information, each beside what chance gives
-    expected_direction(facts)       too coarse, matches, finer, too fine or not aligned: a prior from hong2023, not a measurement
+    describe(targets)               classes, images per class, singletons, multi-label share,
+                                    realised noise
+    against(targets, task_codes)    nesting both ways, normalised mutual information, each beside
+                                    what chance gives
+    expected_direction(facts)       too coarse, matches, finer, too fine or not aligned: a prior
+                                    from Hong et al. 2023, not a measurement
 
 An image with several labels counts 1 / (number of its labels) towards each: the contingency table
 of labels and task classes is fractional, and still sums to the number of images. The way back (does
@@ -31,8 +34,9 @@ Ints = NDArray[np.int64]
 Direction = Literal["too coarse", "matches", "finer", "too fine", "not aligned"]
 
 FEW_IMAGES = 10
-"""A class with fewer images is a small one [ours]: between the 50 per species of hong2023's finest
-level, which still is one of the manual levels that won, and the one per class that memorises.
+"""A class with fewer images is a small one [ours]: between the 50 per species of the finest
+level of Hong et al. 2023, which still is one of the manual levels that won, and the one per class
+that memorises.
 """
 FEW_SHARE = 0.5
 """Above this share of the images in small classes a view is too fine [ours].
@@ -45,16 +49,16 @@ nesting [ours].
 """
 ALIGNED = 0.5
 """Alignment below which a view counts as not aligned [ours]: more than half of what it could say
-about the task beyond chance is missing. In hong2023 clusters that cut across the superclasses did
-far worse than clusters within them, and random classes worst.
+about the task beyond chance is missing. In Hong et al. 2023, clusters that cut across the
+superclasses did far worse than clusters within them, and random classes worst.
 """
 HARDLY_TOLD = 0.98
 """Where chance nests more than this and classes are small, the alignment of a view cannot be seen:
 nearly every class is one image [ours].
 """
 MANY_CLASSES = 100
-"""Manual levels won from about this many classes on in hong2023, section B [paper]; with fewer,
-clusters did not lose to them.
+"""Manual levels won from about this many classes on in Hong et al. 2023, section B [paper]; with
+fewer, clusters did not lose to them.
 """
 CHANCE_IMAGES = 200_000
 MOST_DRAWS = 20
@@ -143,7 +147,7 @@ class AlignmentFacts:
 
 @dataclass(frozen=True)
 class Expectation:
-    """What hong2023 leads one to expect of a view for a task."""
+    """What Hong et al. 2023 leads one to expect of a view for a task."""
 
     direction: Direction
     reason: str
@@ -215,11 +219,11 @@ def expected_direction(facts: AlignmentFacts, *, drawn: bool = False) -> Expecta
     """What to expect of pre-training on a view for a task that it lies to in this way; `drawn` says
     that images were put into classes at random.
 
-    A prior, not a measurement: hong2023 found that finer labels help a coarser task as long as they
-    are meaningful and nested in its classes, down to classes too small to be learned (the U); that
-    labels coarser than the task lose features; and that labels which cut across its classes do
-    worst. Where the turns are is not known from there (the thresholds are ours), and no rule knows
-    what the images or the method need. A study measures it.
+    A prior, not a measurement. Hong et al. 2023 found that finer labels help a coarser task as long
+    as they are meaningful and nested in its classes, down to classes too small to be learned (the
+    U); that labels coarser than the task lose features; and that labels which cut across its
+    classes do worst. Where the turns are is not known from there (the thresholds are ours), and no
+    rule knows what the images or the method need. A study measures it.
     """
     forward, back = facts.alignment, facts.reverse_alignment
     few = f"{_percent(facts.small_share)} of the images are in classes of fewer than {FEW_IMAGES}"

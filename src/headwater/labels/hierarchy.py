@@ -7,20 +7,29 @@ index arrays: 82,115 nouns of WordNet and 21,843 classes take some tens of milli
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
+from headwater.labels.class_names import clipped, nearest, shown
+from headwater.labels.set_arrays import (
+    Indices,
+    ascending,
+    cycle_from,
+    owners,
+    parents_from_pairs,
+    sets_from_keys,
+    singles,
+    spread,
+)
 from headwater.labels.targets import Codes, LabelSets, Targets, targets_of_sets
 
-Indices = NDArray[np.int32] | NDArray[np.int64]
 FORMS = (
     "level:k (k steps up), depth:d (the cut d steps below the roots), rank:NAME (the ancestors of "
     "that rank)"
@@ -28,10 +37,6 @@ FORMS = (
 STRAYS = 0.01
 """Share of the classes that a list of relations may leave out; they have none, and are roots
 [ours]. Of ImageNet-21k's it is 4 in 21,843.
-"""
-_CANDIDATES = 1000
-"""How many names are compared with an unknown one; difflib compares about 50,000 short names a
-second.
 """
 
 
@@ -126,7 +131,7 @@ class Hierarchy:
             where=where,
             titles=titles,
             ranks=None if ranks is None else tuple(ranks.get(name, "") for name in names),
-            beside=_above(aside[:, 0], aside[:, 1], len(names)) if further else None,
+            beside=parents_from_pairs(aside[:, 0], aside[:, 1], len(names)) if further else None,
             aliases={word: index[name] for word, name in (aliases or {}).items() if name in index},
         )
 
@@ -148,23 +153,23 @@ class Hierarchy:
         """
         if not len(names):
             raise InputError(f"{where}: there is no class in this hierarchy")
-        own = np.flatnonzero(parents == children)
-        if len(own):
+        loops = np.flatnonzero(parents == children)
+        if len(loops):
             raise InputError(
-                f"{where}: the class {_shown(names[int(children[own[0]])])} is its own parent"
+                f"{where}: the class {shown(names[int(children[loops[0]])])} is its own parent"
             )
-        made = cls(
+        hierarchy = cls(
             tuple(names),
-            _above(parents, children, len(names)),
+            parents_from_pairs(parents, children, len(names)),
             titles or {},
             ranks,
             beside,
             aliases or {},
         )
-        made._refuse_cycles(where)
+        hierarchy._refuse_cycles(where)
         if beside is not None:
-            cls(made.names, made._above_in_ranks)._refuse_cycles(where)
-        return made
+            cls(hierarchy.names, hierarchy._above_in_ranks)._refuse_cycles(where)
+        return hierarchy
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -180,7 +185,7 @@ class Hierarchy:
     def children(self) -> LabelSets:
         """The children of each node."""
         below = np.repeat(np.arange(len(self)), self.parents.sizes)
-        return _above(below, self.parents.labels, len(self))
+        return parents_from_pairs(below, self.parents.labels, len(self))
 
     @cached_property
     def leaves(self) -> NDArray[np.int64]:
@@ -209,9 +214,9 @@ class Hierarchy:
         layer, depth = self.orphans, 0
         while len(layer):
             depths[layer] = depth
-            below = _spread(children, layer)[0].astype(np.int64)
+            below = spread(children, layer)[0].astype(np.int64)
             np.subtract.at(waiting, below, 1)
-            layer, depth = _unique(below[waiting[below] == 0]), depth + 1
+            layer, depth = ascending(below[waiting[below] == 0]), depth + 1
         return depths
 
     @cached_property
@@ -259,21 +264,21 @@ class Hierarchy:
         nearest to it.
         """
         index = self.index
-        found = np.fromiter((index.get(name, -1) for name in classes), np.int32, len(classes))
-        for at in np.flatnonzero(found < 0):
-            found[at] = self.aliases.get(classes[int(at)], -1)
-        unknown = np.flatnonzero(found < 0)
+        nodes = np.fromiter((index.get(name, -1) for name in classes), np.int32, len(classes))
+        for row in np.flatnonzero(nodes < 0):
+            nodes[row] = self.aliases.get(classes[int(row)], -1)
+        unknown = np.flatnonzero(nodes < 0)
         if len(unknown):
             first = classes[int(unknown[0])]
-            near = self._nearest(first)
-            hint = f"; the nearest name there is {_shown(near)}" if near else ""
+            near = nearest(first, chain(self.names, self.aliases))
+            hint = f"; the nearest name there is {shown(near)}" if near else ""
             raise InputError(
                 f"{where}: {len(unknown)} of {len(classes)} classes are not in the hierarchy, the "
-                f"first is {_shown(first)}{hint}"
+                f"first is {shown(first)}{hint}"
             )
-        return found
+        return nodes
 
-    def _own_nodes(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
+    def _distinct_nodes(self, classes: Sequence[str], where: str) -> NDArray[np.int32]:
         """`index_of`, where each class has a node to itself; InputError that names two that have
         not (one is another word for the other).
         """
@@ -281,7 +286,7 @@ class Hierarchy:
         order = np.argsort(nodes, kind="stable")
         twice = np.flatnonzero(nodes[order][1:] == nodes[order][:-1])
         if len(twice):
-            one, other = (_shown(classes[int(order[at])]) for at in (twice[0], twice[0] + 1))
+            one, other = (shown(classes[int(order[at])]) for at in (twice[0], twice[0] + 1))
             raise InputError(
                 f"{where}: {one} and {other} are the same class of the hierarchy; write it in one "
                 "way"
@@ -296,11 +301,11 @@ class Hierarchy:
         rule that gives the class counts of Hong et al. (arXiv 2303.16887) on WordNet. Node indices,
         ascending in each set.
         """
-        sets = _singles(nodes)
+        sets = singles(nodes)
         for _ in range(k):
-            labels, sizes = _spread(self._up, sets.labels)
-            higher = _from_keys(
-                np.repeat(_owners(sets), sizes) * len(self) + labels, len(sets), len(self)
+            labels, sizes = spread(self._up, sets.labels)
+            higher = sets_from_keys(
+                np.repeat(owners(sets), sizes) * len(self) + labels, len(sets), len(self)
             )
             if np.array_equal(higher.labels, sets.labels) and np.array_equal(
                 higher.starts, sets.starts
@@ -320,12 +325,11 @@ class Hierarchy:
         every = self._ancestors(nodes, self.parents)
         kept = every[self.depths[every % len(self)] <= d]
         inner = kept[self.parents.sizes[kept % len(self)] > 0]
-        labels, sizes = _spread(self._up, inner % len(self))
-        covered = (
-            np.repeat(inner // len(self), sizes) * len(self) + labels
-        )  # an edge suffices: what is between them is there as well
-        return _from_keys(
-            np.setdiff1d(kept, _unique(covered), assume_unique=True), len(nodes), len(self)
+        labels, sizes = spread(self._up, inner % len(self))
+        # An edge suffices, because what is between two nodes is there as well.
+        covered = np.repeat(inner // len(self), sizes) * len(self) + labels
+        return sets_from_keys(
+            np.setdiff1d(kept, ascending(covered), assume_unique=True), len(nodes), len(self)
         )
 
     def rank_sets(self, nodes: Indices, rank: str, where: str = "hierarchy") -> LabelSets:
@@ -340,16 +344,16 @@ class Hierarchy:
                 if self.rank_names
                 else "its nodes have no ranks; use level:k or depth:d"
             )
-            raise InputError(f"{where}: there is no rank {_shown(rank)} in this hierarchy; {have}")
+            raise InputError(f"{where}: there is no rank {shown(rank)} in this hierarchy; {have}")
         of_rank = np.array(self.ranks, dtype=object) == rank
         every = self._ancestors(nodes, self._above_in_ranks)
-        sets = _from_keys(every[of_rank[every % len(self)]], len(nodes), len(self))
+        sets = sets_from_keys(every[of_rank[every % len(self)]], len(nodes), len(self))
         without = np.flatnonzero(sets.sizes == 0)
         if len(without):
             first = self.names[int(nodes[without[0]])]
             raise InputError(
                 f"{where}: {len(without)} of {len(nodes)} classes have no ancestor of rank {rank}, "
-                f"the first is {_shown(first)}"
+                f"the first is {shown(first)}"
             )
         return sets
 
@@ -384,13 +388,13 @@ class Hierarchy:
                 "that are given"
             )
         whole = self.covering(classes)
-        sets = whole.sets(view, whole._own_nodes(classes, where), where)
+        sets = whole.sets(view, whole._distinct_nodes(classes, where), where)
         return targets_of_sets(codes, sets, whole.names, f"{kind}:{argument}")
 
     def counts(self, classes: Sequence[str], view: str, where: str = "hierarchy") -> LevelCount:
         """How many labels a view gives these classes, and who has several."""
         whole = self.covering(classes)
-        nodes = whole._own_nodes(classes, where)
+        nodes = whole._distinct_nodes(classes, where)
         sets = whole.sets(view, nodes, where)
         without = np.unique(nodes[whole.parents.sizes[nodes] == 0])
         return LevelCount(
@@ -416,31 +420,31 @@ class Hierarchy:
         low, high = whole.sets(fine, nodes, where), whole.sets(coarse, nodes, where)
         first: dict[bytes, int] = {}
         split: dict[bytes, tuple[int, int]] = {}
-        for at in range(len(nodes)):
-            own = low[at].tobytes()
-            other = first.setdefault(own, at)
-            if own not in split and not np.array_equal(high[at], high[other]):
-                split[own] = (other, at)
+        for row in range(len(nodes)):
+            labels = low[row].tobytes()
+            other = first.setdefault(labels, row)
+            if labels not in split and not np.array_equal(high[row], high[other]):
+                split[labels] = (other, row)
         if not split:
             return None
         one, other = next(iter(split.values()))
-        shared, of_one, of_other = (
-            ", ".join(whole.names[label] for label in labels)
-            for labels in (low[one], high[one], high[other])
-        )
+        shared = whole._listed(low[one])
         return (
-            f"{coarse} does not coarsen {fine}: {_shown(classes[one])} and "
-            f"{_shown(classes[other])} are both under {_shown(shared)} of {fine}, but under "
-            f"{_shown(of_one)} and {_shown(of_other)} of {coarse}; {len(split)} of {len(first)} "
-            f"classes of {fine} are split so"
+            f"{coarse} does not coarsen {fine}: {shown(classes[one])} and "
+            f"{shown(classes[other])} are both under {shared} of {fine}, but under "
+            f"{whole._listed(high[one])} and {whole._listed(high[other])} of {coarse}; "
+            f"{len(split)} of {len(first)} classes of {fine} are split so"
         )
+
+    def _listed(self, nodes: Indices) -> str:
+        return shown(", ".join(self.names[node] for node in nodes))
 
     @cached_property
     def _up(self) -> LabelSets:
         """The parents of each node, or itself where it has none."""
-        owners = np.concatenate([_owners(self.parents), self.orphans])
-        return _from_keys(
-            owners * len(self) + np.concatenate([self.parents.labels, self.orphans]),
+        children = np.concatenate([owners(self.parents), self.orphans])
+        return sets_from_keys(
+            children * len(self) + np.concatenate([self.parents.labels, self.orphans]),
             len(self),
             len(self),
         )
@@ -450,8 +454,8 @@ class Hierarchy:
         """The nodes above each node that rank views follow: its parents and those beside."""
         if self.beside is None:
             return self.parents
-        children = np.concatenate([_owners(self.parents), _owners(self.beside)])
-        return _above(
+        children = np.concatenate([owners(self.parents), owners(self.beside)])
+        return parents_from_pairs(
             np.concatenate([self.parents.labels, self.beside.labels]), children, len(self)
         )
 
@@ -462,49 +466,24 @@ class Hierarchy:
         frontier: NDArray[np.int64] = np.arange(len(nodes), dtype=np.int64) * len(self) + nodes
         reached = [frontier]
         while len(frontier):
-            labels, sizes = _spread(above, frontier % len(self))
-            frontier = _unique(np.repeat(frontier // len(self), sizes) * len(self) + labels)
+            labels, sizes = spread(above, frontier % len(self))
+            frontier = ascending(np.repeat(frontier // len(self), sizes) * len(self) + labels)
             reached.append(frontier)
-        return _unique(np.concatenate(reached))
+        return ascending(np.concatenate(reached))
 
     def _refuse_cycles(self, where: str) -> None:
         looping = np.flatnonzero(self.depths < 0)
         if not len(looping):
             return
-        path: list[int] = []
-        seen: dict[int, int] = {}
-        at = int(looping[0])
-        while at not in seen:  # every such node has a parent that is one too
-            seen[at] = len(path)
-            path.append(at)
-            at = next(int(parent) for parent in self.parents[at] if self.depths[parent] < 0)
-        cycle = [self.names[node] for node in [*path[seen[at] :], at]][::-1]
+        cycle = [self.names[node] for node in cycle_from(int(looping[0]), self.parents, looping)]
         shown = " -> ".join(
-            _clipped(name)
+            clipped(name)
             for name in (cycle if len(cycle) <= 12 else [*cycle[:10], "...", cycle[-1]])
         )
         raise InputError(
             f"{where}: classes are their own ancestors, from parent to child: {shown}; take out "
             "one of these relations"
         )
-
-    def _nearest(self, name: str) -> str | None:
-        """The known name most like this one, among few: those that share its beginning, as long a
-        part of it as gives enough of them.
-        """
-        lowered = name.casefold()[:80]
-        for length in (6, 3, 1, 0):
-            start = lowered[:length]
-            alike = (
-                known
-                for known in chain(self.names, self.aliases)
-                if known.casefold().startswith(start)
-            )
-            if near := difflib.get_close_matches(
-                name[:80], list(islice(alike, _CANDIDATES)), n=1, cutoff=0.5
-            ):
-                return near[0]
-        return None
 
 
 def parse_hierarchy_view(view: str) -> tuple[str, str]:
@@ -513,55 +492,5 @@ def parse_hierarchy_view(view: str) -> tuple[str, str]:
     """
     match = re.fullmatch(r"\s*(?:(level|depth)\s*:\s*([0-9]{1,9})|rank\s*:\s*(\S.*?))\s*", view)
     if match is None:
-        raise InputError(f"{_shown(view)} is no view of a hierarchy; the views are {FORMS}")
+        raise InputError(f"{shown(view)} is no view of a hierarchy; the views are {FORMS}")
     return ("rank", match[3]) if match[3] else (match[1], str(int(match[2])))
-
-
-def _above(parents: Indices, children: Indices, num_nodes: int) -> LabelSets:
-    """The parents of each node from pairs of indices; a pair that comes twice counts once."""
-    return _from_keys(children.astype(np.int64) * num_nodes + parents, num_nodes, num_nodes)
-
-
-def _singles(nodes: Indices) -> LabelSets:
-    return LabelSets(np.arange(len(nodes) + 1, dtype=np.int64), nodes.astype(np.int32))
-
-
-def _owners(sets: LabelSets) -> NDArray[np.int64]:
-    """int64 [total]: the set of each label."""
-    return np.repeat(np.arange(len(sets), dtype=np.int64), sets.sizes)
-
-
-def _spread(sets: LabelSets, rows: Indices) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """(labels of the sets at `rows` one after another, sizes of these sets); a set may be empty."""
-    sizes = sets.sizes[rows]
-    ends = np.cumsum(sizes)
-    within = np.arange(ends[-1] if len(ends) else 0) + np.repeat(
-        sets.starts[rows] - ends + sizes, sizes
-    )
-    return sets.labels[within], sizes
-
-
-def _from_keys(keys: NDArray[np.int64], num_sets: int, num_nodes: int) -> LabelSets:
-    """Sets from set * num_nodes + label (int64 [any], any order, doubles counted once)."""
-    keys = _unique(keys)
-    starts = np.searchsorted(keys, np.arange(num_sets + 1, dtype=np.int64) * num_nodes)
-    return LabelSets(starts.astype(np.int64), (keys % num_nodes).astype(np.int32))
-
-
-def _unique(keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ascending, each once.
-
-    A million random keys take 0.06 s, with the hash table of `np.unique` (numpy 2.4) 0.9 s.
-    """
-    keys = np.sort(keys)
-    first = np.ones(len(keys), dtype=bool)
-    np.not_equal(keys[1:], keys[:-1], out=first[1:])
-    return keys[first]
-
-
-def _clipped(name: str) -> str:
-    return name if len(name) <= 80 else f"{name[:77]}..."
-
-
-def _shown(name: str) -> str:
-    return repr(_clipped(name))

@@ -1,6 +1,7 @@
 """A folder of images: with a labels.csv, as an ImageFolder, or bare.
 
-    root/labels.csv                 the csv says it all (tables.read_labels); paths are relative to root
+    root/labels.csv                 the csv says it all (tables.read_labels); its paths are
+                                    relative to root
     root/[train|val|test/]A/B/img   no csv: folders are classes
     root/img                        no csv, no folders: images without classes, enough for SimCLR
 
@@ -62,13 +63,13 @@ class FolderSource(FileSource):
 
 def _walked(root: Path) -> Listing:
     """The images below `root`, with classes and splits from the names of folders."""
-    found, empty = _walk(root)
-    if not found:
+    images, empty = _walk(root)
+    if not images:
         raise InputError(
             f"{root}: there is no labels.csv and no image below it (images end in "
             f"{' '.join(sorted(IMAGE_SUFFIXES))})"
         )
-    folders = [path.split("/")[:-1] for path in found]
+    folders = [path.split("/")[:-1] for path in images]
     splits = _folder_splits({parts[0] if parts else "" for parts in folders})
     class_depth = 2 if splits else 1
     missing = (
@@ -79,14 +80,14 @@ def _walked(root: Path) -> Listing:
             f"{root}: the folder {missing[0]!r} holds no image, so its class would be empty; "
             "remove it, or list the images in a labels.csv"
         )
-    for path in found:
+    for path in images:
         if not _is_text(path):
             raise InputError(
                 f"{root}: the name of the file {path.encode(errors='backslashreplace').decode()!r} "
                 "is not UTF-8; rename it"
             )
 
-    ids, order = canonical_ids(pa.array(found, pa.large_string()), lambda _: str(root))
+    ids, order = canonical_ids(pa.array(images, pa.large_string()), lambda _: str(root))
     parts = [tuple(folders[row][1:] if splits else folders[row]) for row in order.tolist()]
     column = [splits[folders[row][0]] if splits else "train" for row in order.tolist()]
     table = Table(
@@ -95,7 +96,7 @@ def _walked(root: Path) -> Listing:
         levels=_folder_levels(parts),
     )
     return Listing(
-        table=table, files=np.array(found, dtype=object)[order], where=lambda _: str(root)
+        table=table, files=np.array(images, dtype=object)[order], where=lambda _: str(root)
     )
 
 
@@ -160,12 +161,13 @@ def _folder_splits(tops: set[str]) -> dict[str, str]:
 def _folder_levels(parts: list[tuple[str, ...]]) -> tuple[NDArray[np.object_], ...]:
     """Class names, finest first, from each image's class folders (outermost first)."""
     depth = max(map(len, parts))
-    names = {
-        folder: ["/".join(folder[:keep]) for keep in range(depth, 0, -1)] for folder in set(parts)
-    }
-    return tuple(
-        np.array([names[folder][level] for folder in parts], dtype=object) for level in range(depth)
-    )
+    names: dict[tuple[str, ...], list[str]] = {}
+    for folder in set(parts):
+        names[folder] = ["/".join(folder[:keep]) for keep in range(depth, 0, -1)]
+    levels = []
+    for level in range(depth):
+        levels.append(np.array([names[folder][level] for folder in parts], dtype=object))
+    return tuple(levels)
 
 
 def _is_text(path: str) -> bool:

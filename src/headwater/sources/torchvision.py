@@ -143,27 +143,29 @@ def read_torchvision(name: str, dataset: str, root: Path, cache: Path | None = N
             f"{name}: {root / reader.forbidden} is an old pickled copy, which torchvision would "
             "load; remove that folder, raw/ is enough"
         )
-    found = {
+    sets = {
         split: _made(name, dataset, root, dict(arguments))
         for split, arguments in reader.splits.items()
     }
     if reader.pixels:
         return ArraySource(
             name,
-            {split: _pixels(one) for split, one in found.items()},
-            {split: _classes(one) for split, one in found.items()},
+            {split: _pixels(made) for split, made in sets.items()},
+            {split: _classes(made) for split, made in sets.items()},
         )
-    files = {
-        split: [os.path.relpath(file, root).replace(os.sep, "/") for file in _files(one)]
-        for split, one in found.items()
-    }
+    files: list[str] = []
+    splits: list[str] = []
+    classes: list[str] = []
+    for split, made in sets.items():
+        paths = [os.path.relpath(file, root).replace(os.sep, "/") for file in _files(made)]
+        files += paths
+        splits += [split] * len(paths)
+        classes += _classes(made)
     listing = listing_of(
-        pa.array([file for own in files.values() for file in own], pa.large_string()),
+        pa.array(files, pa.large_string()),
         lambda _: f"torchvision's {dataset} at {root}",
-        split=np.repeat(np.array(list(files), dtype=object), [len(own) for own in files.values()]),
-        levels=(
-            np.array([label for one in found.values() for label in _classes(one)], dtype=object),
-        ),
+        split=np.array(splits, dtype=object),
+        levels=(np.array(classes, dtype=object),),
     )
     return FileSource(name, root, listing, fingerprint_cache=cache)
 
@@ -182,9 +184,7 @@ def _made(name: str, dataset: str, root: Path, arguments: dict[str, Any]) -> Any
         )
     try:
         made = getattr(torchvision.datasets, dataset)(root=str(root), download=False, **arguments)
-    except (
-        Exception
-    ) as error:  # torchvision raises many kinds on a folder that is not as it expects
+    except Exception as error:  # torchvision raises many kinds where a folder is unexpected
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160].replace(
             "You can use download=True to download it", "Nothing is downloaded"
         )
@@ -236,8 +236,8 @@ def _classes(made: Any) -> list[str]:
     if not names:
         width = len(str(max(labels)))
         return [f"{label:0{width}d}" for label in labels]
-    told = [", ".join(name) if isinstance(name, tuple | list) else str(name) for name in names]
-    return [told[label] for label in labels]
+    texts = [", ".join(name) if isinstance(name, tuple | list) else str(name) for name in names]
+    return [texts[label] for label in labels]
 
 
 def _pixels(made: Any) -> NDArray[np.uint8]:

@@ -6,7 +6,8 @@ A reference is one of
     wordnet                     WordNet 3.0's nouns, shipped with this package (wordnet.py)
     cifar100                    CIFAR-100's 20 superclasses, built in (cifar100.py)
     PATH                        a file, or a folder with WordNet's data.noun
-    PATH#child-parent           a list of relations whose lines have the child first (or `#parent-child`; edges.py)
+    PATH#child-parent           a list of relations whose lines have the child first, or
+                                `#parent-child` (edges.py)
     PATH#genus>species          a table, with its rank columns, coarsest first (taxonomy.py)
 
 What a file is, is told in this order: it begins as WordNet's `data.noun` does; it begins with `{`

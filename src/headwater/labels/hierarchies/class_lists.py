@@ -70,9 +70,11 @@ def synset_titles() -> dict[str, str]:
     InputError where timm lacks it.
     """
     path = _timm_folder("titles") / "imagenet_synset_to_lemma.txt"
-    return {
-        name: title for name, _, title in (line.partition("\t") for _, line in read_lines(path))
-    }
+    titles = {}
+    for _, line in read_lines(path):
+        name, _, title = line.partition("\t")
+        titles[name] = title
+    return titles
 
 
 def _synsets(path: Path) -> list[str]:

@@ -109,18 +109,18 @@ def _refuse_doubtful(
     """
     parents, children = {parent for parent, _ in edges}, {child for _, child in edges}
     roots, leaves = len(parents - children), len(children - parents)
-    told = "say which it is with #child-parent or #parent-child after the file's name"
+    advice = "say which it is with #child-parent or #parent-child after the file's name"
     if roots > leaves:
         raise InputError(
             f"{path}: read as parent and child, {roots} classes have no parent and {leaves} no "
-            f"child, so it may be child and parent; {told}"
+            f"child, so it may be child and parent; {advice}"
         )
     times = Counter(name for edge in edges for name in edge)
     if separator == "," and len(edges) > 1 and times[edges[0][0]] == times[edges[0][1]] == 1:
         one, other = map(shown, edges[0])
         raise InputError(
             f"{path}, line {line}: {one} and {other} are nowhere else in the list, so this may be "
-            f"a header; if it is a relation, {told}"
+            f"a header; if it is a relation, {advice}"
         )
 
 
@@ -134,10 +134,7 @@ def _titles(path: Path) -> dict[str, str]:
     if beside.suffix == ".json":
         table = parse_json(read_text(beside), beside)
         rows = list(table.values()) if isinstance(table, dict) else []
-        if not rows or not all(
-            isinstance(row, list) and len(row) == 2 and all(isinstance(cell, str) for cell in row)
-            for row in rows
-        ):
+        if not rows or not all(_is_pair(row) for row in rows):
             raise InputError(
                 f'{beside}: this is no table of names, {{"0": ["id", "name"], ...}}; mend it or '
                 "take it away"
@@ -153,3 +150,8 @@ def _titles(path: Path) -> dict[str, str]:
             )
         titles[tidied(name)] = tidied(title)
     return titles
+
+
+def _is_pair(row: object) -> bool:
+    """Whether a value of a JSON file is a list of two texts."""
+    return isinstance(row, list) and len(row) == 2 and all(isinstance(cell, str) for cell in row)

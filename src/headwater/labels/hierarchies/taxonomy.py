@@ -58,15 +58,17 @@ def rank_columns(header: Sequence[str]) -> dict[str, int]:
     """The Linnaean columns of a header, coarsest first: rank -> column; empty where fewer than two
     are there.
     """
-    words = [name.casefold().replace(" ", "_") for name in header]
-    found: dict[str, int] = {}
-    for at, word in enumerate(words):
-        rank = _WORDS.get(word)
+    names = [name.casefold().replace(" ", "_") for name in header]
+    columns: dict[str, int] = {}
+    for column, name in enumerate(names):
+        rank = _WORDS.get(name)
         if rank is not None and not (
-            word == rank and any(other != word and _WORDS.get(other) == rank for other in words)
+            name == rank and any(other != name and _WORDS.get(other) == rank for other in names)
         ):
-            found.setdefault(rank, at)
-    return {rank: found[rank] for rank in LINNAEAN if rank in found} if len(found) > 1 else {}
+            columns.setdefault(rank, column)
+    if len(columns) < 2:
+        return {}
+    return {rank: columns[rank] for rank in LINNAEAN if rank in columns}
 
 
 def read_taxonomy(path: Path, chosen: Sequence[str] = ()) -> Hierarchy:
@@ -80,14 +82,8 @@ def read_taxonomy(path: Path, chosen: Sequence[str] = ()) -> Hierarchy:
     rows = read_cells(path, separator_of(read_head(path).lstrip()) or ",")
     line, header = next(rows)
     ranks = _columns(path, line, header, chosen)
-    common = next(
-        (
-            at
-            for at, name in enumerate(header)
-            if name.casefold().replace(" ", "_") == "common_name"
-        ),
-        None,
-    )
+    plain = [name.casefold().replace(" ", "_") for name in header]
+    common = plain.index("common_name") if "common_name" in plain else None
     lines: dict[tuple[str, ...], int] = {}
     titles: dict[tuple[str, ...], str] = {}
     for number, cells in rows:
@@ -96,23 +92,21 @@ def read_taxonomy(path: Path, chosen: Sequence[str] = ()) -> Hierarchy:
                 f"{path}, line {number}: the row has {len(cells)} cells, the header has "
                 f"{len(header)}; quote names that hold commas"
             )
-        own = tuple(cells[at] for at in ranks.values())
-        if own not in lines:
-            if not any(own):
+        names = tuple(cells[column] for column in ranks.values())
+        if names not in lines:
+            if not any(names):
                 raise InputError(
                     f"{path}, line {number}: no class is named in the columns {', '.join(ranks)}"
                 )
-            lines[own] = number
+            lines[names] = number
             if common is not None and cells[common]:
-                titles[own] = cells[common]
+                titles[names] = cells[common]
     if not lines:
         raise InputError(f"{path}: there is a header but no row; list at least one class")
-    species, genus = (
-        list(ranks).index(rank) if rank in ranks else None for rank in ("species", "genus")
-    )
-    if species is not None and genus is not None:
-        lines = {_binomial(own, genus, species): number for own, number in lines.items()}
-        titles = {_binomial(own, genus, species): title for own, title in titles.items()}
+    if "species" in ranks and "genus" in ranks:
+        species, genus = list(ranks).index("species"), list(ranks).index("genus")
+        lines = {_binomial(names, genus, species): number for names, number in lines.items()}
+        titles = {_binomial(names, genus, species): title for names, title in titles.items()}
     return ranked(list(ranks), lines, path, titles=titles)
 
 
@@ -143,46 +137,62 @@ def ranked(
         if node is None:
             raise InputError(f"{path}, {place.format(rows[row])}: there is no name in this row")
         leaves[row] = node
-    every = _with_ancestors(leaves.values())
-    _refuse_two_parents(every, leaves, rows, ranks, lambda at: f"{path}, {place.format(at)}")
+    nodes = _with_ancestors(leaves.values())
+    _refuse_two_parents(nodes, leaves, rows, ranks, lambda row: f"{path}, {place.format(row)}")
     groups = sorted({beside[row[-1]] for row in rows}) if beside else []
-    ids, group_ids = _ids(every, ranks, groups, beside_rank)
-    edges = [(ids[node[2]], own) for node, own in ids.items() if node[2] is not None]
+    ids, group_ids = _ids(nodes, ranks, groups, beside_rank)
+    edges = [(ids[node[2]], child) for node, child in ids.items() if node[2] is not None]
     aside: list[tuple[str, str]] = []
     if beside:
-        held: dict[_Node, set[str]] = defaultdict(set)
-        tops: dict[str, set[_Node]] = defaultdict(set)
-        for row, leaf in leaves.items():
-            for node in _chain(leaf):
-                held[node].add(beside[row[-1]])
-            tops[beside[row[-1]]].add(_chain(leaf)[-1])
-        aside = [
-            (group_ids[next(iter(own))], ids[node])
-            for node, own in held.items()
-            if len(own) == 1 and node[2] is not None
-        ]
-        edges += [
-            (ids[next(iter(own))], group_ids[group]) for group, own in tops.items() if len(own) == 1
-        ]
-    rank_of = {own: ranks[node[0]] for node, own in ids.items()} | dict.fromkeys(
-        group_ids.values(), beside_rank
-    )
-    own_titles = {ids[leaves[row]]: title for row, title in titles.items()}
-    made = Hierarchy.from_edges(
+        group_of = {row: beside[row[-1]] for row in leaves}
+        aside, above = _group_edges(leaves, group_of, ids, group_ids)
+        edges += above
+    rank_of = {name: ranks[node[0]] for node, name in ids.items()}
+    rank_of |= dict.fromkeys(group_ids.values(), beside_rank)
+    hierarchy = Hierarchy.from_edges(
         edges,
         nodes=rank_of,
         where=str(path),
-        titles=own_titles,
+        titles={ids[leaves[row]]: title for row, title in titles.items()},
         ranks=rank_of,
         beside=aside,
         aliases=aliases,
     )
-    if len(made) != len(ids) + len(group_ids):
+    if len(hierarchy) != len(ids) + len(group_ids):
         raise InputError(
             f"{path}: two classes come out under one name; a name holds '/' or ':' so that it "
             "equals another's path"
         )
-    return made
+    return hierarchy
+
+
+def _group_edges(
+    leaves: Mapping[tuple[str, ...], _Node],
+    group_of: Mapping[tuple[str, ...], str],
+    ids: Mapping[_Node, str],
+    group_ids: Mapping[str, str],
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """((group, node) for rank views alone, (node, group)) of a rank that does not nest between the
+    others.
+
+    A group is above every node below the coarsest rank whose classes all share it, and below the
+    coarsest node that holds it all.
+    """
+    groups_in: dict[_Node, set[str]] = defaultdict(set)
+    tops: dict[str, set[_Node]] = defaultdict(set)
+    for row, leaf in leaves.items():
+        for node in _chain(leaf):
+            groups_in[node].add(group_of[row])
+        tops[group_of[row]].add(_chain(leaf)[-1])
+    aside = []
+    for node, groups in groups_in.items():
+        if len(groups) == 1 and node[2] is not None:
+            aside.append((group_ids[next(iter(groups))], ids[node]))
+    above = []
+    for group, nodes in tops.items():
+        if len(nodes) == 1:
+            above.append((ids[next(iter(nodes))], group_ids[group]))
+    return aside, above
 
 
 def _columns(path: Path, line: int, header: Sequence[str], chosen: Sequence[str]) -> dict[str, int]:
@@ -198,19 +208,19 @@ def _columns(path: Path, line: int, header: Sequence[str], chosen: Sequence[str]
                 )
         return {name: header.index(name) for name in chosen}
     levels = sorted(
-        (int(name[5:]), at)
-        for at, name in enumerate(header)
+        (int(name[5:]), column)
+        for column, name in enumerate(header)
         if re.fullmatch(r"level[1-9][0-9]{0,2}", name)
     )
-    found = rank_columns(header) or {header[at]: at for _, at in levels}
-    if not found:
-        found = dict(zip(header, range(len(header)), strict=True))
-        if "" in found or len(found) < 2:
+    columns = rank_columns(header) or {header[column]: column for _, column in levels}
+    if not columns:
+        columns = dict(zip(header, range(len(header)), strict=True))
+        if "" in columns or len(columns) < 2:
             raise InputError(
                 f"{path}, line {line}: a taxonomy has a header with two named columns or more, "
                 f"coarsest first; this is {shown(','.join(header))}"
             )
-    return found
+    return columns
 
 
 def _binomial(row: tuple[str, ...], genus: int, species: int) -> tuple[str, ...]:
@@ -225,24 +235,24 @@ def _binomial(row: tuple[str, ...], genus: int, species: int) -> tuple[str, ...]
 
 def _chain(node: _Node | None) -> list[_Node]:
     """A node and those above it, upwards."""
-    found = []
+    chain = []
     while node is not None:
-        found.append(node)
+        chain.append(node)
         node = node[2]
-    return found
+    return chain
 
 
 def _with_ancestors(leaves: Iterable[_Node]) -> list[_Node]:
     """All nodes once, each after the one above it."""
-    found: dict[_Node, None] = {}
+    nodes: dict[_Node, None] = {}
     for leaf in leaves:
         missing = []
         node: _Node | None = leaf
-        while node is not None and node not in found:
+        while node is not None and node not in nodes:
             missing.append(node)
             node = node[2]
-        found.update(dict.fromkeys(reversed(missing)))
-    return list(found)
+        nodes.update(dict.fromkeys(reversed(missing)))
+    return list(nodes)
 
 
 def _refuse_two_parents(
@@ -263,11 +273,9 @@ def _refuse_two_parents(
         finest = node[0] == len(ranks) - 1
         skipped = node[2] in _chain(other[2]) or other[2] in _chain(node[2])
         if finest or skipped or node[2] is None or other[2] is None:
-            first, second = (
-                min(rows[row] for row, leaf in leaves.items() if at in _chain(leaf))
-                for at in (other, node)
-            )
-            one, two = (shown(at[2][1]) if at[2] else "nothing" for at in (other, node))
+            first, second = _first_row(other, leaves, rows), _first_row(node, leaves, rows)
+            one = shown(other[2][1]) if other[2] else "nothing"
+            two = shown(node[2][1]) if node[2] else "nothing"
             rule = (
                 "write which it is into the name, or mend the row"
                 if finest
@@ -278,6 +286,13 @@ def _refuse_two_parents(
                 f"{where(max(first, second))}: {name} is under {two}, but in "
                 f"{where(min(first, second))} under {one}; {rule}"
             )
+
+
+def _first_row(
+    node: _Node, leaves: Mapping[tuple[str, ...], _Node], rows: Mapping[tuple[str, ...], int]
+) -> int:
+    """The place of the first row in which a node is."""
+    return min(rows[row] for row, leaf in leaves.items() if node in _chain(leaf))
 
 
 def _ids(
@@ -296,10 +311,10 @@ def _ids(
     ids: dict[_Node, str] = {}
     for node in every:
         rank, name, above = node
-        own = (
-            name if len(at_ranks[name]) == 1 or rank == len(ranks) - 1 else f"{ranks[rank]}:{name}"
-        )
-        ids[node] = f"{ids[above]}/{own}" if parents[rank, name] > 1 and above is not None else own
+        unique = len(at_ranks[name]) == 1 or rank == len(ranks) - 1
+        ids[node] = name if unique else f"{ranks[rank]}:{name}"
+        if parents[rank, name] > 1 and above is not None:
+            ids[node] = f"{ids[above]}/{ids[node]}"
     return ids, {
         group: group if len(at_ranks[group]) == 1 else f"{group_rank}:{group}" for group in groups
     }

@@ -4,12 +4,12 @@ The relation is "is a kind of" between synsets, the pointer `@` of the file; ins
 sun is a star) have no part in it, so the sun is a root. Nodes are called as ImageNet calls them, n
 and the synset's eight digits.
 
-tools/make_wordnet.py makes the shipped file. It has the nouns and the relation alone, 180 kB; titles
-of synsets are in `class_lists.synset_titles`. Its form: zlib, and in it, all numbers little-endian:
-int32 number of synsets and of edges, then in planes of bytes (the lowest byte of every number
-first, as that packs well) the gaps between synset numbers (2 bytes each), the number of children of
-each synset (2), and, over the children of all synsets, ascending in each, the step from the child
-before, the first's from its parent (3, zigzag: 2 d for d >= 0, else -2 d - 1).
+tools/make_wordnet.py makes the shipped file. It has the nouns and the relation alone, 180 kB;
+titles of synsets are in `class_lists.synset_titles`. Its form: zlib, and in it, all numbers
+little-endian: int32 number of synsets and of edges, then in planes of bytes (the lowest byte of
+every number first, as that packs well) the gaps between synset numbers (2 bytes each), the number
+of children of each synset (2), and, over the children of all synsets, ascending in each, the step
+from the child before, the first's from its parent (3, zigzag: 2 d for d >= 0, else -2 d - 1).
 """
 
 from __future__ import annotations
@@ -60,8 +60,10 @@ def parse_nouns(
     """(synset numbers int64 [n], ascending; parent and child, as indices into them, int64
     [num_edges]; the words of each synset).
     """
-    edges: list[tuple[int, int, int]] = []
-    found: dict[int, str] = {}
+    parents: list[int] = []
+    children: list[int] = []
+    lines: list[int] = []
+    titles: dict[int, str] = {}
     for number, line in read_lines(path):
         if line.startswith("  "):
             continue  # the licence
@@ -72,29 +74,28 @@ def parse_nouns(
             raise InputError(
                 f"{path}, line {number}: this is no synset of a WordNet data.noun: {shown(line)}"
             )
-        own = int(match[1])
-        if own in found:
+        synset = int(match[1])
+        if synset in titles:
             raise InputError(f"{path}, line {number}: the synset {match[1]} is there twice")
-        found[own] = ", ".join(words).replace("_", " ")
-        edges.extend((int(parent), own, number) for parent in _POINTER.findall(head))
-    if not found:
+        titles[synset] = ", ".join(words).replace("_", " ")
+        for parent in _POINTER.findall(head):
+            parents.append(int(parent))
+            children.append(synset)
+            lines.append(number)
+    if not titles:
         raise InputError(f"{path}: there is no synset in this file")
-    for parent, _, number in edges:
-        if parent not in found:
+    for parent, number in zip(parents, lines, strict=True):
+        if parent not in titles:
             raise InputError(
                 f"{path}, line {number}: the synset {parent:08d}, to which this one points, is not "
                 "in the file"
             )
-    synsets = np.array(sorted(found), dtype=np.int64)
-    above, below = (
-        np.searchsorted(synsets, np.array([edge[side] for edge in edges], dtype=np.int64))
-        for side in (0, 1)
-    )
+    synsets = np.array(sorted(titles), dtype=np.int64)
     return (
         synsets,
-        above.astype(np.int64),
-        below.astype(np.int64),
-        [found[synset] for synset in synsets.tolist()],
+        np.searchsorted(synsets, np.array(parents, dtype=np.int64)).astype(np.int64),
+        np.searchsorted(synsets, np.array(children, dtype=np.int64)).astype(np.int64),
+        [titles[synset] for synset in synsets.tolist()],
     )
 
 

@@ -45,8 +45,8 @@ class SourceKind(Generic[W]):
     offers: tuple[Offer, ...]
     """What its sources can bring besides images."""
     make: Callable[[str, W, Path | None, Path | None], Source]
-    """(name, words, data root, cache) -> source. `name` is the entry's name in the study; `cache` is
-    a folder in which hashes of bytes are kept. Raises InputError where the data cannot be found or
+    """(name, words, data root, cache) -> source. `name` is the entry's name in the study, `cache` a
+    folder in which hashes of bytes are kept. Raises InputError where the data cannot be found or
     read.
     """
 

@@ -38,7 +38,8 @@ with the source.
 class PixelCache:
     """The decoded images of some samples of a source, at one image size, in one folder.
 
-    pixels.npy   uint8 [num_bytes], each image contiguous as [height, width, 3], in the order of the positions it was built from
+    pixels.npy   uint8 [num_bytes], each image contiguous as [height, width, 3], in the order of
+                 the positions that it was built from
     index.npy    int64 [num_images, 3]: byte offset, height, width
     meta.json    what it was built from, and a digest of the index
 

@@ -201,9 +201,8 @@ class WorldSource(Source):
         ).encode()
         creature = json.dumps([s.code_strength, s.code_cell, s.lobe_strength]).encode()
         hard = json.dumps([s.hard_lobes, s.hard_noise]).encode()
-        codes = [
-            f"{''.join('1' if cell else '0' for cell in code)}".encode() for code in self._codes
-        ]
+        codes = [code.astype(np.int64).astype(str) for code in self._codes]
+        spelled = ["".join(cells).encode() for cells in codes]
         out = []
         for at in np.asarray(positions, dtype=np.int64).tolist():
             parts = [shared, self.table.ids[at].encode()]
@@ -211,7 +210,7 @@ class WorldSource(Source):
                 parts += [
                     creature,
                     str(self._lobes[at]).encode(),
-                    codes[self._class[at]],
+                    spelled[self._class[at]],
                     hard if self._hard[at] else b"",
                 ]
             out.append(hashlib.blake2b(b"\x1f".join(parts), digest_size=16).hexdigest())

@@ -49,9 +49,8 @@ def codes(seed: int, count: int) -> NDArray[np.float32]:
             keys.key(seed, "world codes"), keys.sample_hashes([str(code) for code in orbits])
         )
         chosen += [orbits[i] for i in order]
-    return np.array(
-        [[int(bit) for bit in f"{code:09b}"] for code in chosen[:count]], dtype=np.float32
-    )
+    bits = np.array(chosen[:count], dtype=np.int64)[:, None] >> np.arange(8, -1, -1)
+    return (bits & 1).astype(np.float32)
 
 
 def species_names(seed: int, count: int) -> list[str]:

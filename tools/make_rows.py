@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from headwater.rows import COLUMNS, SCHEMA_VERSION, Column
+from headwater.rows import COLUMNS, SCHEMA_VERSION, Column, explained
 
 INTRODUCTION = f"""# The rows
 
@@ -32,7 +32,7 @@ somebody else made the table: the required columns are enough.
 def page() -> str:
     """The whole page."""
     return INTRODUCTION + "".join(
-        f"| `{c.name}` | {c.kind} | {_marks(c)} | {c.meaning.replace('|', chr(92) + '|')} |\n"
+        f"| `{c.name}` | {c.kind} | {_marks(c)} | {explained(c).replace('|', chr(92) + '|')} |\n"
         for c in COLUMNS
     )
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headwater.errors import InputError
 from headwater.files import atomic_path
+from headwater.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +39,7 @@ class Column:
     name: str
     kind: Kind
     meaning: str
+    """`explained` fills in the names of what is registered."""
     required: bool = False
     """True where null is not allowed."""
     volatile: bool = False
@@ -213,9 +215,7 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "protocol",
         "str",
-        "of a frozen encoder: probe (logistic regression), ridge, knn (nearest neighbours), "
-        "zeroshot (class names, CLIP alone); of the whole network: "
-        "finetune, lpft (finetune from the probe)",
+        "how transfer was measured: {protocols}",
         required=True,
     ),
     Column(
@@ -319,6 +319,18 @@ COLUMNS: tuple[Column, ...] = (
     ),
 )
 NAMES = tuple(column.name for column in COLUMNS)
+
+
+def explained(column: Column) -> str:
+    """What a column means, with the protocols that there are."""
+    if "{protocols}" not in column.meaning:
+        return column.meaning
+    frozen = [f"{p.name} ({p.title})" for p in PROTOCOLS if not p.tuned]
+    tuned = [f"{p.name} ({p.title})" for p in PROTOCOLS if p.tuned]
+    named = f"of a frozen encoder {', '.join(frozen)}; of the whole network {', '.join(tuned)}"
+    return column.meaning.replace("{protocols}", named)
+
+
 VOLATILE = frozenset(column.name for column in COLUMNS if column.volatile)
 _BY_NAME = {column.name: column for column in COLUMNS}
 _PYTHON: dict[Kind, tuple[type, ...]] = {

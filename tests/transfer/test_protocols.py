@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import textwrap
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +23,9 @@ from headwater.transfer.probe import Fit
 from tests.conftest import tiny
 from tests.transfer.test_probe import blobs
 
-PAGE = Path(__file__).parents[2] / "docs" / "transfer.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "transfer.md"
+SRC = ROOT / "src" / "headwater"
 STARTS: dict[str, Any] = {
     "probe": {"shots": 2},
     "ridge": {"shots": 2},
@@ -89,6 +92,20 @@ def test_the_page_tells_what_each_protocol_declares(name: str) -> None:
     protocol = PROTOCOLS[name]
     row = f"| `{name}` | {protocol.fits} | {protocol.chooses} | {protocol.costs} |"
     assert row in PAGE.read_text(encoding="utf-8").splitlines()
+
+
+def test_no_code_but_the_entries_compares_a_protocol_with_a_name() -> None:
+    """What a protocol does differently is asked of its declaration."""
+    places = []
+    for path in SRC.rglob("*.py"):
+        if path.parent.name == "protocols":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare) and "protocol" in ast.unparse(node):
+                texts = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+                if texts & set(MADE_BY):
+                    places.append(f"{path.name}, line {node.lineno}: {ast.unparse(node)}")
+    assert places == []
 
 
 def test_what_is_fitted_to_no_image_has_one_cell_and_no_shots() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater.analysis.words import missing
+from headwater.registry import PROTOCOLS
 
 METHODS = ("supervised", "clip", "simclr", "given", "scratch")
 LABEL_KINDS = (
@@ -21,7 +22,7 @@ LABEL_KINDS = (
     "noisy",
 )
 
-TUNED = ("finetune", "lpft")
+TUNED = tuple(protocol.name for protocol in PROTOCOLS if protocol.tuned)
 """Protocols that train the whole network on the task, so that labels which the arm was trained on
 do not favour it.
 """

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from headwater.registry import PROTOCOLS
+
 
 def missing(value: Any) -> bool:
     """None, NaN or pandas' NA."""
@@ -82,8 +84,8 @@ def shots_words(shots: Iterable[Any]) -> str:
 
 def setting_word(task: str, protocol: str, shots: Any) -> str:
     """For example: birds, finetune, 5 images per class."""
-    if protocol == "zeroshot":
-        return f"{task}, zeroshot, no images"
+    if protocol in PROTOCOLS and not PROTOCOLS[protocol].words.on_images:
+        return f"{task}, {protocol}, no images"
     word = shots_word(shots)
     if word == "all":
         return f"{task}, {protocol}, all images"

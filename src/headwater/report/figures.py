@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.order import TUNED
 from headwater.errors import InputError
 from headwater.report.charts import SCHEMA, Panel, panels, theme
 
@@ -95,7 +96,9 @@ def _chosen(
 ) -> list[Panel]:
     members = [p for p in found if p.kind == kind and (tasks is None or p.task in tasks)]
     protocols = list(dict.fromkeys(p.protocol for p in members))
-    protocol = protocol or ("finetune" if "finetune" in protocols else next(iter(protocols), None))
+    if protocol is None:
+        tuned = [name for name in TUNED if name in protocols]
+        protocol = next(iter([*tuned, *protocols]), None)
     members = [p for p in members if p.protocol == protocol]
     counts = list(dict.fromkeys(p.shots for p in members))
     members = (

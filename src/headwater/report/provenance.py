@@ -15,7 +15,7 @@ from headwater.analysis.configurations import (
     prepare,
 )
 from headwater.analysis.words import count, listed, missing, percent
-from headwater.rows import COLUMNS
+from headwater.rows import COLUMNS, explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ _ARM = (
 _TRANSFER = ("head_init", "grid", "val_protocol")
 _PLACE = ("precision", "fingerprint", "versions")
 _PRETRAIN_PLACE = ("pretrain_fingerprint", "pretrain_versions")
-_MEANING = {column.name: column.meaning for column in COLUMNS}
+_COLUMN = {column.name: column for column in COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def held(rows: pd.DataFrame) -> list[Held]:
         pairs = sorted(
             ((str(v), int(n)) for v, n in values.items()), key=lambda pair: (-pair[1], pair[0])
         )
-        out.append(Held(column, _MEANING[column], tuple(pairs)))
+        out.append(Held(column, explained(_COLUMN[column]), tuple(pairs)))
     return out
 
 

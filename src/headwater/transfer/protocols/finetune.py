@@ -62,7 +62,7 @@ class FinetuneProtocol(TransferProtocol[Finetune]):
     name = "finetune"
     version = 2
     order = 50
-    title = "fine-tuning of the whole network"
+    title = "fine-tuning"
     fits = "the whole network and a linear head"
     chooses = "learning rate and stopping point"
     costs = "`steps` for each learning rate, in each cell: by far the most expensive"

@@ -27,7 +27,7 @@ class LpFt(Finetune):
 class LpFtProtocol(FinetuneProtocol):
     name = "lpft"
     order = 60
-    title = "finetune from the probe"
+    title = "fine-tuning from the probe"
     fits = "as `finetune`, from the probe of the same cell (Kumar et al. 2022)"
     chooses = "as `finetune`; l2 of the probe before"
     costs = "as `finetune`, and a probe"

@@ -231,7 +231,7 @@ PLANS: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "a setting that the method lacks": (
         {"recipe": {"simclr": {"label_smoothing": 0.1}}},
-        ("recipe.simclr.label_smoothing", "no such setting"),
+        ("unknown key 'recipe.simclr.label_smoothing'", "valid keys are"),
     ),
     "heads that do not divide the width": (
         {"recipe": {"text_width": 33, "text_heads": 2}},

@@ -4,7 +4,11 @@ and the count of what a run of tests left out.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import fcntl
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -86,15 +90,32 @@ class Finished:
     store: Path
 
 
+@contextlib.contextmanager
+def one_process_at_a_time(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The tiny study, run once for all processes of pytest-xdist: the first one that asks runs it,
+    the others wait. Each takes a copy, so that what a test does to it cannot reach another process.
+    """
     from headwater import api
 
-    folder = tmp_path_factory.mktemp("finished")
-    study = write_study(folder / "study.yaml", tiny())
-    rows = api.run(study, store=folder / "store", device="cpu", engine="inline")
-    assert set(rows["status"]) == {"done"}
-    return Finished(study, folder / "store")
+    basetemp = tmp_path_factory.getbasetemp()
+    shared = basetemp.parent if "PYTEST_XDIST_WORKER" in os.environ else basetemp
+    made = shared / "finished once"
+    with one_process_at_a_time(shared / "finished.lock"):
+        if not made.exists():
+            folder = tmp_path_factory.mktemp("finished")
+            study = write_study(folder / "study.yaml", tiny())
+            rows = api.run(study, store=folder / "store", device="cpu", engine="inline")
+            assert set(rows["status"]) == {"done"}
+            folder.rename(made)
+    copy = shutil.copytree(made, basetemp / "finished")
+    return Finished(copy / "study.yaml", copy / "store")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ and batches made ahead of time by threads.
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -169,7 +170,8 @@ def test_an_epoch_longer_than_what_threads_are_ahead_is_permuted_once(monkeypatc
     assert len(computed) == 3
 
 
-WORKERS = pytest.mark.parametrize("workers", [0, 1, 2, 4])
+NUMBERS = (0, 1, 2, 4)
+WORKERS = pytest.mark.parametrize("workers", NUMBERS)
 
 
 @pytest.fixture(autouse=True)
@@ -185,10 +187,17 @@ def uneven(step: int) -> int:
     return step * step
 
 
-@WORKERS
-@pytest.mark.parametrize("depth", [0, 1, 5])
-@pytest.mark.parametrize(("start", "stop"), [(0, 30), (17, 30), (5, 6), (4, 4), (5, 4)])
-def test_batches_come_in_order_from_start_to_stop(workers, depth, start, stop):
+SPANS = ((0, 30), (17, 30), (5, 6), (4, 4), (5, 4))
+PAIRS = tuple(itertools.product(NUMBERS, (0, 1, 5)))
+
+
+@pytest.mark.parametrize(
+    ("workers", "depth", "span"),
+    [(*pair, span) for pair, span in zip(PAIRS, itertools.cycle(SPANS), strict=False)],
+)
+def test_batches_come_in_order_from_start_to_stop(workers, depth, span):
+    """Each number of workers with each depth; a span of steps with each of them in turn."""
+    start, stop = span
     with Feeder(uneven, start, stop, workers=workers, depth=depth) as batches:
         assert list(batches) == [step * step for step in range(start, stop)]
         assert next(batches, "ended") == "ended"
@@ -233,8 +242,7 @@ def test_without_workers_a_batch_is_made_by_whoever_asks_and_when_it_is_asked_fo
         assert made == [(3, threading.get_ident())]
 
 
-@WORKERS
-@pytest.mark.parametrize("at", [0, 1, 6, 11])
+@pytest.mark.parametrize(("workers", "at"), [(0, 6), (1, 0), (2, 11), (4, 1), (4, 6)])
 def test_an_exception_is_raised_at_its_step_and_ends_the_iteration(workers, at):
     def make(step):
         if step == at:

@@ -63,7 +63,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plan, Store]:
     folder = tmp_path_factory.mktemp("online") / "store"
     words = {"sizes": ["all"], "seeds": 1, "protocols": {"probe": {"shots": [3], "draws": 1}}}
     resolved = plan(**words)
-    rows = api.run(resolved.study, store=folder, device="cpu", workers=1)
+    rows = api.run(resolved.study, store=folder, device="cpu", engine="inline")
     assert set(rows["status"]) == {"done"}
     assert rows["pretrain_knn"].between(0, 1).all()
     return resolved, Store(folder)
@@ -120,7 +120,7 @@ def test_weights_do_not_depend_on_how_often_it_looks(looked, tmp_path: Path):
     words = resolved.study.model_copy(
         update={"online_probe": resolved.study.online_probe.model_copy(update={"looks": 5})}
     )
-    api.run(words, store=tmp_path / "store", device="cpu", workers=1)
+    api.run(words, store=tmp_path / "store", device="cpu", engine="inline")
     for arm in resolved.arms:
         assert (
             store.read_arm(arm.id)["encoder_sha256"]
@@ -146,7 +146,9 @@ def test_a_source_without_labels_is_left_its_share_out_and_not_looked_at(tmp_pat
     words["data"] = {**words["data"], "bare": {"kind": "folder", "path": "bare"}}
     words["sources"] = ["bare"]
     study = Study.model_validate(words)
-    rows = api.run(study, store=tmp_path / "store", data_root=tmp_path, device="cpu", workers=1)
+    rows = api.run(
+        study, store=tmp_path / "store", data_root=tmp_path, device="cpu", engine="inline"
+    )
     assert set(rows["status"]) == {"done"}
     assert rows["pretrain_knn"].isna().all()
     assert (rows["unique_images"] < 60).all()

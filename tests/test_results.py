@@ -10,6 +10,7 @@ import pytest
 from headwater.analysis import read_answers
 from headwater.rows import read_rows
 
+pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[1]
 
 
@@ -75,9 +76,7 @@ def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
     )
 
 
-def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers_which_are_those_of_the_rows() -> (
-    None
-):
+def test_the_page_of_hardness_holds_the_figures_of_the_committed_answers() -> None:
     script = runpy.run_path(str(ROOT / "tools" / "make_hardness.py"))
     rows = read_rows(script["ROWS"])
     answers = script["checked"](read_answers(script["ANSWERS"]), rows)

@@ -224,22 +224,28 @@ def test_a_failure_beside_the_finished_cell_is_not_read(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "column", [column for column in COLUMNS if column.required], ids=lambda column: column.name
-)
-def test_each_required_field_is_required(column: Any) -> None:
-    with pytest.raises(InputError, match=column.name):
-        check_row(row(**{column.name: None}))
+def refusal(changes: dict[str, Any]) -> str:
+    """What is said against a row with these changes; empty where it is taken."""
+    try:
+        check_row(row(**changes))
+    except InputError as error:
+        return str(error)
+    return ""
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
-def test_a_field_of_the_wrong_type_is_refused(column: Any) -> None:
-    wrong = {"str": 1, "int": 1.5, "float": "1", "bool": 1}[column.kind]
-    with pytest.raises(InputError, match=f"'{column.name}' should be {column.kind}"):
-        check_row(row(**{column.name: wrong}))
-    if column.kind in ("int", "float"):
-        with pytest.raises(InputError, match=column.name):
-            check_row(row(**{column.name: True}))
+def test_each_required_field_is_required() -> None:
+    required = [column.name for column in COLUMNS if column.required]
+    assert [name for name in required if name not in refusal({name: None})] == []
+
+
+def test_a_field_of_the_wrong_type_is_refused() -> None:
+    wrong = {"str": (1,), "int": (1.5, True), "float": ("1", True), "bool": (1,)}
+    taken = []
+    for column in COLUMNS:
+        for value in wrong[column.kind]:
+            if f"'{column.name}' should be {column.kind}" not in refusal({column.name: value}):
+                taken.append((column.name, value))
+    assert taken == []
 
 
 def test_rows_are_compared_without_what_may_differ() -> None:

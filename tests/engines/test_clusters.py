@@ -49,7 +49,11 @@ def plan(**changes: Any) -> Plan:
 def clustered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("clustered")
     study = write_study(folder / "study.yaml", words())
-    return study, folder / "store", api.run(study, store=folder / "store", device="cpu", workers=2)
+    return (
+        study,
+        folder / "store",
+        api.run(study, store=folder / "store", device="cpu", engine="inline"),
+    )
 
 
 def test_the_arm_that_makes_the_features_is_planned_trained_once_and_not_measured(
@@ -107,7 +111,7 @@ def test_a_second_store_makes_the_same_clusters_and_the_same_rows(
     clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
 ) -> None:
     study, _, rows = clustered
-    again = api.run(study, store=tmp_path / "store", device="cpu", workers=1)
+    again = api.run(study, store=tmp_path / "store", device="cpu", engine="inline")
     pd.testing.assert_frame_equal(comparable(rows), comparable(again))
 
 
@@ -124,7 +128,7 @@ def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(
     for file in copy.rows.iterdir():
         file.unlink()
     pd.testing.assert_frame_equal(
-        comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=1))
+        comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", engine="inline"))
     )
 
 
@@ -143,7 +147,7 @@ def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(
     assert {arm.words.labels for arm in todo.arms} == {None, *VIEWS[:2]}
     assert todo.arms[0].id == made.supports[0].id, "the features come first"
     pd.testing.assert_frame_equal(
-        comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", workers=2))
+        comparable(rows), comparable(api.run(study, store=copy.root, device="cpu", engine="inline"))
     )
 
 
@@ -290,7 +294,9 @@ def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) 
         "from-clip": {"of": "cluster:4", "features": {"method": "clip"}},
     }
     study = Study.model_validate(words(labels=list(views), views=views))
-    rows = api.run(study, store=tmp_path / "store", data_root=tmp_path, device="cpu", workers=2)
+    rows = api.run(
+        study, store=tmp_path / "store", data_root=tmp_path, device="cpu", engine="inline"
+    )
     assert set(rows["status"]) == {"done"}, rows["reason"].dropna().unique()
     store = Store(tmp_path / "store")
     found = {
@@ -323,7 +329,7 @@ def test_a_features_arm_that_diverges_makes_its_arms_diverge_with_the_reason(
             recipe={**tiny()["recipe"], "simclr": {"lr": 1e30, "clip_norm": 1e30}},
         )
     )
-    rows = api.run(study, store=tmp_path / "store", device="cpu", workers=1)
+    rows = api.run(study, store=tmp_path / "store", device="cpu", engine="inline")
     assert set(rows["status"]) == {"diverged"}
     assert rows["reason"].str.contains("its clusters need simclr").all()
 

@@ -58,7 +58,7 @@ def test_levels_of_a_dag_are_trained_with_the_loss_that_the_rule_says(zoo: Path)
         store=zoo / "store",
         data_root=zoo,
         device="cpu",
-        workers=2,
+        engine="inline",
     )
     assert set(rows["status"]) == {"done"}, rows["reason"].dropna().unique()
     facts = rows.groupby("labels")[["loss", "num_labels", "multi_label_share"]].first()
@@ -90,7 +90,9 @@ def test_noise_and_its_realised_rate_stand_on_the_row_for_labels_and_captions(
         budget={"steps": 6},
         protocols={"probe": {"shots": ["full"]}},
     )
-    rows = api.run(Study.model_validate(words), store=tmp_path / "store", device="cpu", workers=2)
+    rows = api.run(
+        Study.model_validate(words), store=tmp_path / "store", device="cpu", engine="inline"
+    )
     assert set(rows["status"]) == {"done"}
     noise = rows.groupby("labels")["label_noise"].first()
     assert pd.isna(noise["level:0"]), "none was asked for"
@@ -154,6 +156,6 @@ def test_an_arm_of_some_classes_is_trained_and_measured(zoo: Path) -> None:
     study = zoo_study(
         labels=["dry", "level:0"], views=views, tasks={"dry": {"data": "zoo", "labels": "dry"}}
     )
-    rows = api.run(study, store=zoo / "store", data_root=zoo, device="cpu", workers=1)
+    rows = api.run(study, store=zoo / "store", data_root=zoo, device="cpu", engine="inline")
     assert set(rows["status"]) == {"done"}
     assert rows.groupby("labels")["unique_images"].first().to_dict() == {"dry": 24, "level:0": 48}

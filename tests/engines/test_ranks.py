@@ -55,7 +55,7 @@ def test_two_ranks_train_a_study_that_run_then_only_measures(tmp_path: Path) -> 
     assert all("ranks=2" in record["fingerprint"] for record in records)
     assert not list(store.root.glob("partial/*"))
     before = {path: path.stat().st_mtime_ns for path in store.root.glob("arms/[!.]*/*")}
-    rows = api.run(study, store=store.root, device="cpu", workers=1)
+    rows = api.run(study, store=store.root, device="cpu", engine="inline")
     assert set(rows["status"]) == {"done"}
     assert all("ranks=2" in told for told in rows["pretrain_fingerprint"])
     assert {path: path.stat().st_mtime_ns for path in store.root.glob("arms/[!.]*/*")} == before

@@ -50,7 +50,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Finished:
         "protocols": {"ridge": {"shots": [3, "full"], "draws": 2}},
     }
     study = write_study(folder / "study.yaml", words)
-    api.run(study, store=folder / "store", device="cpu", workers=1)
+    api.run(study, store=folder / "store", device="cpu", engine="inline")
     return Finished(study, folder / "store")
 
 

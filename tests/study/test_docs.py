@@ -28,6 +28,7 @@ from headwater.study import (
     WorldData,
 )
 
+pytestmark = pytest.mark.docs
 PAGE = Path(__file__).parents[2] / "docs" / "study.md"
 BLOCK = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[0]
 

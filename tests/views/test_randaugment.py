@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -86,9 +87,17 @@ def timms(
     return torch.stack(made)
 
 
-@pytest.mark.parametrize("negative", [False, True])
-@pytest.mark.parametrize("magnitude", [0.0, 2.5, 5.0, 9.0, 10.0])
-@pytest.mark.parametrize("name", sorted(set(TIMM) - set(GEOMETRY)))
+COLOURS = sorted(set(TIMM) - set(GEOMETRY))
+STRONG = [(name, 9.0, False) for name in COLOURS if name != "posterise"]
+WEAK = [
+    (name, magnitude, True)
+    for name, magnitude in zip(COLOURS, itertools.cycle((0.0, 2.5, 5.0)), strict=False)
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "magnitude", "negative"), [*STRONG, *WEAK, ("posterise", 10.0, False)]
+)
 def test_colours_equal_timms_to_the_rounding_of_bytes(name, magnitude, negative, monkeypatch):
     x = smooth()
     ours = operate(name, x, magnitude=magnitude, negative=torch.full((3,), negative))
@@ -99,9 +108,15 @@ def test_colours_equal_timms_to_the_rounding_of_bytes(name, magnitude, negative,
     assert (ours - theirs).abs().max() < BYTES_TELL.get(name, 1.01) * LEVEL + 1e-5
 
 
-@pytest.mark.parametrize("negative", [False, True])
-@pytest.mark.parametrize("magnitude", [0.0, 3.0, 9.0])
-@pytest.mark.parametrize("name", GEOMETRY)
+@pytest.mark.parametrize(
+    ("name", "magnitude", "negative"),
+    [
+        *((name, 9.0, False) for name in GEOMETRY),
+        *((name, 3.0, True) for name in GEOMETRY),
+        ("rotate", 0.0, False),
+        ("translate x", 0.0, True),
+    ],
+)
 def test_geometry_equals_timms_inside_the_image(name, magnitude, negative, monkeypatch):
     x = smooth()
     ours = operate(name, x, magnitude=magnitude, negative=torch.full((3,), negative))

@@ -183,7 +183,8 @@ import torch
 from headwater.checkpoint import Writer, latest
 with Writer(Path(sys.argv[1])) as writer:
     for step in itertools.count(int(sys.argv[2])):
-        writer.save(step, {"w": torch.full((200_000,), float(step)), "v": torch.full((7,), step)}, {"step": step})
+        tensors = {"w": torch.full((200_000,), float(step)), "v": torch.full((7,), step)}
+        writer.save(step, tensors, {"step": step})
         if step % 3 == 0:
             writer.close()
             print(step, flush=True)

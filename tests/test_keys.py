@@ -5,6 +5,7 @@ the key.
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -60,9 +61,8 @@ def test_the_mixer_is_splitmix64():
 )
 def test_uniforms_equal_a_reference_in_unbounded_integers_in_numpy_and_in_torch(key, hashes, n):
     lanes = np.array(hashes, dtype=np.int64)
-    expected = np.array(
-        [[reference_uniform(key, h, c) for c in range(1, n + 1)] for h in hashes]
-    ).reshape(len(hashes), n)
+    places = itertools.product(hashes, range(1, n + 1))
+    expected = np.array([reference_uniform(key, h, c) for h, c in places]).reshape(len(hashes), n)
     ours, torchs = keys.uniform(key, lanes, n), keys.uniform(key, torch.from_numpy(lanes), n)
     assert ours.dtype == np.float32
     assert torchs.dtype == torch.float32

@@ -361,9 +361,12 @@ def test_a_renamed_class_changes_supervised_arms_and_spares_simclr_only_if_ids_s
     for name in ("{1}", "pet"):
         shutil.copy(photos / f"{name}.csv", photos / "labels.csv")
         found.append(folder_plan(photos))
-    by_method = [{arm.words.method: arm.id for arm in one.arms} for one in found]
-    assert by_method[0]["simclr"] == by_method[1]["simclr"]
-    assert by_method[0]["supervised"] != by_method[1]["supervised"]
+
+    def id_of(method: str, plan: Plan) -> str:
+        return next(arm.id for arm in plan.arms if arm.words.method == method)
+
+    assert id_of("simclr", found[0]) == id_of("simclr", found[1])
+    assert id_of("supervised", found[0]) != id_of("supervised", found[1])
 
 
 def test_one_leaked_test_image_in_a_hundred_is_noted_and_scored_apart(photos: Path) -> None:

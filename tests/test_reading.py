@@ -47,7 +47,6 @@ NESTED: tuple[str, ...] = (
     "src/headwater/show/",
     "src/headwater/analysis/",
     "src/headwater/pretrain/",
-    "tests/",
     "tools/mutants.py",
 )
 """Rooms with comprehensions inside comprehensions, until they are cleaned; empty in the end."""

@@ -147,9 +147,12 @@ def test_a_table_of_wrong_types_is_refused_and_the_column_named(
 
 
 WRONG_NUMBERS = [
-    ("value", float("inf")), ("value", -float("inf")), ("value", 5), ("value", -3), ("val_value", 1.01), ("task_majority", float("inf")),
-    ("task_majority", -0.1), ("pretrain_loss", float("inf")), ("seconds", float("inf")), ("shots", 0), ("shots", -1), ("draw", -1),
-    ("n_test", -1), ("leaked_test_images", -7), ("image_size", 0), ("seed", 99999999999999999999), ("seed", 2**63), ("seed", -(2**64)),
+    ("value", float("inf")), ("value", -float("inf")), ("value", 5), ("value", -3), ("val_value",
+    1.01), ("task_majority", float("inf")),
+    ("task_majority", -0.1), ("pretrain_loss", float("inf")), ("seconds", float("inf")), ("shots",
+    0), ("shots", -1), ("draw", -1),
+    ("n_test", -1), ("leaked_test_images", -7), ("image_size", 0), ("seed", 99999999999999999999),
+    ("seed", 2**63), ("seed", -(2**64)),
 ]  # fmt: skip
 
 

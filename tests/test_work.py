@@ -52,10 +52,8 @@ def measured(store: Store, plan: Plan) -> dict[str, list[Any]]:
         )
     rows = to_frame([row for cell in plan.cells for row in store.read_cell(cell.id)])
     rows = rows[(rows["metric"] == "top1") & (rows["subset"] == "all")].set_index("method")
-    return {
-        str(method): [None if pd.isna(value) else value for value in row]
-        for method, row in rows[LABEL_COLUMNS].iterrows()
-    }
+    labels = rows[LABEL_COLUMNS].astype(object)
+    return labels.where(labels.notna(), None).T.to_dict("list")
 
 
 @pytest.fixture
@@ -80,10 +78,8 @@ def plan() -> Plan:
         noise=0.1,
     )
     one.arms[1] = replace(one.arms[1], targets=sets)
-    one.cells = [
-        replace(cell, arm=next(arm for arm in one.arms if arm.id == cell.arm.id))
-        for cell in one.cells
-    ]
+    arms = {arm.id: arm for arm in one.arms}
+    one.cells = [replace(cell, arm=arms[cell.arm.id]) for cell in one.cells]
     return one
 
 
@@ -325,13 +321,11 @@ def test_draws_are_paired_over_arms_and_protocols_nested_over_shots_and_differ_b
     assert all(len(images) == 1 for images in taken.values()), (
         "one draw for all arms and protocols of a seed"
     )
-    trains, vals = (
-        {
-            at: set(np.frombuffer(next(iter(images))[i], dtype=np.int64).tolist())
-            for at, images in taken.items()
-        }
-        for i in (0, 1)
-    )
+    trains, vals = {}, {}
+    for at, images in taken.items():
+        train, val = next(iter(images))
+        trains[at] = set(np.frombuffer(train, dtype=np.int64).tolist())
+        vals[at] = set(np.frombuffer(val, dtype=np.int64).tolist())
     for seed in (0, 1):
         for which in range(3):
             assert trains[seed, 1, which] < trains[seed, 3, which] < trains[seed, 0, 0]

@@ -41,14 +41,22 @@ def one_row(**changes: Any) -> dict[str, Any]:
     fields.
     """
     row: dict[str, Any] = {
-        "cell": "c0", "arm": "a0", "study": "made-up", "status": "done", "metric": "top1", "subset": "all", "value": 0.5, "n_test": 1000,
-        "method": "supervised", "source": "photos", "source_fingerprint": "f" * 8, "size": "all", "unique_images": 20000, "labels": "level:0",
-        "label_level": 0, "num_labels": 400, "images_seen": 400000, "epochs": 20.0, "steps": 1563, "pretrain_flops": 1e14, "backbone": "tiny",
-        "image_size": 32, "batch": 256, "optimiser": "adamw", "lr": 0.003, "weight_decay": 0.05, "recipe": "{\"lr\":0.003}", "seed": 0,
-        "pretrain_loss": 1.2, "task": "birds", "task_labels": "level:0", "task_classes": 20, "task_majority": 0.05, "task_fingerprint": "t" * 8,
-        "protocol": "finetune", "n_train": 1000, "n_val": 200, "val_protocol": "split", "val_missing_classes": 0, "head_init": "zeros",
-        "chosen": "{\"lr\":0.001}", "grid": "{\"lr\":[0.001,0.003]}", "val_value": 0.55, "label_reuse": False, "leaked_test_images": 0,
-        "schema": SCHEMA_VERSION, "precision": "auto", "fingerprint": "cpu bf16 1 thread", "versions": "{\"headwater\":\"0.1.0\"}", "seconds": 3.0,
+        "cell": "c0", "arm": "a0", "study": "made-up", "status": "done", "metric": "top1",
+        "subset": "all", "value": 0.5, "n_test": 1000,
+        "method": "supervised", "source": "photos", "source_fingerprint": "f" * 8, "size": "all",
+        "unique_images": 20000, "labels": "level:0",
+        "label_level": 0, "num_labels": 400, "images_seen": 400000, "epochs": 20.0, "steps": 1563,
+        "pretrain_flops": 1e14, "backbone": "tiny",
+        "image_size": 32, "batch": 256, "optimiser": "adamw", "lr": 0.003, "weight_decay": 0.05,
+        "recipe": "{\"lr\":0.003}", "seed": 0,
+        "pretrain_loss": 1.2, "task": "birds", "task_labels": "level:0", "task_classes": 20,
+        "task_majority": 0.05, "task_fingerprint": "t" * 8,
+        "protocol": "finetune", "n_train": 1000, "n_val": 200, "val_protocol": "split",
+        "val_missing_classes": 0, "head_init": "zeros",
+        "chosen": "{\"lr\":0.001}", "grid": "{\"lr\":[0.001,0.003]}", "val_value": 0.55,
+        "label_reuse": False, "leaked_test_images": 0,
+        "schema": SCHEMA_VERSION, "precision": "auto", "fingerprint": "cpu bf16 1 thread",
+        "versions": "{\"headwater\":\"0.1.0\"}", "seconds": 3.0,
         "host": "somewhere", "finished": "2025-01-01T00:00:00Z", "attempt": 1,
     }  # fmt: skip
     return row | changes

@@ -242,22 +242,14 @@ def test_no_winner_is_declared_too_often_where_all_arms_are_equal() -> None:
     rng, wrong, trials = np.random.default_rng(7), 0, 150
     for _ in range(trials):
         shared = rng.normal(0.5, 0.02, 4)
-        spread = (
-            0.002,
-            0.01,
-            0.03,
-            0.01,
-        )  # unequal spreads, which a pooled interval would not survive
-        frame = table(
-            {
-                f"level:{k}": [float(v) for v in shared + rng.normal(0, s, 4)]
-                for k, s in enumerate(spread)
-            }
-        )
-        wrong += bool(best(frame)["decided"].iloc[0])
-    assert (
-        wrong <= 14
-    )  # 5 % of 150 is 7.5; 14 is exceeded with probability below 1 % at a true rate of 5 %
+        # unequal spreads, which a pooled interval would not survive
+        spread = (0.002, 0.01, 0.03, 0.01)
+        values = {
+            f"level:{k}": (shared + rng.normal(0, s, 4)).tolist() for k, s in enumerate(spread)
+        }
+        wrong += bool(best(table(values))["decided"].iloc[0])
+    # 5 % of 150 is 7.5; 14 is exceeded with probability below 1 % at a true rate of 5 %
+    assert wrong <= 14
 
 
 def test_rows_in_another_order_give_the_same_tables() -> None:

@@ -216,7 +216,7 @@ def nulls() -> pd.DataFrame:
     return pd.concat([hardness_gains(simulated(rng, n=150)) for _ in range(200)])
 
 
-def test_where_labels_make_no_difference_the_gain_is_centred_at_zero_and_its_interval_covers_at_its_level(
+def test_where_labels_make_no_difference_the_gain_is_zero_and_its_interval_covers_at_its_level(
     nulls: pd.DataFrame,
 ) -> None:
     mine = nulls[nulls["split"] == "cross-fitted"]
@@ -236,7 +236,7 @@ def test_where_labels_make_no_difference_a_split_by_the_compared_models_errors_s
     assert (mine["answer"] == "fine helps more on hard").mean() > 0.95
 
 
-def test_a_split_by_the_coarse_arms_errors_at_other_seeds_is_biased_where_arms_err_on_samples_of_their_own() -> (
+def test_a_split_by_the_coarse_arms_errors_is_biased_where_arms_err_on_samples_of_their_own() -> (
     None
 ):
     """Each arm has samples that it happens to be bad at, whatever the seed, and neither is
@@ -318,9 +318,7 @@ def test_left_to_itself_it_sets_the_finest_level_against_the_tasks_own_or_the_co
     assert pairs(tables[0], coarse="level:0", fine="cluster:9") == {("own", "level:0", "cluster:9")}
 
 
-def test_fewer_than_three_seeds_are_refused_with_the_reason_and_keep_no_other_setting_from_an_answer() -> (
-    None
-):
+def test_fewer_than_three_seeds_are_refused_and_keep_no_other_setting_from_an_answer() -> None:
     few, enough = (
         answers(random_arms("level:2", "level:0", seeds=2), task="few"),
         answers(random_arms("level:2", "level:0"), task="enough"),

@@ -88,7 +88,7 @@ def test_differences_to_the_next_coarser_view_and_to_scratch_are_paired() -> Non
     ]
     frame = to_frame(rows)
     views = granularity_curves(frame).set_index("labels")
-    by_arm = {labels: [r["value"] for r in rows if r["labels"] == labels] for labels in U}
+    by_arm = frame.groupby("labels")["value"].apply(list).to_dict()
     scratch = [r["value"] for r in rows if r["method"] == "scratch"]
     for word, other in (
         ("coarser", by_arm["level:2"]),

@@ -96,7 +96,7 @@ def test_the_trimmed_text_tower_equals_the_untrimmed_one(captions):
         torch.testing.assert_close(model.text(model._tokens), tower(whole), atol=1e-5, rtol=0)
 
 
-def test_encoding_distinct_captions_once_in_groups_by_length_equals_encoding_each_in_value_and_gradient():
+def test_encoding_distinct_captions_once_and_by_length_has_the_value_and_gradient_of_each():
     model = method()
     positions, epochs = np.array([2, 4, 1, 0, 2, 3]), np.array([0, 0, 0, 1, 1, 1])
     embeddings = normal(6, 16)

@@ -184,9 +184,9 @@ def test_losses_are_computed_in_float32_inside_bf16_autocast(way, name):
     plain.backward()
     assert loss.dtype == torch.float32
     assert torch.equal(loss, plain)
-    if (
-        way == "in tiles"
-    ):  # torch runs the backward pass of its own products in the mode of the moment, and the loop calls it outside autocast
+    # torch runs the backward pass of its own products in the mode of the moment, and the loop
+    # calls it outside autocast
+    if way == "in tiles":
         assert all(
             torch.equal(a.grad, b.grad)
             for a, b in zip(inside, outside, strict=True)

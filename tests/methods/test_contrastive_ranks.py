@@ -155,7 +155,9 @@ def test_two_ranks_have_the_loss_and_the_gradient_of_one_process_with_the_whole_
     """
     with tiled("whole"):
         alone = run(LOSSES[name], normal(sum(PARTS[parts]), 6), ALONE, 1.0, Towers())
-    here = [{what: one[f"{name} {parts} {way} {what}"] for what in alone} for one in found]
+    here = []
+    for of_rank in found:
+        here.append({what: of_rank[f"{name} {parts} {way} {what}"] for what in alone})
     for one in here:
         for what in set(alone) - {"loss", "images"}:
             torch.testing.assert_close(

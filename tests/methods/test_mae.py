@@ -92,7 +92,7 @@ def test_the_share_of_hidden_patches_is_the_recipes(mask, hidden):
 
 
 def test_what_is_hidden_does_not_reach_the_encoder():
-    """Other pixels in the hidden patches change what is to be drawn and nothing of what is drawn."""
+    """Other pixels in hidden patches change what is to be drawn and nothing of what is drawn."""
     model, views, batch = method(), normal(6, 3, 32, 32), images(6)
     hidden = model._orders(batch)[:, 4:]
     changed = views.clone()

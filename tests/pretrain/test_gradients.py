@@ -124,7 +124,8 @@ def test_simclrs_default_head_feels_the_parts():
 
 
 @pytest.mark.parametrize(("own", "global_size", "size", "micro_batch", "expected"), [
-    (3, 3, 1, 2, [3]), (5, 5, 1, 2, [2, 3]), (11, 23, 2, 11, [5, 6]), (12, 23, 2, 11, [6, 6]), (24, 24, 1, None, [24]), (24, 24, 1, 10, [8, 8, 8]),
+    (3, 3, 1, 2, [3]), (5, 5, 1, 2, [2, 3]), (11, 23, 2, 11, [5, 6]), (12, 23, 2, 11, [6, 6]), (24,
+    24, 1, None, [24]), (24, 24, 1, 10, [8, 8, 8]),
     (1, 2, 2, 2, [1]),
 ])  # fmt: skip
 def test_parts_are_as_many_on_every_rank_and_hold_two_images_at_least(

@@ -38,7 +38,9 @@ def draw_all(driver: Any) -> None:
            (async () => {
              for (const figure of document.querySelectorAll('figure:not([hidden])')) {
                figure.scrollIntoView();
-               for (let i = 0; i < 100 && !figure.querySelector('svg'); i += 1) await new Promise((done) => setTimeout(done, 30));
+               for (let i = 0; i < 100 && !figure.querySelector('svg'); i += 1) {
+                 await new Promise((done) => setTimeout(done, 30));
+               }
              }
              window.scrolled = true;
            })();"""
@@ -54,8 +56,10 @@ def test_all_charts_are_drawn_with_marks_that_have_a_size(driver: Any, report: P
     draw_all(driver)
     kinds = driver.execute_script(
         """return [...document.querySelectorAll('section.charts')].map((section) => {
-             const marks = [...section.querySelectorAll('figure:not([hidden]) svg .mark-symbol.role-mark path')];
-             return [section.dataset.kind, marks.length, marks.every((m) => m.getBoundingClientRect().width > 0)];
+             const shown = 'figure:not([hidden]) svg .mark-symbol.role-mark path';
+             const marks = [...section.querySelectorAll(shown)];
+             const sized = marks.every((m) => m.getBoundingClientRect().width > 0);
+             return [section.dataset.kind, marks.length, sized];
            })"""
     )
     assert {k for k, _, _ in kinds} == {"accuracy", "granularity", "gap", "shots"}

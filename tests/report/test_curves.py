@@ -41,14 +41,10 @@ def arm(
         "lr": lambda done: 0.01 * (1 - done),
         **points,
     }
-    told = [
-        {
-            "step": step,
-            "images": step * 32.0,
-            **{name: float(function(step / steps)) for name, function in quantities.items()},
-        }
-        for step in range(every, steps + 1, every)
-    ]
+    told = []
+    for step in range(every, steps + 1, every):
+        values = {name: float(function(step / steps)) for name, function in quantities.items()}
+        told.append({"step": step, "images": step * 32.0, **values})
     title = " · ".join(
         part
         for part in (method, source, labels, None if size == "all" else f"{size} images")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import runpy
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,10 +123,14 @@ def test_a_figure_that_the_rows_cannot_give_is_an_error_in_words() -> None:
 
 def test_the_figures_of_readme_say_where_there_is_no_interval() -> None:
     points = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "make_results.py"))["points"]
-    a, b = (
-        [one_row(cell=f"{labels}{s}", labels=labels, seed=s, value=v + 0.01 * s) for s in range(3)]
-        for labels, v in (("level:0", 0.512), ("level:1", 0.5))
-    )
+
+    def over_seeds(labels: str, value: float) -> list[dict[str, Any]]:
+        return [
+            one_row(cell=f"{labels}{seed}", labels=labels, seed=seed, value=value + 0.01 * seed)
+            for seed in range(3)
+        ]
+
+    a, b = over_seeds("level:0", 0.512), over_seeds("level:1", 0.5)
     names = ("supervised level:0 \u00b7 photos", "supervised level:1 \u00b7 photos")
     assert points(to_frame(a[:1] + b[:1]), *names) == "+1.2 (no interval)"
     assert points(to_frame(a[:1] + b[1:]), *names) == "\u2013"

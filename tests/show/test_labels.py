@@ -73,10 +73,11 @@ def facts_of(result: tuple[int, str, str]) -> dict[str, Any]:
 
 
 def directions(source: dict[str, Any], target: str) -> dict[str, str]:
-    return {
-        view["view"]: next(a["expected"] for a in view["against"] if a["target"] == target)
-        for view in source["views"]
-    }
+    expected = {}
+    for view in source["views"]:
+        (facts,) = [facts for facts in view["against"] if facts["target"] == target]
+        expected[view["view"]] = facts["expected"]
+    return expected
 
 
 # facts
@@ -91,7 +92,8 @@ def test_a_folder_is_described_by_its_levels_and_instance_against_its_levels(
         ("level:1", 2, "levels"),
         ("level:0", 6, "levels"),
     ]
-    assert [(v["view"], v["classes"], v["median"], v["singletons"], v["note"]) for v in source["views"]] == [
+    assert [(v["view"], v["classes"], v["median"], v["singletons"],
+    v["note"]) for v in source["views"]] == [
         ("level:1", 2, 60, 0, None), ("level:0", 6, 20, 0, None), ("instance", 120, 1, 120, None),
     ]  # fmt: skip
     assert directions(source, "level:1") == {
@@ -443,15 +445,10 @@ def test_a_source_that_narrows_its_seeds_is_described_with_its_first_one(
 def test_random_classes_within_a_level_are_not_expected_to_help(headwater: Cli, shop: Path) -> None:
     """They are nested, and have images enough; what they were drawn in is all that they tell."""
     views = "random:like level:0 within level:1,level:0"
-    (source,) = facts_of(headwater("labels", "describe", shop, "--views", views, "--json"))[
-        "sources"
-    ]
-    told = {
-        view["view"]: {a["target"]: a["expected"] for a in view["against"]}
-        for view in source["views"]
-    }
-    assert told["random:like level:0 within level:1"]["level:1"] == "not aligned"
-    assert told["level:0"]["level:1"] == "finer"
+    described = facts_of(headwater("labels", "describe", shop, "--views", views, "--json"))
+    expected = directions(described["sources"][0], "level:1")
+    assert expected["random:like level:0 within level:1"] == "not aligned"
+    assert expected["level:0"] == "finer"
 
 
 def test_only_clusters_leave_no_empty_tables(headwater: Cli, shop: Path) -> None:

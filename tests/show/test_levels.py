@@ -194,7 +194,8 @@ def test_a_hierarchy_alone_shows_its_leaves_and_says_which_ranks_do_not_nest(
         ("Fish", "Q", "three"),
     ]  # a phylum in two supercategories, a supercategory in two phyla
     rows = [
-        {**category, "id": at, "supercategory": over, "phylum": phylum, "class": phylum + "c", "order": phylum + "o", "family": phylum + "f",
+        {**category, "id": at, "supercategory": over, "phylum": phylum, "class": phylum + "c",
+        "order": phylum + "o", "family": phylum + "f",
          "genus": phylum + "g", "specific_epithet": word, "name": f"{phylum}g "
          f"{word}", "common_name": word, "image_dir_name": f"{at:05d}_{word}"}
         for at, (over, phylum, word) in enumerate(taxa)

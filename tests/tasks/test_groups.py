@@ -167,7 +167,7 @@ def test_a_group_in_val_and_in_test_is_refused_and_one_in_train_and_in_val_is_no
     assert names(made, one.val) == names(made, one.train) == {"1"}
 
 
-def test_an_image_without_a_group_is_a_group_of_its_own_and_an_unknown_column_names_the_nearest() -> (
+def test_an_image_without_a_group_is_one_of_its_own_and_an_unknown_column_names_the_nearest() -> (
     None
 ):
     made = [("train", "ab"[i % 2], "") for i in range(40)] + [("test", "a", ""), ("test", "b", "")]

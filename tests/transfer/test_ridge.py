@@ -105,7 +105,7 @@ def test_the_choice_is_that_of_a_loop_over_the_grid(seed, shots, d):
     assert found.l2 == l2
 
 
-def test_of_equally_accurate_strengths_the_lower_squared_error_wins_and_of_equal_ones_the_stronger():
+def test_of_equally_accurate_strengths_the_lower_squared_error_wins_of_equal_ones_the_stronger():
     x = np.array([[-1.0], [1.0]], dtype=np.float32)
     labels = np.array([0, 1])
     assert ridges([Fit(x, labels, x, labels)], 2, (0.1, 10.0))[0].l2 == 0.1, (

@@ -128,8 +128,8 @@ def kill_the_parent_alone(process: subprocess.Popen[bytes]) -> None:
 
 
 def killed_and_resumed(moments: list[str], finished: Finished, store: Path) -> None:
-    """Kill one run after another in one store, in turn the whole group and the parent alone, then
-    let one end.
+    """Kill one run after another in one store, in turn the whole group and the parent alone; then
+    this process ends the study.
     """
     for at, moment in enumerate(moments):
         before = touched(store)
@@ -138,7 +138,7 @@ def killed_and_resumed(moments: list[str], finished: Finished, store: Path) -> N
             (kill_the_parent_alone if at % 2 else kill_the_group)(process)
         assert before.items() <= touched(store).items()
     before = touched(store)
-    api.run(finished.study, store=store, device="cpu", workers=1)
+    api.run(finished.study, store=store, device="cpu", engine="inline")
     assert before.items() <= touched(store).items()
     assert_same_results(store, finished.store)
 
@@ -236,8 +236,8 @@ def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
                 str(store.root),
                 "--device",
                 "cpu",
-                "--workers",
-                "1",
+                "--engine",
+                "inline",
             ],
         )
         assert cli._guarded(cli.app) == 1
@@ -249,9 +249,8 @@ def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
         assert failed["value"].isna().all()
         assert set(failed["attempt"]) == {attempt}
     shutil.rmtree(weights.parent)
-    assert set(api.run(finished.study, store=store.root, device="cpu", workers=1)["status"]) == {
-        "done"
-    }
+    rows = api.run(finished.study, store=store.root, device="cpu", engine="inline")
+    assert set(rows["status"]) == {"done"}
     assert_same_results(store.root, finished.store)
 
 

@@ -59,8 +59,15 @@ def test_two_ranks_train_a_study_that_run_then_only_measures(tmp_path: Path) -> 
     assert set(rows["status"]) == {"done"}
     assert all("ranks=2" in told for told in rows["pretrain_fingerprint"])
     assert {path: path.stat().st_mtime_ns for path in store.root.glob("arms/[!.]*/*")} == before
-    again = torchrun(study, "--store", store.root, "--device", "cpu")
-    assert "trained 0 arms" in again.stdout
+
+
+@pytest.mark.slow
+def test_what_two_ranks_have_trained_is_not_trained_again(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study.yaml", tiny(methods=["simclr"], budget={"steps": 2}))
+    for trained in ("trained 1 arms on 2 ranks", "trained 0 arms"):
+        ended = torchrun(study, "--store", tmp_path / "store", "--device", "cpu")
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        assert trained in ended.stdout
 
 
 @pytest.mark.slow

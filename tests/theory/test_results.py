@@ -5,9 +5,12 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
 from headwater.rows import read_rows
 from headwater.theory.analysis.table import networks_table
 
+pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[2]
 
 

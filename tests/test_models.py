@@ -82,7 +82,10 @@ def test_an_architecture_that_cannot_take_the_image_size_is_refused():
         build_encoder("inception_v3", 32, seed=0)
 
 
-DOCUMENTED = """timm.create_model(architecture, num_classes=0, **model_args, checkpoint_path="encoder.safetensors")"""
+DOCUMENTED = (
+    "timm.create_model(architecture, num_classes=0, **model_args, "
+    'checkpoint_path="encoder.safetensors")'
+)
 
 
 @pytest.mark.parametrize(
@@ -166,9 +169,12 @@ WORDS = {
     "about",
     [
         "", "[]", "{}", "null",
-        {**WORDS, "image_size": "big"}, {**WORDS, "image_size": -1}, {**WORDS, "architecture": 5}, {**WORDS, "architecture": "nothing"},
-        {**WORDS, "model_args": []}, {**WORDS, "model_args": None}, {**WORDS, "model_args": {"patch_size": 0}}, {**WORDS, "model_args": {"patch_size": "4"}},
-        {**WORDS, "model_args": {"img_size": 64}}, {**WORDS, "model_args": {"patch_size": 4}}, {**WORDS, "model_args": {"pretrained": 1}},
+        {**WORDS, "image_size": "big"}, {**WORDS, "image_size": -1}, {**WORDS, "architecture": 5},
+        {**WORDS, "architecture": "nothing"},
+        {**WORDS, "model_args": []}, {**WORDS, "model_args": None},
+        {**WORDS, "model_args": {"patch_size": 0}}, {**WORDS, "model_args": {"patch_size": "4"}},
+        {**WORDS, "model_args": {"img_size": 64}}, {**WORDS, "model_args": {"patch_size": 4}},
+        {**WORDS, "model_args": {"pretrained": 1}},
         {**WORDS, "model_args": {"checkpoint_path": "other.pth"}},
     ],
 )  # fmt: skip

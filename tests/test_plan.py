@@ -57,7 +57,6 @@ def test_ids_are_golden(tmp_path: Path) -> None:
         "pretrain": 3,
         "features": 2,
         "draws": 1,
-        "clusters": 1,
         "leaks": 1,
     }
     assert pixels.RECIPE == 1

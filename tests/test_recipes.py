@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from headwater.errors import InputError
-from headwater.recipes import ARM_ROOMS, CLUSTER_ROOMS, ROOM_VERSIONS, resolve
+from headwater.recipes import ARM_ROOMS, FEATURE_ROOMS, ROOM_VERSIONS, resolve
 from headwater.registry import METHODS, PROTOCOLS
 from headwater.study import Augmentation, Study
 
@@ -115,7 +115,7 @@ def test_text_heads_that_do_not_divide_the_width_are_refused():
 def test_every_room_that_enters_an_identity_has_a_version():
     cells = {room for protocol in PROTOCOLS for room in protocol.rooms}
     own = {"leaks"}  # where copies are looked for (Plan.looks_for_copies)
-    assert {*ARM_ROOMS, *CLUSTER_ROOMS, *cells, *own} == {*ROOM_VERSIONS, "pixels"}
+    assert {*ARM_ROOMS, *FEATURE_ROOMS, *cells, *own} == {*ROOM_VERSIONS, "pixels"}
 
 
 def test_lars_has_no_rate_by_default():

@@ -54,14 +54,13 @@ ROOM_VERSIONS = {
     "pretrain": 3,
     "features": 2,
     "draws": 1,
-    "clusters": 1,
     "leaks": 1,
 }
 """Raised by hand when a room's behaviour changes, so that what the old code computed is not taken
 for what the new code would. The room of pixels keeps its own (headwater.sources.pixels.RECIPE),
-since its cache needs it too, and each protocol its own (headwater.transfer.protocols).
+since its cache needs it too, each protocol its own (headwater.transfer.protocols), and each label
+view that is made from features (headwater.labels.kinds).
 """
-CLUSTER_ROOMS = ("pixels", "views", "features", "clusters")
 ARM_ROOMS = ("pixels", "views", "pretrain")
 FEATURE_ROOMS = ("pixels", "views", "features")
 

@@ -14,8 +14,7 @@ from headwater.registry import SOURCE_KINDS
 from headwater.sources import Positions, Source, Table, open_source
 from headwater.sources.kinds import SourceKind, SourceWords
 from headwater.sources.published.registry import PUBLISHED
-from headwater.study import PublishedData
-from headwater.study.file import parse_study
+from headwater.study import PublishedData, Study
 
 
 class GreyData(SourceWords):
@@ -88,7 +87,7 @@ STUDY = "study: s\ndata: {d: %s}\nbudget: {epochs: 1}\ntasks: {t: {data: d}}\nme
 )  # fmt: skip
 def test_wrong_words_of_an_entry_are_one_line_that_says_where(words: str, message: str) -> None:
     with pytest.raises(InputError) as error:
-        parse_study(STUDY % words, "s.yaml")
+        Study.parse(STUDY % words, "s.yaml")
     assert str(error.value).startswith("s.yaml, line 2: ") and message in str(error.value)
 
 

@@ -75,7 +75,8 @@ def plan_clusters(
         "source": source.fingerprint(positions),
         "image_size": plan.study.image_size,
         "precision": plan.study.precision,
-        "rooms": recipes.versions_of(recipes.CLUSTER_ROOMS, pixels=PIXELS),
+        "rooms": recipes.versions_of(recipes.FEATURE_ROOMS, pixels=PIXELS)
+        | {"clusters": view.declared.version},
     }
     paths = {word: Path(path) for word in ("weights", "file") if (path := getattr(told, word))}
     return Clusters(identity(meaning), view, parts, arm, timm, digest=digest, **paths)

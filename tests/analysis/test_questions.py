@@ -71,6 +71,19 @@ def test_a_monotone_curve_is_no_u(values: tuple[float, ...], shape: str) -> None
     assert peaks(to_frame(curve(made)))["shape"].tolist() == [shape]
 
 
+@pytest.mark.parametrize(
+    ("values", "beaten"), [((0.5, 0.6, 0.599), "coarse"), ((0.599, 0.6, 0.5), "fine")]
+)
+def test_a_peak_that_beats_one_end_alone_is_no_u(values: tuple[float, ...], beaten: str) -> None:
+    made = {
+        labels: (classes, value)
+        for (labels, (classes, _)), value in zip(U.items(), values, strict=True)
+    }
+    (row,) = peaks(to_frame(curve(made))).to_dict("records")
+    assert (row["peak"], row["shape"]) == ("level:1", "cannot tell")
+    assert {end for end in ("coarse", "fine") if row[f"{end}_low"] > 0} == {beaten}
+
+
 def test_the_shape_cannot_be_told_at_one_seed_or_where_seeds_vary_more_than_levels() -> None:
     assert peaks(to_frame(curve(U, seeds=1)))["shape"].tolist() == ["cannot tell"]
     assert peaks(to_frame(curve(U, wobble=0.15)))["shape"].tolist() == ["cannot tell"]

@@ -15,7 +15,7 @@ from headwater import recipes
 from headwater.errors import InputError
 from headwater.labels import Targets, View, label_view
 from headwater.labels.targets import LabelSets
-from headwater.plan import Plan
+from headwater.plan import Overlap, Overlaps, Plan, PlannedArm
 from headwater.sources import Positions, Table, pixels
 from headwater.study import Study
 from tests.conftest import tiny
@@ -27,6 +27,10 @@ def plan(**changes: Any) -> Plan:
 
 def arms(one: Plan) -> list[str]:
     return [arm.id for arm in one.arms]
+
+
+def overlap(one: Plan, arm: PlannedArm, task: str) -> Overlap:
+    return Overlaps(one.resolved).of(arm, task)
 
 
 def cells(one: Plan) -> list[str]:
@@ -248,7 +252,7 @@ def several(monkeypatch: pytest.MonkeyPatch) -> None:
         sets = LabelSets.of([[family, plain.num_classes] for family in range(plain.num_classes)])
         return Targets(plain.codes, (*plain.names, "thing"), "level:1", sets)
 
-    monkeypatch.setattr("headwater.plan.label_view", view)
+    monkeypatch.setattr("headwater.plan.arms.label_view", view)
 
 
 @pytest.mark.usefixtures("several")
@@ -286,7 +290,7 @@ def test_label_reuse_is_seen_through_sets() -> None:
     """
     tasks = {"fine": {"data": "other"}, "coarse": {"data": "other", "labels": "level:1"}}
     one = plan(sources=["other"], methods=["supervised"], labels=["level:1"], tasks=tasks)
-    assert [one.overlap(one.arms[0], task).label_reuse for task in tasks] == [True, True]
+    assert [overlap(one, one.arms[0], task).label_reuse for task in tasks] == [True, True]
 
 
 # photos
@@ -377,9 +381,9 @@ def test_one_leaked_test_image_in_a_hundred_is_noted_and_scored_apart(photos: Pa
     shutil.copy(photos / "train" / "dog" / "0.png", photos / "test" / "dog" / "leak.png")
     one = folder_plan(photos)
     assert any("1 of the 127 test images" in note and "unleaked" in note for note in one.notes)
-    overlap = one.overlap(one.arms[0], "photos")
-    assert overlap.leaked_test.sum() == 1
-    leaked = one.tasks["photos"].test[overlap.leaked_test][0]
+    leaked_test = overlap(one, one.arms[0], "photos").leaked_test
+    assert leaked_test.sum() == 1
+    leaked = one.tasks["photos"].test[leaked_test][0]
     assert one.sources["photos"].table.ids[leaked] == "test/dog/leak.png"
 
 
@@ -405,7 +409,7 @@ def test_a_leak_is_refused_where_it_would_be_measured_and_nowhere_else(photos: P
 
 def test_label_reuse_is_seen_through_names_levels_and_copies(photos: Path) -> None:
     one = folder_plan(photos)
-    by_method = {arm.words.method: one.overlap(arm, "photos").label_reuse for arm in one.arms}
+    by_method = {arm.words.method: overlap(one, arm, "photos").label_reuse for arm in one.arms}
     assert by_method == {"supervised": True, "simclr": False}
     coarse = Plan.make(
         Study.model_validate(
@@ -416,10 +420,10 @@ def test_label_reuse_is_seen_through_names_levels_and_copies(photos: Path) -> No
             )
         )
     )
-    assert {arm.words.labels: coarse.overlap(arm, "other").label_reuse for arm in coarse.arms} == {
+    assert {arm.words.labels: overlap(coarse, arm, "other").label_reuse for arm in coarse.arms} == {
         None: False,
         "level:0": True,
         "level:1": True,
         "random:3": False,
     }
-    assert not any(BASE.overlap(arm, "other").label_reuse for arm in BASE.arms)
+    assert not any(overlap(BASE, arm, "other").label_reuse for arm in BASE.arms)

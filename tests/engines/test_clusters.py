@@ -20,7 +20,7 @@ from headwater.engines import engine, local, schedule
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels import label_view
-from headwater.plan import Plan
+from headwater.plan import Overlaps, Plan
 from headwater.rows import comparable
 from headwater.store import Store
 from headwater.study import Study
@@ -261,8 +261,9 @@ def test_label_reuse_is_seen_through_partitions_and_features() -> None:
         "level:0 with symmetric:0.9",
         "taught",
     }
+    overlaps = Overlaps(made.resolved)
     for task, more in (("families", set()), ("species", {"shuffle:3"})):
-        reuse = {arm.words.labels: made.overlap(arm, task).label_reuse for arm in made.arms}
+        reuse = {arm.words.labels: overlaps.of(arm, task).label_reuse for arm in made.arms}
         assert {label for label, reused in reuse.items() if reused} == told | more, (
             "a species is in one shuffled class, a family in several"
         )

@@ -12,7 +12,7 @@ from PIL import Image
 
 from headwater import api
 from headwater.errors import InputError
-from headwater.plan import Plan
+from headwater.plan import Overlaps, Plan
 from headwater.study import Study
 from tests.conftest import tiny
 
@@ -118,7 +118,7 @@ def test_a_subset_narrows_the_arm_and_the_task(zoo: Path) -> None:
         name: (task.num_classes, len(task.train), len(task.test))
         for name, task in plan.tasks.items()
     } == {"both": (2, 48, 24), "dry": (2, 24, 12)}
-    assert plan.overlap(dry, "dry").label_reuse
+    assert Overlaps(plan.resolved).of(dry, "dry").label_reuse
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,19 @@ use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
 from headwater.labels import classes_of, label_view, nesting, parse_captions, parse_view
+from headwater.plan.images import of_splits
+from headwater.plan.memo import Memo
 from headwater.plan.planned import Overlap, PlannedArm
-from headwater.sources import Positions
+from headwater.plan.resolved import Resolved
+from headwater.sources import Positions, Source
 from headwater.tasks import Task
-
-if TYPE_CHECKING:
-    from headwater.plan import Plan
 
 REUSE_SHARE = 0.01
 """Share of a task's training images that an arm must have been trained on before label reuse is
@@ -36,55 +36,79 @@ about ten minutes of one core, once [ours].
 """
 
 
-def check_overlaps(plan: Plan) -> None:
-    """No arm may be trained on the validation or test images of a task that it is measured on."""
-    for title, arm in {arm.words.title: arm for arm in plan.arms}.items():
-        if (
-            arm.method.contrastive
-            and arm.recipe is not None
-            and arm.recipe.batch > len(arm.positions)
-        ):
-            plan.notes.append(
+def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm]) -> list[str]:
+    """Notes on what arms and tasks have in common.
+
+    Raises InputError where an arm is trained on the validation or test images of a task that it is
+    measured on.
+    """
+    notes = _notes_on_batches(arms)
+    hashes = ByteHashes()
+    one_arm_each = {arm.words.source: arm for arm in arms if arm.source is not None}
+    for name, arm in one_arm_each.items():
+        assert name is not None
+        images = of_splits(resolved, name)
+        measured_on = tasks_of(resolved, arm)
+        if not measured_on:
+            notes.append(f"no task measures the arms of source {name}")
+        for task in measured_on:
+            if resolved.study.leakage == "auto" and len(images) * len(task.test) > LOOK_LIMIT:
+                notes.append(
+                    f"test images of task {task.name!r} are looked for as equal files only in "
+                    f"source {name!r}, which is large; `leakage: near` looks for changed copies "
+                    "too (docs/leakage.md says what that costs)"
+                )
+        for task in measured_on:
+            notes += _notes_on_splits(arm, images, task, hashes)
+    return notes
+
+
+def tasks_of(resolved: Resolved, arm: PlannedArm) -> list[Task]:
+    """The tasks that an arm is measured on, in the study's order."""
+    measured_on = {cell.task for cell in resolved.study.cells(arm.words)}
+    return [task for name, task in resolved.tasks.items() if name in measured_on]
+
+
+def _notes_on_batches(arms: Sequence[PlannedArm]) -> list[str]:
+    notes = []
+    for title, arm in {arm.words.title: arm for arm in arms}.items():
+        if arm.recipe is None or not arm.method.contrastive:
+            continue
+        if arm.recipe.batch > len(arm.positions):
+            notes.append(
                 f"{title}: a batch of {arm.recipe.batch} holds its {len(arm.positions)} images "
                 "more than once, as negatives of themselves"
             )
-    one_arm_each = {arm.words.source: arm for arm in plan.arms if arm.source is not None}
-    for arm in one_arm_each.values():
-        measured_on = dict.fromkeys(cell.task for cell in plan.study.cells(arm.words))
-        if not measured_on:
-            plan.notes.append(f"no task measures the arms of source {arm.words.source}")
-        for name in measured_on:
-            if (
-                plan.study.leakage == "auto"
-                and len(plan.of_splits(arm.words.source or "")) * len(plan.tasks[name].test)
-                > LOOK_LIMIT
-            ):
-                what = (
-                    f"test images of task {name!r} are looked for as equal files only in source "
-                    f"{arm.words.source!r}"
-                )
-                plan.notes.append(
-                    f"{what}, which is large; `leakage: near` looks for changed copies too "
-                    "(docs/leakage.md says what that costs)"
-                )
-        for task in (task for name, task in plan.tasks.items() if name in measured_on):
-            if task.carved and arm.source is task.source:
-                plan.notes.append(
-                    f"the validation split of task {task.name} is cut from train, which source "
-                    f"{arm.words.source} pre-trains on"
-                )
-            for split, positions in (("val", task.val), ("test", task.test)):
-                if split == "test" or not task.carved:
-                    _check_overlap(plan, arm, task, split, positions)
+    return notes
 
 
-def _check_overlap(
-    plan: Plan, arm: PlannedArm, task: Task, split: str, positions: Positions
-) -> None:
+def _notes_on_splits(
+    arm: PlannedArm, images: Positions, task: Task, hashes: ByteHashes
+) -> list[str]:
+    """Notes on a task's held-out images among the images of an arm's source."""
+    splits = {"test": task.test} if task.carved else {"val": task.val, "test": task.test}
+    notes = []
+    if task.carved and arm.source is task.source:
+        notes.append(
+            f"the validation split of task {task.name} is cut from train, which source "
+            f"{arm.words.source} pre-trains on"
+        )
+    for split, positions in splits.items():
+        notes += _notes_on_split(arm, images, task, split, positions, hashes)
+    return notes
+
+
+def _notes_on_split(
+    arm: PlannedArm,
+    images: Positions,
+    task: Task,
+    split: str,
+    positions: Positions,
+    hashes: ByteHashes,
+) -> list[str]:
     assert arm.source is not None
-    every = plan.of_splits(arm.words.source or "")
-    shared = np.isin(plan.byte_hashes(task.source, positions), plan.byte_hashes(arm.source, every))
-    same_files = arm.source is task.source and len(np.intersect1d(every, positions)) > 0
+    shared = np.isin(hashes.of(task.source, positions), hashes.of(arm.source, images))
+    same_files = arm.source is task.source and len(np.intersect1d(images, positions)) > 0
     what = (
         f"{int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are "
         f"among the training images of source {arm.words.source!r}"
@@ -97,98 +121,114 @@ def _check_overlap(
                 f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the "
                 "two"
             )
-    if shared.any():
-        plan.notes.append(
-            f"{what}, byte for byte"
-            + ("; scores are also given without them (subset unleaked)" if split == "test" else "")
-        )
+    if not shared.any():
+        return []
+    more = "; scores are also given without them (subset unleaked)" if split == "test" else ""
+    return [f"{what}, byte for byte{more}"]
 
 
-def looks_for_copies(plan: Plan, source: str | None, task: str) -> bool:
+def looks_for_copies(resolved: Resolved, source: str, task: Task) -> bool:
     """Whether test images of a task are looked for among the images of a source, changed or not.
 
     Generated worlds draw each image by itself.
     """
-    if (
-        source is None
-        or plan.study.leakage == "bytes"
-        or plan.sources[plan.study.sources[source].data].generated
-        or plan.tasks[task].source.generated
-    ):
+    leakage = resolved.study.leakage
+    if leakage == "bytes" or resolved.source_of(source).generated or task.source.generated:
         return False
-    return (
-        plan.study.leakage == "near"
-        or len(plan.of_splits(source)) * len(plan.tasks[task].test) <= LOOK_LIMIT
-    )
+    pairs = len(of_splits(resolved, source)) * len(task.test)
+    return leakage == "near" or pairs <= LOOK_LIMIT
 
 
-def overlap(plan: Plan, arm: PlannedArm, task_name: str) -> Overlap:
-    """Label reuse and leaked test images of an arm and a task."""
-    task = plan.tasks[task_name]
-    if arm.source is None:
-        return Overlap(False, np.zeros(len(task.test), dtype=bool))
-    trained_on = plan.byte_hashes(arm.source, arm.positions)
-    leaked = np.isin(plan.byte_hashes(task.source, task.test), trained_on)
-    return Overlap(_reuses_labels(plan, arm, task, trained_on), leaked)
+class ByteHashes:
+    """Digests of images' bytes, each asked for once."""
+
+    def __init__(self) -> None:
+        self._hashes: Memo[NDArray[np.bytes_]] = Memo()
+
+    def of(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
+        """bytes [images]"""
+        return self._hashes.get(
+            (source.name, positions.tobytes()),
+            lambda: np.array(source.byte_hashes(positions), dtype="S"),
+        )
 
 
-def _reuses_labels(plan: Plan, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:
-    """Whether the task's classes are, coarsen to, or are coarsened from the arm's manual labels on
-    images that both have.
+class Overlaps:
+    """What arms and tasks have in common, each pair found out once."""
 
-    A few images in common, or a few labels that disagree, do not decide it: see REUSE_SHARE and
-    REUSE_AGREEMENT.
-    """
-    assert arm.source is not None
-    if (
-        arm.needs is not None
-        and arm.needs.source is not None
-        and plan.overlap(arm.needs, task.name).label_reuse
-    ):
-        return True
-    known = _known_labels(plan, arm)
-    if known is None:
-        return False
-    own = np.concatenate([task.train, task.val])
-    own_hashes = plan.byte_hashes(task.source, own)
-    first, where = np.unique(trained_on, return_index=True)
-    at = np.searchsorted(first, own_hashes).clip(max=len(first) - 1)
-    shared = first[at] == own_hashes
-    if shared.mean() < REUSE_SHARE:
-        return False
-    a, b = known[where[at[shared]]], task.labels[own[shared]]
-    return max(nesting(a, b), nesting(b, a)) >= REUSE_AGREEMENT
+    def __init__(self, resolved: Resolved) -> None:
+        self._resolved, self._hashes = resolved, ByteHashes()
+        self._overlaps: Memo[Overlap] = Memo()
+        self._known: Memo[NDArray[np.int64]] = Memo()
 
+    def of(self, arm: PlannedArm, task_name: str) -> Overlap:
+        """Label reuse and leaked test images of an arm and a task."""
+        task = self._resolved.tasks[task_name]
+        return self._overlaps.get((arm.id, task_name), lambda: self._overlap(arm, task))
 
-def _known_labels(plan: Plan, arm: PlannedArm) -> NDArray[np.int64] | None:
-    """int64 [images of the arm]: the manual classes that its labels tell; None where they tell
-    none.
+    def _overlap(self, arm: PlannedArm, task: Task) -> Overlap:
+        if arm.source is None:
+            return Overlap(False, np.zeros(len(task.test), dtype=bool))
+        trained_on = self._hashes.of(arm.source, arm.positions)
+        leaked = np.isin(self._hashes.of(task.source, task.test), trained_on)
+        return Overlap(self._reuses_labels(arm, task, trained_on), leaked)
 
-    Of noisy labels it is the classes that they were made from; of a class that was split at random
-    or into clusters, the class.
-    """
-    assert arm.source is not None
-    view = arm.view
-    if (
-        arm.method.needs == "captions"
-        and arm.words.labels
-        and parse_captions(arm.words.labels)[0] == "template"
-    ):
-        view = parse_view("level:0")  # its captions are the names of the finest classes
-    if view is None or not view.manual:
-        return None
-    told = view.within if view.within is not None else view.clean
-    source, where = arm.source, f"sources.{arm.words.source}"
-    return plan.once(  # type: ignore[no-any-return]
-        ("known", arm.id),
-        lambda: classes_of(
-            label_view(
-                told,
+    def _reuses_labels(self, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:
+        """Whether the task's classes are, coarsen to, or are coarsened from the arm's manual labels
+        on images that both have.
+
+        A few images in common, or a few labels that disagree, do not decide it: see REUSE_SHARE and
+        REUSE_AGREEMENT.
+        """
+        needed = arm.needs
+        if (
+            needed is not None
+            and needed.source is not None
+            and self.of(needed, task.name).label_reuse
+        ):
+            return True
+        known = self._known_labels(arm)
+        if known is None:
+            return False
+        labelled = np.concatenate([task.train, task.val])
+        hashes = self._hashes.of(task.source, labelled)
+        distinct, first = np.unique(trained_on, return_index=True)
+        nearest = np.searchsorted(distinct, hashes).clip(max=len(distinct) - 1)
+        shared = distinct[nearest] == hashes
+        if shared.mean() < REUSE_SHARE:
+            return False
+        of_arm, of_task = known[first[nearest[shared]]], task.labels[labelled[shared]]
+        return max(nesting(of_arm, of_task), nesting(of_task, of_arm)) >= REUSE_AGREEMENT
+
+    def _known_labels(self, arm: PlannedArm) -> NDArray[np.int64] | None:
+        """int64 [images of the arm]: the manual classes that its labels tell; None where they tell
+        none.
+
+        Of noisy labels it is the classes that they were made from; of a class that was split at
+        random or into clusters, the class.
+        """
+        assert arm.source is not None
+        view = arm.view
+        if (
+            arm.method.needs == "captions"
+            and arm.words.labels
+            and parse_captions(arm.words.labels)[0] == "template"
+        ):
+            view = parse_view("level:0")  # its captions are the names of the finest classes
+        if view is None or not view.manual:
+            return None
+        manual = view.within if view.within is not None else view.clean
+        source, where = arm.source, f"sources.{arm.words.source}"
+
+        def classes() -> NDArray[np.int64]:
+            targets = label_view(
+                manual,
                 source.table,
                 arm.positions,
                 arm.words.seed,
                 where,
                 hashes=lambda: source.hashes,
             )
-        ),
-    )
+            return classes_of(targets)
+
+        return self._known.get(arm.id, classes)

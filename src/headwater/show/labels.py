@@ -31,6 +31,7 @@ from headwater.labels import (
 )
 from headwater.labels.describe import FEW_IMAGES, Direction, against, describe, expected_direction
 from headwater.plan import Plan
+from headwater.plan.images import images_of
 from headwater.sources import Positions, Table
 from headwater.sources.folder import FolderSource
 from headwater.store import Store
@@ -79,7 +80,7 @@ def study_facts(
         for (name, size), arms in _arms_by_source(plan):
             use = study.sources[name]
             source = plan.sources[use.data]
-            positions = plan.images_of(arms[0])
+            positions = images_of(plan.resolved, arms[0])
             own = [arm.labels for arm in arms if arm.method == "supervised" and arm.labels]
             title = name if size in (None, "all") else f"{name}, {size} images"
             targets = list(_targets(plan, use.data, source.table, positions))

@@ -21,6 +21,7 @@ from headwater.labels import Targets, label_view
 from headwater.labels.hierarchies import class_list, missing, open_hierarchy, synset_titles
 from headwater.labels.hierarchy import Hierarchy
 from headwater.plan import Plan
+from headwater.plan.images import images_of
 from headwater.sources import Table
 from headwater.sources.folder import FolderSource
 
@@ -110,7 +111,11 @@ def source_facts(
     name = source or sources[0]
     arm = next(arm for arm in plan.study.arms() if arm.source == name)
     return _table_facts(
-        plan.sources[plan.study.sources[name].data].table, plan.images_of(arm), name, by, levels
+        plan.sources[plan.study.sources[name].data].table,
+        images_of(plan.resolved, arm),
+        name,
+        by,
+        levels,
     )
 
 

@@ -315,7 +315,7 @@ def report_facts(
         figures,
         title=plan.study.study,
         question=plan.study.question,
-        notes=plan.notes,
+        notes=list(plan.notes),
     )
 
 

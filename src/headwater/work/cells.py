@@ -185,7 +185,7 @@ class _Leaks:
 
     @classmethod
     def of(cls, bench: Bench) -> _Leaks:
-        overlap = bench.session.overlap(bench.arm, bench.task_name)
+        overlap = bench.session.overlaps.of(bench.arm, bench.task_name)
         similar = similar_test_images(bench.session, bench.arm, bench.task_name)
         return cls(overlap.label_reuse, overlap.leaked_test, similar)
 

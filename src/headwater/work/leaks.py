@@ -161,7 +161,7 @@ def leak_facts(
         arm = largest_arm(plan, source_name)
         for task_name in dict.fromkeys(cell.task for cell in plan.study.cells(arm.words)):
             task = plan.tasks[task_name]
-            equal = int(session.overlap(arm, task_name).leaked_test.sum())
+            equal = int(session.overlaps.of(arm, task_name).leaked_test.sum())
             record: dict[str, Any] = {
                 "source": source_name,
                 "images": len(arm.positions),

@@ -9,6 +9,7 @@ from torch import nn
 
 from headwater import keys
 from headwater.plan import PlannedArm
+from headwater.plan.images import probe_labels
 from headwater.pretrain import OnlineProbe
 from headwater.transfer.features import extract
 from headwater.transfer.neighbours import knn_accuracy
@@ -32,11 +33,11 @@ def online_probe(session: Session, arm: PlannedArm) -> OnlineProbe | None:
         _some(arm, positions, most)
         for positions, most in ((arm.positions, BANK), (arm.held_out, QUERIES))
     )
-    known = session.plan.probe_labels(arm.words.source or "")
+    known = probe_labels(session.plan.resolved, arm.words.source or "")
     if known is None:
         return None
     both, cut = np.concatenate([bank, queries]), len(bank)
-    labels = known[1][np.searchsorted(known[0], both)]
+    labels = known.of(both)
     images = session.source_pixels(arm).subset(both)
 
     def ask(encoder: nn.Module) -> float:
@@ -47,7 +48,7 @@ def online_probe(session: Session, arm: PlannedArm) -> OnlineProbe | None:
             features[cut:],
             labels[cut:],
             neighbours=min(words.neighbours, cut),
-            num_classes=known[2],
+            num_classes=known.num_classes,
         )
 
     return OnlineProbe(ask, words.looks)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.device import Compute
-from headwater.plan import Overlap, Plan, PlannedArm
+from headwater.plan import Overlaps, Plan, PlannedArm
 from headwater.plan.memo import Memo
 from headwater.sources import Positions
 from headwater.sources.pixels import PixelCache, StreamedImages
@@ -53,7 +53,6 @@ class Session:
     looked: Memo[Looked] = field(default_factory=Memo, repr=False)
     """Pairs of test images and their copies that were found or read (work/leaks.py)."""
     _decoded: Memo[Decoded] = field(default_factory=Memo, repr=False)
-    _overlaps: Memo[Overlap] = field(default_factory=Memo, repr=False)
 
     @cached_property
     def measuring(self) -> Session:
@@ -86,6 +85,7 @@ class Session:
         positions = np.unique(np.concatenate(used))
         return Decoded(decoded(source, positions, plan.study.image_size, self.store), positions)
 
-    def overlap(self, arm: PlannedArm, task: str) -> Overlap:
-        """Label reuse and leaked test images of an arm and a task."""
-        return self._overlaps.get((arm.id, task), lambda: self.plan.overlap(arm, task))
+    @cached_property
+    def overlaps(self) -> Overlaps:
+        """What arms and tasks have in common."""
+        return Overlaps(self.plan.resolved)

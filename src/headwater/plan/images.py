@@ -1,0 +1,118 @@
+"""Which images of a source an arm is trained on, and which are held out for the online probe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater import keys
+from headwater.errors import InputError, blamed_on
+from headwater.labels import classes_of, label_view, resolve_view
+from headwater.plan.resolved import Resolved
+from headwater.sources import Positions, natural_splits
+from headwater.study import Arm
+
+
+def of_splits(resolved: Resolved, name: str) -> Positions:
+    """All images of a source's splits, ascending, each once.
+
+    Raises InputError for a split that is none or holds no image.
+    """
+    use, source = resolved.study.sources[name], resolved.source_of(name)
+    of_each: list[Positions] = []
+    for i, split in enumerate(use.splits):
+        with blamed_on("sources", name, "splits", i):
+            natural = _natural(split, name)
+            with blamed_on("sources", name, "split_column"):
+                positions = source.split(use.split_column, natural)
+            if not len(positions):
+                raise InputError(
+                    f"sources.{name}: {source.name} has 0 images in {split}; pre-training needs at "
+                    "least 2"
+                )
+            of_each.append(positions)
+    return np.unique(np.concatenate(of_each))
+
+
+def _natural(split: str, name: str) -> str:
+    """A split's usual name. Raises InputError where it is none."""
+    try:
+        natural = str(natural_splits([split], name)[0])
+    except InputError:
+        natural = ""
+    if not natural:
+        raise InputError(f"sources.{name}: the split {split!r} is none of train, val, test")
+    return natural
+
+
+def held_out(resolved: Resolved, name: str) -> Positions:
+    """The images of a source that are left out of training for the online probe, ascending: drawn
+    by key, the same in every arm and seed.
+    """
+    words = resolved.study.online_probe
+    if words is None:
+        return np.empty(0, dtype=np.int64)
+    positions = of_splits(resolved, name)
+    hashes = resolved.source_of(name).hashes[positions]
+    drawn = keys.uniform(keys.key(0, "online probe"), hashes, 1)[:, 0]
+    return positions[drawn < words.share]
+
+
+def images_of(resolved: Resolved, words: Arm) -> Positions:
+    """The images of an arm, ascending: the source's splits, and of these the first `size` in a
+    keyed order, so that a larger size holds a smaller.
+
+    Raises InputError for a size that is not there.
+    """
+    assert words.source is not None
+    study, name, source = resolved.study, words.source, resolved.source_of(words.source)
+    positions = np.setdiff1d(of_splits(resolved, name), held_out(resolved, name))
+    if len(positions) < 2:
+        splits = ", ".join(study.sources[name].splits)
+        raise InputError(
+            f"sources.{name}: {source.name} has {len(positions)} images in {splits}; pre-training "
+            "needs at least 2",
+            at=("sources", name, "splits"),
+        )
+    if words.size in (None, "all"):
+        return positions
+    assert isinstance(words.size, int)
+    if not 2 <= words.size <= len(positions):
+        raise InputError(
+            f"sources.{name}: size {words.size} is not between 2 and the {len(positions)} images "
+            "that there are",
+            at=study.place(name, "sizes", words.size),
+        )
+    order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
+    return np.sort(positions[order[: words.size]])
+
+
+@dataclass(frozen=True)
+class ProbeLabels:
+    """The classes of a source's images under the online probe's view."""
+
+    positions: Positions
+    """All images of the source, ascending."""
+    classes: NDArray[np.int64]
+    """int64 [images]: their class."""
+    num_classes: int
+
+    def of(self, positions: Positions) -> NDArray[np.int64]:
+        """int64: the classes of some of the images."""
+        return self.classes[np.searchsorted(self.positions, positions)]
+
+
+def probe_labels(resolved: Resolved, name: str) -> ProbeLabels | None:
+    """The labels that a source's online probe asks for. None where the source has none such."""
+    words = resolved.study.online_probe
+    assert words is not None
+    positions, source = of_splits(resolved, name), resolved.source_of(name)
+    view = resolve_view(words.labels, resolved.study.views, resolved.data_root)
+    where = f"sources.{name}"
+    try:
+        targets = label_view(view, source.table, positions, 0, where, hashes=lambda: source.hashes)
+    except InputError:  # images alone, or no such level
+        return None
+    return ProbeLabels(positions, classes_of(targets), targets.num_classes)

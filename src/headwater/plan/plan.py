@@ -1,0 +1,180 @@
+"""A study against its data: which arms and cells there are, by content, and what only data can tell
+to be wrong.
+
+An arm's id hashes its resolved recipe, the images it is trained on (ids and bytes) and their
+targets; a cell's id hashes the arm's id, the task's images, labels and splits, and the protocol.
+Names are not in ids: two studies that mean the same arm share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwater.labels.captions import captions_name
+from headwater.plan.arms import ArmPlanner
+from headwater.plan.cells import CellPlanner, check_shots
+from headwater.plan.notes import notes_on_losses, notes_on_supports, notes_on_the_probe
+from headwater.plan.overlaps import check_overlaps, looks_for_copies, tasks_of
+from headwater.plan.planned import PlannedArm, PlannedCell
+from headwater.plan.resolved import Resolved, resolve_study, task_fingerprint
+from headwater.sources import Source
+from headwater.store import Store
+from headwater.study import Study
+from headwater.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A resolved study. `Plan.make` reads tables and hashes bytes, but decodes no image."""
+
+    resolved: Resolved
+    arms: tuple[PlannedArm, ...] = ()
+    """The arms that are measured, in the study's order."""
+    cells: tuple[PlannedCell, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Things a person should know before the run: small leaks, a validation split cut from images
+    that are trained on, batches larger than a source.
+    """
+    task_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    searched: frozenset[tuple[str, str]] = frozenset()
+    """(source, task): where copies of test images are looked for, changed or not."""
+
+    @classmethod
+    def make(
+        cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None
+    ) -> Plan:
+        """Resolve a study.
+
+        `data_root` is where folders are looked for, `cache` where byte hashes are remembered.
+
+        Raises InputError, with the file and the line of what is wrong where the study came from a
+        file.
+        """
+        with study.located():
+            return _planned(resolve_study(study, data_root, cache))
+
+    @classmethod
+    def opened(
+        cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None
+    ) -> Plan:
+        """The study's sources and tasks without arms and cells: no byte of an image is hashed, no
+        label view of a source is made.
+
+        Raises InputError as `make` does, for what the tables alone can tell.
+        """
+        with study.located():
+            return cls(resolve_study(study, data_root, cache))
+
+    @property
+    def study(self) -> Study:
+        return self.resolved.study
+
+    @property
+    def data_root(self) -> Path | None:
+        return self.resolved.data_root
+
+    @property
+    def sources(self) -> Mapping[str, Source]:
+        return self.resolved.sources
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        return self.resolved.tasks
+
+    @cached_property
+    def supports(self) -> tuple[PlannedArm, ...]:
+        """Arms that the study does not measure, but whose features some of its arms are labelled
+        by; each once.
+        """
+        return _supports(self.arms)
+
+    def task_fingerprint(self, name: str) -> str:
+        """Digest of a task's images, labels and splits."""
+        return self.task_fingerprints[name]
+
+    def looks_for_copies(self, source: str | None, task: str) -> bool:
+        """Whether test images of a task are looked for among the images of a source, changed or
+        not.
+        """
+        return (source, task) in self.searched
+
+    def rows(self, store: Store) -> pd.DataFrame:
+        """The rows of this study's cells, finished and failed, under this study's names (an arm may
+        be shared with another study's).
+        """
+        from headwater.rows import to_frame
+
+        present = store.finished_cells() | store.failed_cells()
+        rows: list[dict[str, Any]] = []
+        named = {(cell.id, cell.words, cell.arm.words): cell for cell in self.cells}
+        for cell in named.values():
+            if cell.id in present:
+                rows.extend({**row, **self.names(cell)} for row in store.read_cell(cell.id))
+        return to_frame(rows)
+
+    def names(self, cell: PlannedCell) -> dict[str, Any]:
+        """What this study calls a cell: the fields of a row that are words, not content."""
+        arm, labels = cell.arm, None
+        if arm.view is not None:
+            labels = arm.view.name
+        elif arm.words.labels is not None:
+            labels = captions_name(arm.words.labels)
+        return {
+            "study": self.study.study,
+            "source": arm.words.source,
+            "size": None if arm.words.size is None else str(arm.words.size),
+            "labels": labels,
+            "label_level": arm.view.level if arm.view else None,
+            "task": cell.words.task,
+            "task_labels": self.tasks[cell.words.task].view,
+        }
+
+
+def _planned(resolved: Resolved) -> Plan:
+    study = resolved.study
+    check_shots(resolved)
+    planner = ArmPlanner(resolved)
+    arms = tuple(planner.planned(words) for words in study.arms())
+    notes = (
+        *notes_on_losses(resolved, arms),
+        *notes_on_the_probe(resolved),
+        *notes_on_supports(_supports(arms)),
+        *check_overlaps(resolved, arms),
+    )
+    fingerprints = {name: task_fingerprint(task) for name, task in resolved.tasks.items()}
+    searched = _searched(resolved, arms)
+    cell_planner = CellPlanner(resolved, fingerprints, searched)
+    cells: list[PlannedCell] = []
+    for arm in arms:
+        cells += [cell_planner.planned(arm, words) for words in study.cells(arm.words)]
+    return Plan(resolved, arms, tuple(cells), notes, fingerprints, searched)
+
+
+def _searched(resolved: Resolved, arms: Sequence[PlannedArm]) -> frozenset[tuple[str, str]]:
+    """(source, task): where copies of test images are looked for."""
+    searched = set()
+    one_arm_each = {arm.words.source: arm for arm in arms if arm.source is not None}
+    for source, arm in one_arm_each.items():
+        assert source is not None
+        for task in tasks_of(resolved, arm):
+            if looks_for_copies(resolved, source, task):
+                searched.add((source, task.name))
+    return frozenset(searched)
+
+
+def _supports(arms: Sequence[PlannedArm]) -> tuple[PlannedArm, ...]:
+    measured = {arm.id for arm in arms}
+    needed: dict[str, PlannedArm] = {}
+    for arm in arms:
+        above = arm.needs
+        while above is not None and above.id not in needed:
+            needed[above.id] = above
+            above = above.needs
+    return tuple(arm for arm in reversed(needed.values()) if arm.id not in measured)

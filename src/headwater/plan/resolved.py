@@ -1,0 +1,108 @@
+"""What the words of a study point to: its sources and tasks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater import recipes
+from headwater.errors import InputError, blamed_on
+from headwater.labels import distinct_views, resolve_view
+from headwater.labels.hierarchies import open_hierarchy
+from headwater.sources import Source, open_source
+from headwater.study import Study
+from headwater.tasks import Task, resolve_task
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A study, its sources and its tasks. Tables were read, but no byte of an image."""
+
+    study: Study
+    data_root: Path | None
+    sources: Mapping[str, Source]
+    """By the name that the study's `data` gives them."""
+    tasks: Mapping[str, Task]
+
+    def source_of(self, name: str) -> Source:
+        """The data behind an entry of the study's `sources`."""
+        return self.sources[self.study.sources[name].data]
+
+
+def resolve_study(study: Study, data_root: Path | None, cache: Path | None) -> Resolved:
+    """Open a study's data. `data_root` is where folders are looked for, `cache` where byte hashes
+    are remembered.
+
+    Raises InputError for what the tables alone can tell to be wrong.
+    """
+    _check_words(study, data_root)
+    sources = _opened_sources(study, data_root, cache)
+    _check_online_probe(study, data_root)
+    return Resolved(study, data_root, sources, _opened_tasks(study, sources, data_root))
+
+
+def task_fingerprint(task: Task) -> str:
+    """Digest of a task's images, labels and splits. It hashes the images' bytes."""
+    digest = hashlib.sha256("\x1f".join(task.class_names).encode())
+    for positions in (task.train, task.val, task.test):
+        digest.update(task.source.fingerprint(positions).encode())
+        digest.update(task.labels[positions].astype("<i8").tobytes())
+        if task.source.table.hard is not None:
+            digest.update(task.source.table.hard[positions].tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _check_words(study: Study, data_root: Path | None) -> None:
+    for method in study.methods:
+        recipes.resolve(study, method)
+    for name in study.views:
+        resolve_view(name, study.views, data_root)
+    distinct_views(study.labels, ("labels",), study.views)
+    for name, use in study.sources.items():
+        distinct_views(use.labels or (), ("sources", name, "labels"), study.views)
+
+
+def _opened_sources(study: Study, data_root: Path | None, cache: Path | None) -> dict[str, Source]:
+    """The data that some source or task uses, by name."""
+    used = {use.data for use in study.sources.values()}
+    used |= {use.data for use in study.tasks.values()}
+    opened: dict[str, Source] = {}
+    for name, words in study.data.items():
+        if name not in used:
+            continue
+        with blamed_on("data", name, "path"):
+            opened[name] = open_source(name, words, data_root=data_root, cache=cache)
+        hierarchy = opened[name].table.hierarchy
+        if hierarchy is not None:
+            with blamed_on("data", name, "hierarchy"):
+                open_hierarchy(hierarchy, where=f"data.{name}.hierarchy")
+    return opened
+
+
+def _check_online_probe(study: Study, data_root: Path | None) -> None:
+    if study.online_probe is None:
+        return
+    labels = study.online_probe.labels
+    with blamed_on("online_probe", "labels"):
+        view = resolve_view(labels, study.views, data_root)
+        if not view.declared.hierarchical or view.noise or view.merge or view.subset:
+            raise InputError(
+                f"online_probe.labels: {labels!r} is no plain level, depth or rank of a source's "
+                "own classes"
+            )
+
+
+def _opened_tasks(
+    study: Study, sources: Mapping[str, Source], data_root: Path | None
+) -> dict[str, Task]:
+    tasks = {}
+    for name, words in study.tasks.items():
+        with blamed_on("tasks", name, "labels"):
+            view = resolve_view(words.labels, study.views, data_root)
+        source = sources[words.data]
+        tasks[name] = resolve_task(
+            name, source, view, split_column=words.split_column, group=words.group
+        )
+    return tasks

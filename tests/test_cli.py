@@ -620,7 +620,7 @@ def test_redo_forgets_one_arm_with_its_cells_or_one_cell_and_nothing_that_is_amb
 ) -> None:
     from headwater.errors import InputError
     from headwater.plan import Plan
-    from headwater.show.study import forget
+    from headwater.plan.forgetting import forget
     from headwater.store import Store
     from headwater.study import Study
 

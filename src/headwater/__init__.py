@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import wings
 
 if TYPE_CHECKING:
-    from headwater.api import make_plan, run
+    from headwater.api import labels_facts, make_plan, plan_facts, run, status_facts, tasks_facts
     from headwater.errors import InputError
     from headwater.labels import Targets
     from headwater.labels.hierarchies import class_list, open_hierarchy
@@ -47,11 +47,15 @@ _HOMES = {
     "Study": "headwater.study",
     "Targets": "headwater.labels",
     "class_list": "headwater.labels.hierarchies",
+    "labels_facts": "headwater.api",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",
     "open_hierarchy": "headwater.labels.hierarchies",
+    "plan_facts": "headwater.api",
     "read_rows": "headwater.rows",
     "run": "headwater.api",
+    "status_facts": "headwater.api",
+    "tasks_facts": "headwater.api",
     "write_report": "headwater.report",
     **wings.names(),
 }
@@ -63,11 +67,15 @@ __all__ = [
     "Study",
     "Targets",
     "class_list",
+    "labels_facts",
     "load_encoder",
     "make_plan",
     "open_hierarchy",
+    "plan_facts",
     "read_rows",
     "run",
+    "status_facts",
+    "tasks_facts",
     "write_report",
 ]
 __all__ += [*wings.names()]  # what the wings offer, under their own names

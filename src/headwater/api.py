@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
@@ -76,6 +76,77 @@ def run(
         watch=watch,
     )
     return plan.rows(opened)
+
+
+def plan_facts(
+    study: Study | str | Path,
+    *,
+    store: str | Path = "headwater-store",
+    data_root: str | Path | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """What `headwater plan --json` says: arms, cells, what is done, and the cost of the rest.
+
+    Raises InputError for a wrong study, wrong data or a backbone that cannot be.
+    """
+    from headwater.engines.cores import default_workers
+    from headwater.facts import study as facts
+
+    plan = make_plan(study, store=store, data_root=data_root)
+    facts.check_backbone(plan)
+    count = workers or default_workers(device)
+    return facts.plan_facts(plan, _opened(store), device=device, workers=count)
+
+
+def status_facts(
+    study: Study | str | Path,
+    *,
+    store: str | Path = "headwater-store",
+    data_root: str | Path | None = None,
+) -> dict[str, Any]:
+    """What `headwater status --json` says: cells done, failed and to do, arms in training."""
+    from headwater.facts import study as facts
+
+    return facts.status_facts(make_plan(study, store=store, data_root=data_root), _opened(store))
+
+
+def labels_facts(
+    study: Study | str | Path,
+    *,
+    views: Sequence[str] | None = None,
+    store: str | Path = "headwater-store",
+    data_root: str | Path | None = None,
+) -> dict[str, Any]:
+    """What `headwater labels --json` says of a study: the classes of its sources under its label
+    views (or under `views`), and how each view lies to the tasks' classes. Decodes no image.
+    """
+    from headwater.facts import labels as facts
+
+    words = study if isinstance(study, Study) else Study.load(study)
+    opened = _opened(store)
+    if opened is not None and opened.labels.is_dir():
+        # which clusters were made, only a whole plan can tell
+        plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
+    else:
+        plan = Plan.opened(words, data_root=_root(data_root))
+    return facts.study_facts(plan, views, opened)
+
+
+def tasks_facts(
+    name: str | None = None, *, data_root: str | Path | None = None, verify: bool = False
+) -> dict[str, Any]:
+    """What `headwater tasks --json` says: all published sets and the folders under the data root,
+    or one of them in detail. `verify` reads what is there.
+    """
+    from headwater.facts import tasks as facts
+
+    root = _root(data_root)
+    return facts.list_facts(root, verify=verify) if name is None else facts.task_facts(name, root)
+
+
+def _opened(store: str | Path) -> Store | None:
+    return Store(store) if Path(store).exists() else None
 
 
 def _root(data_root: str | Path | None) -> Path | None:

@@ -96,7 +96,7 @@ def test_clusters_within_a_level_stay_in_its_classes_in_the_counts_of_the_level_
 def test_clusters_that_were_made_are_described(
     clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
 ) -> None:
-    from headwater.show.labels import study_facts
+    from headwater.facts.labels import study_facts
 
     study, store, _ = clustered
     made = study_facts(api.make_plan(study, store=store), None, Store(store))["sources"][0]["views"]
@@ -135,7 +135,7 @@ def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(
 def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(
     clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
 ) -> None:
-    from headwater.show.study import forget
+    from headwater.plan.forgetting import forget
 
     study, store, rows = clustered
     shutil.copytree(store, tmp_path / "store")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.show.curves import read_metrics
+from headwater.facts.curves import read_metrics
 from tests.conftest import Cli, Finished, refused, tiny, write_study
 
 

@@ -16,15 +16,10 @@ import yaml
 from headwater import api
 from headwater.analysis.samples import read_answers
 from headwater.errors import InputError
+from headwater.facts.hardness import answers_of, hardness_facts, save_answers, table_facts
 from headwater.plan import Plan
 from headwater.show import hardness as room
-from headwater.show.hardness import (
-    answers_of,
-    hardness_facts,
-    print_hardness,
-    save_answers,
-    table_facts,
-)
+from headwater.show.hardness import print_hardness
 from headwater.store import Store
 from headwater.study import Study
 from tests.conftest import Finished, tiny, write_study

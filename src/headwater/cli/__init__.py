@@ -96,7 +96,8 @@ def plan(
         return
     resolved, opened = load(study, store, data_root)
     from headwater.engines.cores import default_workers
-    from headwater.show.study import check_backbone, plan_facts, print_plan
+    from headwater.facts.study import check_backbone, plan_facts
+    from headwater.show.study import print_plan
 
     check_backbone(resolved)
     facts = plan_facts(resolved, opened, device=device, workers=workers or default_workers(device))
@@ -161,7 +162,10 @@ def run(
     ENGINES.named(engine, where="--engine")
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None
-    from headwater.show.study import check_backbone, forget, run_facts, say_verdict, watched
+    from headwater.facts.reports import run_facts
+    from headwater.facts.study import check_backbone
+    from headwater.plan.forgetting import forget
+    from headwater.show.study import say_verdict, watched
 
     if redo:
         forget(resolved, opened, redo)
@@ -193,7 +197,8 @@ def status(
 ) -> None:
     """How far a study is: arms and cells done, failed, diverged and to do."""
     resolved, opened = load(study, store, data_root)
-    from headwater.show.study import print_status, status_facts
+    from headwater.facts.study import status_facts
+    from headwater.show.study import print_status
 
     facts = status_facts(resolved, opened)
     print_json(facts) if as_json else print_status(facts)
@@ -222,7 +227,8 @@ def curves(
     resolved, opened = load(study, store, data_root)
     if opened is None:
         raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
-    from headwater.show.curves import curves_facts, print_curves
+    from headwater.facts.curves import curves_facts
+    from headwater.show.curves import print_curves
 
     facts = curves_facts(resolved, opened)
     if out is not None:
@@ -294,7 +300,7 @@ def report(
     """Write the report of a study from its rows: no GPU, data or checkpoint is needed for a table
     of rows.
     """
-    from headwater.show.study import report_facts, table_report
+    from headwater.facts.reports import report_facts, table_report
 
     if Path(study).suffix in (".csv", ".parquet", ".jsonl"):
         facts = table_report(Path(study), out, figures)

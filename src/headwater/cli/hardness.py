@@ -72,24 +72,25 @@ def hardness(
     """What finer labels gain on hard and on easy test samples, split by models that
     are not compared (docs/hardness.md). Trains nothing.
     """
+    from headwater.facts import hardness as asked
     from headwater.report import check_chart
-    from headwater.show import hardness as shown
+    from headwater.show.hardness import print_hardness
 
     if out is not None:
         check_chart(out)
     if Path(study).suffix == ".parquet":
         if answers is not None:
             raise InputError(f"--answers writes the table of a study; {study} is one already")
-        facts = shown.table_facts(Path(study), coarse=coarse, fine=fine, hard_share=hard_share)
+        facts = asked.table_facts(Path(study), coarse=coarse, fine=fine, hard_share=hard_share)
     else:
         plan, opened = load(study, store, data_root)
         if opened is None:
             raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
-        facts = shown.hardness_facts(plan, opened, coarse=coarse, fine=fine, hard_share=hard_share)
+        facts = asked.hardness_facts(plan, opened, coarse=coarse, fine=fine, hard_share=hard_share)
         if answers is not None:
-            facts["answers"] = str(shown.save_answers(plan, opened, answers))
+            facts["answers"] = str(asked.save_answers(plan, opened, answers))
     if out is not None:
         from headwater.report import save_hardness
 
         facts["chart"] = str(save_hardness(facts, out))
-    print_json(facts) if as_json else shown.print_hardness(facts)
+    print_json(facts) if as_json else print_hardness(facts)

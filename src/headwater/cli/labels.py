@@ -60,7 +60,8 @@ def describe_labels(
     before a GPU is spent. Decodes no image.
     """
     check_root(data_root)
-    from headwater.show.labels import folder_facts, print_labels, study_facts
+    from headwater.facts.labels import folder_facts, study_facts
+    from headwater.show.labels import print_labels
 
     chosen = None if views is None else views.split(",")
     if plot is not None:
@@ -149,23 +150,24 @@ def label_levels(
         raise InputError(f"--by {by!r} is none of level, depth, rank")
     if by == "rank" and levels is not None:
         raise InputError("--levels are numbers; --by rank shows all ranks")
-    from headwater.show import levels as shown
+    from headwater.facts import levels as asked
+    from headwater.show.levels import print_levels
 
-    asked = None if levels is None else shown.parse_levels(levels)
+    wanted = None if levels is None else asked.parse_levels(levels)
     how: Any = by
     if study is None:
-        facts = shown.list_facts(classes, hierarchy or "wordnet", how, asked)
+        facts = asked.list_facts(classes, hierarchy or "wordnet", how, wanted)
     elif (folder := folder_of(study or "", data_root)) is not None:
-        facts = shown.folder_facts(folder, how, asked)
+        facts = asked.folder_facts(folder, how, wanted)
     else:
         from headwater.plan import Plan
         from headwater.study import Study
 
         check_root(data_root)
-        facts = shown.source_facts(
+        facts = asked.source_facts(
             Plan.opened(Study.load(study_path(study or "")), data_root=data_root),
             source,
             how,
-            asked,
+            wanted,
         )
-    print_json(facts) if as_json else shown.print_levels(facts)
+    print_json(facts) if as_json else print_levels(facts)

@@ -113,7 +113,7 @@ def print_json(value: Any) -> None:
 
 def folder_of(name: str, data_root: Path | None) -> Path | None:
     """The folder of images that is meant, here or under the data root; None where a study is."""
-    from headwater.show.folders import named_folder
+    from headwater.facts.folders import named_folder
 
     path = Path(name)
     if not path.is_dir() and (

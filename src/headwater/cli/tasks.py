@@ -79,13 +79,14 @@ def show_tasks(
     expected. `show` can be left out.
     """
     check_root(data_root)
+    from headwater.facts.tasks import list_facts, task_facts
     from headwater.show import tasks as shown
 
     if name is None:
-        facts = shown.list_facts(data_root, verify=verify)
+        facts = list_facts(data_root, verify=verify)
         print_json(facts) if as_json else shown.print_list(facts)
     else:
-        facts = shown.task_facts(name, data_root)
+        facts = task_facts(name, data_root)
         print_json(facts) if as_json else shown.print_task(facts)
 
 
@@ -131,12 +132,13 @@ def split_task(
     `split_file` of a study's data.
     """
     check_root(data_root)
-    from headwater.show import tasks as shown
+    from headwater.facts.tasks import write_split
+    from headwater.show.tasks import print_split
 
-    facts = shown.write_split(
+    facts = write_split(
         name, out, data_root=data_root, test=test, val=val, seed=seed, group=group, labels=labels
     )
-    print_json(facts) if as_json else shown.print_split(facts)
+    print_json(facts) if as_json else print_split(facts)
 
 
 @tasks_app.command("leaks")
@@ -168,9 +170,9 @@ def task_leaks(
     """
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None
+    from headwater.facts.leaks import leaks_facts
     from headwater.show import leaks as shown
 
-    facts = shown.leaks_facts(
-        resolved, opened, sheets=sheets, arm=arm, device=device, quiet=as_json
-    )
+    tell = (lambda line: None) if as_json else shown.tell
+    facts = leaks_facts(resolved, opened, sheets=sheets, arm=arm, device=device, tell=tell)
     print_json(facts) if as_json else shown.print_leaks(facts)

@@ -55,7 +55,7 @@ def run(
         sharded=sharded and ranks.size > 1,
     )
     session = work.Session(plan, store, compute)
-    arms = list({arm.id: arm for arm in (*plan.supports, *plan.arms)}.values())
+    arms = plan.every_arm
     places = {arm.id: place for place, arm in enumerate(arms)}
     mine = [places[arm.id] for arm in pending(plan, store).arms]
     (count,) = ranks.agreed([len(mine)])  # the first rank's look at the store counts

@@ -56,7 +56,7 @@ class Worker:
             device.resolve(setting["device"], plan.study.precision),
             compiled=setting["compiled"],
         )
-        self._arms = {arm.id: arm for arm in (*plan.arms, *plan.supports)}
+        self._arms = {arm.id: arm for arm in plan.every_arm}
         self._session = Session(plan, store, compute, float(setting["checkpoint_every_s"]))
 
     def work(self, unit: dict[str, Any], tell: Callable[..., None]) -> None:

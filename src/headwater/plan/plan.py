@@ -95,6 +95,11 @@ class Plan:
         """
         return _supports(self.arms)
 
+    @cached_property
+    def every_arm(self) -> tuple[PlannedArm, ...]:
+        """The arms of the study and those that these need, each once, the needed first."""
+        return tuple({arm.id: arm for arm in (*self.supports, *self.arms)}.values())
+
     def task_fingerprint(self, name: str) -> str:
         """Digest of a task's images, labels and splits."""
         return self.task_fingerprints[name]

@@ -1,23 +1,12 @@
-"""What `headwater tasks leaks` shows: the test images of a study's tasks that its sources show
-too.
-"""
+"""What `headwater tasks leaks` shows, as text."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from headwater.curation import draw_pairs
-from headwater.device import resolve
-from headwater.errors import InputError
-from headwater.plan import Plan, PlannedArm
-from headwater.store import Store
-from headwater.work import Session
-from headwater.work.leaks import embedding_facts, largest_arm, leak_facts, look
 
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 _WORDS = (
@@ -26,61 +15,9 @@ _WORDS = (
 )
 
 
-def leaks_facts(
-    plan: Plan, store: Store, *, sheets: Path | None, arm: str | None, device: str, quiet: bool
-) -> dict[str, Any]:
-    """A record for each source and task; the sheets that were drawn; what an arm's features say.
-
-    Raises InputError for an arm that is not there.
-    """
-    if plan.study.leakage == "bytes":
-        raise InputError(
-            f"{plan.study.study}: the study says `leakage: bytes`; take that out to have copies "
-            "looked for"
-        )
-    asked = None if arm is None else _arm(plan, store, arm)
-    session = Session(plan, store, resolve(device, plan.study.precision))
-    facts: dict[str, Any] = {
-        "study": plan.study.study,
-        "pairs": leak_facts(session, (lambda line: None) if quiet else _tell),
-    }
-    if sheets is not None:
-        sheets.mkdir(parents=True, exist_ok=True)
-        for record in facts["pairs"]:
-            if record.get("num_pairs"):
-                looked = look(session, largest_arm(plan, record["source"]), record["task"])
-                path = sheets / f"{record['source']} and {record['task']}.png"
-                draw_pairs(looked.matches, looked.source_images, looked.test_images, path)
-                record["sheet"] = str(path)
-    if asked is not None:
-        tasks = [
-            record["task"]
-            for record in facts["pairs"]
-            if record["source"] == asked.words.source and "num_pairs" in record
-        ]
-        facts["embedding"] = [embedding_facts(session, asked, task) for task in tasks]
-    return facts
-
-
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """Say what is being looked at."""
     print(f"looking: {line}", file=sys.stderr, flush=True)
-
-
-def _arm(plan: Plan, store: Store, start: str) -> PlannedArm:
-    found = {
-        arm.id: arm
-        for arm in plan.arms
-        if arm.id.startswith(start) and len(start) >= 6 and arm.words.source is not None
-    }
-    if len(found) != 1:
-        raise InputError(
-            f"--arm {start}: {len(found)} arms of the study with a source have an id that starts "
-            "like this (6 characters at least)"
-        )
-    (arm,) = found.values()
-    if not store.has_arm(arm.id) or store.read_arm(arm.id)["status"] != "done":
-        raise InputError(f"--arm {start}: this arm is not trained yet; `headwater run` does it")
-    return arm
 
 
 def print_leaks(facts: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ class Session:
     def _decode(self, data: str) -> Decoded:
         plan, source = self.plan, self.plan.sources[data]
         used = []
-        for arm in (*plan.arms, *plan.supports):
+        for arm in plan.every_arm:
             if arm.source is source:
                 used += [arm.positions, arm.held_out]
         for task in plan.tasks.values():

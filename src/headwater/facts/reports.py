@@ -1,0 +1,72 @@
+"""Reports: written, and their verdict as plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from headwater import wings
+from headwater.engines.schedule import Pending
+from headwater.errors import InputError
+from headwater.facts.study import counts
+from headwater.plan import Plan
+from headwater.store import Store
+
+
+def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None) -> dict[str, Any]:
+    """What a run did, its verdict, and where the report is."""
+    return {
+        "study": plan.study.study,
+        "ran_arms": len(todo.arms),
+        "ran_cells": len(todo.cells),
+        **counts(plan, store),
+        **report_facts(plan, store, report_path, None),
+    }
+
+
+def report_facts(
+    plan: Plan, store: Store, out: Path | None, figures: Path | None
+) -> dict[str, Any]:
+    """Write the report of a study's rows; its path and the verdict."""
+    out = out or store.root / "reports" / f"{plan.study.study}.html"
+    return _report(
+        plan.rows(store),
+        out,
+        figures,
+        title=plan.study.study,
+        question=plan.study.question,
+        notes=list(plan.notes),
+    )
+
+
+def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[str, Any]:
+    """Write the report of a table of rows."""
+    from headwater.rows import read_rows
+
+    rows = read_rows(table)
+    for wing in wings.opened():
+        reason = wing.not_to_report(table, rows)
+        if reason is not None:
+            raise InputError(reason)
+    return _report(
+        rows, out or table.with_suffix(".html"), figures, title=table.stem, question=None, notes=[]
+    )
+
+
+def _report(
+    rows: Any,
+    out: Path,
+    figures: Path | None,
+    *,
+    title: str,
+    question: str | None,
+    notes: list[str],
+) -> dict[str, Any]:
+    from headwater.report import save_figures, verdict_lines, write_report
+
+    try:
+        path = write_report(rows, out, title=title, question=question, notes=notes)
+        saved = save_figures(rows, figures) if figures else []
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+    return {"report": str(path), "figures": [str(f) for f in saved], "verdict": verdict_lines(rows)}

@@ -1,0 +1,169 @@
+"""What a study will compute, has computed and found out, as plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from headwater.engines.schedule import pending
+from headwater.errors import blamed_on
+from headwater.plan import Plan
+from headwater.store import Store
+from headwater.tasks import Task
+
+
+def check_backbone(plan: Plan) -> None:
+    """Raises InputError, with the study's line, for a backbone that timm lacks or that does not
+    take such images. It loads torch.
+    """
+    from headwater import models
+
+    with (
+        plan.study.located(),
+        blamed_on("backbone" if plan.study.patch_size is None else "patch_size"),
+    ):
+        models.build_encoder(
+            plan.study.backbone, plan.study.image_size, seed=0, patch_size=plan.study.patch_size
+        )
+
+
+def _backbone_notes(plan: Plan) -> list[str]:
+    from headwater import models
+
+    study = plan.study
+    split = [arm for arm in plan.arms if arm.recipe is not None and arm.recipe.micro_batch]
+    of_heads = dict.fromkeys(arm.method.split_note(arm.recipe) for arm in split)
+    return [
+        *models.notes(
+            study.backbone, study.image_size, study.patch_size, batch_is_split=bool(split)
+        ),
+        *(note for note in of_heads if note is not None),
+    ]
+
+
+def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:
+    """Arms, cells, what is done, shared and orphaned, and the cost of the rest."""
+    from headwater.cost import estimate
+
+    study = plan.study
+    todo = pending(plan, store)
+    finished = store.finished_cells() if store else set()
+    cells = {cell.id for cell in plan.cells}
+    cost = estimate(plan, todo.arms, todo.cells, device_name=device, workers=workers)
+    return {
+        "study": study.study,
+        "question": study.question,
+        "tasks": [_task_facts(task) for task in plan.tasks.values()],
+        "protocols": {
+            name: words.model_dump(mode="json", exclude_none=True)
+            for name, words in study.protocols.items()
+        },
+        "arms": _arms_facts(plan, store, finished),
+        "cells": {
+            "total": len(cells),
+            "kept": len(cells & finished),
+            "new": len(todo.cells),
+            "orphaned": _orphans(plan, store),
+        },
+        "shared": len(plan.cells) - len(cells),
+        "notes": [*plan.notes, *_backbone_notes(plan)],
+        "workers": workers,
+        "cost": cost.as_dict(),
+    }
+
+
+def _task_facts(task: Task) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "classes": task.num_classes,
+        "train": len(task.train),
+        "val": len(task.val),
+        "test": len(task.test),
+        "val_from": "train" if task.carved else "split",
+    }
+
+
+def _arms_facts(plan: Plan, store: Store | None, finished: set[str]) -> list[dict[str, Any]]:
+    """A record of each arm, those for features alone first."""
+    cells_of = Counter(cell.arm.id for cell in plan.cells)
+    done_of = Counter(cell.arm.id for cell in plan.cells if cell.id in finished)
+    records = []
+    for arm in (*plan.supports, *plan.arms):
+        record = {
+            "arm": arm.id,
+            **arm.words.words(),
+            "images": len(arm.positions),
+            "classes": arm.num_labels,
+            "images_seen": arm.images_seen,
+            "steps": arm.steps,
+            "trained": bool(store and store.has_arm(arm.id)),
+            "cells": cells_of[arm.id],
+            "cells_done": done_of[arm.id],
+        }
+        if arm.clusters:
+            record["labels_from"] = arm.clusters.origin
+        records.append(record)
+    return records
+
+
+def _orphans(plan: Plan, store: Store | None) -> int:
+    """Finished cells of a study of this name that it no longer asks for."""
+    if store is None:
+        return 0
+    others = store.finished_cells() - {cell.id for cell in plan.cells}
+    first_rows = [store.read_cell(cell)[:1] for cell in others]
+    return sum(1 for rows in first_rows if rows and rows[0]["study"] == plan.study.study)
+
+
+def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
+    """Counts, and how far each unfinished arm is."""
+    facts = {
+        "study": plan.study.study,
+        **counts(plan, store),
+        "arms": len(plan.every_arm),
+        "arms_done": 0,
+        "in_progress": [],
+        "failures": [],
+    }
+    if store is not None:
+        failed = store.failed_cells() & {cell.id for cell in plan.cells}
+        reasons: set[str] = set()
+        for cell in failed:
+            reasons |= {str(row["reason"]) for row in store.read_cell(cell)}
+        facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)
+        facts["in_progress"] = list(_in_progress(plan, store))
+        facts["failures"] = sorted(reasons)
+    return facts
+
+
+def _in_progress(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
+    """Arms with a checkpoint that are not finished."""
+    for arm in plan.every_arm:
+        checkpoints = store.checkpoints(arm.id).glob("step-*.json")
+        steps = [int(path.stem.split("-")[1]) for path in checkpoints]
+        if steps and not store.has_arm(arm.id):
+            yield {
+                "arm": arm.id,
+                "title": arm.words.title,
+                "seed": arm.words.seed,
+                "step": max(steps),
+                "steps": arm.steps,
+            }
+
+
+def counts(plan: Plan, store: Store | None) -> dict[str, int]:
+    """Cells of a study: how many there are, are done, have diverged or failed, and are to do."""
+    ids = {cell.id for cell in plan.cells}
+    finished = ids & store.finished_cells() if store else set()
+    failed = len(ids & store.failed_cells()) if store else 0
+    diverged = 0
+    for cell in finished:
+        diverged += bool(store and store.read_cell(cell)[0]["status"] == "diverged")
+    return {
+        "cells": len(ids),
+        "done": len(finished) - diverged,
+        "diverged": diverged,
+        "failed": failed,
+        "to_do": len(ids) - len(finished) - failed,
+    }

@@ -24,6 +24,7 @@ DOING = {
     "curation",
     "device",
     "engines",
+    "facts",
     "labels",
     "loader",
     "methods",
@@ -144,8 +145,8 @@ ALLOWED: dict[str, set[str]] = {
         "wings",
         "errors",
     },
-    "api": {"engines", "work", "plan", "store", "study"},
-    "show": {
+    "api": {"facts", "engines", "work", "plan", "store", "study"},
+    "facts": {
         "work",
         "curation",
         "device",
@@ -165,8 +166,10 @@ ALLOWED: dict[str, set[str]] = {
         "wings",
         "errors",
     },
+    "show": {"facts", "analysis", "engines", "plan", "labels", "tasks", "study", "store", "errors"},
     "cli": {
         "show",
+        "facts",
         "report",
         "analysis",
         "engines",

@@ -10,6 +10,7 @@ import fcntl
 import os
 import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ from hypothesis import settings
 from tests.needs import NEEDS
 
 Cli = Callable[..., tuple[int, str, str]]
+
+# what `headwater plan` measures of this machine is kept apart from the user's
+CACHE = tempfile.TemporaryDirectory(prefix="headwater-tests-")
+os.environ["XDG_CACHE_HOME"] = CACHE.name
 
 settings.register_profile(
     "headwater", deadline=None, derandomize=True

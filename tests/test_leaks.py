@@ -162,16 +162,12 @@ def test_bytes_alone_and_large_pairs_are_not_looked_at(
     )
 
 
-def test_the_search_is_counted_in_what_a_study_costs(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cost, "_calibrate", lambda *_: 1000.0)
+def test_the_search_is_counted_in_what_a_study_costs(root: Path) -> None:
     hours = {}
     for leakage in ("near", "bytes"):
         plan = Plan.make(Study.model_validate(words(root, leakage=leakage)))
-        hours[leakage] = cost.estimate(
-            plan, plan.arms, plan.cells, device_name="cpu", workers=1
-        ).hours
+        encoder = cost.measured(plan, "cpu")
+        hours[leakage] = cost.estimate(plan, plan.arms, plan.cells, encoder, workers=1).hours
     assert 3600 * (hours["near"] - hours["bytes"]) == pytest.approx((45 + 16) / 500, rel=0.01), (
         "one search for all arms of one source"
     )

@@ -90,13 +90,10 @@ def plan_facts(
 
     Raises InputError for a wrong study, wrong data or a backbone that cannot be.
     """
-    from headwater.engines.cores import default_workers
     from headwater.facts import study as facts
 
     plan = make_plan(study, store=store, data_root=data_root)
-    facts.check_backbone(plan)
-    count = workers or default_workers(device)
-    return facts.plan_facts(plan, _opened(store), device=device, workers=count)
+    return facts.plan_facts(plan, _opened(store), device=device, workers=workers)
 
 
 def status_facts(

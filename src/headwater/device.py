@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-import os
-import platform
 import subprocess
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -17,6 +15,7 @@ import torch
 from torch import nn
 
 from headwater.errors import InputError
+from headwater.machine import processor
 
 
 @functools.cache
@@ -29,29 +28,6 @@ def cpu_has_bf16() -> bool:
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Variables that keep torch and oneDNN from the processor's newest instructions."""
-
-
-def processor() -> str:
-    """The name of this machine's processor, and which limits are set on it: with other instructions
-    the same sums are rounded in another order, so that numbers have other last bits.
-    """
-    limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
-    return " ".join([_processor_name(), *limits])
-
-
-@functools.cache
-def _processor_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 @dataclass(frozen=True)

@@ -95,12 +95,10 @@ def plan(
         owner.plan(study_path(study), options)
         return
     resolved, opened = load(study, store, data_root)
-    from headwater.engines.cores import default_workers
-    from headwater.facts.study import check_backbone, plan_facts
+    from headwater.facts.study import plan_facts
     from headwater.show.study import print_plan
 
-    check_backbone(resolved)
-    facts = plan_facts(resolved, opened, device=device, workers=workers or default_workers(device))
+    facts = plan_facts(resolved, opened, device=device, workers=workers)
     print_json(facts) if as_json else print_plan(facts)
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from headwater.cost import estimate, measured
+from headwater.engines.cores import default_workers
 from headwater.engines.schedule import pending
 from headwater.errors import blamed_on
 from headwater.plan import Plan
@@ -28,29 +30,27 @@ def check_backbone(plan: Plan) -> None:
         )
 
 
-def _backbone_notes(plan: Plan) -> list[str]:
-    from headwater import models
-
-    study = plan.study
+def _head_notes(plan: Plan) -> list[str]:
+    """What methods say of batches that are split, each once."""
     split = [arm for arm in plan.arms if arm.recipe is not None and arm.recipe.micro_batch]
-    of_heads = dict.fromkeys(arm.method.split_note(arm.recipe) for arm in split)
-    return [
-        *models.notes(
-            study.backbone, study.image_size, study.patch_size, batch_is_split=bool(split)
-        ),
-        *(note for note in of_heads if note is not None),
-    ]
+    notes = dict.fromkeys(arm.method.split_note(arm.recipe) for arm in split)
+    return [note for note in notes if note is not None]
 
 
-def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) -> dict[str, Any]:
-    """Arms, cells, what is done, shared and orphaned, and the cost of the rest."""
-    from headwater.cost import estimate
+def plan_facts(
+    plan: Plan, store: Store | None, *, device: str = "auto", workers: int | None = None
+) -> dict[str, Any]:
+    """Arms, cells, what is done, shared and orphaned, and the cost of the rest.
 
-    study = plan.study
+    `workers` is one per core of this machine, or one on a GPU, where it is None. Raises InputError,
+    with the study's line, for a backbone that cannot be, and for a device that is not there.
+    """
+    study, encoder = plan.study, measured(plan, device)
+    workers = workers or default_workers(encoder.device)
     todo = pending(plan, store)
     finished = store.finished_cells() if store else set()
     cells = {cell.id for cell in plan.cells}
-    cost = estimate(plan, todo.arms, todo.cells, device_name=device, workers=workers)
+    cost = estimate(plan, todo.arms, todo.cells, encoder, workers=workers)
     return {
         "study": study.study,
         "question": study.question,
@@ -67,7 +67,7 @@ def plan_facts(plan: Plan, store: Store | None, *, device: str, workers: int) ->
             "orphaned": _orphans(plan, store),
         },
         "shared": len(plan.cells) - len(cells),
-        "notes": [*plan.notes, *_backbone_notes(plan)],
+        "notes": [*plan.notes, *encoder.notes, *_head_notes(plan)],
         "workers": workers,
         "cost": cost.as_dict(),
     }

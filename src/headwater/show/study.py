@@ -85,7 +85,7 @@ def print_plan(facts: dict[str, Any]) -> None:
         f"to do: {cost['pretrain_images']:,} images of pre-training, {cost['finetune_images']:,} "
         f"of fine-tuning, {cost['flops']:.2e} FLOPs, about "
         f"{_hours(cost['hours'])} with {facts['workers']} workers at {cost['images_per_s']:,.0f} "
-        f"images/s each, {cost['disk_mb']:,.0f} MB of disk"
+        f"images/s each (measured on {cost['measured']}), {cost['disk_mb']:,.0f} MB of disk"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from headwater import device
+from headwater.machine import processor
 from headwater.rows import SCHEMA_VERSION
 from headwater.store import Store
 from headwater.study.words import canonical, identity
@@ -109,7 +110,7 @@ class Cell:
             "task_classes": 2,
             "protocol": reading.protocol,
             "precision": precision,
-            "fingerprint": f"cpu {precision} threads={threads} {device.processor()}",
+            "fingerprint": f"cpu {precision} threads={threads} {processor()}",
             "versions": device.versions(),
             "commit": device.commit(),
             "host": platform.node(),

@@ -1,0 +1,38 @@
+"""What the estimate needs to know of an encoder on a machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.plan import PlannedArm
+from headwater.study import identity
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An encoder on a machine."""
+
+    forward_flops: float
+    """Of one image, multiply-add = 2."""
+    num_features: int
+    weight_bytes: int
+    image_flops: dict[str, float]
+    """By `recipe_key`: what one image costs in training."""
+    timm: dict[str, tuple[float, int]]
+    """By name, of models whose features labels are made from: (FLOPs of one image, side in
+    pixels).
+    """
+    notes: list[str]
+    """What a person should know of the backbone before training."""
+    images_per_s: float
+    """Training images per second of one worker."""
+    device: str
+    """cpu, cuda or mps."""
+    date: str
+    """The day on which it was measured, ISO 8601."""
+
+
+def recipe_key(arm: PlannedArm) -> str:
+    """What tells apart arms whose images cost different FLOPs."""
+    assert arm.recipe is not None
+    return f"{arm.words.method} {arm.method.version} {identity(arm.recipe.words())}"

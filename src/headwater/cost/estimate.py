@@ -1,0 +1,162 @@
+"""The cost of what is to do, from what was measured of the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from headwater.cost.encoder import Measured, recipe_key
+from headwater.plan import Plan, PlannedArm, PlannedCell
+from headwater.registry import PROTOCOLS
+from headwater.tasks import Task
+
+if TYPE_CHECKING:
+    from headwater.transfer.protocols import Expense
+
+_BACKWARD = 3.0
+"""Forward and backward against forward alone."""
+_PROBE_FLOPS_PER_S = 3e10
+_PAIRS_PER_S, _ALIGNED_PER_S = 2e6, 500.0
+"""Pairs compared and images aligned by one core in search of copies of test images
+(docs/leakage.md) [ours].
+"""
+_STARTUP_S = 10.0
+_ROW_BYTES = 3e3
+"""Of the rows of a cell."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is still to be done."""
+
+    pretrain_images: int
+    """Images through pre-training (not views)."""
+    finetune_images: int
+    flops: float
+    hours: float
+    """With all workers at work."""
+    disk_mb: float
+    images_per_s: float
+    """Training images per second of one worker, as measured."""
+    measured: str
+    """The day on which this machine's rate was measured, ISO 8601."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def estimate(
+    plan: Plan,
+    arms: Sequence[PlannedArm],
+    cells: Sequence[PlannedCell],
+    measured: Measured,
+    *,
+    workers: int,
+) -> Cost:
+    """The cost of training `arms` and measuring `cells`."""
+    rate, forward = measured.images_per_s, measured.forward_flops
+    trained = sum(
+        arm.images_seen * measured.image_flops[recipe_key(arm)]
+        for arm in arms
+        if arm.recipe is not None
+    )
+    expenses = [_expense(plan, cell, measured.num_features) for cell in cells]
+    finetuned = sum(expense.images for expense in expenses)
+    fitted = sum(expense.flops for expense in expenses)
+    measured_on = {(cell.arm.id, cell.words.task) for cell in cells}
+    extracted = sum(_images(plan.tasks[task]) for _, task in measured_on)
+    clustered = [_feature_cost(arm, measured) for arm in arms if arm.clusters]
+    clustered_flops = sum(cost.flops for cost in clustered)
+    seconds = (
+        _search_seconds(plan, cells)
+        + (trained / (_BACKWARD * forward) + finetuned) / rate
+        + (extracted + clustered_flops / forward) / (_BACKWARD * rate)
+        + fitted / _PROBE_FLOPS_PER_S
+    )
+    return Cost(
+        pretrain_images=sum(arm.images_seen for arm in arms),
+        finetune_images=finetuned,
+        flops=trained + forward * (_BACKWARD * finetuned + extracted) + clustered_flops + fitted,
+        hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
+        disk_mb=_disk_bytes(plan, arms, cells, clustered, measured) / 1e6,
+        images_per_s=rate,
+        measured=measured.date,
+    )
+
+
+@dataclass(frozen=True)
+class _FeatureCost:
+    """Of the features that an arm's clusters are made from."""
+
+    flops: float
+    source: str | None
+    """Fingerprint of the images."""
+    decoded_bytes: float
+    """Of decoded images to keep, the same for all arms of these images."""
+
+
+def _feature_cost(arm: PlannedArm, measured: Measured) -> _FeatureCost:
+    """A timm model has an image size of its own, so its images are decoded for it."""
+    assert arm.clusters is not None
+    images = len(arm.positions)
+    if arm.clusters.file is not None:
+        return _FeatureCost(0.0, arm.source_fingerprint, 0.0)
+    if arm.clusters.timm is None:
+        return _FeatureCost(measured.forward_flops * images, arm.source_fingerprint, 0.0)
+    flops, side = measured.timm[arm.clusters.timm]
+    return _FeatureCost(flops * images, arm.source_fingerprint, images * (1.25 * side) ** 2 * 3)
+
+
+def _search_seconds(plan: Plan, cells: Sequence[PlannedCell]) -> float:
+    """Of the search for copies of test images, once for each source and test set."""
+    looked = [
+        cell for cell in cells if plan.looks_for_copies(cell.arm.words.source, cell.words.task)
+    ]
+    tests: dict[str, str] = {}
+    for name in {cell.words.task for cell in looked}:
+        task = plan.tasks[name]
+        tests[name] = task.source.fingerprint(task.test)
+    sizes: dict[tuple[str | None, str], tuple[int, int]] = {}
+    for cell in looked:
+        pair = (cell.arm.source_fingerprint, tests[cell.words.task])
+        sizes[pair] = (len(cell.arm.positions), len(plan.tasks[cell.words.task].test))
+    return sum(
+        images * n_test / _PAIRS_PER_S + (images + n_test) / _ALIGNED_PER_S
+        for images, n_test in sizes.values()
+    )
+
+
+def _disk_bytes(
+    plan: Plan,
+    arms: Sequence[PlannedArm],
+    cells: Sequence[PlannedCell],
+    clustered: Sequence[_FeatureCost],
+    measured: Measured,
+) -> float:
+    """Weights, kept features, decoded images and rows."""
+    frozen = {
+        (cell.arm.id, cell.words.task) for cell in cells if not PROTOCOLS[cell.words.protocol].tuned
+    }
+    features = 4 * measured.num_features * sum(_images(plan.tasks[task]) for _, task in frozen)
+    decoded = {(cost.source, cost.decoded_bytes) for cost in clustered}
+    side = round(1.25 * plan.study.image_size)
+    images = sum(len(source.table) for source in plan.sources.values()) if cells else 0
+    return (
+        len(arms) * measured.weight_bytes
+        + features
+        + images * side * side * 3 * 1.1
+        + sum(size for _, size in decoded)
+        + _ROW_BYTES * len(cells)
+    )
+
+
+def _images(task: Task) -> int:
+    return len(task.train) + len(task.val) + len(task.test)
+
+
+def _expense(plan: Plan, cell: PlannedCell, num_features: int) -> Expense:
+    """What a cell costs beside the features of its task's images."""
+    words = plan.study.protocols.asked(cell.words.protocol)
+    task = plan.tasks[cell.words.task]
+    return PROTOCOLS[cell.words.protocol].cost(words, task, cell.words.shots, num_features)

@@ -626,10 +626,10 @@ def test_redo_forgets_one_arm_with_its_cells_or_one_cell_and_nothing_that_is_amb
 
     plan, opened = Plan.make(Study.load(finished.study)), Store(store)
     first, second = plan.arms[:2]
-    plan.arms[1] = dataclasses.replace(second, id=first.id[:8] + "0" * 8)
+    alike = dataclasses.replace(second, id=first.id[:8] + "0" * 8)
+    two = dataclasses.replace(plan, arms=(first, alike, *plan.arms[2:]))
     with pytest.raises(InputError, match=r"2 arms and cells have ids that begin so"):
-        forget(plan, opened, [first.id[:7]])
-    plan.arms[1] = second
+        forget(two, opened, [first.id[:7]])
     everything = opened.finished_cells()
     forget(plan, opened, [plan.cells[-1].id[:6]])
     assert everything - opened.finished_cells() == {plan.cells[-1].id}

@@ -136,7 +136,7 @@ def test_a_cache_that_cannot_be_written_costs_no_plan(
 def test_a_backbone_that_cannot_be_is_blamed_on_its_line(cache: Path, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study.yaml", tiny(backbone="resnet999"))
     line = 1 + study.read_text().splitlines().index("backbone: resnet999")
-    with pytest.raises(InputError, match=rf"study\.yaml:{line}: .*resnet999"):
+    with pytest.raises(InputError, match=rf"study\.yaml, line {line}: .*resnet999"):
         measured(Plan.make(Study.load(study)), "cpu")
     assert not cache.exists()
 

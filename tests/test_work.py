@@ -77,10 +77,10 @@ def plan() -> Plan:
         LabelSets.of([[0], [1], [2], [0, 1]]),
         noise=0.1,
     )
-    one.arms[1] = replace(one.arms[1], targets=sets)
-    arms = {arm.id: arm for arm in one.arms}
-    one.cells = [replace(cell, arm=arms[cell.arm.id]) for cell in one.cells]
-    return one
+    scratch, supervised, simclr = one.arms
+    arms = {arm.id: arm for arm in (scratch, replace(supervised, targets=sets), simclr)}
+    cells = [replace(cell, arm=arms[cell.arm.id]) for cell in one.cells]
+    return replace(one, arms=tuple(arms.values()), cells=tuple(cells))
 
 
 def test_rows_say_with_which_loss_and_labels_an_arm_was_trained(plan: Plan, tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def run(
             watch=watch,
         )
     facts = run_facts(resolved, opened, todo, report_path)
-    print_json(facts) if as_json else say_verdict(resolved, opened, facts)
+    print_json(facts) if as_json else say_verdict(facts)
     if facts["failed"]:
         raise typer.Exit(1)
 

@@ -84,19 +84,19 @@ def read_metrics(
     batch.
     """
     lines = text.split(b"\n")
-    found: dict[float, dict[str, float]] = {}
+    points: dict[float, dict[str, float]] = {}
     unreadable = 0
-    for at, line in enumerate(lines):
+    for number, line in enumerate(lines):
         if not line.strip():
             continue
         point = _point(line)
         if point is not None and "images" not in point and "step" in point:
             point["images"] = min(point["step"] * batch, images_seen)
         if point is None or "images" not in point:
-            unreadable += at < len(lines) - 1
+            unreadable += number < len(lines) - 1
             continue
-        found.setdefault(point["images"], {}).update(point)
-    return [found[images] for images in sorted(found)], unreadable
+        points.setdefault(point["images"], {}).update(point)
+    return [points[images] for images in sorted(points)], unreadable
 
 
 def _point(line: bytes) -> dict[str, float] | None:
@@ -129,9 +129,9 @@ def _last(points: list[dict[str, float]], name: str) -> float | None:
 
 def _speed(points: list[dict[str, float]], record: dict[str, Any] | None) -> float | None:
     """Images per second: as it was told last, else all images over all seconds."""
-    told = _last(points, "images_per_s")
-    if told is not None:
-        return told
+    last = _last(points, "images_per_s")
+    if last is not None:
+        return last
     if record and record.get("images_seen") and record.get("seconds"):
         return float(record["images_seen"] / record["seconds"])
     return None

@@ -133,10 +133,10 @@ def _check_share_right(
     store: Store, cell: PlannedCell, rows: list[dict[str, Any]], share: float
 ) -> None:
     """The answers are those that the row's accuracy was counted from."""
-    told = next(
+    counted = next(
         (row["value"] for row in rows if row["metric"] == "top1" and row["subset"] == "all"), None
     )
-    if told is None or abs(told - share) > 1e-6:
+    if counted is None or abs(counted - share) > 1e-6:
         path = store.answers / f"{cell.id}.npy"
         raise InputError(
             f"{path}: these answers are not those of the cell's rows; `headwater run --redo "

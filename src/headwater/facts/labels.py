@@ -67,7 +67,7 @@ def study_facts(
             use = study.sources[name]
             source = plan.sources[use.data]
             positions = images_of(plan.resolved, arms[0])
-            own = [arm.labels for arm in arms if arm.method == "supervised" and arm.labels]
+            asked = [arm.labels for arm in arms if arm.method == "supervised" and arm.labels]
             title = name if size in (None, "all") else f"{name}, {size} images"
             targets = list(_targets(plan, use.data, source.table, positions))
             entry = _entry(
@@ -78,7 +78,7 @@ def study_facts(
                 targets or _own_levels(source.table, positions, name),
                 list(plan.tasks),
             )
-            for view in views or own or _default_views(source.table):
+            for view in views or asked or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
                     meant = resolve_view(view, study.views, plan.data_root)
                     made = _made_clusters(plan, store, arms[0], view) if meant.clustered else None
@@ -150,11 +150,11 @@ def _by_names(names: tuple[str, ...], table: Table, positions: Positions) -> NDA
     """int64 [num_images]: a task's classes where one level has exactly these names on these images,
     else -1.
     """
-    index = {name: at for at, name in enumerate(names)}
+    index = {name: code for code, name in enumerate(names)}
     for level in table.levels:
-        own = level[positions]
-        if set(own.tolist()) == set(names):
-            return np.array([index[name] for name in own.tolist()], dtype=np.int64)
+        classes = level[positions].tolist()
+        if set(classes) == set(names):
+            return np.array([index[name] for name in classes], dtype=np.int64)
     return np.full(len(positions), -1, dtype=np.int64)
 
 
@@ -162,17 +162,17 @@ def _own_levels(table: Table, positions: Positions, where: str) -> list[_Target]
     """The levels of a table as what one may want to tell apart, coarsest first; those that say
     nothing are left out.
     """
-    found = []
+    levels = []
     for level in reversed(range(len(table.levels))):
         try:
             targets = label_view(f"level:{level}", table, positions, 0, where)
         except InputError:
             continue
         if targets.single and targets.num_classes > 1:
-            found.append(
+            levels.append(
                 _Target(targets.view, targets.view, targets.num_classes, "levels", targets.indices)
             )
-    return found
+    return levels
 
 
 def _entry(
@@ -186,14 +186,14 @@ def _entry(
     shown = [
         {"target": t.name, "labels": t.labels, "classes": t.classes, "by": t.by} for t in targets
     ]
-    unmet = [task for task in tasks if task not in {t.name for t in targets}]
+    met = {target.name for target in targets}
     return {
         "source": title,
         "data": data,
         "images": len(positions),
         "seed": seed,
         "targets": shown,
-        "unmet": unmet,
+        "unmet": [task for task in tasks if task not in met],
         "views": [],
         "codes": targets,
     }

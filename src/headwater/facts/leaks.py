@@ -60,17 +60,17 @@ def leaks_facts(
 
 
 def _arm(plan: Plan, store: Store, start: str) -> PlannedArm:
-    found = {
+    meant = {
         arm.id: arm
         for arm in plan.arms
         if arm.id.startswith(start) and len(start) >= 6 and arm.words.source is not None
     }
-    if len(found) != 1:
+    if len(meant) != 1:
         raise InputError(
-            f"--arm {start}: {len(found)} arms of the study with a source have an id that starts "
+            f"--arm {start}: {len(meant)} arms of the study with a source have an id that starts "
             "like this (6 characters at least)"
         )
-    (arm,) = found.values()
+    (arm,) = meant.values()
     if not store.has_arm(arm.id) or store.read_arm(arm.id)["status"] != "done":
         raise InputError(f"--arm {start}: this arm is not trained yet; `headwater run` does it")
     return arm

@@ -33,7 +33,7 @@ def parse_levels(text: str) -> list[int]:
 
     Raises InputError for anything else.
     """
-    found: set[int] = set()
+    levels: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
@@ -41,8 +41,8 @@ def parse_levels(text: str) -> list[int]:
             raise InputError(
                 f"--levels {text!r} is no list of levels; write 0-10 or 0,2,4 (at most {MAX_LEVEL})"
             )
-        found.update(range(first, last + 1))
-    return sorted(found)
+        levels.update(range(first, last + 1))
+    return sorted(levels)
 
 
 def list_facts(
@@ -169,8 +169,8 @@ def _nesting(
     """
     if by != "rank":
         return {}
-    found = (tree.conflict(classes, fine, coarse) for coarse, fine in pairwise(views))
-    return {"not_nested": [conflict for conflict in found if conflict is not None]}
+    conflicts = (tree.conflict(classes, fine, coarse) for coarse, fine in pairwise(views))
+    return {"not_nested": [conflict for conflict in conflicts if conflict is not None]}
 
 
 def _level_facts(targets: Targets, finest: Targets) -> dict[str, Any]:

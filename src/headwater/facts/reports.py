@@ -8,7 +8,7 @@ from typing import Any
 from headwater import wings
 from headwater.engines.schedule import Pending
 from headwater.errors import InputError
-from headwater.facts.study import counts
+from headwater.facts.study import counts, failures
 from headwater.plan import Plan
 from headwater.store import Store
 
@@ -20,6 +20,7 @@ def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None)
         "ran_arms": len(todo.arms),
         "ran_cells": len(todo.cells),
         **counts(plan, store),
+        "failures": failures(plan, store),
         **report_facts(plan, store, report_path, None),
     }
 

@@ -127,13 +127,9 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         "failures": [],
     }
     if store is not None:
-        failed = store.failed_cells() & {cell.id for cell in plan.cells}
-        reasons: set[str] = set()
-        for cell in failed:
-            reasons |= {str(row["reason"]) for row in store.read_cell(cell)}
         facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)
         facts["in_progress"] = list(_in_progress(plan, store))
-        facts["failures"] = sorted(reasons)
+        facts["failures"] = failures(plan, store)
     return facts
 
 
@@ -150,6 +146,14 @@ def _in_progress(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
                 "step": max(steps),
                 "steps": arm.steps,
             }
+
+
+def failures(plan: Plan, store: Store) -> list[str]:
+    """Why cells of a study failed, each reason once."""
+    reasons: set[str] = set()
+    for cell in store.failed_cells() & {cell.id for cell in plan.cells}:
+        reasons |= {str(row["reason"]) for row in store.read_cell(cell)}
+    return sorted(reasons)
 
 
 def counts(plan: Plan, store: Store | None) -> dict[str, int]:

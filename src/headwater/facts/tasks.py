@@ -65,8 +65,10 @@ def _folders(data_root: Path, *, verify: bool) -> list[dict[str, Any]]:
     """Folders with a labels.csv, with their counts; folders of images, whose counts take a walk and
     so are given with `verify` alone.
     """
-    own = {entry.folder for entry in PUBLISHED.values() if on_disk(entry, data_root / entry.folder)}
-    found = []
+    published = {
+        entry.folder for entry in PUBLISHED.values() if on_disk(entry, data_root / entry.folder)
+    }
+    records = []
     try:
         folders = sorted(
             path for path in data_root.iterdir() if path.is_dir() and not path.name.startswith(".")
@@ -75,7 +77,7 @@ def _folders(data_root: Path, *, verify: bool) -> list[dict[str, Any]]:
         raise InputError(f"{data_root}: cannot be read ({error.strerror})") from None
     for folder in folders:
         csv = (folder / "labels.csv").is_file()
-        if not csv and (folder.name in own or not _has_images(folder)):
+        if not csv and (folder.name in published or not _has_images(folder)):
             continue
         facts: dict[str, Any] = {
             "folder": folder.name,
@@ -89,8 +91,8 @@ def _folders(data_root: Path, *, verify: bool) -> list[dict[str, Any]]:
                 facts |= _table_facts(FolderSource(folder.name, folder).table)
             except InputError as error:
                 facts["problem"] = str(error)
-        found.append(facts)
-    return found
+        records.append(facts)
+    return records
 
 
 def _has_images(folder: Path, depth: int = 3) -> bool:
@@ -222,13 +224,13 @@ def _group_facts(table: Table) -> dict[str, int]:
     """Groups of each column whose values repeat: a column with a value of its own for most images
     is a text, not a group.
     """
-    found: dict[str, int] = {}
+    num_groups: dict[str, int] = {}
     for name in table.groups:
         values = table.groups[name]
         groups = len(set(values.tolist()) - {""})
         if 1 < groups <= len(values) // 2:
-            found[name] = groups
-    return found
+            num_groups[name] = groups
+    return num_groups
 
 
 def write_split(
@@ -271,10 +273,9 @@ def write_split(
     facts["images"] = {split: sum(index.counts[split]) for split in SPLITS}
     facts["left_out"] = int((index.split == "").sum())
     facts["classes"] = len(index.class_names)
-    lacking = {
-        split: sum(count == 0 for count in index.counts[split])
-        for split in SPLITS
-        if index.class_names and facts["images"][split]
-    }
-    facts["missing_classes"] = {split: count for split, count in lacking.items() if count}
+    facts["missing_classes"] = {}
+    for split in SPLITS:
+        missing = list(index.counts[split]).count(0)
+        if index.class_names and facts["images"][split] and missing:
+            facts["missing_classes"][split] = missing
     return facts

@@ -84,10 +84,15 @@ def _print_source(entry: dict[str, Any]) -> None:
         _print_target(same, known)
 
 
+def _expectations(view: dict[str, Any]) -> list[str]:
+    """What to expect of a view for each task."""
+    return [target["expected"] for target in view["against"]]
+
+
 def _print_overview(targets: list[dict[str, Any]], views: list[dict[str, Any]]) -> None:
     """What to expect of each view for each task, the shorter of the two across."""
     rows, columns = [view["view"] for view in views], [target["target"] for target in targets]
-    cells = [[a["expected"] for a in view["against"]] for view in views]
+    cells = [_expectations(view) for view in views]
     down, across = "views", "tasks"
     if len(columns) > len(rows):
         rows, columns, cells = columns, rows, [list(column) for column in zip(*cells, strict=True)]

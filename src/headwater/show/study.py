@@ -11,8 +11,6 @@ from rich.console import Console
 from rich.table import Table
 
 from headwater.engines.schedule import Event, Pending
-from headwater.plan import Plan
-from headwater.store import Store
 
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
@@ -114,7 +112,7 @@ def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield display
 
 
-def say_verdict(plan: Plan, store: Store, facts: dict[str, Any]) -> None:
+def say_verdict(facts: dict[str, Any]) -> None:
     """The end of a run, in text."""
     did = (
         f"{facts['ran_arms']} arms trained, {facts['ran_cells']} cells measured"
@@ -127,16 +125,9 @@ def say_verdict(plan: Plan, store: Store, facts: dict[str, Any]) -> None:
             f"{facts['diverged']} cells diverged (final; the reasons are in the rows)", markup=False
         )
     if facts["failed"]:
-        reasons = sorted(
-            {
-                str(row["reason"])
-                for cell in store.failed_cells() & {c.id for c in plan.cells}
-                for row in store.read_cell(cell)
-            }
-        )
         _console.print(
             f"{facts['failed']} cells FAILED; the next run tries them again. "
-            f"{'; '.join(reasons[:3])}",
+            f"{'; '.join(facts['failures'][:3])}",
             markup=False,
         )
     _console.print("\nVerdict", style="bold")

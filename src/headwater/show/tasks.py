@@ -72,31 +72,24 @@ def print_list(facts: Mapping[str, Any]) -> None:
         markup=False,
     )
     for row in facts["folders"]:
-        _console.print(f"  {row['folder']}: {_told(row)}", markup=False)
+        _console.print(f"  {row['folder']}: {_contents(row)}", markup=False)
 
 
 def _number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _contents(row: Mapping[str, Any]) -> str:
     if row["problem"]:
         return f"cannot be read: {row['problem']}"
     if row["images"] is None:
         return "folders of images (--verify counts them)"
-    classes = (
-        f"; {' / '.join(f'{count:,}' for count in row['classes'])} classes"
-        if row["classes"]
-        else "; no classes"
-    )
-    told = {
-        name: ", ".join(f"{n:,} {split}" for split, n in counts.items())
-        for name, counts in row["splits"].items()
-    }
-    return (
-        f"{row['images']:,} images{classes}; "
-        f"{'; '.join(text if name == 'split' else f'{name}: {text}' for name, text in told.items())}"
-    )
+    classes = " / ".join(f"{count:,}" for count in row["classes"])
+    clauses = [f"{row['images']:,} images", f"{classes} classes" if classes else "no classes"]
+    for column, counts in row["splits"].items():
+        splits = ", ".join(f"{n:,} {split}" for split, n in counts.items())
+        clauses.append(splits if column == "split" else f"{column}: {splits}")
+    return "; ".join(clauses)
 
 
 def print_task(facts: Mapping[str, Any]) -> None:
@@ -120,7 +113,7 @@ def print_task(facts: Mapping[str, Any]) -> None:
         for line in () if facts["on_disk"] else facts["layout"]:
             _console.print(f"{'':16} {line}", markup=False)
     if "images" in facts:
-        _console.print(f"{'images':16} {_told({**facts, 'problem': None})}", markup=False)
+        _console.print(f"{'images':16} {_contents({**facts, 'problem': None})}", markup=False)
         for column, splits in facts["images_per_class"].items():
             for split, found in splits.items():
                 small, large = found["smallest"], found["largest"]

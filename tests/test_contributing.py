@@ -30,7 +30,7 @@ STUDY: dict[str, Any] = {
     "data": {"made": {"kind": "stripes"}, "task": {"kind": "stripes", "images": 320, "seed": 1}},
     "sources": {"made": {}},
     "methods": ["scratch", "supervised", "rotation"],
-    "labels": ["level:0"],
+    "labels": ["initial"],
     "seeds": 1,
     "budget": {"steps": 30},
     "recipe": {"batch": 16, "augmentation": {"crop_min": 0.8, "flip": 0.0}},
@@ -94,9 +94,10 @@ def test_the_added_method_learns_and_its_cost_is_its_own(ran: Ran) -> None:
     assert flops["rotation"] == 4 * flops["supervised"], "the images are turned four times"
 
 
-def test_the_added_kind_of_data_gives_the_images_and_their_classes(ran: Ran) -> None:
+def test_the_added_kind_of_data_gives_the_images_and_the_added_view_their_labels(ran: Ran) -> None:
     labelled = ran.rows[ran.rows["method"] == "supervised"]
-    assert set(labelled["num_labels"]) == {4}
+    assert set(labelled["labels"]) == {"initial"}
+    assert set(labelled["num_labels"]) == {2}, "fine and fair; broad and bold"
     assert set(labelled["unique_images"]) == {80}, "half of 160"
     assert set(ran.rows["n_test"]) == {80}, "a quarter of 320"
 

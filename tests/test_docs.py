@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.registry import ENGINES, METHODS, SOURCE_KINDS
+from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, SOURCE_KINDS
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "headwater"
@@ -67,6 +67,7 @@ def test_the_page_of_studies_names_every_entry_and_every_key_of_a_recipe() -> No
     names = {entry.name for axis in (METHODS, SOURCE_KINDS, ENGINES) for entry in axis}
     for method in METHODS:
         names |= set(method.recipe.model_fields if method.recipe else ())
+    names |= {view.form for view in LABEL_VIEWS}
     assert not {name for name in names if f"| `{name}` |" not in text}
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from headwater.registry import ENGINES, METHODS, SOURCE_KINDS
+from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, SOURCE_KINDS
 from headwater.sources.published.registry import PUBLISHED
 from headwater.study.recipe import Recipe
 
@@ -130,6 +130,14 @@ def data() -> str:
     return table(["kind", "what it is", "what it needs", "what it can bring"], body)
 
 
+def views() -> str:
+    body = []
+    for view in LABEL_VIEWS:
+        within = "yes" if view.within else "no"
+        body.append([f"`{view.form}`", view.title, within, "yes" if view.seeded else "no"])
+    return table(["view", "classes", "can be `within` a level", "drawn by a seed"], body)
+
+
 def engines() -> str:
     return table(
         ["engine", "what it is"], [[f"`{engine.name}`", engine.title] for engine in ENGINES]
@@ -167,7 +175,13 @@ def layouts() -> str:
 
 
 BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
-    "study.md": {"methods": methods, "recipe": recipe, "data": data, "engines": engines},
+    "study.md": {
+        "methods": methods,
+        "recipe": recipe,
+        "data": data,
+        "engines": engines,
+        "views": views,
+    },
     "tasks.md": {"published": published, "layouts": layouts},
 }
 """By page: what makes each block, by the name of its marks."""

@@ -35,7 +35,7 @@ STUDY: dict[str, Any] = {
     "budget": {"steps": 30},
     "recipe": {"batch": 16, "augmentation": {"crop_min": 0.8, "flip": 0.0}},
     "tasks": {"widths": {"data": "task"}},
-    "protocols": {"knn": {"shots": [5, "full"]}},
+    "protocols": {"nearest-mean": {"shots": [5, "full"]}},
 }
 
 
@@ -83,9 +83,9 @@ def test_every_socket_has_an_example_and_its_entry_point() -> None:
     assert sorted(files) == sorted(f"my_package.{name[:-3]}:ENTRY" for name in EXAMPLES)
 
 
-def test_the_added_method_learns_and_its_cost_is_its_own(ran: Ran) -> None:
+def test_the_added_method_learns_and_the_added_protocol_sees_it(ran: Ran) -> None:
     top1 = ran.rows[(ran.rows["metric"] == "top1") & (ran.rows["subset"] == "all")]
-    assert set(top1["status"]) == {"done"} and set(top1["protocol"]) == {"knn"}
+    assert set(top1["status"]) == {"done"} and set(top1["protocol"]) == {"nearest-mean"}
     assert set(top1["method"]) == {"scratch", "supervised", "rotation"}
     loss = ran.rows.set_index("method")["pretrain_loss"].astype(float)["rotation"]
     assert (loss < 1.386).all(), "ln 4 is the loss of a guess among four rotations"

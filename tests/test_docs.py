@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, SOURCE_KINDS
+from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, PROTOCOLS, SOURCE_KINDS
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "headwater"
@@ -54,7 +54,7 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 @pytest.mark.docs
-@pytest.mark.parametrize("page", ["study.md", "tasks.md"])
+@pytest.mark.parametrize("page", ["study.md", "tasks.md", "transfer.md"])
 def test_the_tables_of_a_page_are_what_the_entries_declare(page: str) -> None:
     made = runpy.run_path(str(ROOT / "tools" / "make_study.py"))["with_blocks"]
     text = (ROOT / "docs" / page).read_text()
@@ -67,6 +67,8 @@ def test_the_page_of_studies_names_every_entry_and_every_key_of_a_recipe() -> No
     names = {entry.name for axis in (METHODS, SOURCE_KINDS, ENGINES) for entry in axis}
     for method in METHODS:
         names |= set(method.recipe.model_fields if method.recipe else ())
+    for protocol in PROTOCOLS:
+        names |= set(protocol.words.model_fields)
     names |= {view.form for view in LABEL_VIEWS}
     assert not {name for name in names if f"| `{name}` |" not in text}
 

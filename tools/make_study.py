@@ -19,9 +19,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, SOURCE_KINDS
+from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, PROTOCOLS, SOURCE_KINDS
 from headwater.sources.published.registry import PUBLISHED
 from headwater.study.recipe import Recipe
+from headwater.transfer.protocols import OnImages
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -73,13 +74,18 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
-        return f"`[{', '.join(str(element) for element in value)}]`"
+        elements = [str(element) for element in value]
+        if len(elements) > 10:
+            elements = [*elements[:2], "...", elements[-1]]
+        return f"`[{', '.join(elements)}]`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def default_of(words: type[BaseModel], key: str) -> str:
     field = words.model_fields[key]
-    return "must be given" if field.is_required() else shown(field.default)
+    if field.is_required():
+        return "must be given"
+    return shown(field.get_default(call_default_factory=True))
 
 
 def origin_of(words: type[BaseModel], key: str) -> str:
@@ -138,6 +144,47 @@ def views() -> str:
     return table(["view", "classes", "can be `within` a level", "drawn by a seed"], body)
 
 
+def protocols() -> str:
+    body = []
+    for protocol in PROTOCOLS:
+        what = [protocol.title, protocol.fits, protocol.chooses, protocol.costs]
+        body.append([f"`{protocol.name}`", *what])
+    return table(["protocol", "what it is", "what is fitted", "validation chooses", "cost"], body)
+
+
+def protocol_words() -> str:
+    """The keys that all protocols on images have, then what each adds or sets otherwise."""
+    common = list(OnImages.model_fields)
+    blocks = ["Keys of all protocols that are fitted to images of the task:\n"]
+    blocks.append(_words_table(OnImages, common))
+    for protocol in PROTOCOLS:
+        words, lead = protocol.words, f"What `{protocol.name}` adds:\n"
+        keys = [key for key in words.model_fields if key not in common]
+        parent = _extended(words)
+        if parent is not None:
+            keys = [key for key in keys if key in words.__annotations__]
+            lead = f"`{protocol.name}` has the keys of `{parent}`, but:\n"
+        elif not words.on_images:
+            lead = f"`{protocol.name}` has `tasks` and:\n"
+        if keys:
+            blocks += [lead, _words_table(words, keys)]
+    return "\n".join(blocks)
+
+
+def _extended(words: type[BaseModel]) -> str | None:
+    """The protocol whose words these extend, if they extend those of one."""
+    for protocol in PROTOCOLS:
+        if protocol.words is not words and issubclass(words, protocol.words):
+            return str(protocol.name)
+    return None
+
+
+def _words_table(words: type[BaseModel], keys: list[str]) -> str:
+    texts = meanings(words)
+    body = [[f"`{key}`", default_of(words, key), texts.get(key, "")] for key in keys]
+    return table(["key", "default", "meaning"], body)
+
+
 def engines() -> str:
     return table(
         ["engine", "what it is"], [[f"`{engine.name}`", engine.title] for engine in ENGINES]
@@ -181,7 +228,9 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "data": data,
         "engines": engines,
         "views": views,
+        "protocol-words": protocol_words,
     },
+    "transfer.md": {"protocols": protocols},
     "tasks.md": {"published": published, "layouts": layouts},
 }
 """By page: what makes each block, by the name of its marks."""

@@ -57,7 +57,7 @@ def lines(head: list[str], body: list[list[str]]) -> str:
             [
                 "| " + " | ".join(head) + " |",
                 "|---|" + "---:|" * (len(head) - 1),
-                *("| " + " | ".join(one) + " |" for one in body),
+                *("| " + " | ".join(row) + " |" for row in body),
             ]
         )
         + "\n"
@@ -70,14 +70,14 @@ def gains_table(settings: list[dict[str, Any]], split: str, *, bold: bool = True
     """
     body = []
     for setting in settings:
-        found = [one for one in setting["splits"] if one["split"] == split]
-        for one in found:
-            star = "*" if bold and one["survives"] else ""
-            hard = f"{percent(one['hard_samples'] / setting['samples'])} of {setting['samples']:,}"
-            right = f"{percent(one['coarse_on_hard'])}, {percent(one['coarse_on_easy'])}"
-            numbers = [points(one[part], bold=bold) for part in ("hard", "easy", "extra", "all")]
+        splits = [gain for gain in setting["splits"] if gain["split"] == split]
+        for gain in splits:
+            star = "*" if bold and gain["survives"] else ""
+            hard = f"{percent(gain['hard_samples'] / setting['samples'])} of {setting['samples']:,}"
+            right = f"{percent(gain['coarse_on_hard'])}, {percent(gain['coarse_on_easy'])}"
+            numbers = [points(gain[part], bold=bold) for part in ("hard", "easy", "extra", "all")]
             numbers[2] += star
-            body.append([name(setting), hard, right, *numbers, *([one["answer"]] if bold else [])])
+            body.append([name(setting), hard, right, *numbers, *([gain["answer"]] if bold else [])])
     head = [
         "task",
         "hard samples",
@@ -96,20 +96,24 @@ def name(setting: dict[str, Any]) -> str:
 
 def bins_table(settings: list[dict[str, Any]]) -> str:
     """Gain against hardness, and the samples of each bin."""
-    order = {one["order"]: one["bin"] for setting in settings for one in setting["bins"]}
+    order = {
+        one_bin["order"]: one_bin["bin"] for setting in settings for one_bin in setting["bins"]
+    }
     body = []
     for setting in settings:
-        own = {one["order"]: one for one in setting["bins"]}
+        bin_at = {one_bin["order"]: one_bin for one_bin in setting["bins"]}
         body.append(
             [
                 name(setting),
                 *[
-                    f"{points(own[at])}, {own[at]['samples']:,.0f}" if at in own else "\u2013"
-                    for at in sorted(order)
+                    f"{points(bin_at[place])}, {bin_at[place]['samples']:,.0f}"
+                    if place in bin_at
+                    else "\u2013"
+                    for place in sorted(order)
                 ],
             ]
         )
-    return lines(["task", *[f"{order[at]} %" for at in sorted(order)]], body)
+    return lines(["task", *[f"{order[place]} %" for place in sorted(order)]], body)
 
 
 def block(answers: pd.DataFrame) -> str:
@@ -121,7 +125,7 @@ def block(answers: pd.DataFrame) -> str:
         for s in hardness_settings(answers, coarse="level:2", fine="level:1")
         if s["coarse_classes"] == _classes(answers, s["task"])
     ]
-    told = ", ".join(f"{count} seeds of {source}" for source, count in seeds.items())
+    seed_counts = ", ".join(f"{count} seeds of {source}" for source, count in seeds.items())
     auc = [
         f"{setting['task']} {setting['auc']:.2f}"
         for setting in settings
@@ -130,7 +134,7 @@ def block(answers: pd.DataFrame) -> str:
     return "\n".join(
         [
             f"{answers[['task', 'labels', 'seed']].drop_duplicates().shape[0]} fine-tuned models: "
-            f"{told}.\n",
+            f"{seed_counts}.\n",
             "**Split by models of both arms with other seeds** (cross-fitted: neither arm is "
             "favoured), the finest labels over the task's own:\n",
             gains_table(settings, "cross-fitted"),
@@ -185,14 +189,14 @@ def checked(answers: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """The answers; SystemExit where their share of right ones is not the accuracy that the rows
     state.
     """
-    told = (
+    stated = (
         rows[(rows["metric"] == "top1") & (rows["subset"] == "all")]
         .set_index(["task", "labels", "seed"])["value"]
         .astype(float)
         .sort_index()
     )
-    found = answers.groupby(["task", "labels", "seed"])["right"].mean().astype(float).sort_index()
-    if list(told.index) != list(found.index) or (told - found).abs().max() > 1e-6:
+    counted = answers.groupby(["task", "labels", "seed"])["right"].mean().astype(float).sort_index()
+    if list(stated.index) != list(counted.index) or (stated - counted).abs().max() > 1e-6:
         raise SystemExit("the answers are not those of the rows")
     return answers
 

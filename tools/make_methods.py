@@ -44,20 +44,20 @@ def gain(
     """(the paired difference to no pre-training, points with the 95 % t-interval over seeds,
     corrected for `comparisons`; whether labels are re-used).
     """
-    own = table[
+    arm = table[
         (table["source"] == source) & (table["method"] == method) & (table["task"] == task)
     ].set_index("seed")
     bare = table[(table["method"] == "scratch") & (table["task"] == task)].set_index("seed")["top1"]
-    return t_interval((own["top1"] - bare).to_numpy(), comparisons=comparisons), bool(
-        own["reuse"].any()
+    return t_interval((arm["top1"] - bare).to_numpy(), comparisons=comparisons), bool(
+        arm["reuse"].any()
     )
 
 
-def text_of(one: Interval, marked: bool) -> str:
-    low, high = one.low, one.high
+def text_of(interval: Interval, marked: bool) -> str:
+    low, high = interval.low, interval.high
     assert low is not None and high is not None
-    said = f"{one.mean:+.1f} ({low:+.1f} to {high:+.1f})"
-    return (f"**{said}**" if low > 0 or high < 0 else said) + ("†" if marked else "")
+    text = f"{interval.mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return (f"**{text}**" if low > 0 or high < 0 else text) + ("†" if marked else "")
 
 
 def block(rows: pd.DataFrame) -> str:
@@ -83,9 +83,9 @@ def block(rows: pd.DataFrame) -> str:
     for source, method in arms:
         cells = []
         for task in tasks:
-            found, marked = gain(table, source, method, task)
-            cells.append(text_of(found, marked))
-            if found.low is not None and found.low > 0 and not marked:
+            interval, marked = gain(table, source, method, task)
+            cells.append(text_of(interval, marked))
+            if interval.low is not None and interval.low > 0 and not marked:
                 won.setdefault((source, method), []).append(task)
         asked = sum((source, method, task) not in reused for task in tasks)
         lines.append(
@@ -110,14 +110,14 @@ def block(rows: pd.DataFrame) -> str:
         for one, (source, method, task) in zip(corrected, compared, strict=True)
         if one.low is not None and one.low > 0
     ]
-    told = []
+    results = []
     for source, method in arms:
-        own = [task for task in tasks if (source, method, task) not in reused]
-        told.append((method, source, won.get((source, method), []), len(own)))
+        asked_tasks = [task for task in tasks if (source, method, task) not in reused]
+        results.append((method, source, won.get((source, method), []), len(asked_tasks)))
     best = []
     for method in ("supervised", "clip", "simclr"):
         _, source, names, asked = max(
-            (one for one in told if one[0] == method), key=lambda one: len(one[2])
+            (one for one in results if one[0] == method), key=lambda one: len(one[2])
         )
         best.append(f"{method} on {source}: {len(names)} of {asked} ({', '.join(names) or 'none'})")
     knn = (

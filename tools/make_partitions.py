@@ -95,11 +95,11 @@ def scores(rows: pd.DataFrame) -> pd.DataFrame:
         .fillna(0)
         .astype(int)
     )
-    own = {source: set(use.loc[use["source"] == source, "task"]) for source in SOURCES}
+    tasks_of = {source: set(use.loc[use["source"] == source, "task"]) for source in SOURCES}
     seeds = {source: set(use.loc[use["source"] == source, "seed"]) for source in SOURCES}
     bare = use[use["method"] == "scratch"]
     scratch = [
-        bare[bare["task"].isin(own[source]) & bare["seed"].isin(seeds[source])].assign(
+        bare[bare["task"].isin(tasks_of[source]) & bare["seed"].isin(seeds[source])].assign(
             source=source
         )
         for source in SOURCES
@@ -179,11 +179,11 @@ def level_of(table: pd.DataFrame, **where: Any) -> str:
         mine = mine[mine[column] == value]
     if not len(mine):
         return "\u2013"
-    found = t_interval(mine.sort_values("seed")["top1"].to_numpy())
+    interval = t_interval(mine.sort_values("seed")["top1"].to_numpy())
     return (
-        f"{found.mean:.1f} ± {(found.high - found.low) / 2:.1f}"
-        if found.low is not None and found.high is not None
-        else f"{found.mean:.1f}"
+        f"{interval.mean:.1f} ± {(interval.high - interval.low) / 2:.1f}"
+        if interval.low is not None and interval.high is not None
+        else f"{interval.mean:.1f}"
     )
 
 
@@ -193,7 +193,7 @@ def lines(head: list[str], body: list[list[str]]) -> str:
             [
                 "| " + " | ".join(head) + " |",
                 "|---|" + "---:|" * (len(head) - 1),
-                *("| " + " | ".join(one) + " |" for one in body),
+                *("| " + " | ".join(row) + " |" for row in body),
             ]
         )
         + "\n"
@@ -206,17 +206,21 @@ def verdicts(table: pd.DataFrame) -> list[str]:
     """
     out = []
     for a, b in CLAIMS[:LINKS]:
-        told = {"+": [], "-": [], "0": []}  # type: dict[str, list[str]]
+        settings = {"+": [], "-": [], "0": []}  # type: dict[str, list[str]]
         for source, title in SOURCES.items():
             for how, words in VIEWS.items():
-                found = difference(table, source, how, a, b)
-                assert found.mean is not None
-                told["0" if not found.excludes_zero else "+" if found.mean > 0 else "-"].append(
+                gap = difference(table, source, how, a, b)
+                assert gap.mean is not None
+                settings["0" if not gap.excludes_zero else "+" if gap.mean > 0 else "-"].append(
                     f"{title}, {words}"
                 )
-        parts = [f"above 0 in {len(told['+'])} of {sum(map(len, told.values()))} settings"]
-        parts += [f"below 0 in {len(told['-'])} ({'; '.join(told['-'])})"] if told["-"] else []
-        out.append(f"- {a} − {b}: {', '.join(parts)}, not told in {len(told['0'])}.")
+        parts = [f"above 0 in {len(settings['+'])} of {sum(map(len, settings.values()))} settings"]
+        parts += (
+            [f"below 0 in {len(settings['-'])} ({'; '.join(settings['-'])})"]
+            if settings["-"]
+            else []
+        )
+        out.append(f"- {a} − {b}: {', '.join(parts)}, not told in {len(settings['0'])}.")
     return out
 
 
@@ -309,8 +313,8 @@ def figure(rows: pd.DataFrame) -> dict[str, Any]:
                 & table["how"].isin(["superclass", "middle"])
                 & (table["task"] == task)
             ]
-            for (kind, count), part in mine.groupby(["kind", "count"]):
-                found = t_interval(part["top1"].to_numpy())
+            for (kind, count), of_arm in mine.groupby(["kind", "count"]):
+                interval = t_interval(of_arm["top1"].to_numpy())
                 images = int(rows.loc[rows["source"] == source, "unique_images"].max())
                 classes = images if kind == "instance" else count
                 beside = 1.0
@@ -320,9 +324,9 @@ def figure(rows: pd.DataFrame) -> dict[str, Any]:
                     {
                         "kind": kind,
                         "classes": classes * beside,
-                        "mean": found.mean,
-                        "low": found.low,
-                        "high": found.high,
+                        "mean": interval.mean,
+                        "low": interval.low,
+                        "high": interval.high,
                     }
                 )
             panels.append(_panel(values, f"{title}: {task}", first=not panels))

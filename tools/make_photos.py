@@ -85,14 +85,14 @@ def accuracies(rows: pd.DataFrame, protocol: str) -> str:
 
 
 def gaps(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    found = source_gap(rows[rows["protocol"] == protocol])
-    return found.assign(
-        method=[method_of(c) for c in found["context"]],
-        shots_word=[shots_word(s) for s in found["shots"]],
+    of_protocol = source_gap(rows[rows["protocol"] == protocol])
+    return of_protocol.assign(
+        method=[method_of(c) for c in of_protocol["context"]],
+        shots_word=[shots_word(s) for s in of_protocol["shots"]],
     )
 
 
-def gap_table(found: pd.DataFrame) -> str:
+def gap_table(table: pd.DataFrame) -> str:
     """Held-out gap and best over worst with the corrected interval, one line per method, task and
     shot count.
     """
@@ -102,8 +102,8 @@ def gap_table(found: pd.DataFrame) -> str:
     ]
     lines.append("|---|---|---:|---|---:|---:|")
     rank = {"1": 0, "5": 1, "20": 2, "all": 3}
-    ordered = found.assign(
-        pooled=(found["task"] != POOLED).astype(int), rank=found["shots_word"].map(rank)
+    ordered = table.assign(
+        pooled=(table["task"] != POOLED).astype(int), rank=table["shots_word"].map(rank)
     )
     for row in ordered.sort_values(["pooled", "task", "method", "rank"]).to_dict("records"):
         pair = f"{row['best']} over {row['worst']}"
@@ -146,24 +146,24 @@ def leaks(rows: pd.DataFrame) -> str:
         .groupby(["source", "task"])[["leaked_test_images", "similar_test_images"]]
         .max()
     )
-    told = [
+    named = [
         f"{source} and {task} {int(r['similar_test_images'])}"
         for (source, task), r in use.iterrows()
         if r["similar_test_images"] > 0
     ]
     equal = int(use["leaked_test_images"].sum())
-    similar = ", ".join(told) or "none"
+    similar = ", ".join(named) or "none"
     return (
         f"Equal files among a source's and a task's test images: {equal or 'none'}. Test images "
         f"that a source shows, equal or changed: {similar}."
     )
 
 
-def spec(found: pd.DataFrame) -> dict[str, Any]:
+def spec(table: pd.DataFrame) -> dict[str, Any]:
     """Held-out gap against images per class with its interval, a panel for all tasks and one for
     each.
     """
-    tasks = [POOLED, *sorted(set(found["task"]) - {POOLED})]
+    tasks = [POOLED, *sorted(set(table["task"]) - {POOLED})]
     panels = []
     for task in tasks:
         values = [
@@ -174,7 +174,7 @@ def spec(found: pd.DataFrame) -> dict[str, Any]:
                 "low": 100 * r["held_out_low"],
                 "high": 100 * r["held_out_high"],
             }
-            for r in found[found["task"] == task].to_dict("records")
+            for r in table[table["task"] == task].to_dict("records")
         ]
         x = {
             "field": "shots",

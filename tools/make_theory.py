@@ -60,10 +60,14 @@ def part_of(table: pd.DataFrame, name: str) -> pd.DataFrame:
     sweeps = table["sweep"].astype(str).str.split(", ")
     known = {sweep for part in PARTS.values() for sweep in part}
     if name == "constants":
-        return table[sweeps.map(lambda one: bool(set(one) - known)) & (table["read_out"] == "max")]
-    own = table[[bool(set(PARTS[name]) & set(one)) for one in sweeps]]
+        return table[
+            sweeps.map(lambda names: bool(set(names) - known)) & (table["read_out"] == "max")
+        ]
+    of_part = table[[bool(set(PARTS[name]) & set(names)) for names in sweeps]]
     return (
-        own[(own["sigma_star"] == 0.5) & (own["alpha_dagger"] == 0.1)] if name == "tuned" else own
+        of_part[(of_part["sigma_star"] == 0.5) & (of_part["alpha_dagger"] == 0.1)]
+        if name == "tuned"
+        else of_part
     )
 
 
@@ -94,7 +98,7 @@ def lines(head: list[str], body: list[list[str]], left: int = 1) -> str:
     rule = "|---" * left + "|---:" * (len(head) - left) + "|"
     return (
         "\n".join(
-            ["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(one) + " |" for one in body)]
+            ["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(row) + " |" for row in body)]
         )
         + "\n"
     )
@@ -102,7 +106,7 @@ def lines(head: list[str], body: list[list[str]], left: int = 1) -> str:
 
 def check_table(check: pd.DataFrame) -> str:
     """Errors of the numerical check by the largest head, at sigma* = 0.5."""
-    found = errors(
+    rates = errors(
         check[
             (check["sigma_star"] == 0.5)
             & (check["read_out"] == "max")
@@ -110,7 +114,7 @@ def check_table(check: pd.DataFrame) -> str:
         ]
     )
     rows = {
-        (row["subclasses"], row["labels"], row["samples"]): row for row in found.to_dict("records")
+        (row["subclasses"], row["labels"], row["samples"]): row for row in rates.to_dict("records")
     }
     body = []
     for k in sorted({key[0] for key in rows}):
@@ -141,18 +145,18 @@ def check_table(check: pd.DataFrame) -> str:
 
 def read_out_table(check: pd.DataFrame) -> str:
     """The worst mean hard error of fine labels over k, by read-out and sigma*."""
-    found = errors(check[check["final"].astype(bool)])
-    hard = found[
-        (found["samples"] == "hard")
-        & (found["labels"] == "fine")
-        & found["subclasses"].isin([1, 4, 16, 32])
+    rates = errors(check[check["final"].astype(bool)])
+    hard = rates[
+        (rates["samples"] == "hard")
+        & (rates["labels"] == "fine")
+        & rates["subclasses"].isin([1, 4, 16, 32])
     ]
     body = []
     for read_out in ("max", "sum"):
-        own = hard[hard["read_out"] == read_out]
+        of_read_out = hard[hard["read_out"] == read_out]
         worst = []
-        for sigma in sorted(own["sigma_star"].unique()):
-            of_sigma = own[own["sigma_star"] == sigma].to_dict("records")
+        for sigma in sorted(of_read_out["sigma_star"].unique()):
+            of_sigma = of_read_out[of_read_out["sigma_star"] == sigma].to_dict("records")
             worst.append(max(of_sigma, key=lambda row: row["error"]))
         cells = [
             f"{error_word(row)}, k = {row['subclasses']}" if row["error"] else "0 at every k"
@@ -172,58 +176,58 @@ def tuned_table(tuned: pd.DataFrame) -> str:
     """Hard errors by read-out, and after fine-tuning on the superclasses, for coarse and fine
     labels.
     """
-    found = errors(tuned[tuned["final"].astype(bool)])
-    hard = found[found["samples"] == "hard"].to_dict("records")
+    rates = errors(tuned[tuned["final"].astype(bool)])
+    hard = rates[rates["samples"] == "hard"].to_dict("records")
     body = []
     for labels in ("coarse", "fine"):
         for read_out, steps in (("max", 0), ("sum", 0), ("tuned", 100), ("tuned", 1000)):
-            own = {
+            by_k = {
                 row["subclasses"]: row
                 for row in hard
                 if (row["labels"], row["read_out"], row["tune_steps"]) == (labels, read_out, steps)
             }
             word = f"tuned for {steps:,} steps" if steps else read_out
-            body.append([labels, word, *[error_word(own[k]) for k in sorted(own)]])
+            body.append([labels, word, *[error_word(by_k[k]) for k in sorted(by_k)]])
     counts = sorted({row["subclasses"] for row in hard})
     return lines(["labels", "read by", *[f"k = {k}" for k in counts]], body, left=2)
 
 
 def ratio_table(check: pd.DataFrame) -> str:
-    found = response_ratio(usual_noise(check))
+    ratios = response_ratio(usual_noise(check))
     body = [
         [
             str(row["subclasses"]),
             f"{row['ratio']:.4f} ({row['low']:.4f} to {row['high']:.4f})",
             f"{row['ratio'] * row['subclasses']:.2f}",
         ]
-        for row in found.to_dict("records")
+        for row in ratios.to_dict("records")
     ]
     return lines(["k", "response to fine features / to the common one", "times k"], body)
 
 
 def exponents(check: pd.DataFrame) -> str:
-    told = [
+    fits = [
         f"over k = {row['from_k']} to {row['to_k']} as 1 / k^{row['exponent']:.3f} "
         f"(95 % interval {row['low']:.3f} to {row['high']:.3f}, {row['num_seeds']} seeds)"
         for row in response_exponent(usual_noise(check)).to_dict("records")
     ]
-    return "; ".join(told) + "."
+    return "; ".join(fits) + "."
 
 
 def dependence_table(constants: pd.DataFrame) -> str:
     """Where the transition is for each value of each constant, and how far that is from the usual
     one.
     """
-    found = dependence(constants)
-    found = found[found["usual"].astype(bool)]
+    shifts = dependence(constants)
+    shifts = shifts[shifts["usual"].astype(bool)]
     body = []
-    for row in found.to_dict("records"):
+    for row in shifts.to_dict("records"):
         same = row["value"] == row["base"] or (pd.isna(row["value"]) and pd.isna(row["base"]))
         shift = "the usual" if same else "\u2013"
         if not same and not pd.isna(row["shift_low"]):
-            told = "*" if row["told"] else ""
+            star = "*" if row["told"] else ""
             shift = (
-                f"{row['shift']:+.2f} ({row['shift_low']:+.2f} to {row['shift_high']:+.2f}){told}"
+                f"{row['shift']:+.2f} ({row['shift_low']:+.2f} to {row['shift_high']:+.2f}){star}"
             )
         value = "none" if pd.isna(row["value"]) else f"{row['value']:g}"
         body.append([str(row["constant"]), value, _where(row), shift])
@@ -256,10 +260,12 @@ def _where(row: dict[Any, Any]) -> str:
 
 def mechanism_table(constants: pd.DataFrame) -> str:
     """The transition beside alpha / alpha-dagger, where the mechanism puts it."""
-    found = dependence(constants)
-    found = found[found["usual"].astype(bool) & found["constant"].isin(["alpha_dagger", "alpha"])]
+    shifts = dependence(constants)
+    shifts = shifts[
+        shifts["usual"].astype(bool) & shifts["constant"].isin(["alpha_dagger", "alpha"])
+    ]
     body = []
-    for row in found.to_dict("records"):
+    for row in shifts.to_dict("records"):
         alpha, dagger = (row["value"], 0.1) if row["constant"] == "alpha" else (1.0, row["value"])
         expected = "none" if not dagger else f"{alpha / dagger:.3g}"
         body.append([f"{alpha:g}", f"{dagger:g}", expected, _where(row)])
@@ -267,22 +273,22 @@ def mechanism_table(constants: pd.DataFrame) -> str:
 
 
 def curve_table(table: pd.DataFrame) -> str:
-    found = curve(table)
+    points = curve(table)
     losses = table[table["final"].astype(bool)].groupby("labels")["train_loss"].mean()
-    made: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in found.to_dict("records"):
-        made.setdefault((row["series"], row["labels"]), {})[row["samples"]] = row
+    by_labels: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in points.to_dict("records"):
+        by_labels.setdefault((row["series"], row["labels"]), {})[row["samples"]] = row
     body = [
         [
             labels,
             series,
-            f"{one['hard']['num_labels']:.0f}",
+            f"{errors_of['hard']['num_labels']:.0f}",
             f"{losses[labels]:.3f}",
-            error_word(one["easy"]),
-            error_word(one["hard"]),
+            error_word(errors_of["easy"]),
+            error_word(errors_of["hard"]),
         ]
-        for (series, labels), one in sorted(
-            made.items(), key=lambda item: (item[0][0], item[1]["hard"]["num_labels"])
+        for (series, labels), errors_of in sorted(
+            by_labels.items(), key=lambda item: (item[0][0], item[1]["hard"]["num_labels"])
         )
     ]
     return lines(

@@ -1,11 +1,15 @@
-"""Concluding: from rows to what they say. pandas, scipy and numpy only; no model, image or GPU is
-needed, and none is imported.
+"""Concluding: from rows to what they say.
 
-    rows -> prepare -> summarise, best, paired_difference      (compare.py: who is ahead, by how much, how sure)
-                    -> granularity_curves, peaks, hard_gains   (granularity.py: how fine should labels be)
-                    -> source_gap, gap_trend                   (gap.py: does the source matter, and until how many images)
-                    -> findings -> verdict                     (answers.py, decide.py: in plain sentences)
-    answers, sample by sample -> hardness_gains, hardness_bins (samples.py, hardness.py: do fine labels help on hard samples, on any task)
+pandas, scipy and numpy only: no model, image or GPU is needed, and none is imported.
+
+    rows -> prepare                    configurations.py, with naming.py and order.py
+         -> summarise, best, ...       compare.py: who is ahead, by how much, how sure
+         -> granularity_curves, ...    granularity.py: how fine labels should be
+         -> source_gap, gap_trend      gap.py: does the source matter, and until how many images
+         -> findings                   answers.py asks each of questions/, one file each
+         -> verdict                    decide.py, with ground.py, axes.py and next_steps.py
+    answers, sample by sample
+         -> hardness_gains, ...        samples.py, hardness.py: do fine labels help on hard samples
 
 Names are imported when they are first used, as pandas takes a second to load.
 """
@@ -16,7 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from headwater.analysis.answers import Finding, findings
+    from headwater.analysis.answers import findings
     from headwater.analysis.compare import Difference, best, paired_difference, summarise
     from headwater.analysis.configurations import prepare
     from headwater.analysis.decide import Verdict, verdict
@@ -24,15 +28,37 @@ if TYPE_CHECKING:
     from headwater.analysis.granularity import granularity_curves, hard_gains, peaks
     from headwater.analysis.hardness import hardness_bins, hardness_gains
     from headwater.analysis.intervals import Interval, seeds_needed, t_interval
+    from headwater.analysis.questions import Chart, Finding, Question
     from headwater.analysis.samples import read_answers, write_answers
 
 __all__ = [
-    "Difference", "Finding", "Interval", "Verdict", "best", "findings", "gap_trend", "granularity_curves", "hard_gains", "hardness_bins", "hardness_gains",
-    "paired_difference", "peaks", "prepare", "read_answers", "seeds_needed", "source_gap", "summarise", "t_interval", "verdict", "write_answers",
-]  # fmt: skip
+    "Chart",
+    "Difference",
+    "Finding",
+    "Interval",
+    "Question",
+    "Verdict",
+    "best",
+    "findings",
+    "gap_trend",
+    "granularity_curves",
+    "hard_gains",
+    "hardness_bins",
+    "hardness_gains",
+    "paired_difference",
+    "peaks",
+    "prepare",
+    "read_answers",
+    "seeds_needed",
+    "source_gap",
+    "summarise",
+    "t_interval",
+    "verdict",
+    "write_answers",
+]
 
 _HOMES = {
-    "answers": ("Finding", "findings"),
+    "answers": ("findings",),
     "compare": ("Difference", "best", "paired_difference", "summarise"),
     "configurations": ("prepare",),
     "decide": ("Verdict", "verdict"),
@@ -40,6 +66,7 @@ _HOMES = {
     "granularity": ("granularity_curves", "hard_gains", "peaks"),
     "hardness": ("hardness_bins", "hardness_gains"),
     "intervals": ("Interval", "seeds_needed", "t_interval"),
+    "questions": ("Chart", "Finding", "Question"),
     "samples": ("read_answers", "write_answers"),
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.naming import digest, name_configurations
-from headwater.analysis.order import TUNED
+from headwater.analysis.order import tuned_protocols
 from headwater.analysis.words import missing, number
 from headwater.rows import conform, to_frame
 
@@ -66,7 +66,8 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     value = table["value"].astype("float64")
     table["usable"] = ((table["status"] == "done") & value.notna()).astype(bool)
     table["value"] = value.where(table["usable"])
-    frozen_reuse = ~table["protocol"].isin(TUNED) & table["label_reuse"].fillna(False).astype(bool)
+    frozen = ~table["protocol"].isin(tuned_protocols())
+    frozen_reuse = frozen & table["label_reuse"].fillna(False).astype(bool)
     table["decides"] = (table["usable"] & ~frozen_reuse).astype(bool)
     names = _names(table)
     merged = table.merge(names, on=list(CONFIGURATION), how="left")

@@ -17,6 +17,7 @@ from headwater.analysis.ground import Ground, ground_of, task_protocols
 from headwater.analysis.intervals import NO_INTERVAL, Interval
 from headwater.analysis.next_steps import next_steps
 from headwater.analysis.words import count, interval, listed, percent, points, shots_words
+from headwater.registry import ANALYSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,8 +91,9 @@ def verdict(rows: pd.DataFrame) -> Verdict:
             _how_sure(won, names),
             *axis_sentences(ground, won),
             *_asides(ground),
+            *(sentence for question in ANALYSES for sentence in question.grounds(table)),
         ),
-        next_steps=(*_trouble(table), *next_steps(ground, won)),
+        next_steps=(*_first_steps(table), *next_steps(ground, won)),
         configuration=best.name,
         source=best.source,
         labels=best.labels,
@@ -178,18 +180,14 @@ def _asides(ground: Ground) -> list[str]:
     return sentences
 
 
-def _trouble(table: pd.DataFrame) -> tuple[str, ...]:
-    failed = table[table["status"] == "failed"]
-    if not len(failed):
-        return ()
-    reasons = sorted({str(reason) for reason in failed["reason"].dropna()}) or ["no reason given"]
-    cells = count(failed["cell"].nunique(), "cell")
-    return (f"Run again: {cells} failed ({listed(reasons, most=2)}).",)
+def _first_steps(table: pd.DataFrame) -> tuple[str, ...]:
+    """What the analyses want done before anything else."""
+    return tuple(step for question in ANALYSES for step in question.next_steps(table))
 
 
 def _without_ground(table: pd.DataFrame) -> Verdict:
     """Why nothing can be concluded."""
-    trouble = _trouble(table)
+    trouble = _first_steps(table)
     if not len(table):
         return Verdict(
             "Nothing has been measured yet.",

@@ -5,24 +5,24 @@ it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import difference, per_seed, summarise, wide
-from headwater.analysis.configurations import SETTING, main_metric, prepare
-from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval
-from headwater.analysis.order import label_kind
+from headwater.analysis.configurations import SETTING, main_metric, prepare, series_of
+from headwater.analysis.intervals import (
+    LEVEL,
+    NO_INTERVAL,
+    Interval,
+    most_needed,
+    seeds_needed,
+    t_interval,
+)
+from headwater.analysis.order import granular_kinds, label_kind
 from headwater.analysis.words import missing, shots_number
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ON_THE_CURVE = ("level", "depth", "rank", "instance")
-"""Label views that lie on one line from coarse to fine.
-
-Random, shuffled and clustered views have a number of classes too, but another meaning: they are
-shown beside the curve and are no part of it.
-"""
 
 AGAINST = ("coarser", "coarsest", "finest", "scratch")
 
@@ -39,90 +39,111 @@ def granularity_curves(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFr
     """
     import pandas as pd
 
-    found = [record for group in _groups(rows) for record in _compared(group, level)]
-    out = pd.DataFrame(found)
-    if not len(out):
-        out = summarise(rows).iloc[:0].assign(series=None, on_curve=None)
-        for word in AGAINST:
-            out[
-                [
-                    f"versus_{word}",
-                    f"versus_{word}_low",
-                    f"versus_{word}_high",
-                    f"versus_{word}_seeds",
-                ]
-            ] = None
+    records = [record for group in _groups(rows) for record in _compared(group, level)]
+    if records:
+        return pd.DataFrame(records)
+    out = summarise(rows).iloc[:0].assign(series=None, on_curve=None)
+    for word in AGAINST:
+        out[[f"versus_{word}{end}" for end in ("", "_low", "_high", "_seeds")]] = None
     return out
 
 
 @dataclass(frozen=True)
+class _Setting:
+    """Where the views of a curve meet."""
+
+    metric: str
+    subset: str
+    task: str
+    protocol: str
+    shots: int
+    """-1 for the full training split."""
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "protocol": self.protocol,
+            "shots": None if self.shots == -1 else self.shots,
+            "metric": self.metric,
+            "subset": self.subset,
+        }
+
+
+@dataclass(frozen=True)
 class _Group:
-    """One curve in one setting: summaries (coarse to fine), the score matrix of the setting, and
-    the scratch configuration.
-    """
+    """One curve in one setting."""
 
     series: str
+    """What the curve keeps fixed."""
+    setting: _Setting
     views: list[dict[str, Any]]
+    """Records of `summarise`, coarse to fine."""
     scores: pd.DataFrame
+    """Rows of `compare.wide` of the setting."""
     scratch: str | None
-    setting: dict[str, Any]
+    """The configuration without pre-training."""
+
+    @property
+    def curve(self) -> list[dict[str, Any]]:
+        """The views that lie on the curve."""
+        kinds = granular_kinds()
+        return [view for view in self.views if label_kind(view["labels"]) in kinds]
 
 
 def _groups(rows: pd.DataFrame) -> Iterator[_Group]:
     table = prepare(rows)
     summary = summarise(table)
     # Plain records and one split of the matrix: groups are many and small, where pandas is slow.
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    scratch: dict[tuple[Any, ...], str] = {}
+    groups: dict[tuple[_Setting, str], list[dict[str, Any]]] = {}
+    scratch: dict[tuple[_Setting, str], str] = {}
     for row in summary[summary["mean"].notna()].to_dict("records"):
-        record: dict[str, Any] = {str(k): v for k, v in row.items()}
-        where = (
-            record["metric"],
-            record["subset"],
-            record["task"],
-            record["protocol"],
-            shots_number(record["shots"]),
-        )
+        record: dict[str, Any] = {str(column): value for column, value in row.items()}
+        setting = _setting(record)
         if record["method"] == "scratch":
-            scratch.setdefault((*where, record["backbone"]), record["configuration"])
+            scratch.setdefault((setting, record["backbone"]), record["configuration"])
         elif record["method"] == "supervised" and not missing(record["num_labels"]):
-            record["series"] = _series(str(record["context"]), record["labels"]) + (
-                "" if missing(record["source"]) else f" · {record['source']}"
-            )
-            groups.setdefault((*where, record["series"]), []).append(record)
-    matrices: dict[tuple[Any, ...], pd.DataFrame] = {}
-    for metric, subset in sorted({key[:2] for key in groups}):
+            record["series"] = _series(record)
+            groups.setdefault((setting, record["series"]), []).append(record)
+    matrices: dict[_Setting, pd.DataFrame] = {}
+    for metric, subset in sorted({(setting.metric, setting.subset) for setting, _ in groups}):
         scores = wide(table, metric=metric, subset=subset, deciding=False)
-        for setting, part in scores.groupby(level=list(SETTING)):
-            matrices[metric, subset, *setting] = part
-    for key in sorted(groups):
-        metric, subset, task, protocol, shots, series = key
-        words = {
-            "task": task,
-            "protocol": protocol,
-            "shots": None if shots == -1 else shots,
-            "metric": metric,
-            "subset": subset,
-        }
-        views = sorted(groups[key], key=lambda view: (float(view["num_labels"]), view["order"]))
+        settings: Any = scores.groupby(level=list(SETTING))
+        for (task, protocol, shots), values in settings:
+            matrices[_Setting(metric, subset, task, protocol, shots)] = values
+    for setting, series in sorted(groups, key=lambda key: (*astuple(key[0]), key[1])):
+        views = sorted(
+            groups[setting, series], key=lambda view: (float(view["num_labels"]), view["order"])
+        )
         yield _Group(
-            series, views, matrices[key[:5]], scratch.get((*key[:5], views[0]["backbone"])), words
+            series=series,
+            setting=setting,
+            views=views,
+            scores=matrices[setting],
+            scratch=scratch.get((setting, views[0]["backbone"])),
         )
 
 
-def _series(context: str, labels: Any) -> str:
-    """The context without its labels: what a curve keeps fixed besides the source."""
-    return context.replace(f" {labels}", "", 1)
+def _setting(record: dict[str, Any]) -> _Setting:
+    return _Setting(
+        metric=record["metric"],
+        subset=record["subset"],
+        task=record["task"],
+        protocol=record["protocol"],
+        shots=shots_number(record["shots"]),
+    )
 
 
-def _curve(group: _Group) -> list[dict[str, Any]]:
-    return [view for view in group.views if label_kind(view["labels"]) in ON_THE_CURVE]
+def _series(record: dict[str, Any]) -> str:
+    """Everything but the labels."""
+    source = "" if missing(record["source"]) else f" · {record['source']}"
+    return series_of(str(record["context"]), record["labels"]) + source
 
 
 def _compared(group: _Group, level: float) -> Iterator[dict[str, Any]]:
-    curve = _curve(group)
+    curve = group.curve
     for view in group.views:
-        coarser = [v for v in curve if v["num_labels"] < view["num_labels"]]
+        coarser = [other for other in curve if other["num_labels"] < view["num_labels"]]
         others: dict[str, str | None] = {
             "coarser": coarser[-1]["configuration"] if coarser else None,
             "coarsest": curve[0]["configuration"] if curve else None,
@@ -132,12 +153,9 @@ def _compared(group: _Group, level: float) -> Iterator[dict[str, Any]]:
         record = dict(view) | {"on_curve": view in curve}
         for word in AGAINST:
             other = others[word]
-            same = other is None or other == view["configuration"]
-            gap = (
-                Interval(None, None, None, None, 0)
-                if same
-                else difference(group.scores, view["configuration"], str(other), level=level)
-            )
+            gap = NO_INTERVAL
+            if other is not None and other != view["configuration"]:
+                gap = difference(group.scores, view["configuration"], other, level=level)
             record |= {
                 f"versus_{word}": gap.mean,
                 f"versus_{word}_low": gap.low,
@@ -162,40 +180,12 @@ def peaks(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """
     import pandas as pd
 
-    found = []
-    for group in _groups(rows):
-        curve = _curve(group)
-        if curve:
-            found.append(
-                group.setting | {"series": group.series} | _peak(curve, group.scores, level)
-            )
-    columns = [
-        "task",
-        "protocol",
-        "shots",
-        "metric",
-        "subset",
-        "series",
-        "num_views",
-        "peak",
-        "peak_classes",
-        "mean",
-        "coarse",
-        "coarse_low",
-        "coarse_high",
+    records = [
+        {**group.setting.columns, "series": group.series, **_peak(group, level)}
+        for group in _groups(rows)
+        if group.curve
     ]
-    columns += [
-        "fine",
-        "fine_low",
-        "fine_high",
-        "num_seeds",
-        "num_comparisons",
-        "shape",
-        "seeds_needed",
-        "decides",
-        "cells",
-    ]
-    out = pd.DataFrame(found, columns=columns)
+    out = pd.DataFrame(records, columns=list(_PEAKS))
     out["shots"] = out["shots"].astype("Int64")
     out = out.sort_values(
         ["task", "protocol", "shots", "metric", "subset", "series"],
@@ -208,49 +198,42 @@ def peaks(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     return out
 
 
-def _peak(curve: list[dict[str, Any]], scores: pd.DataFrame, level: float) -> dict[str, Any]:
-    top = max(range(len(curve)), key=lambda i: float(curve[i]["mean"]))
+_PEAKS = (
+    *("task", "protocol", "shots", "metric", "subset", "series"),
+    *("num_views", "peak", "peak_classes", "mean"),
+    *("coarse", "coarse_low", "coarse_high", "fine", "fine_low", "fine_high"),
+    *("num_seeds", "num_comparisons", "shape", "seeds_needed", "decides", "cells"),
+)
+
+
+def _peak(group: _Group, level: float) -> dict[str, Any]:
+    """The columns of `peaks` that describe one curve."""
+    curve = group.curve
+    top = max(range(len(curve)), key=lambda place: float(curve[place]["mean"]))
     family = max(1, len(curve) - 1)
     ends = {"coarse": 0, "fine": len(curve) - 1}
-    nothing = Interval(None, None, None, None, 0)
-    gaps = {
-        word: nothing
-        if top == end
-        else difference(
-            scores,
-            curve[top]["configuration"],
-            curve[end]["configuration"],
-            comparisons=family,
-            level=level,
-        )
-        for word, end in ends.items()
+    gaps = dict.fromkeys(ends, NO_INTERVAL)
+    below = [end for end in ends if ends[end] != top]
+    for end in below:
+        peak_id, end_id = curve[top]["configuration"], curve[ends[end]]["configuration"]
+        gaps[end] = difference(group.scores, peak_id, end_id, comparisons=family, level=level)
+    needs = [seeds_needed(gaps[end], level=level, comparisons=family) for end in below]
+    cells = set[str]().union(*(view["cells"] for view in curve))
+    record: dict[str, Any] = {
+        "num_views": len(curve),
+        "peak": curve[top]["labels"],
+        "peak_classes": curve[top]["num_labels"],
+        "mean": curve[top]["mean"],
+        "num_seeds": max(gap.num_seeds for gap in gaps.values()),
+        "num_comparisons": len(needs),
+        "shape": _shape(top, len(curve), gaps),
+        "seeds_needed": most_needed(needs) if needs else None,
+        "decides": all(view["decides"] for view in curve),
+        "cells": tuple(sorted(cells)),
     }
-    needs = [
-        seeds_needed(gap, level=level, comparisons=family)
-        for word, gap in gaps.items()
-        if top != ends[word]
-    ]
-    unknown = not needs or any(n is None for n in needs)
-    return (
-        {
-            "num_views": len(curve),
-            "peak": curve[top]["labels"],
-            "peak_classes": curve[top]["num_labels"],
-            "mean": curve[top]["mean"],
-        }
-        | {word: gap.mean for word, gap in gaps.items()}
-        | {f"{word}_low": gap.low for word, gap in gaps.items()}
-        | {f"{word}_high": gap.high for word, gap in gaps.items()}
-        | {"num_seeds": max(gap.num_seeds for gap in gaps.values()), "num_comparisons": len(needs)}
-        | {
-            "shape": _shape(top, len(curve), gaps),
-            "seeds_needed": None if unknown else max(n for n in needs if n is not None),
-        }
-        | {
-            "decides": all(view["decides"] for view in curve),
-            "cells": tuple(sorted({cell for view in curve for cell in view["cells"]})),
-        }
-    )
+    for end, gap in gaps.items():
+        record |= {end: gap.mean, f"{end}_low": gap.low, f"{end}_high": gap.high}
+    return record
 
 
 def _shape(top: int, views: int, gaps: dict[str, Interval]) -> str:
@@ -280,71 +263,60 @@ def hard_gains(
     table = prepare(rows)
     metric = metric or main_metric(table)
     marked = table[(table["metric"] == metric) & table["subset"].isin(["hard", "easy"])]
-    groups: dict[tuple[Any, ...], dict[str, _Group]] = {}
+    curves: dict[tuple[_Setting, str], dict[str, _Group]] = {}
     for group in _groups(marked):
-        key = (
-            group.setting["task"],
-            group.setting["protocol"],
-            group.setting["shots"],
-            group.series,
-        )
-        groups.setdefault(key, {})[group.setting["subset"]] = group
-    found = []
-    for key, both in groups.items():
-        levels = (
-            [view for view in _curve(both["hard"]) if label_kind(view["labels"]) == "level"]
-            if len(both) == 2
-            else []
-        )
-        if len(levels) < 2:
-            continue
-        coarse, fine = levels[0], levels[-1]
-        ids = fine["configuration"], coarse["configuration"]
-        gains = {
-            word: per_seed((g.scores[ids[0]] - g.scores[ids[1]]).to_frame("gain"))["gain"]
-            for word, g in both.items()
-            if set(ids) <= set(g.scores)
-        }
-        if len(gains) < 2:
-            continue
-        extra = t_interval((gains["hard"] - gains["easy"]).dropna().tolist(), level=level)
-        found.append(
-            dict(zip(("task", "protocol", "shots", "series"), key, strict=True))
-            | {
-                "fine": fine["labels"],
-                "coarse": coarse["labels"],
-                "hard": float(gains["hard"].mean()),
-                "easy": float(gains["easy"].mean()),
-            }
-            | {
-                "extra": extra.mean,
-                "low": extra.low,
-                "high": extra.high,
-                "num_seeds": extra.num_seeds,
-            }
-            | {
-                "decides": bool(fine["decides"] and coarse["decides"]),
-                "cells": tuple(sorted({*fine["cells"], *coarse["cells"]})),
-            }
-        )
-    columns = [
-        "task",
-        "protocol",
-        "shots",
-        "series",
-        "fine",
-        "coarse",
-        "hard",
-        "easy",
-        "extra",
-        "low",
-        "high",
-        "num_seeds",
-        "decides",
-        "cells",
-    ]
-    out = pd.DataFrame(found, columns=columns)
+        key = replace(group.setting, subset="all"), group.series
+        curves.setdefault(key, {})[group.setting.subset] = group
+    records = []
+    for groups in curves.values():
+        if len(groups) == 2:
+            records += _hard_gain(groups["hard"], groups["easy"], level)
+    out = pd.DataFrame(records, columns=list(_GAINS))
     out["shots"] = out["shots"].astype("Int64")
     for column in ("extra", "low", "high"):
         out[column] = out[column].astype("Float64")
     return out
+
+
+_GAINS = (
+    *("task", "protocol", "shots", "series", "fine", "coarse"),
+    *("hard", "easy", "extra", "low", "high", "num_seeds", "decides", "cells"),
+)
+
+
+def _hard_gain(hard: _Group, easy: _Group, level: float) -> list[dict[str, Any]]:
+    """What one curve says, on its hard and on its easy images; nothing without two levels that were
+    scored on both.
+    """
+    levels = [view for view in hard.curve if label_kind(view["labels"]) == "level"]
+    if len(levels) < 2:
+        return []
+    coarse, fine = levels[0], levels[-1]
+    ids = fine["configuration"], coarse["configuration"]
+    if not set(ids) <= set(hard.scores) & set(easy.scores):
+        return []
+    on_hard, on_easy = _gains(hard.scores, *ids), _gains(easy.scores, *ids)
+    extra = t_interval((on_hard - on_easy).dropna().tolist(), level=level)
+    return [
+        {
+            "task": hard.setting.task,
+            "protocol": hard.setting.protocol,
+            "shots": hard.setting.columns["shots"],
+            "series": hard.series,
+            "fine": fine["labels"],
+            "coarse": coarse["labels"],
+            "hard": float(on_hard.mean()),
+            "easy": float(on_easy.mean()),
+            "extra": extra.mean,
+            "low": extra.low,
+            "high": extra.high,
+            "num_seeds": extra.num_seeds,
+            "decides": bool(fine["decides"] and coarse["decides"]),
+            "cells": tuple(sorted({*fine["cells"], *coarse["cells"]})),
+        }
+    ]
+
+
+def _gains(scores: pd.DataFrame, fine: str, coarse: str) -> pd.Series[float]:
+    """Fine minus coarse, one number per seed."""
+    return per_seed((scores[fine] - scores[coarse]).to_frame("gain"))["gain"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import per_seed, wide
 from headwater.analysis.configurations import SETTING, Configuration, configurations, main_metric
-from headwater.analysis.order import TUNED
+from headwater.analysis.order import tuned_protocols
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,7 @@ class _Candidate:
         scores.
         """
         comparable = min(self.scores.shape[1], 2)
-        num_tasks, tuned = len(tasks_of(self.scores)), self.protocol in TUNED
+        num_tasks, tuned = len(tasks_of(self.scores)), self.protocol in tuned_protocols()
         return comparable, num_tasks, tuned, len(self.scores), self.protocol
 
 

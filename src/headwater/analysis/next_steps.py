@@ -5,7 +5,7 @@ from __future__ import annotations
 from headwater.analysis.compare import Winner
 from headwater.analysis.configurations import Configuration
 from headwater.analysis.ground import Ground
-from headwater.analysis.order import TUNED, label_kind
+from headwater.analysis.order import label_kind, tuned_protocols
 from headwater.analysis.words import count, listed
 
 
@@ -19,7 +19,7 @@ def next_steps(ground: Ground, won: Winner) -> list[str]:
     if won.next_id is not None and all(each.method != "scratch" for each in ground.ranked):
         steps.append("Add a scratch arm: without one nobody can say what pre-training is worth.")
     steps += _beyond_the_end(ground, won)
-    tuned = set(ground.table.loc[ground.table["protocol"].isin(TUNED), "task"])
+    tuned = set(ground.table.loc[ground.table["protocol"].isin(tuned_protocols()), "task"])
     if only_frozen := sorted(set(ground.reused) - tuned):
         steps.append(
             f"Fine-tune on {listed(only_frozen)} as well: a frozen probe cannot compare labels "

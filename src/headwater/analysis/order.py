@@ -1,47 +1,93 @@
-"""The orders in which people meet methods and label views, and what kind of view a name is."""
+"""In which order, and in which colours, people meet methods and label views.
+
+Both are declared by the entries of the sockets (headwater.registry) and read here alone. A table
+may come from another installation: a name that is no entry here stands last, and has no colour.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from headwater.analysis.words import missing
-from headwater.registry import PROTOCOLS
+from headwater.registry import LABEL_VIEWS, METHODS, PROTOCOLS
 
-METHODS = ("supervised", "clip", "simclr", "given", "scratch")
-LABEL_KINDS = (
-    "level",
-    "depth",
-    "rank",
-    "instance",
-    "cluster within",
-    "cluster",
-    "shuffle",
-    "random within",
-    "random",
-    "noisy",
-)
+_NOISY = "noisy"
+_NOISY_ORDER, _NOISY_COLOUR = 1000.0, "#882255"
 
-TUNED = tuple(protocol.name for protocol in PROTOCOLS if protocol.tuned)
-"""Protocols that train the whole network on the task, so that labels which the arm was trained on
-do not favour it.
-"""
+
+def tuned_protocols() -> tuple[str, ...]:
+    """Protocols that train the whole network on the task, so that labels which the arm was trained
+    on do not favour it.
+    """
+    return tuple(protocol.name for protocol in PROTOCOLS if protocol.tuned)
+
+
+def granular_kinds() -> tuple[str, ...]:
+    """Kinds of label views that lie on one line from coarse to fine.
+
+    Random, shuffled and clustered views have a number of classes too, but another meaning: they are
+    shown beside the curve and are no part of it.
+    """
+    return tuple(kind.name for kind in LABEL_VIEWS if kind.granular)
 
 
 def label_kind(labels: Any) -> str:
-    """One of LABEL_KINDS, or the first word of a view of another kind; '' for no labels.
+    """What kind of view a name means: its first word, or 'X within' for a view that splits classes;
+    '' for no labels.
 
-    Class counts as level, and a view with label noise is noisy.
+    `class` counts as level, and a view with label noise is noisy.
     """
     if missing(labels):
         return ""
     text = str(labels)
     if " with " in text:
-        return "noisy"
+        return _NOISY
     word = text.split(":")[0].split(" ")[0]
     if word == "class":
         return "level"
     return f"{word} within" if " within " in text else word
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How something is shown."""
+
+    order: float
+    colour: str | None
+    """#RRGGBB; None where none is declared."""
+    on_ramp: bool = False
+    """Whether its colour is one of the ramp from coarse to fine."""
+
+    @property
+    def known(self) -> bool:
+        """Whether it is declared in this installation."""
+        return math.isfinite(self.order)
+
+
+_UNKNOWN = Shown(math.inf, None)
+
+
+def shown_method(name: str) -> Shown:
+    if name not in METHODS:
+        return _UNKNOWN
+    return Shown(METHODS[name].order, METHODS[name].colour)
+
+
+def shown_labels(labels: Any) -> Shown:
+    """How a label view is shown: as its kind declares it."""
+    kind = label_kind(labels)
+    if kind == _NOISY:
+        return Shown(_NOISY_ORDER, _NOISY_COLOUR)
+    name = kind.removesuffix(" within")
+    if name not in LABEL_VIEWS:
+        return _UNKNOWN
+    entry = LABEL_VIEWS[name]
+    declared = entry if name == kind else entry.within
+    if declared is None:
+        return _UNKNOWN
+    return Shown(declared.order, declared.colour, on_ramp=declared.colour is None)
 
 
 @dataclass(frozen=True, order=True)
@@ -49,8 +95,8 @@ class Place:
     """Where a configuration stands among others: fields decide one after the other, ascending."""
 
     method: float
-    kind: int
-    """Of its labels."""
+    labels: float
+    """Of their kind."""
     num_labels: float
     level: int
     """Minus the k of level:k, so that coarse comes before fine; 0 for other labels."""
@@ -63,14 +109,14 @@ def place_of(row: dict[Any, Any], num_labels: float | None) -> Place:
 
     `row` has the columns method, labels, source, size, backbone and recipe.
     """
-    method, kind = str(row["method"]), label_kind(row["labels"])
     columns = ("labels", "source", "size", "backbone", "recipe")
     names = tuple("" if missing(row[column]) else str(row[column]) for column in columns)
     height = names[0].partition(":")[2]
+    is_level = label_kind(row["labels"]) == "level"
     return Place(
-        method=METHODS.index(method) if method in METHODS else len(METHODS) - 1.5,
-        kind=LABEL_KINDS.index(kind) if kind in LABEL_KINDS else len(LABEL_KINDS),
+        method=shown_method(str(row["method"])).order,
+        labels=shown_labels(row["labels"]).order,
         num_labels=num_labels or 0.0,
-        level=-int(height) if kind == "level" and height.isdigit() else 0,
+        level=-int(height) if is_level and height.isdigit() else 0,
         names=names,
     )

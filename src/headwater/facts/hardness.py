@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.analysis.hardness import refused_pairs
-from headwater.analysis.order import TUNED
+from headwater.analysis.order import tuned_protocols
 from headwater.analysis.samples import conform_answers, read_answers, write_answers
 from headwater.errors import InputError
 from headwater.report.hardness import hardness_settings
@@ -161,6 +161,6 @@ def _columns(plan: Plan, cell: PlannedCell, *, label_reuse: bool) -> dict[str, A
         "num_labels": arm.num_labels,
         "seed": arm.words.seed,
         "target": arm.targets is not None and set(arm.targets.names) == set(task.class_names),
-        "decides": words.protocol in TUNED or not label_reuse,
+        "decides": words.protocol in tuned_protocols() or not label_reuse,
         "hard": None if hard is None else hard[task.test],
     }

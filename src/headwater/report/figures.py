@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.order import TUNED
+from headwater.analysis.order import tuned_protocols
 from headwater.errors import InputError
-from headwater.report.charts import SCHEMA, Panel, panels, theme
+from headwater.report.charts import Panel, charts, panels
+from headwater.report.charts.theme import on_white
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from headwater.analysis.questions import Chart
+
 FORMATS = ("svg", "png", "pdf")
-KINDS = {
-    "accuracy": "Accuracy of each arm",
-    "granularity": "Accuracy against the number of classes in pre-training",
-    "gap": "How much the choice of source matters",
-    "shots": "Accuracy against training images per class",
-}
 VEGA_LITE = "6.1"
 """The Vega-Lite version that specifications are read as; the same in the report and the figures."""
 
@@ -35,15 +32,39 @@ def figure(
 ) -> dict[str, Any]:
     """One Vega-Lite specification with the chosen panels side by side, titled, on a white ground.
 
-    kind is a key of `KINDS`. None takes the verdict's protocol (or the first one), the largest shot
-    count ("all" is the full split), every task. Raises InputError for an unknown kind or where the
-    rows have no such chart.
+    kind is one of `charts.charts()`. None takes fine-tuning (or the first protocol), the largest
+    shot count ("all" is the full split), every task. Raises InputError for an unknown kind or where
+    the rows have no such chart.
     """
-    if kind not in KINDS:
-        raise InputError(f"{kind!r} is no kind of figure; there are {', '.join(KINDS)}")
-    return _compose(
-        kind, _chosen(panels(rows), kind, protocol, None if shots is None else str(shots), tasks)
-    )
+    kinds = charts()
+    if kind not in kinds:
+        raise InputError(f"{kind!r} is no kind of figure; there are {', '.join(kinds)}")
+    members = [
+        panel
+        for panel in panels(rows)
+        if panel.kind == kind and (tasks is None or panel.task in tasks)
+    ]
+    protocol = protocol or _usual_protocol(members)
+    members = [panel for panel in members if panel.protocol == protocol]
+    members = _of_shots(members, None if shots is None else str(shots))
+    if not members:
+        raise InputError(
+            f"the rows have no {kind} chart for protocol {protocol}, shots {shots}, tasks "
+            f"{tasks or 'any'}"
+        )
+    return _compose(kinds[kind], members)
+
+
+def _usual_protocol(members: list[Panel]) -> str | None:
+    protocols = [panel.protocol for panel in members]
+    tuned = [name for name in tuned_protocols() if name in protocols]
+    return next(iter([*tuned, *protocols]), None)
+
+
+def _of_shots(members: list[Panel], shots: str | None) -> list[Panel]:
+    counts = list(dict.fromkeys(panel.shots for panel in members))
+    chosen = shots if shots in counts else next(reversed(counts), None)
+    return [panel for panel in members if panel.shots == chosen]
 
 
 def save_figures(
@@ -54,7 +75,7 @@ def save_figures(
 
     Makes `folder`; returns the paths that were written. Raises InputError for an unknown format.
     """
-    unknown = [f for f in formats if f not in FORMATS]
+    unknown = [suffix for suffix in formats if suffix not in FORMATS]
     if unknown:
         raise InputError(f"{unknown[0]!r} is no format of figures; there are {', '.join(FORMATS)}")
     folder = Path(folder)
@@ -62,82 +83,54 @@ def save_figures(
     groups: dict[tuple[str, str, str | None], list[Panel]] = {}
     for panel in panels(rows):
         groups.setdefault((panel.kind, panel.protocol, panel.shots), []).append(panel)
+    kinds = charts()
     written = []
     for (kind, protocol, shots), members in groups.items():
-        name = "-".join(
-            "".join(c if c.isalnum() else "_" for c in part)
-            for part in (kind, protocol, shots)
-            if part
-        )
+        name = "-".join(_file_word(word) for word in (kind, protocol, shots) if word)
         for suffix in formats:
             path = folder / f"{name}.{suffix}"
-            path.write_bytes(draw(_compose(kind, members), suffix))
+            path.write_bytes(draw(_compose(kinds[kind], members), suffix))
             written.append(path)
     return written
+
+
+def _file_word(word: str) -> str:
+    return "".join(character if character.isalnum() else "_" for character in word)
 
 
 def draw(spec: dict[str, Any], suffix: str, *, scale: float = 2.0) -> bytes:
     """The bytes of a specification as svg, png (at `scale` pixels per unit) or pdf."""
     import vl_convert
 
+    text = json.dumps(spec)
     if suffix == "svg":
-        return vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=VEGA_LITE).encode()
+        return vl_convert.vegalite_to_svg(text, vl_version=VEGA_LITE).encode()
     if suffix == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(json.dumps(spec), vl_version=VEGA_LITE))
-    return bytes(vl_convert.vegalite_to_png(json.dumps(spec), vl_version=VEGA_LITE, scale=scale))
+        return bytes(vl_convert.vegalite_to_pdf(text, vl_version=VEGA_LITE))
+    return bytes(vl_convert.vegalite_to_png(text, vl_version=VEGA_LITE, scale=scale))
 
 
-def _chosen(
-    found: list[Panel],
-    kind: str,
-    protocol: str | None,
-    shots: str | None,
-    tasks: Sequence[str] | None,
-) -> list[Panel]:
-    members = [p for p in found if p.kind == kind and (tasks is None or p.task in tasks)]
-    protocols = list(dict.fromkeys(p.protocol for p in members))
-    if protocol is None:
-        tuned = [name for name in TUNED if name in protocols]
-        protocol = next(iter([*tuned, *protocols]), None)
-    members = [p for p in members if p.protocol == protocol]
-    counts = list(dict.fromkeys(p.shots for p in members))
-    members = (
-        [p for p in members if p.shots == (shots if shots in counts else counts[-1])]
-        if members
-        else []
+def _compose(chart: Chart, members: list[Panel]) -> dict[str, Any]:
+    """Panels of one protocol and shot count side by side."""
+    subtitle = f"{members[0].protocol}{_shots(members[0])}; mean and 95 % interval over seeds"
+    own = dict.fromkeys(chart.own_scales, "independent")
+    return on_white(
+        {
+            "title": {"text": chart.title, "subtitle": subtitle, "fontSize": 16, "offset": 14},
+            "concat": [_without_schema(panel) for panel in members],
+            "columns": 2 if len(members) == 4 else min(len(members), 3),
+            "spacing": 28,
+            "resolve": {"scale": own, "legend": own} if own else {},
+        }
     )
-    if not members:
-        raise InputError(
-            f"the rows have no {kind} chart for protocol {protocol}, shots {shots}, tasks "
-            f"{tasks or 'any'}"
-        )
-    return members
 
 
-def _compose(kind: str, members: list[Panel]) -> dict[str, Any]:
-    shots = members[0].shots
-    count = (
-        "" if shots is None else ", all images" if shots == "all" else f", {shots} images per class"
-    )
-    parts = [
-        {k: v for k, v in p.spec.items() if k != "$schema"} | {"width": 260, "title": p.title}
-        for p in members
-    ]
-    return {
-        "$schema": SCHEMA,
-        "title": {
-            "text": KINDS[kind],
-            "subtitle": f"{members[0].protocol}{count}; mean and 95 % interval over seeds",
-            "fontSize": 16,
-            "offset": 14,
-        },
-        "concat": parts,
-        "columns": min(len(parts), 3 if len(parts) != 4 else 2),
-        "spacing": 28,
-        "resolve": {"scale": {"strokeDash": "independent"}, "legend": {"strokeDash": "independent"}}
-        if kind == "granularity"
-        else {},
-        "padding": 16,
-        "config": theme(dark=False)
-        | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
-    }
+def _shots(panel: Panel) -> str:
+    if panel.shots is None:
+        return ""
+    return ", all images" if panel.shots == "all" else f", {panel.shots} images per class"
+
+
+def _without_schema(panel: Panel) -> dict[str, Any]:
+    spec = {field: value for field, value in panel.spec.items() if field != "$schema"}
+    return spec | {"width": 260, "title": panel.title}

@@ -7,8 +7,6 @@ Text from data reaches the page through jinja2's escaping, through JSON in which
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import analysis
 from headwater.analysis.configurations import prepare
-from headwater.analysis.words import count, missing, shots_word
-from headwater.report.charts import panels, theme
-from headwater.report.figures import KINDS
+from headwater.analysis.words import count, missing, shots_place, shots_word
+from headwater.files import write_atomic
+from headwater.registry import ANALYSES
+from headwater.report.charts import Panel, charts, panels, theme
 from headwater.report.offline import bundle, digest, script_json, trusted
 from headwater.report.palette import arm_colours, arm_word
 from headwater.report.provenance import held, warnings
@@ -28,17 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headwater.analysis import Finding
-
-_KIND_WORDS = {
-    "accuracy": "A dot is the mean over seeds, the bar its 95 % interval. Hollow: labels re-used, "
-    "decides nothing.",
-    "granularity": "Lines join hierarchy levels (and one class per image), coarse to fine; crosses "
-    "are other label views; the dashed line is no pre-training.",
-    "gap": "Accuracy with the best source minus accuracy with the worst, method and labels held "
-    "equal. Intervals are corrected for the choice of the pair.",
-    "shots": "Every arm against the number of training images per class. Dashes tell sources "
-    "apart.",
-}
 
 
 def write_report(
@@ -57,19 +45,7 @@ def write_report(
     column of the schema is missing.
     """
     path = Path(path)
-    page = render(rows, title=title, question=question, notes=notes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomic(path, render(rows, title=title, question=question, notes=notes))
     return path
 
 
@@ -82,24 +58,16 @@ def render(
     table = prepare(rows)
     summary = analysis.summarise(table)
     cells = {cell: place for place, cell in enumerate(dict.fromkeys(table["cell"].astype(str)))}
-    found = panels(table)
+    drawn = panels(table)
+    drawn_kinds = {panel.kind for panel in drawn}
     scripts = {"bundle": bundle(), "page": _resource("page.js")}
     data = {
-        "panels": [
-            {
-                "kind": p.kind,
-                "task": p.task,
-                "protocol": p.protocol,
-                "shots": p.shots,
-                "spec": p.spec,
-            }
-            for p in found
-        ],
+        "panels": [_panel_data(panel) for panel in drawn],
         "themes": {"light": theme(dark=False), "dark": theme(dark=True)},
         "rows": _packed(table),
         "cells": list(cells),
     }
-    verdict, answers, columns = analysis.verdict(table), analysis.findings(table), held(table)
+    verdict, findings, columns = analysis.verdict(table), analysis.findings(table), held(table)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -113,20 +81,26 @@ def render(
         scripts={name: trusted(text) for name, text in scripts.items()},
         hashes=[digest(text) for text in scripts.values()],
         data=trusted(script_json(data)),
-        kinds=[
-            (k, words, _KIND_WORDS[k])
-            for k, words in KINDS.items()
-            if any(p.kind == k for p in found)
-        ],
-        panels=list(enumerate(found)),
-        choices=_choices(found, summary, verdict.protocol),
+        charts=[chart for chart in charts().values() if chart.kind in drawn_kinds],
+        panels=list(enumerate(drawn)),
+        choices=_choices(drawn, summary, verdict.protocol),
         summary=_summary(summary, cells),
-        findings=_findings(answers, cells),
-        facts=_facts(table, answers),
-        held=[h for h in columns if h.equal],
-        differs=[h for h in columns if not h.equal],
+        findings=_by_question(findings, cells),
+        facts=_facts(table, findings),
+        held=[column for column in columns if column.equal],
+        differs=[column for column in columns if not column.equal],
         warnings=warnings(table),
     )
+
+
+def _panel_data(panel: Panel) -> dict[str, Any]:
+    return {
+        "kind": panel.kind,
+        "task": panel.task,
+        "protocol": panel.protocol,
+        "shots": panel.shots,
+        "spec": panel.spec,
+    }
 
 
 def _resource(name: str) -> str:
@@ -137,101 +111,99 @@ def _packed(table: pd.DataFrame) -> dict[str, Any]:
     """All rows, by column: a constant once, text as codes into its distinct values, numbers as they
     are.
     """
-    columns: list[dict[str, Any]] = []
-    for name in [*NAMES, "name"]:
-        values = [None if missing(v) else v for v in table[name].tolist()]
-        distinct = list(dict.fromkeys(values))
-        if len(distinct) <= 1:
-            columns.append({"name": name, "constant": distinct[0] if distinct else None})
-        elif any(isinstance(v, str) for v in distinct):
-            code = {v: i for i, v in enumerate(distinct)}
-            columns.append({"name": name, "distinct": distinct, "codes": [code[v] for v in values]})
-        else:
-            columns.append({"name": name, "values": values})
+    columns = [_packed_column(name, table[name].tolist()) for name in (*NAMES, "name")]
     return {"count": len(table), "columns": columns}
+
+
+def _packed_column(name: str, column: list[Any]) -> dict[str, Any]:
+    values = [None if missing(value) else value for value in column]
+    distinct = list(dict.fromkeys(values))
+    if len(distinct) <= 1:
+        return {"name": name, "constant": distinct[0] if distinct else None}
+    if any(isinstance(value, str) for value in distinct):
+        codes = {value: code for code, value in enumerate(distinct)}
+        return {"name": name, "distinct": distinct, "codes": [codes[value] for value in values]}
+    return {"name": name, "values": values}
 
 
 def _places(ids: Sequence[str], cells: dict[str, int]) -> str:
     """Cells as their places in the embedded list: a pooled finding rests on hundreds, and their ids
     would be most of the file.
     """
-    return " ".join(str(cells[c]) for c in ids if c in cells)
+    return " ".join(str(cells[cell]) for cell in ids if cell in cells)
 
 
-def _choices(found: list[Any], summary: pd.DataFrame, protocol: str | None) -> dict[str, Any]:
-    protocols = sorted({*(p.protocol for p in found), *summary["protocol"].astype(str)})
-    shots = sorted(
-        {shots_word(s) for s in summary["shots"]},
-        key=lambda s: (s == "all", int(s) if s.isdigit() else 0),
-    )
+def _choices(drawn: list[Panel], summary: pd.DataFrame, protocol: str | None) -> dict[str, Any]:
+    """What the page lets its reader choose from, and what is chosen at first."""
+    shown_under = {panel.protocol for panel in drawn}
+    protocols = sorted(shown_under.union(summary["protocol"].astype(str)))
+    shots = sorted({shots_word(count) for count in summary["shots"]}, key=shots_place)
+    subsets = set(summary["subset"])
+    metrics = sorted(set(summary["metric"].astype(str)))
     return {
         "tasks": sorted(set(summary["task"].astype(str))),
         "protocols": protocols,
-        "protocol": protocol if protocol in protocols else (protocols[0] if protocols else ""),
+        "protocol": protocol if protocol in protocols else next(iter(protocols), ""),
         "shots": shots,
-        "shot": shots[-1] if shots else "",
-        "subsets": [s for s in ("all", "hard", "easy", "unleaked") if s in set(summary["subset"])],
-        "metrics": sorted(set(summary["metric"].astype(str))),
-        "metric": "top1"
-        if "top1" in set(summary["metric"])
-        else next(iter(sorted(set(summary["metric"].astype(str)))), ""),
+        "shot": next(reversed(shots), ""),
+        "subsets": [word for word in ("all", "hard", "easy", "unleaked") if word in subsets],
+        "metrics": metrics,
+        "metric": "top1" if "top1" in metrics else next(iter(metrics), ""),
     }
 
 
 def _summary(summary: pd.DataFrame, cells: dict[str, int]) -> list[dict[str, Any]]:
     colours = arm_colours(summary)
-    out = []
-    for row in summary.to_dict("records"):
-        half = None if missing(row["low"]) else 50 * (row["high"] - row["low"])
-        out.append(
-            {k: str(row[k]) for k in ("name", "task", "protocol", "metric", "subset")}
-            | {
-                "shots": shots_word(row["shots"]),
-                "colour": colours[arm_word(row["method"], row["labels"])],
-            }
-            | {
-                "mean": None if missing(row["mean"]) else f"{100 * row['mean']:.1f}",
-                "half": None if half is None else f"{half:.1f}",
-            }
-            | {
-                "seeds": int(row["num_seeds"]),
-                "draws": f"{row['num_draws']:.3g}",
-                "classes": "" if missing(row["num_labels"]) else f"{row['num_labels']:.0f}",
-            }
-            | {
-                "n_test": "" if missing(row["n_test"]) else str(row["n_test"]),
-                "diverged": int(row["num_diverged"]),
-                "failed": int(row["num_failed"]),
-            }
-            | {
-                "reused": not row["decides"] and not missing(row["mean"]),
-                "cells": _places(row["cells"], cells),
-                "num_cells": count(len(row["cells"]), "cell"),
-            }
-        )
-    return out
+    return [
+        _summary_line(row, colours[arm_word(row["method"], row["labels"])], cells)
+        for row in summary.to_dict("records")
+    ]
 
 
-def _findings(
-    found: Sequence[Finding], cells: dict[str, int]
+def _summary_line(row: dict[Any, Any], colour: str, cells: dict[str, int]) -> dict[str, Any]:
+    half = None if missing(row["low"]) else 50 * (row["high"] - row["low"])
+    return {
+        "name": str(row["name"]),
+        "task": str(row["task"]),
+        "protocol": str(row["protocol"]),
+        "metric": str(row["metric"]),
+        "subset": str(row["subset"]),
+        "shots": shots_word(row["shots"]),
+        "colour": colour,
+        "mean": None if missing(row["mean"]) else f"{100 * row['mean']:.1f}",
+        "half": None if half is None else f"{half:.1f}",
+        "seeds": int(row["num_seeds"]),
+        "draws": f"{row['num_draws']:.3g}",
+        "classes": "" if missing(row["num_labels"]) else f"{row['num_labels']:.0f}",
+        "n_test": "" if missing(row["n_test"]) else str(row["n_test"]),
+        "diverged": int(row["num_diverged"]),
+        "failed": int(row["num_failed"]),
+        "reused": not row["decides"] and not missing(row["mean"]),
+        "cells": _places(row["cells"], cells),
+        "num_cells": count(len(row["cells"]), "cell"),
+    }
+
+
+def _by_question(
+    findings: Sequence[Finding], cells: dict[str, int]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
-    titles = {
-        "failures": "Failures", "label_reuse": "Label re-use", "best": "Best per task", "granularity": "Label granularity",
-        "hard": "Hard and easy images", "gap": "Sources against shots",
-    }  # fmt: skip
+    """(heading, its findings), in the order of the analyses; those without a finding are left
+    out.
+    """
     groups: dict[str, list[dict[str, Any]]] = {}
-    for finding in found:
-        words = {
+    for finding in findings:
+        shown = {
             "question": finding.question,
             "answer": finding.answer,
             "cells": _places(finding.cells, cells),
             "num_cells": count(len(finding.cells), "cell"),
+            "comparisons": finding.num_comparisons,
         }
-        groups.setdefault(finding.kind, []).append(words | {"comparisons": finding.num_comparisons})
-    return [(titles.get(kind, kind), items) for kind, items in groups.items()]
+        groups.setdefault(finding.kind, []).append(shown)
+    return [(ANALYSES.named(kind).title, shown) for kind, shown in groups.items()]
 
 
-def _facts(table: pd.DataFrame, found: Sequence[Finding]) -> list[tuple[str, str]]:
+def _facts(table: pd.DataFrame, findings: Sequence[Finding]) -> list[tuple[str, str]]:
     trained = table.loc[table["method"] != "scratch", "arm"].nunique()
     return [
         (str(table["configuration"].nunique()), "configurations"),
@@ -239,5 +211,5 @@ def _facts(table: pd.DataFrame, found: Sequence[Finding]) -> list[tuple[str, str
         (str(table["seed"].nunique()), "seeds"),
         (str(table["task"].nunique()), "tasks"),
         (str(table["cell"].nunique()), "cells"),
-        (str(sum(f.num_comparisons for f in found)), "comparisons made"),
+        (str(sum(finding.num_comparisons for finding in findings)), "comparisons made"),
     ]

@@ -4,9 +4,10 @@ which the colour-blind can tell apart.
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
-from headwater.analysis.order import label_kind
+from headwater.analysis.order import Shown, label_kind, shown_labels, shown_method
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
     "#000000",
@@ -22,12 +23,6 @@ GREY = "#8C8C8C"
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 """For what is neither a method nor a label view: sources, curves."""
 
-_METHODS = {"clip": VERMILLION, "simclr": PURPLE, "scratch": GREY, "given": GREEN}
-_KINDS = {
-    "instance": GREEN, "cluster within": "#332288", "cluster": "#7A6A00", "shuffle": "#B8860B", "random within": "#F3B95F", "random": ORANGE,
-    "noisy": "#882255",
-}  # fmt: skip
-
 
 def arm_word(method: Any, labels: Any) -> str:
     """What a colour stands for: the labels of a supervised arm, else the method."""
@@ -40,24 +35,32 @@ def arm_colours(summary: Any) -> dict[str, str]:
     Hierarchy levels share a ramp: coarse is light blue, fine is dark blue.
     """
     arms = summary.sort_values("order")[["method", "labels"]].drop_duplicates()
-    words = dict.fromkeys(
-        arm_word(m, v) for m, v in zip(arms["method"], arms["labels"], strict=True)
-    )
-    levels = [w for w in words if label_kind(w) in ("level", "depth", "rank")]
-    spare = iter(SERIES * (len(words) // len(SERIES) + 1))
-    out = {}
-    for word in words:
-        if word in levels:
-            out[word] = (
-                _mix(SKY, BLUE, levels.index(word) / max(1, len(levels) - 1))
-                if len(levels) > 1
-                else BLUE
-            )
-        else:
-            out[word] = _METHODS.get(word) or _KINDS.get(label_kind(word)) or next(spare)
-    return out
+    words = [arm_word(*arm) for arm in zip(arms["method"], arms["labels"], strict=True)]
+    shown = {word: _shown(word) for word in words}
+    levels = [word for word in shown if shown[word].on_ramp]
+    spare = cycle(SERIES)
+    return {
+        word: _on_ramp(levels.index(word), len(levels))
+        if shown[word].on_ramp
+        else shown[word].colour or next(spare)
+        for word in shown
+    }
+
+
+def _shown(word: str) -> Shown:
+    """A word of `arm_word` names a method or labels."""
+    method = shown_method(word)
+    return method if method.known else shown_labels(word)
+
+
+def _on_ramp(place: int, length: int) -> str:
+    return BLUE if length < 2 else _mix(SKY, BLUE, place / (length - 1))
 
 
 def _mix(light: str, dark: str, share: float) -> str:
-    parts = [(int(light[i : i + 2], 16), int(dark[i : i + 2], 16)) for i in (1, 3, 5)]
-    return "#" + "".join(f"{round(a + (b - a) * share):02X}" for a, b in parts)
+    """The colour at a share of the way from light to dark."""
+    channels = []
+    for start in (1, 3, 5):
+        first, last = int(light[start : start + 2], 16), int(dark[start : start + 2], 16)
+        channels.append(f"{round(first + (last - first) * share):02X}")
+    return "#" + "".join(channels)

@@ -1,0 +1,165 @@
+"""What the charts of a report have in common: their tables, records, axes and tooltips."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headwater.analysis.compare import summarise
+from headwater.analysis.configurations import main_metric, prepare
+from headwater.analysis.words import missing, shots_place, shots_word
+from headwater.report.charts.theme import Spec
+from headwater.report.palette import arm_colours, arm_word
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FILL: Spec = {"condition": {"test": "datum.decides", "value": 1}, "value": 0}
+"""Hollow where a number decides nothing."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small chart: what it shows, the setting that it belongs to (None = it spans that axis),
+    and its specification without a width.
+    """
+
+    kind: str
+    """Of the charts that the analyses declare: accuracy, granularity, gap, shots, ..."""
+    task: str
+    protocol: str
+    shots: str | None
+    title: str
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What panels are made from."""
+
+    table: pd.DataFrame
+    """Prepared rows (headwater.analysis.prepare)."""
+    metric: str
+    """The main metric: the only one that is drawn."""
+    summary: pd.DataFrame
+    """Of `summarise`: the means of that metric on whole test sets."""
+    colours: dict[str, str]
+    """Word of `arm_word` -> colour."""
+
+
+def evidence_of(rows: pd.DataFrame) -> Evidence:
+    """Raises InputError where a required column of the schema is missing."""
+    table = prepare(rows)
+    metric = main_metric(table)
+    summary = summarise(table)
+    summary = summary[(summary["metric"] == metric) & summary["mean"].notna()]
+    whole = summary[summary["subset"] == "all"]
+    return Evidence(table, metric, whole, arm_colours(summary))
+
+
+def split(frame: pd.DataFrame, columns: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Groups in the order of their keys, with shots as words ('1', '5', 'all')."""
+    in_words = frame.assign(shots=[shots_word(shots) for shots in frame["shots"]])
+    groups = list(in_words.groupby(columns, sort=False))
+    yield from sorted(groups, key=lambda group: _places(group[0]))
+
+
+def _places(key: tuple[Any, ...]) -> list[tuple[tuple[bool, int], str]]:
+    """Numbers ascend, then words by the alphabet, and 'all' is last."""
+    return [(shots_place(str(word)), str(word)) for word in key]
+
+
+def in_percent(share: Any) -> float | None:
+    return None if missing(share) else round(100 * float(share), 3)
+
+
+def record(row: dict[Any, Any], **more: Any) -> dict[str, Any]:
+    """What a mark stands for: the mean of an arm with its interval, and what a tooltip tells."""
+    half = None if missing(row["low"]) else 50 * (float(row["high"]) - float(row["low"]))
+    return {
+        "name": row["name"],
+        "short": short(str(row["name"])),
+        "arm": arm_word(row["method"], row["labels"]),
+        "source": "" if missing(row.get("source")) else str(row.get("source")),
+        "mean": in_percent(row["mean"]),
+        "low": in_percent(row["low"]),
+        "high": in_percent(row["high"]),
+        "spread": "one seed: no interval" if half is None else f"\u00b1 {half:.1f} points",
+        "seeds": int(row["num_seeds"]),
+        "cells": int(row["num_cells"]),
+        "decides": bool(row["decides"]),
+        "note": "" if row["decides"] else "labels re-used: decides nothing",
+        **more,
+    }
+
+
+def short(name: str) -> str:
+    """A name without the usual method."""
+    return name.removeprefix("supervised ")
+
+
+def domain(
+    values: list[dict[str, Any]], *, floor: float | None = 0.0, ceiling: float | None = 100.0
+) -> list[float]:
+    """The range of the means and their intervals, but no interval may widen it by more than the
+    means' own range (2 seeds give huge ones).
+    """
+    means = _known(values, "mean")
+    span = max(max(means) - min(means), 4.0)
+    low = max(min(means + _known(values, "low")), min(means) - span / 2)
+    high = min(max(means + _known(values, "high")), max(means) + span / 2)
+    pad = (high - low) * 0.05
+    return [
+        low - pad if floor is None else max(floor, low - pad),
+        high + pad if ceiling is None else min(ceiling, high + pad),
+    ]
+
+
+def _known(values: list[dict[str, Any]], field: str) -> list[float]:
+    return [value[field] for value in values if value[field] is not None]
+
+
+def axis(values: list[dict[str, Any]], title: str, **ends: float | None) -> Spec:
+    """The channel of a quantity with its intervals; `ends` are those of `domain`."""
+    return {
+        "type": "quantitative",
+        "scale": {"domain": domain(values, **ends), "nice": False},
+        "axis": {"title": title, "tickCount": 5},
+    }
+
+
+def shots_axis(values: list[dict[str, Any]]) -> Spec:
+    words = {str(value["shots"]) for value in values}
+    return {
+        "field": "shots",
+        "type": "ordinal",
+        "sort": sorted(words, key=shots_place),
+        "axis": {"title": "training images per class", "labelAngle": 0, "grid": False},
+    }
+
+
+def tip(*fields: tuple[str, str]) -> list[dict[str, str]]:
+    """A tooltip of (field, title)."""
+    fields_shown = []
+    for field, title in fields:
+        shown = {"field": field, "title": title}
+        if field in ("mean", "low", "high"):
+            shown["format"] = ".1f"
+        fields_shown.append(shown)
+    return fields_shown
+
+
+def arm_tip(values: list[dict[str, Any]], *more: tuple[str, str]) -> list[dict[str, str]]:
+    """What hovering over an arm tells; the note only where some arm has one."""
+    fields = [
+        *more,
+        ("name", "arm"),
+        ("mean", "right, %"),
+        ("spread", "95 %"),
+        ("seeds", "seeds"),
+        ("cells", "cells"),
+    ]
+    if any(value["note"] for value in values):
+        fields.append(("note", "note"))
+    return tip(*fields)

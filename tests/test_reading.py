@@ -17,8 +17,6 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "headwater"
 LONG: dict[str, str] = {
     "src/headwater/plan/__init__.py": "is being cleaned",
-    "src/headwater/report/charts.py": "is being cleaned",
-    "src/headwater/rows.py": "one table: the schema, a line or more a column",
     "benchmarks/pretrain.py": "one script, so that all turns of a comparison share one process",
     "benchmarks/transfer.py": "one script, so that all turns of a comparison share one process",
     "tests/test_checkpoint.py": "is being cleaned",

@@ -1,0 +1,44 @@
+"""The schema of a row: all that the two halves of the project, doing and concluding, share.
+
+One row states one number: a metric of one cell (an arm transferred to a task under a protocol, at a
+shot count and draw), on one subset of the test set. Every field that could change that number
+stands on the row. Missing is null, never 0. The written form of this schema is docs/rows.md, which
+a test keeps equal to `COLUMNS`.
+
+    schema.py   the columns
+    checks.py   whether a row, or a table of rows, fits them
+    tables.py   tables of rows, read and written
+"""
+
+from headwater.rows.checks import check_row, conform
+from headwater.rows.schema import (
+    COLUMNS,
+    NAMES,
+    PANDAS_TYPES,
+    SCHEMA_VERSION,
+    STATUSES,
+    VOLATILE,
+    Column,
+    Kind,
+    explained,
+)
+from headwater.rows.tables import comparable, read_cell_file, read_rows, to_frame, write_rows
+
+__all__ = [
+    "COLUMNS",
+    "NAMES",
+    "PANDAS_TYPES",
+    "SCHEMA_VERSION",
+    "STATUSES",
+    "VOLATILE",
+    "Column",
+    "Kind",
+    "check_row",
+    "comparable",
+    "conform",
+    "explained",
+    "read_cell_file",
+    "read_rows",
+    "to_frame",
+    "write_rows",
+]

@@ -1,0 +1,129 @@
+"""Tables of rows: made, read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwater.errors import InputError
+from headwater.files import atomic_path
+from headwater.rows.checks import check_row, conform
+from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, VOLATILE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FAILED = ".failed.json"
+
+
+def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A DataFrame with the schema's columns, in order, in pandas' nullable types, sorted so that
+    equal rows make equal tables.
+    """
+    import pandas as pd
+
+    listed = list(rows)
+    columns: dict[str, Any] = {}
+    for column in COLUMNS:
+        values: Any = [row.get(column.name) for row in listed]
+        columns[column.name] = pd.array(values, dtype=PANDAS_TYPES[column.kind])
+    frame = pd.DataFrame(columns)
+    return frame.sort_values(["cell", "metric", "subset"], ignore_index=True)
+
+
+def comparable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows without their volatile columns: what must be equal between two correct runs of one
+    study.
+    """
+    return frame.drop(columns=[name for name in NAMES if name in VOLATILE and name in frame])
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """The rows of a store folder, or of a .csv, .parquet or .jsonl table that was exported from one
+    (or made by somebody else).
+
+    Raises InputError for a path that does not exist, a table that lacks a required column, or a
+    value of the wrong type.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return to_frame(_cell_rows(path / "rows" if (path / "rows").is_dir() else path))
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file or store; `headwater run` makes one")
+    return conform(_read_table(path), str(path))
+
+
+def _cell_rows(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a store, one file a cell."""
+    rows: list[dict[str, Any]] = []
+    files = {file.name: file for file in sorted(folder.glob("*.json"))}
+    for name, file in files.items():
+        # A run that is killed between its two steps leaves the failure of an earlier try beside
+        # the finished cell.
+        if not (name.endswith(_FAILED) and name.removesuffix(_FAILED) + ".json" in files):
+            rows.extend(read_cell_file(file))
+    return rows
+
+
+def read_cell_file(file: Path) -> list[dict[str, Any]]:
+    """The rows of one cell, as `store.Store.write_rows` wrote them.
+
+    A damaged file is an InputError that says to remove it.
+    """
+    try:
+        rows = json.loads(file.read_text())
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a list of rows was expected")
+        return [check_row(row, "a row") for row in rows]
+    # ValueError: what JSON, UTF-8 and check_row raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{file}: this file of rows is damaged ({error}); remove it, and the next run makes it "
+            "again"
+        ) from None
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    _check_suffix(path, "read from a store folder,")
+    try:
+        if path.suffix == ".csv":
+            return pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        lines = path.read_text().splitlines()
+        return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    except Exception as error:  # pandas, pyarrow and json each have their own kinds
+        raise InputError(f"{path}: cannot be read as a table of rows ({error})") from None
+
+
+def write_rows(frame: pd.DataFrame, path: Path) -> None:
+    """A table of rows as .csv, .parquet or .jsonl, whole or not at all.
+
+    Raises InputError for another ending or a path that cannot be written.
+    """
+    _check_suffix(path, "written as")
+    try:
+        with atomic_path(path) as temp:
+            if path.suffix == ".csv":
+                frame.to_csv(temp, index=False)
+            elif path.suffix == ".parquet":
+                frame.to_parquet(temp, index=False)
+            else:
+                temp.write_text(_json_lines(frame), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+
+def _json_lines(frame: pd.DataFrame) -> str:
+    records = frame.astype(object).where(frame.notna(), None).to_dict(orient="records")
+    lines = [json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _check_suffix(path: Path, done: str) -> None:
+    if path.suffix not in (".csv", ".parquet", ".jsonl"):
+        raise InputError(f"{path}: rows are {done} .csv, .parquet or .jsonl")

@@ -2,13 +2,14 @@
 
 No torch in here, and no network.
 
-    rows -> analysis -> charts.py (specifications) -> page.py     one HTML file, interactive
-                                                   -> figures.py  SVG, PNG, PDF, with no browser
-                     -> provenance.py (what was held equal, what to beware of)
-                     -> text.py                                   the terminal, the README
-    facts of label views -> label_chart.py                        one chart, before anything is trained
-    facts of training    -> curves.py                             one chart, while it is trained and after
-    answers by sample    -> analysis -> hardness.py               one chart, of gains on easy and on hard samples
+    rows -> analysis -> charts/              specifications
+                        -> page.py           one HTML file, interactive
+                        -> figures.py        SVG, PNG, PDF, with no browser
+                     -> provenance.py        what was held equal, what to beware of
+                     -> text.py              the terminal, the README
+    facts of label views -> label_chart.py   before anything is trained
+    facts of training -> curves.py           while it is trained and after
+    answers by sample -> hardness.py         gains on easy and on hard samples
 
 Names are imported when they are first used.
 """
@@ -28,9 +29,20 @@ if TYPE_CHECKING:
     from headwater.report.text import markdown_table, verdict_lines
 
 __all__ = [
-    "check_chart", "curves_chart", "figure", "hardness_chart", "hardness_settings", "label_chart", "markdown_table", "save_curves", "save_figures",
-    "save_hardness", "save_label_chart", "verdict_lines", "write_report",
-]  # fmt: skip
+    "check_chart",
+    "curves_chart",
+    "figure",
+    "hardness_chart",
+    "hardness_settings",
+    "label_chart",
+    "markdown_table",
+    "save_curves",
+    "save_figures",
+    "save_hardness",
+    "save_label_chart",
+    "verdict_lines",
+    "write_report",
+]
 
 _HOMES = {
     "chart_file": ("check_chart",),

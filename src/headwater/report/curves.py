@@ -7,19 +7,19 @@ one offline HTML file.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.analysis.order import place_of
+from headwater.analysis.order import Place, place_of
 from headwater.errors import InputError
 from headwater.report.chart_file import check_chart, save_chart
-from headwater.report.charts import SCHEMA, theme
+from headwater.report.charts.theme import DASHES, Spec, on_white
 from headwater.report.palette import arm_colours, arm_word
 
-Spec = dict[str, Any]
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 """(images seen, ascending; a quantity there)."""
 QUANTITIES = {
@@ -33,7 +33,6 @@ MOST_POINTS = 200
 file large.
 """
 _WIDTH, _HEIGHT = 300, 230
-_DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 
 
 def save_curves(facts: dict[str, Any], path: Path) -> Path:
@@ -54,87 +53,87 @@ def curves_chart(facts: dict[str, Any], *, hover: bool = False) -> Spec:
     Raises InputError where no arm has a curve.
     """
     series = _series(facts["arms"])
-    found = {
-        quantity: [(one, records) for one in series if (records := _records(one["arms"], quantity))]
-        for quantity in QUANTITIES
-    }
-    found = {quantity: lines for quantity, lines in found.items() if lines}
-    if not found:
+    drawn = {quantity: _lines(series, quantity) for quantity in QUANTITIES}
+    drawn = {quantity: lines for quantity, lines in drawn.items() if lines}
+    if not drawn:
         raise InputError(f"no arm of {facts['study']} has a curve yet; `headwater run` trains them")
-    colour, dash = _scales(
-        [one for one in series if any(one is own for lines in found.values() for own, _ in lines)]
-    )
-    last = max(
-        record["images"] for lines in found.values() for _, records in lines for record in records
-    )
-    x = {"field": "images", "type": "quantitative", "scale": {"domain": [0, last], "nice": False}}
-    x["axis"] = {
-        "title": "images seen",
-        "format": "~s",
-        "tickCount": 5,
-        "labelExpr": "datum.value ? datum.label : '0'",
-    }  # not 0k
+    titles = {line.series.title for lines in drawn.values() for line in lines}
+    colour, dash = _scales([each for each in series if each.title in titles])
+    shared = {"x": _images_axis(drawn), "color": colour}
     panels = [
-        _panel(quantity, lines, {"x": x, "color": colour}, dash, hover=hover)
-        for quantity, lines in found.items()
+        _panel(quantity, lines, shared, dash, hover=hover) for quantity, lines in drawn.items()
     ]
     subtitle = ["mean over the seeds that got that far, band from the lowest to the highest"]
-    subtitle += (
-        ["losses of different methods or labels cannot be compared"]
-        if len({one["colour"] for one in series}) > 1
-        else []
+    if len({each.colour for each in series}) > 1:
+        subtitle.append("losses of different methods or labels cannot be compared")
+    return on_white(
+        {
+            "title": {
+                "text": f"Learning curves of {facts['study']}",
+                "subtitle": subtitle,
+                "fontSize": 16,
+                "offset": 14,
+            },
+            "concat": panels,
+            "columns": 3,
+            "spacing": 30,
+        }
     )
-    return {
-        "$schema": SCHEMA,
-        "title": {
-            "text": f"Learning curves of {facts['study']}",
-            "subtitle": subtitle,
-            "fontSize": 16,
-            "offset": 14,
-        },
-        "concat": panels,
-        "columns": 3,
-        "spacing": 30,
-        "padding": 16,
-        "config": theme(dark=False)
-        | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
-    }
 
 
-def _series(arms: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Arms that differ in the seed alone, together, in the order of the report: method, then coarse
-    to fine, then source and size.
-    """
+@dataclass(frozen=True)
+class _Series:
+    """Arms that differ in the seed alone."""
+
+    title: str
+    arms: list[dict[str, Any]]
+    colour: str
+    """What the colour stands for: a word of `palette.arm_word`."""
+    where: str
+    """Source and size, told by the dashes."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """One quantity of a series."""
+
+    series: _Series
+    records: list[dict[str, Any]]
+    """images, mean, low, high and seeds at each place; never empty."""
+
+
+def _series(arms: list[dict[str, Any]]) -> list[_Series]:
+    """In the order of the report: method, then coarse to fine, then source and size."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for arm in arms:
         groups.setdefault(arm["title"], []).append(arm)
+    ordered = sorted(groups.values(), key=_place)
+    return [_one_series(members) for members in ordered]
+
+
+def _place(members: list[dict[str, Any]]) -> Place:
     unknown = {"backbone": None, "recipe": None}
-    ordered = sorted(
-        groups.items(), key=lambda item: place_of(item[1][0] | unknown, item[1][0]["classes"])
+    return place_of(members[0] | unknown, members[0]["classes"])
+
+
+def _one_series(members: list[dict[str, Any]]) -> _Series:
+    first = members[0]
+    size = None if first["size"] in (None, "all") else f"{first['size']} images"
+    return _Series(
+        title=first["title"],
+        arms=members,
+        colour=arm_word(first["method"], first["labels"]),
+        where=", ".join(str(word) for word in (first["source"], size) if word),
     )
-    made = []
-    for title, members in ordered:
-        first = members[0]
-        size = None if first["size"] in (None, "all") else f"{first['size']} images"
-        where = ", ".join(str(part) for part in (first["source"], size) if part)
-        made.append(
-            {
-                "title": title,
-                "arms": members,
-                "colour": arm_word(first["method"], first["labels"]),
-                "where": where,
-            }
-        )
-    return made
 
 
-def _scales(series: list[dict[str, Any]]) -> tuple[Spec, Spec]:
+def _scales(series: list[_Series]) -> tuple[Spec, Spec]:
     """(colour by method and labels, dash by source and size), the same in every panel, so that one
     legend serves all.
     """
     import pandas as pd
 
-    first = [one["arms"][0] for one in series]
+    first = [each.arms[0] for each in series]
     table = pd.DataFrame(
         {
             "order": range(len(series)),
@@ -143,21 +142,50 @@ def _scales(series: list[dict[str, Any]]) -> tuple[Spec, Spec]:
         }
     )
     colours = arm_colours(table)
-    places = list(dict.fromkeys(one["where"] for one in series))
     colour: Spec = {
         "field": "colour",
         "type": "nominal",
         "title": None,
         "scale": {"domain": list(colours), "range": list(colours.values())},
     }
-    scale = {"domain": places, "range": [_DASHES[at % len(_DASHES)] for at in range(len(places))]}
-    dash: Spec = {"field": "where", "type": "nominal", "title": None, "scale": scale}
+    places = list(dict.fromkeys(each.where for each in series))
+    dashes = [DASHES[number % len(DASHES)] for number in range(len(places))]
+    dash: Spec = {
+        "field": "where",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": places, "range": dashes},
+    }
     return colour, dash | ({"legend": None} if len(places) < 2 else {})
 
 
+def _images_axis(drawn: dict[str, list[_Line]]) -> Spec:
+    """Images seen, the same axis in every panel."""
+    every = [line for lines in drawn.values() for line in lines]
+    last = max(line.records[-1]["images"] for line in every)
+    return {
+        "field": "images",
+        "type": "quantitative",
+        "scale": {"domain": [0, last], "nice": False},
+        "axis": {
+            "title": "images seen",
+            "format": "~s",
+            "tickCount": 5,
+            "labelExpr": "datum.value ? datum.label : '0'",  # not 0k
+        },
+    }
+
+
+def _lines(series: list[_Series], quantity: str) -> list[_Line]:
+    """One a series that has the quantity."""
+    lines = [_Line(each, _records(each.arms, quantity)) for each in series]
+    return [line for line in lines if line.records]
+
+
 def _records(arms: list[dict[str, Any]], quantity: str) -> list[dict[str, Any]]:
-    """The line of some seeds: images, mean, low, high, seeds at each place."""
-    curves = [curve for arm in arms if len((curve := _thinned(_curve(arm["points"], quantity)))[0])]
+    """The line of some seeds: images (ascending), mean, low, high, seeds at each place."""
+    curves = [_thinned(_curve(arm["points"], quantity)) for arm in arms]
+    curves = [curve for curve in curves if len(curve[0])]
     if not curves:
         return []
     grid = np.unique(np.concatenate([x for x, _ in curves]))
@@ -165,15 +193,22 @@ def _records(arms: list[dict[str, Any]], quantity: str) -> list[dict[str, Any]]:
     values = np.stack([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in curves])
     scale = 100.0 if quantity == "knn" else 1.0
     records = []
-    for at, x in enumerate(grid):
-        there = scale * values[~np.isnan(values[:, at]), at]
-        mean, low, high = (
-            float(f"{value:.5g}") for value in (there.mean(), there.min(), there.max())
-        )
+    for images, of_seeds in zip(grid, values.T, strict=True):
+        known = scale * of_seeds[~np.isnan(of_seeds)]
         records.append(
-            {"images": float(x), "mean": mean, "low": low, "high": high, "seeds": len(there)}
+            {
+                "images": float(images),
+                "mean": _rounded(known.mean()),
+                "low": _rounded(known.min()),
+                "high": _rounded(known.max()),
+                "seeds": len(known),
+            }
         )
     return records
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def _curve(points: list[dict[str, Any]], quantity: str) -> Curve:
@@ -194,72 +229,49 @@ def _thinned(curve: Curve) -> Curve:
     return np.add.reduceat(x, starts) / counts, np.add.reduceat(y, starts) / counts
 
 
-def _panel(
-    quantity: str,
-    lines: list[tuple[dict[str, Any], list[dict[str, Any]]]],
-    common: Spec,
-    dash: Spec,
-    *,
-    hover: bool,
-) -> Spec:
-    values = [
-        {"name": one["title"], "colour": one["colour"], "where": one["where"], **record}
-        for one, records in lines
-        for record in records
-    ]
-    top = 1.06 * max(
-        value["high"] for value in values
-    )  # a label at the very top would push the panel's title up
-    scale: Spec = (
-        {"domain": [0, top], "nice": False} if quantity == "lr" and top > 0 else {"zero": False}
-    )
-    y: Spec = {
-        "type": "quantitative",
-        "scale": scale,
-        "axis": {"title": None, "tickCount": 5} | ({"format": "~g"} if quantity == "lr" else {}),
-    }
-    shared: Spec = common | {"detail": {"field": "name"}}
+def _panel(quantity: str, lines: list[_Line], shared: Spec, dash: Spec, *, hover: bool) -> Spec:
+    values = []
+    for line in lines:
+        arm = {
+            "name": line.series.title,
+            "colour": line.series.colour,
+            "where": line.series.where,
+        }
+        values += [arm | record for record in line.records]
+    y = _quantity_axis(quantity, values)
+    encoding: Spec = shared | {"detail": {"field": "name"}, "y": y | {"field": "mean"}}
     layers: list[Spec] = [
         {
             "mark": {"type": "line", "strokeWidth": 1.8, "clip": True},
-            "encoding": shared | {"y": y | {"field": "mean"}, "strokeDash": dash},
+            "encoding": encoding | {"strokeDash": dash},
         }
     ]
-    if any(
-        value["low"] < value["high"] for value in values
-    ):  # an empty layer would have no extent, and Vega would warn of it
+    # An empty layer would have no extent, and Vega would warn of it.
+    if any(value["low"] < value["high"] for value in values):
         band = {"y": y | {"field": "low"}, "y2": {"field": "high"}}
         layers.insert(
             0,
             {
                 "transform": [{"filter": "datum.seeds > 1"}],
                 "mark": {"type": "area", "opacity": 0.18},
-                "encoding": shared | band,
+                "encoding": encoding | band,
             },
         )
-    alone = {name for name, count in _counts(values).items() if count == 1}
-    if alone:  # a line of one point is nothing
-        dots = [{"filter": {"field": "name", "oneOf": sorted(alone)}}]
+    # A line of one point is nothing.
+    alone = sorted(line.series.title for line in lines if len(line.records) == 1)
+    if alone:
         layers.append(
             {
-                "transform": dots,
+                "transform": [{"filter": {"field": "name", "oneOf": alone}}],
                 "mark": {"type": "point", "filled": True, "size": 40},
-                "encoding": shared | {"y": y | {"field": "mean"}},
+                "encoding": encoding,
             }
         )
     if hover:
-        number = ".4~g"
-        tip = [
-            {"field": "name", "title": "arm"}, {"field": "images", "title": "images "
-            "seen", "format": ",.0f"},
-            {"field": "mean", "title": QUANTITIES[quantity], "format": number}, {"field": "low", "title": "lowest "
-            "seed", "format": number},
-            {"field": "high", "title": "highest seed", "format": number}, {"field": "seeds", "title": "seeds"},
-        ]  # fmt: skip
         layers.append(
             {
                 "mark": {"type": "point", "filled": True, "size": 60, "opacity": 0},
-                "encoding": shared | {"y": y | {"field": "mean"}, "tooltip": tip},
+                "encoding": encoding | {"tooltip": _tip(quantity)},
             }
         )
     return {
@@ -271,8 +283,25 @@ def _panel(
     }
 
 
-def _counts(values: list[dict[str, Any]]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for value in values:
-        counts[value["name"]] = counts.get(value["name"], 0) + 1
-    return counts
+def _quantity_axis(quantity: str, values: list[dict[str, Any]]) -> Spec:
+    # A label at the very top would push the panel's title up.
+    top = 1.06 * max(value["high"] for value in values)
+    from_zero = quantity == "lr" and top > 0
+    axis = {"title": None, "tickCount": 5} | ({"format": "~g"} if quantity == "lr" else {})
+    return {
+        "type": "quantitative",
+        "scale": {"domain": [0, top], "nice": False} if from_zero else {"zero": False},
+        "axis": axis,
+    }
+
+
+def _tip(quantity: str) -> list[Spec]:
+    number = ".4~g"
+    return [
+        {"field": "name", "title": "arm"},
+        {"field": "images", "title": "images seen", "format": ",.0f"},
+        {"field": "mean", "title": QUANTITIES[quantity], "format": number},
+        {"field": "low", "title": "lowest seed", "format": number},
+        {"field": "high", "title": "highest seed", "format": number},
+        {"field": "seeds", "title": "seeds"},
+    ]

@@ -7,21 +7,21 @@ by vl-convert, or as one offline HTML file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.hardness import BINS, SPLITS, hardness_bins, hardness_gains
 from headwater.analysis.words import missing, shots_word
 from headwater.report.chart_file import check_chart, save_chart
-from headwater.report.charts import SCHEMA, theme
+from headwater.report.charts.theme import Spec, on_white
 from headwater.report.palette import BLUE, GREY, VERMILLION
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Spec = dict[str, Any]
 SUBSETS = {"easy": BLUE, "all": GREY, "hard": VERMILLION}
-_PARTS = ("hard", "easy", "all", "extra")
+_GAINS = ("hard", "easy", "all", "extra")
 _WIDTH, _HEIGHT = 220, 180
 _TITLE = "What fine labels gain over coarse ones"
 
@@ -38,32 +38,42 @@ def hardness_settings(
     extra as {gain, low, high}, in shares of 1) and `bins`. None for what is not known. Raises
     InputError as they do.
     """
-    bins = hardness_bins(answers, coarse=coarse, fine=fine).to_dict("records")
-    found: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for row in hardness_gains(answers, coarse=coarse, fine=fine, hard_share=hard_share).to_dict(
-        "records"
-    ):
-        setting = found.setdefault(_key(row), _setting(row))
-        numbers = (
-            "num_seeds",
-            "hard_samples",
-            "coarse_on_hard",
-            "coarse_on_easy",
-            "seeds_needed",
-            "num_comparisons",
-            "survives",
-            "answer",
-        )
-        told = {"split": row["split"], "meaning": SPLITS[row["split"]], "biased": row["biased"]} | {
-            name: _plain(row[name]) for name in numbers
-        }
-        setting["splits"].append(
-            told | {part: _interval(row, part, f"{part}_low", f"{part}_high") for part in _PARTS}
-        )
-    for row in bins:
-        told = {name: _plain(row[name]) for name in ("bin", "order", "num_seeds", "samples")}
-        found[_key(row)]["bins"].append(told | _interval(row, "gain", "low", "high"))
-    return list(found.values())
+    bins = hardness_bins(answers, coarse=coarse, fine=fine)
+    gains = hardness_gains(answers, coarse=coarse, fine=fine, hard_share=hard_share)
+    settings: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in gains.to_dict("records"):
+        settings.setdefault(_key(row), _setting(row))["splits"].append(_split(row))
+    for row in bins.to_dict("records"):
+        settings[_key(row)]["bins"].append(_bin(row))
+    return list(settings.values())
+
+
+def _split(row: dict[Any, Any]) -> dict[str, Any]:
+    names = (
+        "num_seeds",
+        "hard_samples",
+        "coarse_on_hard",
+        "coarse_on_easy",
+        "seeds_needed",
+        "num_comparisons",
+        "survives",
+        "answer",
+    )
+    gains = {
+        samples: _interval(row, samples, f"{samples}_low", f"{samples}_high") for samples in _GAINS
+    }
+    return {
+        "split": row["split"],
+        "meaning": SPLITS[row["split"]],
+        "biased": row["biased"],
+        **{name: _plain(row[name]) for name in names},
+        **gains,
+    }
+
+
+def _bin(row: dict[Any, Any]) -> dict[str, Any]:
+    names = ("bin", "order", "num_seeds", "samples")
+    return {name: _plain(row[name]) for name in names} | _interval(row, "gain", "low", "high")
 
 
 def _key(row: dict[Any, Any]) -> tuple[Any, ...]:
@@ -123,50 +133,45 @@ def hardness_chart(facts: dict[str, Any]) -> Spec:
         if share is None
         else f"the {100 * share:g} % that these models fail most"
     )
-    return {
-        "$schema": SCHEMA,
-        "title": {
-            "text": f"{_TITLE}: {facts['study']}",
-            "subtitle": [
-                f"Points of accuracy, mean and 95 % interval over seeds. Hard: {hard}",
-                "Below: against hardness, the share of other seeds' models of both arms that are "
-                "wrong; a point's size is its number of samples",
-            ],
-            "fontSize": 16,
-            "offset": 14,
-            "anchor": "start",
-        },
-        "vconcat": [
-            _gains_panel(settings),
-            {
-                "concat": [_bins_panel(setting, coloured=share is None) for setting in settings],
-                "columns": 3,
-                "spacing": 24,
+    panels = [_bins_panel(setting, coloured=share is None) for setting in settings]
+    return on_white(
+        {
+            "title": {
+                "text": f"{_TITLE}: {facts['study']}",
+                "subtitle": [
+                    f"Points of accuracy, mean and 95 % interval over seeds. Hard: {hard}",
+                    "Below: against hardness, the share of other seeds' models of both arms that "
+                    "are wrong; a point's size is its number of samples",
+                ],
+                "fontSize": 16,
+                "offset": 14,
+                "anchor": "start",
             },
-        ],
-        "spacing": 24,
-        "resolve": {"scale": {"size": "independent"}},
-        "padding": 16,
-        "config": theme(dark=False)
-        | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
-    }
+            "vconcat": [
+                _gains_panel(settings),
+                {"concat": panels, "columns": 3, "spacing": 24},
+            ],
+            "spacing": 24,
+            "resolve": {"scale": {"size": "independent"}},
+        }
+    )
 
 
 def _name(setting: dict[str, Any], settings: list[dict[str, Any]]) -> str:
     """The task, and what else tells it from the others."""
-    parts = [str(setting["task"])]
-    same = [other for other in settings if other["task"] == setting["task"]]
-    parts += [str(setting["source"])] if len({other["source"] for other in same}) > 1 else []
-    parts += [f"{setting['size']} images"] if len({other["size"] for other in same}) > 1 else []
-    parts += [str(setting["protocol"])] if len({other["protocol"] for other in same}) > 1 else []
-    parts += (
-        [f"{shots_word(setting['shots'])} per class"]
-        if len({other["shots"] for other in same}) > 1
-        else []
-    )
-    return (
-        ", ".join(parts) + f": {setting['fine_classes']} over {setting['coarse_classes']} classes"
-    )
+    words = {
+        "source": str(setting["source"]),
+        "size": f"{setting['size']} images",
+        "protocol": str(setting["protocol"]),
+        "shots": f"{shots_word(setting['shots'])} per class",
+    }
+    alike = [other for other in settings if other["task"] == setting["task"]]
+    names = [str(setting["task"])]
+    for field, word in words.items():
+        if any(other[field] != setting[field] for other in alike):
+            names.append(word)
+    classes = f"{setting['fine_classes']} over {setting['coarse_classes']} classes"
+    return f"{', '.join(names)}: {classes}"
 
 
 def _points(interval: dict[str, Any]) -> dict[str, float | None]:
@@ -177,65 +182,60 @@ def _points(interval: dict[str, Any]) -> dict[str, float | None]:
 
 
 def _gains_panel(settings: list[dict[str, Any]]) -> Spec:
-    values = []
-    for setting in settings:
-        split = setting["splits"][0]
-        values += [
-            {"name": setting["name"], "subset": part} | _points(split[part])
-            for part in SUBSETS
-            if split[part]["gain"] is not None
-        ]
-    x = {"type": "quantitative", "axis": {"title": "gain, points", "tickCount": 8}}
-    names = [setting["name"] for setting in settings]
+    values = [value for setting in settings for value in _gain_values(setting)]
+    x: Spec = {"type": "quantitative", "axis": {"title": "gain, points", "tickCount": 8}}
     base: Spec = {
         "y": {
             "field": "name",
             "type": "nominal",
-            "sort": names,
+            "sort": [setting["name"] for setting in settings],
             "axis": {"title": None, "labelLimit": 280, "ticks": False, "domain": False},
         },
         "yOffset": {"field": "subset", "sort": list(SUBSETS)},
         "color": _colours(),
     }
+    size = {"size": {"value": 50}}
     return {
         "data": {"values": values},
         "width": 480,
         "height": {"step": 15},
-        "layer": [
-            _zero("x"),
-            *_marks(
-                base,
-                "x",
-                x,
-                {"size": {"value": 50}},
-                intervals=any(v["low"] is not None for v in values),
-            ),
-        ],
+        "layer": [_zero("x"), *_marks(base, "x", x, size, intervals=_have_intervals(values))],
     }
+
+
+def _gain_values(setting: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """One a subset, by the cross-fitted split."""
+    split = setting["splits"][0]
+    for subset in SUBSETS:
+        if split[subset]["gain"] is not None:
+            yield {"name": setting["name"], "subset": subset} | _points(split[subset])
+
+
+def _have_intervals(values: list[dict[str, Any]]) -> bool:
+    return any(value["low"] is not None for value in values)
 
 
 def _bins_panel(setting: dict[str, Any], *, coloured: bool) -> Spec:
     values = [
-        {"bin": one["bin"], "samples": one["samples"], "hard": one["order"] >= 3} | _points(one)
-        for one in setting["bins"]
+        {"bin": each["bin"], "samples": each["samples"], "hard": each["order"] >= 3} | _points(each)
+        for each in setting["bins"]
     ]
-    colour = (
-        {"condition": {"test": "datum.hard", "value": SUBSETS["hard"]}, "value": SUBSETS["easy"]}
-        if coloured
-        else {"value": GREY}
-    )
-    axis = {"title": "hardness, %", "labelAngle": 0}
+    by_hardness = {
+        "condition": {"test": "datum.hard", "value": SUBSETS["hard"]},
+        "value": SUBSETS["easy"],
+    }
     base: Spec = {
         "x": {
             "field": "bin",
             "type": "ordinal",
             "sort": list(BINS),
             "scale": {"domain": list(BINS)},
-            "axis": axis,
-        }
+            "axis": {"title": "hardness, %", "labelAngle": 0},
+        },
+        "color": by_hardness if coloured else {"value": GREY},
     }
-    y = {"type": "quantitative", "axis": {"title": "gain, points", "tickCount": 5}}
-    size = {
+    y: Spec = {"type": "quantitative", "axis": {"title": "gain, points", "tickCount": 5}}
+    size: Spec = {
         "size": {
             "field": "samples",
             "type": "quantitative",
@@ -243,16 +243,12 @@ def _bins_panel(setting: dict[str, Any], *, coloured: bool) -> Spec:
             "legend": None,
         }
     }
-    marks = _marks(
-        base | {"color": colour}, "y", y, size, intervals=any(v["low"] is not None for v in values)
-    )
-    title = {"text": setting["name"], "fontSize": 12}
     return {
-        "title": title,
+        "title": {"text": setting["name"], "fontSize": 12},
         "data": {"values": values},
         "width": _WIDTH,
         "height": _HEIGHT,
-        "layer": [_zero("y"), *marks],
+        "layer": [_zero("y"), *_marks(base, "y", y, size, intervals=_have_intervals(values))],
     }
 
 

@@ -7,15 +7,16 @@ or as one offline HTML file.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from headwater.errors import InputError
 from headwater.report.chart_file import check_chart, save_chart
-from headwater.report.charts import SCHEMA, theme
+from headwater.report.charts.theme import Spec, on_white
 from headwater.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
 
-Spec = dict[str, Any]
 MARKS = {
     "too coarse": (ORANGE, "square"),
     "matches": (BLUE, "circle"),
@@ -50,108 +51,120 @@ def label_chart(facts: dict[str, Any]) -> Spec:
 
     Raises InputError where no view is known.
     """
-    sources = [
-        source
-        for source in facts["sources"]
-        if any(view["note"] is None for view in source["views"])
-    ]
+    sources = [_Source.of(source) for source in facts["sources"]]
+    sources = [source for source in sources if source.views]
     if not sources:
         raise InputError("there is no view to draw: all wait for features that are to be trained")
-    told = {
-        a["expected"] for source in sources for view in source["views"] for a in view["against"]
-    }
-    colour, shape = _scales(
-        [
-            d
-            for d in MARKS
-            if d in told or (d == "no task" and not all(source["targets"] for source in sources))
-        ]
+    colour, shape = _scales(_directions(sources))
+    charts = [chart for source in sources for chart in _source_charts(source, colour, shape)]
+    return on_white(
+        {
+            "title": {
+                "text": f"Label views of {facts['study'] or sources[0].name}",
+                "subtitle": "what to expect of each, from Hong et al. 2023: a prior, not a "
+                "measurement",
+                "fontSize": 16,
+                "offset": 14,
+            },
+            "vconcat": charts,
+            "spacing": 30,
+        }
     )
-    parts = [part for source in sources for part in _source_parts(source, colour, shape)]
-    return {
-        "$schema": SCHEMA,
-        "title": {
-            "text": f"Label views of {facts['study'] or sources[0]['source']}",
-            "subtitle": "what to expect of each, from Hong et al. 2023: a prior, not a measurement",
-            "fontSize": 16, "offset": 14,
-        },
-        "vconcat": parts,
-        "spacing": 30,
-        "padding": 16,
-        "config": theme(dark=False) | {"background": "white", "font": "Helvetica, Arial, sans-serif"},
-    }  # fmt: skip
 
 
-def _source_parts(source: dict[str, Any], colour: Spec, shape: Spec) -> list[Spec]:
-    known = [view for view in source["views"] if view["note"] is None]
-    first = source["targets"][0]["target"] if source["targets"] else None
-    parts = [_sizes(source["source"], known, first, colour, shape)]
+@dataclass(frozen=True)
+class _Source:
+    """The facts of one source."""
+
+    name: str
+    views: list[dict[str, Any]]
+    """Views that are known. `against` holds how each is nested, one entry a target."""
+    targets: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> _Source:
+        views = [view for view in facts["views"] if view["note"] is None]
+        return cls(facts["source"], views, facts["targets"])
+
+    @property
+    def first_target(self) -> str | None:
+        """What the views are coloured for."""
+        return self.targets[0]["target"] if self.targets else None
+
+
+def _directions(sources: list[_Source]) -> list[str]:
+    """The keys of `MARKS` that are drawn."""
+    drawn = set()
+    for source in sources:
+        if not source.targets:
+            drawn.add("no task")
+        for view in source.views:
+            drawn.update(nested["expected"] for nested in view["against"])
+    return [direction for direction in MARKS if direction in drawn]
+
+
+def _source_charts(source: _Source, colour: Spec, shape: Spec) -> list[Spec]:
+    charts = [_sizes(source, colour, shape)]
     panels = [
-        _nesting(target, at, known, colour, shape) for at, target in enumerate(source["targets"])
+        _nesting(target, _nesting_values(source, number), colour, shape)
+        for number, target in enumerate(source.targets)
     ]
     if panels:
-        parts.append({"concat": panels, "columns": 2, "spacing": 30})
-    return parts
+        charts.append({"concat": panels, "columns": 2, "spacing": 30})
+    return charts
 
 
-def _scales(used: list[str]) -> tuple[Spec, Spec]:
+def _scales(directions: list[str]) -> tuple[Spec, Spec]:
     """(colour, shape) by direction, the same ones in every panel, so that one legend serves all."""
+    marks = [MARKS[direction] for direction in directions]
     shared = {
         "field": "expected",
         "type": "nominal",
         "title": None,
         "legend": {"title": None, "orient": "top", "columns": 6, "symbolSize": 80},
     }
-    colour = shared | {"scale": {"domain": used, "range": [MARKS[d][0] for d in used]}}
-    return colour, shared | {"scale": {"domain": used, "range": [MARKS[d][1] for d in used]}}
+    colours = {"domain": directions, "range": [colour for colour, _ in marks]}
+    shapes = {"domain": directions, "range": [shape for _, shape in marks]}
+    return shared | {"scale": colours}, shared | {"scale": shapes}
 
 
-def _size_values(views: list[dict[str, Any]], first: str | None) -> list[dict[str, Any]]:
+def _size_values(source: _Source) -> list[dict[str, Any]]:
     """One record a view, ascending in classes.
 
     `x` is where it is drawn: views of (nearly) as many classes stand side by side.
     """
+    no_task = {"expected": "no task", "reason": "there is no task to hold it against"}
     values: list[dict[str, Any]] = []
-    for view in sorted(views, key=lambda v: v["classes"]):
-        told = (
-            view["against"][0]
-            if first is not None
-            else {"expected": "no task", "reason": "there is no task to hold it against"}
-        )
-        x = (
-            max(float(view["classes"]), values[-1]["x"] * _APART)
-            if values
-            else float(view["classes"])
-        )
+    for view in sorted(source.views, key=lambda view: view["classes"]):
+        nested = view["against"][0] if source.targets else no_task
+        x = float(view["classes"])
+        if values:
+            x = max(x, values[-1]["x"] * _APART)
         place = "right" if x > view["classes"] else "below" if len(values) % 2 else "above"
-        own = {
-            k: view[k] for k in ("view", "classes", "smallest", "median", "largest", "singletons")
-        }
         values.append(
-            own | {"expected": told["expected"], "reason": told["reason"], "x": x, "place": place}
+            {
+                **_fields(view, "view", "classes", "smallest", "median", "largest", "singletons"),
+                **_fields(nested, "expected", "reason"),
+                "x": x,
+                "place": place,
+            }
         )
     return values
 
 
-def _sizes(
-    title: str, views: list[dict[str, Any]], first: str | None, colour: Spec, shape: Spec
-) -> Spec:
+def _fields(facts: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: facts[name] for name in names}
+
+
+def _sizes(source: _Source, colour: Spec, shape: Spec) -> Spec:
     """Classes against images per class: the median, and a rule from the smallest class to the
     largest.
     """
-    values = _size_values(views, first)
-    tip = [
-        {"field": "view", "title": "view"}, {"field": "classes", "title": "classes", "format": ",d"},
-        {"field": "median", "title": "images per class, median", "format": ",.0f"}, {"field": "smallest", "title": "fewest", "format": ",d"},
-        {"field": "largest", "title": "most", "format": ",d"}, {"field": "singletons", "title": "classes of "
-        "one image", "format": ",d"},
-        {"field": "expected", "title": "expected"}, {"field": "reason", "title": "why"},
-    ]  # fmt: skip
+    values = _size_values(source)
     log: Spec = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 26}}
     axis = {"values": [10**power for power in range(10)], "format": "~s", "gridOpacity": 0.9}
     x = log | {"field": "x", "axis": axis | {"title": "classes (log scale)"}}
     y = log | {"axis": axis | {"title": "images per class (log scale): median, fewest to most"}}
-    point = {"type": "point", "filled": True, "size": 110, "opacity": 1}
     layers: list[Spec] = [
         {
             "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.4},
@@ -162,56 +175,69 @@ def _sizes(
             },
         },
         {
-            "mark": point,
+            "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
             "encoding": {
                 "y": y | {"field": "median"},
                 "color": colour,
                 "shape": shape,
-                "tooltip": tip,
+                "tooltip": _SIZES_TIP,
             },
         },
+        *_view_names(values, y),
     ]
-    for place, field, offset in (
-        ("above", "largest", {"dy": -7, "baseline": "bottom"}),
-        ("below", "smallest", {"dy": 9, "baseline": "top"}),
-        ("right", "median", {"dx": 11, "baseline": "middle", "align": "left"}),
-    ):
-        if any(v["place"] == place for v in values):
-            words = {"type": "text", "fontSize": 12, "align": "center"} | offset
-            chosen = [{"filter": f"datum.place == '{place}'"}]
-            layers.append(
-                {
-                    "transform": chosen,
-                    "mark": words,
-                    "encoding": {"y": y | {"field": field}, "text": {"field": "view"}},
-                }
-            )
     for layer in layers:
         layer["encoding"] = {"x": x} | layer["encoding"]
-    named = title if first is None else f"{title}: what to expect for {first}"
+    target = source.first_target
     return {
         "data": {"values": values},
-        "title": named,
+        "title": source.name if target is None else f"{source.name}: what to expect for {target}",
         "width": _WIDTH,
         "height": 280,
         "layer": layers,
     }
 
 
+_SIZES_TIP: list[Spec] = [
+    {"field": "view", "title": "view"},
+    {"field": "classes", "title": "classes", "format": ",d"},
+    {"field": "median", "title": "images per class, median", "format": ",.0f"},
+    {"field": "smallest", "title": "fewest", "format": ",d"},
+    {"field": "largest", "title": "most", "format": ",d"},
+    {"field": "singletons", "title": "classes of one image", "format": ",d"},
+    {"field": "expected", "title": "expected"},
+    {"field": "reason", "title": "why"},
+]
+_NAME_PLACES: dict[str, tuple[str, Spec]] = {
+    "above": ("largest", {"dy": -7, "baseline": "bottom"}),
+    "below": ("smallest", {"dy": 9, "baseline": "top"}),
+    "right": ("median", {"dx": 11, "baseline": "middle", "align": "left"}),
+}
+"""Place of a name -> the field that it stands beside, and how."""
+
+
+def _view_names(values: list[dict[str, Any]], y: Spec) -> Iterator[Spec]:
+    """Layers with the names of the views, one a place that is used."""
+    for place, (field, offset) in _NAME_PLACES.items():
+        if any(value["place"] == place for value in values):
+            yield {
+                "transform": [{"filter": f"datum.place == '{place}'"}],
+                "mark": {"type": "text", "fontSize": 12, "align": "center"} | offset,
+                "encoding": {"y": y | {"field": field}, "text": {"field": "view"}},
+            }
+
+
+def _nesting_values(source: _Source, target: int) -> list[dict[str, Any]]:
+    """How each view is nested in the classes of a target, by its number."""
+    names = ("nesting", "nesting_by_chance", "nmi", "expected", "reason")
+    return [
+        {"view": view["view"], **_fields(view["against"][target], *names)} for view in source.views
+    ]
+
+
 def _nesting(
-    target: dict[str, Any], at: int, views: list[dict[str, Any]], colour: Spec, shape: Spec
+    target: dict[str, Any], values: list[dict[str, Any]], colour: Spec, shape: Spec
 ) -> Spec:
     """A line a view from what chance would nest (hollow) to what is nested (its mark)."""
-    values = [
-        {
-            "view": view["view"],
-            **{
-                k: view["against"][at][k]
-                for k in ("nesting", "nesting_by_chance", "nmi", "expected", "reason")
-            },
-        }
-        for view in views
-    ]
     names = {
         "title": None,
         "ticks": False,
@@ -220,7 +246,8 @@ def _nesting(
         "minExtent": _NAME_WIDTH,
         "maxExtent": _NAME_WIDTH,
     }
-    y = {"field": "view", "type": "nominal", "sort": [v["view"] for v in values], "axis": names}
+    views = [value["view"] for value in values]
+    y = {"field": "view", "type": "nominal", "sort": views, "axis": names}
     axis = {
         "title": "images nested in its classes (hollow: by chance)",
         "format": "%",
@@ -228,17 +255,12 @@ def _nesting(
     }
     x = {"type": "quantitative", "scale": {"domain": [0, 1]}, "axis": axis}
     chance = x | {"field": "nesting_by_chance"}
-    tip = [
-        {"field": "view", "title": "view"}, {"field": "nesting", "title": "nested", "format": ".1%"},
-        {"field": "nesting_by_chance", "title": "by chance", "format": ".1%"}, {"field": "nmi", "title": "NMI", "format": ".2f"},
-        {"field": "expected", "title": "expected"}, {"field": "reason", "title": "why"},
-    ]  # fmt: skip
     return {
         "data": {"values": values},
         "title": f"{target['target']}: {target['classes']:,} classes",
         "width": 196,
         "height": 24 * len(values),
-        "encoding": {"y": y, "color": colour, "tooltip": tip},
+        "encoding": {"y": y, "color": colour, "tooltip": _NESTING_TIP},
         "layer": [
             {
                 "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.4},
@@ -254,3 +276,13 @@ def _nesting(
             },
         ],
     }
+
+
+_NESTING_TIP: list[Spec] = [
+    {"field": "view", "title": "view"},
+    {"field": "nesting", "title": "nested", "format": ".1%"},
+    {"field": "nesting_by_chance", "title": "by chance", "format": ".1%"},
+    {"field": "nmi", "title": "NMI", "format": ".2f"},
+    {"field": "expected", "title": "expected"},
+    {"field": "reason", "title": "why"},
+]

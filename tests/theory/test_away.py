@@ -32,7 +32,6 @@ KEPT = (
     "tests/test_cli_hardness.py",
     "tests/study",
     "tests/test_house.py",
-    "tests/test_reading.py",
 )
 """Tests that are run without it."""
 NOT_ASKED = ("less_than_a_second",)

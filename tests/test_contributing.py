@@ -35,7 +35,7 @@ STUDY: dict[str, Any] = {
     "budget": {"steps": 30},
     "recipe": {"batch": 16, "augmentation": {"crop_min": 0.8, "flip": 0.0}},
     "tasks": {"widths": {"data": "task"}},
-    "protocols": {"nearest-mean": {"shots": [5, "full"]}},
+    "protocols": {"nearest-mean": {"shots": [5, "full"], "draws": 2}},
 }
 
 
@@ -45,6 +45,7 @@ class Ran:
 
     rows: pd.DataFrame
     store: Path
+    report: str
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +70,18 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     for words in (
         ["run", str(study), "--engine", "logged", "--device", "cpu", *place],
         ["rows", str(study), "--out", str(folder / "rows.parquet"), *place],
+        ["report", str(folder / "rows.parquet"), "--out", str(folder / "report.html")],
     ):
         done = subprocess.run(
             [*headwater, *words], env=environment, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-    return Ran(read_rows(folder / "rows.parquet"), store)
+    report = (folder / "report.html").read_text()
+    return Ran(read_rows(folder / "rows.parquet"), store, report)
 
 
 def test_every_socket_has_an_example_and_its_entry_point() -> None:
-    assert set(GROUPS) <= {axis.group for axis in AXES}
+    assert set(GROUPS) == {axis.group for axis in AXES}
     files = [place for entries in GROUPS.values() for place in entries.values()]
     assert sorted(files) == sorted(f"my_package.{name[:-3]}:ENTRY" for name in EXAMPLES)
 
@@ -100,6 +103,14 @@ def test_the_added_kind_of_data_gives_the_images_and_the_added_view_their_labels
     assert set(labelled["num_labels"]) == {2}, "fine and fair; broad and bold"
     assert set(labelled["unique_images"]) == {80}, "half of 160"
     assert set(ran.rows["n_test"]) == {80}, "a quarter of 320"
+
+
+def test_the_added_analysis_is_asked_by_the_report(ran: Ran) -> None:
+    few = ran.rows[(ran.rows["metric"] == "top1") & (ran.rows["shots"] == 5)]
+    by_draw = few.pivot(index="method", columns="draw", values="value").astype(float)
+    largest = 100 * (by_draw[0] - by_draw[1]).abs().max()
+    assert "Luck of the draw" in ran.report
+    assert f"Draws of one arm differ by up to {largest:.1f} points." in ran.report
 
 
 def test_the_added_engine_did_the_work_and_kept_its_list(ran: Ran) -> None:

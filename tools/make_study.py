@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from headwater.registry import ENGINES, LABEL_VIEWS, METHODS, PROTOCOLS, SOURCE_KINDS
+from headwater.registry import ANALYSES, ENGINES, LABEL_VIEWS, METHODS, PROTOCOLS, SOURCE_KINDS
 from headwater.sources.published.registry import PUBLISHED
 from headwater.study.recipe import Recipe
 from headwater.transfer.protocols import OnImages
@@ -185,6 +185,14 @@ def _words_table(words: type[BaseModel], keys: list[str]) -> str:
     return table(["key", "default", "meaning"], body)
 
 
+def analyses() -> str:
+    body = []
+    for question in ANALYSES:
+        charts = ", ".join(chart.title for chart in question.charts)
+        body.append([f"`{question.name}`", question.title, charts])
+    return table(["analysis", "heading in the report", "its charts"], body)
+
+
 def engines() -> str:
     return table(
         ["engine", "what it is"], [[f"`{engine.name}`", engine.title] for engine in ENGINES]
@@ -226,6 +234,7 @@ BLOCKS: dict[str, dict[str, Callable[[], str]]] = {
         "methods": methods,
         "recipe": recipe,
         "data": data,
+        "analyses": analyses,
         "engines": engines,
         "views": views,
         "protocol-words": protocol_words,

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from headwater import device
+from headwater import device, machine
 from headwater.errors import InputError
 from tests.toy import BF16
 
@@ -98,7 +98,7 @@ def test_the_fingerprint_tells_precision_and_threads_apart():
 @pytest.mark.parametrize("name", ["ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"])
 def test_the_fingerprint_says_which_instructions_the_processor_is_kept_from(name, monkeypatch):
     """They change the order of sums and so the last bits of a number."""
-    for limit in device.LIMITS:
+    for limit in machine.LIMITS:
         monkeypatch.delenv(limit, raising=False)
     compute = device.Compute(torch.device("cpu"), False)
     free = compute.fingerprint
@@ -155,9 +155,10 @@ def test_gradients_of_small_convolutions_in_bf16_are_those_of_float32(
     assert not layer._forward_hooks
 
 
-def test_convolutions_of_larger_inputs_are_left_alone():
-    layer = nn.Conv2d(8, 8, 3, 2, 1)
-    images = torch.randn(4, 8, 6, 6, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("stride", "side"), [(2, 6), (1, 1), (1, 6)])
+def test_convolutions_that_are_right_are_left_alone(stride, side):
+    layer = nn.Conv2d(8, 8, 3, stride, 1)
+    images = torch.randn(4, 8, side, side, generator=torch.Generator().manual_seed(0))
     with BF16.autocast():
         expected = layer(images)
         with device.exact_small_convolutions(layer, BF16):

@@ -134,7 +134,10 @@ def exact_small_convolutions(module: nn.Module, compute: Compute) -> Iterator[No
     handles = []
     if compute.bf16 and compute.device.type == "cpu":
         for layer in module.modules():
-            if isinstance(layer, nn.Conv2d) and max(layer.kernel_size) > 1:
+            if not isinstance(layer, nn.Conv2d) or max(layer.kernel_size) == 1:
+                continue
+            # kernels of 3 x 3 with stride 1 are right, and stay as they are
+            if max(layer.kernel_size) > 3 or max(layer.stride) > 1:
                 handles.append(layer.register_forward_hook(_in_float32_if_small))
     try:
         yield

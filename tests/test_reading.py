@@ -20,7 +20,6 @@ LONG: dict[str, str] = {
     "benchmarks/pretrain.py": "one script, so that all turns of a comparison share one process",
     "benchmarks/transfer.py": "one script, so that all turns of a comparison share one process",
     "tests/test_checkpoint.py": "is being cleaned",
-    "tests/test_cli.py": "is being cleaned",
 }
 """Files above 500 lines, each with the reason why it is not a folder."""
 

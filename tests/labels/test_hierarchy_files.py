@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -176,12 +175,10 @@ MISTAKES = {
 def test_a_mistake_is_one_line_that_names_who_asked_and_the_file(tmp_path, kind):
     content, message = MISTAKES[kind]
     path = written(tmp_path, content)
-    started = time.perf_counter()
     with pytest.raises(InputError, match=rf"^labels of x: .*file\.txt.*{message}") as error:
         open_hierarchy(path, where="labels of x")
     assert len(str(error.value).splitlines()) == 1
     assert len(str(error.value)) < 400 + len(str(path))
-    assert time.perf_counter() - started < 5
 
 
 def test_a_huge_file_is_refused_without_being_read(tmp_path):

@@ -9,8 +9,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 ROOMS := src tests benchmarks tools
-# Two processes, a file of tests in one of them; slow tests have the machine for themselves.
-BESIDE := -n 2 --dist loadfile
+# Two processes, a file of tests in one of them, the longest first (tests/conftest.py); slow tests
+# have the machine for themselves.
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo lint test test-docs test-all test-anywhere
 

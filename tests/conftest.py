@@ -166,6 +166,25 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
         assert part in err, err
 
 
+# the order of files
+LONGEST = (
+    "engines/test_kill.py",
+    "engines/test_ranks.py",
+    "pretrain/test_scale.py",
+    "pretrain/test_loop.py",
+    "transfer/test_traps.py",
+    "engines/test_clusters.py",
+    "methods/test_contrastive_ranks.py",
+)
+"""Files that take longest, which start first, so that two processes end at about the same time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 # what a run leaves out
 COMMANDS = {"slow": "make test-all", "docs": "make test-docs"}
 """The marks that a run may leave out, and what runs them."""

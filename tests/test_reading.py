@@ -168,3 +168,9 @@ def test_no_committed_file_names_a_place_outside_the_project() -> None:
         if place is not None and path != ROOT / ".ci" / "run":
             named.append(f"{path.relative_to(ROOT)} names {place[0]}")
     assert not named
+
+
+def test_the_files_that_start_first_exist() -> None:
+    from tests.conftest import LONGEST
+
+    assert [name for name in LONGEST if not (ROOT / "tests" / name).is_file()] == []

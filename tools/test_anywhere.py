@@ -79,7 +79,8 @@ def run(setting: Mapping[str, str], tests: Sequence[str], processes: int) -> Out
         command = [
             sys.executable,
             *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow"),
-            *("-n", str(processes), f"--junitxml={report}", *tests),
+            *("-n", str(processes), "--dist", "loadfile", "--no-loadscope-reorder"),
+            *(f"--junitxml={report}", *tests),
         ]
         ended = subprocess.run(command, cwd=ROOT, env={**os.environ, **setting}, check=False)
         if not report.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -43,8 +44,9 @@ def test_a_device_that_is_not_there_is_refused(
 ) -> None:
     import torch
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    nowhere = functools.cache(lambda: False)  # torch looks for the __wrapped__ of its own cache
+    monkeypatch.setattr(torch.cuda, "is_available", nowhere)
+    monkeypatch.setattr(torch.backends.mps, "is_available", nowhere)
     study = write_study(tmp_path / "study.yaml", tiny())
     refused(
         headwater("run", study, "--device", device, "--quiet"),

@@ -111,32 +111,24 @@ def cluster(
     sizes = np.bincount(group_of, minlength=len(parts))
     _check(features, sizes, parts, algorithm, balanced, where)
     codes = np.empty(len(features), dtype=np.int64)
-    inertia, first, at = 0.0, 0, 0
+    inertia, first_code, start = 0.0, 0, 0
     order = np.argsort(group_of, kind="stable")
     for group, (size, num_parts) in enumerate(zip(sizes.tolist(), parts.tolist(), strict=True)):
-        rows = order[at : at + size]
+        rows = order[start : start + size]
         points = _normalised(features[rows])
         if num_parts in (1, size):
-            own = np.arange(size, dtype=np.int64) % num_parts
+            members = np.arange(size, dtype=np.int64) % num_parts
         elif algorithm == "ward":
-            own = _ward(points, num_parts)
+            members = _ward(points, num_parts)
         else:
             with _one_thread() as faiss:
-                own = _kmeans(faiss, points, num_parts, seed, group)
-                own = (
-                    _balance(
-                        faiss,
-                        points,
-                        own,
-                        num_parts,
-                        generator(seed, "labels/cluster", group, "prices"),
-                    )
-                    if balanced
-                    else own
-                )
-        codes[rows] = _by_first_member(own) + first
-        inertia += _inertia(points, own, num_parts)
-        first, at = first + num_parts, at + size
+                members = _kmeans(faiss, points, num_parts, seed, group)
+                if balanced:
+                    random = generator(seed, "labels/cluster", group, "prices")
+                    members = _balance(faiss, points, members, num_parts, random)
+        codes[rows] = _by_first_member(members) + first_code
+        inertia += _inertia(points, members, num_parts)
+        first_code, start = first_code + num_parts, start + size
     return Clustering(codes, inertia)
 
 
@@ -228,9 +220,8 @@ def _one_thread() -> Iterator[Any]:
     threads is put back afterwards.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # its generated bindings and its use of numpy's internals, at import
+        # Its generated bindings and its use of numpy's internals warn at import.
+        warnings.simplefilter("ignore", DeprecationWarning)
         import faiss
 
     threads = faiss.omp_get_max_threads()
@@ -415,16 +406,15 @@ def _auction(
     left = np.arange(len(points))
     while len(left):  # each turn fills a cluster or gives every bidder a place
         is_open = np.flatnonzero((sizes < floor) | ((sizes == floor) & (extra > 0)))
-        gains, found = _bids(
+        gains, nearest = _bids(
             faiss, queries[left], means[is_open], prices[is_open], min(2, len(is_open))
         )
-        bids, regrets = is_open[found[:, 0]], gains[:, 0] - gains[:, -1]
+        bids, regrets = is_open[nearest[:, 0]], gains[:, 0] - gains[:, -1]
         asked = np.bincount(bids, minlength=num_parts)
         places = np.maximum(floor - sizes, 0)
         excess = asked - places
-        granted = np.argsort(-excess, kind="stable")[
-            :extra
-        ]  # one place more, for the clusters that most would go without
+        # One place more for each of the clusters that most images would go without.
+        granted = np.argsort(-excess, kind="stable")[:extra]
         granted = granted[excess[granted] > 0]
         places[granted] += 1
         extra -= len(granted)
@@ -449,8 +439,8 @@ def _bids(
     offers = np.hstack([2 * means, -(np.square(means).sum(axis=1) + prices)[:, None]]).astype(
         np.float32
     )
-    gains, found = faiss.knn(queries, offers, count, metric=faiss.METRIC_INNER_PRODUCT)
-    return gains, found
+    gains, clusters = faiss.knn(queries, offers, count, metric=faiss.METRIC_INNER_PRODUCT)
+    return gains, clusters
 
 
 # Ward's method

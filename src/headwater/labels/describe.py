@@ -188,13 +188,13 @@ def against(targets: Targets, task_codes: Codes) -> AlignmentFacts:
     both = np.flatnonzero(task_codes >= 0)
     if not len(both):
         raise ValueError(f"{targets.view}: no image has both a label and a class of the task")
-    own = targets if len(both) == len(targets) else targets.take(both)
+    common = targets if len(both) == len(targets) else targets.take(both)
     task, num_tasks = _compressed(task_codes[both])
-    counts = own.counts[own.counts > 0]
-    parts, sets = own.codes, own.sets
+    counts = common.counts[common.counts > 0]
+    parts, sets = common.codes, common.sets
     if sets is not None:
         group, first = _equal_sets(sets)
-        parts, sets = group[own.codes], sets.take(first)
+        parts, sets = group[common.codes], sets.take(first)
     nesting, reverse, nmi, nested = _measured(parts, sets, task, num_tasks)
     draws = max(1, min(MOST_DRAWS, CHANCE_IMAGES // len(both)))
     shuffled = (keys.generator(0, "labels/chance", draw).permutation(task) for draw in range(draws))
@@ -204,7 +204,7 @@ def against(targets: Targets, task_codes: Codes) -> AlignmentFacts:
         classes=len(counts),
         task_classes=num_tasks,
         images_per_class=float(np.median(counts)),
-        small_share=_small_share(own),
+        small_share=_small_share(common),
         nesting=nesting,
         nesting_by_chance=float(chance[0]),
         classes_nested=nested,
@@ -258,9 +258,8 @@ def expected_direction(facts: AlignmentFacts, *, drawn: bool = False) -> Expecta
             f"nested in the task's classes, but {few}, which are memorised rather than "
             f"learned{partly}",
         )
-    if (
-        drawn
-    ):  # nested because it was drawn inside the classes of a level, and no more meaningful for it
+    if drawn:
+        # Nested because it was drawn inside the classes of a level, and no more meaningful for it.
         return Expectation(
             "not aligned",
             f"drawn at random: {facts.classes:,} classes that tell no more than the level they "

@@ -100,9 +100,10 @@ def _from_npy(path: Path, ids: Sequence[str], where: str, numbers: bool) -> Poin
     order = np.argsort(rows)
     with np.errstate(
         over="ignore"
-    ):  # a float64 beyond float32 becomes infinity, which clustering reports
-        for at in range(0, len(order), _CHUNK):
-            out[order[at : at + _CHUNK]] = stored[rows[order[at : at + _CHUNK]]]
+    ):  # a float64 beyond float32 becomes infinity; clustering says so
+        for start in range(0, len(order), _CHUNK):
+            chunk = order[start : start + _CHUNK]
+            out[chunk] = stored[rows[chunk]]
     return out
 
 
@@ -170,10 +171,8 @@ def _table(column: Any, where: str) -> NDArray[np.floating[Any]]:
         raise InputError(
             f"{where}: {numbers.null_count} numbers or more are missing inside embeddings"
         )
-    found: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=False).reshape(
-        len(column), most
-    )
-    return found
+    table: NDArray[np.floating[Any]] = numbers.to_numpy(zero_copy_only=False)
+    return table.reshape(len(column), most)
 
 
 def _rows(names: pd.Index[str], ids: Sequence[str], path: Path, where: str) -> Codes:

@@ -85,9 +85,9 @@ class Weighted(Transition):
     def draw(self, codes: Codes, draws: Codes) -> Codes:
         at = np.searchsorted(self.ends, codes + draws * 2.0**-32, side="right")
         first, after = self.starts[codes], self.starts[codes + 1]
-        found = after > first
+        others = after > first
         out = codes.copy()
-        out[found] = self.classes[np.clip(at[found], first[found], after[found] - 1)]
+        out[others] = self.classes[np.clip(at[others], first[others], after[others] - 1)]
         return out
 
 
@@ -294,13 +294,13 @@ def _numbers(cells: list[str], name: str, columns: list[str], place: str) -> NDA
             f"{place}: the row of {name!r} has {len(cells)} numbers for {len(columns)} columns"
         )
     try:
-        found = np.array([float(cell) for cell in cells])
+        weights = np.array([float(cell) for cell in cells])
     except ValueError as error:
         raise InputError(f"{place}: the row of {name!r}: {error}") from error
-    wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0)))
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
     if len(wrong):
         raise InputError(
-            f"{place}: {name!r} to {columns[wrong[0]]!r} is {found[wrong[0]]}; it should be a "
+            f"{place}: {name!r} to {columns[wrong[0]]!r} is {weights[wrong[0]]}; it should be a "
             "number from 0 up"
         )
-    return found
+    return weights

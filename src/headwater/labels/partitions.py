@@ -165,9 +165,9 @@ def shares(sizes: NDArray[np.int64], total: int, where: str) -> NDArray[np.int64
     if images:
         quotas = sizes[large] * parts
         remainders = quotas % images
-        own = quotas // images
-        own[np.argsort(-remainders, kind="stable")[: parts - int(own.sum())]] += 1
-        out[large] = own
+        whole = quotas // images
+        whole[np.argsort(-remainders, kind="stable")[: parts - int(whole.sum())]] += 1
+        out[large] = whole
     return out
 
 

@@ -52,9 +52,8 @@ class LabelSets:
         sizes = every[rows]
         starts = np.zeros(len(rows) + 1, dtype=np.int64)
         np.cumsum(sizes, out=starts[1:])
-        if len(self.labels) == len(self) and bool(
-            (every == 1).all()
-        ):  # one label each, the usual case
+        one_each = len(self.labels) == len(self) and bool((every == 1).all())
+        if one_each:  # the usual case
             return LabelSets(starts, self.labels[rows])
         within = np.arange(starts[-1], dtype=np.int32 if starts[-1] < 2**31 else np.int64)
         within += np.repeat((self.starts[rows] - starts[:-1]).astype(within.dtype), sizes)
@@ -212,11 +211,11 @@ def distinct_sets(sets: LabelSets, codes: Codes) -> tuple[LabelSets, Codes]:
     rows: dict[bytes, int] = {}
     used, first = np.unique(codes, return_index=True)
     new_code = np.zeros(len(sets), dtype=np.int64)
-    found: list[Sequence[int]] = []
+    distinct: list[Sequence[int]] = []
     for code in used[np.argsort(first)].tolist():
-        own = sets[code].tobytes()
-        if own not in rows:
-            rows[own] = len(found)
-            found.append(sets[code].tolist())
-        new_code[code] = rows[own]
-    return LabelSets.of(found), new_code[codes]
+        labels = sets[code].tobytes()
+        if labels not in rows:
+            rows[labels] = len(distinct)
+            distinct.append(sets[code].tolist())
+        new_code[code] = rows[labels]
+    return LabelSets.of(distinct), new_code[codes]

@@ -333,19 +333,19 @@ def find_file(path: str, root: Path | None, where: str) -> Path:
     none.
     """
     try:
-        found = Path(path).expanduser()
-        if not found.is_absolute():
+        file = Path(path).expanduser()
+        if not file.is_absolute():
             if root is None:
                 raise InputError(
                     f"{where}: the file {path!r} is looked for under the data root, and none is "
                     "given (--data-root or HEADWATER_DATA)"
                 )
-            found = root / found
-        if found.is_file():
-            return found
+            file = root / file
+        if file.is_file():
+            return file
     except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
         raise InputError(f"{where}: the file {path!r} cannot be found ({error})") from None
-    raise InputError(f"{where}: there is no file {str(found)!r}")
+    raise InputError(f"{where}: there is no file {str(file)!r}")
 
 
 def distinct_views(views: Iterable[str], at: Location, named: Mapping[str, ViewUse] = NONE) -> None:

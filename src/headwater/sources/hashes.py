@@ -57,13 +57,12 @@ class ByteHashes:
             self._load()
             self._loaded = True
         wanted = np.unique(positions)
-        chunks = [wanted[at : at + _CHUNK] for at in range(0, len(wanted), _CHUNK)]
+        chunks = [wanted[row : row + _CHUNK] for row in range(0, len(wanted), _CHUNK)]
         with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
             stale = np.concatenate([np.empty(0, dtype=np.int64), *pool.map(self._stale, chunks)])
             small = max(1, min(_CHUNK, len(stale) // 64))
-            list(
-                pool.map(self._hash, [stale[at : at + small] for at in range(0, len(stale), small)])
-            )
+            parts = [stale[start : start + small] for start in range(0, len(stale), small)]
+            list(pool.map(self._hash, parts))
         if len(stale) and self.cache is not None:
             self._save(self.cache)
         digests: list[str] = self._digest[positions].tolist()
@@ -79,9 +78,8 @@ class ByteHashes:
     def _hash(self, positions: NDArray[np.int64]) -> None:
         for position in positions.tolist():
             with self.opened(position) as file:
-                stat = os.fstat(
-                    file.fileno()
-                )  # before the bytes: a file that changes meanwhile is then seen as changed
+                # Before the bytes, so that a file that changes meanwhile is seen as changed.
+                stat = os.fstat(file.fileno())
                 digest = hashlib.file_digest(
                     file, lambda: hashlib.blake2b(digest_size=16)
                 ).hexdigest()
@@ -94,22 +92,16 @@ class ByteHashes:
             table: Any = pq.read_table(self.cache, partitioning=None)
             if (table.schema.metadata or {}).get(b"headwater.hashes") != _VERSION:
                 return
-            at = pd.Index(self.ids).get_indexer(pd.Index(table["id"].to_numpy(), dtype=object))
+            rows = pd.Index(self.ids).get_indexer(pd.Index(table["id"].to_numpy(), dtype=object))
             size, mtime, digest = (
                 table[name].to_numpy() for name in ("size", "mtime_ns", "digest")
             )
-            known = at >= 0
-            self._size[at[known]] = size[known].astype(np.int64)
-            self._mtime[at[known]] = mtime[known].astype(np.int64)
-            self._digest[at[known]] = digest[known]
-        except (
-            OSError,
-            pa.ArrowException,
-            KeyError,
-            ValueError,
-            TypeError,
-        ):  # absent or damaged: all that it saves is time
-            self.__post_init__()
+            known = rows >= 0
+            self._size[rows[known]] = size[known].astype(np.int64)
+            self._mtime[rows[known]] = mtime[known].astype(np.int64)
+            self._digest[rows[known]] = digest[known]
+        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
+            self.__post_init__()  # absent or damaged: all that it saves is time
 
     def _save(self, cache: Path) -> None:
         """Written beside, then renamed: of two processes the later one wins, and what it did not

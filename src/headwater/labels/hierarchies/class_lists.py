@@ -78,20 +78,20 @@ def synset_titles() -> dict[str, str]:
 
 
 def _synsets(path: Path) -> list[str]:
-    found: dict[str, int] = {}
+    lines: dict[str, int] = {}
     for number, line in read_lines(path):
         match = re.fullmatch(r"(n[0-9]{8})(?:\s.*)?", line.strip())
         if match is None:
             raise InputError(
                 f"{path}, line {number}: a synset is n and eight digits, this is {shown(line)}"
             )
-        if match[1] in found:
+        if match[1] in lines:
             raise InputError(
-                f"{path}, line {number}: {match[1]} is on line {found[match[1]]} already; list it "
+                f"{path}, line {number}: {match[1]} is on line {lines[match[1]]} already; list it "
                 "once"
             )
-        found[match[1]] = number
-    return list(found)
+        lines[match[1]] = number
+    return list(lines)
 
 
 def _timm_folder(where: str) -> Path:

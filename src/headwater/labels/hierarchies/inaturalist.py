@@ -43,35 +43,33 @@ def find_categories(path: Path) -> Any:
     name or a folder.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        at = data.find(b'"categories"')
-        while at >= 0:
-            found = (
-                _list_at(data, at + len(b'"categories"'), path)
-                if at == 0 or data[at - 1 : at] != b"\\"
-                else None
-            )
-            if found and all(
-                isinstance(each, dict) and ("image_dir_name" in each or "name" in each)
-                for each in found
-            ):
-                return found
-            at = data.find(b'"categories"', at + 1)
+        key = b'"categories"'
+        place = data.find(key)
+        while place >= 0:
+            quoted = place > 0 and data[place - 1 : place] == b"\\"
+            categories = None if quoted else _list_at(data, place + len(key), path)
+            if categories and all(map(_is_category, categories)):
+                return categories
+            place = data.find(key, place + 1)
     return None
 
 
-def _list_at(data: mmap.mmap, at: int, path: Path) -> list[Any] | None:
+def _is_category(value: Any) -> bool:
+    return isinstance(value, dict) and ("image_dir_name" in value or "name" in value)
+
+
+def _list_at(data: mmap.mmap, place: int, path: Path) -> list[Any] | None:
     """The JSON list that follows `:` at a place of the file, or None where there is none."""
-    opening = re.match(rb"\s*:\s*(?=\[\s*\{)", data[at : at + 1000])
+    opening = re.match(rb"\s*:\s*(?=\[\s*\{)", data[place : place + 1000])
     if opening is None:
         return None
     size = 1 << 23
     while True:
-        part = data[at + opening.end() : at + opening.end() + size]
+        chunk = data[place + opening.end() : place + opening.end() + size]
         try:
-            found = json.JSONDecoder().raw_decode(
-                codecs.getincrementaldecoder("utf-8")().decode(part)
-            )[0]
-            return found if isinstance(found, list) else None
+            text = codecs.getincrementaldecoder("utf-8")().decode(chunk)
+            value = json.JSONDecoder().raw_decode(text)[0]
+            return value if isinstance(value, list) else None
         except UnicodeDecodeError:
             raise InputError(
                 f"{path}: the categories are not UTF-8; save the file as UTF-8"
@@ -79,7 +77,7 @@ def _list_at(data: mmap.mmap, at: int, path: Path) -> list[Any] | None:
         except RecursionError:
             raise InputError(f"{path}: the categories are nested too deep for a taxonomy") from None
         except ValueError:
-            if len(part) < size or size >= _PART:
+            if len(chunk) < size or size >= _PART:
                 return None
             size *= 4
 
@@ -107,25 +105,25 @@ def read_inaturalist(path: Path, content: Any = None) -> Hierarchy:
     groups: dict[str, str] = {}
     species: dict[str, str] = {}
     for place, category in enumerate(categories):
-        words = _words(category, place, path)
-        name = words["image_dir_name"] or words["name"]
+        texts = _texts(category, place, path)
+        name = texts["image_dir_name"] or texts["name"]
         if name in places:
             raise InputError(
                 f"{path}, categories[{place}]: the class {shown(name)} is "
                 f"categories[{places[name]}] already"
             )
-        row = (*(words[rank] for rank in RANKS), name)
+        row = (*(texts[rank] for rank in RANKS), name)
         if not any(row[:-1]):
             raise InputError(
                 f"{path}, categories[{place}]: no rank is given; a category has kingdom, phylum, "
                 "class, order, family and genus"
             )
         rows[row] = places[name] = place
-        titles[row] = words["common_name"] or words["name"] or name
-        groups[name] = words["supercategory"]
-        species[name] = words["name"]
+        titles[row] = texts["common_name"] or texts["name"] or name
+        groups[name] = texts["supercategory"]
+        species[name] = texts["name"]
     times = Counter(species.values())
-    aliases = {own: name for name, own in species.items() if own and times[own] == 1}
+    aliases = {latin: name for name, latin in species.items() if latin and times[latin] == 1}
     beside = groups if all(groups.values()) else None
     kinds = (*RANKS, "species")
     return ranked(
@@ -140,22 +138,22 @@ def read_inaturalist(path: Path, content: Any = None) -> Hierarchy:
     )
 
 
-def _words(category: Any, place: int, path: Path) -> dict[str, str]:
+def _texts(category: Any, place: int, path: Path) -> dict[str, str]:
     """The texts of one category, "" for what is missing or null."""
     if not isinstance(category, dict):
         raise InputError(
             f"{path}, categories[{place}]: a category is an object, this is {shown(category)}"
         )
-    words = {}
+    texts = {}
     for key in (*RANKS, "name", "common_name", "supercategory", "image_dir_name"):
         value = category.get(key)
         if value is not None and not isinstance(value, str):
             raise InputError(
                 f"{path}, categories[{place}]: {key} is a text, this is {shown(value)}"
             )
-        words[key] = tidied(value or "")
-    if not words["image_dir_name"] and not words["name"]:
+        texts[key] = tidied(value or "")
+    if not texts["image_dir_name"] and not texts["name"]:
         raise InputError(
             f"{path}, categories[{place}]: the class has neither image_dir_name nor name"
         )
-    return words
+    return texts

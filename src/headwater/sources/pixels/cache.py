@@ -93,7 +93,7 @@ class PixelCache:
                     os.rename(temporary, path)
                 except (
                     OSError
-                ):  # somebody's cache is there: theirs if it is good, otherwise it makes room
+                ):  # somebody's cache is there: it is taken if good, else it makes room
                     with suppress(InputError):
                         return cls.open(path, image_size=image_size, fingerprint=fingerprint)
                     _discard(path)

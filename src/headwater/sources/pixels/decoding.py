@@ -127,9 +127,7 @@ def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None
         )
     except InputError:
         raise
-    except (
-        ValueError
-    ):  # damaged, or only odd in a way that libjpeg can recover from: PIL decides which
+    except ValueError:  # damaged, or odd in a way that libjpeg can recover from: PIL decides which
         return None
     return _resized(
         Image.fromarray(pixels), side, full=(width, height), turn=_jpeg_orientation(data)
@@ -153,15 +151,8 @@ def _jpeg_orientation(data: bytes) -> int:
 def _orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (
-        SyntaxError,
-        ValueError,
-        OSError,
-        struct.error,
-        KeyError,
-        TypeError,
-    ):  # damaged tags do not make an image unreadable
-        return 1
+    except (SyntaxError, ValueError, OSError, struct.error, KeyError, TypeError):
+        return 1  # damaged tags do not make an image unreadable
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 

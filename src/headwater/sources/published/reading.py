@@ -135,10 +135,8 @@ def json_object(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); get the file from the set's authors"
         ) from None
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # no JSON, no UTF-8, a number of thousands of digits
+    except (ValueError, RecursionError) as error:
+        # no JSON, no UTF-8, a number of thousands of digits
         raise InputError(
             f"{path}: this is no JSON ({error}); get the file again from the set's authors"
         ) from None

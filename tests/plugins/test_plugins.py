@@ -99,6 +99,13 @@ def test_an_engine_of_another_package_computes_the_same_bits(ran: Run) -> None:
     pd.testing.assert_frame_equal(comparable(ran.rows), comparable(again), check_exact=True)
 
 
+def test_an_analysis_of_another_package_is_in_the_report(ran: Run) -> None:
+    scores = ran.rows[(ran.rows["metric"] == "top1") & (ran.rows["subset"] == "all")]["value"]
+    spread = 100 * (scores.max() - scores.min())
+    assert f"The best and the worst cell are {spread:.1f} points apart." in ran.report
+    assert "Spread of the cells" in ran.report
+
+
 def test_a_wrong_word_of_it_is_an_error_with_a_line(ran: Run, tmp_path: Path) -> None:
     words = {**STUDY, "data": {"bars": {"kind": "stripes", "clases": 3}}}
     path = write_study(tmp_path / "study.yaml", words)

@@ -142,10 +142,12 @@ def test_answers_that_are_damaged_are_named(store: Store, damage: str) -> None:
     store.write_answers("c", np.ones(20, dtype=bool))
     path = store.answers / "c.npy"
     arrays: dict[str, Any] = {
-        "longer": np.zeros(4, dtype=np.uint8), "shorter": np.zeros(2, dtype=np.uint8),
-        "pickle": np.array([{}, {}, {}]), "other type": np.zeros(3),
+        "longer": np.zeros(4, dtype=np.uint8),
+        "shorter": np.zeros(2, dtype=np.uint8),
+        "pickle": np.array([{}, {}, {}]),
+        "other type": np.zeros(3),
         "bits beyond the end": np.full(3, 255, dtype=np.uint8),
-    }  # fmt: skip
+    }
     if damage in arrays:
         np.save(path, arrays[damage])
     else:

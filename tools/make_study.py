@@ -103,13 +103,13 @@ def methods() -> str:
 
 def recipe() -> str:
     """The keys that all methods have, then what each method adds or sets otherwise."""
-    blocks = ["Keys of all methods:\n", _recipe_table(Recipe, list(Recipe.model_fields))]
+    blocks = ["Keys of all methods:\n", _words_table(Recipe, list(Recipe.model_fields))]
     for method in METHODS:
         words = method.recipe
         if words is None:
             continue
         keys = [key for key in words.model_fields if _is_own(words, key)]
-        blocks += [f"What `{method.name}` adds, or sets otherwise:\n", _recipe_table(words, keys)]
+        blocks += [f"What `{method.name}` adds, or sets otherwise:\n", _words_table(words, keys)]
     return "\n".join(blocks)
 
 
@@ -119,7 +119,7 @@ def _is_own(words: type[BaseModel], key: str) -> bool:
     return default_of(words, key) != default_of(Recipe, key)
 
 
-def _recipe_table(words: type[BaseModel], keys: list[str]) -> str:
+def _words_table(words: type[BaseModel], keys: list[str]) -> str:
     texts = meanings(words)
     body = []
     for key in keys:
@@ -177,12 +177,6 @@ def _extended(words: type[BaseModel]) -> str | None:
         if protocol.words is not words and issubclass(words, protocol.words):
             return str(protocol.name)
     return None
-
-
-def _words_table(words: type[BaseModel], keys: list[str]) -> str:
-    texts = meanings(words)
-    body = [[f"`{key}`", default_of(words, key), texts.get(key, "")] for key in keys]
-    return table(["key", "default", "meaning"], body)
 
 
 def analyses() -> str:

@@ -52,10 +52,12 @@ train nothing.
 """
 WIDELY = {"shots": [1, 3, "full"], "draws": 2}
 FITTED: dict[str, Any] = {
-    "probe": {**WIDELY, **GRID}, "ridge": {**WIDELY}, "knn": {**WIDELY, "neighbours": [1, 3, 9],
-    "temperature": [0.02, 0.2]},
-    "finetune": {**WIDELY, "draws": 1, **SHORT}, "lpft": {**WIDELY, "draws": 1, **SHORT},
-}  # fmt: skip
+    "probe": {**WIDELY, **GRID},
+    "ridge": {**WIDELY},
+    "knn": {**WIDELY, "neighbours": [1, 3, 9], "temperature": [0.02, 0.2]},
+    "finetune": {**WIDELY, "draws": 1, **SHORT},
+    "lpft": {**WIDELY, "draws": 1, **SHORT},
+}
 """All protocols but that of class names."""
 
 

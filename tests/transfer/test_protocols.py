@@ -24,7 +24,6 @@ from tests.conftest import tiny
 from tests.transfer.test_probe import blobs
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "transfer.md"
 SRC = ROOT / "src" / "headwater"
 STARTS: dict[str, Any] = {
     "probe": {"shots": 2},
@@ -87,11 +86,14 @@ def test_a_study_that_names_no_protocol_is_measured_by_the_probe_with_its_defaul
     assert dict(study.protocols.items()) == {"probe": PROTOCOLS["probe"].words()}
 
 
-@pytest.mark.parametrize("name", STARTS)
-def test_the_page_tells_what_each_protocol_declares(name: str) -> None:
-    protocol = PROTOCOLS[name]
-    row = f"| `{name}` | {protocol.fits} | {protocol.chooses} | {protocol.costs} |"
-    assert row in PAGE.read_text(encoding="utf-8").splitlines()
+@pytest.mark.parametrize("protocol", list(PROTOCOLS), ids=lambda protocol: protocol.name)
+def test_every_default_of_a_protocol_says_where_it_comes_from(
+    protocol: protocols.TransferProtocol[Any],
+) -> None:
+    for key, field in protocol.words.model_fields.items():
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict), key
+        assert str(extra["source"]).startswith(("[paper]", "[recalled]", "[ours]")), key
 
 
 def test_no_code_but_the_entries_compares_a_protocol_with_a_name() -> None:

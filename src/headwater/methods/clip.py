@@ -21,8 +21,8 @@ from headwater import keys
 from headwater.labels.captions import choose
 from headwater.methods import Batch, Inputs, Method
 from headwater.ranks import ALONE, Ranks
-from headwater.study.recipe import Augmentation, Recipe, default
-from headwater.study.words import Positive, Whole
+from headwater.study.recipe import Augmentation, Recipe
+from headwater.study.words import Positive, Whole, default
 
 if TYPE_CHECKING:
     import torch

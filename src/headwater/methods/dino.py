@@ -19,8 +19,8 @@ from pydantic import Field
 from headwater import keys
 from headwater.methods import Batch, Crop, Inputs, Method
 from headwater.ranks import ALONE, Ranks
-from headwater.study.recipe import Augmentation, Recipe, default
-from headwater.study.words import Fraction, Positive, Real, Whole
+from headwater.study.recipe import Augmentation, Recipe
+from headwater.study.words import Fraction, Positive, Real, Whole, default
 
 if TYPE_CHECKING:
     import torch

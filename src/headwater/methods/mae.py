@@ -19,8 +19,8 @@ from headwater import keys
 from headwater.errors import InputError
 from headwater.methods import Batch, Inputs, Method
 from headwater.ranks import ALONE, Ranks
-from headwater.study.recipe import Augmentation, Recipe, default
-from headwater.study.words import Flag, Fraction, Positive, Real, Whole
+from headwater.study.recipe import Augmentation, Recipe
+from headwater.study.words import Flag, Fraction, Positive, Real, Whole, default
 
 if TYPE_CHECKING:
     import torch

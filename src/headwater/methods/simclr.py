@@ -11,8 +11,8 @@ from pydantic import Field
 from headwater import keys
 from headwater.methods import Batch, Inputs, Method
 from headwater.ranks import ALONE, Ranks
-from headwater.study.recipe import Augmentation, Recipe, default
-from headwater.study.words import Fraction, NonNegative, Positive, Whole
+from headwater.study.recipe import Augmentation, Recipe
+from headwater.study.words import Fraction, NonNegative, Positive, Whole, default
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from headwater.methods import Batch, Inputs, Method, Mixing
 from headwater.ranks import ALONE, Ranks
-from headwater.study.recipe import Augmentation, Recipe, default
-from headwater.study.words import Positive, Real
+from headwater.study.recipe import Augmentation, Recipe
+from headwater.study.words import Positive, Real, default
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from headwater.registry import METHODS
-from headwater.study.words import Fraction, NonNegative, Positive, Real, Whole, Words
+from headwater.study.words import Fraction, NonNegative, Positive, Real, Whole, Words, default
 
 Method = Annotated[str, AfterValidator(METHODS.known)]
 """The name of a pre-training method."""
@@ -96,13 +96,6 @@ class OnlineProbe(Words):
     neighbours: Annotated[Whole, Field(ge=1, le=1000)] = 20
     labels: str = "level:0"
     """The label view that is asked for."""
-
-
-def default(value: Any, source: str) -> Any:
-    """A field's default and where it comes from: [paper], [recalled] (a paper or its code, from
-    memory) or [ours], and what others do where that differs.
-    """
-    return Field(default=value, json_schema_extra={"source": source})
 
 
 class Recipe(Words):

@@ -91,6 +91,13 @@ Seeds = Annotated[
 ]
 
 
+def default(value: Any, source: str) -> Any:
+    """A field's default and where it comes from: [paper], [recalled] (a paper or its code, from
+    memory) or [ours], and what others do where that differs.
+    """
+    return Field(default=value, json_schema_extra={"source": source})
+
+
 @dataclass(frozen=True)
 class Origin:
     """The file that a study was read from, and the line of each of its keys.

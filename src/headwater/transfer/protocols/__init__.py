@@ -51,7 +51,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Ty
 from pydantic import Field
 
 from headwater.errors import Location
-from headwater.study.words import Name, Positive, Several, Whole, Words
+from headwater.study.words import Name, Positive, Several, Whole, Words, default
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,8 +96,8 @@ class ProtocolWords(Words):
     on_images: ClassVar[bool] = False
     """Whether it is fitted to images of the task, so that it has shots and draws."""
 
-    tasks: Several[Name] | None = None
-    """Tasks under this protocol; all when left out [ours]."""
+    tasks: Several[Name] | None = default(None, "[ours]")
+    """Tasks under this protocol; all when left out."""
 
     def cells(self) -> Iterator[tuple[int | None, int | None]]:
         """(shots, draw) of every cell of an arm on a task; None for full, and for no images."""
@@ -117,13 +117,13 @@ class OnImages(ProtocolWords):
 
     on_images: ClassVar[bool] = True
 
-    shots: Several[Shots] = ("full",)
-    """Images of each class that a cell is fitted to [ours]: a number, or all of them."""
-    draws: Annotated[Whole, Field(ge=1, le=1000)] = 1
-    """Few-shot draws per seed [ours]; the full training split has one."""
-    val: Validation = "matched"
-    """Validation of a few-shot cell [ours]: as many images per class as shots, or the whole
-    validation split.
+    shots: Several[Shots] = default(("full",), "[ours]")
+    """Images of each class that a cell is fitted to: a number, or all of them."""
+    draws: Annotated[Whole, Field(ge=1, le=1000)] = default(1, "[ours]")
+    """Few-shot draws per seed; the full training split has one."""
+    val: Validation = default("matched", "[ours]")
+    """Validation of a few-shot cell: as many images per class as shots, or the whole validation
+    split.
     """
 
     def cells(self) -> Iterator[tuple[int | None, int | None]]:

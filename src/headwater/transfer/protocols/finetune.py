@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from headwater.study.words import Fraction, Misplaced, NonNegative, Positive, Real, Several, Whole
+from headwater.study.words import (
+    Fraction,
+    Misplaced,
+    NonNegative,
+    Positive,
+    Real,
+    Several,
+    Whole,
+    default,
+)
 from headwater.transfer import Choice
 from headwater.transfer.protocols import (
     Bench,
@@ -36,25 +45,25 @@ class Finetune(OnImages):
     on validation.
     """
 
-    steps: Annotated[Whole, Field(ge=1)] = 300
-    """Steps of the optimiser at each learning rate [ours]."""
-    lr: Several[Positive] = (3e-4, 3e-3)
-    """Learning rates [ours]."""
-    batch: Annotated[Whole, Field(ge=2)] = 64
-    """Images of a step [ours]; all training images where they are fewer."""
-    weight_decay: NonNegative = 0.05
-    """AdamW's [ours]."""
-    warmup: Fraction = 0.1
-    """As a share of the steps, so that it cannot exceed them [ours]."""
-    clip_norm: Positive = 1.0
-    """Norm that gradients are cut to [recalled]."""
-    looks: Annotated[Whole, Field(ge=1, le=100)] = 3
-    """How often validation is looked at, at equal distances, the last at the end [ours]."""
-    crop_min: Annotated[Real, Field(gt=0, le=1)] = 0.5
-    """Smallest area of the random resized crop [ours]; flips have probability 1/2."""
-    head_init: HeadInit = "zeros"
+    steps: Annotated[Whole, Field(ge=1)] = default(300, "[ours]")
+    """Steps of the optimiser at each learning rate."""
+    lr: Several[Positive] = default((3e-4, 3e-3), "[ours]")
+    """Learning rates."""
+    batch: Annotated[Whole, Field(ge=2)] = default(64, "[ours]")
+    """Images of a step; all training images where they are fewer."""
+    weight_decay: NonNegative = default(0.05, "[ours]")
+    """AdamW's."""
+    warmup: Fraction = default(0.1, "[ours]")
+    """As a share of the steps, so that it cannot exceed them."""
+    clip_norm: Positive = default(1.0, "[recalled]")
+    """Norm that gradients are cut to."""
+    looks: Annotated[Whole, Field(ge=1, le=100)] = default(3, "[ours]")
+    """How often validation is looked at, at equal distances, the last at the end."""
+    crop_min: Annotated[Real, Field(gt=0, le=1)] = default(0.5, "[ours]")
+    """Smallest area of the random resized crop; flips have probability 1/2."""
+    head_init: HeadInit = default("zeros", "[ours]")
     """The classification head starts at zero, from the linear probe of the same cell (LP-FT), or
-    from class names (text), which only CLIP arms can [ours].
+    from class names (text), which only CLIP arms can.
     """
 
 

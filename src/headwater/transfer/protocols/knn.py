@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from headwater.study.words import Real, Several, Whole
+from headwater.study.words import Real, Several, Whole, default
 from headwater.transfer import Choice
 from headwater.transfer.protocols import Bench, OnImages, TransferProtocol
 
@@ -22,10 +22,12 @@ class Knn(OnImages):
 
     unordered: ClassVar[tuple[str, ...]] = ("neighbours", "temperature")
 
-    neighbours: Several[Annotated[Whole, Field(ge=1, le=100_000)]] = (1, 5, 20)
-    """Numbers of neighbours [ours]; one above the training images means all of them."""
-    temperature: Several[Annotated[Real, Field(ge=1e-3, le=1e3)]] = (0.07,)
-    """Of the weights exp(similarity / temperature). 0.07: Wu et al. 2018 [recalled]."""
+    neighbours: Several[Annotated[Whole, Field(ge=1, le=100_000)]] = default((1, 5, 20), "[ours]")
+    """Numbers of neighbours; one above the training images means all of them."""
+    temperature: Several[Annotated[Real, Field(ge=1e-3, le=1e3)]] = default(
+        (0.07,), "[recalled] Wu et al. 2018"
+    )
+    """Of the weights exp(similarity / temperature)."""
 
 
 class KnnProtocol(TransferProtocol[Knn]):

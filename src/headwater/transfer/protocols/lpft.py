@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import field_validator
 
+from headwater.study.words import default
 from headwater.transfer.protocols.finetune import ENTRY as FINETUNE
 from headwater.transfer.protocols.finetune import Finetune, FinetuneProtocol, HeadInit
 
@@ -13,8 +14,8 @@ class LpFt(Finetune):
     study.
     """
 
-    head_init: HeadInit = "probe"
-    """The probe alone (Kumar et al. 2022)."""
+    head_init: HeadInit = default("probe", "[paper] Kumar et al. 2022")
+    """The probe alone."""
 
     @field_validator("head_init")
     @classmethod

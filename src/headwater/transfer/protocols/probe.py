@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from headwater.study.words import Several
+from headwater.study.words import Several, default
 from headwater.transfer import Choice
 from headwater.transfer.protocols import (
     Bench,
@@ -28,8 +26,7 @@ on 512 features of 4,770 photos; of few shots they are a quarter or less [ours].
 """
 
 
-def _default_l2() -> tuple[float, ...]:
-    return tuple(10.0**e for e in range(-5, 2))
+_L2 = tuple(10.0**e for e in range(-5, 2))
 
 
 class Probe(OnImages):
@@ -37,9 +34,9 @@ class Probe(OnImages):
 
     unordered: ClassVar[tuple[str, ...]] = ("l2",)
 
-    l2: Several[Penalty] = Field(default_factory=_default_l2)
+    l2: Several[Penalty] = default(_L2, "[ours]")
     """Strengths of the l2 penalty: the loss is mean cross-entropy + l2 / 2 * ||W||^2 on
-    standardised features. The powers of ten from 1e-5 to 10 when left out [ours].
+    standardised features.
     """
 
 

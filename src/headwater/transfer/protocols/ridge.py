@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from headwater.study.words import Several
+from headwater.study.words import Several, default
 from headwater.transfer import Choice
 from headwater.transfer.protocols import Bench, OnImages, Penalty, TransferProtocol
 
@@ -15,8 +13,7 @@ if TYPE_CHECKING:
     from headwater.tasks import Draw
 
 
-def _default_l2() -> tuple[float, ...]:
-    return tuple(float(f"{10 ** (e / 4):.6g}") for e in range(-24, 21))
+_L2 = tuple(float(f"{10 ** (e / 4):.6g}") for e in range(-24, 21))
 
 
 class Ridge(OnImages):
@@ -26,9 +23,9 @@ class Ridge(OnImages):
 
     unordered: ClassVar[tuple[str, ...]] = ("l2",)
 
-    l2: Several[Penalty] = Field(default_factory=_default_l2)
+    l2: Several[Penalty] = default(_L2, "[ours] 45 values, four in each factor of ten")
     """Strengths of the l2 penalty: the loss is mean squared error + l2 * ||W||^2 on standardised
-    features. 45 from 1e-6 to 1e5 when left out [ours].
+    features.
     """
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator
 
-from headwater.study.words import Misplaced, Several
+from headwater.study.words import Misplaced, Several, default
 from headwater.transfer import Choice
 from headwater.transfer.protocols import Bench, ProtocolWords, TransferProtocol
 
@@ -36,9 +36,11 @@ class ZeroShot(ProtocolWords):
     prompts.
     """
 
-    templates: Annotated[Several[str], AfterValidator(_templates)] | None = None
-    """Prompts with {} for the class name; those of the task where it is a published one that has
-    some, otherwise CLIP's default eight, when left out (Radford et al. 2021).
+    templates: Annotated[Several[str], AfterValidator(_templates)] | None = default(
+        None, "[paper] Radford et al. 2021: the task's own, or else eight for any classes"
+    )
+    """Prompts with {} for the class name; when left out, those of the task where it is a published
+    one that has some, otherwise eight.
     """
 
 

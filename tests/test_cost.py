@@ -42,8 +42,8 @@ def known(of: Plan) -> Measured:
 
 
 def test_the_estimate_is_what_one_counts_by_hand() -> None:
-    """One arm of 40 steps of 32 images and ten steps of fine-tuning at one rate: 1280 + 320 training
-    images at 100/s; features of 208 images cost a third of a training image each.
+    """One arm of 40 steps of 32 images and ten steps of fine-tuning at one rate: 1280 + 320 images
+    of training at 100/s; features of 208 images cost a third of a training image each.
     """
     one = plan(
         methods=["scratch", "supervised"],

@@ -39,8 +39,8 @@ def folder(root: Path) -> Path:
 
 def test_importing_it_loads_no_torch() -> None:
     code = (
-        "import sys, headwater.facts.tasks, headwater.show.tasks; print(sorted({'torch', 'torchvision', 'timm', "
-        "'open_clip'} & set(sys.modules)))"
+        "import sys, headwater.facts.tasks, headwater.show.tasks; "
+        "print(sorted({'torch', 'torchvision', 'timm', 'open_clip'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

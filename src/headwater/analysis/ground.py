@@ -1,5 +1,5 @@
-"""What the verdict stands on: one protocol, and the settings in which every ranked configuration was
-measured.
+"""What the verdict stands on: one protocol, and the settings in which every ranked configuration
+was measured.
 """
 
 from __future__ import annotations

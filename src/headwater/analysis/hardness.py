@@ -74,7 +74,8 @@ class _Pair:
     """[seeds]: draws of each seed."""
 
     @property
-    def words(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, Any]:
+        """What tells it from other pairs, in the tables below."""
         return self.setting | {
             "coarse": self.coarse.labels,
             "fine": self.fine.labels,
@@ -123,23 +124,26 @@ def hardness_gains(
     pairs, refused = _pairs(answers, coarse, fine)
     if not pairs:
         raise InputError(refused[0])
-    found = [
-        pair.words
-        | {"split": split, "biased": split in BIASED}
-        | _compared(pair, hard, level, len(pairs))
-        | {
-            "auc": _auc(pair) if split == "cross-fitted" else None,
-            "decides": pair.coarse.decides and pair.fine.decides,
-        }
-        for pair in pairs
-        for split, hard in _splits(pair, hard_share)
-    ]
-    out = pd.DataFrame(found)
+    records = []
+    for pair in pairs:
+        for split, hard in _splits(pair, hard_share):
+            records.append(
+                {
+                    **pair.columns,
+                    "split": split,
+                    "biased": split in BIASED,
+                    **_compared(pair, hard, level, len(pairs)),
+                    "auc": _auc(pair) if split == "cross-fitted" else None,
+                    "decides": pair.coarse.decides and pair.fine.decides,
+                }
+            )
+    out = pd.DataFrame(records)
     for column in ("shots", "seeds_needed"):
         out[column] = out[column].astype("Int64")
-    for column in [
-        f"{what}{end}" for what in ("hard", "easy", "all", "extra") for end in ("", "_low", "_high")
-    ] + ["coarse_on_hard", "coarse_on_easy", "auc"]:
+    for gain in ("hard", "easy", "all", "extra"):
+        for column in (gain, f"{gain}_low", f"{gain}_high"):
+            out[column] = out[column].astype("Float64")
+    for column in ("coarse_on_hard", "coarse_on_easy", "auc"):
         out[column] = out[column].astype("Float64")
     return out
 
@@ -163,31 +167,31 @@ def hardness_bins(
     pairs, refused = _pairs(answers, coarse, fine)
     if not pairs:
         raise InputError(refused[0])
-    found = []
-    for pair in pairs:
-        bins = _binned(pair.hardness("coarse", "fine"))
-        for order, word in enumerate(BINS):
-            there = bins == order
-            gains = _over(pair.gains, there)
-            interval = t_interval(gains[~np.isnan(gains)].tolist(), level=level)
-            if interval.num_seeds:
-                numbers = {
-                    "gain": interval.mean,
-                    "low": interval.low,
-                    "high": interval.high,
-                    "num_seeds": interval.num_seeds,
-                }
-                found.append(
-                    pair.words
-                    | {"bin": word, "order": order}
-                    | numbers
-                    | {"samples": float(there.sum(axis=1)[there.any(axis=1)].mean())}
-                )
-    out = pd.DataFrame(found)
+    records = [record for pair in pairs for record in _bin_records(pair, level)]
+    out = pd.DataFrame(records)
     out["shots"] = out["shots"].astype("Int64")
     for column in ("gain", "low", "high"):
         out[column] = out[column].astype("Float64")
     return out
+
+
+def _bin_records(pair: _Pair, level: float) -> Iterator[dict[str, Any]]:
+    bins = _binned(pair.hardness("coarse", "fine"))
+    for order, word in enumerate(BINS):
+        there = bins == order
+        gains = _over(pair.gains, there)
+        interval = t_interval(gains[~np.isnan(gains)].tolist(), level=level)
+        if interval.num_seeds:
+            yield {
+                **pair.columns,
+                "bin": word,
+                "order": order,
+                "gain": interval.mean,
+                "low": interval.low,
+                "high": interval.high,
+                "num_seeds": interval.num_seeds,
+                "samples": float(there.sum(axis=1)[there.any(axis=1)].mean()),
+            }
 
 
 def refused_pairs(
@@ -201,56 +205,54 @@ def refused_pairs(
 def _pairs(
     answers: pd.DataFrame, coarse: str | None, fine: str | None
 ) -> tuple[list[_Pair], list[str]]:
+    """The pairs that can be compared, and why the others cannot."""
     settings = list(arms_of(answers))
     known = sorted({arm.labels for _, arms in settings for arm in arms})
-    for word in (coarse, fine):
-        if word is not None and word not in known:
+    for view in (coarse, fine):
+        if view is not None and view not in known:
             raise InputError(
-                f"no arm with kept answers was trained on {word!r}; there are "
+                f"no arm with kept answers was trained on {view!r}; there are "
                 f"{listed(known, most=12)}"
             )
     if coarse is not None and coarse == fine:
         raise InputError(f"{coarse!r} is named as coarse and as fine; name two label views")
     pairs, refused = [], []
     for setting, arms in settings:
-        where = (
-            f"{setting['source']}, "
-            f"{setting_word(setting['task'], setting['protocol'], setting['shots'])}"
-        )
-        chosen = _chosen(arms, coarse, fine)
-        if chosen is None:
-            wanted = (
-                " and ".join(word or "a level" for word in (coarse, fine))
-                if coarse or fine
-                else "two levels"
-            )
-            refused.append(
-                f"{where}: {wanted} are not both there; its arms have "
-                f"{listed([arm.labels for arm in arms])}"
-            )
-            continue
-        if (
-            all(label_kind(arm.labels) == "level" for arm in chosen)
-            and chosen[0].num_labels >= chosen[1].num_labels
-        ):
-            counts = " and ".join(f"{arm.labels} has {arm.num_labels}" for arm in chosen)
-            refused.append(
-                f"{where}: coarse labels have fewer classes than fine ones, but {counts}"
-            )
-            continue
-        pair = _pair(setting, *chosen)
-        if len(pair.draws) < FEWEST_SEEDS:
-            both = (
-                f"{count(len(pair.draws), 'seed')} with both {pair.coarse.labels} and "
-                f"{pair.fine.labels}"
-            )
-            refused.append(
-                f"{where}: {both}; hardness is told by other seeds than the one compared, which "
-                f"takes {FEWEST_SEEDS} or more"
-            )
-            continue
-        pairs.append(pair)
+        try:
+            pairs.append(_pair_of(setting, arms, coarse, fine))
+        except _Refused as reason:
+            where = setting_word(setting["task"], setting["protocol"], setting["shots"])
+            refused.append(f"{setting['source']}, {where}: {reason}")
     return pairs, refused or ["there are no answers of supervised arms to compare"] * (not pairs)
+
+
+class _Refused(Exception):
+    """Why the arms of a setting are not compared."""
+
+
+def _pair_of(
+    setting: dict[str, Any], arms: list[ArmAnswers], coarse: str | None, fine: str | None
+) -> _Pair:
+    """Raises _Refused."""
+    chosen = _chosen(arms, coarse, fine)
+    if chosen is None:
+        wanted = (
+            f"{coarse or 'a level'} and {fine or 'a level'}" if coarse or fine else "two levels"
+        )
+        there = listed([arm.labels for arm in arms])
+        raise _Refused(f"{wanted} are not both there; its arms have {there}")
+    levels = all(label_kind(arm.labels) == "level" for arm in chosen)
+    if levels and chosen[0].num_labels >= chosen[1].num_labels:
+        counts = " and ".join(f"{arm.labels} has {arm.num_labels}" for arm in chosen)
+        raise _Refused(f"coarse labels have fewer classes than fine ones, but {counts}")
+    pair = _pair(setting, *chosen)
+    if len(pair.draws) < FEWEST_SEEDS:
+        seeds = count(len(pair.draws), "seed")
+        raise _Refused(
+            f"{seeds} with both {pair.coarse.labels} and {pair.fine.labels}; hardness is told by "
+            f"other seeds than the one compared, which takes {FEWEST_SEEDS} or more"
+        )
+    return pair
 
 
 def _chosen(
@@ -280,24 +282,24 @@ def _chosen(
 
 def _pair(setting: dict[str, Any], coarse: ArmAnswers, fine: ArmAnswers) -> _Pair:
     models = sorted(set(coarse.models) & set(fine.models))
-    right = {
-        name: arm.right[[arm.models.index(model) for model in models]]
-        .astype(np.float64)
-        .reshape(len(models), -1)
-        for name, arm in (("coarse", coarse), ("fine", fine))
-    }
     seeds = np.array([seed for seed, _ in models], dtype=np.int64)
     of_seed = (seeds[None] == np.unique(seeds)[:, None]).astype(np.float64)
     draws = of_seed.sum(axis=1)
-    gains = of_seed @ (right["fine"] - right["coarse"]) / draws[:, None]
+    coarse_right, fine_right = _right(coarse, models), _right(fine, models)
     return _Pair(
-        setting,
-        coarse,
-        fine,
-        gains,
-        {name: of_seed @ (1 - one) for name, one in right.items()},
-        draws,
+        setting=setting,
+        coarse=coarse,
+        fine=fine,
+        gains=of_seed @ (fine_right - coarse_right) / draws[:, None],
+        wrong={"coarse": of_seed @ (1 - coarse_right), "fine": of_seed @ (1 - fine_right)},
+        draws=draws,
     )
+
+
+def _right(arm: ArmAnswers, models: list[tuple[int, int]]) -> NDArray[np.float64]:
+    """[models, n_test]: 1 where a model is right."""
+    places = [arm.models.index(model) for model in models]
+    return arm.right[places].astype(np.float64).reshape(len(models), -1)
 
 
 # splits
@@ -385,8 +387,8 @@ def _compared(pair: _Pair, hard: Mask, level: float, comparisons: int) -> dict[s
     }
     needed = seeds_needed(intervals["extra"], level=level)
     numbers: dict[str, Any] = {}
-    for name, one in intervals.items():
-        numbers |= {name: one.mean, f"{name}_low": one.low, f"{name}_high": one.high}
+    for name, gain in intervals.items():
+        numbers |= {name: gain.mean, f"{name}_low": gain.low, f"{name}_high": gain.high}
     coarse_right = 1 - pair.wrong["coarse"] / pair.draws[:, None]
     return numbers | {
         "num_seeds": int(both.sum()),
@@ -411,14 +413,12 @@ def _answer(hard: Interval, easy: Interval, extra: Interval, needed: int | None)
     if extra.mean is None:
         return "cannot tell (no seed has hard and easy samples)"
     if not extra.excludes_zero:
-        return "cannot tell" + (
-            f" ({count(needed, 'more seed')} might)"
-            if needed is not None
-            else f" (not with {SEARCH_LIMIT} more seeds either)"
-        )
-    side, one, other = ("hard", hard, "easy") if extra.mean > 0 else ("easy", easy, "hard")
-    if one.low is not None and one.low > 0:
+        if needed is None:
+            return f"cannot tell (not with {SEARCH_LIMIT} more seeds either)"
+        return f"cannot tell ({count(needed, 'more seed')} might)"
+    side, gain, other = ("hard", hard, "easy") if extra.mean > 0 else ("easy", easy, "hard")
+    if gain.low is not None and gain.low > 0:
         return f"fine helps more on {side}"
-    if one.high is not None and one.high < 0:
+    if gain.high is not None and gain.high < 0:
         return f"fine loses on both, more on {other}"
     return f"fine does better on {side} than on {other}, no gain on {side} told"

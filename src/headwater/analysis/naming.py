@@ -1,4 +1,4 @@
-"""Names of configurations for people: as short as can be, unique in a table, in a sensible order."""
+"""Names of configurations for people: short, unique in a table, in a sensible order."""
 
 from __future__ import annotations
 

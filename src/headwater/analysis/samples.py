@@ -134,13 +134,14 @@ def arms_of(answers: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[ArmAns
     answers a sample twice.
     """
     table = conform_answers(answers, "answers")
-    for key, part in table.groupby(list(SETTING), dropna=False, sort=True):
+    for key, rows in table.groupby(list(SETTING), dropna=False, sort=True):
         setting = {
             name: None if missing(value) else value
             for name, value in zip(SETTING, key, strict=True)
         }
         where = f"answers of {setting['source']} on {setting['task']}"
-        arms = [_arm(str(labels), own, where) for labels, own in part.groupby("labels", sort=True)]
+        by_labels = rows.groupby("labels", sort=True)
+        arms = [_arm(str(labels), of_arm, where) for labels, of_arm in by_labels]
         if len({arm.right.shape[1] for arm in arms}) > 1:
             raise InputError(
                 f"{where}: its arms were not measured on the same number of test samples; export "
@@ -149,28 +150,27 @@ def arms_of(answers: pd.DataFrame) -> Iterator[tuple[dict[str, Any], list[ArmAns
         yield setting, sorted(arms, key=lambda arm: (arm.num_labels, arm.labels))
 
 
-def _arm(labels: str, own: pd.DataFrame, where: str) -> ArmAnswers:
-    seeds = own["seed"].to_numpy(dtype=np.int64)
-    draws = own["draw"].fillna(-1).to_numpy(dtype=np.int64)
-    sample = own["sample"].to_numpy(dtype=np.int64)
-    order = np.lexsort((sample, draws, seeds))
+def _arm(labels: str, rows: pd.DataFrame, where: str) -> ArmAnswers:
+    seeds = rows["seed"].to_numpy(dtype=np.int64)
+    draws = rows["draw"].fillna(-1).to_numpy(dtype=np.int64)
+    samples = rows["sample"].to_numpy(dtype=np.int64)
     models = sorted(set(zip(seeds.tolist(), draws.tolist(), strict=True)))
-    n = len(own) // len(models)
-    if len(own) != n * len(models) or (sample[order].reshape(len(models), n) != np.arange(n)).any():
+    n_test = len(rows) // len(models)
+    shape = len(models), n_test
+    order = np.lexsort((samples, draws, seeds))
+    whole = len(rows) == n_test * len(models)
+    if not whole or (samples[order].reshape(shape) != np.arange(n_test)).any():
         raise InputError(
-            f"{where}: the models trained on {labels} do not each answer samples 0 to {n - 1} "
+            f"{where}: the models trained on {labels} do not each answer samples 0 to {n_test - 1} "
             "once; export them from one store again"
         )
-    right = own["right"].to_numpy(dtype=bool)[order].reshape(len(models), n)
-    marks = own["hard"].iloc[order[:n]]
-    hard = None if marks.isna().any() else marks.to_numpy(dtype=bool)
-    first = own.iloc[0]
+    marks = rows["hard"].iloc[order[:n_test]]
     return ArmAnswers(
-        labels,
-        int(own["num_labels"].median()),
-        bool(first["target"]),
-        bool(own["decides"].all()),
-        models,
-        right,
-        hard,
+        labels=labels,
+        num_labels=int(rows["num_labels"].median()),
+        target=bool(rows["target"].iloc[0]),
+        decides=bool(rows["decides"].all()),
+        models=models,
+        right=rows["right"].to_numpy(dtype=bool)[order].reshape(shape),
+        hard=None if marks.isna().any() else marks.to_numpy(dtype=bool),
     )

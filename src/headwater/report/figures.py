@@ -113,14 +113,14 @@ def draw(spec: dict[str, Any], suffix: str, *, scale: float = 2.0) -> bytes:
 def _compose(chart: Chart, members: list[Panel]) -> dict[str, Any]:
     """Panels of one protocol and shot count side by side."""
     subtitle = f"{members[0].protocol}{_shots(members[0])}; mean and 95 % interval over seeds"
-    own = dict.fromkeys(chart.own_scales, "independent")
+    scales = dict.fromkeys(chart.own_scales, "independent")
     return on_white(
         {
             "title": {"text": chart.title, "subtitle": subtitle, "fontSize": 16, "offset": 14},
             "concat": [_without_schema(panel) for panel in members],
             "columns": 2 if len(members) == 4 else min(len(members), 3),
             "spacing": 28,
-            "resolve": {"scale": own, "legend": own} if own else {},
+            "resolve": {"scale": scales, "legend": scales} if scales else {},
         }
     )
 

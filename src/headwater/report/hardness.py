@@ -159,7 +159,7 @@ def hardness_chart(facts: dict[str, Any]) -> Spec:
 
 def _name(setting: dict[str, Any], settings: list[dict[str, Any]]) -> str:
     """The task, and what else tells it from the others."""
-    words = {
+    differing = {
         "source": str(setting["source"]),
         "size": f"{setting['size']} images",
         "protocol": str(setting["protocol"]),
@@ -167,7 +167,7 @@ def _name(setting: dict[str, Any], settings: list[dict[str, Any]]) -> str:
     }
     alike = [other for other in settings if other["task"] == setting["task"]]
     names = [str(setting["task"])]
-    for field, word in words.items():
+    for field, word in differing.items():
         if any(other[field] != setting[field] for other in alike):
             names.append(word)
     classes = f"{setting['fine_classes']} over {setting['coarse_classes']} classes"

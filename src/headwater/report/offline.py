@@ -27,8 +27,9 @@ _CHART_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src {% for hash in hashes %}'{{ hash }}' {% endfor %}; style-src \
-'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src \
+{% for hash in hashes %}'{{ hash }}' {% endfor %}; style-src 'unsafe-inline'; \
+img-src data:; base-uri 'none'; form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
 <title>{{ title }}</title>

@@ -35,8 +35,8 @@ def arm_colours(summary: Any) -> dict[str, str]:
     Hierarchy levels share a ramp: coarse is light blue, fine is dark blue.
     """
     arms = summary.sort_values("order")[["method", "labels"]].drop_duplicates()
-    words = [arm_word(*arm) for arm in zip(arms["method"], arms["labels"], strict=True)]
-    shown = {word: _shown(word) for word in words}
+    names = [arm_word(*arm) for arm in zip(arms["method"], arms["labels"], strict=True)]
+    shown = {word: _shown(word) for word in names}
     levels = [word for word in shown if shown[word].on_ramp]
     spare = cycle(SERIES)
     return {

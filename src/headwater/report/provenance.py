@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ARM = (
-    "method", "source", "source_fingerprint", "size", "unique_images", "labels", "num_labels", "multi_label_share", "label_noise", "label_features",
-    "images_seen", "epochs", "steps", "pretrain_flops", "backbone", "image_size", "batch", "optimiser", "lr", "weight_decay", "recipe", "loss", "seed",
-)  # fmt: skip
+    *("method", "source", "source_fingerprint", "size", "unique_images"),
+    *("labels", "num_labels", "multi_label_share", "label_noise", "label_features"),
+    *("images_seen", "epochs", "steps", "pretrain_flops", "backbone", "image_size"),
+    *("batch", "optimiser", "lr", "weight_decay", "recipe", "loss", "seed"),
+)
 _TRANSFER = ("head_init", "grid", "val_protocol")
 _PLACE = ("precision", "fingerprint", "versions")
 _PRETRAIN_PLACE = ("pretrain_fingerprint", "pretrain_versions")
@@ -49,9 +51,9 @@ class Held:
         if self.equal:
             return self.values[0][0]
         shown = [f"{value} ({count(number, 'arm')})" for value, number in self.values[:6]]
-        return "; ".join(shown) + (
-            f"; and {len(self.values) - 6} more values" if len(self.values) > 6 else ""
-        )
+        if len(self.values) > 6:
+            shown.append(f"and {len(self.values) - 6} more values")
+        return "; ".join(shown)
 
 
 def held(rows: pd.DataFrame) -> list[Held]:
@@ -60,19 +62,18 @@ def held(rows: pd.DataFrame) -> list[Held]:
     """
     table = prepare(rows)
     trained = table[table["method"] != "scratch"]
-    out = []
-    for column in (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE):
-        if trained[column].isna().all():
-            continue
-        # The head of a fine-tuned cell is no property of its probes: only an arm's own columns
-        # count their nulls.
-        part = trained if column in _ARM else trained[trained[column].notna()]
-        values = part[["arm", column]].drop_duplicates()[column].map(_text).value_counts(sort=False)
-        pairs = sorted(
-            ((str(v), int(n)) for v, n in values.items()), key=lambda pair: (-pair[1], pair[0])
-        )
-        out.append(Held(column, explained(_COLUMN[column]), tuple(pairs)))
-    return out
+    columns = (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE)
+    return [_held(trained, column) for column in columns if trained[column].notna().any()]
+
+
+def _held(trained: pd.DataFrame, column: str) -> Held:
+    # The head of a fine-tuned cell is no property of its probes: only an arm's own columns count
+    # their nulls.
+    counted = trained if column in _ARM else trained[trained[column].notna()]
+    values = counted[["arm", column]].drop_duplicates()[column].map(_text)
+    counts = [(str(value), int(number)) for value, number in values.value_counts().items()]
+    counts.sort(key=lambda pair: (-pair[1], pair[0]))
+    return Held(column, explained(_COLUMN[column]), tuple(counts))
 
 
 def _text(value: Any) -> str:
@@ -82,16 +83,16 @@ def _text(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, str) and value.startswith("{"):
         try:
-            return ", ".join(
-                f"{k} {v if not isinstance(v, list) else '|'.join(map(str, v))}"
-                for k, v in json.loads(value).items()
-            )
-        except (
-            ValueError,
-            RecursionError,
-        ):  # not JSON, or nested thousands deep: shown as it stands
+            fields = json.loads(value)
+        # What is not JSON, or nested thousands deep, is shown as it stands.
+        except (ValueError, RecursionError):
             return value
+        return ", ".join(f"{name} {_field(field)}" for name, field in fields.items())
     return str(value)
+
+
+def _field(value: Any) -> str:
+    return "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def warnings(rows: pd.DataFrame) -> list[str]:
@@ -155,64 +156,66 @@ def _reuse(done: pd.DataFrame) -> list[str]:
     return out
 
 
+@dataclass(frozen=True)
+class _Equal:
+    """What must be equal between rows that are compared."""
+
+    columns: tuple[str, ...]
+    within: tuple[str, ...]
+    """Rows that agree in these are compared."""
+    warning: str
+
+
+_EQUAL = (
+    _Equal(
+        ("task_fingerprint", "task_labels"),
+        ("task",),
+        "One task name stands for different data or labels ({})",
+    ),
+    _Equal(("n_test",), ("task", "subset"), "Test sets differ in size between compared rows ({})"),
+    _Equal(
+        ("head_init", "grid"),
+        ("task", "protocol", "shots"),
+        "Head initialisation or the grid of hyper-parameters differs between compared rows ({})",
+    ),
+)
+
+
 def _unequal(done: pd.DataFrame) -> list[str]:
-    out = []
-    for columns, keys, words in (
-        (
-            ("task_fingerprint", "task_labels"),
-            ["task"],
-            "One task name stands for different data or labels ({})",
-        ),
-        (("n_test",), ["task", "subset"], "Test sets differ in size between compared rows ({})"),
-        (
-            ("head_init", "grid"),
-            ["task", "protocol", "shots"],
-            "Head initialisation or the grid of hyper-parameters differs between compared rows "
-            "({})",
-        ),
-    ):
-        part = done[done["subset"] != "unleaked"] if columns == ("n_test",) else done
-        counts = part.groupby(keys, dropna=False)[list(columns)].nunique().max(axis=1)
-        tasks = sorted(
-            {str(key[0] if isinstance(key, tuple) else key) for key in counts.index[counts > 1]}
-        )
+    sentences = []
+    for equal in _EQUAL:
+        compared = done[done["subset"] != "unleaked"] if equal.columns == ("n_test",) else done
+        groups = compared.groupby(list(equal.within), dropna=False)
+        counts = groups[list(equal.columns)].nunique().max(axis=1)
+        tasks = set(counts.index.get_level_values("task")[counts > 1].astype(str))
         if tasks:
-            out.append(words.format(listed(tasks)) + ".")
-    return out
+            sentences.append(equal.warning.format(listed(sorted(tasks))) + ".")
+    return sentences
 
 
 def _averaged(done: pd.DataFrame) -> list[str]:
-    cells = done.groupby(
-        ["configuration", *SETTING, "seed", "draw", "metric", "subset"], dropna=False
-    )["cell"].nunique()
+    keys = ["configuration", *SETTING, "seed", "draw", "metric", "subset"]
+    cells = done.groupby(keys, dropna=False)["cell"].nunique()
     doubled = int((cells > 1).sum())
-    return (
-        [
-            f"{count(doubled, 'number')} averages several cells that agree in arm, task, protocol, "
-            "shots, seed and draw; see what differs."
-        ]
-        if doubled
-        else []
-    )
+    if not doubled:
+        return []
+    return [
+        f"{count(doubled, 'number')} averages several cells that agree in arm, task, protocol, "
+        "shots, seed and draw; see what differs."
+    ]
 
 
 def _differing(done: pd.DataFrame) -> list[str]:
     trained = done[done["method"] != "scratch"]
-    columns = {
-        column: part[column].dropna()
-        for names, part in ((_PLACE, done), (_PRETRAIN_PLACE, trained))
-        for column in names
-    }
-    differing = {
-        column: sorted(set(values)) for column, values in columns.items() if values.nunique() > 1
-    }
-    if not differing:
-        return []
-    values = "; ".join(
-        f"{column}: {listed([_text(v) for v in found], most=3)}"
-        for column, found in differing.items()
-    )
-    return [f"Compared rows were not computed alike ({values})."]
+    columns = {column: done[column] for column in _PLACE}
+    columns |= {column: trained[column] for column in _PRETRAIN_PLACE}
+    differing = []
+    for column, values in columns.items():
+        distinct = sorted(set(values.dropna()))
+        if len(distinct) > 1:
+            shown = [_text(value) for value in distinct]
+            differing.append(f"{column}: {listed(shown, most=3)}")
+    return [f"Compared rows were not computed alike ({'; '.join(differing)})."] * bool(differing)
 
 
 def _chance(done: pd.DataFrame) -> list[str]:

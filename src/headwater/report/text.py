@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.analysis.compare import summarise
 from headwater.analysis.configurations import main_metric, prepare
 from headwater.analysis.decide import verdict
-from headwater.analysis.words import missing, shots_word
+from headwater.analysis.words import missing, shots_place, shots_word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def verdict_lines(rows: pd.DataFrame) -> list[str]:
     """The verdict, a line a sentence: the answer, the grounds, then what to run next."""
-    found = verdict(rows)
+    advice = verdict(rows)
     return [
-        found.answer,
-        *(f"  {sentence}" for sentence in found.sentences),
+        advice.answer,
+        *(f"  {sentence}" for sentence in advice.sentences),
         "Next:",
-        *(f"  - {step}" for step in found.next_steps),
+        *(f"  - {step}" for step in advice.next_steps),
     ]
 
 
@@ -45,33 +45,33 @@ def markdown_table(
     summary = summarise(table)
     metric = metric or main_metric(table)
     keep = (summary["metric"] == metric) & (summary["subset"] == subset)
-    summary = summary[keep].assign(shots=lambda f: [shots_word(s) for s in f["shots"]])
-    for column, wanted in (
-        ("protocol", protocol),
-        ("task", task),
-        ("shots", None if shots is None else str(shots)),
-    ):
-        summary = summary if wanted is None else summary[summary[column] == wanted]
+    summary = summary[keep].assign(shots=lambda chosen: chosen["shots"].map(shots_word))
+    wanted = {"protocol": protocol, "task": task, "shots": None if shots is None else str(shots)}
+    for column, value in wanted.items():
+        if value is not None:
+            summary = summary[summary[column] == value]
     if not len(summary):
         return "(no rows)\n"
-    settings = list(
-        dict.fromkeys(zip(summary["task"], summary["protocol"], summary["shots"], strict=True))
-    )
-    settings.sort(key=lambda s: (s[0], s[1], s[2] == "all", int(s[2]) if s[2] != "all" else 0))
-    found = {
-        (r["configuration"], r["task"], r["protocol"], r["shots"]): r
-        for r in summary.to_dict("records")
-    }
-    top = {s: _best(summary, s) for s in settings}
-    lines = [
-        "| arm | " + " | ".join(_heading(s, settings) for s in settings) + " |",
-        "|---|" + "---:|" * len(settings),
-    ]
+    settings = _settings(summary)
+    by_arm: dict[str, dict[tuple[str, str, str], dict[Any, Any]]] = {}
+    for row in summary.to_dict("records"):
+        setting = row["task"], row["protocol"], row["shots"]
+        by_arm.setdefault(row["configuration"], {})[setting] = row
+    best = {setting: _best(summary, setting) for setting in settings}
+    headings = [_heading(setting, settings) for setting in settings]
+    lines = [f"| arm | {' | '.join(headings)} |", "|---|" + "---:|" * len(settings)]
     arms = summary.sort_values("order")[["configuration", "name"]].drop_duplicates()
     for configuration, name in zip(arms["configuration"], arms["name"], strict=True):
-        cells = [_cell(found.get((configuration, *s)), top[s]) for s in settings]
-        lines.append(f"| {_escaped(str(name))} | " + " | ".join(cells) + " |")
+        row_of = by_arm[configuration]
+        cells = [_cell(row_of.get(setting), best[setting]) for setting in settings]
+        lines.append(f"| {_escaped(str(name))} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _settings(summary: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """The different (task, protocol, shots), by name, from few shots to many."""
+    distinct = set(zip(summary["task"], summary["protocol"], summary["shots"], strict=True))
+    return sorted(distinct, key=lambda setting: (*setting[:2], shots_place(setting[2])))
 
 
 def _best(summary: pd.DataFrame, setting: tuple[str, str, str]) -> float | None:
@@ -88,12 +88,12 @@ def _best(summary: pd.DataFrame, setting: tuple[str, str, str]) -> float | None:
 def _heading(setting: tuple[str, str, str], settings: list[tuple[str, str, str]]) -> str:
     """Task, and protocol and shots where they differ between columns."""
     task, protocol, shots = setting
-    words = [_escaped(str(task))]
-    if len({s[1] for s in settings}) > 1:
-        words.append(str(protocol))
-    if len({s[2] for s in settings}) > 1:
-        words.append("all images" if shots == "all" else f"{shots}-shot")
-    return ", ".join(words)
+    heading = [_escaped(str(task))]
+    if len({protocol for _, protocol, _ in settings}) > 1:
+        heading.append(str(protocol))
+    if len({shots for _, _, shots in settings}) > 1:
+        heading.append("all images" if shots == "all" else f"{shots}-shot")
+    return ", ".join(heading)
 
 
 def _cell(row: dict[Any, Any] | None, top: float | None) -> str:

@@ -48,8 +48,8 @@ class Chart:
     """How to read it, in one or two sentences."""
     panels: str
     """The function that makes its panels, as `module:function`: it takes a
-    `headwater.report.charts.Evidence` and gives `headwater.report.charts.Panel`s. It is imported when
-    a report is drawn, as concluding needs no charts.
+    `headwater.report.charts.Evidence` and gives `headwater.report.charts.Panel`s. It is imported
+    when a report is drawn, as concluding needs no charts.
     """
     own_scales: tuple[str, ...] = ()
     """Channels (in Vega-Lite's words) of which each panel has a scale and a legend of its own."""

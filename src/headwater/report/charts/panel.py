@@ -130,11 +130,11 @@ def axis(values: list[dict[str, Any]], title: str, **ends: float | None) -> Spec
 
 
 def shots_axis(values: list[dict[str, Any]]) -> Spec:
-    words = {str(value["shots"]) for value in values}
+    counts = {str(value["shots"]) for value in values}
     return {
         "field": "shots",
         "type": "ordinal",
-        "sort": sorted(words, key=shots_place),
+        "sort": sorted(counts, key=shots_place),
         "axis": {"title": "training images per class", "labelAngle": 0, "grid": False},
     }
 

@@ -25,9 +25,9 @@ def print_hardness(facts: dict[str, Any]) -> None:
     """A table for each setting, the cross-fitted split first, and what it says."""
     for setting in facts["settings"]:
         _print_setting(setting)
-    told = _told(facts["hard_share"])
+    hard = _what_is_hard(facts["hard_share"])
     _console.print(
-        f"\n[bold]hard[/bold]: {told}; easy: the rest. Gains are those of the seed that was left "
+        f"\n[bold]hard[/bold]: {hard}; easy: the rest. Gains are those of the seed that was left "
         "out."
     )
     _console.print(
@@ -51,7 +51,7 @@ def print_hardness(facts: dict[str, Any]) -> None:
             _console.print(f"{name}: {facts[name]}", markup=False)
 
 
-def _told(hard_share: float | None) -> str:
+def _what_is_hard(hard_share: float | None) -> str:
     if hard_share is not None:
         return (
             f"the {100 * hard_share:g} % of the test samples that the models of both arms with "
@@ -76,9 +76,8 @@ def _print_setting(setting: dict[str, Any]) -> None:
         table.add_column(heading, justify="right")
     for split in setting["splits"]:
         share = f"{split['hard_samples']:,.0f} of {setting['samples']:,}"
-        table.add_row(
-            split["meaning"], share, *[gain_word(split[part]) for part in ("hard", "easy", "extra")]
-        )
+        gains = [gain_word(split[samples]) for samples in ("hard", "easy", "extra")]
+        table.add_row(split["meaning"], share, *gains)
     _console.print(table)
     _console.print(f"on all samples: {gain_word(setting['splits'][0]['all'])}", markup=False)
     if setting["auc"] is not None:

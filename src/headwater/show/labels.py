@@ -58,14 +58,14 @@ def _print_source(entry: dict[str, Any]) -> None:
         "classes of\none image",
         *optional,
     )
-    for at, view in enumerate(known):
-        numbers = [
-            f"{view[k]:,.0f}" for k in ("classes", "smallest", "median", "largest", "singletons")
-        ]
+    counted = ("classes", "smallest", "median", "largest", "singletons")
+    for row, view in enumerate(known):
+        numbers = [f"{view[count]:,.0f}" for count in counted]
+        shares = [values[row] for values in optional.values()]
         table.add_row(
             escape(view["view"]),
             *numbers,
-            *("-" if values[at] is None else _percent(values[at]) for values in optional.values()),
+            *("-" if share is None else _percent(share) for share in shares),
         )
     if known:
         _console.print(table)
@@ -98,8 +98,8 @@ def _print_overview(targets: list[dict[str, Any]], views: list[dict[str, Any]]) 
         rows, columns, cells = columns, rows, [list(column) for column in zip(*cells, strict=True)]
         down, across = across, down
     table = TextTable("", *map(escape, columns), box=None, header_style="bold", pad_edge=False)
-    for name, words in zip(rows, cells, strict=True):
-        table.add_row(escape(name), *words)
+    for name, expected in zip(rows, cells, strict=True):
+        table.add_row(escape(name), *expected)
     _console.print(f"\n[bold]expected[/bold]: {down} down, {across} across")
     _console.print(table)
 
@@ -109,9 +109,9 @@ def _same_targets(
 ) -> list[list[dict[str, Any]]]:
     """Targets to which every view lies in the same way, together."""
     groups: dict[str, list[dict[str, Any]]] = {}
-    for at, target in enumerate(targets):
-        told = [{**view["against"][at], "target": None} for view in views]
-        groups.setdefault(repr((target["by"], target["classes"], told)), []).append(target)
+    for number, target in enumerate(targets):
+        nested = [{**view["against"][number], "target": None} for view in views]
+        groups.setdefault(repr((target["by"], target["classes"], nested)), []).append(target)
     return list(groups.values())
 
 
@@ -154,9 +154,9 @@ def _percent(share: float) -> str:
 def _print_words(facts: dict[str, Any], argument: str) -> None:
     """What the columns mean, what the directions mean, and what to do next."""
     views = [view for entry in facts["sources"] for view in entry["views"]]
-    found = {a["expected"] for view in views for a in view["against"]}
+    directions = {a["expected"] for view in views for a in view["against"]}
     say = partial(_console.print, highlight=False)
-    if found:
+    if directions:
         say(
             "\n[bold]nested[/bold]: images whose task class is the most frequent one among the "
             "images of their label."
@@ -168,7 +168,7 @@ def _print_words(facts: dict[str, Any], argument: str) -> None:
         )
         say("[bold]expected[/bold]: what Hong et al. 2023 lead one to expect, not a measurement:")
         for direction, meaning in _MEANINGS.items():
-            if direction in found:
+            if direction in directions:
                 say(f"  {direction:12} {meaning}")
     if facts["study"] is not None:
         say(

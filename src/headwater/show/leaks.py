@@ -58,13 +58,13 @@ def print_leaks(facts: dict[str, Any]) -> None:
         if "sheet" in record:
             _console.print(f"pairs of {record['source']} and {record['task']}: {record['sheet']}")
     for record in facts.get("embedding", ()):
-        told = ", ".join(
-            f"{float(q):.0%} of them at most {value:.3f}"
-            for q, value in record["nearest_cosine"].items()
+        cosines = ", ".join(
+            f"{float(share):.0%} of them at most {cosine:.3f}"
+            for share, cosine in record["nearest_cosine"].items()
         )
         _console.print(
             f"arm {record['arm'][:8]} on {record['task']}: cosine of each test image with its "
-            f"nearest source image: {told}"
+            f"nearest source image: {cosines}"
         )
         _console.print(
             f"  of its nearest 3, {record['confirmed']} test images are confirmed as copies, "

@@ -43,16 +43,18 @@ def print_levels(facts: dict[str, Any]) -> None:
             cells.append(f"{per['smallest']:,} / {per['median']:,.0f} / {per['largest']:,}")
         table.add_row(escape(row["view"]), *cells)
     _console.print(table)
-    for key, words in (
+    for key, meaning in (
         ("orphans", "without a parent, so their own class at every level"),
         ("missing_from_imagenet21k", "not among ImageNet-21k's classes"),
     ):
-        found = facts.get(key) or []
-        if found:
-            shown = ", ".join(
-                one["class"] + (f" ({one['title']})" if one["title"] else "") for one in found[:8]
-            )
-            more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-            _console.print(f"{words}: {shown}{more}", markup=False)
+        classes = facts.get(key) or []
+        if classes:
+            shown = ", ".join(map(_class_name, classes[:8]))
+            more = f" and {len(classes) - 8} more" if len(classes) > 8 else ""
+            _console.print(f"{meaning}: {shown}{more}", markup=False)
     for conflict in facts.get("not_nested", []):
         _console.print(f"not nested: {conflict}", markup=False)
+
+
+def _class_name(facts: dict[str, Any]) -> str:
+    return f"{facts['class']} ({facts['title']})" if facts["title"] else str(facts["class"])

@@ -115,36 +115,30 @@ def print_task(facts: Mapping[str, Any]) -> None:
     if "images" in facts:
         _console.print(f"{'images':16} {_contents({**facts, 'problem': None})}", markup=False)
         for column, splits in facts["images_per_class"].items():
-            for split, found in splits.items():
-                small, large = found["smallest"], found["largest"]
+            for split, sizes in splits.items():
+                small, large = sizes["smallest"], sizes["largest"]
+                heading = split if column == "split" else f"{column} {split}"
                 _console.print(
-                    f"{(column + ' ' + split) if column != 'split' else split:16} smallest class "
-                    f"{small['class']} ({small['images']:,}), "
+                    f"{heading:16} smallest class {small['class']} ({small['images']:,}), "
                     f"largest {large['class']} ({large['images']:,}, {large['share']:.1%})",
                     markup=False,
                 )
     else:
-        sizes = ", ".join(f"{facts[split]:,} {split}" for split in SPLITS if facts.get(split))
-        _console.print(f"{'published':16} {facts['classes']:,} classes; {sizes}", markup=False)
-        for option, counts in facts.get("variants", {}).items():
-            _console.print(
-                f"{'split: ' + option:16} "
-                f"{', '.join(f'{n:,} {split}' for split, n in counts.items())}",
-                markup=False,
-            )
+        counts = ", ".join(f"{facts[split]:,} {split}" for split in SPLITS if facts.get(split))
+        _console.print(f"{'published':16} {facts['classes']:,} classes; {counts}", markup=False)
+        for option, images in facts.get("variants", {}).items():
+            counts = ", ".join(f"{number:,} {split}" for split, number in images.items())
+            _console.print(f"{'split: ' + option:16} {counts}", markup=False)
     if facts.get("groups"):
-        told = ", ".join(
+        groups = ", ".join(
             name if count is None else f"{name} ({count:,})"
             for name, count in facts["groups"].items()
         )
-        _console.print(f"{'groups':16} {told}", markup=False)
+        _console.print(f"{'groups':16} {groups}", markup=False)
     if facts.get("class_names"):
         names = facts["class_names"]
-        _console.print(
-            f"{'classes':16} "
-            f"{', '.join(names[:12])}{f' and {len(names) - 12:,} more' if len(names) > 12 else ''}",
-            markup=False,
-        )
+        more = f" and {len(names) - 12:,} more" if len(names) > 12 else ""
+        _console.print(f"{'classes':16} {', '.join(names[:12])}{more}", markup=False)
     for note in (*facts.get("notes", ()), *([facts["note"]] if "note" in facts else [])):
         _console.print(f"{'note':16} {note}", markup=False)
 
@@ -160,14 +154,14 @@ def print_split(facts: Mapping[str, Any]) -> None:
     _console.print(f"wrote {facts['wrote']}: {counts}{grouped}", markup=False)
     for split, count in facts["missing_classes"].items():
         _console.print(f"{count} of {facts['classes']} classes have no {split} image", markup=False)
-    words = (
+    kind = (
         f"published, name: {facts['source']}"
         if facts["published"]
         else f"folder, path: {_quoted(facts['folder'])}"
     )
     name = re.sub(r"[^A-Za-z0-9]", "-", str(facts["source"]))
     _console.print(
-        f"use it: data: {{{_quoted(name)}: {{kind: {words}, split_file: "
+        f"use it: data: {{{_quoted(name)}: {{kind: {kind}, split_file: "
         f"{_quoted(str(Path(facts['wrote']).resolve()))}}}}}",
         markup=False,
     )

@@ -37,9 +37,7 @@ def test_a_file_has_at_most_500_lines_or_a_reason_and_a_name_that_says_what_is_i
 
 
 COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-NESTED: tuple[str, ...] = (
-    "tools/mutants.py",
-)
+NESTED: tuple[str, ...] = ("tools/mutants.py",)
 """Rooms with comprehensions inside comprehensions, until they are cleaned; empty in the end."""
 
 

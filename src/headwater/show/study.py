@@ -21,57 +21,8 @@ def print_plan(facts: dict[str, Any]) -> None:
         f"[bold]{facts['study']}[/bold]"
         + (f": {_plain(facts['question'])}" if facts["question"] else "")
     )
-    table = Table("arm", box=None, header_style="bold")
-    for heading in (
-        "images",
-        "classes",
-        "images seen",
-        "steps",
-        "seeds",
-        "trained",
-        "cells",
-        "done",
-    ):
-        table.add_column(heading, justify="right")
-    table.columns[0].no_wrap = True
-    folded: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for arm in facts["arms"]:
-        folded.setdefault(
-            (arm["method"], arm.get("source"), arm.get("size"), arm.get("labels")), []
-        ).append(arm)
-    for (method, source, size, labels), arms in folded.items():
-        title = " · ".join(
-            str(p)
-            for p in (method, source, labels, None if size in (None, "all") else f"{size} images")
-            if p
-        )
-        first = arms[0]
-        numbers = [
-            first["images"] or None,
-            first["classes"],
-            first["images_seen"] or None,
-            first["steps"] or None,
-            len(arms),
-        ]
-        done = [
-            sum(a["trained"] for a in arms),
-            sum(a["cells"] for a in arms),
-            sum(a["cells_done"] for a in arms),
-        ]
-        table.add_row(
-            _plain(title),
-            *["-" if n is None else f"{n:,}" for n in numbers],
-            *[str(n) for n in done],
-        )
-    _console.print(table)
-    tasks = Table("task", "classes", "train", "val", "test", "", box=None, header_style="bold")
-    for t in facts["tasks"]:
-        tasks.add_row(
-            _plain(t["task"]),
-            *[f"{t[k]:,}" for k in ("classes", "train", "val", "test")],
-            "val is cut from train" if t["val_from"] == "train" else "",
-        )
-    _console.print(tasks)
+    _console.print(_arms_table(facts["arms"]))
+    _console.print(_tasks_table(facts["tasks"]))
     cells, cost = facts["cells"], facts["cost"]
     _console.print(
         f"cells: {cells['total']} ({cells['new']} new, {cells['kept']} kept, {cells['orphaned']} "
@@ -85,6 +36,51 @@ def print_plan(facts: dict[str, Any]) -> None:
         f"{_hours(cost['hours'])} with {facts['workers']} workers at {cost['images_per_s']:,.0f} "
         f"images/s each (measured on {cost['measured']}), {cost['disk_mb']:,.0f} MB of disk"
     )
+
+
+def _arms_table(arms: list[dict[str, Any]]) -> Table:
+    table = Table("arm", box=None, header_style="bold")
+    table.columns[0].no_wrap = True
+    headings = ("images", "classes", "images seen", "steps", "seeds", "trained", "cells", "done")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    same: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for arm in arms:
+        key = arm["method"], arm.get("source"), arm.get("labels"), arm.get("size")
+        same.setdefault(key, []).append(arm)
+    for (*names, size), seeds in same.items():
+        size_word = None if size in (None, "all") else f"{size} images"
+        title = " · ".join(str(name) for name in (*names, size_word) if name)
+        first = seeds[0]
+        numbers = [
+            first["images"] or None,
+            first["classes"],
+            first["images_seen"] or None,
+            first["steps"] or None,
+            len(seeds),
+        ]
+        sums = [_sum(seeds, count) for count in ("trained", "cells", "cells_done")]
+        table.add_row(
+            _plain(title),
+            *("-" if number is None else f"{number:,}" for number in numbers),
+            *map(str, sums),
+        )
+    return table
+
+
+def _sum(arms: list[dict[str, Any]], count: str) -> int:
+    return sum(arm[count] for arm in arms)
+
+
+def _tasks_table(tasks: list[dict[str, Any]]) -> Table:
+    table = Table("task", "classes", "train", "val", "test", "", box=None, header_style="bold")
+    for task in tasks:
+        table.add_row(
+            _plain(task["task"]),
+            *(f"{task[count]:,}" for count in ("classes", "train", "val", "test")),
+            "val is cut from train" if task["val_from"] == "train" else "",
+        )
+    return table
 
 
 def _hours(hours: float) -> str:

@@ -276,7 +276,10 @@ def page(mutants: Sequence[Mutant], results: dict[str, Any]) -> str:
         "|---|" + "---:|" * len(columns),
     ]
     for said in ("killed", "survived", "no answer", "not applicable"):
-        counts = [sum(_said(column, one) == said for one in mutants) for column in columns.values()]
+        counts = []
+        for column in columns.values():
+            answers = [_said(column, one) for one in mutants]
+            counts.append(answers.count(said))
         if any(counts):
             lines.append(f"| {said} | " + " | ".join(map(str, counts)) + " |")
     heads = ["room", "fault", *columns]

@@ -156,8 +156,8 @@ class Ema:
         sum_i d^(t-i) w_i / sum_i d^(t-i)
 
     which is a weighted mean of weights that were trained. The plain recursion a = d a + (1 - d) w
-    from a = w_0 would hold the untrained w_0 with share d^t, which is 67 % after 400 steps at 0.999;
-    to divide that out is Adam's correction (Kingma and Ba 2015, section 3) [ours]. For
+    from a = w_0 would hold the untrained w_0 with share d^t, which is 67 % after 400 steps at
+    0.999; to divide that out is Adam's correction (Kingma and Ba 2015, section 3) [ours]. For
     t << 1 / (1 - d) it is the plain mean of all steps. Buffers are copied as they are at the last
     update, because statistics of BatchNorm are averages already and counters are integers.
 

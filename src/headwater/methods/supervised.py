@@ -1,8 +1,8 @@
 """Supervised pre-training: cross-entropy on the labels of each image, one or several.
 
-`Supervised.loss_name` says which: softmax cross-entropy where every image has one label; where some
-image has several, sigmoid cross-entropy on the multi-hot targets, or, if the recipe says so, softmax
-cross-entropy against the label set normalised to sum 1.
+`Supervised.loss_name` says which: softmax cross-entropy where every image has one label; where
+some image has several, sigmoid cross-entropy on the multi-hot targets, or, if the recipe says so,
+softmax cross-entropy against the label set normalised to sum 1.
 """
 
 from __future__ import annotations

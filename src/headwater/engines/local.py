@@ -52,7 +52,7 @@ class _Workers(Pool[Unit]):
         super().__init__(COMMAND, setting, session.store.root / "logs", schedule.ready)
         self._session, self._schedule, self._watch = session, schedule, watch
 
-    def told(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
+    def on_event(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
         if kind == "finished":
             self._schedule.finished(unit)
         self._watch(Event(kind, number, unit, fields))

@@ -45,7 +45,7 @@ U = TypeVar("U", bound=AnyUnit)
 class Pool(ABC, Generic[U]):
     """Works off `ready`, which may grow on the way.
 
-    Subclasses hear of what happens in `told`, and settle what failed in `failed`.
+    Subclasses hear of what happens in `on_event`, and settle what failed in `failed`.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Pool(ABC, Generic[U]):
         self._stillborn = 0
 
     @abstractmethod
-    def told(self, kind: str, number: int, unit: U, fields: dict[str, Any]) -> None:
+    def on_event(self, kind: str, number: int, unit: U, fields: dict[str, Any]) -> None:
         """Hears of every event of a unit: started, progress, cell, finished, failed, died, and what
         else its worker says.
         """
@@ -72,7 +72,7 @@ class Pool(ABC, Generic[U]):
     def failed(self, unit: U, reason: str) -> None:
         """Notes that a unit has failed: its worker says so, or died too often.
 
-        Called before `told`.
+        Called before `on_event`.
         """
 
     def go(self, count: int) -> None:
@@ -160,7 +160,7 @@ class Pool(ABC, Generic[U]):
         unit = self._busy[number]
         if kind == "failed":
             self.failed(unit, answer["reason"])
-        self.told(kind, number, unit, answer)
+        self.on_event(kind, number, unit, answer)
         if kind in ("failed", "finished"):
             del self._busy[number]
             self._stillborn = 0
@@ -170,7 +170,7 @@ class Pool(ABC, Generic[U]):
         for number in sorted(self._awake - self._busy.keys()):
             if self.ready:
                 unit = self._busy[number] = self.ready.popleft()
-                self.told("started", number, unit, {})
+                self.on_event("started", number, unit, {})
                 self._send(number, unit.message())
 
     def _died(self, number: int) -> None:
@@ -196,7 +196,7 @@ class Pool(ABC, Generic[U]):
                 f"the worker process died {deaths} times (last exit code {code}; see "
                 f"{self._log(number)})",
             )
-        self.told("died", number, unit, {"code": code})
+        self.on_event("died", number, unit, {"code": code})
 
 
 def _close(process: subprocess.Popen[str]) -> int:

@@ -76,16 +76,16 @@ def run(
 
 
 def _teller(title: str, ranks: Ranks) -> work.Watch:
-    told = time.monotonic()
+    said_at = time.monotonic()
 
     def tell(progress: Progress) -> None:
-        nonlocal told
+        nonlocal said_at
         if ranks.rank == 0 and (
             progress.note
             or progress.step == progress.steps
-            or time.monotonic() - told > _TELL_EVERY_S
+            or time.monotonic() - said_at > _TELL_EVERY_S
         ):
-            told = time.monotonic()
+            said_at = time.monotonic()
             note = f"; {progress.note}" if progress.note else ""
             print(
                 f"{title}: step {progress.step}/{progress.steps}, {progress.images_per_s:,.0f} "

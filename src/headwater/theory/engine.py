@@ -121,7 +121,7 @@ class _Run(Pool[Unit]):
         self._study, self._store, self._watch = study, store, watch
         self._reason: str | None = None
 
-    def told(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
+    def on_event(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
         by_id = {network.id: network for network in unit.networks}
         network = by_id.get(fields["network"]) if kind == "network" else None
         self._watch(Event(kind, unit, network, fields.get("reason")))

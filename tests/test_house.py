@@ -145,6 +145,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "engines": {
+        "methods",
         "recipes",
         "work",
         "plan",
@@ -160,6 +161,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "api": {"facts", "engines", "work", "plan", "store", "study"},
     "facts": {
+        "methods",
         "work",
         "curation",
         "device",

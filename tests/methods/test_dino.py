@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from headwater.errors import InputError
 from headwater.methods import Batch, build
 from headwater.methods.dino import Dino, DinoRecipe
 from headwater.models import build_encoder, forward_flops
@@ -135,3 +136,11 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     scale = max(float(g.abs().max()) for g in whole.values())
     for name, gradient in whole.items():
         torch.testing.assert_close(parts[name], gradient, atol=1e-5 * scale, rtol=1e-4)
+
+
+def test_crops_that_are_no_multiple_of_the_patches_are_refused_with_their_line():
+    with pytest.raises(
+        InputError, match=r"crops of 18 px are no multiple .* 4 px; 16 is"
+    ) as caught:
+        method(local_size=18)
+    assert caught.value.at == ("recipe", "dino", "local_size")

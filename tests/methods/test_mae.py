@@ -13,6 +13,7 @@ from headwater.errors import InputError
 from headwater.methods import Batch, build
 from headwater.methods.mae import Mae, MaeRecipe
 from headwater.models import build_encoder
+from tests.conftest import refused, tiny, write_study
 from tests.pretrain.test_loop import Dying, Killed, run, without_rate
 from tests.toy import hashes, normal, same_bits, state
 
@@ -153,3 +154,10 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole():
     scale = max(float(g.abs().max()) for g in whole.values())
     for name, gradient in whole.items():
         torch.testing.assert_close(parts[name], gradient, atol=1e-5 * scale, rtol=1e-4)
+
+
+def test_a_study_with_such_a_backbone_is_refused_before_anything_runs(headwater, tmp_path):
+    path = write_study(tmp_path / "study.yaml", tiny(methods=["scratch", "mae"], backbone="tiny"))
+    line = 1 + path.read_text().splitlines().index("backbone: tiny")
+    for command in (("plan", path), ("run", path, "--quiet")):
+        refused(headwater(*command), f"line {line}", "mae hides patches", "needs a ViT")

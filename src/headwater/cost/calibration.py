@@ -14,6 +14,7 @@ import torch
 from headwater import device, keys, models
 from headwater.cost.encoder import Measured
 from headwater.errors import blamed_on
+from headwater.methods import check_encoder
 from headwater.methods.supervised import SupervisedRecipe
 from headwater.plan import PlannedArm
 from headwater.study import Study
@@ -43,6 +44,7 @@ def measure(
     size, patch = study.image_size, study.patch_size
     with study.located(), blamed_on("backbone" if patch is None else "patch_size"):
         encoder = models.build_encoder(study.backbone, size, seed=0, patch_size=patch)
+        check_encoder(encoder, size, {arm.words.method: arm.recipe for arm in arms.values()})
     compute = device.resolve(device_name, study.precision)
     return Measured(
         forward_flops=models.forward_flops(encoder, size),

@@ -95,13 +95,17 @@ def _check_arms(todo: Pending, store: Store) -> None:
 def _prepare(session: Session) -> None:
     """What is wrong is said, and images are decoded, before any unit begins."""
     from headwater import models, work
+    from headwater.methods import check_encoder
 
     plan, store = session.plan, session.store
     work.check_environment(store)
     study = plan.study
-    models.build_encoder(
-        study.backbone, study.image_size, seed=0, patch_size=study.patch_size
-    )  # says what is wrong before anything is decoded
+    with study.located():  # says what is wrong before anything is decoded
+        encoder = models.build_encoder(
+            study.backbone, study.image_size, seed=0, patch_size=study.patch_size
+        )
+        recipes = {arm.words.method: arm.recipe for arm in (*plan.supports, *plan.arms)}
+        check_encoder(encoder, study.image_size, recipes)
     read = [arm.source for arm in plan.arms] + [task.source for task in plan.tasks.values()]
     for data, source in plan.sources.items():
         # a source of scratch arms alone is named, but never read

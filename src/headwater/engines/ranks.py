@@ -25,6 +25,7 @@ import torch.distributed as dist
 from headwater import device, models, recipes, work
 from headwater.engines.schedule import pending
 from headwater.errors import InputError
+from headwater.methods import check_encoder
 from headwater.plan import Plan
 from headwater.pretrain import Progress
 from headwater.ranks import Ranks
@@ -129,9 +130,11 @@ def main() -> int:
         store = Store(given.store, create=ranks.rank == 0) if ranks.rank == 0 else None
         ranks.barrier()
         store = store or Store(given.store)
-        models.build_encoder(
+        encoder = models.build_encoder(  # says what is wrong before anything is decoded
             study.backbone, study.image_size, seed=0, patch_size=study.patch_size
-        )  # says what is wrong with it before anything is decoded
+        )
+        resolved = {method: recipes.resolve(study, method) for method in study.methods}
+        check_encoder(encoder, study.image_size, resolved)
         if ranks.rank == 0 and ranks.size > 1:
             for note in models.notes(
                 study.backbone, study.image_size, study.patch_size, batch_is_split=True

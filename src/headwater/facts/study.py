@@ -20,14 +20,21 @@ def check_backbone(plan: Plan) -> None:
     take such images. It loads torch.
     """
     from headwater import models
+    from headwater.methods import check_encoder
 
     with (
         plan.study.located(),
         blamed_on("backbone" if plan.study.patch_size is None else "patch_size"),
     ):
-        models.build_encoder(
+        encoder = models.build_encoder(
             plan.study.backbone, plan.study.image_size, seed=0, patch_size=plan.study.patch_size
         )
+        check_encoder(encoder, plan.study.image_size, _recipes(plan))
+
+
+def _recipes(plan: Plan) -> dict[str, Any]:
+    """The recipes of a plan's arms, by method."""
+    return {arm.words.method: arm.recipe for arm in (*plan.supports, *plan.arms)}
 
 
 def _head_notes(plan: Plan) -> list[str]:

@@ -26,7 +26,7 @@ that embeddings can be gathered from other processes, cached and computed again 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -217,10 +217,11 @@ class Method(ABC):
         return recipe
 
     @classmethod
-    def prepared(cls, encoder: nn.Module) -> nn.Module:
+    def prepared(cls, encoder: nn.Module, recipe: Any, image_size: int) -> nn.Module:
         """The encoder, able to do what this method asks of it.
 
-        Raises InputError, blamed on `backbone`, for one that cannot.
+        Raises InputError, blamed on the study's `backbone` or on a word of the recipe, for one that
+        cannot.
         """
         return encoder
 
@@ -300,10 +301,19 @@ def build(
     targets: Targets | None = None,
     captions: Sequence[list[str]] | None = None,
     hashes: NDArray[np.int64],
+    image_size: int = 32,
 ) -> Method:
     """The method of an arm around its encoder: see `Inputs`. Raises InputError for a name that is
     no method.
     """
     entry = METHODS[method]
     inputs = Inputs(recipe=recipe, seed=seed, targets=targets, captions=captions, hashes=hashes)
-    return entry(entry.prepared(encoder), inputs)
+    return entry(entry.prepared(encoder, recipe, image_size), inputs)
+
+
+def check_encoder(encoder: nn.Module, image_size: int, recipes: Mapping[str, Any]) -> None:
+    """Raises InputError, blamed on its place in the study, for an encoder that one of these methods
+    cannot train on images of this size; `recipes` are by method.
+    """
+    for method, recipe in recipes.items():
+        METHODS[method].prepared(encoder, recipe, image_size)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from headwater import keys
+from headwater.errors import InputError
 from headwater.methods import Batch, Crop, Inputs, Method
 from headwater.ranks import ALONE, Ranks
 from headwater.study.recipe import Augmentation, Recipe
@@ -115,9 +116,18 @@ class Dino(Method):
         return large, Crop(recipe.local_crops, size, small)
 
     @classmethod
-    def prepared(cls, encoder: nn.Module) -> nn.Module:
+    def prepared(cls, encoder: nn.Module, recipe: Any, image_size: int) -> nn.Module:
         """A ViT takes crops of several sizes, its positions resampled for the small ones."""
         patches: Any = getattr(encoder, "patch_embed", None)
+        side = getattr(patches, "patch_size", (1, 1))[0]
+        for crop in cls.crops(recipe, image_size):
+            if crop.image_size is not None and crop.image_size % side:
+                fitting = max(side, crop.image_size // side * side)
+                raise InputError(
+                    f"recipe.dino.local_size: crops of {crop.image_size} px are no multiple of the "
+                    f"encoder's patches of {side} px; {fitting} is",
+                    at=("recipe", "dino", "local_size"),
+                )
         if hasattr(encoder, "dynamic_img_size") and patches is not None:
             from timm.layers.format import Format
 
@@ -136,6 +146,7 @@ class Dino(Method):
 
         from headwater.models import counted_flops
 
+        encoder = cls.prepared(encoder, recipe, image_size)
         method = cls(encoder, Inputs(recipe=recipe, seed=0, hashes=np.zeros(1, dtype=np.int64)))
         device = next(encoder.parameters()).device
         method.to(device)

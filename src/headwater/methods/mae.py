@@ -76,7 +76,7 @@ class Mae(Method):
     recipe = MaeRecipe
 
     @classmethod
-    def prepared(cls, encoder: nn.Module) -> nn.Module:
+    def prepared(cls, encoder: nn.Module, recipe: Any, image_size: int) -> nn.Module:
         parts = ("patch_embed", "_pos_embed", "norm_pre", "blocks", "norm", "num_prefix_tokens")
         lacking = [part for part in parts if not hasattr(encoder, part)]
         if lacking or getattr(encoder, "pos_embed", None) is None:
@@ -100,6 +100,7 @@ class Mae(Method):
         from headwater.models import counted_flops
 
         inputs = Inputs(recipe=recipe, seed=0, hashes=np.zeros(1, dtype=np.int64))
+        encoder = cls.prepared(encoder, recipe, image_size)
         method, device = cls(encoder, inputs), next(encoder.parameters()).device
         method.to(device)
         one = Batch(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))

@@ -166,6 +166,7 @@ def _method(session: Session, arm: PlannedArm, encoder: nn.Module) -> Method:
         targets=labels_of(session, arm),
         captions=arm.captions,
         hashes=arm.source.hashes[arm.positions],
+        image_size=session.plan.study.image_size,
     )
 
 

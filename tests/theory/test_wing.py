@@ -23,6 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "work": {
         "device",
         "errors",
+        "machine",
         "rows",
         "store",
         "study",

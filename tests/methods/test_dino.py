@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from headwater.errors import InputError
-from headwater.methods import Batch, build
+from headwater.methods import Batch, build, check_encoder
 from headwater.methods.dino import Dino, DinoRecipe
 from headwater.models import build_encoder, forward_flops
+from headwater.registry import METHODS
 from tests.pretrain.test_loop import Dying, Killed, run, without_rate
 from tests.toy import hashes, normal, same_bits, state
 
@@ -144,3 +145,13 @@ def test_crops_that_are_no_multiple_of_the_patches_are_refused_with_their_line()
     ) as caught:
         method(local_size=18)
     assert caught.value.at == ("recipe", "dino", "local_size")
+
+
+@pytest.mark.parametrize("name", ["mae", "dino"])
+def test_a_backbone_of_fixed_size_is_refused_in_one_line(name):
+    """Its blocks are called like a ViT's, and it takes no other tokens or sizes."""
+    encoder = build_encoder("beit_base_patch16_224", 64, seed=0)
+    recipe = METHODS[name].recipe()
+    with pytest.raises(InputError, match=r"backbone: ") as caught:
+        check_encoder(encoder, 64, {name: recipe, "scratch": None})
+    assert caught.value.at == ("backbone",)

@@ -42,7 +42,11 @@ def measured(plan: Plan, device_name: str) -> Measured:
     timm_names = sorted({name for arm in plan.arms if (name := _timm_name(arm)) is not None})
     path = _folder() / f"{_identity(plan, list(arms), timm_names, device_name, split)}.json"
     kept = _read(path)
-    if kept is not None:
+    if (
+        kept is not None
+        and set(kept.image_flops) == set(arms)
+        and set(kept.timm) == set(timm_names)
+    ):
         return kept
     from headwater.cost.calibration import measure
 

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.errors import InputError
 from headwater.ranks import ALONE, Ranks
 from headwater.registry import METHODS
 from headwater.study.recipe import Augmentation, Recipe
@@ -316,4 +317,16 @@ def check_encoder(encoder: nn.Module, image_size: int, recipes: Mapping[str, Any
     cannot train on images of this size; `recipes` are by method.
     """
     for method, recipe in recipes.items():
-        METHODS[method].prepared(encoder, recipe, image_size)
+        if recipe is None:
+            continue
+        entry = METHODS[method]
+        prepared = entry.prepared(encoder, recipe, image_size)
+        try:  # passes an image through what the method asks of it
+            entry.image_flops(recipe, prepared, image_size)
+        except (RuntimeError, AssertionError, AttributeError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"backbone: {method} cannot train this one on images of {image_size} px "
+                f"({reason[:200]}); choose another",
+                at=("backbone",),
+            ) from None

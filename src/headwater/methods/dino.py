@@ -64,7 +64,7 @@ class DinoRecipe(Recipe):
     local_crop_max: Annotated[Real, Field(gt=0, le=1)] = default(
         0.4, "[paper] Caron et al. 2021, for ViTs: 0.25 to 0.4"
     )
-    """Largest area of a small crop and smallest of a large one, as a share of the image."""
+    """Largest area of a small crop, as a share of the image; large ones have crop_min."""
     local_crop_min: Annotated[Real, Field(gt=0, le=1)] = default(
         0.1, "[ours] Caron et al. 2021: 0.05"
     )

@@ -307,7 +307,7 @@ def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
 
 
 def test_odd_tables_get_an_answer_and_never_an_error() -> None:
-    rows = synthetic_rows(seeds=2, shots=(5, None), draws=1)
+    rows = synthetic_rows(seeds=2, shots=(5, None), draws=1, tasks=("birds", "scenes"))
     bad = rows.assign(status="failed", value=pd.NA, reason=pd.NA)
     tables: dict[str, tuple[pd.DataFrame, str | None]] = {
         "empty": (rows.iloc[:0], NOTHING),
@@ -343,7 +343,8 @@ def test_odd_tables_get_an_answer_and_never_an_error() -> None:
         found = verdict(frame)
         assert found.answer and found.next_steps, words
         assert confidence is None or found.confidence == confidence, (words, found)
-        for question in asked:
+        # findings asks the others too, and not all of them are quick
+        for question in asked if len(frame) < 100 else (findings,):
             question(frame)
 
 

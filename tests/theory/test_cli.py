@@ -11,7 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from headwater.rows import read_rows
+from headwater.rows import read_rows, write_rows
+from headwater.store import Store
+from headwater.theory.study import TheoryStudy
+from headwater.theory.work import networks, run_networks
 from tests.conftest import Cli, refused
 
 QUICK = (
@@ -234,6 +237,20 @@ def test_options_that_mean_nothing_to_the_theory_are_refused(
     refused(headwater("run", study, *option), option[0], "means nothing to a study of the theory")
 
 
+@pytest.fixture(scope="module")
+def small_table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """The rows of one small network, as a CSV file holds them."""
+    axes = "subclasses: 1, labels: coarse, d: 24, width: 4, batch: 32, max_steps: 5"
+    sweep = f"study: small\nseeds: 1\ntheory:\n  one: {{{axes}, test_samples: 10}}\n"
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "study.yaml").write_text(sweep)
+    made = TheoryStudy.load(folder / "study.yaml")
+    store = Store(folder / "store", create=True)
+    run_networks(networks(made), made.study, store)
+    write_rows(read_rows(store.root), folder / "rows.csv")
+    return pd.read_csv(folder / "rows.csv", dtype=object)
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [
@@ -245,19 +262,9 @@ def test_options_that_mean_nothing_to_the_theory_are_refused(
     ],
 )
 def test_damaged_rows_name_their_column(
-    headwater: Cli, study: Path, tmp_path: Path, column: str, value: str | None
+    headwater: Cli, small_table: pd.DataFrame, tmp_path: Path, column: str, value: str | None
 ) -> None:
-    words = (
-        SWEEP.split("  one:")[0]
-        + "  one: {subclasses: 1, labels: coarse, d: 24, width: 4, batch: 32, max_steps: 5, "
-        "test_samples: 10}\n"
-    )
-    study.write_text(words.replace("seeds: 2", "seeds: 1"))
-    assert (
-        headwater("theory", "run", study, "--out", "rows.csv", "--quiet", "--workers", "1")[0] == 0
-    )
-    table = pd.read_csv(tmp_path / "rows.csv", dtype=object)
-    table[column] = value
+    table = small_table.assign(**{column: value})
     table.to_csv(tmp_path / "rows.csv", index=False)
     refused(headwater("theory", "plot", "rows.csv"), column)
 

@@ -410,12 +410,10 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_in_one_piece(tmp_path:
 def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    from tests.engines.test_local import WORKER
+
     made, store = study(1), Store(tmp_path / "store", create=True)
-    dying = (
-        "import os, sys\nfrom headwater.theory.work import running\n"
-        "from headwater.engines import worker\nrunning.run_networks = lambda *a: os._exit(9)\n"
-        "worker.main()\n"
-    )
+    dying = WORKER.replace("START", "pass").replace("UNIT", "os._exit(9)")
     monkeypatch.setattr(local, "COMMAND", [sys.executable, "-c", dying])
     heard = list[str]()
     engine.run(made, store, workers=1, watch=lambda event: heard.append(event.kind))

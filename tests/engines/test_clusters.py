@@ -338,11 +338,9 @@ def test_a_features_arm_that_diverges_makes_its_arms_diverge_with_the_reason(
 def test_a_features_arm_that_fails_fails_its_arms_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headwater import models
     from tests.engines.test_local import WORKER
 
     monkeypatch.setenv("HEADWATER_TEST_NOTES", str(tmp_path))
-    monkeypatch.setattr(models, "build_encoder", lambda *args, **options: None)
     made = plan(labels=["cluster:4", "level:0"])
     unit = (
         "tell(event='failed', reason='OSError: no luck') if unit['arm'] == "

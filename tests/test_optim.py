@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -20,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from headwater import checkpoint, optim
 from tests.toy import same_bits, state
+from tests.two_ranks import start
 
 SCHEDULES = ("cosine", "linear", "constant")
 
@@ -439,11 +439,12 @@ def test_a_decay_that_is_none_is_refused(decay):
         optim.Ema(small_net(), decay)
 
 
-def _sharded(rank: int, path: str, ranks: int) -> None:
+def _sharded(rank: int, path: str) -> None:
     """One of two processes: LARS, clipping and the average on a net that both hold whole, and on
     one that is sharded over them.
     """
     torch.set_num_threads(1)
+    ranks = 2
     dist.init_process_group("gloo", store=dist.FileStore(path, ranks), rank=rank, world_size=ranks)
     whole, parts = small_net(), small_net()
     del whole.temperature, parts.temperature  # FSDP shards no scalar
@@ -474,4 +475,4 @@ def _sharded(rank: int, path: str, ranks: int) -> None:
 def test_lars_clipping_and_the_average_see_whole_tensors_where_each_of_two_ranks_holds_a_part(
     tmp_path,
 ):
-    mp.spawn(_sharded, args=(str(tmp_path / "store"), 2), nprocs=2)
+    start(_sharded, str(tmp_path / "store"))

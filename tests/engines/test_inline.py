@@ -20,10 +20,14 @@ from headwater.study import Study
 from tests.conftest import Cli, Finished, refused, tiny, write_study
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_bits_that_this_process_gives(
     finished: Finished, tmp_path: Path
 ) -> None:
-    """The shared store was computed inline. Encoders are equal to the bit, so are rows."""
+    """The shared store was computed inline. Encoders are equal to the bit, so are rows.
+
+    Killed worker processes are compared with it at every run of the tests (test_kill.py).
+    """
     words = tiny(methods=["scratch", "supervised"])
     study = write_study(tmp_path / "study.yaml", words)
     rows = api.run(study, store=tmp_path / "store", device="cpu", workers=2)

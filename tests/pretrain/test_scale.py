@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from safetensors.torch import load_file, save_file
 
 from headwater import methods, pretrain
@@ -23,6 +22,7 @@ from headwater.models import build_encoder
 from headwater.ranks import ALONE, Ranks
 from tests.pretrain.test_gradients import CAPTIONS, HASHES, LAYER_NORM, PIXELS, TARGETS, recipe
 from tests.toy import FP32
+from tests.two_ranks import start
 
 METHODS = ("supervised", "clip", "simclr")
 HOW: dict[str, dict[str, Any]] = {
@@ -148,7 +148,7 @@ def one_of_two(rank: int, folder: str) -> None:
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(one_of_two, (str(folder),), 2)
+    start(one_of_two, str(folder))
     return folder
 
 

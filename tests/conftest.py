@@ -169,12 +169,13 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
 # the order of files
 LONGEST = (
     "engines/test_kill.py",
-    "engines/test_ranks.py",
-    "pretrain/test_scale.py",
+    "analysis/test_questions.py",
     "pretrain/test_loop.py",
+    "theory/test_cli.py",
     "transfer/test_traps.py",
-    "engines/test_clusters.py",
-    "methods/test_contrastive_ranks.py",
+    "plugins/test_plugins.py",
+    "theory/test_charts.py",
+    "test_work.py",
 )
 """Files that take longest, which start first, so that two processes end at about the same time."""
 

@@ -3,6 +3,7 @@
 #   make test           the checks of a change; says at its end what it left out
 #   make test-docs      that prose, figures and committed results are what the code says
 #   make test-all       both, and the long ones; needs HEADWATER_DATA
+#   make coverage       which lines the checks run: a table, and build/coverage.json
 #   make test-anywhere  make test as other machines would see it: a table, in an hour or two
 
 PYTHON ?= python3
@@ -13,7 +14,7 @@ ROOMS := src tests benchmarks tools
 # have the machine for themselves.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lint test test-docs test-all test-anywhere
+.PHONY: demo lint test test-docs test-all coverage test-anywhere
 
 demo: $(READY)
 	$(BIN)/headwater run demo
@@ -33,6 +34,9 @@ test-all: lint
 	@test -d "$$HEADWATER_DATA" || { echo "HEADWATER_DATA does not name a folder; make test-all needs the real photos" >&2; exit 2; }
 	$(BIN)/python -m pytest -m "not slow" $(BESIDE)
 	$(BIN)/python -m pytest -m slow
+
+coverage: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not docs" $(BESIDE) --cov=headwater --cov-report=term --cov-report=json:build/coverage.json
 
 test-anywhere: $(READY)
 	$(BIN)/python tools/test_anywhere.py

@@ -96,6 +96,16 @@ def test_what_was_measured_is_kept_for_the_same_encoder_alone(cache: Path) -> No
     assert measured(plan(methods=["supervised"], seeds=3), "cpu") == first, "seeds cost no model"
 
 
+def test_a_rate_that_was_measured_beside_other_work_can_be_measured_anew(cache: Path) -> None:
+    one = plan(methods=["supervised"])
+    measured(one, "cpu")
+    (path,) = cache.iterdir()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "images_per_s": 1e-3}))
+    assert measured(one, "cpu").images_per_s == 1e-3
+    assert measured(one, "cpu", fresh=True).images_per_s > 1e-3
+    assert measured(one, "cpu").images_per_s > 1e-3, "what was found is kept"
+
+
 @pytest.mark.parametrize(
     "damage",
     [

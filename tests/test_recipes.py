@@ -184,3 +184,33 @@ def test_a_change_of_one_methods_version_touches_no_other_methods_identity(monke
     monkeypatch.setattr(SimCLR, "version", SimCLR.version + 1)
     after = {arm.words.method: arm.id for arm in Plan.make(words).arms}
     assert {method for method in before if before[method] != after[method]} == {"simclr"}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said"),
+    [
+        ("  clip_norm: null\n", r"line 9: recipe\.clip_norm: null says nothing here, and"),
+        ("  lr: null\n", r"line 9: recipe\.lr: null says nothing here"),
+        (
+            "  supervised:\n    clip_norm: null\n",
+            r"line 10: recipe\.supervised\.clip_norm: null .* take 1\.0; leave clip_norm out",
+        ),
+    ],
+)
+def test_null_that_would_leave_a_default_standing_is_refused(recipe: str, said: str) -> None:
+    text = (
+        "study: s\ndata:\n  a: {kind: folder, path: a}\nsources: [a]\ntasks:\n  t: {data: a}\n"
+        f"budget: {{epochs: 1}}\nrecipe:\n{recipe}"
+    )
+    with pytest.raises(InputError, match=said):
+        Study.parse(text)
+    assert resolve(study({"ema": None}), "supervised") == resolve(study(), "supervised")
+
+
+def test_a_default_that_a_method_implies_and_does_not_allow_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kind = METHODS["simclr"].recipe
+    monkeypatch.setattr(kind, "implied", classmethod(lambda cls, given: {"lr": -1.0}))
+    with pytest.raises(InputError, match=r"recipe\.simclr: lr: Input should be greater than 0"):
+        resolve(study(), "simclr")

@@ -5,10 +5,11 @@
     python tools/mutants.py --check                only ask whether each can be put into the code
     python tools/mutants.py --tree DIR             another checkout: its code and its tests
     python tools/mutants.py --page                 only write benchmarks/mutants.md anew
+    python tools/mutants.py --lines FILE           take in what `make coverage` measured
 
 A fault is found ("killed") where one of its tests fails and passes on the code as it is. A run that
 takes longer than `--limit` counts as killed too, if the same tests pass in less than a quarter of
-that on the code as it is. Slow tests are left out.
+that on the code as it is. Only tests that `make test` runs are asked.
 
 The old code is looked for in the syntax tree of its function, so neither line breaks nor comments
 matter. It must be there exactly once; where it is not, the fault is "not applicable" and
@@ -43,6 +44,8 @@ LIST = ROOT / "tools" / "mutants.yaml"
 RESULTS = ROOT / "benchmarks" / "mutants.json"
 PAGE = ROOT / "benchmarks" / "mutants.md"
 LEFT_OUT = (".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "headwater-store")
+MARKS = "not slow and not docs"
+"""The tests that `make test` runs."""
 TIMED_OUT = 124
 """The exit status of a run that took too long, as `timeout` has it."""
 
@@ -225,7 +228,7 @@ class Bench:
 
     def _run(self, paths: Sequence[str]) -> dict[str, Any]:
         """How pytest ends on some files or tests, up to the first that fails."""
-        options = ["-x", "-q", "-rfE", "-m", "not slow", "-p", "no:cacheprovider"]
+        options = ["-x", "-q", "-rfE", "-m", MARKS, "-p", "no:cacheprovider"]
         environment = {**os.environ, "PYTHONPATH": str(self.root / "src")}
         began = time.monotonic()
         try:
@@ -300,7 +303,7 @@ def _coverage(coverage: dict[str, Any]) -> list[str]:
         return []
     rooms = sorted({room for column in coverage.values() for room in column["rooms"]})
     lines = ["", "## Lines that the tests run", ""]
-    lines += ["Of src/headwater, in percent, worker processes included; slow tests are left out."]
+    lines += ["Percent of the lines of src/headwater, worker processes included."]
     lines += ["", "| room | " + " | ".join(coverage) + " |", "|---|" + "---:|" * len(coverage)]
     for room in ["all", *rooms]:
         shares = [
@@ -310,6 +313,23 @@ def _coverage(coverage: dict[str, Any]) -> list[str]:
         cells = ["-" if share is None else f"{share:.1f}" for share in shares]
         lines.append(f"| {room} | " + " | ".join(cells) + " |")
     return lines
+
+
+def shares_of_lines(report: dict[str, Any]) -> dict[str, Any]:
+    """Percent of the lines of src/headwater that were run, of all and of each room, from the JSON
+    report of coverage.py. A room is a file or a folder directly below headwater.
+    """
+    counts: dict[str, list[int]] = {}
+    for name, file in report["files"].items():
+        below = Path(name.replace("\\", "/").rpartition("src/headwater/")[2])
+        room = below.parts[0].removesuffix(".py")
+        summary = file["summary"]
+        for at in (room, "all"):
+            count = counts.setdefault(at, [0, 0])
+            count[0] += summary["covered_lines"]
+            count[1] += summary["num_statements"]
+    shares = {room: 100 * run / max(1, every) for room, (run, every) in counts.items()}
+    return {"total": shares.pop("all"), "rooms": shares}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -324,6 +344,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", help="faults whose name or room holds this text")
     parser.add_argument("--check", action="store_true", help="only ask whether each can be put in")
     parser.add_argument("--page", action="store_true", help="only write the page anew")
+    parser.add_argument("--lines", type=Path, help="a JSON report of coverage.py for the page")
     parser.add_argument("--again", action="store_true", help="also those that have an answer")
     parser.add_argument("--tree", type=Path, default=ROOT, help="the checkout that is tried")
     parser.add_argument("--list", type=Path, default=LIST, help="the list of faults")
@@ -344,7 +365,12 @@ def main() -> int:
     mutants = [one for one in every if words in f"{one.room} {one.name}".casefold()]
     if given.check:
         return int(check(mutants, given.tree / "src") > 0)
-    if not given.page:
+    if given.lines is not None:
+        results = _read(given.results)
+        shares = shares_of_lines(_read(given.lines))
+        results.setdefault("coverage", {})[given.column] = shares
+        given.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    elif not given.page:
         with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
             bench = Bench(given.tree, Path(folder), given.pytest.split(), given.limit)
             for mutant in mutants:

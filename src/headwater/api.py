@@ -11,6 +11,7 @@ from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
 from headwater.engines.schedule import Event
 from headwater.plan import Plan
+from headwater.registry import ENGINES
 from headwater.store import Store
 from headwater.study import Study
 
@@ -62,6 +63,7 @@ def run(
     wrong study, wrong data, an unknown engine or a device that is not
     there.
     """
+    ENGINES.named(engine, where="engine")  # before a store is made
     words = study if isinstance(study, Study) else Study.load(study)
     opened = Store(store, create=True)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
@@ -85,15 +87,17 @@ def plan_facts(
     data_root: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """What `headwater plan --json` says: arms, cells, what is done, and the cost of the rest.
 
+    The machine's rate of training is measured once a week; `fresh` measures it now.
     Raises InputError for a wrong study, wrong data or a backbone that cannot be.
     """
     from headwater.facts import study as facts
 
     plan = make_plan(study, store=store, data_root=data_root)
-    return facts.plan_facts(plan, _opened(store), device=device, workers=workers)
+    return facts.plan_facts(plan, _opened(store), device=device, workers=workers, fresh=fresh)
 
 
 def status_facts(

@@ -214,6 +214,18 @@ def commit() -> str | None:
     return answer.stdout.decode().strip() or None if answer.returncode == 0 else None
 
 
+@contextlib.contextmanager
+def deterministic() -> Iterator[None]:
+    """`be_deterministic` inside the block; afterwards as it was before."""
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    be_deterministic()
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = before
+
+
 def be_deterministic() -> None:
     """Ask torch for deterministic kernels; on the CPU they are so already at a fixed number of
     threads.

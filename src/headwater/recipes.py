@@ -9,6 +9,8 @@ on every row.
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS
 from headwater.study.recipe import Augmentation, Recipe
@@ -28,7 +30,16 @@ def resolve(study: Study, method: str) -> Recipe | None:
     given = study.recipe.of(method)
     augmentation = kind().augmentation.words() | given.pop("augmentation", {})
     values = {**kind.implied(given), **given, "augmentation": Augmentation(**augmentation)}
-    recipe = kind(**values).neutral()
+    try:
+        recipe = kind(**values).neutral()
+    except (
+        ValidationError
+    ) as error:  # what a study says is valid; what a method implies need not be
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"recipe.{method}: {field}: {first['msg']}", at=_place(study, method, field)
+        ) from None
     fault = recipe.fault(given.keys())
     if fault is not None:
         reason, fields = fault

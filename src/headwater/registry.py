@@ -16,7 +16,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.metadata
+import math
 import pkgutil
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -32,7 +34,7 @@ class Entry(Protocol):
     """What every declaration says of itself, whatever its socket."""
 
     name: str
-    """What a study calls it: lower case letters, digits, hyphens."""
+    """What a study calls it: lower case letters, digits, hyphens, underscores."""
     version: int
     """Raised by hand when its behaviour changes. It enters the identity of what it makes, and of
     nothing else, so that a change to one entry touches no other's results.
@@ -47,18 +49,19 @@ E = TypeVar("E")
 class Axis(Generic[E]):
     """One socket: its entries by name, in their order."""
 
-    def __init__(self, noun: str, folder: str, group: str) -> None:
+    def __init__(self, noun: str, folder: str, group: str, kind: str) -> None:
         """`noun` is what messages call an entry, `folder` the package whose modules declare the
-        built-in ones, `group` the entry points by which other packages add some.
+        built-in ones, `group` the entry points by which other packages add some, and `kind` the
+        class that entries are of, as module:name.
 
         Modules that the package lists in its `SHARED` are no entries; neither are packages in it.
         """
-        self.noun, self.folder, self.group = noun, folder, group
+        self.noun, self.folder, self.group, self.kind = noun, folder, group, kind
         self._entries: dict[str, E] | None = None
 
     def entries(self) -> dict[str, E]:
         """All entries by name, in their order. Raises InputError for an entry point that cannot be
-        loaded or takes a name that is taken.
+        loaded, is no whole declaration, or takes a name that is taken.
         """
         if self._entries is None:
             self._entries = self._sorted([*self._built_in(), *self._from_other_packages()])
@@ -122,14 +125,40 @@ class Axis(Generic[E]):
     def _from_other_packages(self) -> Iterator[E]:
         for point in importlib.metadata.entry_points(group=self.group):
             try:
-                yield point.load()
-            except Exception as error:
-                package = point.dist.name if point.dist else "an installed package"
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-                raise InputError(
-                    f"the {self.noun} {point.name!r} of {package} cannot be loaded ({reason}); "
-                    "mend or uninstall that package"
-                ) from None
+                entry = point.load()
+            except (Exception, SystemExit) as error:
+                reason = f"cannot be loaded ({type(error).__name__}: {_one_line(error)})"
+            else:
+                reason = self._fault(entry)
+                if not reason:
+                    yield entry
+                    continue
+            package = point.dist.name if point.dist else "an installed package"
+            raise InputError(
+                f"the {self.noun} {point.name!r} of {package} {reason}; "
+                "mend or uninstall that package"
+            )
+
+    def _fault(self, entry: Any) -> str:
+        """What keeps something from being an entry of this socket; nothing where all is well."""
+        module, _, name = self.kind.partition(":")
+        kind = getattr(importlib.import_module(module), name)
+        # a method is declared as a class, all other entries as an object
+        same = issubclass(entry, kind) if isinstance(entry, type) else isinstance(entry, kind)
+        if not same or isinstance(entry, type) != (kind.__name__ == "Method"):
+            return f"is no {module}.{name}"
+        lacking = [field for field in _promised(kind) if not hasattr(entry, field)]
+        lacking += sorted(getattr(entry, "__abstractmethods__", ()))
+        if lacking:
+            return f"does not say its {', '.join(lacking)}"
+        said = _entry(entry)
+        if not isinstance(said.name, str) or not _NAME.fullmatch(said.name):
+            return f"is called {said.name!r}: a name has lower case letters, digits, - and _"
+        if not isinstance(said.version, int) or said.version < 1:
+            return f"has the version {said.version!r}, which should be 1 or more"
+        if not isinstance(said.order, int | float) or not math.isfinite(said.order):
+            return f"has the order {said.order!r}, which should be a number"
+        return ""
 
     def _sorted(self, entries: Iterable[E]) -> dict[str, E]:
         by_name: dict[str, E] = {}
@@ -141,6 +170,21 @@ class Axis(Generic[E]):
         return by_name
 
 
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _promised(kind: type) -> Iterator[str]:
+    """What a class says that its subclasses have."""
+    for base in kind.__mro__:
+        for field, annotation in vars(base).get("__annotations__", {}).items():
+            if str(annotation).startswith("ClassVar"):
+                yield field
+
+
 def _entry(entry: Any) -> Entry:
     return entry  # type: ignore[no-any-return]
 
@@ -149,19 +193,41 @@ def _place(entry: Any) -> tuple[float, str]:
     return _entry(entry).order, _entry(entry).name
 
 
-METHODS: Axis[type[Method]] = Axis("method", "headwater.methods", "headwater.methods")
+METHODS: Axis[type[Method]] = Axis(
+    "method", "headwater.methods", "headwater.methods", "headwater.methods:Method"
+)
 """Pre-training methods."""
-SOURCE_KINDS: Axis[Any] = Axis("kind of data", "headwater.sources.kinds", "headwater.sources")
+SOURCE_KINDS: Axis[Any] = Axis(
+    "kind of data",
+    "headwater.sources.kinds",
+    "headwater.sources",
+    "headwater.sources.kinds:SourceKind",
+)
 """Where images come from: the `kind` of a study's data."""
-LABEL_VIEWS: Axis[Any] = Axis("label view", "headwater.labels.kinds", "headwater.label_views")
+LABEL_VIEWS: Axis[Any] = Axis(
+    "label view",
+    "headwater.labels.kinds",
+    "headwater.label_views",
+    "headwater.labels.kinds:ViewKind",
+)
 """What images are called: the first word of a label view."""
 PROTOCOLS: Axis[TransferProtocol[Any]] = Axis(
-    "protocol", "headwater.transfer.protocols", "headwater.protocols"
+    "protocol",
+    "headwater.transfer.protocols",
+    "headwater.protocols",
+    "headwater.transfer.protocols:TransferProtocol",
 )
 """How transfer is measured."""
-ANALYSES: Axis[Any] = Axis("analysis", "headwater.analysis.questions", "headwater.analyses")
+ANALYSES: Axis[Any] = Axis(
+    "analysis",
+    "headwater.analysis.questions",
+    "headwater.analyses",
+    "headwater.analysis.questions:Question",
+)
 """What is asked of a table of rows."""
-ENGINES: Axis[Any] = Axis("engine", "headwater.engines", "headwater.engines")
+ENGINES: Axis[Any] = Axis(
+    "engine", "headwater.engines", "headwater.engines", "headwater.engines.engine:Engine"
+)
 """Where and when the work of a study is done."""
 
 AXES: tuple[Axis[Any], ...] = (METHODS, SOURCE_KINDS, LABEL_VIEWS, PROTOCOLS, ANALYSES, ENGINES)

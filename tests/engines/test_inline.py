@@ -52,6 +52,28 @@ def run(
 WORDS = tiny(methods=["scratch", "supervised"], protocols={"probe": {}}, budget={"steps": 2})
 
 
+def test_an_unknown_engine_makes_no_store(tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study.yaml", WORDS)
+    with pytest.raises(InputError, match=r"engine: 'inlin' is none of .* did you mean 'inline'"):
+        api.run(study, store=tmp_path / "store", engine="inlin")
+    assert not (tmp_path / "store").exists()
+
+
+def test_torchs_flags_are_the_callers_again_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    inside: list[bool] = []
+    monkeypatch.setattr(
+        "headwater.engines.unit.compute_unit",
+        lambda *_: inside.append(torch.backends.cudnn.deterministic),
+    )
+    run(WORDS, Store(tmp_path / "store", create=True))
+    assert set(inside) == {True}
+    assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (True, False)
+
+
 def test_threads_are_a_workers_inside_and_the_callers_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

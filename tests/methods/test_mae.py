@@ -106,6 +106,21 @@ def test_what_is_hidden_does_not_reach_the_encoder():
     assert not torch.allclose(there, other)
 
 
+def test_what_is_compiled_is_what_training_calls(monkeypatch):
+    """MAE never calls the encoder as a whole."""
+    compiled, called = [], set()
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **options: compiled.append((self, options))
+    )
+    model = method()
+    model.compile()
+    for module, options in compiled:
+        assert options == {"dynamic": False}
+        module.register_forward_pre_hook(lambda module, _: called.add(module))
+    model.encode((normal(6, 3, 32, 32),), images(6))
+    assert called == {module for module, _ in compiled} != set()
+
+
 def test_flops_are_those_of_the_shown_patches_and_the_decoder():
     """By hand for test_vit (64 wide, 6 blocks, MLPs of 192) on 64 patches of 4 px, 16 of them shown
     beside the class token; the decoder is 64 wide, 2 blocks with MLPs of 256, on all 65 tokens.

@@ -259,6 +259,7 @@ def test_what_is_pre_trained_on_fine_labels_is_tuned_too_as_a_network_of_two_wid
     assert torch.allclose(once.weight, fine.weight - 2.0 * 64 / 32 * slope, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_transition_shows_at_the_size_of_a_sweeps_defaults():
     """What the shipped sweep measures at every k and with more seeds: few subclasses do no harm,
     many do, and fine labels repair it.

@@ -26,6 +26,7 @@ from headwater.cli.options import (
     DataOption,
     DeviceOption,
     EngineOption,
+    FreshOption,
     JsonOption,
     StoreOption,
     StudyArgument,
@@ -84,6 +85,7 @@ def plan(
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
+    fresh: FreshOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
@@ -98,7 +100,7 @@ def plan(
     from headwater.facts.study import plan_facts
     from headwater.show.study import print_plan
 
-    facts = plan_facts(resolved, opened, device=device, workers=workers)
+    facts = plan_facts(resolved, opened, device=device, workers=workers, fresh=fresh)
     print_json(facts) if as_json else print_plan(facts)
 
 

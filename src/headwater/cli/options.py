@@ -77,6 +77,13 @@ EngineOption = Annotated[
         help="local: worker processes; inline: all in this process, for debuggers. Same results.",
     ),
 ]
+FreshOption = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Measure how fast this machine trains now, not what a plan found in the last week.",
+    ),
+]
 DEFAULT_STORE = Path("headwater-store")
 
 

@@ -30,8 +30,9 @@ _FORM = 1
 """Of the kept files; another one is passed over."""
 
 
-def measured(plan: Plan, device_name: str) -> Measured:
-    """What is known of a study's encoder: kept from an earlier plan, or measured now.
+def measured(plan: Plan, device_name: str, *, fresh: bool = False) -> Measured:
+    """What is known of a study's encoder: kept from an earlier plan, or measured now (`fresh`: now,
+    whatever is kept).
 
     Raises InputError, with the study's line, for a backbone that timm lacks or that does not take
     such images, and for a device that is not there.
@@ -41,7 +42,7 @@ def measured(plan: Plan, device_name: str) -> Measured:
     split = any(arm.recipe is not None and arm.recipe.micro_batch for arm in arms.values())
     timm_names = sorted({name for arm in plan.arms if (name := _timm_name(arm)) is not None})
     path = _folder() / f"{_identity(plan, list(arms), timm_names, device_name, split)}.json"
-    kept = _read(path)
+    kept = None if fresh else _read(path)
     if (
         kept is not None
         and set(kept.image_flops) == set(arms)

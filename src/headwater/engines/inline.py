@@ -1,7 +1,8 @@
 """The inline engine: every unit in this process, one after another. For tests, notebooks and
 debuggers.
 
-A unit has as many threads as in a worker process, so its bits are those of the local engine.
+A unit has as many threads as a worker process has where their number is left open, so its bits are
+those of the local engine.
 """
 
 from __future__ import annotations
@@ -30,8 +31,7 @@ def run(
     from headwater import device
 
     schedule = Schedule(todo)
-    device.be_deterministic()
-    with limited(threads_of(session.compute, 1)):
+    with device.deterministic(), limited(threads_of(session.compute, 1)):
         while schedule.ready:
             _compute(session, schedule, schedule.ready.popleft(), watch)
 

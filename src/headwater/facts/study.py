@@ -45,14 +45,20 @@ def _head_notes(plan: Plan) -> list[str]:
 
 
 def plan_facts(
-    plan: Plan, store: Store | None, *, device: str = "auto", workers: int | None = None
+    plan: Plan,
+    store: Store | None,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Arms, cells, what is done, shared and orphaned, and the cost of the rest.
 
-    `workers` is one per core of this machine, or one on a GPU, where it is None. Raises InputError,
-    with the study's line, for a backbone that cannot be, and for a device that is not there.
+    `workers` is one per core of this machine, or one on a GPU, where it is None. `fresh` measures
+    this machine's rate anew. Raises InputError, with the study's line, for a backbone that cannot
+    be, and for a device that is not there.
     """
-    study, encoder = plan.study, measured(plan, device)
+    study, encoder = plan.study, measured(plan, device, fresh=fresh)
     workers = workers or default_workers(encoder.device)
     todo = pending(plan, store)
     finished = store.finished_cells() if store else set()

@@ -265,6 +265,13 @@ class Method(ABC):
         """
         return None
 
+    def compile(self) -> None:
+        """Send what costs most through torch.compile: by default the encoder, where training calls
+        it as a whole.
+        """
+        # so that the kernels of a step do not depend on where a run went on
+        self.encoder.compile(dynamic=False)
+
     def save_heads(self, folder: Path) -> None:
         """Write to an arm's folder what it needs to keep beside the encoder: a text tower, nothing
         for most.

@@ -154,6 +154,12 @@ class Mae(Method):
         drawn, there = embeddings
         return (drawn.float() - there.float()).square().mean()
 
+    def compile(self) -> None:
+        """The blocks: the encoder as a whole is never called."""
+        net: Any = self.net
+        for blocks in (net.encoder.blocks, net.decoder_blocks):
+            blocks.compile(dynamic=False)
+
     def _orders(self, batch: Batch) -> np.ndarray[Any, np.dtype[np.int64]]:
         """int64 [b, patches]: each image's patches in a random order; the first ones are shown."""
         order = np.empty((len(batch), self._patches), dtype=np.int64)

@@ -126,9 +126,7 @@ def pretrain(
     if not compute.sharded:
         model.to(compute.device, memory_format=torch.channels_last)
     if compute.compiled:
-        model.encoder.compile(
-            dynamic=False
-        )  # so that the kernels of a step do not depend on where a run went on
+        model.compile()
     wrapped = Wrapped(model, ranks, sharded=compute.sharded)
     optimiser = optim.build(
         wrapped.method.net,

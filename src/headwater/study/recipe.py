@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from headwater.errors import InputError
 from headwater.registry import METHODS
-from headwater.study.words import Fraction, NonNegative, Positive, Real, Whole, Words, default
+from headwater.study.words import (
+    Fraction,
+    Misplaced,
+    NonNegative,
+    Positive,
+    Real,
+    Whole,
+    Words,
+    default,
+)
 
 Method = Annotated[str, AfterValidator(METHODS.known)]
 """The name of a pre-training method."""
@@ -198,6 +208,22 @@ class _AllRecipes(Words):
             both["augmentation"] = {**common["augmentation"], **special["augmentation"]}
         return {name: value for name, value in both.items() if name in _fields_of(method)}
 
+    @model_validator(mode="after")
+    def _null_is_no_value(self) -> Self:
+        """Raises for `lr: null`, which would leave the default standing in silence."""
+        for method in METHODS:
+            own: Words | None = getattr(self, method.name, None)
+            for words, place in ((self, ()), (own, (method.name,))):
+                for name in () if words is None else words.model_fields_set:
+                    field = _fields_of(method.name).get(name)
+                    if field and field.default is not None and getattr(words, name) is None:
+                        raise Misplaced(
+                            ("recipe", *place, name),
+                            f"null says nothing here, and {method.name} would take "
+                            f"{field.default}; leave {name} out, or give a value",
+                        )
+        return self
+
 
 def _fields_of(method: str) -> Mapping[str, Any]:
     recipe = METHODS[method].recipe
@@ -206,19 +232,34 @@ def _fields_of(method: str) -> Mapping[str, Any]:
 
 def _all_recipes() -> type[_AllRecipes]:
     """The model of the `recipe:` block: every field of every method, and under a method's name a
-    block of its own fields alone. None means that nothing is said.
+    block of its own fields alone. A field that is not set says nothing.
+
+    Raises InputError for a method of another package whose words clash with those of others.
     """
     common: dict[str, Any] = {}
     blocks: dict[str, Any] = {}
+    owners: dict[str, str] = {}
     for method in METHODS:
         if method.recipe is None:
             continue
         fields = method.recipe.model_fields
         own: dict[str, Any] = {name: _optional(field) for name, field in fields.items()}
+        for name in sorted(own.keys() & common.keys()):
+            if own[name] != common[name]:
+                raise InputError(
+                    f"the recipes of {owners[name]} and {method.name} both have a field {name!r}, "
+                    "with other values allowed; one of them should call it something else"
+                )
+        owners = {**dict.fromkeys(own, method.name), **owners}
         common = {**own, **common}
         title = f"{method.name}_recipe"
         block: Any = create_model(title, __base__=Words, __doc__=f"Of {method.name} alone.", **own)
         blocks[method.name] = (block | None, None)
+    for name in sorted(common.keys() & METHODS.names()):
+        raise InputError(
+            f"the method {name!r} is called what {owners[name]} calls a field of its recipe; "
+            "one of them should be called something else"
+        )
     return create_model(
         "Recipes",
         __base__=_AllRecipes,

@@ -119,7 +119,6 @@ class _Run(Pool[Unit]):
     ) -> None:
         super().__init__(local.COMMAND, setting, store.root / "logs", deque(ready))
         self._study, self._store, self._watch = study, store, watch
-        self._reason: str | None = None
 
     def on_event(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
         by_id = {network.id: network for network in unit.networks}

@@ -4,7 +4,7 @@
 #   make test-docs      that prose, figures and committed results are what the code says
 #   make test-all       both, and the long ones; needs HEADWATER_DATA
 #   make coverage       which lines the checks run: a table, and build/coverage.json
-#   make test-anywhere  make test as other machines would see it: a table, in an hour or two
+#   make test-anywhere  make test as other machines would see it: a table, in 45 minutes
 
 PYTHON ?= python3
 BIN := .venv/bin

@@ -14,7 +14,8 @@ REPORT = """\
 <testsuites><testsuite>
 <testcase classname="tests.a" name="passes"/>
 <testcase classname="tests.a" name="says something"><system-out>words</system-out></testcase>
-<testcase classname="tests.labels.test_wordnet.TestIt" name="is left out"><skipped message="without git: none"/></testcase>
+<testcase classname="tests.labels.test_wordnet.TestIt" name="is left out">
+<skipped message="without git: none"/></testcase>
 <testcase classname="tests.b" name="fails"><failure message="1 != 2"/></testcase>
 <testcase classname="tests.b" name="has no fixture"><error message="no disk"/></testcase>
 </testsuite></testsuites>

@@ -137,8 +137,8 @@ def page(outcomes: Mapping[str, Outcome]) -> str:
         "# The tests as other machines see them\n\n"
         f"`make test-anywhere`, {datetime.now(UTC):%Y-%m-%d}, {processor()}, "
         f"{os.cpu_count()} cores, {there} HEADWATER_DATA. Each line is one run of the tests of\n"
-        "`make test`; where a single need is hidden, of the files that ask for any. README says what\n"
-        "each need is.\n\n" + table(outcomes)
+        "`make test`; where a single need is hidden, of the files that ask for any.\n"
+        "README says what each need is.\n\n" + table(outcomes)
     )
 
 

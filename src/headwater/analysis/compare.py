@@ -33,6 +33,7 @@ from headwater.analysis.intervals import (
     t_interval,
     t_quantile,
 )
+from headwater.analysis.kept import kept
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _KEYS = ["task", "protocol", "shots", "seed"]
 
 
+@kept
 def wide(
     table: pd.DataFrame, *, metric: str | None = None, subset: str = "all", deciding: bool = True
 ) -> pd.DataFrame:
@@ -119,6 +121,7 @@ def difference(
     return t_interval(means[~np.isnan(means)].tolist(), level=level, comparisons=comparisons)
 
 
+@kept
 def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """One row per configuration x task x protocol x shots x metric x subset, in a sensible order of
     arms.

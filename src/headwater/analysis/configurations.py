@@ -62,61 +62,55 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     if not len(rows.columns):
         rows = to_frame([])
     table = conform(rows, "rows")
-    table = table[table["constants"].isna()].reset_index(drop=True)
+    simulated = table["constants"].notna()
+    if simulated.any():
+        table = table[~simulated].reset_index(drop=True)
     value = table["value"].astype("float64")
     table["usable"] = ((table["status"] == "done") & value.notna()).astype(bool)
     table["value"] = value.where(table["usable"])
     frozen = ~table["protocol"].isin(tuned_protocols())
     frozen_reuse = frozen & table["label_reuse"].fillna(False).astype(bool)
     table["decides"] = (table["usable"] & ~frozen_reuse).astype(bool)
-    names = _names(table)
-    merged = table.merge(names, on=list(CONFIGURATION), how="left")
-    for column in ("configuration", "name", "context"):
-        merged[column] = merged[column].astype(object)
-    merged["order"] = merged["order"].astype("int64")
-    return merged
+    return table.assign(**_names(table))
 
 
-def _names(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per configuration: its columns of `CONFIGURATION`, and those that `prepare` adds."""
+def _names(table: pd.DataFrame) -> dict[str, Any]:
+    """The columns that `prepare` adds for the configuration of each row."""
+    import numpy as np
     import pandas as pd
 
-    distinct = table[list(CONFIGURATION)].drop_duplicates()
+    groups = table.groupby(list(CONFIGURATION), dropna=False, sort=False)
+    place = pd.factorize(groups.ngroup())[0]
+    distinct = table.loc[~pd.Series(place).duplicated().to_numpy(), list(CONFIGURATION)]
     rows = distinct.astype(object).to_dict("records")
-    named = name_configurations(rows, [_median_labels(table, row) for row in rows])
-    columns = {
-        "configuration": [each.digest for each in named],
-        "name": [each.name for each in named],
-        "context": [each.context for each in named],
-        "order": range(len(named)),
-        "configuration_labels": [each.num_labels for each in named],
+    named = name_configurations(rows, _median_labels(table["num_labels"], distinct, place))
+    by_digest = {each.digest: (order, each) for order, each in enumerate(named)}
+    of_rows = [by_digest[digest(row)] for row in rows]
+    columns: dict[str, Any] = {
+        "configuration": np.array([each.digest for _, each in of_rows], dtype=object),
+        "name": np.array([each.name for _, each in of_rows], dtype=object),
+        "context": np.array([each.context for _, each in of_rows], dtype=object),
+        "order": np.array([order for order, _ in of_rows], dtype=np.int64),
+        "configuration_labels": np.array([each.num_labels for _, each in of_rows], dtype=float),
     }
-    names = pd.DataFrame(columns)
-    return distinct.assign(configuration=[digest(row) for row in rows]).merge(
-        names, on="configuration", how="left"
-    )
+    return {column: values[place] for column, values in columns.items()}
 
 
-def _median_labels(table: pd.DataFrame, row: dict[Any, Any]) -> float | None:
-    """Classes of a configuration: the median over its arms, as a draw of a source's images by seed
-    may lose a class.
+def _median_labels(counts: pd.Series[Any], distinct: pd.DataFrame, place: Any) -> list[Any]:
+    """Classes of each distinct configuration: the median over its arms, as a draw of a source's
+    images by seed may lose a class. `place` says which configuration each of `counts` is of.
     """
-    same = table["method"] == row["method"]
-    for column in ("source", "size", "labels"):
-        same &= (
-            table[column].isna()
-            if missing(row[column])
-            else (table[column] == row[column]).fillna(False).astype(bool)
-        )
-    counts = table.loc[same, "num_labels"].dropna()
-    return float(counts.astype("float64").median()) if len(counts) else None
+    alike = distinct.groupby(["method", "source", "size", "labels"], dropna=False).ngroup()
+    family = alike.to_numpy()
+    medians = counts.astype("float64").groupby(family[place]).median()
+    return [number(medians[each]) for each in family]
 
 
 def main_metric(table: pd.DataFrame) -> str:
     """top1 where any row has it, else mean_per_class, else the first metric by name of those that
     are the better the higher.
     """
-    metrics = sorted(set(table["metric"].dropna().astype(str)) - LOWER_IS_BETTER)
+    metrics = sorted(set(map(str, table["metric"].dropna().unique())) - LOWER_IS_BETTER)
     for usual in ("top1", "mean_per_class"):
         if usual in metrics:
             return usual

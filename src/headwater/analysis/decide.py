@@ -15,6 +15,7 @@ from headwater.analysis.configurations import (
 )
 from headwater.analysis.ground import Ground, ground_of, task_protocols
 from headwater.analysis.intervals import NO_INTERVAL, Interval
+from headwater.analysis.kept import kept
 from headwater.analysis.next_steps import next_steps
 from headwater.analysis.words import count, interval, listed, percent, points, shots_words
 from headwater.registry import ANALYSES
@@ -65,6 +66,7 @@ class Verdict:
     cells: tuple[str, ...] = ()
 
 
+@kept
 def verdict(rows: pd.DataFrame) -> Verdict:
     """The advice that the rows support.
 

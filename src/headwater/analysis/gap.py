@@ -28,6 +28,7 @@ from headwater.analysis.intervals import (
     seeds_needed,
     t_interval,
 )
+from headwater.analysis.kept import kept
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +56,7 @@ def source_gap(
         ends = _ends(group.scores)
         if ends is None:
             continue
-        gap = t_interval(_seeds(group.scores, ends), level=level, comparisons=ends.num_pairs)
+        gap = t_interval(_gaps(group.scores, ends), level=level, comparisons=ends.num_pairs)
         held_out = t_interval(list(_held_out(group.scores).values()), level=level)
         records.append(
             {
@@ -112,14 +113,17 @@ def _held_out(scores: pd.DataFrame) -> dict[Any, float]:
     """Seed -> best minus worst source in it, where the two were chosen by the mean over the other
     seeds.
     """
+    import numpy as np
+
     table = per_seed(scores).dropna(axis=0, how="any")
     if min(table.shape) < 2:
         return {}
+    names, values = [str(column) for column in table.columns], table.to_numpy()
     gaps: dict[Any, float] = {}
-    for seed in table.index:
-        others = table.drop(index=seed).mean()
-        ranked = sorted(others.index, key=lambda c: (-float(others[c]), str(c)))
-        gaps[seed] = float(table.loc[seed, ranked[0]] - table.loc[seed, ranked[-1]])
+    for place, seed in enumerate(table.index):
+        others = np.delete(values, place, axis=0).mean(axis=0)
+        ranked = sorted(range(len(names)), key=lambda c: (-float(others[c]), names[c]))
+        gaps[seed] = float(values[place, ranked[0]] - values[place, ranked[-1]])
     return gaps
 
 
@@ -202,7 +206,8 @@ class _Group:
     cells: tuple[str, ...]
 
 
-def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[_Group]:
+@kept
+def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> list[_Group]:
     """Every context with two or more sources in every setting; after the tasks of a context, for
     each protocol and shot count, all of these tasks together.
     """
@@ -213,14 +218,16 @@ def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[_Gr
     used = used.assign(shots=used["shots"].fillna(-1).astype("int64"))
     sources = {each.id: each.source or "" for each in configurations(table).values()}
     settings: Any = dict(list(scores.groupby(level=list(SETTING))))
+    everything: list[_Group] = []
     for context, members in _contexts(used[used["source"].notna()]).items():
         if len({sources[member] for member in members}) < 2:
             continue
         cells = _cells(used[used["configuration"].isin(members)])
         groups = []
         for (task, protocol, shots), values in settings.items():
-            present = values[[member for member in members if member in values]]
-            present = present.dropna(axis=1, how="all").dropna(axis=0, how="all")
+            tried = values[[member for member in members if member in values]]
+            known = tried.notna().to_numpy()
+            present = tried.loc[known.any(axis=1), known.any(axis=0)]
             if present.shape[1] < 2:
                 continue
             groups.append(
@@ -234,8 +241,8 @@ def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> Iterator[_Gr
                     cells=cells.get((task, protocol, shots), ()),
                 )
             )
-        yield from groups
-        yield from _pooled(groups)
+        everything += [*groups, *_pooled(groups)]
+    return everything
 
 
 def _cells(used: pd.DataFrame) -> dict[Any, tuple[str, ...]]:
@@ -309,7 +316,7 @@ def _ends(scores: pd.DataFrame) -> _Ends | None:
     return _Ends(ranked[0], ranked[-1], len(means) * (len(means) - 1) // 2)
 
 
-def _seeds(scores: pd.DataFrame, ends: _Ends) -> list[float]:
+def _gaps(scores: pd.DataFrame, ends: _Ends) -> list[float]:
     """Best minus worst, one number per seed that has both."""
     gaps = per_seed((scores[ends.best] - scores[ends.worst]).to_frame("gap"))["gap"]
     return [float(gap) for gap in gaps.dropna()]
@@ -371,11 +378,11 @@ def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
 
     known = per_seed(scores).mean().dropna().index
     pairs = list(permutations(known, 2))
-    values = pd.DataFrame(
-        {place: scores[a] - scores[b] for place, (a, b) in enumerate(pairs)},
-        index=scores.index,
-    )
-    means = per_seed(values)
+    places = {column: place for place, column in enumerate(scores.columns)}
+    values = scores.to_numpy(dtype="float64")
+    left = values[:, [places[a] for a, _ in pairs]]
+    right = values[:, [places[b] for _, b in pairs]]
+    means = per_seed(pd.DataFrame(left - right, index=scores.index))
     means.columns = pd.Index(pairs, tupleize_cols=False)
     return means
 
@@ -383,8 +390,8 @@ def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
 def _intervals(seeds: pd.DataFrame, level: float, comparisons: int) -> list[Interval]:
     """The interval of each column."""
     intervals = []
-    for column in range(seeds.shape[1]):
-        values = [float(value) for value in seeds.iloc[:, column].dropna()]
+    for column in seeds.to_numpy(dtype="float64").T:
+        values = column[column == column].tolist()
         intervals.append(t_interval(values, level=level, comparisons=comparisons))
     return intervals
 

@@ -4,7 +4,7 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,17 @@ if TYPE_CHECKING:
 AGAINST = ("coarser", "coarsest", "finest", "scratch")
 
 
-def granularity_curves(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
+def granularity_curves(
+    rows: pd.DataFrame,
+    *,
+    metric: str | None = None,
+    level: float = LEVEL,
+    against: Sequence[str] = AGAINST,
+) -> pd.DataFrame:
     """One row per supervised configuration x task x protocol x shots x metric x subset, coarse to
-    fine within a group.
+    fine within a group; of one metric, or of all where it is None.
 
-    The columns of `summarise`, and for each word of `AGAINST`: versus_{word} (paired difference to
+    The columns of `summarise`, and for each word of `against`: versus_{word} (paired difference to
     the next coarser view, the coarsest, the finest level or instance view, and to no pre-training),
     versus_{word}_low, _high, _seeds; null where there is nothing to compare with. Each interval is
     at `level` by itself; `peaks` corrects for having chosen the peak. `series` names the curve that
@@ -39,11 +45,13 @@ def granularity_curves(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFr
     """
     import pandas as pd
 
-    records = [record for group in _groups(rows) for record in _compared(group, level)]
+    records: list[dict[str, Any]] = []
+    for group in _groups(rows, metric):
+        records += _compared(group, level, against)
     if records:
         return pd.DataFrame(records)
     out = summarise(rows).iloc[:0].assign(series=None, on_curve=None)
-    for word in AGAINST:
+    for word in against:
         out[[f"versus_{word}{end}" for end in ("", "_low", "_high", "_seeds")]] = None
     return out
 
@@ -91,9 +99,12 @@ class _Group:
         return [view for view in self.views if label_kind(view["labels"]) in kinds]
 
 
-def _groups(rows: pd.DataFrame) -> Iterator[_Group]:
+def _groups(rows: pd.DataFrame, metric: str | None = None) -> Iterator[_Group]:
+    """Of one metric, or of all where it is None."""
     table = prepare(rows)
     summary = summarise(table)
+    if metric is not None:
+        summary = summary[summary["metric"] == metric]
     # Plain records and one split of the matrix: groups are many and small, where pandas is slow.
     groups: dict[tuple[_Setting, str], list[dict[str, Any]]] = {}
     scratch: dict[tuple[_Setting, str], str] = {}
@@ -106,11 +117,11 @@ def _groups(rows: pd.DataFrame) -> Iterator[_Group]:
             record["series"] = _series(record)
             groups.setdefault((setting, record["series"]), []).append(record)
     matrices: dict[_Setting, pd.DataFrame] = {}
-    for metric, subset in sorted({(setting.metric, setting.subset) for setting, _ in groups}):
-        scores = wide(table, metric=metric, subset=subset, deciding=False)
+    for measured, subset in sorted({(setting.metric, setting.subset) for setting, _ in groups}):
+        scores = wide(table, metric=measured, subset=subset, deciding=False)
         settings: Any = scores.groupby(level=list(SETTING))
         for (task, protocol, shots), values in settings:
-            matrices[_Setting(metric, subset, task, protocol, shots)] = values
+            matrices[_Setting(measured, subset, task, protocol, shots)] = values
     for setting, series in sorted(groups, key=lambda key: (*astuple(key[0]), key[1])):
         views = sorted(
             groups[setting, series], key=lambda view: (float(view["num_labels"]), view["order"])
@@ -140,7 +151,7 @@ def _series(record: dict[str, Any]) -> str:
     return series_of(str(record["context"]), record["labels"]) + source
 
 
-def _compared(group: _Group, level: float) -> Iterator[dict[str, Any]]:
+def _compared(group: _Group, level: float, against: Sequence[str]) -> Iterator[dict[str, Any]]:
     curve = group.curve
     for view in group.views:
         coarser = [other for other in curve if other["num_labels"] < view["num_labels"]]
@@ -151,7 +162,7 @@ def _compared(group: _Group, level: float) -> Iterator[dict[str, Any]]:
             "scratch": group.scratch,
         }
         record = dict(view) | {"on_curve": view in curve}
-        for word in AGAINST:
+        for word in against:
             other = others[word]
             gap = NO_INTERVAL
             if other is not None and other != view["configuration"]:
@@ -165,8 +176,9 @@ def _compared(group: _Group, level: float) -> Iterator[dict[str, Any]]:
         yield record
 
 
-def peaks(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
-    """Where each curve has its peak, and what can be said of its shape.
+def peaks(rows: pd.DataFrame, *, metric: str | None = None, level: float = LEVEL) -> pd.DataFrame:
+    """Where each curve has its peak, and what can be said of its shape; of one metric, or of all
+    where it is None.
 
     Columns: task, protocol, shots, metric, subset, series, num_views, peak (labels), peak_classes,
     mean; coarse and fine (peak minus the coarsest and minus the finest view, each with _low and
@@ -182,7 +194,7 @@ def peaks(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
 
     records = [
         {**group.setting.columns, "series": group.series, **_peak(group, level)}
-        for group in _groups(rows)
+        for group in _groups(rows, metric)
         if group.curve
     ]
     out = pd.DataFrame(records, columns=list(_PEAKS))

@@ -63,11 +63,16 @@ def _report(
     question: str | None,
     notes: list[str],
 ) -> dict[str, Any]:
+    from headwater.analysis import prepare
+    from headwater.analysis.kept import keeping
     from headwater.report import save_figures, verdict_lines, write_report
 
+    table = prepare(rows)
     try:
-        path = write_report(rows, out, title=title, question=question, notes=notes)
-        saved = save_figures(rows, figures) if figures else []
+        with keeping(table):
+            path = write_report(table, out, title=title, question=question, notes=notes)
+            saved = save_figures(table, figures) if figures else []
+            lines = verdict_lines(table)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
-    return {"report": str(path), "figures": [str(f) for f in saved], "verdict": verdict_lines(rows)}
+    return {"report": str(path), "figures": [str(f) for f in saved], "verdict": lines}

@@ -60,20 +60,31 @@ def held(rows: pd.DataFrame) -> list[Held]:
     """Every column that could change a number, over arms other than scratch; columns without any
     value are left out.
     """
+    import pandas as pd
+
     table = prepare(rows)
     trained = table[table["method"] != "scratch"]
+    arms = pd.factorize(trained["arm"])[0]
     columns = (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE)
-    return [_held(trained, column) for column in columns if trained[column].notna().any()]
+    return [_held(trained[name], arms) for name in columns if trained[name].notna().any()]
 
 
-def _held(trained: pd.DataFrame, column: str) -> Held:
-    # The head of a fine-tuned cell is no property of its probes: only an arm's own columns count
-    # their nulls.
-    counted = trained if column in _ARM else trained[trained[column].notna()]
-    values = counted[["arm", column]].drop_duplicates()[column].map(_text)
-    counts = [(str(value), int(number)) for value, number in values.value_counts().items()]
-    counts.sort(key=lambda pair: (-pair[1], pair[0]))
-    return Held(column, explained(_COLUMN[column]), tuple(counts))
+def _held(values: pd.Series[Any], arms: Any) -> Held:
+    """One column, and the number of each row's arm."""
+    import pandas as pd
+
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    pairs = pd.unique(arms * len(distinct) + codes)
+    counts: dict[str, int] = {}
+    for code in pairs % len(distinct):
+        # The head of a fine-tuned cell is no property of its probes: only an arm's own columns
+        # count their nulls.
+        if values.name in _ARM or not missing(distinct[code]):
+            text = _text(distinct[code])
+            counts[text] = counts.get(text, 0) + 1
+    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    column = str(values.name)
+    return Held(column, explained(_COLUMN[column]), tuple(ordered))
 
 
 def _text(value: Any) -> str:
@@ -121,7 +132,7 @@ def _incomplete(table: pd.DataFrame) -> list[str]:
     ):
         bad = table[table["status"] == status]
         if len(bad):
-            arms = sorted(set(bad["name"]))
+            arms = sorted(bad["name"].unique())
             out.append(
                 f"{count(bad['cell'].nunique(), 'cell')} {status} ({meaning}): {listed(arms)}. No "
                 "average counts them."
@@ -140,7 +151,10 @@ def _reuse(done: pd.DataFrame) -> list[str]:
     out = []
     marked = done[~done["decides"]]
     if len(marked):
-        cells, tasks = count(marked["cell"].nunique(), "cell"), listed(sorted(set(marked["task"])))
+        cells, tasks = (
+            count(marked["cell"].nunique(), "cell"),
+            listed(sorted(marked["task"].unique())),
+        )
         out.append(
             f"Labels are re-used in {cells} on {tasks}: a frozen encoder is scored on labels that "
             "it was trained on. Hollow marks; they decide nothing."
@@ -148,7 +162,10 @@ def _reuse(done: pd.DataFrame) -> list[str]:
     leaked = done[done["leaked_test_images"].fillna(0) > 0]
     if len(leaked):
         most = int(leaked["leaked_test_images"].max())
-        who, where = listed(sorted(set(leaked["name"]))), listed(sorted(set(leaked["task"])))
+        who, where = (
+            listed(sorted(leaked["name"].unique())),
+            listed(sorted(leaked["task"].unique())),
+        )
         out.append(
             f"Up to {count(most, 'test image')} on {where} are among the pre-training images of "
             f"{who}."
@@ -211,7 +228,7 @@ def _differing(done: pd.DataFrame) -> list[str]:
     columns |= {column: trained[column] for column in _PRETRAIN_PLACE}
     differing = []
     for column, values in columns.items():
-        distinct = sorted(set(values.dropna()))
+        distinct = sorted(values.dropna().unique())
         if len(distinct) > 1:
             shown = [_text(value) for value in distinct]
             differing.append(f"{column}: {listed(shown, most=3)}")

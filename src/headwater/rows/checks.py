@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headwater.errors import InputError
 from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, STATUSES, UNBOUNDED, Column, Kind
 
@@ -76,9 +78,13 @@ def _check_field(column: Column, row: Mapping[str, Any], where: str) -> None:
 
 def _bounds(column: Column, metric: Any) -> Column:
     """The column, without bounds for the value of a metric that has none."""
-    if column.name == "value" and str(metric).startswith(UNBOUNDED):
+    if column.name == "value" and _is_unbounded(metric):
         return replace(column, least=None, most=None)
     return column
+
+
+def _is_unbounded(metric: Any) -> bool:
+    return str(metric).startswith(UNBOUNDED)
 
 
 def _wrong_number(value: Any, column: Column) -> str | None:
@@ -116,7 +122,8 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             f"{where}: the columns {', '.join(absent)} are missing (docs/rows.md lists the schema)"
         )
     frame = frame.reset_index(drop=True)
-    table = pd.DataFrame({column.name: _conformed(column, frame, where) for column in COLUMNS})
+    columns = {column.name: _conformed(column, frame, where) for column in COLUMNS}
+    table = pd.DataFrame(columns, copy=False)
     strange = ~table["status"].isin(STATUSES)
     if strange.any():
         word = reprlib.repr(str(table["status"][strange].iloc[0]))
@@ -129,7 +136,22 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             f"{where}: a row has a value if and only if its status is done; {_row(frame, odd)} "
             "breaks this"
         )
-    return table.sort_values(["cell", "metric", "subset"], ignore_index=True)
+    return sorted_rows(table)
+
+
+def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows by cell, metric and subset, so that equal rows make equal tables; a table that is in
+    this order comes back as it is.
+    """
+    after: Any = True
+    for name in reversed(_ORDER):
+        texts = table[name].to_numpy(dtype=object)
+        before, behind = texts[:-1], texts[1:]
+        after = (behind > before) | ((behind == before) & after)
+    return table if np.all(after) else table.sort_values(list(_ORDER), ignore_index=True)
+
+
+_ORDER = ("cell", "metric", "subset")
 
 
 def _conformed(column: Column, frame: pd.DataFrame, where: str) -> Any:
@@ -140,7 +162,7 @@ def _conformed(column: Column, frame: pd.DataFrame, where: str) -> Any:
     if column.name not in frame:
         return pd.array([None] * len(frame), dtype=kind)
     try:
-        values = _values(column, frame, where).astype(kind)
+        values = _typed(_values(column, frame, where), kind)
     except InputError:
         raise
     except (ValueError, TypeError, OverflowError) as error:
@@ -151,6 +173,19 @@ def _conformed(column: Column, frame: pd.DataFrame, where: str) -> Any:
         row = _row(frame, values.isna())
         raise InputError(f"{where}: the column {column.name!r} has an empty field in {row}")
     return values
+
+
+def _typed(values: Any, kind: Any) -> Any:
+    """A column in a pandas type; texts so that equal ones are one object."""
+    import pandas as pd
+
+    is_text = isinstance(values.dtype, (pd.StringDtype, pd.CategoricalDtype))
+    if not is_text or values.dtype == kind or kind != PANDAS_TYPES["str"]:
+        return values.astype(kind)
+    categories = values.astype("category").cat
+    distinct = pd.array(categories.categories, dtype=kind)
+    shared = distinct.take(categories.codes, allow_fill=True)
+    return pd.Series(shared, index=values.index, name=values.name)
 
 
 def _values(column: Column, frame: pd.DataFrame, where: str) -> Any:
@@ -168,13 +203,14 @@ def _values(column: Column, frame: pd.DataFrame, where: str) -> Any:
         if not pd.api.types.is_numeric_dtype(values):
             values = _numbers(values)
         if column.name == "value":
-            metric = frame["metric"].astype("string")
-            free = metric.str.startswith(UNBOUNDED).fillna(False).astype(bool)
+            metrics = [metric for metric in frame["metric"].unique() if _is_unbounded(metric)]
+            free = frame["metric"].isin(metrics)
             _check_numbers(values.where(free), _bounds(column, UNBOUNDED), frame, where)
             _check_numbers(values.where(~free), column, frame, where)
         else:
             _check_numbers(values, column, frame, where)
-    if column.kind == "int" and (values.dropna() % 1 != 0).any():
+    exact = pd.api.types.is_integer_dtype(values)
+    if column.kind == "int" and not exact and (values.dropna() % 1 != 0).any():
         raise ValueError("not whole numbers")
     return values
 
@@ -197,7 +233,11 @@ def _check_numbers(values: Any, column: Column, frame: pd.DataFrame, where: str)
     """
     import pandas as pd
 
-    if not any(_wrong_number(value, column) for value in pd.unique(values.dropna())):
+    # What is allowed is a range, so that the least and the greatest number speak for all.
+    known = values.dropna()
+    if len(known) and pd.api.types.is_numeric_dtype(known):
+        known = pd.Series([known.min(), known.max()])
+    if not any(_wrong_number(value, column) for value in pd.unique(known)):
         return
     wrong = pd.Series(
         [

@@ -11,11 +11,14 @@ SCHEMA_VERSION = 1
 
 Kind = Literal["str", "int", "float", "bool"]
 PANDAS_TYPES: dict[Kind, str] = {
-    "str": "string",
+    "str": "string[python]",
     "int": "Int64",
     "float": "Float64",
     "bool": "boolean",
 }
+"""Texts are Python's, so that equal ones can be one object: recipes and versions stand on every
+row, and a million of each would be gigabytes.
+"""
 STATUSES = ("done", "diverged", "failed")
 UNBOUNDED = "response_"
 """What the names of metrics begin with that are no shares, and may be any number."""

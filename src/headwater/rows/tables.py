@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.errors import InputError
 from headwater.files import atomic_path
-from headwater.rows.checks import check_row, conform
+from headwater.rows.checks import check_row, conform, sorted_rows
 from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, VOLATILE
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     for column in COLUMNS:
         values: Any = [row.get(column.name) for row in listed]
         columns[column.name] = pd.array(values, dtype=PANDAS_TYPES[column.kind])
-    frame = pd.DataFrame(columns)
-    return frame.sort_values(["cell", "metric", "subset"], ignore_index=True)
+    return sorted_rows(pd.DataFrame(columns))
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
@@ -93,11 +92,34 @@ def _read_table(path: Path) -> pd.DataFrame:
         if path.suffix == ".csv":
             return pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
+            return _read_parquet(path)
         lines = path.read_text().splitlines()
         return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
     except Exception as error:  # pandas, pyarrow and json each have their own kinds
         raise InputError(f"{path}: cannot be read as a table of rows ({error})") from None
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    """A table with its texts as categories, and its whole numbers as they are where some are
+    null.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [field.name for field in pq.read_schema(path) if _is_text(field.type)]
+    exact = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    table = pq.read_table(path, read_dictionary=texts)
+    frame: pd.DataFrame = table.to_pandas(
+        types_mapper=exact.get, ignore_metadata=True, split_blocks=True, self_destruct=True
+    )
+    return frame
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def write_rows(frame: pd.DataFrame, path: Path) -> None:

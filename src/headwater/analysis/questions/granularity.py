@@ -17,8 +17,7 @@ _NAME = "granularity"
 
 
 def _findings(table: pd.DataFrame) -> Iterator[Finding]:
-    shown = peaks(table)
-    for row in shown[shown["metric"] == main_metric(table)].to_dict("records"):
+    for row in peaks(table, metric=main_metric(table)).to_dict("records"):
         where = setting_word(row["task"], row["protocol"], row["shots"])
         if row["subset"] != "all":
             where += f", {row['subset']} images"

@@ -28,8 +28,7 @@ _SUBSETS = ("all", "hard", "easy", "unleaked")
 
 def panels(evidence: Evidence) -> Iterator[Panel]:
     """One a protocol, shot count and task that has views of different numbers of classes."""
-    curves = granularity_curves(evidence.table)
-    curves = curves[curves["metric"] == evidence.metric]
+    curves = granularity_curves(evidence.table, metric=evidence.metric, against=())
     if not len(curves):
         return
     scratch = _scratch_levels(evidence.summary)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from headwater.analysis import prepare
 from headwater.registry import METHODS
 from tests.toy import FP32
 
@@ -311,3 +312,13 @@ def test_the_benchmark_of_the_whole_grid_has_the_papers_tasks_and_reads_features
         "4 shot counts x 2 draws, and all images once"
     )
     assert found["seconds"] > 0 and not list(tmp_path.iterdir())
+
+
+def test_the_table_of_the_reports_benchmark_is_one_that_a_study_could_make(load):
+    made = load("report_scale").made_rows(1)
+    assert len(made) == 100_000 and made["cell"].nunique() == 50_000
+    table = prepare(made)
+    assert table["usable"].all() and table["configuration"].nunique() == 50
+    per_cell = made.groupby("cell")[["arm", "task", "protocol", "shots", "draw"]].nunique()
+    assert (per_cell == 1).all(axis=None)
+    assert (made.groupby("arm")["value"].mean().std()) > 0.01, "arms differ"

@@ -5,6 +5,7 @@ network.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +237,26 @@ def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(
     assert [
         entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")
     ] == []
+
+
+def test_a_page_of_a_part_says_how_many_of_a_numbers_cells_it_holds(
+    driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headwater.report import embedded, page
+
+    for module in (embedded, page):
+        monkeypatch.setattr(module, "MOST_ROWS", 100)
+    rows = synthetic_rows(seeds=2, shots=(5,), draws=2)
+    driver.get(write_report(rows, tmp_path / "report.html", title="A part").as_uri())
+    wait(driver, "return document.documentElement.dataset.ready === 'yes'")
+    driver.execute_script("document.querySelector('.verdict button.trace').click()")
+    found = driver.execute_script("return document.getElementById('found').textContent")
+    held, of_all = map(int, re.findall(r"this page holds (\d+) of its (\d+) cells", found)[0])
+    assert 0 < held < of_all
+    cells = driver.execute_script(
+        "return new Set([...document.querySelectorAll('#explorer tbody tr')].map((r) => "
+        "r.lastChild.textContent)).size"
+    )
+    assert cells == held
+    link = driver.execute_script("return document.querySelector('#part a').href")
+    assert link == (tmp_path / "report.rows.parquet").as_uri()

@@ -1,19 +1,24 @@
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import stat
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from headwater.analysis import prepare
 from headwater.errors import InputError
-from headwater.report import write_report
+from headwater.report import embedded, write_report
+from headwater.report import page as report_page
 from headwater.report.page import render
 from headwater.report.provenance import _text, held, warnings
-from headwater.rows import to_frame
+from headwater.rows import read_rows, to_frame
 from tests.analysis.synthetic import arm_fields, one_row, synthetic_rows
 
 EVIL = "</script><script>window.stolen=1</script>\"'&<img src=x onerror=alert(1)>"
@@ -34,6 +39,29 @@ def parsed(page: str) -> list[tuple[str, dict[str, str | None]]]:
     parser = Tags()
     parser.feed(page)
     return parser.tags
+
+
+def data_of(page: str) -> dict[str, Any]:
+    """The data that a page carries for its script."""
+    packed = re.search(r'id="data">(.*?)</script>', page, re.S)
+    assert packed
+    return dict(json.loads(gzip.decompress(base64.b64decode(packed.group(1)))))
+
+
+def column_of(packed: dict[str, Any], name: str) -> list[Any]:
+    """A column of packed rows or numbers, as the page's script reads it."""
+    column = next(column for column in packed["columns"] if column["name"] == name)
+    if "constant" in column:
+        return [column["constant"]] * int(packed["count"])
+    if "codes" in column:
+        return [column["distinct"][code] for code in column["codes"]]
+    return list(column["values"])
+
+
+def places_of(runs: str) -> list[int]:
+    """ "0-2 7" -> [0, 1, 2, 7]."""
+    ends = [[int(end) for end in run.split("-")] for run in runs.split()]
+    return [place for run in ends for place in range(run[0], run[-1] + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -96,24 +124,65 @@ def test_markup_in_data_and_titles_stays_text() -> None:
     page = render(to_frame(rows), title=EVIL, question=EVIL, notes=[EVIL])
     assert "<script>window.stolen" not in page and "<img src=x" not in page
     assert len([t for t, _ in parsed(page) if t == "script"]) == 3
-    data = json.loads(
-        re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S).group(1)
-    )  # type: ignore[union-attr]
-    assert any(
-        EVIL in c.get("distinct", []) or c.get("constant") == EVIL for c in data["rows"]["columns"]
-    )
+    assert EVIL in column_of(data_of(page)["rows"], "task")
 
 
-def test_the_rows_are_embedded_whole_and_every_number_names_its_cells(small: pd.DataFrame) -> None:
+def test_the_rows_are_embedded_whole_and_every_finding_names_its_cells(small: pd.DataFrame) -> None:
     page = render(small, title="T")
-    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.S).group(1))  # type: ignore[union-attr]
+    data = data_of(page)
     assert data["rows"]["count"] == len(small) and set(data["cells"]) == set(small["cell"])
-    column = next(c for c in data["rows"]["columns"] if c["name"] == "value")
-    kept = [v for v in column["values"] if v is not None]
+    kept = [value for value in column_of(data["rows"], "value") if value is not None]
     assert sorted(kept) == sorted(small["value"].dropna().tolist())
-    traced = [a["data-cells"] for _, a in parsed(page) if a.get("class") == "trace"]
+    traced = [a["data-cells"] or "" for _, a in parsed(page) if "data-cells" in a]
     assert traced and all(traced)
-    assert all(int(place) < len(data["cells"]) for place in " ".join(traced).split())
+    assert max(place for runs in traced for place in places_of(runs)) < len(data["cells"])
+    counts = [int(a["data-count"] or 0) for _, a in parsed(page) if "data-cells" in a]
+    assert counts == [len(places_of(runs)) for runs in traced]
+    assert 'id="part"' not in page
+
+
+def test_every_number_counts_the_cells_that_have_a_row_of_it(small: pd.DataFrame) -> None:
+    numbers = data_of(render(small, title="T"))["summary"]
+    keys = ["name", "task", "protocol", "shots", "metric", "subset"]
+    table = prepare(small)
+    table["shots"] = table["shots"].astype("string").fillna("all")
+    cells = table.groupby(keys)["cell"].nunique()
+    fields = zip(*(column_of(numbers, key) for key in keys), strict=True)
+    shown = dict(zip(fields, column_of(numbers, "cells"), strict=True))
+    assert shown == cells.to_dict() and len(shown) == numbers["count"]
+
+
+def test_of_many_rows_the_page_holds_a_part_and_all_lie_beside_it(
+    small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = render(small, title="T")
+    for module in (embedded, report_page):
+        monkeypatch.setattr(module, "MOST_ROWS", 50)
+    path = write_report(small, tmp_path / "a b.html", title="T")
+    assert {p.name for p in tmp_path.iterdir()} == {"a b.html", "a b.rows.parquet"}
+    pd.testing.assert_frame_equal(read_rows(tmp_path / "a b.rows.parquet"), small)
+    page = path.read_text()
+    assert f"holds 50 of {len(small)} rows" in page and 'href="a%20b.rows.parquet"' in page
+    data, all_data = data_of(page), data_of(whole)
+    assert data["rows"]["count"] == 50
+    lost = int((small["status"] != "done").sum())
+    assert 0 < lost < 50
+    assert sum(status != "done" for status in column_of(data["rows"], "status")) == lost
+    assert (data["summary"], data["panels"]) == (all_data["summary"], all_data["panels"])
+    for pattern in (r'<p class="answer">.*?</p>', r'data-count="\d+"'):
+        assert re.findall(pattern, page) == re.findall(pattern, whole)
+    held = [len(places_of(a["data-cells"] or "")) for _, a in parsed(page) if "data-cells" in a]
+    assert max(held) <= len(data["cells"]) == len(set(column_of(data["rows"], "cell")))
+
+
+def test_without_the_rows_no_page_is_written(
+    small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_page, "MOST_ROWS", 50)
+    (tmp_path / "report.rows.parquet").mkdir()
+    with pytest.raises(InputError, match=r"report\.rows\.parquet: cannot be written"):
+        write_report(small, tmp_path / "report.html", title="T")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.rows.parquet"]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """One offline HTML file: the verdict, the charts, the tables, and the rows themselves.
 
 The file asks nothing of any network and runs under a strict Content-Security-Policy (offline.py).
-Text from data reaches the page through jinja2's escaping, through JSON in which `<` is written
-\\u003c, or through textContent.
+Text from data reaches the page through jinja2's escaping, or through compressed JSON and
+textContent.
 """
 
 from __future__ import annotations
@@ -14,14 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import analysis
 from headwater.analysis.configurations import prepare
+from headwater.analysis.kept import keeping
 from headwater.analysis.words import count, missing, shots_place, shots_word
 from headwater.files import write_atomic
 from headwater.registry import ANALYSES
 from headwater.report.charts import Panel, charts, panels, theme
-from headwater.report.offline import bundle, digest, script_json, trusted
+from headwater.report.embedded import (
+    MOST_ROWS,
+    embedded,
+    packed_records,
+    packed_rows,
+    places,
+)
+from headwater.report.offline import bundle, compressed_json, digest, trusted
 from headwater.report.palette import arm_colours, arm_word
 from headwater.report.provenance import held, warnings
-from headwater.rows import NAMES
+from headwater.rows import NAMES, write_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,34 +45,57 @@ def write_report(
     question: str | None = None,
     notes: Sequence[str] = (),
 ) -> Path:
-    """Write the report on `rows` to `path` (one HTML file, about 1 MB and the rows) and return that
-    path.
+    """Write the report on `rows` to `path` (one HTML file, 1 to 2 MB) and return that path.
 
-    The folder is made if needed; the file is written beside its place and renamed, so that a reader
-    never sees half of it. `question` and `notes` are plain text. Raises InputError where a required
-    column of the schema is missing.
+    Of more rows than `embedded.MOST_ROWS` the page holds a part, which it names, and all of them
+    are written beside it: report.rows.parquet for report.html, a table that `read_rows` reads.
+
+    The folder is made if needed; a file is written beside its place and renamed, so that a reader
+    never sees half of it, and the rows come before the page that names them. `question` and `notes`
+    are plain text. Raises InputError where a required column of the schema is missing.
     """
     path = Path(path)
-    write_atomic(path, render(rows, title=title, question=question, notes=notes))
+    table = prepare(rows)
+    rows_path = None
+    if len(table) > MOST_ROWS:
+        rows_path = path.with_suffix(".rows.parquet")
+        write_rows(table[list(NAMES)], rows_path)
+    page = render(table, title=title, question=question, notes=notes, rows_path=rows_path)
+    write_atomic(path, page)
     return path
 
 
 def render(
-    rows: pd.DataFrame, *, title: str, question: str | None = None, notes: Sequence[str] = ()
+    rows: pd.DataFrame,
+    *,
+    title: str,
+    question: str | None = None,
+    notes: Sequence[str] = (),
+    rows_path: Path | None = None,
 ) -> str:
-    """The HTML of a report."""
+    """The HTML of a report. `rows_path` is a table beside it with all rows."""
+    table = prepare(rows)
+    with keeping(table):
+        return _rendered(
+            table, title=title, question=question, notes=list(notes), rows_path=rows_path
+        )
+
+
+def _rendered(table: pd.DataFrame, *, rows_path: Path | None, **words: Any) -> str:
+    """The HTML of a prepared table."""
     import jinja2
 
-    table = prepare(rows)
     summary = analysis.summarise(table)
-    cells = {cell: place for place, cell in enumerate(dict.fromkeys(table["cell"].astype(str)))}
+    shown = embedded(table)
+    cells = {cell: place for place, cell in enumerate(dict.fromkeys(shown["cell"].tolist()))}
     drawn = panels(table)
     drawn_kinds = {panel.kind for panel in drawn}
     scripts = {"bundle": bundle(), "page": _resource("page.js")}
     data = {
         "panels": [_panel_data(panel) for panel in drawn],
         "themes": {"light": theme(dark=False), "dark": theme(dark=True)},
-        "rows": _packed(table),
+        "summary": packed_records(_summary(summary)),
+        "rows": packed_rows(shown),
         "cells": list(cells),
     }
     verdict, findings, columns = analysis.verdict(table), analysis.findings(table), held(table)
@@ -72,19 +103,20 @@ def render(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_resource("page.html")).render(
-        title=title,
-        question=question,
-        notes=list(notes),
+        **words,
         verdict=verdict,
-        verdict_cells=_places(verdict.cells, cells),
+        verdict_cells=places(verdict.cells, cells),
         style=trusted(_resource("page.css")),
         scripts={name: trusted(text) for name, text in scripts.items()},
         hashes=[digest(text) for text in scripts.values()],
-        data=trusted(script_json(data)),
+        data=trusted(compressed_json(data)),
         charts=[chart for chart in charts().values() if chart.kind in drawn_kinds],
         panels=list(enumerate(drawn)),
         choices=_choices(drawn, summary, verdict.protocol),
-        summary=_summary(summary, cells),
+        num_numbers=len(summary),
+        num_shown=len(shown),
+        num_rows=len(table),
+        rows_file=None if rows_path is None else rows_path.name,
         findings=_by_question(findings, cells),
         facts=_facts(table, findings),
         held=[column for column in columns if column.equal],
@@ -107,32 +139,6 @@ def _resource(name: str) -> str:
     return files("headwater.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _packed(table: pd.DataFrame) -> dict[str, Any]:
-    """All rows, by column: a constant once, text as codes into its distinct values, numbers as they
-    are.
-    """
-    columns = [_packed_column(name, table[name].tolist()) for name in (*NAMES, "name")]
-    return {"count": len(table), "columns": columns}
-
-
-def _packed_column(name: str, column: list[Any]) -> dict[str, Any]:
-    values = [None if missing(value) else value for value in column]
-    distinct = list(dict.fromkeys(values))
-    if len(distinct) <= 1:
-        return {"name": name, "constant": distinct[0] if distinct else None}
-    if any(isinstance(value, str) for value in distinct):
-        codes = {value: code for code, value in enumerate(distinct)}
-        return {"name": name, "distinct": distinct, "codes": [codes[value] for value in values]}
-    return {"name": name, "values": values}
-
-
-def _places(ids: Sequence[str], cells: dict[str, int]) -> str:
-    """Cells as their places in the embedded list: a pooled finding rests on hundreds, and their ids
-    would be most of the file.
-    """
-    return " ".join(str(cells[cell]) for cell in ids if cell in cells)
-
-
 def _choices(drawn: list[Panel], summary: pd.DataFrame, protocol: str | None) -> dict[str, Any]:
     """What the page lets its reader choose from, and what is chosen at first."""
     shown_under = {panel.protocol for panel in drawn}
@@ -152,15 +158,15 @@ def _choices(drawn: list[Panel], summary: pd.DataFrame, protocol: str | None) ->
     }
 
 
-def _summary(summary: pd.DataFrame, cells: dict[str, int]) -> list[dict[str, Any]]:
+def _summary(summary: pd.DataFrame) -> list[dict[str, Any]]:
     colours = arm_colours(summary)
     return [
-        _summary_line(row, colours[arm_word(row["method"], row["labels"])], cells)
+        _summary_line(row, colours[arm_word(row["method"], row["labels"])])
         for row in summary.to_dict("records")
     ]
 
 
-def _summary_line(row: dict[Any, Any], colour: str, cells: dict[str, int]) -> dict[str, Any]:
+def _summary_line(row: dict[Any, Any], colour: str) -> dict[str, Any]:
     half = None if missing(row["low"]) else 50 * (row["high"] - row["low"])
     return {
         "name": str(row["name"]),
@@ -179,8 +185,7 @@ def _summary_line(row: dict[Any, Any], colour: str, cells: dict[str, int]) -> di
         "diverged": int(row["num_diverged"]),
         "failed": int(row["num_failed"]),
         "reused": not row["decides"] and not missing(row["mean"]),
-        "cells": _places(row["cells"], cells),
-        "num_cells": count(len(row["cells"]), "cell"),
+        "cells": len(row["cells"]),
     }
 
 
@@ -195,8 +200,9 @@ def _by_question(
         shown = {
             "question": finding.question,
             "answer": finding.answer,
-            "cells": _places(finding.cells, cells),
-            "num_cells": count(len(finding.cells), "cell"),
+            "cells": places(finding.cells, cells),
+            "num_cells": len(finding.cells),
+            "count": count(len(finding.cells), "cell"),
             "comparisons": finding.num_comparisons,
         }
         groups.setdefault(finding.kind, []).append(shown)

@@ -223,12 +223,14 @@ def _averaged(done: pd.DataFrame) -> list[str]:
 
 
 def _differing(done: pd.DataFrame) -> list[str]:
+    import pandas as pd
+
     trained = done[done["method"] != "scratch"]
     columns = {column: done[column] for column in _PLACE}
     columns |= {column: trained[column] for column in _PRETRAIN_PLACE}
     differing = []
     for column, values in columns.items():
-        distinct = sorted(values.dropna().unique())
+        distinct = sorted(pd.factorize(values)[1])
         if len(distinct) > 1:
             shown = [_text(value) for value in distinct]
             differing.append(f"{column}: {listed(shown, most=3)}")

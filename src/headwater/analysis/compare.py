@@ -55,14 +55,15 @@ def wide(
     """
     table = prepare(table)
     metric = metric or main_metric(table)
-    chosen = table[
+    chosen = (
         table["decides" if deciding else "usable"]
         & (table["metric"] == metric)
         & (table["subset"] == subset)
-    ]
-    flat = chosen[["task", "protocol", "seed", "configuration", "value"]].copy()
+    )
+    columns = ["task", "protocol", "seed", "configuration", "value", "shots", "draw"]
+    flat = table.loc[chosen, columns]
     for column in ("shots", "draw"):
-        flat[column] = chosen[column].fillna(-1).astype("int64")
+        flat[column] = flat[column].fillna(-1).astype("int64")
     flat["seed"] = flat["seed"].astype("int64")
     for column in ("task", "protocol"):
         flat[column] = flat[column].astype(object)
@@ -141,7 +142,7 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     out = groups[list(_DESCRIBING)].first()
     out["label_reuse"] = groups["label_reuse"].any()
     out["cells"] = groups["cell"].agg(_distinct)
-    used = table[table["usable"]]
+    used = table.loc[table["usable"], [*_GROUP, "seed", "draw", "value", "decides", "cell"]]
     decides = used.groupby(_GROUP)["decides"].all()
     out["decides"] = decides.reindex(out.index, fill_value=False).astype(bool)
     out = out.join(_means(used, level))
@@ -461,5 +462,6 @@ def deciding_cells(table: pd.DataFrame, *, metric: str, subset: str) -> dict[Any
     sorted, of a prepared table.
     """
     deciding = table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)
-    used = table[deciding].assign(shots=table["shots"].fillna(-1).astype("int64"))
+    used = table.loc[deciding, [*SETTING, "cell"]]
+    used["shots"] = used["shots"].fillna(-1).astype("int64")
     return {setting: _distinct(rows["cell"]) for setting, rows in used.groupby(list(SETTING))}

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.kept import kept
 from headwater.analysis.naming import digest, name_configurations
 from headwater.analysis.order import tuned_protocols
 from headwater.analysis.words import missing, number
@@ -106,6 +107,7 @@ def _median_labels(counts: pd.Series[Any], distinct: pd.DataFrame, place: Any) -
     return [number(medians[each]) for each in family]
 
 
+@kept
 def main_metric(table: pd.DataFrame) -> str:
     """top1 where any row has it, else mean_per_class, else the first metric by name of those that
     are the better the higher.
@@ -146,6 +148,7 @@ def series_of(context: str, labels: Any) -> str:
     return context if missing(labels) else context.replace(f" {labels}", "", 1)
 
 
+@kept
 def configurations(table: pd.DataFrame) -> dict[str, Configuration]:
     """Every configuration of a prepared table by its digest, in the sensible order."""
     ordered = table.drop_duplicates("configuration").sort_values("order")

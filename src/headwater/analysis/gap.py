@@ -214,8 +214,9 @@ def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> list[_Group]
     table = prepare(rows)
     metric = metric or main_metric(table)
     scores = wide(table, metric=metric, subset=subset)
-    used = table[table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)]
-    used = used.assign(shots=used["shots"].fillna(-1).astype("int64"))
+    deciding = table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)
+    used = table.loc[deciding, [*SETTING, "configuration", "context", "labels", "source", "cell"]]
+    used["shots"] = used["shots"].fillna(-1).astype("int64")
     sources = {each.id: each.source or "" for each in configurations(table).values()}
     settings: Any = dict(list(scores.groupby(level=list(SETTING))))
     everything: list[_Group] = []

@@ -85,8 +85,8 @@ def ground_of(table: pd.DataFrame) -> Ground | None:
     scores = wide(table, metric=metric)
     if not len(scores):
         return None
-    main = table[table["usable"] & (table["metric"] == metric) & (table["subset"] == "all")]
-    tainted = task_protocols(main[~main["decides"]])
+    main = table["usable"] & (table["metric"] == metric) & (table["subset"] == "all")
+    tainted = task_protocols(table[main & ~table["decides"]])
     index = scores.index.to_frame(index=False)
     clean = [pair not in tainted for pair in zip(index["task"], index["protocol"], strict=True)]
     candidates = []

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import (
     SETTING,
-    configuration_names,
     main_metric,
     prepare,
 )
@@ -63,10 +62,14 @@ def held(rows: pd.DataFrame) -> list[Held]:
     import pandas as pd
 
     table = prepare(rows)
-    trained = table[table["method"] != "scratch"]
-    arms = pd.factorize(trained["arm"])[0]
-    columns = (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE)
-    return [_held(trained[name], arms) for name in columns if trained[name].notna().any()]
+    trained = table["method"] != "scratch"
+    arms = pd.factorize(table["arm"][trained])[0]
+    held_or_not = []
+    for name in (*_ARM, *_TRANSFER, *_PLACE, *_PRETRAIN_PLACE):
+        values = table[name][trained]
+        if values.notna().any():
+            held_or_not.append(_held(values, arms))
+    return held_or_not
 
 
 def _held(values: pd.Series[Any], arms: Any) -> Held:
@@ -106,6 +109,16 @@ def _field(value: Any) -> str:
     return "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+_WARNED = (
+    *("configuration", "name", *SETTING, "seed", "draw", "metric", "subset", "value", "cell"),
+    *("decides", "method", "leaked_test_images", "task_majority"),
+    *("task_fingerprint", "task_labels", "n_test", "head_init", "grid"),
+    *_PLACE,
+    *_PRETRAIN_PLACE,
+)
+"""What warnings look at, besides the status."""
+
+
 def warnings(rows: pd.DataFrame) -> list[str]:
     """Plain sentences, gravest first, on what may make a comparison in these rows unfair or
     incomplete. Empty where all is well.
@@ -113,7 +126,7 @@ def warnings(rows: pd.DataFrame) -> list[str]:
     table = prepare(rows)
     if not len(table):
         return []
-    done = table[table["usable"]]
+    done = table.loc[table["usable"], list(_WARNED)]
     return [
         *_incomplete(table),
         *_reuse(done),
@@ -245,10 +258,11 @@ def _chance(done: pd.DataFrame) -> list[str]:
     ]
     means = whole.groupby(["task", "configuration"])[["value", "task_majority"]].mean()
     low = means[means["value"] <= means["task_majority"]]
-    names = configuration_names(done)
     if not len(low):
         return []
-    who = listed([f"{names[str(c)]} on {task}" for task, c in list(low.index)], most=3)
+    named = done[["configuration", "name"]].drop_duplicates("configuration")
+    names = dict(zip(named["configuration"], named["name"], strict=True))
+    who = listed([f"{names[c]} on {task}" for task, c in list(low.index)], most=3)
     return [
         "No better than always giving the most frequent class "
         f"({percent(low['task_majority'].max())} at most): {who}."

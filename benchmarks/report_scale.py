@@ -7,7 +7,12 @@ Cost: 2 minutes. The table is made up: 50 configurations x 10 seeds x 10 tasks x
 shot counts x 10 draws x 2 metrics, every column of the schema filled as a study fills it, values
 from a fixed seed. Each report is `headwater report TABLE` in a process of its own: seconds of the
 clock and of the processor from start to end (interpreter, imports, reading, analysis, page and the
-file of rows), and the largest memory. `--seeds` makes a smaller table, of 100,000 rows a seed.
+file of rows), and the largest memory. `--seeds` makes a smaller table, of 100,000 rows a
+seed.
+
+Result, on two shared cores with four other processes at work: 25.8 s of the processor (37 s of the
+clock, so the claim's 30 s are for a machine that does nothing else), 1.49 GB, a page of 3.13 MB and
+42 MB of rows beside it; photos.parquet 1.41 MB.
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +182,10 @@ def _values(cells: pd.DataFrame, random: np.random.Generator) -> Any:
     return np.clip(values + random.normal(0, 0.03, len(cells)), 0.01, 0.99)
 
 
+def write_made(seeds: int, path: Path) -> None:
+    write_rows(made_rows(seeds), path)
+
+
 def reported(table: Path, folder: Path) -> Spent:
     """`headwater report` of a table, in a process of its own."""
     out = folder / f"{table.stem}.html"
@@ -209,7 +219,12 @@ def main() -> None:
     seeds = parser.parse_args().seeds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_rows(made_rows(seeds), folder / "made.parquet")
+        # In a process of its own: Linux counts what a parent held to its children's largest memory.
+        maker = get_context("spawn").Process(
+            target=write_made, args=(seeds, folder / "made.parquet")
+        )
+        maker.start()
+        maker.join()
         ordinary = reported(ROOT / "docs" / "results" / "photos.parquet", folder)
         made = reported(folder / "made.parquet", folder)
     print("| table | rows | clock s | CPU s | GB | page MB | rows beside it, MB |")

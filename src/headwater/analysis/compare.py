@@ -95,13 +95,17 @@ def _seed_means(index: Any, values: Any) -> tuple[Any, Any]:
     import numpy as np
 
     codes = [np.asarray(code) for code in index.codes]
-    _, setting = np.unique(np.stack(codes[:3]), axis=1, return_inverse=True)
+    # One number for task, protocol and shots: numpy is slow where it compares rows of three.
+    joint = np.zeros(len(index), dtype=np.int64)
+    for code, level in zip(codes[:3], index.levels, strict=False):
+        joint = joint * len(level) + code
+    _, setting = np.unique(joint, return_inverse=True)
     present, seed = np.unique(codes[3], return_inverse=True)
     shape = (int(setting.max(initial=-1)) + 1, len(present), values.shape[1])
     known = ~np.isnan(values)
     sums, counts = np.zeros(shape), np.zeros(shape)
-    np.add.at(sums, (setting.ravel(), seed), np.where(known, values, 0.0))
-    np.add.at(counts, (setting.ravel(), seed), known)
+    np.add.at(sums, (setting, seed), np.where(known, values, 0.0))
+    np.add.at(counts, (setting, seed), known)
     means = np.divide(sums, counts, out=np.full(shape, np.nan), where=counts > 0)
     return np.asarray(index.levels[3])[present], means.sum(axis=0) / max(1, shape[0])
 

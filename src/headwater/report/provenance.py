@@ -14,7 +14,7 @@ from headwater.analysis.configurations import (
     prepare,
 )
 from headwater.analysis.words import count, listed, missing, percent
-from headwater.rows import COLUMNS, explained
+from headwater.rows import COLUMNS, codes_of, explained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,14 +76,14 @@ def _held(values: pd.Series[Any], arms: Any) -> Held:
     """One column, and the number of each row's arm."""
     import pandas as pd
 
-    codes, distinct = pd.factorize(values, use_na_sentinel=False)
-    pairs = pd.unique(arms * len(distinct) + codes)
+    codes, distinct = codes_of(values)
+    pairs = pd.unique(arms * (len(distinct) + 1) + codes + 1)
     counts: dict[str, int] = {}
-    for code in pairs % len(distinct):
+    for code in pairs % (len(distinct) + 1) - 1:
         # The head of a fine-tuned cell is no property of its probes: only an arm's own columns
         # count their nulls.
-        if values.name in _ARM or not missing(distinct[code]):
-            text = _text(distinct[code])
+        if values.name in _ARM or code >= 0:
+            text = _text(distinct[code] if code >= 0 else None)
             counts[text] = counts.get(text, 0) + 1
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     column = str(values.name)
@@ -236,14 +236,12 @@ def _averaged(done: pd.DataFrame) -> list[str]:
 
 
 def _differing(done: pd.DataFrame) -> list[str]:
-    import pandas as pd
-
     trained = done[done["method"] != "scratch"]
     columns = {column: done[column] for column in _PLACE}
     columns |= {column: trained[column] for column in _PRETRAIN_PLACE}
     differing = []
     for column, values in columns.items():
-        distinct = sorted(pd.factorize(values)[1])
+        distinct = sorted(codes_of(values)[1])
         if len(distinct) > 1:
             shown = [_text(value) for value in distinct]
             differing.append(f"{column}: {listed(shown, most=3)}")

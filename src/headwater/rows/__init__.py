@@ -22,7 +22,14 @@ from headwater.rows.schema import (
     Kind,
     explained,
 )
-from headwater.rows.tables import comparable, read_cell_file, read_rows, to_frame, write_rows
+from headwater.rows.tables import (
+    codes_of,
+    comparable,
+    read_cell_file,
+    read_rows,
+    to_frame,
+    write_rows,
+)
 
 __all__ = [
     "COLUMNS",
@@ -34,6 +41,7 @@ __all__ = [
     "Column",
     "Kind",
     "check_row",
+    "codes_of",
     "comparable",
     "conform",
     "explained",

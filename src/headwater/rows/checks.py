@@ -180,11 +180,16 @@ def _typed(values: Any, kind: Any) -> Any:
     import pandas as pd
 
     is_text = isinstance(values.dtype, (pd.StringDtype, pd.CategoricalDtype))
-    if not is_text or values.dtype == kind or kind != PANDAS_TYPES["str"]:
+    if kind != PANDAS_TYPES["str"] or values.dtype == kind:
         return values.astype(kind)
-    categories = values.astype("category").cat
-    distinct = pd.array(categories.categories, dtype=kind)
-    shared = distinct.take(categories.codes, allow_fill=True)
+    if values.isna().all():
+        distinct, codes = pd.array([""], dtype=kind), np.full(len(values), -1)
+    elif is_text:
+        categories = values.astype("category").cat
+        distinct, codes = pd.array(categories.categories, dtype=kind), categories.codes
+    else:
+        return values.astype(kind)
+    shared = distinct.take(codes, allow_fill=True)
     return pd.Series(shared, index=values.index, name=values.name)
 
 

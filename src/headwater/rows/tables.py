@@ -170,13 +170,27 @@ def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
             writer.write_table(pa.Table.from_arrays(columns, schema=schema))
 
 
-def _as_arrow(column: pd.Series[Any], kind: Any) -> Any:
+def codes_of(column: pd.Series[Any]) -> tuple[Any, Any]:
+    """The code of each value and the distinct ones, -1 for a null, as `pandas.factorize` gives
+    them: that reads each text to its end, which takes long where all are one long text.
+    """
+    import numpy as np
     import pandas as pd
+
+    if column.dtype == PANDAS_TYPES["str"] and len(column):
+        texts = column.to_numpy(dtype=object)
+        first = texts[0]
+        if isinstance(first, str) and all(text is first for text in texts):
+            return np.zeros(len(column), dtype=np.intp), column.array[:1]
+    return pd.factorize(column)
+
+
+def _as_arrow(column: pd.Series[Any], kind: Any) -> Any:
     import pyarrow as pa
 
     if not pa.types.is_dictionary(kind):
         return pa.Array.from_pandas(column, type=kind)
-    codes, distinct = pd.factorize(column)
+    codes, distinct = codes_of(column)
     indices = pa.array(codes, type=pa.int32(), mask=codes < 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(distinct, type=kind.value_type))
 

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import wings
 
 if TYPE_CHECKING:
+    from headwater.analysis import Aim, Decision, decide
     from headwater.api import labels_facts, make_plan, plan_facts, run, status_facts, tasks_facts
     from headwater.errors import InputError
     from headwater.labels import Targets
@@ -41,12 +42,15 @@ if TYPE_CHECKING:
     from headwater.study import Study
 
 _HOMES = {
+    "Aim": "headwater.analysis",
+    "Decision": "headwater.analysis",
     "Hierarchy": "headwater.labels.hierarchy",
     "InputError": "headwater.errors",
     "Store": "headwater.store",
     "Study": "headwater.study",
     "Targets": "headwater.labels",
     "class_list": "headwater.labels.hierarchies",
+    "decide": "headwater.analysis",
     "labels_facts": "headwater.api",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",
@@ -61,12 +65,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "Aim",
+    "Decision",
     "Hierarchy",
     "InputError",
     "Store",
     "Study",
     "Targets",
     "class_list",
+    "decide",
     "labels_facts",
     "load_encoder",
     "make_plan",

@@ -184,17 +184,23 @@ def test_the_best_arm_of_a_hand_made_table_is_found_with_its_gap() -> None:
         "level:2": [0.40, 0.42, 0.41],
     }
     (row,) = best(table({k: list(v) for k, v in values.items()})).to_dict("records")
-    expected = stats.ttest_rel(values["level:0"], values["level:1"]).confidence_interval(
-        1 - 0.05 / 2
-    )
     assert (row["best"], row["next"], row["num_comparisons"], row["decided"]) == (
         name("level:0"),
         name("level:1"),
         2,
         True,
     )
+    assert row["gap"] == pytest.approx(0.61 - 1.54 / 3) and row["low"] > 0.08
+    assert row["seeds_needed"] == 0 and row["not_separated"] == ()
+
+
+def test_two_arms_are_compared_by_the_paired_t_test() -> None:
+    values = {"level:0": [0.60, 0.61, 0.65], "level:1": [0.50, 0.51, 0.53]}
+    (row,) = best(table({k: list(v) for k, v in values.items()})).to_dict("records")
+    test = stats.ttest_rel(values["level:0"], values["level:1"])
+    expected = test.confidence_interval(0.95)
+    assert row["p"] == pytest.approx(test.pvalue)
     assert (row["low"], row["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
-    assert row["seeds_needed"] == 0
 
 
 def test_a_tie_is_said_and_asks_for_no_number_of_seeds() -> None:

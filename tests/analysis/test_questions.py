@@ -20,7 +20,7 @@ from headwater.analysis import (
     summarise,
     verdict,
 )
-from headwater.analysis.decide import ALONE, NOTHING, ONE_SEED, OPEN, SURE
+from headwater.analysis.decision import ALONE, NOTHING, ONE_SEED, OPEN, SURE
 from headwater.rows import to_frame
 
 from .synthetic import arm_fields, one_row, synthetic_rows
@@ -285,13 +285,14 @@ def test_the_verdict_finds_the_truth_of_the_made_up_world() -> None:
         "supervised",
         SURE,
     )
-    assert found.gap.low is not None and found.gap.low > 0 and found.num_comparisons == 14
-    assert found.protocol == "finetune" and len(found.tasks) == 4
+    decision = found.decision
+    assert decision.shortlist == (decision.best,) and len(decision.means) == 15
+    assert decision.protocol == "finetune" and len(decision.tasks) == 4
 
 
 def test_three_noisy_seeds_name_the_equals_and_how_many_seeds_to_run() -> None:
     found = verdict(synthetic_rows(noise=0.02))
-    assert found.confidence == OPEN and found.equals
+    assert found.confidence == OPEN and len(found.decision.shortlist) > 1
     assert any("seed" in step for step in found.next_steps) and any(
         "failed" in step for step in found.next_steps
     )
@@ -300,7 +301,7 @@ def test_three_noisy_seeds_name_the_equals_and_how_many_seeds_to_run() -> None:
 def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
     rows = synthetic_rows(protocols=("probe",))
     found = verdict(rows)
-    assert found.tasks == ("leaves", "scenes", "textures")
+    assert found.decision.tasks == ("leaves", "scenes", "textures")
     assert any("Fine-tune on birds" in step for step in found.next_steps)
     alone = verdict(rows[rows["task"] == "birds"])
     assert alone.confidence == NOTHING and "Fine-tune" in alone.next_steps[0]
@@ -353,7 +354,7 @@ def test_a_configuration_that_lacks_a_task_is_left_out_and_named() -> None:
     lost = (rows["method"] == "simclr") & (rows["source"] == "photos") & (rows["task"] == "scenes")
     found = verdict(rows[~lost])
     assert any("Not ranked" in s and "simclr · photos" in s for s in found.sentences)
-    assert len(found.tasks) == 4
+    assert len(found.decision.tasks) == 4
 
 
 def test_every_finding_rests_on_cells_of_the_table() -> None:

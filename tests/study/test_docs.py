@@ -13,6 +13,7 @@ from headwater.registry import PROTOCOLS
 from headwater.study import (
     Augmentation,
     Budget,
+    Decide,
     Features,
     FolderData,
     Noise,
@@ -66,6 +67,7 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
             Noise,
             OnlineProbe,
             Budget,
+            Decide,
             Recipes,
             Augmentation,
         }

@@ -3,11 +3,13 @@
 pandas, scipy and numpy only: no model, image or GPU is needed, and none is imported.
 
     rows -> prepare                    configurations.py, with naming.py and order.py
-         -> summarise, best, ...       compare.py: who is ahead, by how much, how sure
+         -> summarise, ...             compare.py: means and paired differences
+         -> evidence -> decide         evidence.py, certainty.py, decision.py, power.py
+         -> best                       winners.py: who is ahead in each setting
          -> granularity_curves, ...    granularity.py: how fine labels should be
          -> source_gap, gap_trend      gap.py: does the source matter, and until how many images
          -> findings                   answers.py asks each of questions/, one file each
-         -> verdict                    decide.py, with ground.py, axes.py and next_steps.py
+         -> verdict                    conclude.py, axes.py, next_steps.py: in words
     answers, sample by sample
          -> hardness_gains, ...        samples.py, hardness.py: do fine labels help on hard samples
 
@@ -21,24 +23,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.analysis.answers import findings
-    from headwater.analysis.compare import Difference, best, paired_difference, summarise
+    from headwater.analysis.certainty import Certainty, certainty_of
+    from headwater.analysis.compare import Difference, paired_difference, summarise
+    from headwater.analysis.conclude import Verdict, verdict
     from headwater.analysis.configurations import prepare
-    from headwater.analysis.decide import Verdict, verdict
+    from headwater.analysis.decision import Aim, Decision, decide
+    from headwater.analysis.evidence import Evidence, evidence_of
     from headwater.analysis.gap import gap_trend, source_gap
     from headwater.analysis.granularity import granularity_curves, hard_gains, peaks
     from headwater.analysis.hardness import hardness_bins, hardness_gains
     from headwater.analysis.intervals import Interval, seeds_needed, t_interval
     from headwater.analysis.questions import Chart, Finding, Question
     from headwater.analysis.samples import read_answers, write_answers
+    from headwater.analysis.winners import best
 
 __all__ = [
+    "Aim",
+    "Certainty",
     "Chart",
+    "Decision",
     "Difference",
+    "Evidence",
     "Finding",
     "Interval",
     "Question",
     "Verdict",
     "best",
+    "certainty_of",
+    "decide",
+    "evidence_of",
     "findings",
     "gap_trend",
     "granularity_curves",
@@ -59,15 +72,19 @@ __all__ = [
 
 _HOMES = {
     "answers": ("findings",),
-    "compare": ("Difference", "best", "paired_difference", "summarise"),
+    "certainty": ("Certainty", "certainty_of"),
+    "compare": ("Difference", "paired_difference", "summarise"),
     "configurations": ("prepare",),
-    "decide": ("Verdict", "verdict"),
+    "decision": ("Aim", "Decision", "decide"),
+    "evidence": ("Evidence", "evidence_of"),
     "gap": ("gap_trend", "source_gap"),
     "granularity": ("granularity_curves", "hard_gains", "peaks"),
     "hardness": ("hardness_bins", "hardness_gains"),
     "intervals": ("Interval", "seeds_needed", "t_interval"),
     "questions": ("Chart", "Finding", "Question"),
     "samples": ("read_answers", "write_answers"),
+    "conclude": ("Verdict", "verdict"),
+    "winners": ("best",),
 }
 
 

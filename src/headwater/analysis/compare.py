@@ -1,38 +1,17 @@
-"""Summaries, paired differences and the best configuration.
+"""Summaries and paired differences.
 
 The order of averaging is fixed: draws within a seed first, then seeds. Differences are taken draw
 by draw and seed by seed, where both sides have a value, because equal seeds mean equal draws and
-order.
-
-Honest about selection. The best of k configurations is chosen on the data that judge it. "X is the
-best" is said only if the intervals of X minus *every* other configuration exclude 0, each
-Bonferroni-corrected for k - 1. If X is not truly best, it must in particular have beaten the true
-best, which has k - 1 comparisons of its own, so this is wrong in at most 5 % of tables (the
-argument of Hsu's multiple comparisons with the best, Annals of Statistics 12, 1984, here with
-separate variances and Bonferroni in place of Dunnett's quantile).
+order. Which of several is the best is asked in winners.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.configurations import (
-    SETTING,
-    configuration_names,
-    main_metric,
-    prepare,
-)
-from headwater.analysis.intervals import (
-    LEVEL,
-    NO_INTERVAL,
-    Interval,
-    most_needed,
-    seeds_needed,
-    t_interval,
-    t_quantile,
-)
+from headwater.analysis.configurations import SETTING, main_metric, prepare
+from headwater.analysis.intervals import LEVEL, Interval, seeds_needed, t_interval, t_quantile
 from headwater.analysis.kept import kept
 from headwater.errors import InputError
 
@@ -145,7 +124,7 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     groups = table.groupby(_GROUP, sort=False)
     out = groups[list(_DESCRIBING)].first()
     out["label_reuse"] = groups["label_reuse"].any()
-    out["cells"] = groups["cell"].agg(_distinct)
+    out["cells"] = groups["cell"].agg(distinct_ids)
     used = table.loc[table["usable"], [*_GROUP, "seed", "draw", "value", "decides", "cell"]]
     decides = used.groupby(_GROUP)["decides"].all()
     out["decides"] = decides.reindex(out.index, fill_value=False).astype(bool)
@@ -158,7 +137,7 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     out[counts] = out[counts].fillna(0).astype("int64")
     out["num_draws"] = out["num_draws"].fillna(0.0)
     out = out.reset_index().rename(columns={"configuration_labels": "num_labels"})
-    out["shots"] = _nullable_shots(out["shots"])
+    out["shots"] = nullable_shots(out["shots"])
     for column in ("mean", "low", "high", "num_labels"):
         numbers = out[column].astype("float64")
         out[column] = numbers.astype("Float64").mask(numbers.isna(), pd.NA)
@@ -226,11 +205,13 @@ def _means(used: pd.DataFrame, level: float) -> pd.DataFrame:
     )
 
 
-def _distinct(ids: Any) -> Any:
+def distinct_ids(ids: Any) -> Any:
+    """A sorted tuple of the different ids."""
     return tuple(sorted(set(ids)))
 
 
-def _nullable_shots(shots: pd.Series[Any]) -> pd.Series[Any]:
+def nullable_shots(shots: pd.Series[Any]) -> pd.Series[Any]:
+    """Shots as a column of rows has them, of shots with -1 for the full training split."""
     nullable = shots.astype("Int64")
     return nullable.mask(nullable == -1)
 
@@ -304,168 +285,3 @@ def _configuration_id(table: pd.DataFrame, word: str) -> str:
         names = ", ".join(sorted(set(table["name"].astype(str))))
         raise InputError(f"the rows have no configuration {word!r}; they have: {names or 'none'}")
     return str(ids.iloc[0])
-
-
-@dataclass(frozen=True)
-class Winner:
-    """The best of several columns of a score table and how far it is ahead.
-
-    Fields ending in `id` are configuration digests.
-    """
-
-    best_id: str
-    mean: float
-    next_id: str | None
-    gap: Interval
-    """Best minus next, paired, corrected for `num_comparisons`."""
-    num_comparisons: int
-    not_separated: tuple[str, ...]
-    """Ids whose paired interval against the best does not exclude 0, in order of their means."""
-    tied: tuple[str, ...]
-    """Ids with exactly the best's mean."""
-    seeds_needed: int | None
-    """More paired seeds until *every* comparison would exclude 0; None where that cannot be
-    known.
-    """
-
-    @property
-    def decided(self) -> bool:
-        return self.next_id is not None and not self.not_separated
-
-
-def winner(
-    scores: pd.DataFrame,
-    *,
-    order: Iterable[str] = (),
-    comparisons: int | None = None,
-    level: float = LEVEL,
-) -> Winner | None:
-    """The column of `scores` (rows of `wide`) with the highest mean over seeds; None where no
-    column has a value in every setting.
-
-    Ties go to the column that comes first in `order`. `comparisons` is the size of the family that
-    the intervals are corrected for: the number of columns less 1, unless the columns were
-    themselves chosen from more.
-    """
-    means = per_seed(scores.dropna(axis=1, how="all")).mean().dropna()
-    if not len(means):
-        return None
-    best, *others = _ranked(means, order)
-    if not others:
-        return Winner(
-            best_id=best,
-            mean=float(means[best]),
-            next_id=None,
-            gap=NO_INTERVAL,
-            num_comparisons=0,
-            not_separated=(),
-            tied=(),
-            seeds_needed=None,
-        )
-    family = comparisons or max(1, len(others))
-    leads = _leads(scores, best, others, level=level, comparisons=family)
-    undecided = [other for other in others if not _is_ahead(leads[other])]
-    needs = [
-        seeds_needed(leads[other], comparisons=family, level=level)
-        if (leads[other].mean or 0) > 0
-        else None
-        for other in undecided
-    ]
-    return Winner(
-        best_id=best,
-        mean=float(means[best]),
-        next_id=others[0],
-        gap=leads[others[0]],
-        num_comparisons=family,
-        not_separated=tuple(undecided),
-        tied=tuple(other for other in others if abs(means[other] - means[best]) < 1e-12),
-        seeds_needed=most_needed(needs),
-    )
-
-
-def _ranked(means: pd.Series[float], order: Iterable[str]) -> list[str]:
-    """Columns by falling mean; ties in their `order`, the ones without a place last, by name."""
-    places = {column: place for place, column in enumerate(order)}
-    return sorted(
-        means.index,
-        key=lambda column: (-means[column], places.get(column, len(places)), str(column)),
-    )
-
-
-def _leads(
-    scores: pd.DataFrame, best: str, others: list[str], *, level: float, comparisons: int
-) -> dict[str, Interval]:
-    """By how much the best column is ahead of each other one, paired by seed."""
-    seeds = per_seed(-scores[others].sub(scores[best], axis=0))
-    return {
-        other: t_interval(seeds[other].dropna().tolist(), level=level, comparisons=comparisons)
-        for other in others
-    }
-
-
-def _is_ahead(lead: Interval) -> bool:
-    return lead.excludes_zero and (lead.mean or 0) > 0
-
-
-def best(
-    rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL
-) -> pd.DataFrame:
-    """The best configuration in each task x protocol x shots, over rows that decide.
-
-    Columns: task, protocol, shots, best, mean, next, gap, low, high (interval of the gap,
-    corrected), num_seeds (of the gap), num_comparisons, decided (every comparison excludes 0),
-    not_separated and tied (tuples of names), seeds_needed, cells.
-    """
-    import pandas as pd
-
-    table = prepare(rows)
-    metric = metric or main_metric(table)
-    scores = wide(table, metric=metric, subset=subset)
-    names = configuration_names(table)
-    cells = deciding_cells(table, metric=metric, subset=subset)
-    records: list[dict[str, Any]] = []
-    for setting, values in scores.groupby(level=list(SETTING)):
-        won = winner(values, order=names, level=level)
-        if won is not None:
-            where = dict(zip(SETTING, setting, strict=True))
-            records.append(where | _won(won, names) | {"cells": cells[setting]})
-    out = pd.DataFrame(records, columns=list(_BEST))
-    out["shots"] = _nullable_shots(out["shots"])
-    for column in ("mean", "gap", "low", "high"):
-        out[column] = out[column].astype("Float64")
-    out["seeds_needed"] = out["seeds_needed"].astype("Int64")
-    return out.sort_values([*SETTING], na_position="last", ignore_index=True)
-
-
-_BEST = (
-    *SETTING,
-    *("best", "mean", "next", "gap", "low", "high", "num_seeds", "num_comparisons"),
-    *("decided", "not_separated", "tied", "seeds_needed", "cells"),
-)
-
-
-def _won(won: Winner, names: dict[str, str]) -> dict[str, Any]:
-    return {
-        "best": names[won.best_id],
-        "mean": won.mean,
-        "next": None if won.next_id is None else names[won.next_id],
-        "gap": won.gap.mean,
-        "low": won.gap.low,
-        "high": won.gap.high,
-        "num_seeds": won.gap.num_seeds,
-        "num_comparisons": won.num_comparisons,
-        "decided": won.decided,
-        "not_separated": tuple(names[other] for other in won.not_separated),
-        "tied": tuple(names[other] for other in won.tied),
-        "seeds_needed": won.seeds_needed,
-    }
-
-
-def deciding_cells(table: pd.DataFrame, *, metric: str, subset: str) -> dict[Any, tuple[str, ...]]:
-    """(task, protocol, shots; -1 for the full split) -> ids of the cells that decide there,
-    sorted, of a prepared table.
-    """
-    deciding = table["decides"] & (table["metric"] == metric) & (table["subset"] == subset)
-    used = table.loc[deciding, [*SETTING, "cell"]]
-    used["shots"] = used["shots"].fillna(-1).astype("int64")
-    return {setting: _distinct(rows["cell"]) for setting, rows in used.groupby(list(SETTING))}

@@ -4,7 +4,8 @@ carry a readable, unique name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.kept import kept
@@ -44,7 +45,7 @@ LOWER_IS_BETTER = {"ece", "error_within", "error_across"}
 """Metrics that decide nothing: no winner is named by them."""
 
 
-def prepare(rows: pd.DataFrame) -> pd.DataFrame:
+def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.DataFrame:
     """The rows with these columns added; a prepared table comes back as it is.
 
     configuration (str): digest of the `CONFIGURATION` columns. name (str): unique per
@@ -52,7 +53,8 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     the source alone. order (int): sensible order of the configurations (method, then coarse to
     fine). usable (bool): status is done and the value is a number. decides (bool): usable, and not
     a frozen encoder scored on labels that it was trained on (docs/design.md, "Label reuse"): such a
-    row is shown and decides nothing.
+    row is shown and decides nothing. `only` are the columns that are needed, beside those from
+    which these are made; all, when left out.
 
     Rows of simulated networks are left out: they have a table of their own. Raises
     InputError where a required column of the schema is missing (a table without rows may lack all
@@ -62,7 +64,7 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
         return rows
     if not len(rows.columns):
         rows = to_frame([])
-    table = conform(rows, "rows")
+    table = conform(rows, "rows", only=None if only is None else {*only, *_PREPARED_FROM})
     simulated = table["constants"].notna()
     if simulated.any():
         table = table[~simulated].reset_index(drop=True)
@@ -73,6 +75,9 @@ def prepare(rows: pd.DataFrame) -> pd.DataFrame:
     frozen_reuse = frozen & table["label_reuse"].fillna(False).astype(bool)
     table["decides"] = (table["usable"] & ~frozen_reuse).astype(bool)
     return table.assign(**_names(table))
+
+
+_PREPARED_FROM = (*CONFIGURATION, "constants", "value", "label_reuse", "num_labels")
 
 
 def _names(table: pd.DataFrame) -> dict[str, Any]:
@@ -134,6 +139,8 @@ class Configuration:
     """Classes of its labels."""
     backbone: str
     image_size: str | None
+    fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Its columns of `CONFIGURATION`."""
 
     @property
     def series(self) -> str:
@@ -166,6 +173,7 @@ def _configuration(row: dict[Any, Any]) -> Configuration:
         num_labels=number(row["configuration_labels"]),
         backbone=str(row["backbone"]),
         image_size=_text(row["image_size"]),
+        fields={column: row[column] for column in CONFIGURATION},
     )
 
 

@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from headwater import wings
+from headwater.cli.decide import decide
 from headwater.cli.hardness import hardness
 from headwater.cli.labels import labels_app
 from headwater.cli.options import (
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(labels_app)
 app.add_typer(tasks_app)
+app.command("decide")(decide)
 app.command("hardness")(hardness)
 for wing in wings.opened():
     app.add_typer(wing.commands())

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater import wings
 from headwater.engines.schedule import Pending
 from headwater.errors import InputError
+from headwater.facts.decisions import aim_of
 from headwater.facts.study import counts, failures
 from headwater.plan import Plan
 from headwater.store import Store
+
+if TYPE_CHECKING:
+    from headwater.analysis import Aim
 
 
 def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def report_facts(
         title=plan.study.study,
         question=plan.study.question,
         notes=list(plan.notes),
+        aim=aim_of(plan.study),
     )
 
 
@@ -50,7 +55,13 @@ def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[st
         if reason is not None:
             raise InputError(reason)
     return _report(
-        rows, out or table.with_suffix(".html"), figures, title=table.stem, question=None, notes=[]
+        rows,
+        out or table.with_suffix(".html"),
+        figures,
+        title=table.stem,
+        question=None,
+        notes=[],
+        aim=None,
     )
 
 
@@ -62,6 +73,7 @@ def _report(
     title: str,
     question: str | None,
     notes: list[str],
+    aim: Aim | None,
 ) -> dict[str, Any]:
     from headwater.analysis import prepare
     from headwater.analysis.kept import keeping
@@ -70,9 +82,9 @@ def _report(
     table = prepare(rows)
     try:
         with keeping(table):
-            path = write_report(table, out, title=title, question=question, notes=notes)
+            path = write_report(table, out, title=title, question=question, notes=notes, aim=aim)
             saved = save_figures(table, figures) if figures else []
-            lines = verdict_lines(table)
+            lines = verdict_lines(table, aim)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
     return {"report": str(path), "figures": [str(f) for f in saved], "verdict": lines}

@@ -34,7 +34,7 @@ from headwater.rows import NAMES, write_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headwater.analysis import Finding
+    from headwater.analysis import Aim, Finding
 
 
 def write_report(
@@ -44,6 +44,7 @@ def write_report(
     title: str,
     question: str | None = None,
     notes: Sequence[str] = (),
+    aim: Aim | None = None,
 ) -> Path:
     """Write the report on `rows` to `path` (one HTML file, 1 to 2 MB) and return that path.
 
@@ -52,7 +53,8 @@ def write_report(
 
     The folder is made if needed; a file is written beside its place and renamed, so that a reader
     never sees half of it, and the rows come before the page that names them. `question` and `notes`
-    are plain text. Raises InputError where a required column of the schema is missing.
+    are plain text; `aim` is what the verdict decides by. Raises InputError where a required column
+    of the schema is missing.
     """
     path = Path(path)
     table = prepare(rows)
@@ -60,7 +62,7 @@ def write_report(
     if len(table) > MOST_ROWS:
         rows_path = path.with_suffix(".rows.parquet")
         write_rows(table[list(NAMES)], rows_path)
-    page = render(table, title=title, question=question, notes=notes, rows_path=rows_path)
+    page = render(table, title=title, question=question, notes=notes, aim=aim, rows_path=rows_path)
     write_atomic(path, page)
     return path
 
@@ -71,17 +73,23 @@ def render(
     title: str,
     question: str | None = None,
     notes: Sequence[str] = (),
+    aim: Aim | None = None,
     rows_path: Path | None = None,
 ) -> str:
     """The HTML of a report. `rows_path` is a table beside it with all rows."""
     table = prepare(rows)
     with keeping(table):
         return _rendered(
-            table, title=title, question=question, notes=list(notes), rows_path=rows_path
+            table,
+            title=title,
+            question=question,
+            notes=list(notes),
+            aim=aim,
+            rows_path=rows_path,
         )
 
 
-def _rendered(table: pd.DataFrame, *, rows_path: Path | None, **words: Any) -> str:
+def _rendered(table: pd.DataFrame, *, aim: Aim | None, rows_path: Path | None, **words: Any) -> str:
     """The HTML of a prepared table."""
     import jinja2
 
@@ -98,7 +106,7 @@ def _rendered(table: pd.DataFrame, *, rows_path: Path | None, **words: Any) -> s
         "rows": packed_rows(shown),
         "cells": list(cells),
     }
-    verdict, findings, columns = analysis.verdict(table), analysis.findings(table), held(table)
+    verdict, findings, columns = analysis.verdict(table, aim), analysis.findings(table), held(table)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -112,7 +120,7 @@ def _rendered(table: pd.DataFrame, *, rows_path: Path | None, **words: Any) -> s
         data=trusted(compressed_json(data)),
         charts=[chart for chart in charts().values() if chart.kind in drawn_kinds],
         panels=list(enumerate(drawn)),
-        choices=_choices(drawn, summary, verdict.protocol),
+        choices=_choices(drawn, summary, verdict.decision.protocol),
         num_numbers=len(summary),
         num_shown=len(shown),
         num_rows=len(table),

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import summarise
+from headwater.analysis.conclude import verdict
 from headwater.analysis.configurations import main_metric, prepare
-from headwater.analysis.decide import verdict
 from headwater.analysis.words import missing, shots_place, shots_word
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from headwater.analysis.decision import Aim
 
-def verdict_lines(rows: pd.DataFrame) -> list[str]:
+
+def verdict_lines(rows: pd.DataFrame, aim: Aim | None = None) -> list[str]:
     """The verdict, a line a sentence: the answer, the grounds, then what to run next."""
-    advice = verdict(rows)
+    advice = verdict(rows, aim)
     return [
         advice.answer,
         *(f"  {sentence}" for sentence in advice.sentences),

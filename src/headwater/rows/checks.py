@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -107,9 +107,11 @@ def _wrong_number(value: Any, column: Column) -> str | None:
 
 
 # a table of rows
-def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+def conform(
+    frame: pd.DataFrame, where: str, *, only: Collection[str] | None = None
+) -> pd.DataFrame:
     """`frame` with the schema's columns and types; extra columns are dropped, absent optional ones
-    are null, and so is a NaN.
+    are null, and so is a NaN. `only` leaves out all other columns but the required ones.
 
     Raises InputError that names the column, and the row (counted from 1, and by its cell) where one
     is to blame.
@@ -122,7 +124,8 @@ def conform(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             f"{where}: the columns {', '.join(absent)} are missing (docs/rows.md lists the schema)"
         )
     frame = frame.reset_index(drop=True)
-    columns = {column.name: _conformed(column, frame, where) for column in COLUMNS}
+    wanted = [c for c in COLUMNS if only is None or c.required or c.name in only]
+    columns = {column.name: _conformed(column, frame, where) for column in wanted}
     table = pd.DataFrame(columns, copy=False)
     strange = ~table["status"].isin(STATUSES)
     if strange.any():

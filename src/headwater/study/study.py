@@ -25,6 +25,7 @@ from headwater import wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
 from headwater.study.data import Data
+from headwater.study.decision import Decide
 from headwater.study.file import Tree, read_text, validated
 from headwater.study.protocols import ProtocolName, Protocols, default_protocols
 from headwater.study.recipe import (
@@ -189,6 +190,8 @@ class Study(Words):
     recipe: Recipes = Field(default_factory=Recipes)
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
     protocols: Protocols = Field(default_factory=default_protocols)
+    decide: Decide = Field(default_factory=Decide)
+    """What the decision is made by; left out, what is nearest to use."""
     leakage: Literal["auto", "near", "bytes"] = "auto"
     """Which test images the subset `unleaked` leaves out: those that pre-training has seen as equal
     files (bytes), or compressed, resized, mirrored or cropped as well (near). auto: near where a
@@ -225,6 +228,14 @@ class Study(Words):
             for i, task_name in enumerate(words.tasks or ()):
                 _known(("protocols", protocol, "tasks", i), task_name, self.tasks)
             PROTOCOLS[protocol].check(words, with_text=with_text, without_text=without_text)
+        for task_name in self.decide.weights:
+            _known(("decide", "weights", task_name), task_name, self.tasks)
+        asked = [protocol for protocol, _ in self.protocols.items()]
+        if self.decide.protocol is not None and self.decide.protocol not in asked:
+            raise Misplaced(
+                ("decide", "protocol"),
+                f"the study does not measure {self.decide.protocol}, only {', '.join(asked)}",
+            )
         if not self.sources and any(METHODS[method].trains for method in self.methods):
             raise Misplaced(
                 ("sources",), "none is named, and every method but scratch pre-trains on one"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.compare import best
 from headwater.analysis.questions import Chart, Finding, Question
+from headwater.analysis.winners import best
 from headwater.analysis.words import (
     interval,
     listed,
@@ -45,7 +45,7 @@ def _answer(row: dict[Any, Any]) -> str:
         return f"{top} attains {mean}; there is nothing to compare it with."
     if row["tied"]:
         return f"{top} and {listed(row['tied'])} tie at {mean}."
-    sure = interval(row["low"], row["high"], row["num_seeds"], row["num_comparisons"])
+    sure = interval(row["low"], row["high"], row["num_seeds"])
     told_apart = (
         "this beats every other"
         if row["decided"]

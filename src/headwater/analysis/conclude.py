@@ -1,0 +1,262 @@
+"""The verdict: the decision in sentences, and what the analyses add to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headwater.analysis.axes import axis_sentences
+from headwater.analysis.configurations import Configuration, prepare
+from headwater.analysis.decision import (
+    ALONE,
+    AS_GOOD,
+    NOTHING,
+    ONE_SEED,
+    OPEN,
+    Aim,
+    Decision,
+    decide,
+    headline_of,
+)
+from headwater.analysis.evidence import Evidence, Line, evidence_of
+from headwater.analysis.next_steps import further_steps
+from headwater.analysis.words import count, listed, percent, points, shots_words
+from headwater.registry import ANALYSES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ADVICE_ON_REUSE = "Fine-tune on the same tasks, or add a task with other labels."
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What to pre-train on, as far as the rows can say, for people.
+
+    Words are None where they do not apply (no labels for simclr, no data).
+    """
+
+    answer: str
+    """One sentence: what to pre-train on."""
+    decision: Decision
+    sentences: tuple[str, ...]
+    """The grounds: how sure, which source, labels and method with the rest held equal, what
+    pre-training is worth.
+    """
+    next_steps: tuple[str, ...]
+    source: str | None = None
+    labels: str | None = None
+    method: str | None = None
+    cells: tuple[str, ...] = ()
+    """Ids of the cells that decide."""
+
+    @property
+    def confidence(self) -> str:
+        return self.decision.confidence
+
+
+def verdict(rows: pd.DataFrame, aim: Aim | None = None) -> Verdict:
+    """The advice that the rows support, for what is asked (`Aim`).
+
+    Never raises for want of data; InputError where a required column of the schema is missing.
+    """
+    aim = aim or Aim()
+    table = prepare(rows)
+    found = evidence_of(table)
+    decision = decide(found, aim)
+    line = headline_of(found, aim)
+    if line is None or decision.best is None:
+        return _without_answer(table, decision)
+    best = next(arm for arm in line.arms if arm.name == decision.best)
+    return Verdict(
+        answer=_answer(best, decision),
+        decision=decision,
+        sentences=(
+            _measured(decision),
+            _how_sure(decision),
+            *_cost_of_being_wrong(decision),
+            *axis_sentences(line, decision, best),
+            *_asides(decision, found),
+            *(sentence for question in ANALYSES for sentence in question.grounds(table)),
+        ),
+        next_steps=(
+            *_first_steps(table),
+            *(step.text for step in decision.next),
+            *further_steps(line, best, found, has_steps=bool(decision.next)),
+        ),
+        source=best.source,
+        labels=best.labels,
+        method=best.method,
+        cells=_cells(table, line),
+    )
+
+
+def _cells(table: pd.DataFrame, line: Line) -> tuple[str, ...]:
+    shots = table["shots"].fillna(-1).astype("int64")
+    used = table[
+        table["decides"]
+        & table["configuration"].isin([arm.id for arm in line.arms])
+        & (table["protocol"] == line.protocol)
+        & table["task"].isin(line.tasks)
+        & shots.isin(line.shots)
+    ]
+    return tuple(sorted(set(used["cell"])))
+
+
+def _answer(best: Configuration, decision: Decision) -> str:
+    what = (
+        "No pre-training came out ahead: train from scratch"
+        if best.method == "scratch"
+        else f"Pre-train {_spelled(best)}"
+    )
+    if decision.confidence == ALONE:
+        return f"{what}: it is all that was measured, so nothing recommends it over something else."
+    if decision.sure:
+        return f"{what}."
+    if decision.confidence == AS_GOOD:
+        least = f"{100 * decision.tolerance:.1f} points"
+        return f"{what}: whatever is better is so by less than {least}."
+    others = len(decision.shortlist) - 1
+    if decision.lead == 0:
+        tied = listed([name for name in decision.shortlist if name != decision.best])
+        return f"{what}, or equally well {tied}: they tie."
+    return f"{what}, for now: {count(others, 'other')} could still be the best."
+
+
+def _spelled(best: Configuration) -> str:
+    source = "" if best.source is None else f" on {best.source}"
+    if best.labels is None or best.method != "supervised":
+        return f"with {best.context}{source}"
+    classes = "" if best.num_labels is None else f" ({best.num_labels:.0f} classes)"
+    method, _, labels = best.context.partition(" ")
+    return f"{method}{source} with labels {labels}{classes}"
+
+
+def _measured(decision: Decision) -> str:
+    tasks = f"{count(len(decision.tasks), 'task')} ({listed(decision.tasks)})"
+    return (
+        f"It answers {percent(decision.mean)} right on average over {tasks}, {decision.protocol}, "
+        f"{shots_words(decision.shots)}, {count(decision.num_seeds, 'seed')}."
+    )
+
+
+def _how_sure(decision: Decision) -> str:
+    if decision.confidence == ALONE:
+        return "How sure: there is one configuration, and nothing to compare it with."
+    lead = f"How sure: it is {points(decision.lead)} ahead of {decision.runner_up}"
+    if decision.confidence == ONE_SEED:
+        return f"{lead} (one seed: no interval). Another seed may change the order."
+    assert decision.best is not None
+    chance = f"{lead}, and the best with probability {decision.p_best[decision.best]:.2f}"
+    others = len(decision.means) - 1
+    if decision.sure:
+        ahead = "ahead of it" if others == 1 else f"ahead of each of the {others} others"
+        return f"{chance}; it is {ahead} by more than chance."
+    rivals = [name for name in decision.shortlist if name != decision.best]
+    if decision.confidence == OPEN and not rivals:
+        return f"{chance}; that may still be chance."
+    return f"{chance}. Could be the best as well: {listed(rivals)}."
+
+
+def _cost_of_being_wrong(decision: Decision) -> list[str]:
+    if decision.regret_bound is None or decision.best is None:
+        return []
+    expected = 100 * decision.expected_regret[decision.best]
+    return [
+        f"If it is not the best: it costs at most {100 * decision.regret_bound:.1f} points against "
+        f"the best (95 %), and {expected:.1f} on average."
+    ]
+
+
+def _asides(decision: Decision, found: Evidence) -> list[str]:
+    sentences = list(decision.notes)
+    if found.leak_free:
+        sentences.append("Test images that pre-training has seen are left out.")
+    tasks = {setting.task for setting in found.settings}
+    for why in dict.fromkeys(decision.left_out.values()):
+        names = [name for name, reason in decision.left_out.items() if reason == why]
+        role = "Set aside" if set(names) <= tasks else "Not ranked"
+        sentences.append(f"{role}: {listed(names)} ({why}).")
+    others = sorted({setting.protocol for setting in found.settings} - {decision.protocol})
+    if others:
+        sentences.append(
+            f"Rows under {listed(others)} were not used for this verdict; they are shown by "
+            "themselves."
+        )
+    return sentences
+
+
+def _first_steps(table: pd.DataFrame) -> tuple[str, ...]:
+    """What the analyses want done before anything else."""
+    return tuple(step for question in ANALYSES for step in question.next_steps(table))
+
+
+def _without_answer(table: pd.DataFrame, decision: Decision) -> Verdict:
+    """Why nothing can be concluded."""
+    trouble = _first_steps(table)
+    if not len(table):
+        return Verdict(
+            "Nothing has been measured yet.",
+            decision,
+            ("The table has no rows.",),
+            ("Run the study.",),
+        )
+    if not table["usable"].any():
+        return Verdict(
+            "Nothing can be concluded: no cell has a number.",
+            decision,
+            (f"Cells: {_lost(table)}.",),
+            trouble or ("Mend what diverged, and run again.",),
+        )
+    if (why := _reuse_everywhere(table)) is not None:
+        return Verdict(
+            "Nothing can be concluded from these rows.",
+            decision,
+            (why,),
+            (ADVICE_ON_REUSE, *trouble),
+        )
+    why = (
+        "No configuration has a number in every task and shot count, on the whole test set, so "
+        "there is nothing fair to rank."
+    )
+    return Verdict(
+        "Nothing can be concluded yet.",
+        decision,
+        decision.notes or (why,),
+        trouble or ("Train longer, or on more images.",)
+        if decision.notes
+        else trouble or ("Finish the study.",),
+    )
+
+
+def _lost(table: pd.DataFrame) -> str:
+    """'2 failed and 1 diverged'."""
+    lost = []
+    for status in ("failed", "diverged"):
+        if num_cells := table.loc[table["status"] == status, "cell"].nunique():
+            lost.append(f"{num_cells} {status}")
+    return listed(lost) if lost else "none is done"
+
+
+def _reuse_everywhere(table: pd.DataFrame) -> str | None:
+    """How re-used labels leave nothing to decide by; None where they leave something."""
+    if not table["decides"].any():
+        return (
+            "Every number scores a frozen encoder on labels that it was trained on, on the same "
+            "images; that favours these labels and decides nothing."
+        )
+    reused = _task_protocols(table[table["usable"] & ~table["decides"]])
+    if _task_protocols(table[table["decides"]]) <= reused:
+        return (
+            "In every task some frozen encoder meets labels that it was trained on, so the arms "
+            "cannot be compared fairly."
+        )
+    return None
+
+
+def _task_protocols(rows: pd.DataFrame) -> set[tuple[str, str]]:
+    """The different (task, protocol) of some rows."""
+    return set(rows[["task", "protocol"]].itertuples(index=False, name=None))
+
+
+__all__ = ["NOTHING", "Verdict", "verdict"]

@@ -1,0 +1,420 @@
+"""The decision: which arm, how sure, what else could be the best, and what being wrong costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headwater.analysis.certainty import LEVEL, Certainty, certainty_of
+from headwater.analysis.configurations import Configuration
+from headwater.analysis.evidence import (
+    Evidence,
+    Line,
+    copied_words,
+    diverged_words,
+    evidence_of,
+)
+from headwater.analysis.power import FIRST_LOOKS, SECOND_ERROR, Step, next_steps
+from headwater.analysis.words import listed, shots_words
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+NOTHING, ALONE, ONE_SEED, OPEN, AS_GOOD, SURE = (
+    "nothing to conclude",
+    "nothing to compare",
+    "one seed, no interval",
+    "not told apart",
+    "as good in practice",
+    "told apart",
+)
+TOLERANCE = 0.005
+"""Differences below half a point do not matter, where a study does not say otherwise [ours]."""
+_FIRST_ERROR, _FIRST_ERROR_OF_TWO = 0.05, 0.035
+"""Shares of tables in which a leader that is not the best may be called SURE [ours, by
+simulation]. Two arms have no third one that hides a false claim, so their test is stricter.
+"""
+
+
+def threshold_of(num_arms: int, num_seeds: int) -> float:
+    """The largest p that is SURE. A table of more than `power.FIRST_LOOKS` seeds is taken for a
+    second look, after an advice to run more seeds: it gets a small share of the error, so that both
+    looks together keep it.
+    """
+    if num_seeds > FIRST_LOOKS:
+        return SECOND_ERROR
+    return _FIRST_ERROR_OF_TWO if num_arms == 2 else _FIRST_ERROR
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is to be decided: a study's `decide:` block."""
+
+    protocol: str | None = None
+    """None takes the protocol nearest to use: fine-tuning, else the probe."""
+    shots: tuple[int, ...] | None = None
+    """Images per class, -1 for all; the mean over several. None takes the most that there are, or,
+    where a protocol is named, the mean over all.
+    """
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Of tasks, 1 where one is not named."""
+    tolerance: float = TOLERANCE
+    """Smaller differences do not matter; a share, 0.01 is one point."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to pre-train on, as far as rows can say. Scores are shares in [0, 1]."""
+
+    confidence: str
+    """NOTHING, ALONE, ONE_SEED, OPEN, AS_GOOD or SURE."""
+    best: str | None
+    """Name of the arm with the highest mean; None where nothing can be concluded."""
+    mean: float | None = None
+    """Its mean score over tasks and seeds."""
+    p: float | None = None
+    """How easily chance would give it its lead over the arm that comes nearest."""
+    threshold: float = 0.05
+    """SURE needs a `p` of at most this."""
+    runner_up: str | None = None
+    lead: float | None = None
+    """Over the arm with the second mean."""
+    shortlist: tuple[str, ...] = ()
+    """Arms that could be the best, the leader first."""
+    regret_bound: float | None = None
+    """What choosing the leader costs at most against the truly best arm, at 95 %."""
+    p_best: Mapping[str, float] = field(default_factory=dict)
+    """Arm -> chance that it is the best."""
+    expected_regret: Mapping[str, float] = field(default_factory=dict)
+    """Arm -> what choosing it costs on average."""
+    behind: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    """Arm -> how far it is behind the leader, with the ends of a 95 % interval for it alone."""
+    as_good: tuple[str, ...] = ()
+    """Arms that are surely less than `tolerance` below the leader."""
+    tolerance: float = TOLERANCE
+    next: tuple[Step, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Arms and tasks that do not enter -> why."""
+    notes: tuple[str, ...] = ()
+    protocol: str | None = None
+    shots: tuple[int, ...] = ()
+    """Images per class, -1 for all."""
+    tasks: tuple[str, ...] = ()
+    num_seeds: int = 0
+    """Of the leader."""
+    means: Mapping[str, float] = field(default_factory=dict)
+    """Arm -> mean score, on common ground, in falling order."""
+    lines: tuple[Decision, ...] = ()
+    """Every protocol at every number of shots by itself; those of a headline alone have them."""
+
+    @property
+    def sure(self) -> bool:
+        return self.confidence == SURE
+
+    @property
+    def decided(self) -> bool:
+        """Whether the leader is the best, or costs less than `tolerance` where it is not."""
+        return self.confidence in (SURE, AS_GOOD)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `headwater decide --json` prints them (docs/decide.md)."""
+        return {
+            "confidence": self.confidence,
+            "best": self.best,
+            "sure": self.sure,
+            "decided": self.decided,
+            "mean": self.mean,
+            "p": self.p,
+            "threshold": self.threshold,
+            "runner_up": self.runner_up,
+            "lead": self.lead,
+            "shortlist": list(self.shortlist),
+            "regret_bound": self.regret_bound,
+            "p_best": dict(self.p_best),
+            "expected_regret": dict(self.expected_regret),
+            "behind": {name: list(ends) for name, ends in self.behind.items()},
+            "as_good": list(self.as_good),
+            "tolerance": self.tolerance,
+            "next": [step.to_dict() for step in self.next],
+            "left_out": dict(self.left_out),
+            "notes": list(self.notes),
+            "protocol": self.protocol,
+            "shots": ["full" if shots == -1 else shots for shots in self.shots],
+            "tasks": list(self.tasks),
+            "num_seeds": self.num_seeds,
+            "means": dict(self.means),
+            "lines": [line.to_dict() for line in self.lines],
+        }
+
+
+def decide(
+    rows: pd.DataFrame | Evidence, aim: Aim | None = None, *, metric: str | None = None
+) -> Decision:
+    """The decision that rows (docs/rows.md) support.
+
+    Never raises for want of data. Raises InputError where a required column of the schema is
+    missing, and for a protocol, shots or a task of the aim that the rows do not have.
+    """
+    aim = aim or Aim()
+    found = rows if isinstance(rows, Evidence) else evidence_of(rows, metric=metric)
+    _check(aim, found)
+    headline, lines = headline_of(found, aim), found.lines()
+    notes = (*diverged_words(found), *copied_words(found))
+    if headline is None:
+        return Decision(NOTHING, None, tolerance=aim.tolerance, notes=notes)
+    decision = of_line(headline, found, aim)
+    each = [of_line(line, found, aim) for line in lines]
+    return replace(
+        decision,
+        notes=(*notes, *decision.notes, *conflicts(decision, shared_error(decision, each))),
+        lines=tuple(shared_error(decision, each)),
+    )
+
+
+def _check(aim: Aim, found: Evidence) -> None:
+    if aim.protocol is not None:
+        known = {setting.protocol for setting in found.settings}
+        if known and aim.protocol not in known:
+            raise InputError(
+                f"decide: the rows have no protocol {aim.protocol!r}; they have "
+                f"{', '.join(sorted(known))}"
+            )
+    numbers = {
+        setting.shots for setting in found.settings if aim.protocol in (None, setting.protocol)
+    }
+    for shots in aim.shots or ():
+        if numbers and shots not in numbers:
+            raise InputError(
+                f"decide: the rows have no cell with {shots_words([shots])}; they have "
+                f"{shots_words(numbers)}"
+            )
+    tasks = {setting.task for setting in found.settings}
+    for task in aim.weights:
+        if tasks and task not in tasks:
+            raise InputError(
+                f"decide: the rows have no task {task!r}; they have {', '.join(sorted(tasks))}"
+            )
+
+
+def headline_of(found: Evidence, aim: Aim) -> Line | None:
+    """The line that is decided by: as the aim says, else the one nearest to use in which two arms
+    meet. None where nothing enters.
+    """
+    lines = found.lines()
+    if aim.protocol is not None or aim.shots is not None:
+        named = [aim.protocol] if aim.protocol else [line.protocol for line in lines]
+        for protocol in dict.fromkeys(named):
+            line = found.line(protocol, aim.shots)
+            if line is not None:
+                return line
+        return None
+    several = [line for line in lines if len(line.arms) > 1]
+    return next(iter(several or lines), None)
+
+
+def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
+    """The decision of one line by itself."""
+    scores = line.means(aim.weights)
+    known = ~np.isnan(scores)
+    complete = known.sum(axis=0) > 0
+    left_out = dict(line.left_out)
+    for arm in np.flatnonzero(~complete):
+        left_out[line.arms[arm].name] = "no seed of it has a score in every task"
+    arms = tuple(arm for arm, there in zip(line.arms, complete, strict=True) if there)
+    chance = line.at_chance[complete]
+    scores = scores[:, complete]
+    with_rows = ~np.isnan(scores).all(axis=1)
+    scores = scores[with_rows]
+    about = Decision(
+        NOTHING,
+        None,
+        tolerance=aim.tolerance,
+        left_out=left_out,
+        protocol=line.protocol,
+        shots=line.shots,
+        tasks=line.tasks,
+    )
+    if not arms:
+        return about
+    if chance.all():
+        return replace(
+            about,
+            notes=(
+                "No arm is above the share of the most frequent class, so the scores say nothing.",
+            ),
+        )
+    if len(arms) == 1:
+        return replace(
+            about,
+            confidence=ALONE,
+            best=arms[0].name,
+            mean=float(np.nanmean(scores)),
+            means={arms[0].name: float(np.nanmean(scores))},
+            num_seeds=int((~np.isnan(scores)).sum()),
+        )
+    paired = (~np.isnan(scores)).sum(axis=1) > 1
+    of_arms = (~np.isnan(scores[paired])).sum(axis=0)
+    if paired.sum() < 2 or (of_arms == 0).any():
+        return _without_interval(about, arms, scores)
+    told = certainty_of(scores[None], step=line.step(aim.weights))
+    decision = _told(about, arms, told, found, aim, chance)
+    return replace(decision, notes=(*decision.notes, *otherwise(line, decision)))
+
+
+def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: Floats) -> Decision:
+    """One seed, or none that arms share: an order, and nothing about chance."""
+    means = np.nanmean(scores, axis=0)
+    order = np.argsort(-means, kind="stable")
+    names = [arms[arm].name for arm in order]
+    return replace(
+        about,
+        confidence=ONE_SEED,
+        best=names[0],
+        mean=float(means[order[0]]),
+        runner_up=names[1],
+        lead=float(means[order[0]] - means[order[1]]),
+        shortlist=tuple(names),
+        num_seeds=int((~np.isnan(scores[:, order[0]])).sum()),
+        means=dict(zip(names, means[order].tolist(), strict=True)),
+        next=(
+            Step(
+                "seeds",
+                "Run at least 2 more seeds of every arm (3 in all): one seed has no interval.",
+                arms=tuple(names),
+                seeds=(2, 2),
+            ),
+        ),
+    )
+
+
+def _told(
+    about: Decision,
+    arms: tuple[Configuration, ...],
+    told: Certainty,
+    found: Evidence,
+    aim: Aim,
+    chance: NDArray[np.bool_],
+) -> Decision:
+    from scipy.special import stdtrit
+
+    threshold = threshold_of(len(arms), int(told.num_seeds[0].max()))
+    means = told.means[0]
+    order = np.argsort(-means, kind="stable")
+    names = [arms[arm].name for arm in order]
+    best = int(told.best[0])
+    leads = means[best] - means
+    chances, regrets = told.p_best()
+    shortlist = tuple(arms[arm].name for arm in order if told.shortlist[0, arm])
+    halves = -stdtrit(told.df[0], (1 - LEVEL) / 2) * told.se[0]
+    quantiles = -stdtrit(told.df[0], 1 - LEVEL)
+    below = leads + quantiles * told.se[0]
+    as_good = tuple(arms[arm].name for arm in order if arm != best and below[arm] <= aim.tolerance)
+    bound = float(told.regret_bound[0])
+    others = np.arange(len(arms)) != best
+    p = float(told.p[0, others].max())
+    sure = p <= threshold and not bool(chance[best])
+    confidence = SURE if sure else AS_GOOD if bound <= aim.tolerance else OPEN
+    names_of_best = (names[0],)
+    decision = replace(
+        about,
+        confidence=confidence,
+        best=names[0],
+        mean=float(means[best]),
+        p=p,
+        threshold=threshold,
+        runner_up=names[1],
+        lead=float(means[order[0]] - means[order[1]]),
+        shortlist=shortlist if not sure else names_of_best,
+        regret_bound=bound if np.isfinite(bound) else None,
+        p_best={arms[arm].name: float(chances[0, arm]) for arm in order},
+        expected_regret={arms[arm].name: float(regrets[0, arm]) for arm in order},
+        behind={
+            arms[arm].name: (
+                float(leads[arm]),
+                float(leads[arm] - halves[arm]),
+                float(leads[arm] + halves[arm]),
+            )
+            for arm in order
+        },
+        as_good=as_good,
+        num_seeds=int(told.num_seeds[0, best]),
+        means={arms[arm].name: float(means[arm]) for arm in order},
+    )
+    return replace(decision, next=next_steps(decision, arms, told, found))
+
+
+def otherwise(line: Line, decision: Decision) -> list[str]:
+    """Sentences on what would change the answer: tasks weighed in another way, or one by itself."""
+    if len(line.settings) < 2 or decision.best is None:
+        return []
+    scores = line.by_setting
+    names = [arm.name for arm in line.arms]
+    ranks = np.array([_ranks(-row) for row in scores]).mean(axis=0)
+    room = (scores - line.chance[:, None]) / (1 - line.chance[:, None])
+    ways = {
+        "by mean rank over tasks": -ranks,
+        "by the share of the room above chance": room.mean(axis=0),
+    }
+    sentences = [
+        f"It would be {names[int(np.nanargmax(values))]} {way}."
+        for way, values in ways.items()
+        if np.isfinite(values).any() and names[int(np.nanargmax(values))] != decision.best
+    ]
+    alone = {
+        setting.title: names[int(np.nanargmax(row))]
+        for setting, row in zip(line.settings, scores, strict=True)
+        if np.isfinite(row).any()
+    }
+    other = {title: name for title, name in alone.items() if name != decision.best}
+    if other:
+        by_itself = listed([f"{title}: {name}" for title, name in other.items()])
+        sentences.append(f"By themselves other arms lead on {by_itself}.")
+    return sentences
+
+
+def _ranks(values: Floats) -> Floats:
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values, nan_policy="omit"), dtype=np.float64)
+
+
+def shared_error(headline: Decision, lines: list[Decision]) -> list[Decision]:
+    """Lines that share the error of one report: none is told before the headline is, and then all
+    of them together are wrong in 5 % (Holm). A line that is the headline stays as it is.
+    """
+    ps = sorted(line.p / line.threshold for line in lines if line.p is not None)
+    bar = 0.0
+    for rank, p in enumerate(ps):
+        if p * (len(ps) - rank) > 1:
+            break
+        bar = p
+    return [
+        line
+        if not line.sure or _same(line, headline) or (headline.sure and _ratio(line) <= bar)
+        else replace(line, confidence=OPEN)
+        for line in lines
+    ]
+
+
+def _ratio(line: Decision) -> float:
+    return np.inf if line.p is None else line.p / line.threshold
+
+
+def _same(line: Decision, headline: Decision) -> bool:
+    return line.protocol == headline.protocol and line.shots == headline.shots
+
+
+def conflicts(headline: Decision, lines: list[Decision]) -> list[str]:
+    """A sentence for each line that is sure of another arm than the headline."""
+    return [
+        f"Under {line.protocol} with {shots_words(line.shots)} it is {line.best} that is the best."
+        for line in lines
+        if line.sure and headline.sure and line.best != headline.best
+    ]

@@ -1,0 +1,178 @@
+"""What to run next, and what it costs: seeds that would tell, arms that need none, and when no
+number of seeds will tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headwater.analysis.intervals import SEARCH_LIMIT
+from headwater.analysis.words import count, listed
+
+if TYPE_CHECKING:
+    from headwater.analysis.certainty import Certainty
+    from headwater.analysis.configurations import Configuration
+    from headwater.analysis.decision import Decision
+    from headwater.analysis.evidence import Evidence
+
+FIRST_LOOKS = 10
+"""A table of up to so many seeds is taken for a first look, one of more for a second, with a
+stricter rule: looking after every seed is wrong in 14 to 21 % of tables whose arms are equal
+[ours, by simulation].
+"""
+SECOND_ERROR = 0.0125
+"""The largest p that a second look calls SURE [ours, by simulation]."""
+_MAY_ADVISE = 5
+"""A first look at up to so many seeds may lead to a second."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do next."""
+
+    kind: str
+    """seeds, drop, cheapest, labels, arms, tasks or nothing."""
+    text: str
+    """A sentence."""
+    arms: tuple[str, ...] = ()
+    seeds: tuple[int, int | None] | None = None
+    """More seeds, from the lucky to the unlucky case; None where that is beyond what anybody
+    runs.
+    """
+    hours: tuple[float, float | None] | None = None
+    """What they cost on one worker."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "text": self.text,
+            "arms": list(self.arms),
+            "seeds": None if self.seeds is None else list(self.seeds),
+            "hours": None if self.hours is None else list(self.hours),
+        }
+
+
+def next_steps(
+    decision: Decision, arms: Sequence[Configuration], told: Certainty, found: Evidence
+) -> tuple[Step, ...]:
+    """Steps after a decision, the first one first; none where the leader is told apart."""
+    if decision.sure:
+        return ()
+    rivals = [name for name in decision.shortlist if name != decision.best]
+    if decision.decided or (rivals and set(rivals) <= set(decision.as_good)):
+        return (_take_cheapest(decision, arms, found, "differ by less than your tolerance"),)
+    by_name = {arm.name: arm for arm in arms}
+    near = [by_name[name] for name in decision.shortlist]
+    steps = [_seeds(decision, arms, told, near, found)]
+    out = [by_name[name] for name in decision.means if name not in decision.shortlist]
+    if out and steps[0].kind == "seeds":
+        steps.append(_drop(out, found))
+    return tuple(steps)
+
+
+def _seeds(
+    decision: Decision,
+    arms: Sequence[Configuration],
+    told: Certainty,
+    near: list[Configuration],
+    found: Evidence,
+) -> Step:
+    middle, least, most = _seeds_needed(decision, arms, told)
+    names = [arm.name for arm in near]
+    if middle is None:
+        why = (
+            f"cannot be told apart by {SEARCH_LIMIT} seeds if their lead of "
+            f"{100 * (decision.lead or 0):.1f} points is the truth"
+        )
+        return _take_cheapest(decision, arms, found, why)
+    if decision.num_seeds > _MAY_ADVISE:
+        why = (
+            f"are not told apart by {decision.num_seeds} seeds; looking again after some more "
+            "would find a difference by chance too often (`headwater run STUDY --until 0.95` may "
+            "look after every seed)"
+        )
+        return _take_cheapest(decision, arms, found, why)
+    more = max(middle, FIRST_LOOKS + 1 - decision.num_seeds)
+    low, high = max(least or more, 1), most
+    hours = _hours(near, found)
+    cost = None if hours is None else (hours * more, None if high is None else hours * high)
+    price = "" if hours is None else f", about {_hours_word(hours * more)} on one worker"
+    upper = "many more" if high is None else str(high)
+    text = (
+        f"Run {count(more, 'more seed')} of {listed(names)}{price}, then decide once more: that "
+        f"tells them apart if the lead stays as it is ({low} to {upper} if it does not)."
+    )
+    return Step("seeds", text, arms=tuple(names), seeds=(more, high), hours=cost)
+
+
+def _seeds_needed(
+    decision: Decision, arms: Sequence[Configuration], told: Certainty
+) -> tuple[int | None, int | None, int | None]:
+    """More seeds until the leader beats every other arm: if the leads stay, if each is a standard
+    error larger, if each is one smaller. None beyond `intervals.SEARCH_LIMIT`.
+    """
+    from scipy.special import stdtrit
+
+    best = int(told.best[0])
+    others = np.arange(len(arms)) != best
+    leads = (told.means[0, best] - told.means[0])[others]
+    errors, df = told.se[0, others], told.df[0, others]
+    seeds = decision.num_seeds
+    totals = np.arange(seeds + 1, seeds + SEARCH_LIMIT + 1)[:, None]
+    quantiles = -stdtrit(df * (totals - 1) / max(seeds - 1, 1), SECOND_ERROR / 2)
+    bars = quantiles * errors * np.sqrt(seeds / totals)
+    answers: list[int | None] = []
+    for shift in (0.0, 1.0, -1.0):
+        enough = (leads + shift * errors > bars).all(axis=1)
+        answers.append(int(enough.argmax()) + 1 if enough.any() else None)
+    return answers[0], answers[1], answers[2]
+
+
+def _take_cheapest(
+    decision: Decision, arms: Sequence[Configuration], found: Evidence, why: str
+) -> Step:
+    """The leader or what is as good as it: the arm that costs least."""
+    names = decision.shortlist if len(decision.shortlist) > 1 else (*decision.as_good, "")
+    near = [arm for arm in arms if arm.name in names or arm.name == decision.best]
+    cheapest = min(near, key=lambda arm: _price(arm, found))
+    text = (
+        f"No more seeds: {listed([arm.name for arm in near])} {why}. "
+        f"Take the cheapest, {cheapest.name}."
+    )
+    return Step("cheapest", text, arms=(cheapest.name,))
+
+
+def _price(arm: Configuration, found: Evidence) -> tuple[bool, float, float]:
+    """No pre-training first, then hours, then the number of classes to label."""
+    hours = found.hours_of(arm)
+    return (
+        arm.method != "scratch",
+        math.inf if hours is None else hours,
+        arm.num_labels or 0.0,
+    )
+
+
+def _drop(out: list[Configuration], found: Evidence) -> Step:
+    hours = _hours(out, found)
+    saved = "" if hours is None else f", which saves {_hours_word(hours)} a seed"
+    names = tuple(arm.name for arm in out)
+    are = "it is" if len(names) == 1 else "they are"
+    text = f"Leave out {listed(names)}: {are} not the best{saved}."
+    return Step("drop", text, arms=names)
+
+
+def _hours(arms: Sequence[Configuration], found: Evidence) -> float | None:
+    """Of one seed of each of these arms; None where rows do not say."""
+    hours = [found.hours_of(arm) for arm in arms]
+    known = [each for each in hours if each is not None]
+    return sum(known) if len(known) == len(hours) and known else None
+
+
+def _hours_word(hours: float) -> str:
+    """0.2 -> '12 minutes', 3.4 -> '3.4 hours'."""
+    return f"{60 * hours:.0f} minutes" if hours < 1 else f"{hours:.1f} hours"

@@ -1,0 +1,45 @@
+"""Decisions: of a study or of a table of rows, as plain values."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.errors import InputError
+from headwater.study import Study
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headwater.analysis import Aim
+
+TABLES = (".csv", ".parquet", ".jsonl")
+
+
+def is_table(path: Path) -> bool:
+    """Whether something that a person names is a table of rows (or a store) and no study."""
+    return path.suffix in TABLES or path.is_dir()
+
+
+def aim_of(study: Study) -> Aim:
+    """What a study is to decide."""
+    from headwater.analysis import Aim
+
+    words = study.decide
+    shots = words.shots
+    return Aim(
+        protocol=words.protocol,
+        shots=None if shots is None else tuple(-1 if each == "full" else each for each in shots),
+        weights=dict(words.weights),
+        tolerance=words.tolerance / 100,
+    )
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The rows of a table or a store. Raises InputError where there are none."""
+    from headwater.rows import read_rows
+
+    rows = read_rows(path)
+    if not len(rows):
+        raise InputError(f"{path}: has no rows, so there is nothing to decide")
+    return rows

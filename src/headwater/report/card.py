@@ -1,0 +1,89 @@
+"""The decision card: what a manager reads in a minute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headwater.analysis.decision import Decision
+from headwater.analysis.words import count, listed
+
+_MOST = 10
+"""Arms in the picture."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A number with what it means."""
+
+    label: str
+    number: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An arm in the picture: how far it is behind the leader; lengths in percent of the width."""
+
+    name: str
+    dot: float
+    low: float
+    high: float
+    text: str
+    may_be_best: bool
+
+
+def tiles(decision: Decision) -> list[Tile]:
+    """How probable the answer is, what it can cost to be wrong, what is as good, what next costs;
+    nothing where there is no interval.
+    """
+    if decision.regret_bound is None or decision.best is None:
+        return []
+    expected = 100 * decision.expected_regret[decision.best]
+    others = len(decision.shortlist) - 1
+    shown = [
+        Tile(
+            "Probability of being the best",
+            f"{100 * decision.p_best[decision.best]:.0f} %",
+            "no other could be" if others == 0 else f"{count(others, 'other')} could be",
+        ),
+        Tile(
+            "If it is not, it costs at most",
+            f"{100 * decision.regret_bound:.1f} points",
+            f"95 %; {expected:.1f} on average",
+        ),
+        Tile(
+            f"As good within {100 * decision.tolerance:g} points",
+            str(len(decision.as_good)),
+            listed(decision.as_good, most=2) if decision.as_good else "no other arm surely is",
+        ),
+    ]
+    hours = [step.hours[0] for step in decision.next if step.hours is not None]
+    if hours:
+        shown.append(Tile("What next costs", f"{hours[0]:.1f} hours", "on one worker"))
+    return shown
+
+
+def bars(decision: Decision) -> list[Bar]:
+    """The leader and the arms nearest to it, from far behind (left) to the best (right)."""
+    near = [name for name in decision.means if name in decision.behind][:_MOST]
+    if len(near) < 2:
+        return []
+    ends = [decision.behind[name] for name in near]
+    left = max(max(high, lead) for lead, _, high in ends)
+    right = max(0.0, -min(low for _, low, _ in ends))
+    width = max(left + right, 1e-9)
+
+    def place(behind: float) -> float:
+        return round(100 * (left - behind) / width, 2)
+
+    return [
+        Bar(
+            name=name,
+            dot=place(lead),
+            low=place(high),
+            high=place(low),
+            text="leads" if name == decision.best else f"{100 * lead:.1f} behind",
+            may_be_best=name in decision.shortlist,
+        )
+        for name, (lead, low, high) in zip(near, ends, strict=True)
+    ]

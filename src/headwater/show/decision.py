@@ -1,0 +1,100 @@
+"""A decision in text."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from headwater.analysis.words import count, listed, shots_words
+
+if TYPE_CHECKING:
+    from headwater.analysis import Decision
+
+_MOST = 12
+"""Arms in the table."""
+_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_decision(decision: Decision) -> None:
+    """The answer, how sure it is, the arms that could be the best, and what next."""
+    _say(_headline(decision), style="bold")
+    for note in decision.notes:
+        _say(f"  {note}")
+    if decision.best is None:
+        return
+    _say(f"  {_ground(decision)}")
+    if decision.regret_bound is not None:
+        _say(
+            f"  If it is not the best, it costs at most {100 * decision.regret_bound:.1f} points "
+            f"(95 %), {100 * decision.expected_regret[decision.best]:.1f} on average."
+        )
+    if decision.as_good:
+        _say(f"  As good within {100 * decision.tolerance:g} points: {listed(decision.as_good)}.")
+    _console.print(_arms(decision))
+    for name, why in decision.left_out.items():
+        _say(f"  left out: {name} ({why})")
+    for step in decision.next:
+        _say(f"  next: {step.text}")
+    if len(decision.lines) > 1:
+        _console.print(_lines(decision))
+
+
+def _headline(decision: Decision) -> str:
+    if decision.best is None:
+        return "Nothing can be concluded."
+    if decision.sure:
+        return f"{decision.best} is the best."
+    if decision.decided:
+        return f"{decision.best}: whatever is better is so by less than your tolerance."
+    others = [name for name in decision.shortlist if name != decision.best]
+    if not others:
+        return f"{decision.best}, for now: {decision.confidence}."
+    return f"{decision.best}, for now; {count(len(others), 'other')} could be the best."
+
+
+def _ground(decision: Decision) -> str:
+    return (
+        f"{decision.protocol}, {shots_words(decision.shots)}, {listed(decision.tasks)}, "
+        f"{count(decision.num_seeds, 'seed')}"
+    )
+
+
+def _arms(decision: Decision) -> Table:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for heading in ("mean %", "could be best", "P(best)", "expected regret"):
+        table.add_column(heading, justify="right")
+    for name, mean in list(decision.means.items())[:_MOST]:
+        chance, regret = decision.p_best.get(name), decision.expected_regret.get(name)
+        table.add_row(
+            name,
+            f"{100 * mean:.1f}",
+            "yes" if name in decision.shortlist else "",
+            "" if chance is None else f"{chance:.2f}",
+            "" if regret is None else f"{100 * regret:.1f}",
+        )
+    if len(decision.means) > _MOST:
+        table.add_row(f"and {len(decision.means) - _MOST} more", "", "", "", "")
+    return table
+
+
+def _lines(decision: Decision) -> Table:
+    table = Table(box=None, pad_edge=False, title="By protocol and images", title_justify="left")
+    for heading in ("protocol", "images per class", "best", "", "could be best"):
+        table.add_column(heading)
+    for line in decision.lines:
+        table.add_row(
+            line.protocol or "",
+            shots_words(line.shots).removesuffix(" images per class"),
+            line.best or "",
+            line.confidence,
+            f"{len(line.shortlist)} of {len(line.means)}",
+        )
+    return table
+
+
+def _say(text: str, style: str | None = None) -> None:
+    _console.print(text, markup=False, style=style)

@@ -1,0 +1,106 @@
+"""`headwater decide`: of a table, of a store, of a study; options, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from headwater.rows import write_rows
+from tests.analysis.synthetic import synthetic_rows
+from tests.conftest import Cli, Finished, refused, tiny, write_study
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rows = synthetic_rows(tasks=("birds", "scenes"), noise=0.004, failures=False)
+    path = tmp_path_factory.mktemp("rows") / "rows.parquet"
+    write_rows(rows, path)
+    return path
+
+
+def test_a_table_is_decided_in_text_and_in_json(headwater: Cli, table: Path) -> None:
+    code, out, err = headwater("decide", table)
+    assert (code, err) == (0, "")
+    assert out.startswith("supervised level:1 · photos is the best.\n")
+    assert "finetune, all images per class, birds and scenes, 3 seeds" in out
+    assert "By protocol and images" in out
+    code, out, _ = headwater("decide", table, "--json")
+    words = json.loads(out)
+    assert (code, words["best"], words["sure"]) == (0, "supervised level:1 · photos", True)
+    assert len(words["lines"]) == 6
+
+
+def test_options_say_what_is_decided_by(headwater: Cli, table: Path) -> None:
+    options = ("--shots", "1", "--shots", "5", "--weight", "birds=3", "--tolerance", "2")
+    _, out, _ = headwater("decide", table, "--protocol", "finetune", *options, "--json")
+    words = json.loads(out)
+    assert (words["shots"], words["tolerance"]) == ([1, 5], 0.02)
+    _, out, _ = headwater("decide", table, "--protocol", "finetune", "--json")
+    assert json.loads(out)["shots"] == [1, 5, "full"]
+
+
+def test_a_store_and_a_study_are_decided(headwater: Cli, finished: Finished) -> None:
+    code, out, _ = headwater("decide", finished.store, "--json")
+    of_store = json.loads(out)
+    assert code == 0 and of_store["protocol"] == "finetune"
+    code, out, _ = headwater("decide", finished.study, "--store", finished.store, "--json")
+    assert (code, json.loads(out)) == (0, of_store)
+
+
+def test_the_block_of_a_study_says_what_is_decided_by(
+    headwater: Cli, finished: Finished, tmp_path: Path
+) -> None:
+    """It changes no arm and no cell."""
+    words = tiny(decide={"protocol": "probe", "tolerance": 3})
+    study = write_study(tmp_path / "study.yaml", words)
+    _, out, _ = headwater("decide", study, "--store", finished.store, "--json")
+    found = json.loads(out)
+    assert (found["protocol"], found["tolerance"]) == ("probe", 0.03)
+    _, out, _ = headwater("plan", study, "--store", finished.store, "--json", "--device", "cpu")
+    assert json.loads(out)["cells"]["new"] == 0
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        ({"protocol": "knn"}, "decide.protocol: the study does not measure knn, only"),
+        ({"weights": {"cars": 2}}, "decide.weights.cars: 'cars' is not defined"),
+        ({"tolerance": -1}, "decide.tolerance"),
+        ({"shots": 0}, "decide.shots"),
+        ({"seeds": 3}, "decide.seeds"),
+    ],
+)
+def test_a_block_that_cannot_be_meant_is_refused_with_its_line(
+    block: dict[str, object], said: str, headwater: Cli, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path / "study.yaml", tiny(decide=block))
+    refused(headwater("decide", study), "study.yaml, line ", said)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--protocol", "knn"), "the rows have no protocol 'knn'"),
+        (("--shots", "none"), "--shots: 'none' is neither a number of images from 1 nor full"),
+        (("--shots", "7"), "no cell with 7 images per class"),
+        (("--weight", "birds"), "--weight: 'birds' is not TASK=NUMBER"),
+        (("--weight", "birds=-1"), "--weight: 'birds=-1' is not TASK=NUMBER"),
+        (("--weight", "cars=2"), "the rows have no task 'cars'"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(
+    options: tuple[str, ...], said: str, headwater: Cli, table: Path
+) -> None:
+    refused(headwater("decide", table, *options), said)
+
+
+def test_without_rows_there_is_nothing_to_decide(headwater: Cli, tmp_path: Path) -> None:
+    study = write_study(tmp_path / "study.yaml", tiny())
+    refused(headwater("decide", study), "there is no store yet; run the study first")
+    write_rows(synthetic_rows().iloc[:0], tmp_path / "empty.csv")
+    refused(
+        headwater("decide", tmp_path / "empty.csv"), "has no rows, so there is nothing to decide"
+    )
+    refused(headwater("decide", tmp_path / "nothing.parquet"))

@@ -60,8 +60,11 @@ def column_of(packed: dict[str, Any], name: str) -> list[Any]:
 
 def places_of(runs: str) -> list[int]:
     """ "0-2 7" -> [0, 1, 2, 7]."""
-    ends = [[int(end) for end in run.split("-")] for run in runs.split()]
-    return [place for run in ends for place in range(run[0], run[-1] + 1)]
+    places: list[int] = []
+    for run in runs.split():
+        first, _, last = run.partition("-")
+        places += range(int(first), int(last or first) + 1)
+    return places
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,11 @@ def packed_rows(rows: pd.DataFrame) -> dict[str, Any]:
 def packed_records(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Records that have the same fields, by column."""
     fields = records[0] if records else {}
-    return packed(len(records), {name: [row[name] for row in records] for name in fields})
+    return packed(len(records), {name: _column(records, name) for name in fields})
+
+
+def _column(records: Sequence[Mapping[str, Any]], name: str) -> list[Any]:
+    return [record[name] for record in records]
 
 
 def packed(count: int, columns: Mapping[str, list[Any]]) -> dict[str, Any]:

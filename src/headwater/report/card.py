@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from headwater.analysis.decision import Decision
 from headwater.analysis.words import count, listed
 
-_MOST = 10
+MOST_BARS = 10
 """Arms in the picture."""
 
 
@@ -65,7 +65,7 @@ def tiles(decision: Decision) -> list[Tile]:
 
 def bars(decision: Decision) -> list[Bar]:
     """The leader and the arms nearest to it, from far behind (left) to the best (right)."""
-    near = [name for name in decision.means if name in decision.behind][:_MOST]
+    near = [name for name in decision.means if name in decision.behind][:MOST_BARS]
     if len(near) < 2:
         return []
     ends = [decision.behind[name] for name in near]

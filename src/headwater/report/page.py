@@ -18,6 +18,7 @@ from headwater.analysis.kept import keeping
 from headwater.analysis.words import count, missing, shots_place, shots_word
 from headwater.files import write_atomic
 from headwater.registry import ANALYSES
+from headwater.report.card import MOST_BARS, bars, tiles
 from headwater.report.charts import Panel, charts, panels, theme
 from headwater.report.embedded import (
     MOST_ROWS,
@@ -113,6 +114,9 @@ def _rendered(table: pd.DataFrame, *, aim: Aim | None, rows_path: Path | None, *
     return environment.from_string(_resource("page.html")).render(
         **words,
         verdict=verdict,
+        tiles=tiles(verdict.decision),
+        bars=bars(verdict.decision),
+        num_further=max(0, len(verdict.decision.behind) - MOST_BARS),
         verdict_cells=places(verdict.cells, cells),
         style=trusted(_resource("page.css")),
         scripts={name: trusted(text) for name, text in scripts.items()},

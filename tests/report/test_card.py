@@ -1,0 +1,64 @@
+"""The decision card: what its numbers and its picture say, and that text, page and JSON agree."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from headwater.analysis import Decision, decide, verdict
+from headwater.report import write_report
+from headwater.report.card import MOST_BARS, bars, tiles
+from tests.analysis.synthetic import synthetic_rows
+
+ROWS = synthetic_rows(tasks=("birds", "scenes"), protocols=("finetune",), noise=0.02)
+
+
+@pytest.fixture(scope="module")
+def decision() -> Decision:
+    return decide(ROWS)
+
+
+def test_tiles_say_what_the_decision_says(decision: Decision) -> None:
+    assert decision.best is not None and decision.regret_bound is not None
+    by_label = {tile.label: tile for tile in tiles(decision)}
+    chance = by_label["Probability of being the best"]
+    assert chance.number == f"{100 * decision.p_best[decision.best]:.0f} %"
+    cost = by_label["If it is not, it costs at most"]
+    assert cost.number == f"{100 * decision.regret_bound:.1f} points"
+
+
+def test_the_picture_runs_from_far_behind_to_the_best(decision: Decision) -> None:
+    shown = bars(decision)
+    assert [bar.name for bar in shown] == list(decision.means)[:MOST_BARS]
+    assert shown[0].text == "leads" and shown[0].low == shown[0].dot == shown[0].high
+    for nearer, further in itertools.pairwise(shown):
+        assert further.dot <= nearer.dot
+    for bar in shown:
+        assert 0 <= bar.low <= bar.dot <= bar.high <= 100
+        assert bar.may_be_best == (bar.name in decision.shortlist)
+        behind = decision.behind[bar.name][0]
+        assert bar.text in ("leads", f"{100 * behind:.1f} behind")
+
+
+def test_without_intervals_there_is_no_card() -> None:
+    one_seed = decide(ROWS[ROWS["seed"] == 0])
+    assert tiles(one_seed) == [] and bars(one_seed) == []
+
+
+def test_nothing_is_as_good_where_nothing_surely_is(decision: Decision) -> None:
+    (tile,) = [t for t in tiles(replace(decision, as_good=())) if t.label.startswith("As good")]
+    assert (tile.number, tile.note) == ("0", "no other arm surely is")
+
+
+def test_page_text_and_json_say_the_same_numbers(decision: Decision, tmp_path: Path) -> None:
+    page = write_report(ROWS, tmp_path / "report.html", title="made-up").read_text()
+    card = page[page.index('class="verdict"') : page.index('class="facts"')]
+    numbers = re.findall(r"<dd>([^<]+)</dd>", card)
+    assert numbers == [tile.number for tile in tiles(decision)]
+    cost = f"{100 * decision.to_dict()['regret_bound']:.1f} points"
+    assert cost in numbers
+    assert any(f"costs at most {cost}" in sentence for sentence in verdict(ROWS).sentences)

@@ -49,6 +49,8 @@ def run(
     workers: int | None = None,
     checkpoint_every_s: float = 20.0,
     compiled: bool = False,
+    until: float | None = None,
+    budget_hours: float | None = None,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md).
@@ -59,24 +61,37 @@ def run(
     debugger sees everything); both give the same bits. An arm in training writes a checkpoint every
     `checkpoint_every_s` seconds, from which a run that was killed goes on; the interval does not
     change the weights. `compiled` trains through torch.compile: other kernels, so other bits, which
-    rows say. Worker processes need no main guard in the calling script. Raises InputError for a
-    wrong study, wrong data, an unknown engine or a device that is not
+    rows say. `until` runs by steps, until the answer is right with this probability: seeds go to
+    the arms that are still in doubt, for at most `budget_hours` of one worker's work
+    (headwater.steps). Worker processes need no main guard in the calling script.
+
+    Raises InputError for a wrong study, wrong data, an unknown engine or a device that is not
     there.
     """
     ENGINES.named(engine, where="engine")  # before a store is made
     words = study if isinstance(study, Study) else Study.load(study)
     opened = Store(store, create=True)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
-    run_plan(
-        plan,
-        opened,
-        engine=engine,
-        device=device,
-        workers=workers,
-        checkpoint_every_s=checkpoint_every_s,
-        compiled=compiled,
-        watch=watch,
-    )
+
+    def compute(part: Plan) -> None:
+        run_plan(
+            part,
+            opened,
+            engine=engine,
+            device=device,
+            workers=workers,
+            checkpoint_every_s=checkpoint_every_s,
+            compiled=compiled,
+            watch=watch,
+        )
+
+    if until is None:
+        compute(plan)
+    else:
+        from headwater.facts.decisions import aim_of
+        from headwater.steps import run_until
+
+        run_until(plan, opened, aim_of(words), until=until, budget_hours=budget_hours, run=compute)
     return plan.rows(opened)
 
 

@@ -67,6 +67,10 @@ class Aim:
     """Of tasks, 1 where one is not named."""
     tolerance: float = TOLERANCE
     """Smaller differences do not matter; a share, 0.01 is one point."""
+    error: float | None = None
+    """Share of tables in which the decision may be wrong where it is sure; bounds and shortlist are
+    as careful. None takes `threshold_of`; of one look among many it is small (adaptive.py).
+    """
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,10 @@ class Decision:
     tasks: tuple[str, ...] = ()
     num_seeds: int = 0
     """Of the leader."""
+    stopped_early: Mapping[str, int] = field(default_factory=dict)
+    """Arm -> seeds, of a study that was run by steps: arms that got fewer seeds because they looked
+    worse, so that their means are no estimates.
+    """
     means: Mapping[str, float] = field(default_factory=dict)
     """Arm -> mean score, on common ground, in falling order."""
     lines: tuple[Decision, ...] = ()
@@ -149,15 +157,20 @@ class Decision:
             "shots": ["full" if shots == -1 else shots for shots in self.shots],
             "tasks": list(self.tasks),
             "num_seeds": self.num_seeds,
+            "stopped_early": dict(self.stopped_early),
             "means": dict(self.means),
             "lines": [line.to_dict() for line in self.lines],
         }
 
 
 def decide(
-    rows: pd.DataFrame | Evidence, aim: Aim | None = None, *, metric: str | None = None
+    rows: pd.DataFrame | Evidence,
+    aim: Aim | None = None,
+    *,
+    metric: str | None = None,
+    lines: bool = True,
 ) -> Decision:
-    """The decision that rows (docs/rows.md) support.
+    """The decision that rows (docs/rows.md) support; without `lines` the headline alone.
 
     Never raises for want of data. Raises InputError where a required column of the schema is
     missing, and for a protocol, shots or a task of the aim that the rows do not have.
@@ -165,12 +178,14 @@ def decide(
     aim = aim or Aim()
     found = rows if isinstance(rows, Evidence) else evidence_of(rows, metric=metric)
     _check(aim, found)
-    headline, lines = headline_of(found, aim), found.lines()
+    headline = headline_of(found, aim)
     notes = (*diverged_words(found), *copied_words(found))
     if headline is None:
         return Decision(NOTHING, None, tolerance=aim.tolerance, notes=notes)
     decision = of_line(headline, found, aim)
-    each = [of_line(line, found, aim) for line in lines]
+    if not lines:
+        return replace(decision, notes=(*notes, *decision.notes))
+    each = [of_line(line, found, aim) for line in found.lines()]
     return replace(
         decision,
         notes=(*notes, *decision.notes, *conflicts(decision, shared_error(decision, each))),
@@ -263,7 +278,8 @@ def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
     of_arms = (~np.isnan(scores[paired])).sum(axis=0)
     if paired.sum() < 2 or (of_arms == 0).any():
         return _without_interval(about, arms, scores)
-    told = certainty_of(scores[None], step=line.step(aim.weights))
+    level = LEVEL if aim.error is None else 1 - aim.error
+    told = certainty_of(scores[None], step=line.step(aim.weights), level=level)
     decision = _told(about, arms, told, found, aim, chance)
     return replace(decision, notes=(*decision.notes, *otherwise(line, decision)))
 
@@ -304,7 +320,7 @@ def _told(
 ) -> Decision:
     from scipy.special import stdtrit
 
-    threshold = threshold_of(len(arms), int(told.num_seeds[0].max()))
+    threshold = aim.error or threshold_of(len(arms), int(told.num_seeds[0].max()))
     means = told.means[0]
     order = np.argsort(-means, kind="stable")
     names = [arms[arm].name for arm in order]
@@ -345,9 +361,15 @@ def _told(
         },
         as_good=as_good,
         num_seeds=int(told.num_seeds[0, best]),
+        stopped_early={} if aim.error is None else _fewer_seeds(arms, told),
         means={arms[arm].name: float(means[arm]) for arm in order},
     )
     return replace(decision, next=next_steps(decision, arms, told, found))
+
+
+def _fewer_seeds(arms: tuple[Configuration, ...], told: Certainty) -> dict[str, int]:
+    seeds = told.num_seeds[0]
+    return {arms[a].name: int(seeds[a]) for a in np.flatnonzero(seeds < seeds.max())}
 
 
 def otherwise(line: Line, decision: Decision) -> list[str]:

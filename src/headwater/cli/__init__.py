@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,7 @@ from headwater.cli.labels import labels_app
 from headwater.cli.options import (
     DEFAULT_STORE,
     SHIPPED,
+    BudgetOption,
     CompileOption,
     DataOption,
     DeviceOption,
@@ -31,7 +32,9 @@ from headwater.cli.options import (
     JsonOption,
     StoreOption,
     StudyArgument,
+    UntilOption,
     WorkersOption,
+    hours_of,
     load,
     print_json,
     shipped_studies,
@@ -39,6 +42,9 @@ from headwater.cli.options import (
 )
 from headwater.cli.tasks import tasks_app
 from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.plan import Plan
 
 app = typer.Typer(
     name="headwater",
@@ -121,6 +127,8 @@ def run(
     engine: EngineOption = "local",
     workers: WorkersOption = None,
     compiled: CompileOption = False,
+    until: UntilOption = None,
+    budget: BudgetOption = None,
     redo: Annotated[
         list[str] | None,
         typer.Option(
@@ -142,8 +150,13 @@ def run(
     """
     from headwater.study.file import wing_of
 
+    budget_hours = hours_of(budget)
+    if budget is not None and until is None:
+        raise InputError("--budget: is for a run by steps; add --until 0.95")
     owner = wing_of(study_path(study))
     if owner is not None:
+        if until is not None:
+            raise InputError(f"--until: {owner.title} is not run by steps")
         options = wings.Options(
             store,
             device=device,
@@ -164,25 +177,42 @@ def run(
     ENGINES.named(engine, where="--engine")
     resolved, opened = load(study, store, data_root, create=True)
     assert opened is not None
+    from headwater.facts.decisions import aim_of
     from headwater.facts.reports import run_facts
     from headwater.facts.study import check_backbone
     from headwater.plan.forgetting import forget
-    from headwater.show.study import say_verdict, watched
+    from headwater.show.study import say_step, say_verdict, watched
+    from headwater.steps import run_until
 
     if redo:
         forget(resolved, opened, redo)
     todo = pending(resolved, opened)
     if todo.cells:
         check_backbone(resolved)
-    with watched(todo, quiet=quiet or as_json) as watch:
-        engines.run(
+
+    def compute(part: Plan) -> None:
+        with watched(pending(part, opened), quiet=quiet or as_json) as watch:
+            engines.run(
+                part,
+                opened,
+                engine=engine,
+                device=device,
+                workers=workers,
+                compiled=compiled,
+                watch=watch,
+            )
+
+    if until is None:
+        compute(resolved)
+    else:
+        run_until(
             resolved,
             opened,
-            engine=engine,
-            device=device,
-            workers=workers,
-            compiled=compiled,
-            watch=watch,
+            aim_of(resolved.study),
+            until=until,
+            budget_hours=budget_hours,
+            run=compute,
+            say=(lambda step: None) if as_json else say_step,
         )
     facts = run_facts(resolved, opened, todo, report_path)
     print_json(facts) if as_json else say_verdict(facts)

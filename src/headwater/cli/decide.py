@@ -80,7 +80,7 @@ def _asked(name: str, store: Path, data_root: Path | None) -> tuple[pd.DataFrame
         raise InputError(
             f"{store}: there is no store yet; run the study first: headwater run {name}"
         )
-    return plan.rows(opened), aim_of(plan.study)
+    return plan.rows(opened), aim_of(plan.study, opened)
 
 
 def _shots(word: str) -> int:

@@ -84,7 +84,39 @@ FreshOption = Annotated[
         help="Measure how fast this machine trains now, not what a plan found in the last week.",
     ),
 ]
+UntilOption = Annotated[
+    float | None,
+    typer.Option(
+        "--until",
+        min=0.5,
+        max=0.999,
+        help="Run by steps, until the answer is right with this probability: seeds go to the arms "
+        "that are still in doubt.",
+    ),
+]
+BudgetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="TIME",
+        help="With --until: work to be done at most, summed over workers, such as 3h or 90m.",
+    ),
+]
 DEFAULT_STORE = Path("headwater-store")
+
+
+def hours_of(budget: str | None) -> float | None:
+    """'3h' -> 3.0, '90m' -> 1.5. Raises InputError for what is no time above 0."""
+    if budget is None:
+        return None
+    number, unit = budget[:-1], budget[-1:]
+    try:
+        hours = float(number) / {"h": 1, "m": 60}[unit]
+    except (ValueError, KeyError):
+        hours = 0.0
+    if not 0 < hours < float("inf"):
+        raise InputError(f"--budget: {budget!r} is no time; write hours or minutes, as 3h or 90m")
+    return hours
 
 
 def study_path(name: str) -> Path:

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater.errors import InputError
+from headwater.steps import looks_error
+from headwater.store import Store
 from headwater.study import Study
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ def is_table(path: Path) -> bool:
     return path.suffix in TABLES or path.is_dir()
 
 
-def aim_of(study: Study) -> Aim:
-    """What a study is to decide."""
+def aim_of(study: Study, store: Store | None = None) -> Aim:
+    """What a study is to decide; of one that was run by steps in a store, as carefully as looking
+    after every step asks for.
+    """
     from headwater.analysis import Aim
 
     words = study.decide
@@ -32,6 +36,7 @@ def aim_of(study: Study) -> Aim:
         shots=None if shots is None else tuple(-1 if each == "full" else each for each in shots),
         weights=dict(words.weights),
         tolerance=words.tolerance / 100,
+        error=None if store is None else looks_error(store, study.study),
     )
 
 

@@ -41,7 +41,7 @@ def report_facts(
         title=plan.study.study,
         question=plan.study.question,
         notes=list(plan.notes),
-        aim=aim_of(plan.study),
+        aim=aim_of(plan.study, store),
     )
 
 

@@ -34,6 +34,8 @@ def print_decision(decision: Decision) -> None:
     if decision.as_good:
         _say(f"  As good within {100 * decision.tolerance:g} points: {listed(decision.as_good)}.")
     _console.print(_arms(decision))
+    if decision.stopped_early:
+        _say(f"  stopped early, so no estimates: {listed(list(decision.stopped_early))}")
     for name, why in decision.left_out.items():
         _say(f"  left out: {name} ({why})")
     for step in decision.next:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from headwater.analysis.words import listed
 from headwater.engines.schedule import Event, Pending
+
+if TYPE_CHECKING:
+    from headwater.steps import Step
 
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
@@ -130,6 +134,16 @@ def say_verdict(facts: dict[str, Any]) -> None:
     for line in facts["verdict"]:
         _console.print(f"  {line}", markup=False)
     _console.print(f"\nreport: {facts['report']}", markup=False)
+
+
+def say_step(step: Step) -> None:
+    """A step of a run by steps: what it ran and why, what is ahead, and why it ends."""
+    ran = listed([f"{name} (seed {', '.join(map(str, s))})" for name, s in step.arms.items()])
+    best = "" if step.best is None else f"; ahead: {step.best}"
+    chance = "" if step.p_best is None else f", the best with probability {step.p_best:.2f}"
+    _console.print(f"step {step.step}: ran {ran}{best}{chance}", markup=False)
+    if step.stop:
+        _console.print(f"stopped: {step.stop}", markup=False)
 
 
 def print_status(facts: dict[str, Any]) -> None:

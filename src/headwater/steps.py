@@ -1,0 +1,177 @@
+"""Running a study by steps, until it is decided: seeds go to the arms that are still in doubt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headwater.analysis import Aim, prepare
+from headwater.analysis.adaptive import FIRST_SEEDS, Look, error_of_a_look, look
+from headwater.analysis.evidence import evidence_of
+from headwater.files import write_atomic
+from headwater.plan import Plan, PlannedArm
+from headwater.store import Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A line of the journal."""
+
+    step: int
+    arms: Mapping[str, list[int]]
+    """Name -> seeds that this step ran."""
+    reason: str
+    """Why these."""
+    best: str | None
+    p: float | None
+    p_best: float | None
+    """Of the leader."""
+    regret_bound: float | None
+    hours: float
+    """Of all steps so far, on one worker."""
+    stop: str | None
+    """Why it was the last one."""
+
+
+def journal_path(store: Store, study: str) -> Path:
+    """Where the steps of a study are written down, a line of JSON each."""
+    return store.root / "decisions" / f"{study}.jsonl"
+
+
+def looks_error(store: Store, study: str) -> float | None:
+    """The error of each look, of a study that was run by steps; None of one that was not."""
+    try:
+        first = journal_path(store, study).read_text(encoding="utf-8").splitlines()[0]
+        return error_of_a_look(float(json.loads(first)["until"]))
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        return None
+
+
+def run_until(
+    plan: Plan,
+    store: Store,
+    aim: Aim,
+    *,
+    until: float,
+    budget_hours: float | None,
+    run: Callable[[Plan], None],
+    say: Callable[[Step], None] = lambda step: None,
+) -> Look:
+    """Runs parts of a plan by `run`, looks at their rows, and goes on with the arms in doubt; the
+    last look.
+
+    Stops when the study is decided, when what is better is so by less than the tolerance, when the
+    arms in doubt have used up their seeds, or before a step that would exceed `budget_hours` of
+    work (hours of one worker, from the rows' seconds). Every step is a line of the journal. Steps
+    follow from rows alone, so that a run that was killed takes the same ones again.
+    """
+    families = _families(plan)
+    have = {key: min(FIRST_SEEDS, len(arms)) for key, arms in families.items()}
+    added = {key: arms[: have[key]] for key, arms in families.items()}
+    reason = f"every arm starts with {FIRST_SEEDS} seeds"
+    steps: list[Step] = []
+    while True:
+        part = _part(plan, families, have)
+        run(part)
+        rows = part.rows(store)
+        seen = look(evidence_of(rows), aim, until=until)
+        names = _names(rows, families)
+        following = [key for key, name in names.items() if name in seen.arms]
+        following = [key for key in following if have[key] < len(families[key])]
+        hours = _hours(rows)
+        stop = seen.stop or _end(following, rows, names, hours, budget_hours)
+        steps.append(
+            Step(
+                step=len(steps) + 1,
+                arms={names.get(key, key): _seeds(arms) for key, arms in added.items()},
+                reason=reason,
+                best=seen.decision.best,
+                p=seen.decision.p,
+                p_best=seen.decision.p_best.get(seen.decision.best or ""),
+                regret_bound=seen.decision.regret_bound,
+                hours=hours,
+                stop=stop,
+            )
+        )
+        _write(journal_path(store, plan.study.study), until, steps)
+        say(steps[-1])
+        if stop:
+            return replace(seen, stop=stop)
+        added = {key: [families[key][have[key]]] for key in following}
+        have.update({key: have[key] + 1 for key in following})
+        reason = seen.reason
+
+
+def _seeds(arms: list[PlannedArm]) -> list[int]:
+    return [arm.words.seed for arm in arms]
+
+
+def _families(plan: Plan) -> dict[str, list[PlannedArm]]:
+    """Arms that differ in their seed alone, by what they are; seeds in the study's order."""
+    families: dict[str, list[PlannedArm]] = {}
+    for arm in plan.arms:
+        families.setdefault(arm.words.model_dump_json(exclude={"seed"}), []).append(arm)
+    order = {seed: place for place, seed in enumerate(plan.study.seeds)}
+    for arms in families.values():
+        arms.sort(key=lambda arm: order[arm.words.seed])
+    return families
+
+
+def _part(plan: Plan, families: Mapping[str, list[PlannedArm]], have: Mapping[str, int]) -> Plan:
+    """The plan with so many seeds of each family."""
+    kept = {arm.id for key, arms in families.items() for arm in arms[: have[key]]}
+    arms = tuple(arm for arm in plan.arms if arm.id in kept)
+    cells = tuple(cell for cell in plan.cells if cell.arm.id in kept)
+    return replace(plan, arms=arms, cells=cells)
+
+
+def _names(rows: pd.DataFrame, families: Mapping[str, list[PlannedArm]]) -> dict[str, str]:
+    """Family -> what the decision calls it."""
+    table = prepare(rows)
+    by_arm = dict(zip(table["arm"], table["name"], strict=True))
+    firsts = {key: arms[0].id for key, arms in families.items()}
+    return {key: str(by_arm[first]) for key, first in firsts.items() if first in by_arm}
+
+
+def _hours(rows: pd.DataFrame) -> float:
+    """Of the pre-training and of the cells that rows tell of, on one worker."""
+    cells = rows.drop_duplicates("cell")
+    trained = cells.drop_duplicates("arm")
+    seconds = cells["seconds"].sum() + trained["pretrain_seconds"].sum()
+    return float(seconds) / _HOUR
+
+
+def _end(
+    following: list[str],
+    rows: pd.DataFrame,
+    names: Mapping[str, str],
+    hours: float,
+    budget_hours: float | None,
+) -> str | None:
+    """Why there is no next step, although it is not decided."""
+    if not following:
+        return "the arms in doubt have used up the study's seeds"
+    if budget_hours is None:
+        return None
+    table = prepare(rows)
+    wanted = {names[key] for key in following}
+    next_hours = 0.0
+    for _, of_arm in table[table["name"].isin(wanted)].groupby("name"):
+        next_hours += _hours(of_arm) / of_arm["seed"].nunique()
+    if hours + next_hours > budget_hours:
+        return f"the next step would exceed {budget_hours:g} hours ({hours:.2f} were used)"
+    return None
+
+
+def _write(path: Path, until: float, steps: list[Step]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"until": until, **asdict(step)}) for step in steps]
+    write_atomic(path, "\n".join(lines) + "\n")

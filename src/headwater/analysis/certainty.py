@@ -71,6 +71,30 @@ class Certainty:
     """[T, k]"""
     num_seeds: NDArray[np.int64]
     """[T, k]: seeds of each arm that enter."""
+    pooled: Floats
+    """[T, 1]: variance of one seed, the mean over arms."""
+    pooled_df: Floats
+    """[T, 1]"""
+
+    def halves(self, a: int, b: int, error: float) -> Floats:
+        """[T]: half the width of an interval at 1 - `error` for arm a minus arm b: the wider one of
+        what their own variances and what the mean variance say; infinite for an arm of one seed.
+        """
+        from scipy.special import stdtrit
+
+        counts, own = self.num_seeds[:, [a, b]], self.variances[:, [a, b]]
+        errors = own / counts
+        both = errors.sum(axis=1)
+        spread = (1 / counts).sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = both**2 / (errors**2 / self.variance_df[:, [a, b]]).sum(axis=1)
+        pooled_df = self.pooled_df[:, 0]
+        df = np.where(both > 0, np.minimum(df, pooled_df), pooled_df)
+        halves = np.maximum(
+            -stdtrit(df, error / 2) * np.sqrt(both),
+            -stdtrit(pooled_df, error / 2 / _PRICE) * np.sqrt(spread * self.pooled[:, 0]),
+        )
+        return np.asarray(np.where(counts.min(axis=1) > 1, halves, np.inf), dtype=np.float64)
 
     def sure(self, level: float = LEVEL) -> NDArray[np.bool_]:
         """[T]: whether the leader is the best at this level; never with a single arm."""
@@ -224,6 +248,8 @@ def _of_two(design: _Design, least: float, level: float) -> Certainty:
         variances=variance / 2,
         variance_df=df,
         num_seeds=design.counts,
+        pooled=variance / 2,
+        pooled_df=df[:, :1],
     )
 
 
@@ -283,6 +309,8 @@ def _of_many(design: _Design, least: float, level: float) -> Certainty:
         variances=guarded,
         variance_df=guarded_df,
         num_seeds=counts,
+        pooled=pooled,
+        pooled_df=df,
     )
 
 

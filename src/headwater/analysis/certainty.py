@@ -86,13 +86,14 @@ class Certainty:
         errors = own / counts
         both = errors.sum(axis=1)
         spread = (1 / counts).sum(axis=1)
+        price = _PRICE if self.means.shape[1] > 2 else 1.0
         with np.errstate(divide="ignore", invalid="ignore"):
             df = both**2 / (errors**2 / self.variance_df[:, [a, b]]).sum(axis=1)
         pooled_df = self.pooled_df[:, 0]
         df = np.where(both > 0, np.minimum(df, pooled_df), pooled_df)
         halves = np.maximum(
             -stdtrit(df, error / 2) * np.sqrt(both),
-            -stdtrit(pooled_df, error / 2 / _PRICE) * np.sqrt(spread * self.pooled[:, 0]),
+            -stdtrit(pooled_df, error / 2 / price) * np.sqrt(spread * self.pooled[:, 0]),
         )
         return np.asarray(np.where(counts.min(axis=1) > 1, halves, np.inf), dtype=np.float64)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.certainty import Certainty, certainty_of
 from headwater.analysis.compare import per_seed, wide
 from headwater.analysis.configurations import (
     SETTING,
@@ -24,7 +24,6 @@ from headwater.analysis.intervals import (
     LEVEL,
     NO_INTERVAL,
     Interval,
-    most_needed,
     seeds_needed,
     t_interval,
 )
@@ -43,21 +42,20 @@ def source_gap(
     A context whose sources each have labels or captions of their own is called "METHOD (own
     labels)". Columns: context, task ("mean over tasks" where all tasks of the protocol were
     pooled), protocol, shots, num_sources, best, worst (sources), gap, low, high, num_seeds,
-    num_comparisons, cells, held_out, held_out_low, held_out_high. Best and worst were chosen on
-    these data: the interval is Bonferroni-corrected for all pairs of sources, and the gap itself is
-    biased upward where sources are nearly equal. `held_out` is not: in each seed it is the best
-    minus the worst source of the other seeds, with a t-interval over seeds [ours]; where noise
-    picks the pair it falls short of the true gap. That interval is nominal: seeds choose for one
-    another, and at 95 % it covers about 88 % with 3 seeds (tests/analysis). It decides nothing.
-    Null for fewer than 2 seeds. Only rows that decide are used.
+    num_comparisons, cells, held_out, held_out_low, held_out_high. What noise there is, all sources
+    tell together (certainty.py). Best and worst were chosen on these data: the interval is
+    Bonferroni-corrected for all pairs of sources, and the gap itself is biased upward where sources
+    are nearly equal. `held_out` is not: the pair is named by the first half of the seeds, and
+    measured in the others, so its interval is an honest one for that pair [ours]; where noise picks
+    the pair it falls short of the true gap. Null for fewer than 2 seeds. Only rows that decide are
+    used.
     """
     records = []
     for group in _groups(rows, metric, subset):
         ends = _ends(group.scores)
         if ends is None:
             continue
-        gap = t_interval(_gaps(group.scores, ends), level=level, comparisons=ends.num_pairs)
-        held_out = t_interval(list(_held_out(group.scores).values()), level=level)
+        gap, held_out = _gap(group.scores, ends, level), _held_out(group.scores, level)
         records.append(
             {
                 "context": group.context,
@@ -76,7 +74,9 @@ def source_gap(
                 **_held_out_columns(held_out),
             }
         )
-    return _table(records, _GAP_COLUMNS, whole=("shots",), numbers=("gap", "low", "high"))
+    return _table(
+        records, _GAP_COLUMNS, whole=("shots",), numbers=("gap", "low", "high", *_HELD_OUT)
+    )
 
 
 def _table(
@@ -89,10 +89,10 @@ def _table(
     """Records as a table in pandas' nullable types."""
     import pandas as pd
 
-    table = pd.DataFrame(records, columns=[*columns, *_HELD_OUT])
+    table = pd.DataFrame(records, columns=list(columns))
     for column in whole:
         table[column] = table[column].astype("Int64")
-    for column in (*numbers, *_HELD_OUT):
+    for column in numbers:
         table[column] = table[column].astype("Float64")
     return table
 
@@ -101,30 +101,56 @@ POOLED = "mean over tasks"
 _HELD_OUT = ("held_out", "held_out_low", "held_out_high")
 _GAP_COLUMNS = (
     *("context", "task", "protocol", "shots", "num_sources", "best", "worst"),
-    *("gap", "low", "high", "num_seeds", "num_comparisons", "cells"),
+    *("gap", "low", "high", "num_seeds", "num_comparisons", "cells", *_HELD_OUT),
 )
 _TREND_COLUMNS = (
-    *("context", "task", "protocol", "fewest", "most", "change", "low", "high"),
+    *("context", "task", "protocol", "fewest", "most", "best", "worst"),
+    *("change", "low", "high"),
     *("num_seeds", "num_comparisons", "answer", "seeds_needed", "cells"),
 )
 
 
-def _held_out(scores: pd.DataFrame) -> dict[Any, float]:
-    """Seed -> best minus worst source in it, where the two were chosen by the mean over the other
-    seeds.
-    """
-    import numpy as np
+def _gap(scores: pd.DataFrame, ends: _Ends, level: float) -> Interval:
+    """Best minus worst, corrected for all pairs that these were chosen from."""
+    table = per_seed(scores)
+    seeds = table[[ends.best, ends.worst]].dropna()
+    plain = t_interval(
+        (seeds[ends.best] - seeds[ends.worst]).tolist(), level=level, comparisons=ends.num_pairs
+    )
+    told = _told(table)
+    if told is None:
+        return plain
+    best, worst = (list(table.columns).index(end) for end in (ends.best, ends.worst))
+    half = float(told.halves(best, worst, (1 - level) / ends.num_pairs)[0])
+    mean = float(told.means[0, best] - told.means[0, worst])
+    return Interval(mean, mean - half, mean + half, plain.sd, plain.num_seeds)
 
+
+def _told(table: pd.DataFrame) -> Certainty | None:
+    """What a table of seeds x sources says of their noise; None for less than two of each."""
+    known = table[table.notna().sum(axis=1) > 1]
+    if min(known.shape) < 2 or known.isna().all().any():
+        return None
+    return certainty_of(known.to_numpy(dtype="float64")[None])
+
+
+def _held_out(scores: pd.DataFrame, level: float = LEVEL) -> Interval:
+    """Best minus worst source by the first half of the seeds, in the other seeds. The noise is that
+    of all seeds and sources, which owes nothing to their means.
+    """
     table = per_seed(scores).dropna(axis=0, how="any")
     if min(table.shape) < 2:
-        return {}
-    names, values = [str(column) for column in table.columns], table.to_numpy()
-    gaps: dict[Any, float] = {}
-    for place, seed in enumerate(table.index):
-        others = np.delete(values, place, axis=0).mean(axis=0)
-        ranked = sorted(range(len(names)), key=lambda c: (-float(others[c]), names[c]))
-        gaps[seed] = float(values[place, ranked[0]] - values[place, ranked[-1]])
-    return gaps
+        return NO_INTERVAL
+    values = table.to_numpy(dtype="float64")
+    first = (len(values) + 1) // 2
+    chosen = values[:first].mean(axis=0)
+    best, worst = int(chosen.argmax()), int(chosen.argmin())
+    gaps = values[first:, best] - values[first:, worst]
+    told = certainty_of(values[None])
+    # an interval for all seeds, widened to that of those that measure
+    half = float(told.halves(best, worst, 1 - level)[0]) * (len(values) / len(gaps)) ** 0.5
+    mean = float(gaps.mean())
+    return Interval(mean, mean - half, mean + half, None, len(gaps))
 
 
 def _held_out_columns(gap: Interval) -> dict[str, float | None]:
@@ -135,15 +161,13 @@ def gap_trend(
     rows: pd.DataFrame, *, metric: str | None = None, subset: str = "all", level: float = LEVEL
 ) -> pd.DataFrame:
     """Does the gap shrink with shots? Per context x task x protocol with at least two shot counts:
-    gap at the fewest minus gap at the most shots.
+    the gap of two sources at the fewest minus their gap at the most shots.
 
-    Columns: context, task, protocol, fewest, most (shots; null is the full split), change, low,
-    high, num_seeds, num_comparisons, answer ("shrinks", "grows", "cannot tell"), seeds_needed,
-    cells. At each end the best and worst source are the ones of `source_gap`; differences are
-    paired by seed, and the interval allows for the choice of both pairs (`_change`). The change
-    itself, like the two gaps, is biased by that choice: towards "shrinks" where numbers are noisier
-    at few shots. held_out, held_out_low, held_out_high: the change of `source_gap`'s held_out,
-    without that bias and without a correction; it decides no `answer`.
+    Columns: context, task, protocol, fewest, most (shots; null is the full split), best, worst
+    (sources), change, low, high, num_seeds, num_comparisons, answer ("shrinks", "grows", "cannot
+    tell"), seeds_needed, cells. The two sources are the best and the worst over both ends together,
+    weighed so that their choice owes nothing to the change (`_change`): the interval needs no
+    correction for it.
     """
     series: dict[tuple[str, str, str], list[_Group]] = {}
     for group in _groups(rows, metric, subset):
@@ -155,7 +179,6 @@ def gap_trend(
         groups.sort(key=lambda group: (group.shots == -1, group.shots))
         few, many = groups[0], groups[-1]
         change = _change(few.scores, many.scores, level)
-        held_out = _held_out_change(few.scores, many.scores, level)
         records.append(
             {
                 "context": context,
@@ -163,15 +186,16 @@ def gap_trend(
                 "protocol": protocol,
                 "fewest": few.shots,
                 "most": None if many.shots == -1 else many.shots,
+                "best": None if change.best is None else few.sources[change.best],
+                "worst": None if change.worst is None else few.sources[change.worst],
                 "change": change.interval.mean,
                 "low": change.interval.low,
                 "high": change.interval.high,
                 "num_seeds": change.interval.num_seeds,
-                "num_comparisons": change.num_comparisons,
+                "num_comparisons": 1,
                 "answer": change.answer,
                 "seeds_needed": change.seeds_needed,
                 "cells": tuple(sorted({*few.cells, *many.cells})),
-                **_held_out_columns(held_out),
             }
         )
     return _table(
@@ -180,13 +204,6 @@ def gap_trend(
         whole=("fewest", "most", "seeds_needed"),
         numbers=("change", "low", "high"),
     )
-
-
-def _held_out_change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> Interval:
-    """The held-out gap in `few` minus that in `many`, paired by seed."""
-    at_few, at_many = _held_out(few), _held_out(many)
-    changes = [at_few[seed] - at_many[seed] for seed in at_few if seed in at_many]
-    return t_interval(changes, level=level)
 
 
 @dataclass(frozen=True)
@@ -317,20 +334,14 @@ def _ends(scores: pd.DataFrame) -> _Ends | None:
     return _Ends(ranked[0], ranked[-1], len(means) * (len(means) - 1) // 2)
 
 
-def _gaps(scores: pd.DataFrame, ends: _Ends) -> list[float]:
-    """Best minus worst, one number per seed that has both."""
-    gaps = per_seed((scores[ends.best] - scores[ends.worst]).to_frame("gap"))["gap"]
-    return [float(gap) for gap in gaps.dropna()]
-
-
 @dataclass(frozen=True)
 class _Change:
-    """How much the gap falls from few to many images."""
+    """How much the gap between two sources falls from few to many images."""
 
     interval: Interval
-    num_comparisons: int
-    seeds_needed: int | None
-    """More seeds that would decide whether it falls or rises."""
+    best: str | None = None
+    worst: str | None = None
+    """Columns of the scores."""
 
     @property
     def answer(self) -> str:
@@ -338,83 +349,53 @@ class _Change:
             return "cannot tell"
         return "shrinks" if (self.interval.mean or 0) > 0 else "grows"
 
+    @property
+    def seeds_needed(self) -> int | None:
+        """More seeds that would decide whether it falls or rises."""
+        return seeds_needed(self.interval)
+
 
 def _change(few: pd.DataFrame, many: pd.DataFrame, level: float) -> _Change:
-    """The gap in `few` minus the gap in `many`.
+    """The gap of two sources in `few` minus their gap in `many`.
 
-    The true gap is the largest true difference between two sources. So, whatever pair (a, b) was
-    chosen in `few`, the true change is at least (a - b in few) - (c* - d* in many), where (c*, d*)
-    is the truly widest pair of `many`. That pair is not known, so the low end is the lowest of the
-    low ends over all ordered pairs (c, d). It is wrong only if the low end against (c*, d*) is
-    wrong for some (a, b): with k sources k(k - 1) one-sided statements, each given its share of the
-    error (Bonferroni). The high end is the mirror image. Without this, the widest difference that
-    noise made would pass for a gap. Noise is largest at few shots, so "shrinks" would be said where
-    nothing differs.
+    The two are the best and the worst by a weighted mean of both ends. A weighted mean w f + u m
+    and the change f - m are independent where w (v - c) = u (x - c), with v and x the noise of f
+    and m and c what they share; so the choice of the pair says nothing of its change [ours]. What
+    noise there is, all sources tell together.
     """
-    first, last = _ends(few), _ends(many)
-    if first is None or last is None:
-        return _Change(NO_INTERVAL, 0, None)
-    family = 2 * max(first.num_pairs, last.num_pairs)
-    at_few, at_many = _ordered_pairs(few), _ordered_pairs(many)
-    gap_at_few = at_few[first.best, first.worst]
-    gap_at_many = at_many[last.best, last.worst]
-    changes = [float(change) for change in (gap_at_few - gap_at_many).dropna()]
-    change = t_interval(changes, level=level, comparisons=family)
-    falls = _intervals(-at_many.sub(gap_at_few, axis=0), level, family)
-    rises = _intervals(at_few.sub(gap_at_many, axis=0), level, family)
-    low = _least([fall.low for fall in falls])
-    high = _least([None if rise.high is None else -rise.high for rise in rises])
-    if low is None or high is None:
-        return _Change(replace(change, low=None, high=None), family, None)
-    change = replace(change, low=low, high=-high)
-    against = falls if (change.mean or 0) > 0 else rises
-    return _Change(change, family, _more_seeds(change, against, level, family))
+    import numpy as np
+
+    tables = [per_seed(scores).dropna(axis=1, how="all") for scores in (few, many)]
+    columns = [str(column) for column in tables[0] if column in tables[1]]
+    seeds = tables[0][columns].dropna().index.intersection(tables[1][columns].dropna().index)
+    first, last = (table.loc[seeds, columns].to_numpy(dtype="float64") for table in tables)
+    if len(columns) < 2 or len(seeds) < 1:
+        return _Change(NO_INTERVAL)
+    if len(seeds) < 2:
+        return _Change(_of_one_seed(first, last))
+    noise = [_residuals(values) for values in (first, last)]
+    shared = float((noise[0] * noise[1]).sum())
+    weights = [max(float((noise[end] ** 2).sum()) - shared, 0.0) for end in (1, 0)]
+    if not any(weights):
+        weights = [1.0, 1.0]
+    both = weights[0] * first.mean(axis=0) + weights[1] * last.mean(axis=0)
+    best, worst = int(np.argmax(both)), int(np.argmin(both))
+    told = certainty_of((first - last)[None])
+    half = float(told.halves(best, worst, 1 - level)[0])
+    mean = float(told.means[0, best] - told.means[0, worst])
+    sd = float((2 * told.pooled[0, 0]) ** 0.5)
+    interval = Interval(mean, mean - half, mean + half, sd, len(seeds))
+    return _Change(interval, columns[best], columns[worst])
 
 
-def _ordered_pairs(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per seed, one column (a, b) per ordered pair of sources that have a value: a minus b,
-    paired draw by draw.
-    """
-    import pandas as pd
-
-    known = per_seed(scores).mean().dropna().index
-    pairs = list(permutations(known, 2))
-    places = {column: place for place, column in enumerate(scores.columns)}
-    values = scores.to_numpy(dtype="float64")
-    left = values[:, [places[a] for a, _ in pairs]]
-    right = values[:, [places[b] for _, b in pairs]]
-    means = per_seed(pd.DataFrame(left - right, index=scores.index))
-    means.columns = pd.Index(pairs, tupleize_cols=False)
-    return means
+def _of_one_seed(first: Any, last: Any) -> Interval:
+    both = (first + last)[0]
+    best, worst = int(both.argmax()), int(both.argmin())
+    change = (first - last)[0, best] - (first - last)[0, worst]
+    return Interval(float(change), None, None, None, 1)
 
 
-def _intervals(seeds: pd.DataFrame, level: float, comparisons: int) -> list[Interval]:
-    """The interval of each column."""
-    intervals = []
-    for column in seeds.to_numpy(dtype="float64").T:
-        values = column[column == column].tolist()
-        intervals.append(t_interval(values, level=level, comparisons=comparisons))
-    return intervals
-
-
-def _least(values: list[float | None]) -> float | None:
-    """The least, or None where any is unknown: what is unknown bounds nothing."""
-    known = [value for value in values if value is not None]
-    return min(known) if known and len(known) == len(values) else None
-
-
-def _more_seeds(
-    change: Interval, against: list[Interval], level: float, comparisons: int
-) -> int | None:
-    """More seeds until every interval of `against` would lie on the side of 0 that `change` is on;
-    None where that cannot be known.
-    """
-    if change.excludes_zero:
-        return 0
-    needs = [
-        seeds_needed(interval, level=level, comparisons=comparisons)
-        if (interval.mean or 0) * (change.mean or 0) > 0
-        else None
-        for interval in against
-    ]
-    return most_needed(needs) or None
+def _residuals(values: Any) -> Any:
+    """Of a table of seeds x sources, without the means of both."""
+    noise = values - values.mean(axis=0)
+    return noise - noise.mean(axis=1, keepdims=True)

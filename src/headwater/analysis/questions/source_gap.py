@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.gap import POOLED, gap_trend
 from headwater.analysis.questions import Chart, Finding, Question
-from headwater.analysis.words import interval, number, points, shots_word
+from headwater.analysis.words import interval, missing, number, points, shots_word
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +37,13 @@ def _findings(table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _answer(row: dict[Any, Any]) -> str:
-    sure = interval(row["low"], row["high"], row["num_seeds"], row["num_comparisons"])
+    sure = interval(row["low"], row["high"], row["num_seeds"])
     answer = row["answer"] if row["answer"] == "cannot tell" else f"it {row['answer']}"
+    pair = "two sources" if missing(row["best"]) else f"{row['best']} and {row['worst']}"
     return (
         f"From {shots_word(row['fewest'])} to {shots_word(row['most'])} images per class the gap "
-        f"between the best and the worst source falls by {points(row['change'])} ({sure}): "
-        f"{answer}."
+        f"between {pair} (the best and the worst source over both) falls by "
+        f"{points(row['change'])} ({sure}): {answer}."
     )
 
 

@@ -261,6 +261,20 @@ def test_one_seed_and_one_arm_are_said() -> None:
     assert (alone.confidence, alone.best) == (ALONE, name("level:0"))
 
 
+def test_arms_that_share_no_seed_are_not_compared() -> None:
+    """Seeds 3 to 5 are easier by 20 points: nobody can tell that from the arms."""
+    rows = rows_of({"level:0": 0.6, "level:1": 0.5, "level:2": 0.4}, seeds=3)
+    others = rows_of({"level:3": 0.8, "level:4": 0.7}, seeds=3)
+    rows += [row | {"seed": row["seed"] + 3} for row in others]
+    decision = decide(to_frame(rows))
+    assert decision.best == name("level:0")
+    assert set(decision.left_out) == {name("level:3"), name("level:4")}
+    assert "shares no seed" in decision.left_out[name("level:3")]
+    alone = [row | {"seed": 3} for row in rows_of({"level:1": 0.5}, seeds=1)]
+    apart = decide(to_frame([*rows_of({"level:0": 0.6}, seeds=1), *alone]))
+    assert apart.confidence == ONE_SEED
+
+
 def test_an_open_decision_asks_for_seeds_with_a_price_and_says_who_needs_none() -> None:
     rows = rows_of({"level:0": 0.6, "level:1": 0.597, "level:2": 0.4}, seeds=3)
     rows = [row | {"pretrain_seconds": 3597.0, "seconds": 3.0} for row in rows]

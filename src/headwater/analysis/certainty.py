@@ -136,6 +136,23 @@ def certainty_of(scores: Floats, *, step: float = 0.0, level: float = LEVEL) -> 
     return (_of_two if num_arms == 2 else _of_many)(design, step**2 / 12, level)
 
 
+def joined(there: NDArray[np.bool_]) -> list[int]:
+    """The most arms that seeds join, each to some other: only these can be compared, since seeds
+    differ too. `there` is bool [seeds, arms].
+    """
+    left, largest = set(range(there.shape[1])), list[int]()
+    while left:
+        group, edge = set[int](), {min(left)}
+        while edge:
+            group |= edge
+            seeds = there[:, sorted(edge)].any(axis=1)
+            edge = set(np.flatnonzero(there[seeds].any(axis=0)).tolist()) - group
+        left -= group
+        if len(group) > len(largest):
+            largest = sorted(group)
+    return largest
+
+
 class _Complete:
     """Tables in which every arm has every seed."""
 

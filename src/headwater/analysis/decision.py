@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headwater.analysis.certainty import LEVEL, Certainty, certainty_of
+from headwater.analysis.certainty import LEVEL, Certainty, certainty_of, joined
 from headwater.analysis.configurations import Configuration
 from headwater.analysis.evidence import (
     Evidence,
@@ -274,9 +274,16 @@ def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
             means={arms[0].name: float(np.nanmean(scores))},
             num_seeds=int((~np.isnan(scores)).sum()),
         )
-    paired = (~np.isnan(scores)).sum(axis=1) > 1
-    of_arms = (~np.isnan(scores[paired])).sum(axis=0)
-    if paired.sum() < 2 or (of_arms == 0).any():
+    together = joined(~np.isnan(scores))
+    if len(together) < 2:
+        return _without_interval(about, arms, scores)
+    if len(together) < len(arms):
+        apart = [arm.name for place, arm in enumerate(arms) if place not in together]
+        why = dict.fromkeys(apart, "it shares no seed with the arms that are compared")
+        about = replace(about, left_out={**about.left_out, **why})
+        arms, chance = tuple(arms[place] for place in together), chance[together]
+        scores = scores[:, together]
+    if (np.isfinite(scores).sum(axis=1) > 1).sum() < 2:
         return _without_interval(about, arms, scores)
     level = LEVEL if aim.error is None else 1 - aim.error
     told = certainty_of(scores[None], step=line.step(aim.weights), level=level)
@@ -289,6 +296,12 @@ def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: 
     means = np.nanmean(scores, axis=0)
     order = np.argsort(-means, kind="stable")
     names = [arms[arm].name for arm in order]
+    seeds = (~np.isnan(scores)).sum(axis=0)
+    why = (
+        "one seed has no interval"
+        if seeds.max() == 1
+        else "arms have to share seeds, or nobody knows what the seeds did"
+    )
     return replace(
         about,
         confidence=ONE_SEED,
@@ -302,7 +315,7 @@ def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: 
         next=(
             Step(
                 "seeds",
-                "Run at least 2 more seeds of every arm (3 in all): one seed has no interval.",
+                f"Run every arm at the same 3 seeds or more: {why}.",
                 arms=tuple(names),
                 seeds=(2, 2),
             ),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headwater.analysis.certainty import certainty_of
+from headwater.analysis.certainty import certainty_of, joined
 from headwater.analysis.compare import distinct_ids, nullable_shots, per_seed, wide
 from headwater.analysis.configurations import SETTING, configuration_names, main_metric, prepare
 from headwater.analysis.intervals import LEVEL, NO_INTERVAL, Interval, seeds_needed
@@ -74,10 +74,9 @@ def leader(
     if not len(columns):
         return None
     paired = scores[(~np.isnan(scores)).sum(axis=1) > 1]
-    shared = len(paired) and not np.isnan(paired).all(axis=0).any()
-    told = (
-        certainty_of(paired[None], step=step, level=level) if shared and len(paired) > 1 else None
-    )
+    told = None
+    if len(paired) > 1 and len(columns) > 1 and len(joined(~np.isnan(paired))) == len(columns):
+        told = certainty_of(paired[None], step=step, level=level)
     means = told.means[0] if told is not None else np.nanmean(scores, axis=0)
     ranked = np.argsort(-means, kind="stable").tolist()
     best, others = ranked[0], ranked[1:]

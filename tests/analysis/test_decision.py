@@ -181,6 +181,12 @@ def test_held_equal_is_said_of_what_is_equal() -> None:
     rows += [row | {"cell": f"s{row['cell']}", "arm": f"s{row['arm']}"} for row in other]
     (sentence,) = [s for s in verdict(to_frame(rows)).sentences if s.startswith("Which source")]
     assert "held equal, but images seen differ" in sentence
+    fewer = [row | {"images_seen": 5_000} for row in rows]
+    fewer = [
+        row | {"unique_images": 800 if row["source"] == "sketches" else 2_000} for row in fewer
+    ]
+    (sentence,) = [s for s in verdict(to_frame(fewer)).sentences if s.startswith("Which source")]
+    assert "held equal, but numbers of images differ" in sentence
 
 
 def test_frozen_probes_on_their_own_labels_set_the_task_aside() -> None:

@@ -21,7 +21,7 @@ _LEVEL = 1 - 0.05 / 4
 """Four sentences share the error."""
 _WORDS = {
     "images_seen": "images seen",
-    "size": "numbers of images",
+    "unique_images": "numbers of images",
     "batch": "batches",
     "lr": "learning rates",
     "recipe": "recipes",

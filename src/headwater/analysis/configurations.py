@@ -140,7 +140,7 @@ class Configuration:
     backbone: str
     image_size: str | None
     fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    """Its columns of `CONFIGURATION`."""
+    """Its columns of `CONFIGURATION`, and unique_images (of one of its arms)."""
 
     @property
     def series(self) -> str:
@@ -173,7 +173,7 @@ def _configuration(row: dict[Any, Any]) -> Configuration:
         num_labels=number(row["configuration_labels"]),
         backbone=str(row["backbone"]),
         image_size=_text(row["image_size"]),
-        fields={column: row[column] for column in CONFIGURATION},
+        fields={column: row.get(column) for column in (*CONFIGURATION, "unique_images")},
     )
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _NEEDED = (
-    *("subset", "task_majority", "shots", "draw", "n_test"),
+    *("subset", "task_majority", "shots", "draw", "n_test", "unique_images"),
     *("seconds", "pretrain_seconds"),
 )
 """Columns, beside the required ones."""

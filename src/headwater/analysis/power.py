@@ -175,4 +175,6 @@ def _hours(arms: Sequence[Configuration], found: Evidence) -> float | None:
 
 def _hours_word(hours: float) -> str:
     """0.2 -> '12 minutes', 3.4 -> '3.4 hours'."""
-    return f"{60 * hours:.0f} minutes" if hours < 1 else f"{hours:.1f} hours"
+    if hours < 1:
+        return count(max(1, round(60 * hours)), "minute")
+    return f"{hours:.1f} hours"

@@ -139,7 +139,7 @@ def evidence_from(scores: Floats) -> Evidence:
         diverged={},
         copies=(),
         hours=np.ones(arms),
-        leak_free=False,
+        leak_free=frozenset(),
     )
 
 

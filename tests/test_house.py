@@ -160,7 +160,7 @@ ALLOWED: dict[str, set[str]] = {
         "wings",
         "errors",
     },
-    "steps": {"analysis", "plan", "store", "files"},
+    "steps": {"analysis", "plan", "store", "files", "errors"},
     "api": {"steps", "facts", "engines", "work", "plan", "store", "study"},
     "facts": {
         "steps",

@@ -14,10 +14,11 @@ import pytest
 from headwater.analysis import Aim, decide
 from headwater.analysis.adaptive import FIRST_SEEDS, look
 from headwater.analysis.evidence import evidence_of
+from headwater.errors import InputError
 from headwater.facts.decisions import aim_of
 from headwater.plan import Plan
 from headwater.rows import to_frame
-from headwater.steps import Step, journal_path, looks_error, run_until
+from headwater.steps import Step, journal_path, looks_error, looks_error_of, run_until
 from headwater.store import Store
 from headwater.study import Study
 from tests.analysis.synthetic import one_row
@@ -159,8 +160,20 @@ def test_a_study_run_by_steps_is_decided_as_carefully_as_looks_ask_for(
     assert looks_error(made.store, made.plan.study.study) is None
     assert aim_of(made.plan.study, made.store).error is None
     ran(made)
-    assert looks_error(made.store, made.plan.study.study) == pytest.approx(0.0087)
-    assert aim_of(made.plan.study, made.store).error == pytest.approx(0.0087)
+    assert looks_error(made.store, made.plan.study.study) == pytest.approx(0.0078)
+    assert aim_of(made.plan.study, made.store).error == pytest.approx(0.0078)
+
+
+def test_a_damaged_journal_is_an_error_and_relaxes_no_rule(tmp_path: Path) -> None:
+    store = Store(tmp_path, create=True)
+    assert looks_error_of(store) is None
+    path = journal_path(store, "study")
+    path.parent.mkdir()
+    path.write_text('{"until": 0.95}\n')
+    assert looks_error_of(store) == pytest.approx(0.0078)
+    path.write_text('{"until"')
+    with pytest.raises(InputError, match="cannot be read as the journal"):
+        looks_error_of(store)
 
 
 def steps_of_equal_arms(rng: np.random.Generator, seeds: int, arms: int) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from headwater.analysis import Aim, prepare
 from headwater.analysis.adaptive import FIRST_SEEDS, Look, error_of_a_look, look
 from headwater.analysis.evidence import evidence_of
+from headwater.errors import InputError
 from headwater.files import write_atomic
 from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
@@ -47,12 +48,27 @@ def journal_path(store: Store, study: str) -> Path:
 
 
 def looks_error(store: Store, study: str) -> float | None:
-    """The error of each look, of a study that was run by steps; None of one that was not."""
+    """The error of each look, of a study that was run by steps; None of one that was not. Raises
+    InputError for a journal that cannot be read: without it nobody knows how often was looked.
+    """
+    path = journal_path(store, study)
+    if not path.exists():
+        return None
     try:
-        first = journal_path(store, study).read_text(encoding="utf-8").splitlines()[0]
+        first = path.read_text(encoding="utf-8").splitlines()[0]
         return error_of_a_look(float(json.loads(first)["until"]))
     except (OSError, ValueError, KeyError, IndexError, TypeError):
-        return None
+        raise InputError(
+            f"{path}: cannot be read as the journal of a study that was run by steps; run it again "
+            "with --until, or remove the file to decide without it"
+        ) from None
+
+
+def looks_error_of(store: Store) -> float | None:
+    """The smallest of the errors of all studies that were run by steps in a store; None of none."""
+    studies = [path.stem for path in sorted((store.root / "decisions").glob("*.jsonl"))]
+    errors = [looks_error(store, study) for study in studies]
+    return min((error for error in errors if error is not None), default=None)
 
 
 def run_until(

@@ -324,3 +324,96 @@ def test_scratch_has_no_price() -> None:
     ]
     decision = decide(to_frame(rows), Aim(tolerance=0.005))
     assert isinstance(decision, Decision) and decision.as_good == ("scratch",)
+
+
+LOST = {"status": "diverged", "value": None, "reason": "loss is not finite at step 3"}
+
+
+def test_an_arm_that_diverges_in_every_run_wins_nothing_and_is_no_copy() -> None:
+    """Counted as the most frequent class (0.65) it would be ahead of both."""
+    rows = []
+    for task, majority in (("a", 0.3), ("b", 0.65)):
+        means = {"level:0": 0.48, "level:1": 0.4, "level:2": 0.5}
+        rows += rows_of(means, task=task, task_majority=majority)
+    rows = [row | (LOST if row["labels"] == "level:2" else {}) for row in rows]
+    decision = decide(to_frame(rows))
+    assert decision.best == name("level:0")
+    assert decision.left_out[name("level:2")] == "every run of it diverged"
+    assert not any("repeats" in note for note in decision.notes)
+
+
+def test_an_arm_of_one_seed_is_set_aside_and_does_not_hold_up_the_others() -> None:
+    rows = rows_of({"level:0": 0.6, "level:1": 0.5, "level:2": 0.4}, seeds=5)
+    rows += rows_of({"level:3": 0.61}, seeds=1)
+    decision = decide(to_frame(rows))
+    assert decision.confidence == SURE
+    assert decision.left_out[name("level:3")].startswith("one seed of it")
+
+
+def test_an_open_leader_has_a_rival_and_may_lose_something() -> None:
+    """A p between the level of a single look and what two arms need."""
+    leads = np.array([0.03, 0.06, 0.0, 0.05, -0.01, 0.04, 0.03])
+    rows = rows_of({"level:0": 0.5 + leads, "level:1": np.full(7, 0.5)})
+    decision = decide(to_frame(rows), Aim(tolerance=0.0))
+    assert decision.p is not None
+    if decision.p <= decision.threshold:  # then take some of its lead away
+        rows = rows_of({"level:0": 0.49 + leads, "level:1": np.full(7, 0.5)})
+        decision = decide(to_frame(rows), Aim(tolerance=0.0))
+    assert decision.p is not None and decision.threshold < decision.p < 0.2
+    assert len(decision.shortlist) == 2 and decision.regret_bound is not None
+    assert decision.regret_bound > 0 and not decision.decided
+
+
+def test_the_cheapest_is_never_an_arm_that_is_clearly_worse() -> None:
+    noise = 7 * NOISE
+    means = {"level:0": 0.6 + noise[0, :3], "level:1": 0.5999 + noise[1, :3]}
+    rows = rows_of({**means, "level:2": 0.55 + noise[2, :3]})
+    rows = [
+        row | {"pretrain_seconds": 1.0 if row["labels"] == "level:2" else 900.0} for row in rows
+    ]
+    decision = decide(to_frame(rows), Aim(tolerance=0.0))
+    for step in decision.next:
+        assert step.kind != "cheapest" or step.arms == (decision.best,)
+
+
+def test_seeds_that_all_arms_repeat_are_copies() -> None:
+    """One value each is enough where three arms agree."""
+    rows = rows_of({"level:0": 0.6, "level:1": 0.59, "level:2": 0.55}, seeds=1)
+    copies = [
+        row | {"seed": seed, "cell": f"{row['cell']}-{seed}", "arm": f"{row['arm']}-{seed}"}
+        for row in rows
+        for seed in (1, 2)
+    ]
+    decision = decide(to_frame(rows + copies))
+    assert decision.confidence == ONE_SEED and len(decision.notes) == 6
+
+
+def test_numbers_without_spread_are_not_sure_where_nobody_says_how_many_images() -> None:
+    rows = rows_of({"level:0": [0.6, 0.6], "level:1": [0.599, 0.599]}, n_test=None)
+    assert decide(to_frame(rows), Aim(tolerance=0.0)).confidence == OPEN
+    more = rows_of({"level:2": [0.5, 0.5]}, n_test=None)
+    assert not decide(to_frame(rows + more), Aim(tolerance=0.0)).sure
+
+
+def test_chance_of_a_mean_over_classes_is_one_class() -> None:
+    rows = rows_of(
+        {"level:0": 0.5, "level:1": 0.4},
+        metric="mean_per_class",
+        task_majority=0.6,
+        task_classes=20,
+    )
+    assert decide(to_frame(rows)).best == name("level:0")
+
+
+def test_a_metric_that_is_the_better_the_lower_names_no_best_arm() -> None:
+    rows = rows_of({"level:0": 0.3, "level:1": 0.1}, metric="ece")
+    with pytest.raises(InputError, match="ece is the better the lower"):
+        decide(to_frame(rows), metric="ece")
+
+
+def test_shots_that_a_protocol_lacks_are_decided_under_one_that_has_them() -> None:
+    rows = rows_of({"level:0": 0.6, "level:1": 0.5}, shots=1, draw=0)
+    for shots in (1, 5):
+        rows += rows_of({"level:0": 0.5, "level:1": 0.6}, shots=shots, draw=0, protocol="probe")
+    decision = decide(to_frame(rows), Aim(shots=(1, 5)))
+    assert (decision.protocol, decision.shots) == ("probe", (1, 5))

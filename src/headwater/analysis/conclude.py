@@ -145,7 +145,7 @@ def _how_sure(decision: Decision) -> str:
         return "How sure: there is one configuration, and nothing to compare it with."
     lead = f"How sure: it is {points(decision.lead)} ahead of {decision.runner_up}"
     if decision.confidence == ONE_SEED:
-        return f"{lead} (one seed: no interval). Another seed may change the order."
+        return f"{lead} (no interval). Another seed may change the order."
     assert decision.best is not None
     chance = f"{lead}, and the best with probability {decision.p_best[decision.best]:.2f}"
     others = len(decision.means) - 1
@@ -171,7 +171,11 @@ def _cost_of_being_wrong(decision: Decision) -> list[str]:
 def _asides(decision: Decision, found: Evidence) -> list[str]:
     sentences = list(decision.notes)
     if found.leak_free:
-        sentences.append("Test images that pre-training has seen are left out.")
+        seen = [arm.name for arm in found.arms if arm.id in found.leak_free]
+        sentences.append(
+            f"Test images that pre-training has seen are left out of the scores of {listed(seen)}; "
+            "other arms are scored on all."
+        )
     tasks = {setting.task for setting in found.settings}
     for why in dict.fromkeys(decision.left_out.values()):
         names = [name for name, reason in decision.left_out.items() if reason == why]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.analysis.certainty import LEVEL, Certainty, certainty_of, joined
-from headwater.analysis.configurations import Configuration
+from headwater.analysis.configurations import LOWER_IS_BETTER, Configuration
 from headwater.analysis.evidence import (
     Evidence,
     Line,
@@ -176,6 +176,8 @@ def decide(
     missing, and for a protocol, shots or a task of the aim that the rows do not have.
     """
     aim = aim or Aim()
+    if metric in LOWER_IS_BETTER:
+        raise InputError(f"decide: {metric} is the better the lower, and names no best arm")
     found = rows if isinstance(rows, Evidence) else evidence_of(rows, metric=metric)
     _check(aim, found)
     headline = headline_of(found, aim)
@@ -227,7 +229,7 @@ def headline_of(found: Evidence, aim: Aim) -> Line | None:
         named = [aim.protocol] if aim.protocol else [line.protocol for line in lines]
         for protocol in dict.fromkeys(named):
             line = found.line(protocol, aim.shots)
-            if line is not None:
+            if line is not None and set(aim.shots or ()) <= set(line.shots):
                 return line
         return None
     several = [line for line in lines if len(line.arms) > 1]
@@ -283,6 +285,15 @@ def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
         about = replace(about, left_out={**about.left_out, **why})
         arms, chance = tuple(arms[place] for place in together), chance[together]
         scores = scores[:, together]
+    single = np.isfinite(scores).sum(axis=0) < 2
+    if single.any() and (~single).sum() > 1:
+        why = dict.fromkeys(
+            (arm.name for arm, one in zip(arms, single, strict=True) if one),
+            "one seed of it says nothing of its noise; run it again",
+        )
+        about = replace(about, left_out={**about.left_out, **why})
+        arms = tuple(arm for arm, one in zip(arms, single, strict=True) if not one)
+        chance, scores = chance[~single], scores[:, ~single]
     if (np.isfinite(scores).sum(axis=1) > 1).sum() < 2:
         return _without_interval(about, arms, scores)
     level = LEVEL if aim.error is None else 1 - aim.error
@@ -347,8 +358,26 @@ def _told(
     as_good = tuple(arms[arm].name for arm in order if arm != best and below[arm] <= aim.tolerance)
     bound = float(told.regret_bound[0])
     others = np.arange(len(arms)) != best
+    if chance[best]:
+        return replace(
+            about,
+            notes=(
+                f"{arms[best].name} has the highest mean and is no better than always answering "
+                "the most frequent class, so nothing can be recommended.",
+            ),
+        )
     p = float(told.p[0, others].max())
-    sure = p <= threshold and not bool(chance[best])
+    sure = p <= threshold
+    if not sure:
+        # as careful as SURE is: who is not sure has a rival, and may lose something to it
+        nearest = int(np.argmax(np.where(others, told.p[0], -1.0)))
+        shortlist = tuple(
+            arms[arm].name for arm in order if told.shortlist[0, arm] or arm == nearest
+        )
+        costs = [
+            told.halves(best, int(arm), threshold)[0] - leads[arm] for arm in np.flatnonzero(others)
+        ]
+        bound = max(bound, float(max(costs)))
     confidence = SURE if sure else AS_GOOD if bound <= aim.tolerance else OPEN
     names_of_best = (names[0],)
     decision = replace(
@@ -405,7 +434,7 @@ def otherwise(line: Line, decision: Decision) -> list[str]:
     alone = {
         setting.title: names[int(np.nanargmax(row))]
         for setting, row in zip(line.settings, scores, strict=True)
-        if np.isfinite(row).any()
+        if np.nanmax(row, initial=-1.0) > row[names.index(decision.best)]
     }
     other = {title: name for title, name in alone.items() if name != decision.best}
     if other:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _NEEDED = (
-    *("subset", "task_majority", "shots", "draw", "n_test", "unique_images"),
+    *("subset", "task_majority", "task_classes", "shots", "draw", "n_test", "unique_images"),
     *("seconds", "pretrain_seconds"),
 )
 """Columns, beside the required ones."""
@@ -143,8 +143,10 @@ class Evidence:
     """(arm's id, seed, the later seed that repeats it)."""
     hours: Floats
     """[arms]: hours of one seed, pre-training and all cells; NaN where rows do not say."""
-    leak_free: bool
-    """Whether some score is without test images that pre-training has seen."""
+    leak_free: frozenset[str]
+    """Ids of arms with scores without test images that their pre-training has seen."""
+    never: frozenset[str] = frozenset()
+    """Ids of arms of which every run diverged."""
 
     def lines(self) -> tuple[Line, ...]:
         """Every protocol at every number of shots, those nearest to use first: whole networks
@@ -168,6 +170,8 @@ class Evidence:
             for task, of in sorted(self.tainted)
             if of == protocol
         }
+        never = [arm.name for arm in self.arms if arm.id in self.never]
+        left_out |= dict.fromkeys(never, "every run of it diverged")
         fair = [at for at in chosen if (self.settings[at].task, protocol) not in self.tainted]
         if not fair:
             return None
@@ -249,7 +253,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     used = _entering(table, metric)
     lost = used["status"].eq("diverged").to_numpy()
     usable = used["usable"].to_numpy()
-    chance = used["task_majority"].to_numpy(dtype="float64", na_value=np.nan)
+    chance = _chance(used)
     values = np.where(lost, np.nan_to_num(chance), used["value"].to_numpy(dtype="float64"))
     task, protocol = used["task"].to_numpy(object), used["protocol"].to_numpy(object)
     reused = usable & ~used["decides"].to_numpy()
@@ -265,7 +269,10 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     shape = (len(settings), len(seeds), len(draws), len(arms))
     table_of = _mean_table(shape, (setting, seed, draw, arm), values)
     n_test = used["n_test"].to_numpy(dtype="float64", na_value=np.nan)
-    copies = _copies(table_of, _least(n_test, setting, len(settings)))
+    measured = _mean_table(shape, (setting, seed, draw, arm), np.where(lost, np.nan, values))
+    copies = _copies(measured, _least(n_test, setting, len(settings)))
+    never = np.isnan(measured).all(axis=(0, 1, 2)) & ~np.isnan(table_of).all(axis=(0, 1, 2))
+    table_of[:, :, :, never] = np.nan
     for place, _, repeat in copies:
         table_of[:, repeat, :, place] = np.nan
     num_draws = np.maximum((~np.isnan(table_of)).any(axis=(1, 3)).sum(axis=1), 1)
@@ -274,14 +281,25 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         seeds=tuple(int(each) for each in seeds),
         settings=tuple(Setting(*key) for key in settings),
         scores=_over_draws(table_of),
-        steps=1 / _least(n_test, setting, len(settings)) / np.sqrt(num_draws),
+        steps=1 / _images(n_test, setting, len(settings)) / np.sqrt(num_draws),
         chance=_largest(chance, setting, len(settings)),
         tainted=tainted,
         diverged=_diverged(arms, arm, seed, lost),
         copies=tuple((arms[a].id, int(seeds[s]), int(seeds[r])) for a, s, r in copies),
         hours=_hours(table, arms),
-        leak_free=bool((used["subset"] == "unleaked").any()),
+        leak_free=frozenset(used.loc[used["subset"] == "unleaked", "configuration"]),
+        never=frozenset(arms[place].id for place in np.flatnonzero(never)),
     )
+
+
+def _chance(used: pd.DataFrame) -> Floats:
+    """What a constant answer attains: the share of the most frequent class, or of one class in a
+    mean over classes; NaN where it is not known.
+    """
+    majority = used["task_majority"].to_numpy(dtype="float64", na_value=np.nan)
+    classes = used["task_classes"].to_numpy(dtype="float64", na_value=np.nan)
+    per_class = (used["metric"] == "mean_per_class").to_numpy()
+    return np.asarray(np.where(per_class, 1 / classes, majority), dtype=np.float64)
 
 
 def _none() -> NDArray[np.int64]:
@@ -341,6 +359,12 @@ def _least(values: Floats, setting: NDArray[np.int64], num_settings: int) -> Flo
     return least
 
 
+def _images(n_test: Floats, setting: NDArray[np.int64], num_settings: int) -> Floats:
+    """[settings]: test images; where nobody says how many, as many as make no seed look exact."""
+    least = _least(n_test, setting, num_settings)
+    return np.where(np.isfinite(least), least, float(_COPY_IMAGES))
+
+
 def _largest(values: Floats, setting: NDArray[np.int64], num_settings: int) -> Floats:
     largest = np.full(num_settings, -np.inf)
     known = ~np.isnan(values)
@@ -396,13 +420,20 @@ def _copies(values: Floats, n_test: Floats) -> list[tuple[int, int, int]]:
     copies = []
     large = n_test >= _COPY_IMAGES
     num_seeds, num_arms = values.shape[1], values.shape[3]
+    for later in range(1, num_seeds):  # of all arms at once: fewer values each are enough
+        for earlier in range(later):
+            a, b = values[large][:, earlier], values[large][:, later]
+            if num_arms > 1 and np.array_equal(a, b, equal_nan=True) and np.isfinite(a).sum() > 2:
+                copies += [(arm, earlier, later) for arm in range(num_arms)]
+                break
     for arm in range(num_arms):
         flat = [values[large][:, seed, :, arm].ravel() for seed in range(num_seeds)]
         for later in range(1, num_seeds):
             for earlier in range(later):
                 a, b = flat[earlier], flat[later]
                 same = np.array_equal(a, b, equal_nan=True)
-                if same and (~np.isnan(a)).sum() >= _COPY_VALUES:
+                known = (arm, earlier, later) in copies
+                if same and not known and (~np.isnan(a)).sum() >= _COPY_VALUES:
                     copies.append((arm, earlier, later))
                     break
     return copies

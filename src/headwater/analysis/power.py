@@ -63,9 +63,9 @@ def next_steps(
     """Steps after a decision, the first one first; none where the leader is told apart."""
     if decision.sure:
         return ()
-    rivals = [name for name in decision.shortlist if name != decision.best]
-    if decision.decided or (rivals and set(rivals) <= set(decision.as_good)):
-        return (_take_cheapest(decision, arms, found, "differ by less than your tolerance"),)
+    if decision.decided:
+        why = "whatever is better than the leader is so by less than your tolerance"
+        return (_stop(decision, arms, found, why),)
     by_name = {arm.name: arm for arm in arms}
     near = [by_name[name] for name in decision.shortlist]
     steps = [_seeds(decision, arms, told, near, found)]
@@ -86,19 +86,20 @@ def _seeds(
     names = [arm.name for arm in near]
     if middle is None:
         why = (
-            f"cannot be told apart by {SEARCH_LIMIT} seeds if their lead of "
-            f"{100 * (decision.lead or 0):.1f} points is the truth"
+            f"{SEARCH_LIMIT} more seeds would not tell the leader from every other arm if its lead "
+            f"of {100 * (decision.lead or 0):.1f} points is the truth"
         )
-        return _take_cheapest(decision, arms, found, why)
+        return _stop(decision, arms, found, why)
     if decision.num_seeds > _MAY_ADVISE:
         why = (
-            f"are not told apart by {decision.num_seeds} seeds; looking again after some more "
-            "would find a difference by chance too often (`headwater run STUDY --until 0.95` may "
-            "look after every seed)"
+            f"{decision.num_seeds} seeds do not tell it, and looking again after some more would "
+            "find a difference by chance too often (`headwater run STUDY --until 0.95` may look "
+            "after every seed)"
         )
-        return _take_cheapest(decision, arms, found, why)
+        return _stop(decision, arms, found, why)
     more = max(middle, FIRST_LOOKS + 1 - decision.num_seeds)
-    low, high = max(least or more, 1), most
+    low = max(least or more, 1)
+    high = None if most is None else max(most, more)
     hours = _hours(near, found)
     cost = None if hours is None else (hours * more, None if high is None else hours * high)
     price = "" if hours is None else f", about {_hours_word(hours * more)} on one worker"
@@ -133,17 +134,12 @@ def _seeds_needed(
     return answers[0], answers[1], answers[2]
 
 
-def _take_cheapest(
-    decision: Decision, arms: Sequence[Configuration], found: Evidence, why: str
-) -> Step:
-    """The leader or what is as good as it: the arm that costs least."""
-    names = decision.shortlist if len(decision.shortlist) > 1 else (*decision.as_good, "")
-    near = [arm for arm in arms if arm.name in names or arm.name == decision.best]
+def _stop(decision: Decision, arms: Sequence[Configuration], found: Evidence, why: str) -> Step:
+    """No more seeds: the leader, or the cheapest of it and what is surely as good."""
+    near = [arm for arm in arms if arm.name in (decision.best, *decision.as_good)]
     cheapest = min(near, key=lambda arm: _price(arm, found))
-    text = (
-        f"No more seeds: {listed([arm.name for arm in near])} {why}. "
-        f"Take the cheapest, {cheapest.name}."
-    )
+    which = f"Take the cheapest of {listed([arm.name for arm in near])}, which are as good: "
+    text = f"No more seeds: {why}. {which if len(near) > 1 else 'Take '}{cheapest.name}."
     return Step("cheapest", text, arms=(cheapest.name,))
 
 

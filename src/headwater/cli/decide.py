@@ -72,9 +72,12 @@ def decide(
 def _asked(name: str, store: Path, data_root: Path | None) -> tuple[pd.DataFrame, Aim]:
     from headwater.analysis import Aim
     from headwater.facts.decisions import aim_of, is_table, read_table
+    from headwater.steps import looks_error_of
+    from headwater.store import Store
 
     if is_table(Path(name)):
-        return read_table(Path(name)), Aim()
+        error = looks_error_of(Store(Path(name))) if Path(name).is_dir() else None
+        return read_table(Path(name)), Aim(error=error)
     plan, opened = load(name, store, data_root)
     if opened is None:
         raise InputError(

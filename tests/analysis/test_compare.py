@@ -203,6 +203,18 @@ def test_two_arms_are_compared_by_the_paired_t_test() -> None:
     assert (row["low"], row["high"]) == (pytest.approx(expected.low), pytest.approx(expected.high))
 
 
+def test_survivors_of_an_arm_that_diverged_do_not_beat_every_other() -> None:
+    rows = table(
+        {"level:0": [0.6, 0.61, 0.6], "level:1": [0.5, 0.5, 0.51], "level:2": [0.4, 0.4, 0.4]}
+    )
+    lost = (rows["labels"] == "level:0") & (rows["seed"] == 2)
+    assert best(rows)["decided"].tolist() == [True]
+    rows.loc[lost, ["status", "reason"]] = ["diverged", "loss is not finite at step 3"]
+    rows.loc[lost, "value"] = pd.NA
+    (row,) = best(rows).to_dict("records")
+    assert (row["best"], row["decided"]) == (name("level:0"), False)
+
+
 def test_a_tie_is_said_and_asks_for_no_number_of_seeds() -> None:
     (row,) = best(table({"level:0": [0.5, 0.6], "level:1": [0.6, 0.5]})).to_dict("records")
     assert row["tied"] and not row["decided"] and pd.isna(row["seeds_needed"])

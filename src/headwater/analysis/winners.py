@@ -136,11 +136,15 @@ def best(
     scores = wide(table, metric=metric, subset=subset)
     names = configuration_names(table)
     cells = deciding_cells(table, metric=metric, subset=subset)
+    lost = _diverged(table)
     wins: dict[Any, Winner] = {}
     for setting, values in scores.groupby(level=list(SETTING)):
         won = winner(values, order=names, level=level)
-        if won is not None:
-            wins[setting] = won
+        if won is None:
+            continue
+        # survivors are no sample: an arm of which a run diverged here is not sure to be the best
+        survived = (*setting, won.best_id) not in lost
+        wins[setting] = won if survived else replace(won, p=None)
     bar = holm([won.p for won in wins.values() if won.p is not None], 1 - level)
     records = [
         dict(zip(SETTING, setting, strict=True)) | _won(won, names, bar) | {"cells": cells[setting]}
@@ -152,6 +156,13 @@ def best(
         out[column] = out[column].astype("Float64")
     out["seeds_needed"] = out["seeds_needed"].astype("Int64")
     return out.sort_values([*SETTING], na_position="last", ignore_index=True)
+
+
+def _diverged(table: pd.DataFrame) -> set[tuple[Any, ...]]:
+    """(task, protocol, shots, configuration) in which a run diverged."""
+    rows = table.loc[table["status"] == "diverged", [*SETTING, "configuration"]].drop_duplicates()
+    rows["shots"] = rows["shots"].fillna(-1).astype("int64")
+    return set(rows.itertuples(index=False, name=None))
 
 
 def holm(ps: list[float], error: float) -> float:

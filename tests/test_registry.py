@@ -18,7 +18,8 @@ from headwater.study.words import default
 
 
 def engine(**changes: Any) -> Engine:
-    return Engine(**{"name": "mine", "title": "mine", "run": print, "order": 5, **changes})  # type: ignore[arg-type]
+    words: dict[str, Any] = {"name": "mine", "title": "mine", "run": print, "order": 5}
+    return Engine(**words | changes)
 
 
 def method(**words: Any) -> type[Method]:

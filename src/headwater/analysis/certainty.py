@@ -40,7 +40,6 @@ _LEAST = 0.02
 """Of the mean variance: no arm is taken to be steadier than this."""
 _KEPT = 0.2
 """Least share of an arm's own variance that its residuals are taken to hold."""
-_FIRST_LOOK, _LAST_LOOK = 3, 15
 LOOKS_P = 0.0078
 """The p of each look where a study is looked at after every added seed, 2 to 15 of them, so that
 all looks together are wrong in 5 % [ours, by simulation].

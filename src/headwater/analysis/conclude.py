@@ -10,7 +10,6 @@ from headwater.analysis.configurations import Configuration, prepare
 from headwater.analysis.decision import (
     ALONE,
     AS_GOOD,
-    NOTHING,
     ONE_SEED,
     OPEN,
     Aim,
@@ -261,6 +260,3 @@ def _reuse_everywhere(table: pd.DataFrame) -> str | None:
 def _task_protocols(rows: pd.DataFrame) -> set[tuple[str, str]]:
     """The different (task, protocol) of some rows."""
     return set(rows[["task", "protocol"]].itertuples(index=False, name=None))
-
-
-__all__ = ["NOTHING", "Verdict", "verdict"]

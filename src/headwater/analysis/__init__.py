@@ -4,7 +4,7 @@ pandas, scipy and numpy only: no model, image or GPU is needed, and none is impo
 
     rows -> prepare                    configurations.py, with naming.py and order.py
          -> summarise, ...             compare.py: means and paired differences
-         -> evidence -> decide         evidence.py, certainty.py, decision.py, power.py
+         -> evidence -> decide         evidence.py, certainty.py, deciding.py, power.py
          -> best                       winners.py: who is ahead in each setting
          -> granularity_curves, ...    granularity.py: how fine labels should be
          -> source_gap, gap_trend      gap.py: does the source matter, and until how many images
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from headwater.analysis.compare import Difference, paired_difference, summarise
     from headwater.analysis.conclude import Verdict, verdict
     from headwater.analysis.configurations import prepare
-    from headwater.analysis.decision import Aim, Decision, decide
+    from headwater.analysis.deciding import decide
+    from headwater.analysis.decision import Aim, Decision
     from headwater.analysis.evidence import Evidence, evidence_of
     from headwater.analysis.gap import gap_trend, source_gap
     from headwater.analysis.granularity import granularity_curves, hard_gains, peaks
@@ -75,7 +76,8 @@ _HOMES = {
     "certainty": ("Certainty", "certainty_of"),
     "compare": ("Difference", "paired_difference", "summarise"),
     "configurations": ("prepare",),
-    "decision": ("Aim", "Decision", "decide"),
+    "deciding": ("decide",),
+    "decision": ("Aim", "Decision"),
     "evidence": ("Evidence", "evidence_of"),
     "gap": ("gap_trend", "source_gap"),
     "granularity": ("granularity_curves", "hard_gains", "peaks"),

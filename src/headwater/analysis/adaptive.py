@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from headwater.analysis.certainty import LOOKS_P
-from headwater.analysis.decision import Aim, Decision, decide
+from headwater.analysis.deciding import decide
+from headwater.analysis.decision import Aim, Decision
 from headwater.analysis.evidence import Evidence
 
 _CHANCE = 0.05

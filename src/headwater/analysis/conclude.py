@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headwater.analysis.axes import axis_sentences
 from headwater.analysis.configurations import Configuration, prepare
+from headwater.analysis.deciding import decide, headline_of
 from headwater.analysis.decision import (
     ALONE,
     AS_GOOD,
@@ -14,8 +15,6 @@ from headwater.analysis.decision import (
     OPEN,
     Aim,
     Decision,
-    decide,
-    headline_of,
 )
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.next_steps import further_steps

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import wings
 
 if TYPE_CHECKING:
-    from headwater.analysis import Aim, Decision, decide
+    from headwater.analysis import Aim, Decision, Prices, decide
     from headwater.api import labels_facts, make_plan, plan_facts, run, status_facts, tasks_facts
     from headwater.errors import InputError
     from headwater.labels import Targets
@@ -46,6 +46,7 @@ _HOMES = {
     "Decision": "headwater.analysis",
     "Hierarchy": "headwater.labels.hierarchy",
     "InputError": "headwater.errors",
+    "Prices": "headwater.analysis",
     "Store": "headwater.store",
     "Study": "headwater.study",
     "Targets": "headwater.labels",
@@ -69,6 +70,7 @@ __all__ = [
     "Decision",
     "Hierarchy",
     "InputError",
+    "Prices",
     "Store",
     "Study",
     "Targets",

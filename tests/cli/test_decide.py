@@ -41,6 +41,18 @@ def test_options_say_what_is_decided_by(headwater: Cli, table: Path) -> None:
     assert json.loads(out)["shots"] == [1, 5, "full"]
 
 
+def test_prices_of_the_command_line_stand_before_those_of_the_study(
+    headwater: Cli, table: Path, finished: Finished, tmp_path: Path
+) -> None:
+    _, out, _ = headwater("decide", table, "--price", "image=0.5", "--price", "label:level:1=2")
+    assert "  Price: 50,000.\n" in out and "price\n" in out  # of 20,000 images
+    study = write_study(tmp_path / "study.yaml", tiny(decide={"prices": {"label": 3, "image": 1}}))
+    _, out, _ = headwater(
+        "decide", study, "--store", finished.store, "--json", "--price", "label=5"
+    )
+    assert json.loads(out)["prices"] == {"image": 1, "label": 5, "caption": 0, "gpu_hour": 0}
+
+
 def test_a_store_and_a_study_are_decided(headwater: Cli, finished: Finished) -> None:
     code, out, _ = headwater("decide", finished.store, "--json")
     of_store = json.loads(out)
@@ -70,6 +82,9 @@ def test_the_block_of_a_study_says_what_is_decided_by(
         ({"tolerance": -1}, "decide.tolerance"),
         ({"shots": 0}, "decide.shots"),
         ({"seeds": 3}, "decide.seeds"),
+        ({"prices": {"lable": 1}}, "did you mean 'label'"),
+        ({"prices": {"image": -1}}, "decide.prices.image"),
+        ({"prices": {"label": {"levl:0": 1}}}, "'levl:0' is not defined; did you mean 'level:0'"),
     ],
 )
 def test_a_block_that_cannot_be_meant_is_refused_with_its_line(
@@ -88,6 +103,12 @@ def test_a_block_that_cannot_be_meant_is_refused_with_its_line(
         (("--weight", "birds"), "--weight: 'birds' is not TASK=NUMBER"),
         (("--weight", "birds=-1"), "--weight: 'birds=-1' is not TASK=NUMBER"),
         (("--weight", "cars=2"), "the rows have no task 'cars'"),
+        (("--price", "lable=2"), "or label:VIEW; did you mean 'label'?"),
+        (("--price", "image:big=2"), "--price: 'image:big=2' is not WHAT=NUMBER"),
+        (("--price", "label=-2"), "--price: 'label=-2' has no number from 0"),
+        (("--price", "gpu_hour=nan"), "--price: 'gpu_hour=nan' has no number from 0"),
+        (("--price", "label:level:7=2"), "no arm has labels 'level:7'"),
+        (("--price", "label=1", "--price", "label:level:1=2"), "not both"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(

@@ -18,6 +18,7 @@ from headwater.study import (
     FolderData,
     Noise,
     OnlineProbe,
+    Prices,
     Protocols,
     PublishedData,
     Recipes,
@@ -68,6 +69,7 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
             OnlineProbe,
             Budget,
             Decide,
+            Prices,
             Recipes,
             Augmentation,
         }

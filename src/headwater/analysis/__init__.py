@@ -4,7 +4,8 @@ pandas, scipy and numpy only: no model, image or GPU is needed, and none is impo
 
     rows -> prepare                    configurations.py, with naming.py and order.py
          -> summarise, ...             compare.py: means and paired differences
-         -> evidence -> decide         evidence.py, certainty.py, deciding.py, power.py
+         -> evidence -> decide         evidence.py, spent.py, certainty.py, deciding.py, power.py,
+                                       prices.py
          -> best                       winners.py: who is ahead in each setting
          -> granularity_curves, ...    granularity.py: how fine labels should be
          -> source_gap, gap_trend      gap.py: does the source matter, and until how many images
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from headwater.analysis.granularity import granularity_curves, hard_gains, peaks
     from headwater.analysis.hardness import hardness_bins, hardness_gains
     from headwater.analysis.intervals import Interval, seeds_needed, t_interval
+    from headwater.analysis.prices import Prices
     from headwater.analysis.questions import Chart, Finding, Question
     from headwater.analysis.samples import read_answers, write_answers
     from headwater.analysis.winners import best
@@ -47,6 +49,7 @@ __all__ = [
     "Evidence",
     "Finding",
     "Interval",
+    "Prices",
     "Question",
     "Verdict",
     "best",
@@ -83,6 +86,7 @@ _HOMES = {
     "granularity": ("granularity_curves", "hard_gains", "peaks"),
     "hardness": ("hardness_bins", "hardness_gains"),
     "intervals": ("Interval", "seeds_needed", "t_interval"),
+    "prices": ("Prices",),
     "questions": ("Chart", "Finding", "Question"),
     "samples": ("read_answers", "write_answers"),
     "conclude": ("Verdict", "verdict"),

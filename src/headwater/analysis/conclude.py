@@ -18,6 +18,7 @@ from headwater.analysis.decision import (
 )
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.next_steps import further_steps
+from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, percent, points, shots_words
 from headwater.registry import ANALYSES
 
@@ -73,6 +74,7 @@ def verdict(rows: pd.DataFrame, aim: Aim | None = None) -> Verdict:
             _measured(decision),
             _how_sure(decision),
             *_cost_of_being_wrong(decision),
+            *_price(decision),
             *axis_sentences(line, decision, best),
             *_asides(decision, found),
             *(sentence for question in ANALYSES for sentence in question.grounds(table)),
@@ -164,6 +166,11 @@ def _cost_of_being_wrong(decision: Decision) -> list[str]:
         f"If it is not the best: it costs at most {100 * decision.regret_bound:.1f} points against "
         f"the best (95 %), and {expected:.1f} on average."
     ]
+
+
+def _price(decision: Decision) -> list[str]:
+    own = None if decision.best is None else decision.costs.get(decision.best)
+    return [] if own is None else [price_sentence(decision, own)]
 
 
 def _asides(decision: Decision, found: Evidence) -> list[str]:

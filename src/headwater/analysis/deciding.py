@@ -28,6 +28,7 @@ from headwater.analysis.evidence import (
     evidence_of,
 )
 from headwater.analysis.power import Step, next_steps
+from headwater.analysis.prices import costs_of, unknown_words
 from headwater.analysis.words import listed, shots_words
 from headwater.errors import InputError
 
@@ -56,7 +57,11 @@ def decide(
     found = rows if isinstance(rows, Evidence) else evidence_of(rows, metric=metric)
     _check(aim, found)
     headline = headline_of(found, aim)
-    notes = (*diverged_words(found), *copied_words(found))
+    notes = (
+        *diverged_words(found),
+        *copied_words(found),
+        *unknown_words(aim.prices, found),
+    )
     if headline is None:
         return Decision(NOTHING, None, tolerance=aim.tolerance, notes=notes)
     decision = of_line(headline, found, aim)
@@ -93,6 +98,8 @@ def _check(aim: Aim, found: Evidence) -> None:
             raise InputError(
                 f"decide: the rows have no task {task!r}; they have {', '.join(sorted(tasks))}"
             )
+    if aim.prices is not None and found.arms:
+        aim.prices.check(arm.labels for arm in found.arms if arm.labels is not None)
 
 
 def headline_of(found: Evidence, aim: Aim) -> Line | None:
@@ -128,6 +135,8 @@ def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
         NOTHING,
         None,
         tolerance=aim.tolerance,
+        prices=aim.prices,
+        costs=costs_of(arms, aim.prices, found),
         left_out=left_out,
         protocol=line.protocol,
         shots=line.shots,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from headwater.analysis.power import FIRST_LOOKS, SECOND_ERROR, Step
+from headwater.analysis.prices import Prices
 
 NOTHING, ALONE, ONE_SEED, OPEN, AS_GOOD, SURE = (
     "nothing to conclude",
@@ -48,6 +50,8 @@ class Aim:
     """Of tasks, 1 where one is not named."""
     tolerance: float = TOLERANCE
     """Smaller differences do not matter; a share, 0.01 is one point."""
+    prices: Prices | None = None
+    """None leaves costs in hours."""
     error: float | None = None
     """Share of tables in which the decision may be wrong where it is sure; bounds and shortlist are
     as careful. None takes `threshold_of`; of one look among many it is small (adaptive.py).
@@ -84,6 +88,9 @@ class Decision:
     as_good: tuple[str, ...] = ()
     """Arms that are surely less than `tolerance` below the leader."""
     tolerance: float = TOLERANCE
+    prices: Prices | None = None
+    costs: Mapping[str, float | None] = field(default_factory=dict)
+    """Arm -> what it costs at these prices, None where that is not known; empty without prices."""
     next: tuple[Step, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Arms and tasks that do not enter -> why."""
@@ -112,6 +119,15 @@ class Decision:
         """Whether the leader is the best, or costs less than `tolerance` where it is not."""
         return self.confidence in (SURE, AS_GOOD)
 
+    @property
+    def cheaper(self) -> tuple[str, ...]:
+        """Arms that are as good and cost less than the leader, the cheapest first."""
+        known = {name: cost for name, cost in self.costs.items() if cost is not None}
+        if self.best not in known:
+            return ()
+        less = [name for name in self.as_good if known.get(name, math.inf) < known[self.best]]
+        return tuple(sorted(less, key=lambda name: known[name]))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `headwater decide --json` prints them (docs/decide.md)."""
         return {
@@ -131,6 +147,9 @@ class Decision:
             "behind": {name: list(ends) for name, ends in self.behind.items()},
             "as_good": list(self.as_good),
             "tolerance": self.tolerance,
+            "prices": None if self.prices is None else self.prices.to_dict(),
+            "costs": dict(self.costs),
+            "cheaper": list(self.cheaper),
             "next": [step.to_dict() for step in self.next],
             "left_out": dict(self.left_out),
             "notes": list(self.notes),

@@ -26,7 +26,9 @@ from headwater.analysis.configurations import (
     configurations,
     prepare,
 )
+from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
+from headwater.analysis.spent import Spent, hours_of_seeds, repeated, spent_by
 from headwater.analysis.words import count, listed, setting_word
 
 if TYPE_CHECKING:
@@ -147,6 +149,11 @@ class Evidence:
     """Ids of arms with scores without test images that their pre-training has seen."""
     never: frozenset[str] = frozenset()
     """Ids of arms of which every run diverged."""
+    draws: Floats | None = None
+    """float64 [settings, seeds, draws, arms], of which `scores` are the means; None where nobody
+    kept them.
+    """
+    spent: Spent | None = None
 
     def lines(self) -> tuple[Line, ...]:
         """Every protocol at every number of shots, those nearest to use first: whole networks
@@ -213,8 +220,24 @@ class Evidence:
         return list(dict.fromkeys(s.title if s.task in has else s.task for s in lacks))
 
     def hours_of(self, arm: Configuration) -> float | None:
-        hours = self.hours[[each.id for each in self.arms].index(arm.id)]
-        return None if np.isnan(hours) else float(hours)
+        """Of one seed, pre-training and all cells; None where rows do not say."""
+        return _known(self.hours[self.place_of(arm)])
+
+    def images_of(self, arm: Configuration) -> float | None:
+        """Distinct images in its pre-training; None where rows do not say."""
+        return None if self.spent is None else _known(self.spent.images[self.place_of(arm)])
+
+    def knows_training_of(self, arm: Configuration) -> bool:
+        """Whether rows say how long its pre-training took."""
+        return self.spent is not None and bool(np.isfinite(self.spent.training[self.place_of(arm)]))
+
+    def place_of(self, arm: Configuration) -> int:
+        """Its place among `arms`."""
+        return [each.id for each in self.arms].index(arm.id)
+
+
+def _known(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _nearness(key: tuple[str, int]) -> tuple[bool, str, bool, int]:
@@ -269,6 +292,14 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     shape = (len(settings), len(seeds), len(draws), len(arms))
     table_of = _mean_table(shape, (setting, seed, draw, arm), values)
     n_test = used["n_test"].to_numpy(dtype="float64", na_value=np.nan)
+    seconds = used["seconds"].to_numpy(dtype="float64", na_value=np.nan)
+    spent = spent_by(
+        table,
+        arms,
+        cells=_mean_table((len(settings), len(arms)), (setting, arm), seconds / 3600),
+        n_test=_least(n_test, setting, len(settings)),
+        repeats=repeated((setting, seed, draw, arm), shape, np.where(lost, np.nan, values)),
+    )
     measured = _mean_table(shape, (setting, seed, draw, arm), np.where(lost, np.nan, values))
     copies = _copies(measured, _least(n_test, setting, len(settings)))
     never = np.isnan(measured).all(axis=(0, 1, 2)) & ~np.isnan(table_of).all(axis=(0, 1, 2))
@@ -280,15 +311,17 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         arms=arms,
         seeds=tuple(int(each) for each in seeds),
         settings=tuple(Setting(*key) for key in settings),
-        scores=_over_draws(table_of),
+        scores=over_draws(table_of),
         steps=1 / _images(n_test, setting, len(settings)) / np.sqrt(num_draws),
         chance=_largest(chance, setting, len(settings)),
         tainted=tainted,
         diverged=_diverged(arms, arm, seed, lost),
         copies=tuple((arms[a].id, int(seeds[s]), int(seeds[r])) for a, s, r in copies),
-        hours=_hours(table, arms),
+        hours=hours_of_seeds(table, arms),
         leak_free=frozenset(used.loc[used["subset"] == "unleaked", "configuration"]),
         never=frozenset(arms[place].id for place in np.flatnonzero(never)),
+        draws=table_of,
+        spent=spent,
     )
 
 
@@ -372,47 +405,6 @@ def _largest(values: Floats, setting: NDArray[np.int64], num_settings: int) -> F
     return np.where(np.isinf(largest), np.nan, largest)
 
 
-def _over_draws(values: Floats) -> Floats:
-    """[settings, seeds, arms]: the mean over draws. Where an arm lacks draws that others have, a
-    fit of arm + (seed, draw) tells what the lacking ones are worth, so that easy draws favour
-    nobody.
-    """
-    there = ~np.isnan(values)
-    counts = there.sum(axis=2)
-    sums = np.where(there, values, 0.0).sum(axis=2)
-    means: Floats = np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
-    # draws that some arm has
-    exists: NDArray[np.bool_] = np.asarray(there.any(axis=3, keepdims=True), dtype=np.bool_)
-    ragged = np.logical_and(counts > 0, counts < exists.sum(axis=2))
-    for setting in np.flatnonzero(ragged.any(axis=(1, 2))):
-        blocks = _block_effects(values[setting])
-        offset = np.where(there[setting], blocks[:, :, None], 0.0).sum(axis=1)
-        offset = np.divide(
-            offset, counts[setting], out=np.zeros_like(offset), where=counts[setting] > 0
-        )
-        known = exists[setting][:, :, 0]
-        level = np.where(known, blocks, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-        means[setting] += np.where(counts[setting] > 0, level[:, None] - offset, 0.0)
-    return means
-
-
-def _block_effects(values: Floats, rounds: int = 200) -> Floats:
-    """[seeds, draws]: effects of blocks in a fit of arm + block to values [seeds, draws, arms]."""
-    there = ~np.isnan(values)
-    known = np.where(there, values, 0.0)
-    in_block = np.maximum(there.sum(axis=2), 1)
-    of_arm = np.maximum(there.sum(axis=(0, 1)), 1)
-    arms = np.zeros(values.shape[2])
-    blocks: Floats = known.sum(axis=2) / in_block
-    for _ in range(rounds):
-        arms = np.where(there, known - blocks[:, :, None], 0.0).sum(axis=(0, 1)) / of_arm
-        before = blocks
-        blocks = np.where(there, known - arms, 0.0).sum(axis=2) / in_block
-        if np.abs(blocks - before).max(initial=0.0) < 1e-13:
-            break
-    return blocks
-
-
 def _copies(values: Floats, n_test: Floats) -> list[tuple[int, int, int]]:
     """(arm, seed, later seed) of seeds that repeat all numbers of an earlier one. Small test sets,
     where two networks may well have one score, prove nothing.
@@ -450,20 +442,6 @@ def _diverged(
         of_arm = arm == place
         rates[arms[place].id] = (len(set(seed[of_arm & lost])), len(set(seed[of_arm])))
     return rates
-
-
-def _hours(table: pd.DataFrame, arms: tuple[Configuration, ...]) -> Floats:
-    """[arms]: mean hours of a seed."""
-    columns = ["configuration", "seed", "arm", "cell", "seconds", "pretrain_seconds"]
-    if not len(table):
-        return np.full(len(arms), np.nan)
-    cells = table[columns].drop_duplicates("cell")
-    of_cells = cells.groupby(["configuration", "seed"])["seconds"].sum(min_count=1)
-    trained = cells.drop_duplicates("arm")
-    of_arms = trained.groupby(["configuration", "seed"])["pretrain_seconds"].sum(min_count=1)
-    both = of_cells.astype("float64").add(of_arms.astype("float64"), fill_value=0.0)
-    hours = (both.groupby(level="configuration").mean() / 3600).to_dict()
-    return np.array([hours.get(arm.id, np.nan) for arm in arms], dtype=np.float64)
 
 
 def copied_words(found: Evidence) -> list[str]:

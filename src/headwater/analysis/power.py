@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.analysis.intervals import SEARCH_LIMIT
-from headwater.analysis.words import count, listed
+from headwater.analysis.words import count, listed, money_word
 
 if TYPE_CHECKING:
     from headwater.analysis.certainty import Certainty
@@ -46,6 +46,8 @@ class Step:
     """
     hours: tuple[float, float | None] | None = None
     """What they cost on one worker."""
+    money: tuple[float, float | None] | None = None
+    """What these hours cost, where an hour has a price."""
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -54,6 +56,7 @@ class Step:
             "arms": list(self.arms),
             "seeds": None if self.seeds is None else list(self.seeds),
             "hours": None if self.hours is None else list(self.hours),
+            "money": None if self.money is None else list(self.money),
         }
 
 
@@ -102,13 +105,15 @@ def _seeds(
     high = None if most is None else max(most, more)
     hours = _hours(near, found)
     cost = None if hours is None else (hours * more, None if high is None else hours * high)
+    money = _money(cost, decision)
     price = "" if hours is None else f", about {_hours_word(hours * more)} on one worker"
+    price += "" if money is None else f" (price {money_word(money[0])})"
     upper = "many more" if high is None else str(high)
     text = (
         f"Run {count(more, 'more seed')} of {listed(names)}{price}, then decide once more: that "
         f"tells them apart if the lead stays as it is ({low} to {upper} if it does not)."
     )
-    return Step("seeds", text, arms=tuple(names), seeds=(more, high), hours=cost)
+    return Step("seeds", text, arms=tuple(names), seeds=(more, high), hours=cost, money=money)
 
 
 def _seeds_needed(
@@ -137,20 +142,38 @@ def _seeds_needed(
 def _stop(decision: Decision, arms: Sequence[Configuration], found: Evidence, why: str) -> Step:
     """No more seeds: the leader, or the cheapest of it and what is surely as good."""
     near = [arm for arm in arms if arm.name in (decision.best, *decision.as_good)]
-    cheapest = min(near, key=lambda arm: _price(arm, found))
+    cheapest = min(near, key=lambda arm: _price(arm, decision, found))
+    cost = decision.costs.get(cheapest.name)
+    price = "" if cost is None else f" (price {money_word(cost)})"
     which = f"Take the cheapest of {listed([arm.name for arm in near])}, which are as good: "
-    text = f"No more seeds: {why}. {which if len(near) > 1 else 'Take '}{cheapest.name}."
+    text = f"No more seeds: {why}. {which if len(near) > 1 else 'Take '}{cheapest.name}{price}."
     return Step("cheapest", text, arms=(cheapest.name,))
 
 
-def _price(arm: Configuration, found: Evidence) -> tuple[bool, float, float]:
-    """No pre-training first, then hours, then the number of classes to label."""
+def _price(
+    arm: Configuration, decision: Decision, found: Evidence
+) -> tuple[float, bool, float, float]:
+    """By its price where there are prices (one that is not known comes last); then no pre-training
+    first, then hours, then the number of classes to label.
+    """
     hours = found.hours_of(arm)
+    cost = decision.costs.get(arm.name) if decision.costs else 0.0
     return (
+        math.inf if cost is None else cost,
         arm.method != "scratch",
         math.inf if hours is None else hours,
         arm.num_labels or 0.0,
     )
+
+
+def _money(
+    hours: tuple[float, float | None] | None, decision: Decision
+) -> tuple[float, float | None] | None:
+    """What hours cost; None where an hour has no price."""
+    an_hour = 0.0 if decision.prices is None else decision.prices.gpu_hour
+    if hours is None or not an_hour:
+        return None
+    return hours[0] * an_hour, None if hours[1] is None else hours[1] * an_hour
 
 
 def _drop(out: list[Configuration], found: Evidence) -> Step:

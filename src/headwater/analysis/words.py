@@ -55,6 +55,11 @@ def listed(items: Sequence[str], *, most: int = 4) -> str:
     return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
 
 
+def money_word(amount: float) -> str:
+    """An amount in the unit of the prices that were given: 1234.5 -> '1,234', 2.5 -> '2.50'."""
+    return f"{amount:,.0f}" if abs(amount) >= 100 else f"{amount:.2f}"
+
+
 def count(number: int, noun: str) -> str:
     """'1 cell', '3 cells'."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

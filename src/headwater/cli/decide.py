@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +23,7 @@ from headwater.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headwater.analysis import Aim
+    from headwater.analysis import Aim, Prices
 
 
 def decide(
@@ -49,6 +51,16 @@ def decide(
         float | None,
         typer.Option("--tolerance", min=0, max=100, help="Points that do not matter; 0.5."),
     ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--price",
+            metavar="WHAT=NUMBER",
+            help="What one image, label, caption or gpu_hour costs, in a unit of money that you "
+            "choose: label=0.05, gpu_hour=2; label:VIEW=0.02 for labels of one view. Left out: "
+            "free; without any, costs are hours.",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
@@ -64,6 +76,7 @@ def decide(
         shots=tuple(_shots(word) for word in shots) if shots else aim.shots,
         weights={**aim.weights, **dict(_weight(word) for word in weight or ())},
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
+        prices=_prices(price, aim.prices) if price else aim.prices,
     )
     decision = decided(table, aim)
     print_json(decision.to_dict()) if as_json else print_decision(decision)
@@ -103,3 +116,38 @@ def _weight(word: str) -> tuple[str, float]:
     if not task or not 0 < weight < float("inf"):
         raise InputError(f"--weight: {word!r} is not TASK=NUMBER with a number above 0")
     return task, weight
+
+
+def _prices(words: list[str], of_study: Prices | None) -> Prices:
+    """The study's prices, with those of the command line in their place."""
+    from headwater.analysis import Prices
+    from headwater.analysis.prices import KINDS
+
+    given = {} if of_study is None else of_study.to_dict()
+    views: dict[str, float] = {}
+    for word in words:
+        what, _, number = word.rpartition("=")
+        kind, _, view = what.partition(":")
+        if kind not in KINDS or (":" in what and (kind != "label" or not view)):
+            near = difflib.get_close_matches(kind, KINDS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(
+                f"--price: {word!r} is not WHAT=NUMBER, where WHAT is {', '.join(KINDS)} or "
+                f"label:VIEW{hint}"
+            )
+        try:
+            price = float(number)
+        except ValueError:
+            price = math.nan
+        if not 0 <= price < math.inf:
+            raise InputError(f"--price: {word!r} has no number from 0")
+        if view:
+            views[view] = price
+        else:
+            given[kind] = price
+    if views and any(word.startswith("label=") for word in words):
+        raise InputError("--price: give label=NUMBER, or label:VIEW=NUMBER for each view, not both")
+    if views:
+        before = given.get("label")
+        given["label"] = {**(before if isinstance(before, dict) else {}), **views}
+    return Prices(**given)

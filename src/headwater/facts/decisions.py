@@ -27,15 +27,17 @@ def aim_of(study: Study, store: Store | None = None) -> Aim:
     """What a study is to decide; of one that was run by steps in a store, as carefully as looking
     after every step asks for.
     """
-    from headwater.analysis import Aim
+    from headwater.analysis import Aim, Prices
 
     words = study.decide
+    prices = None if words.prices is None else Prices(**words.prices.model_dump())
     shots = words.shots
     return Aim(
         protocol=words.protocol,
         shots=None if shots is None else tuple(-1 if each == "full" else each for each in shots),
         weights=dict(words.weights),
         tolerance=words.tolerance / 100,
+        prices=prices,
         error=None if store is None else looks_error(store, study.study),
     )
 

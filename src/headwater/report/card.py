@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headwater.analysis.decision import Decision
-from headwater.analysis.words import count, listed
+from headwater.analysis.words import count, listed, money_word
 
 MOST_BARS = 10
 """Arms in the picture."""
@@ -57,9 +57,18 @@ def tiles(decision: Decision) -> list[Tile]:
             listed(decision.as_good, most=2) if decision.as_good else "no other arm surely is",
         ),
     ]
-    hours = [step.hours[0] for step in decision.next if step.hours is not None]
-    if hours:
-        shown.append(Tile("What next costs", f"{hours[0]:.1f} hours", "on one worker"))
+    own = decision.costs.get(decision.best)
+    if own is not None:
+        less = [f"{name} ({money_word(decision.costs[name] or 0.0)})" for name in decision.cheaper]
+        note = (
+            f"as good and cheaper: {listed(less, most=2)}" if less else "nothing as good is cheaper"
+        )
+        shown.append(Tile("Its price", money_word(own), note))
+    steps = [step for step in decision.next if step.hours is not None]
+    if steps and steps[0].hours is not None:
+        money = "" if steps[0].money is None else f" (price {money_word(steps[0].money[0])})"
+        words = f"{steps[0].hours[0]:.1f} hours"
+        shown.append(Tile("What next costs", words, f"on one worker{money}"))
     return shown
 
 

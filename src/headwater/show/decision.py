@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from headwater.analysis.words import count, listed, shots_words
+from headwater.analysis.prices import price_sentence
+from headwater.analysis.words import count, listed, money_word, shots_words
 
 if TYPE_CHECKING:
     from headwater.analysis import Decision
@@ -33,6 +34,8 @@ def print_decision(decision: Decision) -> None:
         )
     if decision.as_good:
         _say(f"  As good within {100 * decision.tolerance:g} points: {listed(decision.as_good)}.")
+    if (own := decision.costs.get(decision.best)) is not None:
+        _say(f"  {price_sentence(decision, own)}")
     _console.print(_arms(decision))
     if decision.stopped_early:
         _say(f"  stopped early, so no estimates: {listed(list(decision.stopped_early))}")
@@ -69,14 +72,19 @@ def _arms(decision: Decision) -> Table:
     table.add_column("")
     for heading in ("mean %", "could be best", "P(best)", "expected regret"):
         table.add_column(heading, justify="right")
+    if decision.costs:
+        table.add_column("price", justify="right")
     for name, mean in list(decision.means.items())[:_MOST]:
         chance, regret = decision.p_best.get(name), decision.expected_regret.get(name)
+        cost = decision.costs.get(name)
+        price = ["not known" if cost is None else money_word(cost)] if decision.costs else []
         table.add_row(
             name,
             f"{100 * mean:.1f}",
             "yes" if name in decision.shortlist else "",
             "" if chance is None else f"{chance:.2f}",
             "" if regret is None else f"{100 * regret:.1f}",
+            *price,
         )
     if len(decision.means) > _MOST:
         table.add_row(f"and {len(decision.means) - _MOST} more", "", "", "", "")

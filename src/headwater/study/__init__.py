@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from headwater.sources.kinds.torchvision import TorchvisionData
     from headwater.sources.kinds.world import WorldData
     from headwater.study.data import Data
-    from headwater.study.decision import Decide
+    from headwater.study.decision import Decide, Prices
     from headwater.study.protocols import ProtocolName, Protocols
     from headwater.study.recipe import (
         Augmentation,
@@ -36,7 +36,7 @@ _HOMES = {
     "headwater.sources.kinds.torchvision": ("TorchvisionData",),
     "headwater.sources.kinds.world": ("WorldData",),
     "headwater.study.data": ("Data",),
-    "headwater.study.decision": ("Decide",),
+    "headwater.study.decision": ("Decide", "Prices"),
     "headwater.study.protocols": ("ProtocolName", "Protocols"),
     "headwater.study.recipe": (
         "Augmentation",
@@ -65,6 +65,7 @@ __all__ = [
     "Noise",
     "OnlineProbe",
     "Origin",
+    "Prices",
     "ProtocolName",
     "Protocols",
     "PublishedData",

@@ -25,7 +25,7 @@ from headwater import wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
 from headwater.study.data import Data
-from headwater.study.decision import Decide
+from headwater.study.decision import Decide, paid_view
 from headwater.study.file import Tree, read_text, validated
 from headwater.study.protocols import ProtocolName, Protocols, default_protocols
 from headwater.study.recipe import (
@@ -230,6 +230,7 @@ class Study(Words):
             PROTOCOLS[protocol].check(words, with_text=with_text, without_text=without_text)
         for task_name in self.decide.weights:
             _known(("decide", "weights", task_name), task_name, self.tasks)
+        self._prices_are_of_labels()
         asked = [protocol for protocol, _ in self.protocols.items()]
         if self.decide.protocol is not None and self.decide.protocol not in asked:
             raise Misplaced(
@@ -241,6 +242,18 @@ class Study(Words):
                 ("sources",), "none is named, and every method but scratch pre-trains on one"
             )
         return self
+
+    def _prices_are_of_labels(self) -> None:
+        priced = None if self.decide.prices is None else self.decide.prices.label
+        if not isinstance(priced, dict):
+            return
+        views = {*self.labels, *(self.captions or ())}
+        for use in self.sources.values():
+            views |= {*(use.labels or ()), *(use.captions or ())}
+        paid = {view for view in map(paid_view, views) if view is not None}
+        known = dict.fromkeys(sorted(views | paid))
+        for view in priced:
+            _known(("decide", "prices", "label", view), view, known)
 
     @classmethod
     def load(cls, path: str | Path) -> Study:

@@ -1,0 +1,87 @@
+"""What arms took: hours of a seed, of its pre-training and of each cell, and images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from headwater.analysis.configurations import Configuration
+
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Means over seeds; NaN where rows do not say."""
+
+    training: Floats
+    """[arms]: hours of the pre-training of one seed."""
+    images: Floats
+    """[arms]: distinct images in pre-training."""
+    cells: Floats
+    """[settings, arms]: hours of one cell (a draw of a seed)."""
+    n_test: Floats
+    """[settings]: test images, the fewest of its cells."""
+    repeats: tuple[float, int] | None = None
+    """Sum of squares, and degrees of freedom, of cells that repeat others: the same arm, seed and
+    draw in the same setting. None where no cell does.
+    """
+
+
+def hours_of_seeds(table: pd.DataFrame, arms: tuple[Configuration, ...]) -> Floats:
+    """[arms]: mean hours of a seed, pre-training and all cells."""
+    columns = ["configuration", "seed", "arm", "cell", "seconds", "pretrain_seconds"]
+    if not len(table):
+        return np.full(len(arms), np.nan)
+    cells = table[columns].drop_duplicates("cell")
+    of_cells = cells.groupby(["configuration", "seed"])["seconds"].sum(min_count=1)
+    trained = cells.drop_duplicates("arm")
+    of_arms = trained.groupby(["configuration", "seed"])["pretrain_seconds"].sum(min_count=1)
+    both = of_cells.astype("float64").add(of_arms.astype("float64"), fill_value=0.0)
+    return _of(arms, both.groupby(level="configuration").mean() / 3600)
+
+
+def spent_by(
+    table: pd.DataFrame,
+    arms: tuple[Configuration, ...],
+    *,
+    cells: Floats,
+    n_test: Floats,
+    repeats: tuple[float, int] | None,
+) -> Spent:
+    """What the arms of a prepared table took. `cells`, `n_test` and `repeats` are as in `Spent`."""
+    trained = table.drop_duplicates("arm").groupby("configuration")
+    seconds = trained["pretrain_seconds"].mean().astype("float64")
+    return Spent(
+        training=_of(arms, seconds / 3600),
+        images=_of(arms, trained["unique_images"].mean().astype("float64")),
+        cells=cells,
+        n_test=np.where(np.isfinite(n_test), n_test, np.nan),
+        repeats=repeats,
+    )
+
+
+def _of(arms: tuple[Configuration, ...], by_id: pd.Series[float]) -> Floats:
+    values = by_id.to_dict()
+    return np.array([values.get(arm.id, np.nan) for arm in arms], dtype=np.float64)
+
+
+def repeated(
+    places: tuple[NDArray[np.int64], ...], shape: tuple[int, ...], values: Floats
+) -> tuple[float, int] | None:
+    """As `Spent.repeats`, of cells at `places` of a table of this shape."""
+    known = ~np.isnan(values)
+    flat = np.ravel_multi_index(tuple(place[known] for place in places), shape)
+    counts = np.bincount(flat)
+    df = int(np.maximum(counts - 1, 0).sum())
+    if df == 0:
+        return None
+    sums = np.bincount(flat, weights=values[known])
+    deviations = values[known] - (sums / np.maximum(counts, 1))[flat]
+    return float((deviations**2).sum()), df

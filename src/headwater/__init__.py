@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import wings
 
 if TYPE_CHECKING:
-    from headwater.analysis import Aim, Decision, Prices, decide
+    from headwater.analysis import Aim, Decision, Prices, decide, variance_budget
     from headwater.api import labels_facts, make_plan, plan_facts, run, status_facts, tasks_facts
     from headwater.errors import InputError
     from headwater.labels import Targets
@@ -61,6 +61,7 @@ _HOMES = {
     "run": "headwater.api",
     "status_facts": "headwater.api",
     "tasks_facts": "headwater.api",
+    "variance_budget": "headwater.analysis",
     "write_report": "headwater.report",
     **wings.names(),
 }
@@ -85,6 +86,7 @@ __all__ = [
     "run",
     "status_facts",
     "tasks_facts",
+    "variance_budget",
     "write_report",
 ]
 __all__ += [*wings.names()]  # what the wings offer, under their own names

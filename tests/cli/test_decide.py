@@ -32,6 +32,19 @@ def test_a_table_is_decided_in_text_and_in_json(headwater: Cli, table: Path) -> 
     assert len(words["lines"]) == 6
 
 
+def test_what_the_uncertainty_is_made_of_is_said_in_text_and_in_json(
+    headwater: Cli, table: Path
+) -> None:
+    _, out, _ = headwater("decide", table, "--shots", "5")
+    assert "  Variance of its lead: seed " in out and "To halve its interval on these" in out
+    _, tables, _ = headwater("decide", table, "--shots", "5", "--variance")
+    assert "What halves the interval" in tables
+    _, out, _ = headwater("decide", table, "--shots", "5", "--json")
+    variance = json.loads(out)["variance"]
+    shares = [part["share"] for part in variance["components"] if part["share"] is not None]
+    assert sum(shares) == pytest.approx(1)
+
+
 def test_options_say_what_is_decided_by(headwater: Cli, table: Path) -> None:
     options = ("--shots", "1", "--shots", "5", "--weight", "birds=3", "--tolerance", "2")
     _, out, _ = headwater("decide", table, "--protocol", "finetune", *options, "--json")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from headwater.analysis import Decision, decide, verdict
+from headwater.analysis import Decision, decide, variance_budget, verdict
 from headwater.report import write_report
-from headwater.report.card import MOST_BARS, bars, tiles
+from headwater.report.card import MOST_BARS, bars, parts, tiles
 from tests.analysis.synthetic import synthetic_rows
 
 ROWS = synthetic_rows(tasks=("birds", "scenes"), protocols=("finetune",), noise=0.02)
@@ -62,3 +62,17 @@ def test_page_text_and_json_say_the_same_numbers(decision: Decision, tmp_path: P
     cost = f"{100 * decision.to_dict()['regret_bound']:.1f} points"
     assert cost in numbers
     assert any(f"costs at most {cost}" in sentence for sentence in verdict(ROWS).sentences)
+
+
+def test_the_page_shows_what_the_uncertainty_is_made_of(tmp_path: Path) -> None:
+    budget = variance_budget(ROWS)
+    assert budget is not None
+    page = write_report(ROWS, tmp_path / "report.html", title="made-up").read_text()
+    section = page[page.index('class="variance"') : page.index('class="facts"')]
+    shown = re.findall(r'width="([0-9.]+)" height="6".*?class="far">([^<]+)<', section)
+    assert [(float(width), text) for width, text in shown] == [
+        (part.width, part.text) for part in parts(budget)
+    ]
+    assert sum(part.width for part in parts(budget)) == pytest.approx(100, abs=0.05)
+    assert all(sentence in section for sentence in budget.sentences())
+    assert parts(None) == []

@@ -6,6 +6,8 @@ pandas, scipy and numpy only: no model, image or GPU is needed, and none is impo
          -> summarise, ...             compare.py: means and paired differences
          -> evidence -> decide         evidence.py, spent.py, certainty.py, deciding.py, power.py,
                                        prices.py
+         -> variance_budget            variance.py, moments.py, halving.py: what the uncertainty of
+                                       the lead is made of, what halves it
          -> best                       winners.py: who is ahead in each setting
          -> granularity_curves, ...    granularity.py: how fine labels should be
          -> source_gap, gap_trend      gap.py: does the source matter, and until how many images
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from headwater.analysis.prices import Prices
     from headwater.analysis.questions import Chart, Finding, Question
     from headwater.analysis.samples import read_answers, write_answers
+    from headwater.analysis.variance import VarianceBudget, variance_budget
     from headwater.analysis.winners import best
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "Interval",
     "Prices",
     "Question",
+    "VarianceBudget",
     "Verdict",
     "best",
     "certainty_of",
@@ -70,6 +74,7 @@ __all__ = [
     "source_gap",
     "summarise",
     "t_interval",
+    "variance_budget",
     "verdict",
     "write_answers",
 ]
@@ -90,6 +95,7 @@ _HOMES = {
     "questions": ("Chart", "Finding", "Question"),
     "samples": ("read_answers", "write_answers"),
     "conclude": ("Verdict", "verdict"),
+    "variance": ("VarianceBudget", "variance_budget"),
     "winners": ("best",),
 }
 

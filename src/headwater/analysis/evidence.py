@@ -28,7 +28,7 @@ from headwater.analysis.configurations import (
 )
 from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
-from headwater.analysis.spent import Spent, hours_of_seeds, repeated, spent_by
+from headwater.analysis.spent import Spent, hours_of_seeds, repeats_of, spent_by
 from headwater.analysis.words import count, listed, setting_word
 
 if TYPE_CHECKING:
@@ -94,17 +94,16 @@ class Line:
         """float64 [seeds, arms]: the mean over settings, tasks weighted by `weights` (1 where a
         task is not named); NaN where an arm lacks a setting of that seed.
         """
-        return np.asarray(
-            np.tensordot(self._shares(weights), self.scores, axes=1), dtype=np.float64
-        )
+        return np.asarray(np.tensordot(self.shares(weights), self.scores, axes=1), dtype=np.float64)
 
     def step(self, weights: Mapping[str, float] | None = None) -> float:
         """The smallest difference of `means` that the test images can show: roundings of tasks are
         independent of each other.
         """
-        return float(np.sqrt(np.sum((self._shares(weights) * self.steps) ** 2)))
+        return float(np.sqrt(np.sum((self.shares(weights) * self.steps) ** 2)))
 
-    def _shares(self, weights: Mapping[str, float] | None) -> Floats:
+    def shares(self, weights: Mapping[str, float] | None = None) -> Floats:
+        """[settings]: what each counts for in `means`; they sum to 1."""
         each = [(weights or {}).get(setting.task, 1.0) for setting in self.settings]
         shares = np.array(each, dtype=np.float64)
         return np.asarray(shares / shares.sum(), dtype=np.float64)
@@ -298,7 +297,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         arms,
         cells=_mean_table((len(settings), len(arms)), (setting, arm), seconds / 3600),
         n_test=_least(n_test, setting, len(settings)),
-        repeats=repeated((setting, seed, draw, arm), shape, np.where(lost, np.nan, values)),
+        repeats=repeats_of((setting, seed, draw, arm), shape, np.where(lost, np.nan, values)),
     )
     measured = _mean_table(shape, (setting, seed, draw, arm), np.where(lost, np.nan, values))
     copies = _copies(measured, _least(n_test, setting, len(settings)))

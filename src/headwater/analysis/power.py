@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.analysis.intervals import SEARCH_LIMIT
-from headwater.analysis.words import count, listed, money_word
+from headwater.analysis.words import count, hours_word, listed, money_word
 
 if TYPE_CHECKING:
     from headwater.analysis.certainty import Certainty
@@ -106,7 +106,7 @@ def _seeds(
     hours = _hours(near, found)
     cost = None if hours is None else (hours * more, None if high is None else hours * high)
     money = _money(cost, decision)
-    price = "" if hours is None else f", about {_hours_word(hours * more)} on one worker"
+    price = "" if hours is None else f", about {hours_word(hours * more)} on one worker"
     price += "" if money is None else f" (price {money_word(money[0])})"
     upper = "many more" if high is None else str(high)
     text = (
@@ -178,7 +178,7 @@ def _money(
 
 def _drop(out: list[Configuration], found: Evidence) -> Step:
     hours = _hours(out, found)
-    saved = "" if hours is None else f", which saves {_hours_word(hours)} a seed"
+    saved = "" if hours is None else f", which saves {hours_word(hours)} a seed"
     names = tuple(arm.name for arm in out)
     are = "it is" if len(names) == 1 else "they are"
     text = f"Leave out {listed(names)}: {are} not the best{saved}."
@@ -190,10 +190,3 @@ def _hours(arms: Sequence[Configuration], found: Evidence) -> float | None:
     hours = [found.hours_of(arm) for arm in arms]
     known = [each for each in hours if each is not None]
     return sum(known) if len(known) == len(hours) and known else None
-
-
-def _hours_word(hours: float) -> str:
-    """0.2 -> '12 minutes', 3.4 -> '3.4 hours'."""
-    if hours < 1:
-        return count(max(1, round(60 * hours)), "minute")
-    return f"{hours:.1f} hours"

@@ -17,6 +17,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Repeats:
+    """Cells that repeat others: the same arm, seed and draw in the same setting, so that they
+    differ by fine-tuning alone. Arrays [settings].
+    """
+
+    squares: Floats
+    """Sum of squares around the means of cells that repeat each other."""
+    df: Floats
+    """Its degrees of freedom."""
+    places: Floats
+    """Different (arm, seed, draw)."""
+
+
+@dataclass(frozen=True)
 class Spent:
     """Means over seeds; NaN where rows do not say."""
 
@@ -28,10 +42,8 @@ class Spent:
     """[settings, arms]: hours of one cell (a draw of a seed)."""
     n_test: Floats
     """[settings]: test images, the fewest of its cells."""
-    repeats: tuple[float, int] | None = None
-    """Sum of squares, and degrees of freedom, of cells that repeat others: the same arm, seed and
-    draw in the same setting. None where no cell does.
-    """
+    repeats: Repeats | None = None
+    """None where no cell repeats another one."""
 
 
 def hours_of_seeds(table: pd.DataFrame, arms: tuple[Configuration, ...]) -> Floats:
@@ -53,7 +65,7 @@ def spent_by(
     *,
     cells: Floats,
     n_test: Floats,
-    repeats: tuple[float, int] | None,
+    repeats: Repeats | None,
 ) -> Spent:
     """What the arms of a prepared table took. `cells`, `n_test` and `repeats` are as in `Spent`."""
     trained = table.drop_duplicates("arm").groupby("configuration")
@@ -72,16 +84,20 @@ def _of(arms: tuple[Configuration, ...], by_id: pd.Series[float]) -> Floats:
     return np.array([values.get(arm.id, np.nan) for arm in arms], dtype=np.float64)
 
 
-def repeated(
+def repeats_of(
     places: tuple[NDArray[np.int64], ...], shape: tuple[int, ...], values: Floats
-) -> tuple[float, int] | None:
-    """As `Spent.repeats`, of cells at `places` of a table of this shape."""
+) -> Repeats | None:
+    """Repeats among cells at `places` of a table of this shape, whose first axis are settings."""
     known = ~np.isnan(values)
     flat = np.ravel_multi_index(tuple(place[known] for place in places), shape)
     counts = np.bincount(flat)
-    df = int(np.maximum(counts - 1, 0).sum())
-    if df == 0:
+    if counts.max(initial=0) < 2:
         return None
-    sums = np.bincount(flat, weights=values[known])
-    deviations = values[known] - (sums / np.maximum(counts, 1))[flat]
-    return float((deviations**2).sum()), df
+    means = np.bincount(flat, weights=values[known]) / np.maximum(counts, 1)
+    setting, number = places[0][known], shape[0]
+    squares = np.zeros(number)
+    np.add.at(squares, setting, (values[known] - means[flat]) ** 2)
+    first = np.flatnonzero(counts)
+    there = np.bincount(np.unravel_index(first, shape)[0], minlength=number).astype(np.float64)
+    cells = np.bincount(setting, minlength=number)
+    return Repeats(squares=squares, df=cells - there, places=there)

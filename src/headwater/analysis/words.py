@@ -65,6 +65,13 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def hours_word(hours: float) -> str:
+    """0.2 -> '12 minutes', 3.4 -> '3.4 hours'."""
+    if hours < 1:
+        return count(max(1, round(60 * hours)), "minute")
+    return f"{hours:.1f} hours"
+
+
 def shots_number(shots: Any) -> int:
     """The number of shots with -1 for the full training split: how score matrices are indexed, as a
     null cannot be.

@@ -61,12 +61,17 @@ def decide(
             "free; without any, costs are hours.",
         ),
     ] = None,
+    variance: Annotated[
+        bool,
+        typer.Option("--variance", help="Show what the uncertainty is made of, as tables."),
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which arm to pre-train with, how sure that is, what else could be the best, and what next."""
     from headwater.analysis import decide as decided
+    from headwater.analysis import evidence_of, variance_budget
     from headwater.show.decision import print_decision
 
     table, aim = _asked(rows, store, data_root)
@@ -78,8 +83,14 @@ def decide(
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
         prices=_prices(price, aim.prices) if price else aim.prices,
     )
-    decision = decided(table, aim)
-    print_json(decision.to_dict()) if as_json else print_decision(decision)
+    found = evidence_of(table)
+    decision = decided(found, aim)
+    budget = variance_budget(found, aim, decision=decision)
+    if as_json:
+        parts = None if budget is None else budget.to_dict()
+        print_json({**decision.to_dict(), "variance": parts})
+    else:
+        print_decision(decision, budget, tables=variance)
 
 
 def _asked(name: str, store: Path, data_root: Path | None) -> tuple[pd.DataFrame, Aim]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from headwater.analysis.decision import Decision
+from headwater.analysis.variance import VarianceBudget
 from headwater.analysis.words import count, listed, money_word
 
 MOST_BARS = 10
@@ -95,4 +96,28 @@ def bars(decision: Decision) -> list[Bar]:
             may_be_best=name in decision.shortlist,
         )
         for name, (lead, low, high) in zip(near, ends, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the variance of the lead in the picture; the width is in percent."""
+
+    name: str
+    width: float
+    text: str
+
+
+def parts(budget: VarianceBudget | None) -> list[Part]:
+    """What the uncertainty of the lead is made of, as far as it can be told."""
+    if budget is None:
+        return []
+    return [
+        Part(
+            each.name,
+            round(100 * each.share, 2),
+            f"{each.most}{100 * each.share:.0f} %",
+        )
+        for each in budget.components
+        if each.share is not None
     ]

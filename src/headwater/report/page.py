@@ -18,7 +18,7 @@ from headwater.analysis.kept import keeping
 from headwater.analysis.words import count, missing, shots_place, shots_word
 from headwater.files import write_atomic
 from headwater.registry import ANALYSES
-from headwater.report.card import MOST_BARS, bars, tiles
+from headwater.report.card import MOST_BARS, bars, parts, tiles
 from headwater.report.charts import Panel, charts, panels, theme
 from headwater.report.embedded import (
     MOST_ROWS,
@@ -108,6 +108,7 @@ def _rendered(table: pd.DataFrame, *, aim: Aim | None, rows_path: Path | None, *
         "cells": list(cells),
     }
     verdict, findings, columns = analysis.verdict(table, aim), analysis.findings(table), held(table)
+    budget = analysis.variance_budget(table, aim, decision=verdict.decision)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -116,6 +117,8 @@ def _rendered(table: pd.DataFrame, *, aim: Aim | None, rows_path: Path | None, *
         verdict=verdict,
         tiles=tiles(verdict.decision),
         bars=bars(verdict.decision),
+        parts=parts(budget),
+        made_of=[] if budget is None else budget.sentences(),
         num_further=max(0, len(verdict.decision.behind) - MOST_BARS),
         verdict_cells=places(verdict.cells, cells),
         style=trusted(_resource("page.css")),

@@ -12,15 +12,19 @@ from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, money_word, shots_words
 
 if TYPE_CHECKING:
-    from headwater.analysis import Decision
+    from headwater.analysis import Decision, VarianceBudget
 
 _MOST = 12
 """Arms in the table."""
 _console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
-def print_decision(decision: Decision) -> None:
-    """The answer, how sure it is, the arms that could be the best, and what next."""
+def print_decision(
+    decision: Decision, budget: VarianceBudget | None = None, *, tables: bool = False
+) -> None:
+    """The answer, how sure it is, the arms that could be the best, what next, and what its
+    uncertainty is made of (`tables`: in all parts).
+    """
     _say(_headline(decision), style="bold")
     for note in decision.notes:
         _say(f"  {note}")
@@ -43,6 +47,12 @@ def print_decision(decision: Decision) -> None:
         _say(f"  left out: {name} ({why})")
     for step in decision.next:
         _say(f"  next: {step.text}")
+    if budget is not None:
+        for sentence in budget.sentences():
+            _say(f"  {sentence}")
+        if tables:
+            _console.print(_components(budget))
+            _console.print(_halvings(budget))
     if len(decision.lines) > 1:
         _console.print(_lines(decision))
 
@@ -88,6 +98,37 @@ def _arms(decision: Decision) -> Table:
         )
     if len(decision.means) > _MOST:
         table.add_row(f"and {len(decision.means) - _MOST} more", "", "", "", "")
+    return table
+
+
+def _components(budget: VarianceBudget) -> Table:
+    of = f"Variance of the lead of {budget.leader} over {listed(budget.rivals)}"
+    table = Table(box=None, pad_edge=False, title=of, title_justify="left")
+    table.add_column("")
+    for heading in ("SD, points", "share", "now"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for part in budget.components:
+        table.add_row(
+            part.name,
+            "" if part.variance is None else f"{100 * part.variance**0.5:.2f}",
+            "" if part.share is None else f"{100 * part.share:.0f} %",
+            "" if part.number is None else f"{part.number:,.4g}",
+            part.note,
+        )
+    return table
+
+
+def _halvings(budget: VarianceBudget) -> Table:
+    table = Table(box=None, pad_edge=False, title="What halves the interval", title_justify="left")
+    for heading in ("", f"here (now \u00b1 {100 * budget.here.half:.1f} points)"):
+        table.add_column(heading)
+    table.add_column(f"other images and tasks (now \u00b1 {100 * budget.anywhere.half:.1f})")
+    here = {way.name: way.words() for way in budget.here.ways}
+    for way in budget.anywhere.ways:
+        table.add_row(way.name, here.pop(way.name, ""), way.words())
+    for name, words in here.items():
+        table.add_row(name, words, "")
     return table
 
 

@@ -17,6 +17,7 @@ unequal size, heavy tails, shared seeds and scores in steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,44 @@ all looks together are wrong in 5 % [ours, by simulation].
 
 
 @dataclass(frozen=True)
+class ImageError:
+    """What other test images of the same kind would do to differences of arms' means, as answers
+    image by image tell it (images.py); T tables of k arms, in the unit of the scores.
+    """
+
+    variance: Floats
+    """[T, k, k]: of arm a minus arm b, beside what the seeds do."""
+    df: Floats
+    """[T, k, k]: degrees of freedom of that variance."""
+
+    @classmethod
+    def summed(cls, parts: Sequence[ImageError]) -> ImageError:
+        """Of sums over sets of images that have nothing to do with each other."""
+        variance = np.sum([part.variance for part in parts], axis=0)
+        noise = np.sum([part.variance**2 / part.df for part in parts], axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = np.where(noise > 0, variance**2 / noise, parts[0].df)
+        return cls(variance, df)
+
+    def own(self) -> Floats:
+        """[T, k]: a variance for each arm by itself, so that those of two arms add up to that of
+        their difference as nearly as can be (Grubbs, JASA 43, 1948).
+        """
+        num_arms = self.variance.shape[1]
+        if num_arms == 2:
+            return np.repeat(self.variance[:, :1, 1] / 2, 2, axis=1)
+        sums = self.variance.sum(axis=2)
+        shared = sums.sum(axis=1, keepdims=True) / (2 * (num_arms - 1))
+        return np.asarray(np.maximum((sums - shared) / (num_arms - 2), 0.0), dtype=np.float64)
+
+    def against(self, best: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """([T, k] variance, [T, k] df) of each arm's difference from the leader."""
+        place = best[:, None, None]
+        variance = np.take_along_axis(self.variance, place, axis=1)[:, 0]
+        return variance, np.take_along_axis(self.df, place, axis=1)[:, 0]
+
+
+@dataclass(frozen=True)
 class Certainty:
     """What the rule says of tables of scores; T tables of k arms, in the unit of the scores."""
 
@@ -74,6 +113,8 @@ class Certainty:
     """[T, 1]: variance of one seed, the mean over arms."""
     pooled_df: Floats
     """[T, 1]"""
+    images: ImageError | None = None
+    """Where it speaks of new test images too: part of p, bounds, shortlist, se and p_best."""
 
     def halves(self, a: int, b: int, error: float) -> Floats:
         """[T]: half the width of an interval at 1 - `error` for arm a minus arm b: the wider one of
@@ -94,6 +135,12 @@ class Certainty:
             -stdtrit(df, error / 2) * np.sqrt(both),
             -stdtrit(pooled_df, error / 2 / price) * np.sqrt(spread * self.pooled[:, 0]),
         )
+        if self.images is not None:
+            variance, df_of_images = self.images.variance[:, a, b], self.images.df[:, a, b]
+            wider, df = _with_images(
+                (halves / -stdtrit(df, error / 2)) ** 2, df, variance, df_of_images
+            )
+            halves = -stdtrit(df, error / 2) * np.sqrt(wider)
         return np.asarray(np.where(counts.min(axis=1) > 1, halves, np.inf), dtype=np.float64)
 
     def sure(self, level: float = LEVEL) -> NDArray[np.bool_]:
@@ -111,19 +158,25 @@ class Certainty:
         over a grid, so that the same scores give the same numbers.
         """
         chances, regrets = [], []
-        scales = np.sqrt(self.variances / self.num_seeds)
-        for means, scale, df in zip(self.means, scales, self.variance_df, strict=True):
+        variances, dfs = self.variances / self.num_seeds, self.variance_df
+        if self.images is not None:
+            df_of_images = self.images.df.min(axis=2)
+            variances, dfs = _with_images(variances, dfs, self.images.own(), df_of_images)
+        for means, scale, df in zip(self.means, np.sqrt(variances), dfs, strict=True):
             chance, regret = _chances(means, scale, df)
             chances.append(chance)
             regrets.append(regret)
         return np.array(chances), np.array(regrets)
 
 
-def certainty_of(scores: Floats, *, step: float = 0.0, level: float = LEVEL) -> Certainty:
+def certainty_of(
+    scores: Floats, *, step: float = 0.0, level: float = LEVEL, images: ImageError | None = None
+) -> Certainty:
     """Asks the rule of scores float64 [T, S, k]: T tables of S seeds and k arms (2 or more of
     each). NaN is a seed that an arm lacks; means are then those of a two-way fit (arm + seed), so
     that a lucky seed favours nobody. `step` is the smallest difference that the test images can
-    show (1 / their number): no variance is taken to be less than that of rounding to it.
+    show (1 / their number): no variance is taken to be less than that of rounding to it. With
+    `images` it speaks of other test images of the same kind as well, else of these test images.
 
     Raises ValueError for fewer seeds or arms, and for an arm that shares no seed with the others.
     """
@@ -132,7 +185,7 @@ def certainty_of(scores: Floats, *, step: float = 0.0, level: float = LEVEL) -> 
     if num_seeds < 2 or num_arms < 2:
         raise ValueError(f"needs 2 seeds and 2 arms, not {num_seeds} and {num_arms}")
     design = _Complete(scores) if not np.isnan(scores).any() else _Incomplete(scores)
-    return (_of_two if num_arms == 2 else _of_many)(design, step**2 / 12, level)
+    return (_of_two if num_arms == 2 else _of_many)(design, step**2 / 12, level, images)
 
 
 def joined(there: NDArray[np.bool_]) -> list[int]:
@@ -239,7 +292,9 @@ class _Incomplete:
 _Design = _Complete | _Incomplete
 
 
-def _of_two(design: _Design, least: float, level: float) -> Certainty:
+def _of_two(
+    design: _Design, least: float, level: float, images: ImageError | None = None
+) -> Certainty:
     """The paired t-test, over the seeds that both have."""
     means = design.means
     best = means.argmax(axis=1)
@@ -249,9 +304,10 @@ def _of_two(design: _Design, least: float, level: float) -> Certainty:
     halves = design.residuals(np.full_like(means, 0.5))[:, :, 0]
     squares = 4 * (halves**2).sum(axis=1, keepdims=True)
     variance = np.maximum(squares / np.maximum(df, 1.0), 2 * least)
-    se = np.where(is_best, 0.0, np.sqrt(variance / design.counts))
     known = df > 0
-    df = np.maximum(df, 1.0)
+    seed_df = np.maximum(df, 1.0)
+    error, df = _both(variance / design.counts, seed_df, best, images)
+    se = np.where(is_best, 0.0, np.sqrt(error))
     p = np.where(is_best | ~known, 1.0, _two_sided(leads, se, df))
     return Certainty(
         means=means,
@@ -263,14 +319,17 @@ def _of_two(design: _Design, least: float, level: float) -> Certainty:
         df=df,
         # half of the difference's variance each, so that chances are those of the paired difference
         variances=variance / 2,
-        variance_df=df,
+        variance_df=seed_df,
         num_seeds=design.counts,
         pooled=variance / 2,
-        pooled_df=df[:, :1],
+        pooled_df=seed_df[:, :1],
+        images=images,
     )
 
 
-def _of_many(design: _Design, least: float, level: float) -> Certainty:
+def _of_many(
+    design: _Design, least: float, level: float, images: ImageError | None = None
+) -> Certainty:
     means, counts, df = design.means, design.counts, design.df
     num_arms = means.shape[1]
     own_df = np.maximum(counts - 1.0, 1.0)
@@ -295,7 +354,8 @@ def _of_many(design: _Design, least: float, level: float) -> Certainty:
     total = np.maximum(near.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     near_variance = (near * plain).sum(axis=1, keepdims=True) / total
     near_df = total**2 / np.maximum((near**2 / own_df).sum(axis=1, keepdims=True), 1e-300)
-    p_near = _two_sided(leads, np.sqrt(spread * near_variance), np.minimum(near_df, df))
+    error, error_df = _both(spread * near_variance, np.minimum(near_df, df), best, images)
+    p_near = _two_sided(leads, np.sqrt(error), error_df)
 
     guarded, guarded_df = _guarded(np.where(several, own, pooled), own_df, df)
     errors = guarded / counts
@@ -308,7 +368,8 @@ def _of_many(design: _Design, least: float, level: float) -> Certainty:
     num_best = np.take_along_axis(counts, best[:, None], axis=1)
     # what the fit of seed effects costs beyond the arms' own seeds; 1 in complete tables
     fit = spread / (1 / num_best + 1 / counts)
-    se = np.where(is_best, 0.0, np.sqrt(both * fit))
+    error, welch = _both(both * fit, welch, best, images)
+    se = np.where(is_best, 0.0, np.sqrt(error))
     p_guard = _two_sided(leads, se, welch)
 
     known = several & (num_best > 1)
@@ -328,7 +389,34 @@ def _of_many(design: _Design, least: float, level: float) -> Certainty:
         num_seeds=counts,
         pooled=pooled,
         pooled_df=df,
+        images=images,
     )
+
+
+def _both(
+    variance: Floats, df: Floats, best: NDArray[np.int64], images: ImageError | None
+) -> tuple[Floats, Floats]:
+    """Variance of each difference from the leader, due to seeds and, where asked, images."""
+    if images is None:
+        return variance, df
+    return _with_images(variance, df, *images.against(best))
+
+
+def _with_images(
+    variance: Floats, df: Floats, of_images: Floats, df_of_images: Floats
+) -> tuple[Floats, Floats]:
+    """The sum of two variances, and its degrees of freedom (Satterthwaite, Biometrics 2, 1946);
+    the first alone where that makes the wider interval, as images cannot make anything surer.
+    """
+    from scipy.special import stdtrit
+
+    total = variance + of_images
+    with np.errstate(divide="ignore", invalid="ignore"):
+        joint = total**2 / (variance**2 / df + of_images**2 / df_of_images)
+    joint = np.where(of_images > 0, joint, df)
+    tail = (1 - LEVEL) / 2
+    wider = stdtrit(joint, tail) ** 2 * total >= stdtrit(df, tail) ** 2 * variance
+    return np.where(wider, total, variance), np.where(wider, joint, df)
 
 
 def _variances(design: _Design, weights: Floats) -> Floats:

@@ -17,6 +17,7 @@ from headwater.analysis.decision import (
     Decision,
 )
 from headwater.analysis.evidence import Evidence, Line, evidence_of
+from headwater.analysis.images import Answers
 from headwater.analysis.next_steps import further_steps
 from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, percent, points, shots_words
@@ -54,15 +55,18 @@ class Verdict:
         return self.decision.confidence
 
 
-def verdict(rows: pd.DataFrame, aim: Aim | None = None) -> Verdict:
-    """The advice that the rows support, for what is asked (`Aim`).
+def verdict(
+    rows: pd.DataFrame, aim: Aim | None = None, *, answers: Answers | None = None
+) -> Verdict:
+    """The advice that the rows support, for what is asked (`Aim`). `answers` gives what each cell
+    answered, image by image (`decide`).
 
     Never raises for want of data; InputError where a required column of the schema is missing.
     """
     aim = aim or Aim()
     table = prepare(rows)
     found = evidence_of(table)
-    decision = decide(found, aim)
+    decision = decide(table, aim, answers=answers)
     line = headline_of(found, aim)
     if line is None or decision.best is None:
         return _without_answer(table, decision)
@@ -75,6 +79,7 @@ def verdict(rows: pd.DataFrame, aim: Aim | None = None) -> Verdict:
             _how_sure(decision),
             *_cost_of_being_wrong(decision),
             *_price(decision),
+            *other_images(decision),
             *axis_sentences(line, decision, best),
             *_asides(decision, found),
             *(sentence for question in ANALYSES for sentence in question.grounds(table)),
@@ -171,6 +176,25 @@ def _cost_of_being_wrong(decision: Decision) -> list[str]:
 def _price(decision: Decision) -> list[str]:
     own = None if decision.best is None else decision.costs.get(decision.best)
     return [] if own is None else [price_sentence(decision, own)]
+
+
+def other_images(decision: Decision) -> list[str]:
+    """A sentence on whether the answer holds for other test images of the same kind; none where
+    there is no interval.
+    """
+    if decision.regret_bound is None or decision.best is None:
+        return []
+    new = decision.new_images
+    if new is None:
+        return ["This is said of these test images; others of the same kind may differ more."]
+    cost = f"it costs at most {points(new.regret_bound)}"
+    chance = f"the best with probability {new.p_best[decision.best]:.2f}"
+    if new.sure:
+        return [f"On other test images of the same kind it is the best as well ({cost})."]
+    rivals = [name for name in new.shortlist if name != decision.best]
+    could = f", and {listed(rivals, most=4)} could be the best" if rivals else ""
+    untold = " that is not told: it is" if decision.sure else " it is"
+    return [f"On other test images of the same kind{untold} {chance}, {cost}{could}."]
 
 
 def _asides(decision: Decision, found: Evidence) -> list[str]:

@@ -18,6 +18,7 @@ from headwater.analysis.decision import (
     SURE,
     Aim,
     Decision,
+    NewImages,
     threshold_of,
 )
 from headwater.analysis.evidence import (
@@ -27,6 +28,7 @@ from headwater.analysis.evidence import (
     diverged_words,
     evidence_of,
 )
+from headwater.analysis.images import Answers, ImageNoise, image_noise
 from headwater.analysis.power import Step, next_steps
 from headwater.analysis.prices import costs_of, unknown_words
 from headwater.analysis.words import listed, shots_words
@@ -45,8 +47,12 @@ def decide(
     *,
     metric: str | None = None,
     lines: bool = True,
+    answers: Answers | None = None,
 ) -> Decision:
     """The decision that rows (docs/rows.md) support; without `lines` the headline alone.
+
+    `answers` gives what each cell answered, image by image (`Store.read_answers` does, of the store
+    that the rows come from): with it the headline says how sure it is for other test images, too.
 
     Never raises for want of data. Raises InputError where a required column of the schema is
     missing, and for a protocol, shots or a task of the aim that the rows do not have.
@@ -64,7 +70,12 @@ def decide(
     )
     if headline is None:
         return Decision(NOTHING, None, tolerance=aim.tolerance, notes=notes)
-    decision = of_line(headline, found, aim)
+    noise = None
+    if answers is not None and not isinstance(rows, Evidence):
+        noise = image_noise(rows, headline, answers, aim.weights)
+    if isinstance(noise, str):
+        notes, noise = (*notes, f"How it is on other test images is not known: {noise}."), None
+    decision = of_line(headline, found, aim, noise)
     if not lines:
         return replace(decision, notes=(*notes, *decision.notes))
     each = [of_line(line, found, aim) for line in found.lines()]
@@ -118,8 +129,8 @@ def headline_of(found: Evidence, aim: Aim) -> Line | None:
     return next(iter(several or lines), None)
 
 
-def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
-    """The decision of one line by itself."""
+def of_line(line: Line, found: Evidence, aim: Aim, noise: ImageNoise | None = None) -> Decision:
+    """The decision of one line by itself; with the noise of its test images for others as well."""
     scores = line.means(aim.weights)
     known = ~np.isnan(scores)
     complete = known.sum(axis=0) > 0
@@ -181,9 +192,53 @@ def of_line(line: Line, found: Evidence, aim: Aim) -> Decision:
     if (np.isfinite(scores).sum(axis=1) > 1).sum() < 2:
         return _without_interval(about, arms, scores)
     level = LEVEL if aim.error is None else 1 - aim.error
-    told = certainty_of(scores[None], step=line.step(aim.weights), level=level)
-    decision = _told(about, arms, told, found, aim, chance)
-    return replace(decision, notes=(*decision.notes, *otherwise(line, decision)))
+    step = line.step(aim.weights)
+    told = certainty_of(scores[None], step=step, level=level)
+    decision = _told(about, arms, told, aim, chance)
+    if decision.best is None:
+        return decision
+    if noise is not None:
+        images = noise.among([arm.id for arm in arms])
+        others = certainty_of(scores[None], step=step, level=level, images=images)
+        there = _told(about, arms, others, aim, chance)
+        new_images = _new_images(decision, there, arms, others, noise)
+        decision = replace(decision, new_images=new_images)
+    return replace(
+        decision,
+        next=next_steps(decision, arms, told, found),
+        notes=(*decision.notes, *otherwise(line, decision)),
+    )
+
+
+def _new_images(
+    these: Decision,
+    decision: Decision,
+    arms: tuple[Configuration, ...],
+    told: Certainty,
+    noise: ImageNoise,
+) -> NewImages | None:
+    """What a decision whose certainty speaks of new images says of them; never surer than that of
+    these images.
+    """
+    if None in (these.p, these.regret_bound, decision.p, decision.regret_bound):
+        return None
+    best, second = np.argsort(-told.means[0], kind="stable")[:2]
+    assert told.images is not None
+    return NewImages(
+        confidence=decision.confidence,
+        p=max(these.p or 0.0, decision.p or 0.0),
+        shortlist=decision.shortlist,
+        regret_bound=max(these.regret_bound or 0.0, decision.regret_bound or 0.0),
+        p_best=decision.p_best,
+        expected_regret=decision.expected_regret,
+        behind=decision.behind,
+        as_good=decision.as_good,
+        error=float(np.sqrt(told.images.variance[0, best, second])),
+        variances=dict(
+            zip((arm.name for arm in arms), told.images.variance[0, best].tolist(), strict=True)
+        ),
+        num_images=noise.num_images,
+    )
 
 
 def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: Floats) -> Decision:
@@ -222,7 +277,6 @@ def _told(
     about: Decision,
     arms: tuple[Configuration, ...],
     told: Certainty,
-    found: Evidence,
     aim: Aim,
     chance: NDArray[np.bool_],
 ) -> Decision:
@@ -264,7 +318,7 @@ def _told(
         bound = max(bound, float(max(costs)))
     confidence = SURE if sure else AS_GOOD if bound <= aim.tolerance else OPEN
     names_of_best = (names[0],)
-    decision = replace(
+    return replace(
         about,
         confidence=confidence,
         best=names[0],
@@ -290,7 +344,6 @@ def _told(
         stopped_early={} if aim.error is None else _fewer_seeds(arms, told),
         means={arms[arm].name: float(means[arm]) for arm in order},
     )
-    return replace(decision, next=next_steps(decision, arms, told, found))
 
 
 def _fewer_seeds(arms: tuple[Configuration, ...], told: Certainty) -> dict[str, int]:

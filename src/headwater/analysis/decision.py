@@ -59,6 +59,47 @@ class Aim:
 
 
 @dataclass(frozen=True)
+class NewImages:
+    """How sure a decision is for other test images of the same kind: as `Decision` has it for these
+    test images. The leader is the same.
+    """
+
+    confidence: str
+    p: float
+    shortlist: tuple[str, ...]
+    regret_bound: float
+    p_best: Mapping[str, float]
+    expected_regret: Mapping[str, float]
+    behind: Mapping[str, tuple[float, float, float]]
+    as_good: tuple[str, ...]
+    error: float
+    """Standard error of the lead over the runner-up that comes from the choice of images alone."""
+    variances: Mapping[str, float]
+    """Arm -> variance of the lead over it that comes from the choice of images alone."""
+    num_images: Mapping[str, int]
+    """Task -> test images."""
+
+    @property
+    def sure(self) -> bool:
+        return self.confidence == SURE
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "confidence": self.confidence,
+            "sure": self.sure,
+            "p": self.p,
+            "shortlist": list(self.shortlist),
+            "regret_bound": self.regret_bound,
+            "p_best": dict(self.p_best),
+            "expected_regret": dict(self.expected_regret),
+            "behind": {name: list(ends) for name, ends in self.behind.items()},
+            "as_good": list(self.as_good),
+            "error": self.error,
+            "num_images": dict(self.num_images),
+        }
+
+
+@dataclass(frozen=True)
 class Decision:
     """What to pre-train on, as far as rows can say. Scores are shares in [0, 1]."""
 
@@ -107,6 +148,8 @@ class Decision:
     """
     means: Mapping[str, float] = field(default_factory=dict)
     """Arm -> mean score, on common ground, in falling order."""
+    new_images: NewImages | None = None
+    """The same for other test images; None where the answers image by image are not at hand."""
     lines: tuple[Decision, ...] = ()
     """Every protocol at every number of shots by itself; those of a headline alone have them."""
 
@@ -159,5 +202,6 @@ class Decision:
             "num_seeds": self.num_seeds,
             "stopped_early": dict(self.stopped_early),
             "means": dict(self.means),
+            "new_images": None if self.new_images is None else self.new_images.to_dict(),
             "lines": [line.to_dict() for line in self.lines],
         }

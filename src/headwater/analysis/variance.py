@@ -138,7 +138,8 @@ def variance_budget(
     """The variance budget of the headline's lead; None where there is no interval.
 
     `image_variance` is the variance of the mean difference that is due to the test images, in
-    squared shares. Where it is left out, a bound stands in its place: p (1 - p) / n of both arms,
+    squared shares; left out, it is that of the answers that the decision was made with (`decide`,
+    answers). Where there are none, a bound stands in its place: p (1 - p) / n of both arms,
     as if they answered independently of each other (arms mostly agree, which makes it less), and
     no more than arms differ from task to task (95 % limit). `decision` is what `decide` says of
     these rows and this aim, where it is known already.
@@ -153,6 +154,9 @@ def variance_budget(
     rivals = (near or [decision.runner_up or ""])[:_MOST_RIVALS]
     names = [arm.name for arm in line.arms]
     places = [names.index(name) for name in (decision.best, *rivals)]
+    if image_variance is None and decision.new_images is not None:
+        known = [decision.new_images.variances[name] for name in rivals]
+        image_variance = float(np.mean(known))
     parts = _parts(line, found, aim, places, image_variance)
     if parts is None:
         return None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headwater.analysis import Aim, Prices
+    from headwater.store import Store
 
 
 def decide(
@@ -65,16 +66,27 @@ def decide(
         bool,
         typer.Option("--variance", help="Show what the uncertainty is made of, as tables."),
     ] = False,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            "--answers",
+            metavar="STORE",
+            help="The store that a table's rows come from: its answers, image by image, tell how "
+            "it is on other test images. Of a study or a store they are at hand.",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Which arm to pre-train with, how sure that is, what else could be the best, and what next."""
     from headwater.analysis import decide as decided
-    from headwater.analysis import evidence_of, variance_budget
+    from headwater.analysis import prepare, variance_budget
+    from headwater.analysis.kept import keeping
     from headwater.show.decision import print_decision
+    from headwater.store import Store
 
-    table, aim = _asked(rows, store, data_root)
+    table, aim, kept = _asked(rows, store, data_root)
     aim = replace(
         aim,
         protocol=protocol or aim.protocol,
@@ -83,9 +95,12 @@ def decide(
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
         prices=_prices(price, aim.prices) if price else aim.prices,
     )
-    found = evidence_of(table)
-    decision = decided(found, aim)
-    budget = variance_budget(found, aim, decision=decision)
+    if answers is not None:
+        kept = Store(answers)
+    table = prepare(table)
+    with keeping(table):
+        decision = decided(table, aim, answers=None if kept is None else kept.read_answers)
+        budget = variance_budget(table, aim, decision=decision)
     if as_json:
         parts = None if budget is None else budget.to_dict()
         print_json({**decision.to_dict(), "variance": parts})
@@ -93,21 +108,26 @@ def decide(
         print_decision(decision, budget, tables=variance)
 
 
-def _asked(name: str, store: Path, data_root: Path | None) -> tuple[pd.DataFrame, Aim]:
+def _asked(
+    name: str, store: Path, data_root: Path | None
+) -> tuple[pd.DataFrame, Aim, Store | None]:
+    """(rows, what they are to decide, where their answers are)."""
     from headwater.analysis import Aim
     from headwater.facts.decisions import aim_of, is_table, read_table
     from headwater.steps import looks_error_of
     from headwater.store import Store
 
     if is_table(Path(name)):
-        error = looks_error_of(Store(Path(name))) if Path(name).is_dir() else None
-        return read_table(Path(name)), Aim(error=error)
+        if not Path(name).is_dir():
+            return read_table(Path(name)), Aim(), None
+        kept = Store(Path(name))
+        return read_table(Path(name)), Aim(error=looks_error_of(kept)), kept
     plan, opened = load(name, store, data_root)
     if opened is None:
         raise InputError(
             f"{store}: there is no store yet; run the study first: headwater run {name}"
         )
-    return plan.rows(opened), aim_of(plan.study, opened)
+    return plan.rows(opened), aim_of(plan.study, opened), opened
 
 
 def _shots(word: str) -> int:

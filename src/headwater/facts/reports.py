@@ -15,6 +15,7 @@ from headwater.store import Store
 
 if TYPE_CHECKING:
     from headwater.analysis import Aim
+    from headwater.analysis.images import Answers
 
 
 def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None) -> dict[str, Any]:
@@ -42,6 +43,7 @@ def report_facts(
         question=plan.study.question,
         notes=list(plan.notes),
         aim=aim_of(plan.study, store),
+        answers=store.read_answers,
     )
 
 
@@ -62,6 +64,7 @@ def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[st
         question=None,
         notes=[],
         aim=None,
+        answers=None,
     )
 
 
@@ -74,6 +77,7 @@ def _report(
     question: str | None,
     notes: list[str],
     aim: Aim | None,
+    answers: Answers | None,
 ) -> dict[str, Any]:
     from headwater.analysis import prepare
     from headwater.analysis.kept import keeping
@@ -82,9 +86,11 @@ def _report(
     table = prepare(rows)
     try:
         with keeping(table):
-            path = write_report(table, out, title=title, question=question, notes=notes, aim=aim)
+            path = write_report(
+                table, out, title=title, question=question, notes=notes, aim=aim, answers=answers
+            )
             saved = save_figures(table, figures) if figures else []
-            lines = verdict_lines(table, aim)
+            lines = verdict_lines(table, aim, answers=answers)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None
     return {"report": str(path), "figures": [str(f) for f in saved], "verdict": lines}

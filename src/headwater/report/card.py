@@ -58,6 +58,15 @@ def tiles(decision: Decision) -> list[Tile]:
             listed(decision.as_good, most=2) if decision.as_good else "no other arm surely is",
         ),
     ]
+    if decision.new_images is not None:
+        new = decision.new_images
+        shown.append(
+            Tile(
+                "On other test images",
+                f"{100 * new.p_best[decision.best]:.0f} %",
+                f"to be the best; costs at most {100 * new.regret_bound:.1f} points",
+            )
+        )
     own = decision.costs.get(decision.best)
     if own is not None:
         less = [f"{name} ({money_word(decision.costs[name] or 0.0)})" for name in decision.cheaper]

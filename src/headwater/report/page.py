@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headwater.analysis import Aim, Finding
+    from headwater.analysis.images import Answers
 
 
 def write_report(
@@ -46,6 +47,7 @@ def write_report(
     question: str | None = None,
     notes: Sequence[str] = (),
     aim: Aim | None = None,
+    answers: Answers | None = None,
 ) -> Path:
     """Write the report on `rows` to `path` (one HTML file, 1 to 2 MB) and return that path.
 
@@ -54,7 +56,8 @@ def write_report(
 
     The folder is made if needed; a file is written beside its place and renamed, so that a reader
     never sees half of it, and the rows come before the page that names them. `question` and `notes`
-    are plain text; `aim` is what the verdict decides by. Raises InputError where a required column
+    are plain text; `aim` is what the verdict decides by, `answers` what it takes to speak of other
+    test images (`headwater.decide`). Raises InputError where a required column
     of the schema is missing.
     """
     path = Path(path)
@@ -63,7 +66,15 @@ def write_report(
     if len(table) > MOST_ROWS:
         rows_path = path.with_suffix(".rows.parquet")
         write_rows(table[list(NAMES)], rows_path)
-    page = render(table, title=title, question=question, notes=notes, aim=aim, rows_path=rows_path)
+    page = render(
+        table,
+        title=title,
+        question=question,
+        notes=notes,
+        aim=aim,
+        answers=answers,
+        rows_path=rows_path,
+    )
     write_atomic(path, page)
     return path
 
@@ -75,6 +86,7 @@ def render(
     question: str | None = None,
     notes: Sequence[str] = (),
     aim: Aim | None = None,
+    answers: Answers | None = None,
     rows_path: Path | None = None,
 ) -> str:
     """The HTML of a report. `rows_path` is a table beside it with all rows."""
@@ -86,11 +98,19 @@ def render(
             question=question,
             notes=list(notes),
             aim=aim,
+            answers=answers,
             rows_path=rows_path,
         )
 
 
-def _rendered(table: pd.DataFrame, *, aim: Aim | None, rows_path: Path | None, **words: Any) -> str:
+def _rendered(
+    table: pd.DataFrame,
+    *,
+    aim: Aim | None,
+    answers: Answers | None,
+    rows_path: Path | None,
+    **words: Any,
+) -> str:
     """The HTML of a prepared table."""
     import jinja2
 
@@ -107,7 +127,8 @@ def _rendered(table: pd.DataFrame, *, aim: Aim | None, rows_path: Path | None, *
         "rows": packed_rows(shown),
         "cells": list(cells),
     }
-    verdict, findings, columns = analysis.verdict(table, aim), analysis.findings(table), held(table)
+    verdict = analysis.verdict(table, aim, answers=answers)
+    findings, columns = analysis.findings(table), held(table)
     budget = analysis.variance_budget(table, aim, decision=verdict.decision)
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headwater.analysis.decision import Aim
+    from headwater.analysis.images import Answers
 
 
-def verdict_lines(rows: pd.DataFrame, aim: Aim | None = None) -> list[str]:
+def verdict_lines(
+    rows: pd.DataFrame, aim: Aim | None = None, *, answers: Answers | None = None
+) -> list[str]:
     """The verdict, a line a sentence: the answer, the grounds, then what to run next."""
-    advice = verdict(rows, aim)
+    advice = verdict(rows, aim, answers=answers)
     return [
         advice.answer,
         *(f"  {sentence}" for sentence in advice.sentences),

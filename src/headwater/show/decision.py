@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from headwater.analysis.conclude import other_images
 from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, money_word, shots_words
 
@@ -36,6 +37,8 @@ def print_decision(
             f"  If it is not the best, it costs at most {100 * decision.regret_bound:.1f} points "
             f"(95 %), {100 * decision.expected_regret[decision.best]:.1f} on average."
         )
+    for sentence in other_images(decision):
+        _say(f"  {sentence}")
     if decision.as_good:
         _say(f"  As good within {100 * decision.tolerance:g} points: {listed(decision.as_good)}.")
     if (own := decision.costs.get(decision.best)) is not None:

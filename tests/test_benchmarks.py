@@ -1,5 +1,5 @@
-"""The benchmarks of pre-training's speed: they run, both sides train the same thing, and the
-arithmetic of their tables is right.
+"""The benchmarks: they run, both sides train the same thing, the arithmetic of their tables is
+right, and planted worlds are what they say.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
+from headwater import make_plan
 from headwater.analysis import prepare
 from headwater.registry import METHODS
+from headwater.study import Study
 from tests.toy import FP32
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -322,3 +325,85 @@ def test_the_table_of_the_reports_benchmark_is_one_that_a_study_could_make(load)
     per_cell = made.groupby("cell")[["arm", "task", "protocol", "shots", "draw"]].nunique()
     assert (per_cell == 1).all(axis=None)
     assert (made.groupby("arm")["value"].mean().std()) > 0.01, "arms differ"
+
+
+ONE_OF_EACH_KIND = (0, 1, 2, 3, 4, 7, 9)
+
+
+def test_planted_worlds_are_studies_whose_best_arms_exist(load, monkeypatch):
+    """Planned by the ordinary way, so that labels, sources and seeds are what the plant says."""
+    worlds = load("planted_worlds")
+    monkeypatch.setattr(worlds, "POOL", 2_000)  # a name and captions for each image take time
+    kinds = []
+    for number in ONE_OF_EACH_KIND:
+        plant = worlds.planted(number)
+        again = worlds.planted(number)
+        plan = make_plan(Study.parse(yaml.safe_dump(plant.words)))
+        arms = {(arm.words.source, arm.words.labels) for arm in plan.arms}
+        assert arms == set(plant.roles) and set(plant.best) <= arms
+        assert len(plan.arms) == len(arms) * plant.words["seeds"], "no two arms are one"
+        assert plant == again and plant != worlds.planted(number + 10)
+        tasks = {use["data"] for use in plant.words["tasks"].values()}
+        of_tasks = {plant.words["data"][name]["collection"] for name in tasks}
+        others = {
+            each["collection"] for name, each in plant.words["data"].items() if name not in tasks
+        }
+        assert not of_tasks & others, "a task shares no image with a source"
+        kinds.append(plant.kind)
+    assert len(set(kinds)) == 7 and len(kinds) == 7
+
+
+def outcome_of(load: Any, kind: str, pick: str, said: str) -> Any:
+    """What was said of three arms a, b and c, 60, 59.8 and 50 points, of which a is the best; of
+    `tie`, a and b.
+    """
+    worlds, planted = load("planted_worlds"), load("planted")
+    arms = {("s", name): name for name in "abc"}
+    best = (("s", "a"), ("s", "b")) if kind == "tie" else (("s", "a"),)
+    return planted.Outcome(
+        plant=worlds.Plant(kind, {"study": kind, "seeds": 3}, best, arms),
+        confidence=said,
+        sure=said == "told apart",
+        decided=said != "not told apart",
+        pick=("s", pick),
+        shortlist=(("s", pick),),
+        p_best={("s", "a"): 0.6, ("s", "b"): 0.4, ("s", "c"): 0.0},
+        means={("s", "a"): 60.0, ("s", "b"): 59.8, ("s", "c"): 50.0},
+        regret_bound=1.0,
+        seconds=1.0,
+    )
+
+
+def test_decisions_are_right_open_or_wrong_by_what_was_planted(load):
+    planted = load("planted")
+    leads = {kind: {"a": 0.0, "b": 0.2, "c": 10.0} for kind in ("one", "tie")}
+    answers = {
+        ("one", "a", "told apart"): "right",
+        ("one", "a", "as good in practice"): "right",
+        ("one", "a", "not told apart"): "undecided",
+        ("one", "c", "not told apart"): "undecided",
+        ("one", "b", "told apart"): "right",  # 0.2 points behind, which do not matter
+        ("one", "c", "told apart"): "wrong",
+        ("one", "c", "as good in practice"): "wrong",
+        ("tie", "a", "told apart"): "wrong",
+        ("tie", "b", "as good in practice"): "right",
+        ("tie", "b", "not told apart"): "undecided",
+    }
+    for case, answer in answers.items():
+        outcome = outcome_of(load, *case)
+        assert planted.verdict(outcome, planted.good_of(outcome.plant, leads)) == answer, case
+    assert planted.limits(["right"] * 24 + ["undecided"] * 14 + ["wrong"] * 2) == []
+    assert len(planted.limits(["right"] * 20 + ["undecided"] * 17 + ["wrong"] * 3)) == 2
+
+
+def test_the_audit_says_how_far_the_planted_best_is_ahead_and_where_it_is_not(load):
+    planted = load("planted")
+    audited = [outcome_of(load, "one", "a", "told apart") for _ in range(2)]
+    assert planted.leads_of(audited) == {"one": {"b": pytest.approx(0.2), "c": 10.0}}
+    assert planted.contradicted(audited) == []
+    turned = [
+        replace(each, means={("s", "a"): 5.0, ("s", "b"): 9.0, ("s", "c"): 1.0}) for each in audited
+    ]
+    assert planted.contradicted(turned) == ["one: b, 4.0 points ahead"]
+    page = "\n".join(planted.page(audited, audited, missed := []))
+    assert missed == [] and "Decided in 100 % (limit: at least 60)" in page

@@ -101,7 +101,7 @@ def home_is_best(number: int, rng: Draw) -> Plant:
     domain = str(rng.choice(list(FAR)))
     far = str(rng.choice(FAR[domain]))
     train, look = int(rng.integers(1600, 2600)), looks(rng)
-    small = int(train * rng.uniform(0.3, 0.6))
+    small = int(train * rng.uniform(0.1, 0.2))
     level = str(rng.choice(["level:0", "level:0", "level:1"]))
     words = study(
         number,
@@ -202,7 +202,7 @@ def home_and_fine_are_best(number: int, rng: Draw) -> Plant:
     away = bool(rng.integers(2))
     far = str(rng.choice(FAR[domain])) if away else domain
     train, look = int(rng.integers(1600, 2600)), looks(rng)
-    other = train if away else int(train * rng.uniform(0.3, 0.5))
+    other = train if away else int(train * rng.uniform(0.1, 0.2))
     levels = ["level:2", "level:1", "level:0"]
     words = study(
         number,

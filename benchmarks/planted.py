@@ -28,7 +28,7 @@ from planted_worlds import TOLERANCE, Arm, Plant, planted
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "benchmarks" / "planted.md"
-WORLDS, AUDITED, FIRST_AUDITED, AUDIT_SEEDS = 40, 30, 1000, 2
+WORLDS, AUDITED, FIRST_AUDITED, AUDIT_SEEDS = 40, 20, 1000, 2
 MOST_WRONG, LEAST_DECIDED = 0.05, 0.60
 
 

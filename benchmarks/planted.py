@@ -180,10 +180,10 @@ def audit_table(audited: Sequence[Outcome]) -> list[str]:
 
 def leads_of(audited: Sequence[Outcome]) -> dict[str, dict[str, float]]:
     """Kind -> role -> points behind the planted best, the mean over audited worlds."""
-    return {
-        kind: {role: float(np.mean(behind)) for role, behind in roles.items()}
-        for kind, roles in means_of_roles(audited).items()
-    }
+    leads: dict[str, dict[str, float]] = {}
+    for kind, roles in means_of_roles(audited).items():
+        leads[kind] = {role: float(np.mean(behind)) for role, behind in roles.items()}
+    return leads
 
 
 def contradicted(audited: Sequence[Outcome]) -> list[str]:

@@ -8,26 +8,23 @@ import pytest
 
 from headwater.analysis.granularity import _above, _shape
 
+from .simulated import curve
+
 CURVES = 500
 
 
 def share_of_us(heights: list[float], seeds: int) -> float:
     """Share of curves in points, with own noise of 1, that are told to be a U."""
     rng = np.random.default_rng(len(heights) + 10 * seeds)
-    settings = [("task", "probe", 5, seed, 0) for seed in range(seeds)]
-    index = pd.MultiIndex.from_tuples(settings, names=["task", "protocol", "shots", "seed", "draw"])
-    last, told = len(heights) - 1, 0
-    for _ in range(CURVES):
-        values = np.array(heights) + rng.normal(size=(seeds, len(heights)))
-        scores = pd.DataFrame(values, index=index, columns=[f"v{n}" for n in range(len(heights))])
-        top = int(values.mean(axis=0).argmax())
-        gaps = {
-            name: _above(scores, top, end, 0.95)
-            for name, end in (("coarse", 0), ("fine", last))
-            if 0 < top < last
-        }
-        told += 0 < top < last and _shape(top, last + 1, gaps) == "U"
-    return told / CURVES
+    return sum(told_u(curve(heights, seeds, rng)) for _ in range(CURVES)) / CURVES
+
+
+def told_u(views: pd.DataFrame) -> bool:
+    top, last = int(views.to_numpy().mean(axis=0).argmax()), views.shape[1] - 1
+    if not 0 < top < last:
+        return False
+    gaps = {name: _above(views, top, end, 0.95) for name, end in (("coarse", 0), ("fine", last))}
+    return _shape(top, last + 1, gaps) == "U"
 
 
 @pytest.mark.parametrize("heights", [[-3, 0, -3], [-3, -1.5, 0, -1.5, -3], [-3, 0, -1, -3]])

@@ -14,7 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu, ttest_1samp
 
-from headwater.analysis.hardness import BINS, _answer, hardness_bins, hardness_gains, refused_pairs
+from headwater.analysis.hardness import (
+    BINS,
+    _answer,
+    _together,
+    hardness_bins,
+    hardness_gains,
+    refused_pairs,
+)
 from headwater.analysis.intervals import Interval
 from headwater.analysis.samples import ANSWERS, conform_answers, read_answers, write_answers
 from headwater.errors import InputError
@@ -286,6 +293,18 @@ def test_the_answer_says_on_which_side_fine_labels_do_better(
     hard: float, easy: float, answer: str
 ) -> None:
     assert _answer(around(hard), around(easy), around(hard - easy), 3) == answer
+
+
+def test_settings_share_the_error_and_the_second_of_two_needs_less_than_the_first() -> None:
+    """By Holm: 0.02 x 2 and 0.04 are both below 0.05; Bonferroni would tell one."""
+    records: list[dict[str, Any]] = [
+        {"split": split, "p": p}
+        for split, ps in {"cross-fitted": (0.04, 0.02), "given": (0.04, 0.03, None)}.items()
+        for p in ps
+    ]
+    _together(records, 0.95)
+    assert [record["survives"] for record in records] == [True, True, False, False, False]
+    assert [record["num_comparisons"] for record in records] == [2, 2, 3, 3, 3]
 
 
 # which arms, and what is refused

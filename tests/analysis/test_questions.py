@@ -24,6 +24,7 @@ from headwater.analysis.certainty import certainty_of
 from headwater.analysis.decision import ALONE, NOTHING, ONE_SEED, OPEN, SURE
 from headwater.rows import to_frame
 
+from .simulated import ends_of_a_trend, noisy_ends, scores
 from .synthetic import arm_fields, one_row, synthetic_rows
 
 U = {"level:2": (8, 0.5), "level:1": (57, 0.6), "level:0": (400, 0.55)}
@@ -191,17 +192,15 @@ def test_noise_alone_has_a_gap_and_no_held_out_gap() -> None:
 def test_intervals_of_held_out_gaps_and_of_changes_cover_what_they_should(seeds: int) -> None:
     """93 to 97 %, and three standard errors of 500 tables. The old held-out interval fell from 90
     to 78 % with more seeds."""
-    rng, means, tables = np.random.default_rng(seeds), np.array([0.0, 0.01, 0.02, 0.03]), 500
+    rng, tables = np.random.default_rng(seeds), 500
     covers = {"held out": 0, "change": 0}
     for _ in range(tables):
-        few = 0.5 + means + rng.normal(0, 0.01, (seeds, 4)) + rng.normal(0, 0.01, (seeds, 1))
-        many = 0.7 + means / 3 + rng.normal(0, 0.005, (seeds, 4))
-        held = gap._held_out(scores(few, 5))
-        first = (seeds + 1) // 2
-        chosen = few[:first].mean(axis=0)
+        means, few, many = noisy_ends(seeds, rng)
+        held = gap._held_out(few)
+        chosen = few.to_numpy()[: (seeds + 1) // 2].mean(axis=0)
         truth = means[chosen.argmax()] - means[chosen.argmin()]
         covers["held out"] += held.low <= truth <= held.high  # type: ignore[operator]
-        change = gap._change(scores(few, 5), scores(many, -1), 0.95)
+        change = gap._change(few, many, 0.95)
         pair = [int(str(column).split()[-1]) for column in (change.best, change.worst)]
         fall = 2 / 3 * (means[pair[0]] - means[pair[1]])
         ends = change.interval
@@ -209,6 +208,18 @@ def test_intervals_of_held_out_gaps_and_of_changes_cover_what_they_should(seeds:
     error = (0.05 * 0.95 / tables) ** 0.5
     for name, hits in covers.items():
         assert 0.93 - 3 * error < hits / tables < 0.97 + 3 * error, (name, hits / tables)
+
+
+@pytest.mark.parametrize(("seeds", "part"), [(2, 1), (3, 1), (5, 2), (10, 5)])
+def test_the_mean_of_a_part_is_covered_by_the_noise_of_all_seeds(seeds: int, part: int) -> None:
+    """Of one pair of sources: df = seeds - 1. By the root of seeds / part alone it covers more."""
+    values = np.random.default_rng(seeds).normal(size=(100_000, seeds))
+    half = stats.t.ppf(0.975, seeds - 1) * values.std(axis=1, ddof=1) / seeds**0.5
+    wider = gap._of_a_part(seeds, part, seeds - 1.0, 0.05)
+    mean = np.abs(values[:, :part].mean(axis=1))
+    assert (mean <= wider * half).mean() == pytest.approx(0.95, abs=0.003)
+    assert (mean <= (seeds / part) ** 0.5 * half).mean() > 0.955
+    assert gap._of_a_part(seeds, seeds, seeds - 1.0, 0.05) == pytest.approx(1, rel=0.005)
 
 
 def test_sources_with_labels_of_their_own_are_compared_by_method() -> None:
@@ -228,17 +239,6 @@ def test_sources_with_labels_of_their_own_are_compared_by_method() -> None:
     contexts = source_gap(to_frame([*rows, *more]))["context"].tolist()
     assert contexts == ["supervised level:1"], (
         "labels that vary within a source are an axis of their own"
-    )
-
-
-def scores(values: np.ndarray, shots: int) -> pd.DataFrame:
-    """A score matrix of one task: (seeds, sources) as `wide` gives it."""
-    index = pd.MultiIndex.from_tuples(
-        [("t", "p", shots, seed, -1) for seed in range(len(values))],
-        names=["task", "protocol", "shots", "seed", "draw"],
-    )
-    return pd.DataFrame(
-        values, index=index, columns=[f"source {k}" for k in range(values.shape[1])]
     )
 
 
@@ -275,8 +275,7 @@ def test_a_gap_that_falls_from_three_to_one_is_told_in_two_of_five_studies() -> 
     """Own noise of 1, four sources, five seeds; before, it was told in none."""
     rng, told, tables = np.random.default_rng(13), 0, 400
     for _ in range(tables):
-        few = scores(np.array([0, 1, 2, 3]) + rng.normal(size=(5, 4)), 5)
-        many = scores(np.array([0, 1, 2, 3]) / 3 + rng.normal(size=(5, 4)), -1)
+        few, many = ends_of_a_trend(np.array([0.0, 1, 2, 3]), 5, rng)
         told += gap._change(few, many, 0.95).answer == "shrinks"
     assert told / tables > 0.40 - 2 * (0.4 * 0.6 / tables) ** 0.5
 

@@ -7,8 +7,10 @@ transfer, and less as more data is available.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.certainty import Certainty, certainty_of
@@ -46,9 +48,9 @@ def source_gap(
     tell together (certainty.py). Best and worst were chosen on these data: the interval is
     Bonferroni-corrected for all pairs of sources, and the gap itself is biased upward where sources
     are nearly equal. `held_out` is not: the pair is named by the first half of the seeds, and
-    measured in the others, so its interval is an honest one for that pair [ours]; where noise picks
-    the pair it falls short of the true gap. Null for fewer than 2 seeds. Only rows that decide are
-    used.
+    measured in the others, so its interval is an honest one for that pair [ours; by simulation in
+    benchmarks/footing.md]; where noise picks the pair it falls short of the true gap. Null for
+    fewer than 2 seeds. Only rows that decide are used.
     """
     records = []
     for group in _groups(rows, metric, subset):
@@ -147,10 +149,41 @@ def _held_out(scores: pd.DataFrame, level: float = LEVEL) -> Interval:
     best, worst = int(chosen.argmax()), int(chosen.argmin())
     gaps = values[first:, best] - values[first:, worst]
     told = certainty_of(values[None])
-    # an interval for all seeds, widened to that of those that measure
-    half = float(told.halves(best, worst, 1 - level)[0]) * (len(values) / len(gaps)) ** 0.5
+    half = float(told.halves(best, worst, 1 - level)[0])
+    # an interval for the mean of all seeds, turned into one for the mean of those that measure
+    half *= _of_a_part(len(values), len(gaps), float(told.pooled_df[0, 0]), 1 - level)
     mean = float(gaps.mean())
     return Interval(mean, mean - half, mean + half, None, len(gaps))
+
+
+@cache
+def _of_a_part(seeds: int, part: int, df: float, error: float) -> float:
+    """By how much wider an interval is for the mean of some of the seeds than for that of all of
+    them, where all of them tell the noise.
+
+    Not by the root of seeds / part: a seed that measures and goes astray is in the noise, too, and
+    widens its own interval. In units of one seed's SD the mean of a part is astray by x / root(S) +
+    y root(1 / part - 1 / S), with x and y standard normal, and noise^2 = (y^2 + w) / df, w a
+    chi-squared variable of df - 1. Given the direction of (x, y), (x^2 + y^2) / w is an F-variable
+    of 2 and df - 1 degrees, whose tail is a power; the mean is over directions [ours].
+    """
+    import numpy as np
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
+    angles = np.pi * (np.arange(2000) + 0.5) / 1000
+    y = np.sin(angles)
+    astray = np.cos(angles) / seeds**0.5 + y * (1 / part - 1 / seeds) ** 0.5
+
+    def missed(half: float) -> float:
+        noise = half**2 / df
+        more = np.maximum(astray**2 - noise * y**2, 0.0)
+        tail = np.where(more > 0, (more / (more + noise)) ** ((df - 1) / 2), 0.0)
+        return float(tail.mean()) - error
+
+    of_all = float(-stdtrit(df, error / 2)) / math.sqrt(seeds)
+    half = float(brentq(missed, of_all / 100, 2 * of_all * seeds))
+    return half / of_all
 
 
 def _held_out_columns(gap: Interval) -> dict[str, float | None]:

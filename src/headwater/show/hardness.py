@@ -35,8 +35,8 @@ def print_hardness(facts: dict[str, Any]) -> None:
         "happens to be bad; it decides nothing."
     )
     _console.print(
-        "[bold]interval[/bold]: 95 % t-interval over seeds on these test images, each by itself; "
-        "it says nothing of other images or labels."
+        "[bold]interval[/bold]: 95 %, of what new seeds would find on these test images, split "
+        "anew, each by itself; it says nothing of other images or labels."
     )
     for reason in facts["refused"]:
         _console.print(f"not compared: {reason}", markup=False)

@@ -3,7 +3,7 @@
     python benchmarks/decide.py               prints all tables; exit code 1 where a limit is missed
     python benchmarks/decide.py --write       writes benchmarks/decide.md as well
     python benchmarks/decide.py --only power  one table: false, power, chances, regret, settings,
-                                              advice, images, committed, time
+                                              advice, value, images, committed, time
 
 Cost: about 15 minutes on one core. Scores are in points, own noise has SD 1 unless it is said. Each
 cell is 4,000 tables of seeds x arms through the rule's function, 100 of them through `decide` on
@@ -24,6 +24,7 @@ import decide_images
 import numpy as np
 import pandas as pd
 from decision_rules import Told, gutmann_maymin, holm, hsu, own_leads, shrunk, today
+from decision_value import WORLDS, Ranking, falls, ranking
 from numpy.typing import NDArray
 from scipy import special
 
@@ -430,6 +431,32 @@ def timed(page: Page, tables: int) -> None:
     page.limit("200 rows in 0.1 s", took < 0.1)
 
 
+def value(page: Page, tables: int) -> None:
+    """What a run is said to be worth, and what it does."""
+    rng = np.random.default_rng(9)
+    page.say("", "## What a run is worth", "")
+    page.say("Fall of regret in points by 5 more seeds of the shortlist; 3 seeds, own SD 1.", "")
+    body = []
+    for arms in (5, 25):
+        for fall in falls(arms, tables // 2, rng):
+            numbers = [f"{fall.predicted:.3f}", f"{fall.realised:.3f} \u00b1 {fall.error:.3f}"]
+            body.append([f"{arms} arms, {fall.title}", *numbers])
+    page.say(*table(["", "predicted", "realised"], body))
+    page.say("", "Ranked first, and what saves most an hour when it is run (points, error):", "")
+    body = []
+    for world in WORLDS:
+        found = ranking(world, tables // 10, rng)
+        rates = ", ".join(f"{k} {rate:.2g} \u00b1 {e:.1g}" for k, (rate, e) in found.rates.items())
+        body.append([world.title, found.first, found.best, share_word(found), rates])
+        page.limit(f"ranking, {world.title}", found.share > 0.5)
+    heads = ["world", "first most often", "saves most an hour", "first in", "points an hour"]
+    page.say(*table(heads, body))
+
+
+def share_word(found: Ranking) -> str:
+    return f"{100 * found.share:.0f} % of {found.tables}"
+
+
 PARTS: dict[str, Callable[[Page, int], None]] = {
     "false": false_sure,
     "power": power,
@@ -437,6 +464,7 @@ PARTS: dict[str, Callable[[Page, int], None]] = {
     "regret": regret,
     "settings": settings,
     "advice": advice,
+    "value": value,
     "images": images,
     "committed": committed,
     "time": timed,

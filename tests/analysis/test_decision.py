@@ -286,11 +286,12 @@ def test_an_open_decision_asks_for_seeds_with_a_price_and_says_who_needs_none() 
     rows = [row | {"pretrain_seconds": 3597.0, "seconds": 3.0} for row in rows]
     decision = decide(to_frame(rows), Aim(tolerance=0.0))
     assert decision.confidence == OPEN
-    more, drop = decision.next
+    more, drop, size = decision.next
     assert more.kind == "seeds" and set(more.arms) == {name("level:0"), name("level:1")}
     assert more.seeds is not None and more.hours is not None
     assert more.hours[0] == pytest.approx(2 * more.seeds[0])
     assert drop.kind == "drop" and drop.arms == (name("level:2"),)
+    assert size.kind == "size" and size.value is None  # all arms have one size
 
 
 def test_a_second_look_asks_for_no_third() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headwater.analysis import Decision, decide, variance_budget, verdict
+from headwater.analysis.power import Step
 from headwater.report import write_report
 from headwater.report.card import MOST_BARS, bars, parts, tiles
 from tests.analysis.synthetic import synthetic_rows
@@ -29,6 +30,16 @@ def test_tiles_say_what_the_decision_says(decision: Decision) -> None:
     assert chance.number == f"{100 * decision.p_best[decision.best]:.0f} %"
     cost = by_label["If it is not, it costs at most"]
     assert cost.number == f"{100 * decision.regret_bound:.1f} points"
+
+
+def test_what_next_costs_is_its_first_run_with_what_it_saves(decision: Decision) -> None:
+    runs = [step for step in decision.next if step.hours is not None]
+    shown = [tile for tile in tiles(decision) if tile.label == "What next costs"]
+    assert len(shown) == bool(runs)
+    step = Step("seeds", "", hours=(2.5, None), money=(5.0, None), value=0.0013)
+    (tile,) = [tile for tile in tiles(replace(decision, next=(step,))) if "next" in tile.label]
+    assert tile.number == "2.5 hours"
+    assert tile.note == "more seeds, on one worker (price 5.00); saves 0.13 points"
 
 
 def test_the_picture_runs_from_far_behind_to_the_best(decision: Decision) -> None:

@@ -31,6 +31,7 @@ from headwater.analysis.evidence import (
 from headwater.analysis.images import Answers, ImageNoise, image_noise
 from headwater.analysis.power import Step, next_steps
 from headwater.analysis.prices import costs_of, unknown_words
+from headwater.analysis.value import valued_steps
 from headwater.analysis.words import listed, shots_words
 from headwater.errors import InputError
 
@@ -75,10 +76,13 @@ def decide(
         noise = image_noise(rows, headline, answers, aim.weights)
     if isinstance(noise, str):
         notes, noise = (*notes, f"How it is on other test images is not known: {noise}."), None
-    decision = of_line(headline, found, aim, noise)
+    decision = of_line(headline, found, aim, noise, valued=aim.error is None)
     if not lines:
         return replace(decision, notes=(*notes, *decision.notes))
-    each = [of_line(line, found, aim) for line in found.lines()]
+    each = [
+        decision if line.key == headline.key else of_line(line, found, aim)
+        for line in found.lines()
+    ]
     return replace(
         decision,
         notes=(*notes, *decision.notes, *conflicts(decision, shared_error(decision, each))),
@@ -129,8 +133,17 @@ def headline_of(found: Evidence, aim: Aim) -> Line | None:
     return next(iter(several or lines), None)
 
 
-def of_line(line: Line, found: Evidence, aim: Aim, noise: ImageNoise | None = None) -> Decision:
-    """The decision of one line by itself; with the noise of its test images for others as well."""
+def of_line(
+    line: Line,
+    found: Evidence,
+    aim: Aim,
+    noise: ImageNoise | None = None,
+    *,
+    valued: bool = False,
+) -> Decision:
+    """The decision of one line by itself; with the noise of its test images for others as well, and
+    `valued` with what its next steps are worth.
+    """
     scores = line.means(aim.weights)
     known = ~np.isnan(scores)
     complete = known.sum(axis=0) > 0
@@ -203,11 +216,11 @@ def of_line(line: Line, found: Evidence, aim: Aim, noise: ImageNoise | None = No
         there = _told(about, arms, others, aim, chance)
         new_images = _new_images(decision, there, arms, others, noise)
         decision = replace(decision, new_images=new_images)
-    return replace(
-        decision,
-        next=next_steps(decision, arms, told, found),
-        notes=(*decision.notes, *otherwise(line, decision)),
-    )
+    decision = replace(decision, next=next_steps(decision, arms, told, found))
+    if valued:
+        steps = valued_steps(decision, arms, told, line, found, aim)
+        decision = replace(decision, next=steps)
+    return replace(decision, notes=(*decision.notes, *otherwise(line, decision)))
 
 
 def _new_images(

@@ -87,6 +87,10 @@ class Line:
     """Arms (by name) and tasks that do not enter -> why."""
 
     @property
+    def key(self) -> tuple[str, tuple[int, ...]]:
+        return self.protocol, self.shots
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(setting.task for setting in self.settings))
 

@@ -165,8 +165,8 @@ class Ways:
 
 
 @dataclass(frozen=True)
-class _Hours:
-    """Of the leader and its rivals together; NaN where rows do not say."""
+class RunHours:
+    """Of several arms together; NaN where rows do not say."""
 
     seed: float
     """Of one seed with all its cells."""
@@ -182,7 +182,7 @@ def halvings(
     """Each way by itself, and seeds and draws together. The cheapest by money where hours have a
     price, else by hours. Tasks, whose images have a cost of their own, come last.
     """
-    hours = _hours(budget, line, found, places)
+    hours = run_hours(line, found, places, budget.num_draws)
     an_hour = 0.0 if prices is None else prices.gpu_hour
     ways = tuple(
         replace(each, money=each.hours * an_hour)
@@ -200,7 +200,7 @@ def halvings(
     return Ways(budget.half(), ways, cheapest)
 
 
-def _ways(budget: Budget, hours: _Hours, prices: Prices | None) -> Iterator[Halving]:
+def _ways(budget: Budget, hours: RunHours, prices: Prices | None) -> Iterator[Halving]:
     seeds, draws = round(budget.num_seeds), round(budget.num_draws)
     found = _needed(budget, seeds, lambda number: budget.with_seeds(number))
     yield _way(SEEDS, found, lambda number: (number - seeds) * hours.seed)
@@ -255,7 +255,7 @@ def _more_images(budget: Budget, prices: Prices | None) -> Halving:
     return Halving(IMAGES, {IMAGES: needed}, None, money)
 
 
-def _together(budget: Budget, hours: _Hours, seeds: int, draws: int) -> Halving | None:
+def _together(budget: Budget, hours: RunHours, seeds: int, draws: int) -> Halving | None:
     """The cheapest number of seeds and draws: for each number of draws the fewest seeds."""
     if math.isnan(hours.seed) or math.isnan(hours.draw):
         return None
@@ -286,16 +286,17 @@ def _fewest_seeds(budget: Budget, drawn: Budget, seeds: int) -> int | None:
     return high
 
 
-def _hours(budget: Budget, line: Line, found: Evidence, places: list[int]) -> _Hours:
+def run_hours(line: Line, found: Evidence, places: list[int], num_draws: float) -> RunHours:
+    """Of the arms at these places of a line, together."""
     arms = [found.place_of(line.arms[place]) for place in places]
     if found.spent is None:
-        return _Hours(float(found.hours[arms].sum()), math.nan, math.nan)
+        return RunHours(float(found.hours[arms].sum()), math.nan, math.nan)
     settings = [found.settings.index(setting) for setting in line.settings]
     cells = found.spent.cells[np.ix_(settings, arms)].sum(axis=1)
     drawn = np.array([setting.shots != -1 for setting in line.settings])
-    draws = np.where(drawn, budget.num_draws, 1.0)
-    return _Hours(
+    draws = np.where(drawn, num_draws, 1.0)
+    return RunHours(
         seed=float(found.hours[arms].sum()),
         draw=float(cells[drawn].sum()) if drawn.any() else math.nan,
-        task=float((cells * draws).sum()) / budget.num_tasks,
+        task=float((cells * draws).sum()) / len(line.tasks),
     )

@@ -36,7 +36,7 @@ class Step:
     """Something to do next."""
 
     kind: str
-    """seeds, drop, cheapest, labels, arms, tasks or nothing."""
+    """seeds, draws, tasks, size, drop or cheapest."""
     text: str
     """A sentence."""
     arms: tuple[str, ...] = ()
@@ -48,6 +48,10 @@ class Step:
     """What they cost on one worker."""
     money: tuple[float, float | None] | None = None
     """What these hours cost, where an hour has a price."""
+    value: float | None = None
+    """By how much it is expected to lower the expected regret, a share (value.py)."""
+    value_per_hour: float | None = None
+    value_per_money: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -57,6 +61,9 @@ class Step:
             "seeds": None if self.seeds is None else list(self.seeds),
             "hours": None if self.hours is None else list(self.hours),
             "money": None if self.money is None else list(self.money),
+            "value": self.value,
+            "value_per_hour": self.value_per_hour,
+            "value_per_money": self.value_per_money,
         }
 
 

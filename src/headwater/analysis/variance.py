@@ -28,6 +28,7 @@ from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.halving import Budget, Ways, halvings
 from headwater.analysis.moments import arm_by_task, within_blocks
+from headwater.analysis.noise import Cells, by_task, cells_of
 from headwater.analysis.order import tuned_protocols
 from headwater.analysis.words import listed
 
@@ -182,12 +183,12 @@ def _parts(
     if of_seeds.df < 1 or counts.min() < 1:
         return None
     num_seeds = float(2 / (1 / counts[0] + (1 / counts[1:]).mean()))
-    cells = _cells(line, found, places, shares)
+    cells = cells_of(line, found, places, shares)
     whole = max(of_seeds.mean_square, 0.0)
     below = cells.draw + cells.tuning
     seed = max(whole - below, 0.0)
-    tasks, weights, by_task = _by_task(line, scores, shares)
-    among = arm_by_task(by_task) if len(tasks) > 1 else None
+    tasks, weights, of_tasks = by_task(line, scores, shares)
+    among = arm_by_task(of_tasks) if len(tasks) > 1 else None
     spread = float((weights**2).sum())
     images = image_variance
     if image_variance is None:
@@ -223,7 +224,7 @@ def _parts(
     return budget, tuple(part.of(total) for part in parts)
 
 
-def _seed_parts(budget: Budget, cells: _Cells, *, tuned: bool) -> list[_Part]:
+def _seed_parts(budget: Budget, cells: Cells, *, tuned: bool) -> list[_Part]:
     """Seed, draw (where there are few-shot cells) and fine-tuning (of protocols that do it)."""
     parts = [_Part(SEED, budget.seed + budget.seed_by_task, budget.num_seeds)]
     if cells.num_draws > 1:
@@ -252,61 +253,6 @@ class _Part:
         return Component(self.name, value, share, number, self.note)
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Variances of one seed's weighted mean over settings, of one arm."""
-
-    draw: float
-    tuning: float
-    num_draws: float
-    """Of a seed, the harmonic mean over settings that have several; 1 where none has."""
-    repeated: bool
-    few_shot: bool
-
-
-def _cells(line: Line, found: Evidence, places: list[int], shares: Floats) -> _Cells:
-    settings = [found.settings.index(setting) for setting in line.settings]
-    arms = [found.place_of(line.arms[place]) for place in places]
-    few_shot = any(setting.shots != -1 for setting in line.settings)
-    tuning = np.zeros(len(settings))
-    repeats = None if found.spent is None else found.spent.repeats
-    df = 0.0 if repeats is None else float(repeats.df[settings].sum())
-    counts = np.ones(len(settings))
-    if repeats is not None and df > 0:
-        one = float(repeats.squares[settings].sum()) / df
-        cells = repeats.df[settings] / np.maximum(repeats.places[settings], 1) + 1
-        tuning = one / cells
-    draw, tuned = np.zeros(len(settings)), tuning.copy()
-    if found.draws is not None:
-        table = found.draws[settings][:, :, :, arms]
-        for at in range(len(settings)):
-            several = within_blocks(table[at])
-            there = np.isfinite(table[at]).sum(axis=1)
-            if several.df < 1:
-                continue
-            counts[at] = 1 / (1 / there[there > 0]).mean()
-            draw[at] = max(several.mean_square - tuning[at], 0.0) / counts[at]
-            tuned[at] = tuning[at] / counts[at]
-    several_draws = counts[counts > 1]
-    return _Cells(
-        draw=float((shares**2 * draw).sum()),
-        tuning=float((shares**2 * tuned).sum()),
-        num_draws=float(1 / (1 / several_draws).mean()) if len(several_draws) else 1.0,
-        repeated=df > 0,
-        few_shot=few_shot,
-    )
-
-
-def _by_task(line: Line, scores: Floats, shares: Floats) -> tuple[tuple[str, ...], Floats, Floats]:
-    """(tasks, their weights [tasks], scores [tasks, seeds, arms])."""
-    tasks = line.tasks
-    of_setting = np.array([setting.task for setting in line.settings])
-    of_task = np.array(tasks)[:, None] == of_setting
-    parts = of_task * shares
-    weights = parts.sum(axis=1)
-    return tasks, weights, np.tensordot(parts / weights[:, None], scores, axes=1)
-
-
 def _number_of_images(line: Line, found: Evidence) -> float | None:
     """Test images of a task, the mean over tasks; None where rows do not say."""
     if found.spent is None:
@@ -324,12 +270,12 @@ def _of_images(line: Line, found: Evidence, scores: Floats, shares: Floats) -> f
     """
     if found.spent is None:
         return None
-    tasks, weights, by_task = _by_task(line, scores, shares)
+    tasks, weights, of_tasks = by_task(line, scores, shares)
     number = {
         setting.task: found.spent.n_test[found.settings.index(setting)] for setting in line.settings
     }
-    known = np.isfinite(by_task)
-    means = np.where(known, by_task, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+    known = np.isfinite(of_tasks)
+    means = np.where(known, of_tasks, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     own = means * (1 - means)
     both = own[:, 0] + own[:, 1:].mean(axis=1)
     bound = float((weights**2 * both / np.array([number[task] for task in tasks])).sum())

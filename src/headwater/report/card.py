@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from headwater.analysis.decision import Decision
 from headwater.analysis.power import Step
+from headwater.analysis.prices import cheaper_words
 from headwater.analysis.variance import VarianceBudget
 from headwater.analysis.words import count, hours_word, listed, money_word
 
@@ -70,10 +71,8 @@ def tiles(decision: Decision) -> list[Tile]:
         )
     own = decision.costs.get(decision.best)
     if own is not None:
-        less = [f"{name} ({money_word(decision.costs[name] or 0.0)})" for name in decision.cheaper]
-        note = (
-            f"as good and cheaper: {listed(less, most=2)}" if less else "nothing as good is cheaper"
-        )
+        less = cheaper_words(decision)
+        note = f"as good and cheaper: {listed(less, most=2)}" if less else "none as good is cheaper"
         shown.append(Tile("Its price", money_word(own), note))
     steps = [step for step in decision.next if step.hours is not None]
     if steps and steps[0].hours is not None:

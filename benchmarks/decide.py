@@ -24,7 +24,7 @@ import decide_images
 import numpy as np
 import pandas as pd
 from decision_rules import Told, gutmann_maymin, holm, hsu, own_leads, shrunk, today
-from decision_value import WORLDS, Ranking, falls, ranking
+from decision_value import HEADS, falls_table, rankings
 from numpy.typing import NDArray
 from scipy import special
 
@@ -444,25 +444,12 @@ def value(page: Page, tables: int) -> None:
     rng = np.random.default_rng(9)
     page.say("", "## What a run is worth", "")
     page.say("Fall of regret in points by 5 more seeds of the shortlist; 3 seeds, own SD 1.", "")
-    body = []
-    for arms in (5, 25):
-        for fall in falls(arms, tables // 2, rng):
-            numbers = [f"{fall.predicted:.3f}", f"{fall.realised:.3f} \u00b1 {fall.error:.3f}"]
-            body.append([f"{arms} arms, {fall.title}", *numbers])
-    page.say(*table(["", "predicted", "realised"], body))
+    page.say(*table(["", "predicted", "realised"], falls_table(tables // 2, rng)))
     page.say("", "Ranked first, and what saves most an hour when it is run (points, error):", "")
-    body = []
-    for world in WORLDS:
-        found = ranking(world, tables // 10, rng)
-        rates = ", ".join(f"{k} {rate:.2g} \u00b1 {e:.1g}" for k, (rate, e) in found.rates.items())
-        body.append([world.title, found.first, found.best, share_word(found), rates])
-        page.limit(f"ranking, {world.title}", found.share > 0.5)
-    heads = ["world", "first most often", "saves most an hour", "first in", "points an hour"]
-    page.say(*table(heads, body))
-
-
-def share_word(found: Ranking) -> str:
-    return f"{100 * found.share:.0f} % of {found.tables}"
+    found = rankings(tables // 10, rng)
+    page.say(*table(HEADS, [each.cells() for each in found]))
+    for each in found:
+        page.limit(f"ranking, {each.title}", each.share > 0.5)
 
 
 PARTS: dict[str, Callable[[Page, int], None]] = {

@@ -13,7 +13,7 @@ from headwater.analysis.configurations import Configuration
 from headwater.analysis.draws import over_draws
 from headwater.analysis.evidence import Evidence, Setting
 from headwater.analysis.spent import Spent
-from headwater.analysis.value import fall_of_regret, moved_by_seeds
+from headwater.analysis.value import fall_by_seeds
 
 Floats = NDArray[np.float64]
 SEEDS, MORE = 3, 5
@@ -29,6 +29,19 @@ class Fall:
     realised: float
     error: float
     """Monte-Carlo error of the realised one."""
+
+
+def falls_table(tables: int, rng: np.random.Generator) -> list[list[str]]:
+    """Rows of 5 and of 25 arms: title, predicted, realised with its error."""
+    every = [(arms, fall) for arms in (5, 25) for fall in falls(arms, tables, rng)]
+    return [
+        [
+            f"{arms} arms, {fall.title}",
+            f"{fall.predicted:.3f}",
+            f"{fall.realised:.3f} \u00b1 {fall.error:.3f}",
+        ]
+        for arms, fall in every
+    ]
 
 
 def falls(arms: int, tables: int, rng: np.random.Generator) -> list[Fall]:
@@ -54,9 +67,7 @@ def _fall(title: str, truth: Floats, rng: np.random.Generator) -> Fall:
     near = told.shortlist
     predicted = np.zeros(tables)
     for at in range(tables):
-        moved = moved_by_seeds(told.variances[at], told.num_seeds[at], MORE)
-        scales = np.where(near[at], moved, 0.0)
-        predicted[at] = fall_of_regret(told.means[at], scales, told.variance_df[at]) or 0.0
+        predicted[at] = fall_by_seeds(told, near[at], MORE, at) or 0.0
     added = truth + rng.normal(size=(tables, arms)) / MORE**0.5
     after = np.where(near, (SEEDS * told.means + MORE * added) / (SEEDS + MORE), told.means)
     every = np.arange(tables)
@@ -102,11 +113,25 @@ class Ranking:
     first: str
     """The candidate that is ranked first most often."""
     share: float
-    """Of tables in which the one ranked first is the one that saves most on average."""
+    """Of tables in which the one ranked first is the one that saves most on average, or is within
+    two Monte-Carlo errors and a factor of 4 of it.
+    """
     best: str
     rates: dict[str, tuple[float, float]]
     """Candidate -> (points that it saves an hour, on average over tables; Monte-Carlo error)."""
     tables: int
+
+    def cells(self) -> list[str]:
+        rates = [f"{kind} {rate:.2g} \u00b1 {e:.1g}" for kind, (rate, e) in self.rates.items()]
+        share = f"{100 * self.share:.0f} % of {self.tables}"
+        return [self.title, self.first, self.best, share, ", ".join(rates)]
+
+
+HEADS = ["world", "first most often", "saves most an hour", "first in", "points an hour"]
+
+
+def rankings(tables: int, rng: np.random.Generator) -> list[Ranking]:
+    return [ranking(world, tables, rng) for world in WORLDS]
 
 
 def ranking(world: World, tables: int, rng: np.random.Generator) -> Ranking:
@@ -134,9 +159,10 @@ def ranking(world: World, tables: int, rng: np.random.Generator) -> Ranking:
             hours.setdefault(step.kind, []).append(step.hours[0])
     rates = {kind: _rate(np.array(saved[kind]), np.array(hours[kind])) for kind in saved}
     best = max(rates, key=lambda kind: rates[kind][0])
-    return Ranking(
-        world.title, firsts.most_common(1)[0][0], firsts[best] / number, best, rates, number
-    )
+    top, error = rates[best]
+    good = [kind for kind, (rate, e) in rates.items() if top - rate <= 2 * np.hypot(error, e)]
+    share = sum(firsts[kind] for kind in good if rates[kind][0] > top / 4) / number
+    return Ranking(world.title, firsts.most_common(1)[0][0], share, best, rates, number)
 
 
 def _rate(saved: Floats, hours: Floats) -> tuple[float, float]:

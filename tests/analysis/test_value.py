@@ -16,7 +16,7 @@ from headwater.analysis import Aim, Prices, certainty_of, decide
 from headwater.analysis.adaptive import look
 from headwater.analysis.decision import OPEN
 from headwater.analysis.evidence import evidence_of
-from headwater.analysis.value import fall_of_regret, moved_by_seeds
+from headwater.analysis.value import fall_by_seeds, fall_of_regret, posteriors
 from headwater.rows import to_frame
 from tests.analysis.synthetic import one_row
 
@@ -68,14 +68,12 @@ def certain(seeds: int, arms: int, *, seed: int = 1) -> Any:
 def test_endless_seeds_save_all_of_the_expected_regret() -> None:
     """Which `p_best` has from the same posterior in its own way."""
     told = certain(5, 6)
-    scales = moved_by_seeds(told.variances[0], told.num_seeds[0], 10**9)
+    every = np.ones(6, dtype=bool)
     regret = told.p_best()[1][0, told.best[0]]
-    worth = fall(told.means[0], scales, told.variance_df[0])
+    worth = fall_by_seeds(told, every, 10**9)
+    few = fall_by_seeds(told, every, 2)
     assert worth == pytest.approx(regret, rel=0.02)
-    few = fall(
-        told.means[0], moved_by_seeds(told.variances[0], told.num_seeds[0], 2), told.variance_df[0]
-    )
-    assert 0 < few < worth
+    assert few is not None and 0 < few < regret
 
 
 @pytest.mark.parametrize(("arms", "near", "more"), [(2, 2, 4), (6, 6, 3), (25, 8, 10)])
@@ -83,18 +81,20 @@ def test_the_predicted_fall_of_regret_is_the_realised_one(arms: int, near: int, 
     """Truths from the posterior; seeds are added to the first arms, and the highest mean chosen."""
     told = certain(4, arms, seed=arms)
     number, rng = 60_000, np.random.default_rng(2)
-    seeds, df, means = told.num_seeds[0], told.variance_df[0], told.means[0]
-    run = np.argsort(-means)[:near]
-    moved = np.zeros(arms)
-    moved[run] = moved_by_seeds(told.variances[0], seeds, more)[run]
-    variances = told.variances[0] * df / rng.chisquare(df, size=(number, arms))
+    seeds, means = told.num_seeds[0], told.means[0]
+    run = np.isin(np.arange(arms), np.argsort(-means)[:near])
+    (of_guard, guard_df), (of_all, all_df) = posteriors(told)
+    guard = rng.random((number, 1)) < 0.5
+    df = np.where(guard, guard_df, all_df)
+    variances = np.where(guard, of_guard, of_all) * df / rng.chisquare(df)
     truth = means + np.sqrt(variances / seeds) * rng.normal(size=(number, arms))
     added = truth + np.sqrt(variances / more) * rng.normal(size=(number, arms))
-    after = np.where(moved > 0, (seeds * means + more * added) / (seeds + more), means)
+    after = np.where(run, (seeds * means + more * added) / (seeds + more), means)
     chosen = np.take_along_axis(truth, after.argmax(axis=1)[:, None], axis=1)[:, 0]
     saved = chosen - truth[:, means.argmax()]
     error = saved.std() / number**0.5
-    predicted = fall(means, moved, df)
+    predicted = fall_by_seeds(told, run, more)
+    assert predicted is not None
     assert abs(predicted - saved.mean()) < 4 * error and predicted > 5 * error
 
 

@@ -1,6 +1,7 @@
 """What the next run is worth: by how much it is expected to lower the expected regret, an hour.
 
-Each arm's true mean is taken to be Student's t around its mean, as P(best) takes it. A run that
+Each arm's true mean is taken to be Student's t around its mean, as P(best) takes it (the mean of
+two posteriors, with variances of each arm and with one for all). A run that
 adds n seeds to the n0 of an arm moves that arm's mean by a t variable of squared scale
 
     variance of a seed x n / (n0 (n0 + n))
@@ -82,6 +83,40 @@ def moved_by_seeds(variances: Floats, seeds: Floats, more: Floats | int) -> Floa
     return scales
 
 
+def posteriors(told: Certainty, table: int = 0) -> list[tuple[Floats, Floats]]:
+    """(variance of one seed [arms], degrees of freedom [arms]) of the two posteriors of which
+    `Certainty.p_best` is the mean: the guard's variances, and one for all arms.
+    """
+    shape = told.means[table].shape
+    return [
+        (told.variances[table], told.variance_df[table]),
+        (
+            np.broadcast_to(told.pooled[table], shape),
+            np.broadcast_to(told.pooled_df[table], shape),
+        ),
+    ]
+
+
+def fall_by_seeds(
+    told: Certainty, near: NDArray[np.bool_], more: int, table: int = 0
+) -> float | None:
+    """What `more` seeds of each arm that is `near` [arms] save; the mean over posteriors."""
+    seeds = told.num_seeds[table]
+    return _mean_fall(
+        told.means[table],
+        [
+            (np.where(near, moved_by_seeds(variances, seeds, more), 0.0), df)
+            for variances, df in posteriors(told, table)
+        ],
+    )
+
+
+def _mean_fall(means: Floats, moves: Sequence[tuple[Floats, Floats]]) -> float | None:
+    falls = [fall_of_regret(means, scales, df) for scales, df in moves]
+    known = [each for each in falls if each is not None]
+    return sum(known) / len(known) if len(known) == len(falls) else None
+
+
 def valued_steps(
     decision: Decision,
     arms: Sequence[Configuration],
@@ -131,8 +166,7 @@ class _Gone:
     def seeds(self, step: Step) -> Step:
         """The advice on seeds, with what it is worth."""
         assert step.seeds is not None
-        moved = moved_by_seeds(self.told.variances[0], self.told.num_seeds[0], step.seeds[0])
-        return self._worth(step, moved, self.told.variance_df[0])
+        return self._worth(step, fall_by_seeds(self.told, self.near, step.seeds[0]))
 
     def draws(self) -> Iterator[Step]:
         """Twice the draws, of the seeds that there are."""
@@ -142,10 +176,13 @@ class _Gone:
         if more < 2 or cells.draw <= 0:
             return
         hours = self._hours(cells.num_draws).draw * more * self.decision.num_seeds
-        variances = np.minimum(cells.draw, self.told.variances[0])
-        moved = np.sqrt(variances / self.told.num_seeds[0] * more / (cells.num_draws + more))
+        told_by = more / (cells.num_draws + more) / self.told.num_seeds[0]
+        moves = [
+            (np.sqrt(np.minimum(cells.draw, variances) * told_by), df)
+            for variances, df in posteriors(self.told)
+        ]
         text = f"Run {count(more, 'more few-shot draw')} of each cell of the shortlist"
-        yield self._worth(self._run("draws", text, hours), moved, self.told.variance_df[0])
+        yield self._worth(self._run("draws", text, hours), self._fall(moves))
 
     def task(self) -> Iterator[Step]:
         """One more task like those that there are."""
@@ -160,7 +197,8 @@ class _Gone:
         moved = np.sqrt(variance * (1 / tasks - 1 / (tasks + 1)))
         text = "Add one more task of the same kind for the shortlist (its images not counted)"
         run = self._run("tasks", text, hours * self.decision.num_seeds)
-        yield self._worth(run, moved, np.full(len(self.arms), among.df), " on tasks of this kind")
+        fall = self._fall([(moved, np.full(len(self.arms), among.df))])
+        yield self._worth(run, fall, " on tasks of this kind")
 
     def size(self) -> Iterator[Step]:
         """The same arms with twice the images or budget, where rows know how much the order changes
@@ -182,7 +220,7 @@ class _Gone:
         moved = before / np.sqrt(before + at_mean)
         text = "Run the shortlist with twice the images or budget"
         run = self._run("size", text, hours)
-        yield self._worth(run, moved, np.full(len(self.arms), df), " at that size")
+        yield self._worth(run, self._fall([(moved, np.full(len(self.arms), df))]), " at that size")
 
     def _hours(self, num_draws: float) -> RunHours:
         return run_hours(self.line, self.found, self.places, num_draws)
@@ -198,9 +236,12 @@ class _Gone:
         text += f"{price}, in the same go as the seeds, so that it is one look."
         return Step(kind, text, arms=self.decision.shortlist, hours=known, money=money)
 
-    def _worth(self, step: Step, moved: Floats, df: Floats, where: str = "") -> Step:
-        scales = np.where(self.near, moved, 0.0)
-        value = fall_of_regret(self.told.means[0], scales, df)
+    def _fall(self, moves: Sequence[tuple[Floats, Floats]]) -> float | None:
+        """Of (scales, degrees of freedom), of which arms that are not near keep none."""
+        near = [(np.where(self.near, scales, 0.0), df) for scales, df in moves]
+        return _mean_fall(self.told.means[0], near)
+
+    def _worth(self, step: Step, value: float | None, where: str = "") -> Step:
         if value is None:
             return step
         hours = None if step.hours is None else step.hours[0]

@@ -3,15 +3,18 @@ the tolerance, in 95 % of replays, at 35 % of its compute or less; and is seldom
 
     python benchmarks/adaptive.py [--write]     prints two tables; exit code 1: a limit is missed
 
-Cost: about 5 minutes on one core. A full grid is every arm at 12 seeds, drawn from the means and
-the noise of a committed table (docs/results). The error beside a share is its Monte-Carlo error.
+Cost: about 8 minutes on one core. A full grid is every arm at 12 seeds: drawn from the means and
+the noise of a committed table (docs/results), or measured (grid_world, grid_photos), its seeds in a
+random order. The error beside a share is its Monte-Carlo error.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path as File
 
 import numpy as np
 from decide import BASE, POINT, Floats, drawn, evidence_from, share, table
@@ -21,26 +24,51 @@ from headwater.analysis.adaptive import FIRST_SEEDS, look
 from headwater.analysis.evidence import evidence_of
 from headwater.rows import read_rows
 
-ROOT = Path(__file__).parents[1]
+ROOT = File(__file__).parents[1]
 PAGE = ROOT / "benchmarks" / "adaptive.md"
 SEEDS, REPLAYS = 12, 400
+CAPS = (0.17, 0.25, 0.35, 0.5, 0.75, 1.0)
+"""Shares of the full grid's compute."""
+MEASURED = ("grid_world", "grid_photos")
 TABLES = ("photos", "methods", "grocery", "grocery_partitions", "world")
 
 
-def stepped(full: Floats, aim: Aim) -> tuple[int, float, str]:
-    """(arm, share of the grid that was run, why it ended) of steps through a grid of scores in
-    points [seeds, arms].
-    """
+@dataclass(frozen=True)
+class Path:
+    """Steps through a grid."""
+
+    leaders: list[int]
+    """The leading arm after each step."""
+    costs: list[float]
+    """Share of the grid's compute that was spent by then."""
+    stop: str
+    """Why it ended."""
+
+    def leader_at(self, cap: float) -> int | None:
+        """Of the last step that a budget allows; None where it does not allow the first one."""
+        allowed = [
+            leader
+            for leader, cost in zip(self.leaders, self.costs, strict=True)
+            if cost <= cap + 1e-9
+        ]
+        return allowed[-1] if allowed else None
+
+
+def stepped(full: Floats, aim: Aim, prices: Floats | None = None) -> Path:
+    """Steps through a grid of scores in points [seeds, arms]; `prices` [arms] of one seed."""
     seeds, arms = full.shape
+    prices = np.ones(arms) if prices is None else prices
     have = np.full(arms, FIRST_SEEDS)
+    leaders, costs = [], []
     while True:
         scores = np.where(np.arange(seeds)[:, None] < have, full, np.nan)
         seen = look(evidence_from(scores[None]), aim)
+        leaders.append(int(str(seen.decision.best).removeprefix("arm")))
+        costs.append(float((have * prices).sum() / (seeds * prices.sum())))
         wanted = [int(name.removeprefix("arm")) for name in seen.arms]
         more = [arm for arm in wanted if have[arm] < seeds]
         if seen.stop or not more:
-            best = int(str(seen.decision.best).removeprefix("arm"))
-            return best, float(have.sum()) / full.size, seen.stop or "seeds used up"
+            return Path(leaders, costs, seen.stop or "seeds used up")
         have[more] += 1
 
 
@@ -58,33 +86,70 @@ def moments(name: str) -> tuple[Floats, float]:
 
 
 def replays(count: int, missed: list[str]) -> list[str]:
-    rng, body = np.random.default_rng(1), []
-    aim = Aim()
+    rng, body, curves = np.random.default_rng(1), [], []
     for name in TABLES:
         means, noise = moments(name)
-        agree, costs, decided = [], [], []
-        for _ in range(count):
-            full = means + noise * rng.normal(size=(SEEDS, len(means)))
-            whole = decide(evidence_from(full[None]), aim, lines=False)
-            best = int(str(whole.best).removeprefix("arm"))
-            arm, cost, stop = stepped(full, aim)
-            behind = full[:, best].mean() - full[:, arm].mean()
-            agree.append(behind <= aim.tolerance / POINT)
-            costs.append(cost)
-            decided.append(stop.startswith(("decided", "within")))
-        if np.mean(agree) < 0.95 or np.mean(costs) > 0.35:
-            missed.append(f"replays of {name}")
-        body.append(
-            [
-                f"{name}: {len(means)} arms, noise {noise:.2f}",
-                share(agree),
-                f"{100 * np.mean(costs):.0f}",
-                f"{100 * np.quantile(costs, 0.9):.0f}",
-                share(decided),
-            ]
-        )
+        grids = (means + noise * rng.normal(size=(SEEDS, len(means))) for _ in range(count))
+        title = f"{name}: {len(means)} arms, noise {noise:.2f}"
+        _replay(title, grids, None, body, curves, missed)
+    for name in MEASURED:
+        scores, hours = measured(name)
+        grids = (rng.permutation(scores) for _ in range(count))
+        title = f"{name}, measured: {scores.shape[1]} arms"
+        _replay(title, grids, hours, body, curves, missed)
     head = ["", "same decision %", "compute %", "compute, nine of ten", "decided %"]
-    return table(head, body)
+    lines = table(head, body)
+    caps = [f"{100 * cap:.0f} %" for cap in CAPS]
+    return [*lines, "", CURVE, "", *table(["", *caps], curves)]
+
+
+CURVE = (
+    "Same decision, percent, where a budget ends the steps (share of the full grid's compute); "
+    "below it, where the same budget buys every arm equally many seeds."
+)
+
+
+def measured(name: str) -> tuple[Floats, Floats]:
+    """(scores in points [seeds, arms], hours of a seed [arms]) of a committed grid."""
+    found = evidence_of(read_rows(ROOT / "docs" / "results" / f"{name}.parquet"))
+    line = found.line("probe")
+    assert line is not None
+    hours = np.array([found.hours_of(arm) for arm in line.arms], dtype=np.float64)
+    return line.means() / POINT, hours
+
+
+def _replay(
+    title: str,
+    grids: Iterable[Floats],
+    prices: Floats | None,
+    body: list[list[str]],
+    curves: list[list[str]],
+    missed: list[str],
+) -> None:
+    """Adds a line on steps through these grids to the table, and two to the curve."""
+    aim = Aim()
+    agree, costs, decided, by_cap, equal = [], [], [], [], []
+    for full in grids:
+        whole = decide(evidence_from(full[None]), aim, lines=False)
+        best = int(str(whole.best).removeprefix("arm"))
+        behind = full.mean(axis=0)[best] - full.mean(axis=0)
+        same = behind <= aim.tolerance / POINT
+        path = stepped(full, aim, prices)
+        agree.append(same[path.leaders[-1]])
+        costs.append(path.costs[-1])
+        decided.append(path.stop.startswith(("decided", "within")))
+        leaders = [path.leader_at(cap) for cap in CAPS]
+        by_cap.append([leader is not None and same[leader] for leader in leaders])
+        numbers = [int(cap * len(full) + 1e-9) for cap in CAPS]
+        equal.append(
+            [number > 0 and same[full[:number].mean(axis=0).argmax()] for number in numbers]
+        )
+    if np.mean(agree) < 0.95 or np.mean(costs) > 0.35:
+        missed.append(f"replays of {title}")
+    nine = f"{100 * np.quantile(costs, 0.9):.0f}"
+    body.append([title, share(agree), f"{100 * np.mean(costs):.0f}", nine, share(decided)])
+    curves.append([title, *(f"{100 * rate:.0f}" for rate in np.mean(by_cap, axis=0))])
+    curves.append(["equal seeds", *(f"{100 * rate:.0f}" for rate in np.mean(equal, axis=0))])
 
 
 def wrong(count: int, missed: list[str]) -> list[str]:
@@ -94,7 +159,7 @@ def wrong(count: int, missed: list[str]) -> list[str]:
         ends = []
         for _ in range(count):
             full = drawn(kind, arms, 15, 1, rng)[0]
-            ends.append(stepped(full, Aim(tolerance=0.0))[2].startswith("decided"))
+            ends.append(stepped(full, Aim(tolerance=0.0)).stop.startswith("decided"))
         if np.mean(ends) > 0.05 + 2 * (0.05 * 0.95 / count) ** 0.5:
             missed.append(f"sure and wrong: {arms} arms, {kind}")
         body.append([f"{arms} arms, {kind}, 2 to 15 seeds", share(ends)])

@@ -145,7 +145,7 @@ def test_steps_are_ordered_by_what_they_save_an_hour() -> None:
         assert 0 < value <= decision.expected_regret[decision.best] * 1.02
         assert runs[kind].value_per_hour == pytest.approx(value / hours[0])
         assert runs[kind].value_per_money == pytest.approx(value / hours[0] / 4)
-        assert f"It saves {100 * value:.2g} points" in runs[kind].text
+        assert f"It saves {100 * value:.2f} points" in runs[kind].text
     near = len(decision.shortlist)
     assert runs["draws"].hours == (pytest.approx(near * 3 * 2 * 3 * 0.1), None)
     assert runs["tasks"].hours == (pytest.approx(near * 3 * 3 * 0.1), None)

@@ -247,10 +247,12 @@ class _Gone:
         hours = None if step.hours is None else step.hours[0]
         money = None if step.money is None else step.money[0]
         an_hour = None if not hours else value / hours
-        rate = "" if an_hour is None else f", {100 * an_hour:.2g} an hour"
+        small = 100 * value < 0.005
+        saved = "less than 0.01" if small else f"{100 * value:.2f}"
+        rate = "" if an_hour is None or small else f", {100 * an_hour:.2g} an hour"
         return replace(
             step,
-            text=f"{step.text} It saves {100 * value:.2g} points on average{where}{rate}.",
+            text=f"{step.text} It saves {saved} points of regret on average{where}{rate}.",
             value=value,
             value_per_hour=an_hour,
             value_per_money=None if not money else value / money,

@@ -56,8 +56,8 @@ def _labels(line: Line) -> str | None:
 
 
 def _method(line: Line, decision: Decision) -> str | None:
-    """Each method stands with its best configuration. These were chosen, so that the leader beats
-    them is what the decision itself says.
+    """Each method stands with its best configuration. These were chosen, so it is the shortlist that
+    tells: no arm of another method could be the best.
     """
     by_name = {arm.name: place for place, arm in enumerate(line.arms)}
     places: dict[str, int] = {}
@@ -69,7 +69,9 @@ def _method(line: Line, decision: Decision) -> str | None:
         return None
     scores = line.means()[:, list(places.values())]
     won = leader(scores, list(places), step=line.step(), level=_LEVEL)
-    return _sentence("Which method", won, "each with its best source and labels", decision.sure)
+    near = {line.arms[by_name[name]].method for name in decision.shortlist}
+    held = "each with its best source and labels"
+    return _sentence("Which method", won, held, may_tell=len(near) == 1)
 
 
 def _scratch(line: Line, best: Configuration) -> str | None:
@@ -153,5 +155,7 @@ def _sentence(question: str, won: Winner | None, held: str, may_tell: bool = Tru
     sure = interval(won.gap.low, won.gap.high, won.gap.num_seeds)
     told = won.decided and may_tell
     doubt = "" if told or won.gap.num_seeds <= 1 else ": cannot be told"
+    if doubt and not may_tell and won.gap.excludes_zero:
+        doubt += ", as each is the best of several"
     lead = f"{won.best_id}, {points(won.gap.mean)} ahead of {won.next_id} {held} ({sure})"
     return f"{question}: {lead}{doubt}."

@@ -381,8 +381,8 @@ def gains(page: Page, tables: int) -> None:
         "Percent of intervals that cover what the same study with new seeds finds on average. "
         "Limit: 93 to 97. In brackets: the t-interval over the seeds' values, as it was before. "
         "`these images`: how often hard - easy on the very images that the study calls hard is "
-        "covered. `told`: how often hard - easy excludes 0. Where the arms differ by image, it is not "
-        "0 on a given test set, although neither arm is better on new images.",
+        "covered. `told`: how often hard - easy excludes 0. Where the arms differ by image, it is "
+        "not 0 on a given test set, although neither arm is better on new images.",
         "",
     )
     cells = [(n, d, s) for n in (200, 1000) for d in (1, 3) for s in SEEDS]
@@ -429,8 +429,8 @@ def together(page: Page, tables: int) -> None:
         "often some task is told although fine labels do nothing there (limit: 5), and what share "
         "of the others is told: by Holm's procedure, and by Bonferroni as before, both on these "
         "intervals. "
-        f"Tasks are drawn from {tables:,} tables of each kind, so that errors are up to three times "
-        "those beside the shares.",
+        f"Tasks are drawn from {tables:,} tables of each kind, so that errors are up to three "
+        "times those beside the shares.",
         "",
     )
     rng, body = np.random.default_rng(6), []

@@ -150,3 +150,13 @@ def test_order_and_unit_of_the_scores_do_not_matter() -> None:
 def test_one_seed_or_one_arm_is_refused(seeds: int, arms: int) -> None:
     with pytest.raises(ValueError, match="needs 2 seeds and 2 arms"):
         certainty_of(normal(1, seeds, arms))
+
+
+def test_an_expected_regret_of_two_arms_and_two_seeds_is_no_matter_of_the_grid() -> None:
+    """A t with one degree of freedom has no mean: it is taken as one with three."""
+    told = certainty_of(np.array([[[0.50, 0.53], [0.52, 0.53]]]))
+    regret = told.p_best()[1][0, 1]
+    rng = np.random.default_rng(0)
+    error = np.sqrt(told.variances[0] / 2)
+    draws = told.means[0] + error * rng.standard_t(3, size=(400_000, 2))
+    assert regret == pytest.approx((draws.max(axis=1) - draws[:, 1]).mean(), rel=0.1)

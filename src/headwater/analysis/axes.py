@@ -56,8 +56,8 @@ def _labels(line: Line) -> str | None:
 
 
 def _method(line: Line, decision: Decision) -> str | None:
-    """Each method stands with its best configuration. These were chosen, so it is the shortlist that
-    tells: no arm of another method could be the best.
+    """Each method stands with its best configuration. These were chosen, so it is the shortlist
+    that tells: no arm of another method could be the best.
     """
     by_name = {arm.name: place for place, arm in enumerate(line.arms)}
     places: dict[str, int] = {}

@@ -17,20 +17,27 @@ unequal size, heavy tails, shared seeds and scores in steps.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headwater.analysis.chances import chances_of
+from headwater.analysis.leads import (
+    LEVEL,
+    ImageError,
+    errors_of,
+    hardest,
+    regret_bounds,
+    widest,
+    with_images,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-LEVEL = 0.95
 _PRICE = 1.25
 """What test 1 pays for taking the arms near the leader to be alike [ours, by simulation]."""
 _NEAR = 2.5
@@ -51,44 +58,6 @@ LOOKS_P = 0.0078
 """The p of each look where a study is looked at after every added seed, 2 to 15 of them, so that
 all looks together are wrong in 5 % [ours, by simulation].
 """
-
-
-@dataclass(frozen=True)
-class ImageError:
-    """What other test images of the same kind would do to differences of arms' means, as answers
-    image by image tell it (images.py); T tables of k arms, in the unit of the scores.
-    """
-
-    variance: Floats
-    """[T, k, k]: of arm a minus arm b, beside what the seeds do."""
-    df: Floats
-    """[T, k, k]: degrees of freedom of that variance."""
-
-    @classmethod
-    def summed(cls, parts: Sequence[ImageError]) -> ImageError:
-        """Of sums over sets of images that have nothing to do with each other."""
-        variance = np.sum([part.variance for part in parts], axis=0)
-        noise = np.sum([part.variance**2 / part.df for part in parts], axis=0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            df = np.where(noise > 0, variance**2 / noise, parts[0].df)
-        return cls(variance, df)
-
-    def own(self) -> Floats:
-        """[T, k]: a variance for each arm by itself, so that those of two arms add up to that of
-        their difference as nearly as can be (Grubbs, JASA 43, 1948).
-        """
-        num_arms = self.variance.shape[1]
-        if num_arms == 2:
-            return np.repeat(self.variance[:, :1, 1] / 2, 2, axis=1)
-        sums = self.variance.sum(axis=2)
-        shared = sums.sum(axis=1, keepdims=True) / (2 * (num_arms - 1))
-        return np.asarray(np.maximum((sums - shared) / (num_arms - 2), 0.0), dtype=np.float64)
-
-    def against(self, best: NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """([T, k] variance, [T, k] df) of each arm's difference from the leader."""
-        place = best[:, None, None]
-        variance = np.take_along_axis(self.variance, place, axis=1)[:, 0]
-        return variance, np.take_along_axis(self.df, place, axis=1)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -142,11 +111,10 @@ class Certainty:
             -stdtrit(pooled_df, error / 2 / price) * np.sqrt(spread * self.pooled[:, 0]),
         )
         if self.images is not None:
-            variance, df_of_images = self.images.variance[:, a, b], self.images.df[:, a, b]
-            wider, df = _with_images(
-                (halves / -stdtrit(df, error / 2)) ** 2, df, variance, df_of_images
-            )
-            halves = -stdtrit(df, error / 2) * np.sqrt(wider)
+            quantile = -stdtrit(df, error / 2)
+            part = self.images.variance[:, a, b], self.images.df[:, a, b]
+            wider, joint = with_images((halves / quantile) ** 2, df, *part)
+            halves = np.maximum(halves, -stdtrit(joint, error / 2) * np.sqrt(wider))
         return np.asarray(np.where(counts.min(axis=1) > 1, halves, np.inf), dtype=np.float64)
 
     def sure(self, level: float = LEVEL) -> NDArray[np.bool_]:
@@ -182,7 +150,7 @@ class Certainty:
         df = np.broadcast_to(df, variances.shape)
         if self.images is None:
             return variances, df
-        return _with_images(variances, df, self.images.own(), self.images.df.min(axis=2))
+        return with_images(variances, df, self.images.own(), self.images.df.min(axis=2))
 
 
 def certainty_of(
@@ -322,15 +290,16 @@ def _of_two(
     variance = np.maximum(squares / np.maximum(df, 1.0), 2 * least)
     known = df > 0
     seed_df = np.maximum(df, 1.0)
-    error, df = _both(variance / design.counts, seed_df, best, images)
-    se = np.where(is_best, 0.0, np.sqrt(error))
-    p = np.where(is_best | ~known, 1.0, _two_sided(leads, se, df))
+    errors = errors_of(variance / design.counts, seed_df, best, images)
+    se, df = widest(errors)
+    se = np.where(is_best, 0.0, se)
+    p = np.where(is_best | ~known, 1.0, hardest(leads, errors))
     return Certainty(
         means=means,
         best=best,
         p=p,
         shortlist=is_best | (p / 2 > 1 - level),
-        regret_bound=_regret(leads, se, df, is_best, 1 - level, known),
+        regret_bound=regret_bounds(leads, errors, is_best, 1 - level, known),
         se=se,
         df=df,
         # half of the difference's variance each, so that chances are those of the paired difference
@@ -370,8 +339,9 @@ def _of_many(
     total = np.maximum(near.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
     near_variance = (near * plain).sum(axis=1, keepdims=True) / total
     near_df = total**2 / np.maximum((near**2 / own_df).sum(axis=1, keepdims=True), 1e-300)
-    error, error_df = _both(spread * near_variance, np.minimum(near_df, df), best, images)
-    p_near = _two_sided(leads, np.sqrt(error), error_df)
+    p_near = hardest(
+        leads, errors_of(spread * near_variance, np.minimum(near_df, df), best, images)
+    )
 
     guarded, guarded_df = _guarded(np.where(several, own, pooled), own_df, df)
     errors = guarded / counts
@@ -384,9 +354,10 @@ def _of_many(
     num_best = np.take_along_axis(counts, best[:, None], axis=1)
     # what the fit of seed effects costs beyond the arms' own seeds; 1 in complete tables
     fit = spread / (1 / num_best + 1 / counts)
-    error, welch = _both(both * fit, welch, best, images)
-    se = np.where(is_best, 0.0, np.sqrt(error))
-    p_guard = _two_sided(leads, se, welch)
+    of_leads = errors_of(both * fit, welch, best, images)
+    se, welch = widest(of_leads)
+    se = np.where(is_best, 0.0, se)
+    p_guard = hardest(leads, of_leads)
 
     known = several & (num_best > 1)
     share = (1 - level) / (num_arms - 1)
@@ -397,8 +368,8 @@ def _of_many(
         best=best,
         p=np.where(is_best | ~known, 1.0, p),
         shortlist=is_best | stays,
-        regret_bound=_regret(
-            leads, se, welch, is_best, (1 - level) / (num_arms - 1) ** _REGRET, known
+        regret_bound=regret_bounds(
+            leads, of_leads, is_best, (1 - level) / (num_arms - 1) ** _REGRET, known
         ),
         se=se,
         df=welch,
@@ -409,32 +380,6 @@ def _of_many(
         pooled_df=df,
         images=images,
     )
-
-
-def _both(
-    variance: Floats, df: Floats, best: NDArray[np.int64], images: ImageError | None
-) -> tuple[Floats, Floats]:
-    """Variance of each difference from the leader, due to seeds and, where asked, images."""
-    if images is None:
-        return variance, df
-    return _with_images(variance, df, *images.against(best))
-
-
-def _with_images(
-    variance: Floats, df: Floats, of_images: Floats, df_of_images: Floats
-) -> tuple[Floats, Floats]:
-    """The sum of two variances, and its degrees of freedom (Satterthwaite, Biometrics 2, 1946);
-    the first alone where that makes the wider interval, as images cannot make anything surer.
-    """
-    from scipy.special import stdtrit
-
-    total = variance + of_images
-    with np.errstate(divide="ignore", invalid="ignore"):
-        joint = total**2 / (variance**2 / df + of_images**2 / df_of_images)
-    joint = np.where(of_images > 0, joint, df)
-    tail = (1 - LEVEL) / 2
-    wider = stdtrit(joint, tail) ** 2 * total >= stdtrit(df, tail) ** 2 * variance
-    return np.where(wider, total, variance), np.where(wider, joint, df)
 
 
 def _variances(design: _Design, weights: Floats) -> Floats:
@@ -461,28 +406,3 @@ def _guarded(own: Floats, seed_df: Floats, df: Floats) -> tuple[Floats, Floats]:
     drawn = _TYPICAL * np.minimum(1.0, 2 * tail)
     variances = (drawn * typical + seed_df * own) / (drawn + seed_df)
     return variances, np.minimum(drawn + seed_df, df)
-
-
-def _two_sided(leads: Floats, se: Floats, df: Floats) -> Floats:
-    """Student's two-sided p of leads; 0 for a lead without any noise, 1 for none."""
-    from scipy.special import stdtr
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(leads > 0, leads / se, 0.0)
-    return np.asarray(2 * stdtr(df, -t), dtype=np.float64)
-
-
-def _regret(
-    leads: Floats,
-    se: Floats,
-    df: Floats,
-    is_best: NDArray[np.bool_],
-    share: float,
-    known: NDArray[np.bool_],
-) -> Floats:
-    """[T]; infinite where an arm has a single seed, which says nothing of its noise."""
-    from scipy.special import stdtrit
-
-    quantiles = -stdtrit(df, share)
-    costs = np.where(known, quantiles * se - leads, np.inf)
-    return np.asarray(np.maximum(np.where(is_best, 0.0, costs).max(axis=1), 0.0), dtype=np.float64)

@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 _GRID = np.sinh(np.linspace(-9.0, 9.0, 601))
 """Dense in the middle, and 4,000 scales wide."""
 
+_FEWEST_DF = 3.0
+"""With one or two, a mean hangs on tails that no share can have: it grows with the grid [ours]."""
+
 
 def chances_of(means: Floats, scales: Floats, df: Floats) -> tuple[Floats, Floats]:
-    """(chance of being the best [k], expected regret [k]) of independent t variables."""
+    """(chance of being the best [k], expected regret [k]) of independent t variables. The regret
+    takes them to have `_FEWEST_DF` degrees of freedom or more.
+    """
     from scipy.special import stdtr
 
     unit = float(np.median(scales))
@@ -31,6 +36,9 @@ def chances_of(means: Floats, scales: Floats, df: Floats) -> tuple[Floats, Float
         others = np.where(middle > 0, everyone / middle, 0.0)
     chances = (others * np.diff(below, axis=0)).sum(axis=0)
     chances = chances / chances.sum()
+    if df.min() < _FEWEST_DF:
+        steady = np.maximum(df, _FEWEST_DF)
+        below = stdtr(steady, (grid[:, None] - means) / np.maximum(scales, 1e-9 * unit))
     largest = np.prod(below, axis=1)
     centres = (grid[1:] + grid[:-1]) / 2
     expected = float((centres * np.diff(largest)).sum())

@@ -119,7 +119,7 @@ def _answer(best: Configuration, decision: Decision) -> str:
     if decision.sure:
         return f"{what}."
     if decision.confidence == AS_GOOD:
-        least = f"{100 * decision.tolerance:.1f} points"
+        least = f"{100 * decision.tolerance:g} points"
         return f"{what}: whatever is better is so by less than {least}."
     others = len(decision.shortlist) - 1
     if decision.lead == 0:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.analysis.certainty import LEVEL, Certainty, certainty_of, joined
+from headwater.analysis.certainty import Certainty, certainty_of, joined
 from headwater.analysis.configurations import LOWER_IS_BETTER, Configuration
 from headwater.analysis.decision import (
     ALONE,
@@ -29,6 +29,7 @@ from headwater.analysis.evidence import (
     evidence_of,
 )
 from headwater.analysis.images import Answers, ImageNoise, image_noise
+from headwater.analysis.leads import LEVEL
 from headwater.analysis.power import Step, next_steps
 from headwater.analysis.prices import costs_of, unknown_words
 from headwater.analysis.value import valued_steps
@@ -56,11 +57,14 @@ def decide(
     that the rows come from): with it the headline says how sure it is for other test images, too.
 
     Never raises for want of data. Raises InputError where a required column of the schema is
-    missing, and for a protocol, shots or a task of the aim that the rows do not have.
+    missing, for a protocol, shots or a task of the aim that the rows do not have, and for
+    `answers` with evidence in place of rows.
     """
     aim = aim or Aim()
     if metric in LOWER_IS_BETTER:
         raise InputError(f"decide: {metric} is the better the lower, and names no best arm")
+    if answers is not None and isinstance(rows, Evidence):
+        raise InputError("decide: answers are looked up cell by cell; give rows, not evidence")
     found = rows if isinstance(rows, Evidence) else evidence_of(rows, metric=metric)
     _check(aim, found)
     headline = headline_of(found, aim)
@@ -71,9 +75,11 @@ def decide(
     )
     if headline is None:
         return Decision(NOTHING, None, tolerance=aim.tolerance, notes=notes)
-    noise = None
+    noise: ImageNoise | str | None = None
     if answers is not None and not isinstance(rows, Evidence):
-        noise = image_noise(rows, headline, answers, aim.weights)
+        noise = f"answers tell top1, not {metric}"
+        if metric in (None, "top1"):
+            noise = image_noise(rows, headline, answers, aim.weights)
     if isinstance(noise, str):
         notes, noise = (*notes, f"How it is on other test images is not known: {noise}."), None
     decision = of_line(headline, found, aim, noise, valued=aim.error is None)
@@ -237,21 +243,31 @@ def _new_images(
         return None
     best, second = np.argsort(-told.means[0], kind="stable")[:2]
     assert told.images is not None
+    p = max(these.p or 0.0, decision.p or 0.0)
+    bound = max(these.regret_bound or 0.0, decision.regret_bound or 0.0)
+    sure = p <= these.threshold
+    near = {*these.shortlist, *decision.shortlist}
     return NewImages(
-        confidence=decision.confidence,
-        p=max(these.p or 0.0, decision.p or 0.0),
-        shortlist=decision.shortlist,
-        regret_bound=max(these.regret_bound or 0.0, decision.regret_bound or 0.0),
+        confidence=SURE if sure else AS_GOOD if bound <= these.tolerance else OPEN,
+        p=p,
+        shortlist=these.shortlist if sure else tuple(name for name in these.means if name in near),
+        regret_bound=bound,
         p_best=decision.p_best,
         expected_regret=decision.expected_regret,
-        behind=decision.behind,
-        as_good=decision.as_good,
+        behind={name: _wider(these.behind[name], ends) for name, ends in decision.behind.items()},
+        as_good=tuple(name for name in these.as_good if name in decision.as_good),
         error=float(np.sqrt(told.images.variance[0, best, second])),
         variances=dict(
             zip((arm.name for arm in arms), told.images.variance[0, best].tolist(), strict=True)
         ),
         num_images=noise.num_images,
     )
+
+
+def _wider(
+    these: tuple[float, float, float], others: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    return others[0], min(these[1], others[1]), max(these[2], others[2])
 
 
 def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: Floats) -> Decision:

@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.analysis.certainty import ImageError
 from headwater.analysis.configurations import prepare
+from headwater.analysis.leads import ImageError
+from headwater.analysis.words import missing
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headwater.analysis.evidence import Line
+    from headwater.analysis.evidence import Line, Setting
 
 Floats = NDArray[np.float64]
 Answers = Callable[[str, int], NDArray[np.bool_] | None]
@@ -61,72 +62,91 @@ def image_noise(
     rows: pd.DataFrame, line: Line, answers: Answers, weights: Mapping[str, float] | None = None
 ) -> ImageNoise | str:
     """What other test images would do to the means of a line, tasks weighted by `weights`; a
-    sentence that says why, where the answers do not tell.
+    sentence that says why, where the answers do not tell: none were kept, they are damaged, or
+    they are not those that a row was counted from. Answers tell top1.
 
     Tasks with as many test images as each other may show the same images (one data set, two label
     levels): their answers are added up image by image, which is right for other images as well.
-    Raises InputError where answers are not those that a row was counted from.
+    Tasks with other numbers of images are taken to have nothing to do with each other. Where a
+    score leaves out leaked images, all answers tell how images differ, and those that are left
+    how many there are.
     """
     table = prepare(rows, only=("subset", "shots", "draw", "n_test"))
     entering = np.isfinite(line.means(weights))
+    compared = entering.any(axis=0)
     answered = entering.copy()
-    shares = line.shares(weights)
     values: dict[int, Floats] = {}
     num_images: dict[str, int] = {}
-    for setting, share in zip(line.settings, shares, strict=True):
-        right = _right(table, line, (setting.task, setting.protocol, setting.shots), answers)
+    for setting, share in zip(line.settings, line.shares(weights), strict=True):
+        try:
+            right = _right(table, line, setting, answers)
+        except InputError as error:
+            return str(error)
+        if not right.shares:
+            return f"there are no answers to {setting.title} (they tell top1 alone)"
         for seed, arm in zip(*np.nonzero(entering), strict=True):
-            answered[seed, arm] &= (int(seed), int(arm)) in right
-        lacking = entering.any(axis=0) & ~answered.any(axis=0)
+            answered[seed, arm] &= (int(seed), int(arm)) in right.shares
+        lacking = compared & ~answered.any(axis=0)
         if lacking.any():
             name = line.arms[int(lacking.argmax())].name
             return f"no answers image by image were kept of {name} in {setting.title}"
-        sizes = {len(each) for each in right.values()}
-        if len(sizes) != 1:
-            return f"networks answered different numbers of test images in {setting.title}"
-        n = num_images[setting.task] = sizes.pop()
+        sizes = {len(each) for each in right.shares.values()}
+        if len(sizes) != 1 or min(right.num_scored, *sizes) < 2:
+            return f"networks answered different numbers of test images in {setting.title}, or one"
+        n = sizes.pop()
+        num_images[setting.task] = min(right.num_scored, n)
         block = values.setdefault(n, np.zeros((len(line.seeds), n, len(line.arms))))
-        for (seed, arm), each in right.items():
-            block[seed, :, arm] += share * each
-    parts = [crossed(block, answered) for block in values.values()]
-    error = ImageError.summed(parts)
+        for (seed, arm), each in right.shares.items():
+            block[seed, :, arm] += share * (n / num_images[setting.task]) ** 0.5 * each
+    there = answered[:, compared]
+    whole = ImageError.summed([crossed(block[:, :, compared], there) for block in values.values()])
     return ImageNoise(
-        arms=tuple(arm.id for arm in line.arms),
-        variance=error.variance[0],
-        df=error.df[0],
+        arms=tuple(line.arms[arm].id for arm in np.flatnonzero(compared)),
+        variance=whole.variance[0],
+        df=whole.df[0],
         num_images=num_images,
     )
 
 
-def _right(
-    table: pd.DataFrame, line: Line, setting: tuple[str, str, int], answers: Answers
-) -> dict[tuple[int, int], Floats]:
+@dataclass(frozen=True)
+class _Right:
+    """What a setting's networks got right."""
+
+    shares: Mapping[tuple[int, int], Floats]
     """(seed's place, arm's place) -> float64 [n_test]: share of draws that are right."""
-    task, protocol, shots = setting
+    num_scored: int
+    """Test images of the score that enters: fewer where leaked ones are left out."""
+
+
+def _right(table: pd.DataFrame, line: Line, setting: Setting, answers: Answers) -> _Right:
+    """Raises InputError for answers that are damaged or not those of their row."""
     arms = {arm.id: place for place, arm in enumerate(line.arms)}
     seeds = {seed: place for place, seed in enumerate(line.seeds)}
     here = table[
-        (table["task"] == task)
-        & (table["protocol"] == protocol)
-        & (table["shots"].fillna(-1) == shots)
+        (table["task"] == setting.task)
+        & (table["protocol"] == setting.protocol)
+        & (table["shots"].fillna(-1) == setting.shots)
         & (table["metric"] == "top1")
-        & (table["subset"] == "all")
+        & table["subset"].isin(("all", "unleaked"))
         & table["usable"]
         & table["configuration"].isin(arms)
-    ].drop_duplicates("cell")
+    ]
     every: dict[tuple[int, int], list[NDArray[np.bool_]]] = {}
-    columns = here[["cell", "configuration", "seed", "n_test", "value"]]
-    for cell, arm, seed, n_test, value in columns.itertuples(index=False, name=None):
-        right = None if not n_test > 0 else answers(str(cell), int(n_test))
+    columns = ["cell", "configuration", "seed", "n_test", "value"]
+    cells = here.loc[here["subset"] == "all", columns].drop_duplicates("cell")
+    for cell, arm, seed, n_test, value in cells.itertuples(index=False, name=None):
+        right = None if missing(n_test) or n_test < 1 else answers(str(cell), int(n_test))
         if right is None:
             continue
-        if abs(float(right.mean()) - float(value)) > 1e-6:
+        # half an image: a table may have been rounded
+        if abs(float(right.mean()) - float(value)) > max(0.5 / n_test, 1e-6):
             raise InputError(
-                f"the answers that were kept of cell {cell} are not those of its rows; "
-                f"`headwater run --redo {cell}` measures it again"
+                f"the answers that were kept of cell {cell} are not those of its rows "
+                f"(`headwater run --redo {cell}` measures it again)"
             )
         every.setdefault((seeds[int(seed)], arms[str(arm)]), []).append(right)
-    return {place: np.mean(each, axis=0) for place, each in every.items()}
+    shares = {place: np.mean(each, axis=0) for place, each in every.items()}
+    return _Right(shares, int(here["n_test"].min()) if shares else 0)
 
 
 def crossed(values: Floats, there: NDArray[np.bool_]) -> ImageError:

@@ -371,6 +371,8 @@ def outcome_of(load: Any, kind: str, pick: str, said: str) -> Any:
         means={("s", "a"): 60.0, ("s", "b"): 59.8, ("s", "c"): 50.0},
         regret_bound=1.0,
         seconds=1.0,
+        arms=tuple(arms),
+        scores=np.array([[60.0, 59.8, 50.0], [60.1, 59.7, 50.1], [59.9, 59.9, 49.9]]),
     )
 
 
@@ -405,5 +407,10 @@ def test_the_audit_says_how_far_the_planted_best_is_ahead_and_where_it_is_not(lo
         replace(each, means={("s", "a"): 5.0, ("s", "b"): 9.0, ("s", "c"): 1.0}) for each in audited
     ]
     assert planted.contradicted(turned) == ["one: b, 4.0 points ahead"]
-    page = "\n".join(planted.page(audited, audited, missed := []))
+    page = "\n".join(planted.page(audited, audited, {}, missed := []))
+    assert planted.regret_of(turned[0], {}) == 0, "the planted best was picked"
+    other = replace(turned[0], pick=("s", "b"))
+    same, less = (planted.Again(each, each) for each in (audited[0], turned[0]))
+    assert planted.regret_of(other, {"one": same}) == pytest.approx(0.2)
+    assert planted.regret_of(other, {"one": less}) == planted.lead_of(turned[0]) == -4
     assert missed == [] and "Decided in 100 % (limit: at least 60)" in page

@@ -372,7 +372,7 @@ def outcome_of(load: Any, kind: str, pick: str, said: str) -> Any:
         regret_bound=1.0,
         seconds=1.0,
         arms=tuple(arms),
-        scores=np.array([[60.0, 59.8, 50.0], [60.1, 59.7, 50.1], [59.9, 59.9, 49.9]]),
+        scores=np.array([60.0, 59.8, 50.0]) + np.random.default_rng(0).normal(size=(4, 3)),
     )
 
 

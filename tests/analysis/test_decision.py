@@ -227,6 +227,13 @@ def test_what_the_rows_do_not_have_cannot_be_asked(aim: Aim, said: str) -> None:
         decide(to_frame(rows_of({"level:0": 0.6, "level:1": 0.5})), aim)
 
 
+def test_being_wrong_cannot_cost_more_than_a_perfect_score_would_bring() -> None:
+    """Arms of two seeds far apart say next to nothing of their means."""
+    means = {"level:0": [0.91, 0.50], "level:1": [0.2, 0.6]}
+    decision = decide(to_frame(rows_of(means)), Aim(error=0.0078))
+    assert decision.regret_bound == pytest.approx(1 - 0.705)
+
+
 def test_lines_that_are_sure_of_another_arm_are_a_finding() -> None:
     rows = rows_of({"level:0": 0.6, "level:1": 0.5})
     rows += rows_of({"level:0": 0.3, "level:1": 0.5}, shots=5, draw=0)

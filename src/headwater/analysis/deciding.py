@@ -345,6 +345,8 @@ def _told(
             told.halves(best, int(arm), threshold)[0] - leads[arm] for arm in np.flatnonzero(others)
         ]
         bound = max(bound, float(max(costs)))
+    if np.isfinite(bound):
+        bound = min(bound, 1 - float(means[best]))  # no score is above 1
     confidence = SURE if sure else AS_GOOD if bound <= aim.tolerance else OPEN
     names_of_best = (names[0],)
     return replace(

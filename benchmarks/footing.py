@@ -275,7 +275,7 @@ def arms_of(right: NDArray[np.bool_], labels: str, num_labels: int) -> ArmAnswer
     seeds, draws, n_test = right.shape
     models = [(seed, draw) for seed in range(seeds) for draw in range(draws)]
     flat = right.reshape(-1, n_test)
-    return ArmAnswers(labels, num_labels, num_labels == 4, True, models, flat, None)
+    return ArmAnswers(labels, "level", num_labels, num_labels == 4, True, models, flat, None)
 
 
 def simulated(

@@ -93,6 +93,47 @@ def test_names_and_sentences_do_not_enter_ids() -> None:
     assert cells(renamed) == cells(BASE)
 
 
+def test_kind_and_level_of_labels_are_told_whatever_the_study_calls_them() -> None:
+    views = {
+        "coarse": {"of": "level:1"},
+        "fine": {"of": "class"},
+        "chance": {"of": "random:8"},
+        "parts": {"of": "random:like level:0 within level:1"},
+        "found": {"of": "cluster:like level:1"},
+        "mistaken": {"of": "level:0", "noise": {"kind": "symmetric", "rate": 0.2}},
+        "some": {"of": "level:0", "subset": ["gupezu", "luluse"]},
+        "joined": {"of": "level:0", "merge": {"round": ["gupezu", "luluse"]}},
+    }
+    plain = ["level:1", "class", "random:8", "random:like level:0 within level:1"]
+    plain += ["cluster:like level:1", "level:0 with symmetric:0.2"]
+    expected: dict[str, tuple[str | None, int | None]] = {
+        "level:1": ("level", 1),
+        "level:0": ("level", 0),
+        "random:8": ("random", None),
+        "random:like level:0 within level:1": ("random within", None),
+        "cluster:like level:1": ("cluster", None),
+        "level:0 with symmetric:0.2": ("noisy", None),
+    }
+    of_names = dict(zip(views, expected.values(), strict=False))
+    of_names |= {
+        "some": ("subset", None),
+        "joined": ("level", None),
+        "instance": ("instance", None),
+    }
+
+    def told(one: Plan) -> dict[Any, Any]:
+        names = [one.names(cell) for cell in one.cells]
+        return {name["labels"]: (name["label_kind"], name["label_level"]) for name in names}
+
+    methods = ["scratch", "supervised", "simclr"]
+    by_text = plan(methods=methods, labels=plain)
+    by_name = plan(methods=methods, labels=[*views, "instance"], views=views)
+    assert told(by_text) == {None: (None, None), **expected}
+    assert told(by_name) == {None: (None, None), **of_names}
+    assert set(arms(by_text)) <= set(arms(by_name)), "what they are called is in no id"
+    assert set(cells(by_text)) <= set(cells(by_name))
+
+
 @pytest.mark.parametrize(
     "changes",
     [

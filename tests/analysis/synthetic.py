@@ -45,7 +45,8 @@ def one_row(**changes: Any) -> dict[str, Any]:
         "subset": "all", "value": 0.5, "n_test": 1000,
         "method": "supervised", "source": "photos", "source_fingerprint": "f" * 8, "size": "all",
         "unique_images": 20000, "labels": "level:0",
-        "label_level": 0, "num_labels": 400, "images_seen": 400000, "epochs": 20.0, "steps": 1563,
+        "label_kind": "level", "label_level": 0, "num_labels": 400,
+        "images_seen": 400000, "epochs": 20.0, "steps": 1563,
         "pretrain_flops": 1e14, "backbone": "tiny",
         "image_size": 32, "batch": 256, "optimiser": "adamw", "lr": 0.003, "weight_decay": 0.05,
         "recipe": "{\"lr\":0.003}", "seed": 0,
@@ -59,18 +60,31 @@ def one_row(**changes: Any) -> dict[str, Any]:
         "versions": "{\"headwater\":\"0.1.0\"}", "seconds": 3.0,
         "host": "somewhere", "finished": "2025-01-01T00:00:00Z", "attempt": 1,
     }  # fmt: skip
+    if "labels" in changes:
+        row |= of_labels(changes.get("method", "supervised"), changes["labels"])
     return row | changes
+
+
+def of_labels(method: str, labels: str | None) -> dict[str, Any]:
+    """What a real row says of a view that is called by its text."""
+    if labels is None or method == "clip":
+        return {"label_kind": None, "label_level": None}
+    kind = labels.replace("class", "level:0").split(":")[0] + " within" * (" within " in labels)
+    plain = labels.startswith("level:") and labels[6:].isdigit()
+    return {
+        "label_kind": "noisy" if " with " in labels else kind,
+        "label_level": int(labels[6:]) if plain else None,
+    }
 
 
 def arm_fields(
     method: str, labels: str | None, num_labels: int | None, source: str | None
 ) -> dict[str, Any]:
-    level = int(labels.split(":")[1]) if labels and labels.startswith("level:") else None
     fields: dict[str, Any] = {
         "method": method,
         "source": source,
         "labels": labels,
-        "label_level": level,
+        **of_labels(method, labels),
         "num_labels": num_labels,
     }
     if method == "scratch":

@@ -59,7 +59,7 @@ def gains(right: np.ndarray) -> tuple[hardness._Pair, hardness._Split]:
     """Of bool [seeds, 2 arms, 1 draw, n_test], split by the hardness of other seeds."""
     models = [(seed, 0) for seed in range(len(right))]
     coarse, fine = (
-        ArmAnswers(labels, classes, classes == 4, True, models, right[:, arm, 0], None)
+        ArmAnswers(labels, "level", classes, classes == 4, True, models, right[:, arm, 0], None)
         for arm, (labels, classes) in enumerate((("level:2", 4), ("level:0", 40)))
     )
     pair = hardness._pair({}, coarse, fine)

@@ -418,14 +418,31 @@ def test_a_table_of_answers_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize("column", list(ANSWERS))
 def test_a_column_that_is_missing_or_of_another_type_is_named(column: str) -> None:
     table = answers(random_arms("level:2", "level:0"))
-    with pytest.raises(InputError, match=f"the column '{column}' is missing"):
-        conform_answers(table.drop(columns=column), "x")
+    if column != "label_kind":  # tables of before lack it
+        with pytest.raises(InputError, match=f"the column '{column}' is missing"):
+            conform_answers(table.drop(columns=column), "x")
     if ANSWERS[column] != "string":
         with pytest.raises(InputError, match=f"the column '{column}' should be {ANSWERS[column]}"):
             conform_answers(table.assign(**{column: "words"}), "x")
-    if column not in ("shots", "draw", "size", "hard"):
+    if column not in ("shots", "draw", "size", "hard", "label_kind"):
         with pytest.raises(InputError, match=f"the column '{column}' has a null, in row 1"):
             conform_answers(table.assign(**{column: None}), "x")
+
+
+def test_views_that_a_study_names_make_the_pair_that_plain_ones_make() -> None:
+    arms = {"level:2": COARSE, "level:0": FINE, "cluster:9": FINE}
+    plain = answers(arms)
+    names = {"level:2": "coarse", "level:0": "fine", "cluster:9": "found"}
+    named = plain.assign(labels=plain["labels"].map(names))
+    row = of_split(hardness_gains(named))
+    assert (row.pop("coarse"), row.pop("fine")) == ("coarse", "fine")
+    expected = of_split(hardness_gains(plain))
+    assert (expected.pop("coarse"), expected.pop("fine")) == ("level:2", "level:0")
+    assert str(row) == str(expected)
+    old = plain.drop(columns="label_kind")
+    pd.testing.assert_frame_equal(hardness_gains(old), hardness_gains(plain))
+    with pytest.raises(InputError, match="two levels are not both there"):
+        hardness_gains(named.drop(columns="label_kind"))  # nobody can know
 
 
 def test_samples_that_are_missing_or_twice_are_refused() -> None:

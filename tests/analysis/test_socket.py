@@ -17,7 +17,8 @@ from headwater.analysis import (
     summarise,
     verdict,
 )
-from headwater.analysis.order import label_kind, shown_labels, shown_method, tuned_protocols
+from headwater.analysis.kinds import kind_in_text
+from headwater.analysis.order import shown_labels, shown_method, tuned_protocols
 from headwater.registry import ANALYSES
 from headwater.report.charts import Evidence, Panel, panels
 from headwater.report.figures import figure
@@ -106,16 +107,16 @@ def test_a_method_that_is_not_installed_stands_last_in_a_spare_colour() -> None:
     summary = summarise(to_frame(rows))
     assert list(dict.fromkeys(summary["method"])) == ["clip", "simclr", "bygone"]
     assert arm_colours(summary) == {"clip": "#D55E00", "simclr": "#CC79A7", "bygone": SERIES[0]}
-    assert not shown_method("bygone").known and not shown_labels("bygone:3").known
+    assert not shown_method("bygone").known and not shown_labels("bygone").known
 
 
 def test_labels_are_shown_as_their_kinds_declare() -> None:
     views = ["level:0", "depth:3", "rank:1", "instance", "cluster:8 within level:1", "cluster:8"]
     views += ["shuffle:8", "random:8 within level:1", "random:8", "level:0 with noise 0.2"]
-    orders = [shown_labels(view).order for view in views]
+    orders = [shown_labels(kind_in_text(view)).order for view in views]
     assert orders == sorted(set(orders))
-    assert [shown_labels(view).on_ramp for view in views] == [True] * 3 + [False] * 7
-    assert label_kind("class") == "level" and label_kind(None) == ""
+    assert [shown_labels(kind_in_text(view)).on_ramp for view in views] == [True] * 3 + [False] * 7
+    assert kind_in_text("class") == "level" and not shown_labels(None).known
     assert set(tuned_protocols()) >= {"finetune", "lpft"} and "probe" not in tuned_protocols()
 
 

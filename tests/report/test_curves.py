@@ -55,6 +55,8 @@ def arm(
         "source": source,
         "size": size,
         "labels": labels,
+        "label_kind": labels and labels.split(":")[0],
+        "label_level": int(labels[6:]) if labels and labels.startswith("level:") else None,
         "seed": seed,
         "classes": None,
     }
@@ -150,6 +152,23 @@ def test_colours_are_those_of_the_report_and_sources_and_sizes_are_dashes() -> N
         ) == {"level:1": SKY, "level:0": BLUE, "simclr": PURPLE}
         assert line["strokeDash"]["scale"]["domain"] == ["photos", "photos, 500 images", "sketches"]
         assert len({tuple(dash) for dash in line["strokeDash"]["scale"]["range"]}) == 3
+
+
+def test_views_that_a_study_names_have_the_order_and_colours_of_their_kind() -> None:
+    def legend(*arms: dict[str, Any]) -> dict[str, str]:
+        line = curves_chart(facts(*arms))["concat"][0]["layer"][0]["encoding"]
+        scale = line["color"]["scale"]
+        return dict(zip(scale["domain"], scale["range"], strict=True))
+
+    names = {"random:8": "chance", "level:0": "fine", "level:1": "coarse"}
+    plain = [arm("supervised", view) for view in names]
+    named = [
+        one | {"labels": name, "title": name}
+        for one, name in zip(plain, names.values(), strict=True)
+    ]
+    expected = {names[view]: colour for view, colour in legend(*plain).items()}
+    assert list(legend(*named).items()) == list(expected.items())
+    assert list(expected) == ["coarse", "fine", "chance"]
 
 
 def test_there_is_a_line_an_arm_and_a_band_where_there_are_seeds(tmp_path: Path) -> None:

@@ -84,7 +84,12 @@ def test_colours_do_not_run_out() -> None:
     import pandas as pd
 
     many = pd.DataFrame(
-        {"order": range(40), "method": [f"m{i}" for i in range(40)], "labels": [None] * 40}
+        {
+            "order": range(40),
+            "method": [f"m{i}" for i in range(40)],
+            "labels": [None] * 40,
+            "label_kind": [None] * 40,
+        }
     )
     assert len(arm_colours(many)) == 40
 

@@ -110,13 +110,13 @@ def summarise(rows: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
     """One row per configuration x task x protocol x shots x metric x subset, in a sensible order of
     arms.
 
-    Columns: configuration, name, context, order, method, source, size, labels, num_labels,
-    backbone; task, protocol, shots; metric, subset; mean, low, high (shares in [0, 1]; the interval
-    may leave that range, and is null at one seed); num_seeds, num_draws (mean per seed), num_cells
-    (those that count), num_diverged, num_failed, n_test, label_reuse, decides, cells (tuple of the
-    ids of all its cells). Diverged and failed cells are counted, and enter no mean. decides: every
-    number in the mean decides (and there is one), so that no mean with a re-used label in it can
-    pass for a fair one.
+    Columns: configuration, name, context, order, method, source, size, labels, label_kind,
+    num_labels, backbone; task, protocol, shots; metric, subset; mean, low, high (shares in [0, 1];
+    the interval may leave that range, and is null at one seed); num_seeds, num_draws (mean per
+    seed), num_cells (those that count), num_diverged, num_failed, n_test, label_reuse, decides,
+    cells (tuple of the ids of all its cells). Diverged and failed cells are counted, and enter no
+    mean. decides: every number in the mean decides (and there is one), so that no mean with a
+    re-used label in it can pass for a fair one.
     """
     import pandas as pd
 
@@ -158,12 +158,13 @@ _DESCRIBING = (
     "source",
     "size",
     "labels",
+    "label_kind",
     "backbone",
     "n_test",
 )
 SUMMARY = (
     *("configuration", "name", "context", "order"),
-    *("method", "source", "size", "labels", "num_labels", "backbone"),
+    *("method", "source", "size", "labels", "label_kind", "num_labels", "backbone"),
     *SETTING,
     *("metric", "subset", "mean", "low", "high"),
     *("num_seeds", "num_draws", "num_cells", "num_diverged", "num_failed", "n_test"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.kept import kept
+from headwater.analysis.kinds import LabelsOf
 from headwater.analysis.naming import digest, name_configurations
 from headwater.analysis.order import tuned_protocols
 from headwater.analysis.words import missing, number
@@ -53,7 +54,8 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     the source alone. order (int): sensible order of the configurations (method, then coarse to
     fine). usable (bool): status is done and the value is a number. decides (bool): usable, and not
     a frozen encoder scored on labels that it was trained on (docs/design.md, "Label reuse"): such a
-    row is shown and decides nothing. `only` are the columns that are needed, beside those from
+    row is shown and decides nothing. label_kind and label_level are filled in where rows do not say
+    them (kinds.py). `only` are the columns that are needed, beside those from
     which these are made; all, when left out.
 
     Rows of simulated networks are left out: they have a table of their own. Raises
@@ -77,11 +79,14 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     return table.assign(**_names(table))
 
 
-_PREPARED_FROM = (*CONFIGURATION, "constants", "value", "label_reuse", "num_labels")
+_OF_LABELS = ("num_labels", "label_kind", "label_level")
+_PREPARED_FROM = (*CONFIGURATION, "constants", "value", "label_reuse", *_OF_LABELS)
 
 
 def _names(table: pd.DataFrame) -> dict[str, Any]:
-    """The columns that `prepare` adds for the configuration of each row."""
+    """The columns that `prepare` adds for the configuration of each row, and those that it fills
+    in.
+    """
     import numpy as np
     import pandas as pd
 
@@ -89,7 +94,7 @@ def _names(table: pd.DataFrame) -> dict[str, Any]:
     place = pd.factorize(groups.ngroup())[0]
     distinct = table.loc[~pd.Series(place).duplicated().to_numpy(), list(CONFIGURATION)]
     rows = distinct.astype(object).to_dict("records")
-    named = name_configurations(rows, _median_labels(table["num_labels"], distinct, place))
+    named = name_configurations(rows, _labels_of(rows, table, distinct, place))
     by_digest = {each.digest: (order, each) for order, each in enumerate(named)}
     of_rows = [by_digest[digest(row)] for row in rows]
     columns: dict[str, Any] = {
@@ -97,9 +102,35 @@ def _names(table: pd.DataFrame) -> dict[str, Any]:
         "name": np.array([each.name for _, each in of_rows], dtype=object),
         "context": np.array([each.context for _, each in of_rows], dtype=object),
         "order": np.array([order for order, _ in of_rows], dtype=np.int64),
-        "configuration_labels": np.array([each.num_labels for _, each in of_rows], dtype=float),
+        "configuration_labels": np.array(
+            [each.labels.num_labels for _, each in of_rows], dtype=float
+        ),
+        "label_kind": pd.array([each.labels.kind for _, each in of_rows], dtype="string[python]"),
+        "label_level": pd.array([each.labels.level for _, each in of_rows], dtype="Int64"),
     }
     return {column: values[place] for column, values in columns.items()}
+
+
+def _labels_of(
+    rows: list[dict[Any, Any]], table: pd.DataFrame, distinct: pd.DataFrame, place: Any
+) -> list[LabelsOf]:
+    """What is known of the labels of each distinct configuration."""
+    kinds = _first_known(table["label_kind"], place)
+    levels = _first_known(table["label_level"], place)
+    counts = _median_labels(table["num_labels"], distinct, place)
+    return [
+        LabelsOf.of(row, kind=kinds.get(number), level=levels.get(number), num_labels=num_labels)
+        for number, (row, num_labels) in enumerate(zip(rows, counts, strict=True))
+    ]
+
+
+def _first_known(column: pd.Series[Any], place: Any) -> dict[int, Any]:
+    """Configuration -> the first value of its rows that is not null."""
+    import numpy as np
+
+    known = np.flatnonzero(column.notna().to_numpy())
+    places, first = np.unique(place[known], return_index=True)
+    return dict(zip(places.tolist(), column.iloc[known[first]].tolist(), strict=True))
 
 
 def _median_labels(counts: pd.Series[Any], distinct: pd.DataFrame, place: Any) -> list[Any]:
@@ -135,10 +166,15 @@ class Configuration:
     method: str
     source: str | None
     labels: str | None
+    """What the study calls them."""
     num_labels: float | None
     """Classes of its labels."""
     backbone: str
     image_size: str | None
+    label_kind: str | None = None
+    """Kind of its labels, as the column `label_kind` of rows."""
+    label_level: int | None = None
+    """k of level:k, 0 = finest."""
     fields: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """Its columns of `CONFIGURATION`, and unique_images (of one of its arms)."""
 
@@ -170,6 +206,8 @@ def _configuration(row: dict[Any, Any]) -> Configuration:
         method=str(row["method"]),
         source=_text(row["source"]),
         labels=_text(row["labels"]),
+        label_kind=_text(row["label_kind"]),
+        label_level=None if missing(row["label_level"]) else int(row["label_level"]),
         num_labels=number(row["configuration_labels"]),
         backbone=str(row["backbone"]),
         image_size=_text(row["image_size"]),

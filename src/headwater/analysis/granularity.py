@@ -20,7 +20,7 @@ from headwater.analysis.intervals import (
     seeds_needed,
     t_interval,
 )
-from headwater.analysis.order import granular_kinds, label_kind
+from headwater.analysis.order import granular_kinds
 from headwater.analysis.words import missing, shots_number
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class _Group:
     def curve(self) -> list[dict[str, Any]]:
         """The views that lie on the curve."""
         kinds = granular_kinds()
-        return [view for view in self.views if label_kind(view["labels"]) in kinds]
+        return [view for view in self.views if view["label_kind"] in kinds]
 
 
 def _groups(rows: pd.DataFrame, metric: str | None = None) -> Iterator[_Group]:
@@ -332,7 +332,7 @@ def _hard_gain(hard: _Group, easy: _Group, level: float) -> list[dict[str, Any]]
     """What one curve says, on its hard and on its easy images; nothing without two levels that were
     scored on both.
     """
-    levels = [view for view in hard.curve if label_kind(view["labels"]) == "level"]
+    levels = [view for view in hard.curve if view["label_kind"] == "level"]
     if len(levels) < 2:
         return []
     coarse, fine = levels[0], levels[-1]

@@ -34,7 +34,6 @@ from numpy.typing import NDArray
 
 from headwater.analysis.crossfit import CrossFitted, crossfitted
 from headwater.analysis.intervals import LEVEL, SEARCH_LIMIT, Interval, seeds_needed
-from headwater.analysis.order import label_kind
 from headwater.analysis.samples import ArmAnswers, arms_of
 from headwater.analysis.winners import holm
 from headwater.analysis.words import count, listed, setting_word
@@ -262,7 +261,7 @@ def _pair_of(
         )
         there = listed([arm.labels for arm in arms])
         raise _Refused(f"{wanted} are not both there; its arms have {there}")
-    levels = all(label_kind(arm.labels) == "level" for arm in chosen)
+    levels = all(arm.label_kind == "level" for arm in chosen)
     if levels and chosen[0].num_labels >= chosen[1].num_labels:
         counts = " and ".join(f"{arm.labels} has {arm.num_labels}" for arm in chosen)
         raise _Refused(f"coarse labels have fewer classes than fine ones, but {counts}")
@@ -282,7 +281,7 @@ def _chosen(
     """(coarse, fine) among the arms of a setting, which come from few classes to many; None where
     there is no such pair.
     """
-    levels = [arm for arm in arms if label_kind(arm.labels) == "level"]
+    levels = [arm for arm in arms if arm.label_kind == "level"]
     named = {arm.labels: arm for arm in arms}
     fewest = named[coarse].num_labels if coarse in named else 0
     finer = (

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from headwater.analysis.kinds import LabelsOf
 from headwater.analysis.order import Place, place_of
 from headwater.analysis.words import missing
 
@@ -36,7 +37,7 @@ class Named:
     row: dict[Any, Any]
     """Its columns of `configurations.CONFIGURATION`."""
     digest: str
-    num_labels: float | None
+    labels: LabelsOf
     context: str
     """The name without the source."""
     source: str
@@ -48,7 +49,7 @@ class Named:
 
     @property
     def place(self) -> tuple[Place, str]:
-        return place_of(self.row, self.num_labels), self.digest
+        return place_of(self.row, self.labels), self.digest
 
     def with_suffix(self, column: str, pattern: str) -> Named:
         """The name with one more column, if that says something of this configuration."""
@@ -59,25 +60,23 @@ class Named:
         return replace(self, context=f"{self.context}, {pattern.format(value)}")
 
 
-def name_configurations(
-    rows: Sequence[dict[Any, Any]], counts: Sequence[float | None]
-) -> list[Named]:
+def name_configurations(rows: Sequence[dict[Any, Any]], labels: Sequence[LabelsOf]) -> list[Named]:
     """Different configurations with their names, in their order.
 
-    `rows` has the columns of `configurations.CONFIGURATION`; `counts` is each one's number of
-    classes.
+    `rows` has the columns of `configurations.CONFIGURATION`; `labels` is what is known of each
+    one's labels.
     """
-    named = [_shortest(row, num_labels) for row, num_labels in zip(rows, counts, strict=True)]
+    named = [_shortest(row, of_labels) for row, of_labels in zip(rows, labels, strict=True)]
     for column, pattern in _SUFFIXES.items():
         if _tells_apart(column, named):
             named = [configuration.with_suffix(column, pattern) for configuration in named]
     return _numbered(sorted(named, key=lambda configuration: configuration.place))
 
 
-def _shortest(row: dict[Any, Any], num_labels: float | None) -> Named:
+def _shortest(row: dict[Any, Any], of_labels: LabelsOf) -> Named:
     labels = "" if missing(row["labels"]) else f" {row['labels']}"
     source = "" if missing(row["source"]) else f" · {row['source']}"
-    return Named(row, digest(row), num_labels, f"{row['method']}{labels}", source)
+    return Named(row, digest(row), of_labels, f"{row['method']}{labels}", source)
 
 
 def digest(row: dict[Any, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headwater.analysis.configurations import Configuration
 from headwater.analysis.evidence import Evidence, Line
-from headwater.analysis.order import label_kind, tuned_protocols
+from headwater.analysis.order import tuned_protocols
 from headwater.analysis.words import listed
 
 
@@ -37,7 +37,7 @@ def further_steps(
 
 def _beyond_the_end(line: Line, best: Configuration) -> list[str]:
     """A peak at the end of what was tried asks for one view further."""
-    if label_kind(best.labels) != "level" or best.num_labels is None:
+    if best.label_kind != "level" or best.num_labels is None:
         return []
     tried = [
         arm.num_labels
@@ -51,4 +51,4 @@ def _beyond_the_end(line: Line, best: Configuration) -> list[str]:
 
 
 def _is_on_the_curve_of(best: Configuration, arm: Configuration) -> bool:
-    return arm.source == best.source and label_kind(arm.labels) in ("level", "instance")
+    return arm.source == best.source and arm.label_kind in ("level", "instance")

@@ -10,10 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from headwater.analysis.kinds import LabelsOf
 from headwater.analysis.words import missing
 from headwater.registry import LABEL_VIEWS, METHODS, PROTOCOLS
+from headwater.rows import NOISY, WITHIN
 
-_NOISY = "noisy"
 _NOISY_ORDER, _NOISY_COLOUR = 1000.0, "#882255"
 
 
@@ -31,23 +32,6 @@ def granular_kinds() -> tuple[str, ...]:
     shown beside the curve and are no part of it.
     """
     return tuple(kind.name for kind in LABEL_VIEWS if kind.granular)
-
-
-def label_kind(labels: Any) -> str:
-    """What kind of view a name means: its first word, or 'X within' for a view that splits classes;
-    '' for no labels.
-
-    `class` counts as level, and a view with label noise is noisy.
-    """
-    if missing(labels):
-        return ""
-    text = str(labels)
-    if " with " in text:
-        return _NOISY
-    word = text.split(":")[0].split(" ")[0]
-    if word == "class":
-        return "level"
-    return f"{word} within" if " within " in text else word
 
 
 @dataclass(frozen=True)
@@ -75,12 +59,13 @@ def shown_method(name: str) -> Shown:
     return Shown(METHODS[name].order, METHODS[name].colour)
 
 
-def shown_labels(labels: Any) -> Shown:
-    """How a label view is shown: as its kind declares it."""
-    kind = label_kind(labels)
-    if kind == _NOISY:
+def shown_labels(kind: str | None) -> Shown:
+    """How labels of a kind (the column `label_kind` of rows) are shown: as it declares."""
+    if kind is None:
+        return _UNKNOWN
+    if kind == NOISY:
         return Shown(_NOISY_ORDER, _NOISY_COLOUR)
-    name = kind.removesuffix(" within")
+    name = kind.removesuffix(WITHIN)
     if name not in LABEL_VIEWS:
         return _UNKNOWN
     entry = LABEL_VIEWS[name]
@@ -104,19 +89,17 @@ class Place:
     """Labels, source, size, backbone and recipe; '' where there is none."""
 
 
-def place_of(row: dict[Any, Any], num_labels: float | None) -> Place:
+def place_of(row: dict[Any, Any], of_labels: LabelsOf) -> Place:
     """Method, then kind of labels, then coarse to fine, then source and size.
 
     `row` has the columns method, labels, source, size, backbone and recipe.
     """
     columns = ("labels", "source", "size", "backbone", "recipe")
     names = tuple("" if missing(row[column]) else str(row[column]) for column in columns)
-    height = names[0].partition(":")[2]
-    is_level = label_kind(row["labels"]) == "level"
     return Place(
         method=shown_method(str(row["method"])).order,
-        labels=shown_labels(row["labels"]).order,
-        num_labels=num_labels or 0.0,
-        level=-int(height) if is_level and height.isdigit() else 0,
+        labels=shown_labels(of_labels.kind).order,
+        num_labels=of_labels.num_labels or 0.0,
+        level=-(of_labels.level or 0),
         names=names,
     )

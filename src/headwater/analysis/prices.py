@@ -72,12 +72,14 @@ class Prices:
             hint = f"; did you mean {near[0]!r}?" if near else f"; they have {listed(known)}"
             raise InputError(f"decide: no arm has labels {view!r}, of which a price is given{hint}")
 
-    def of_label(self, labels: str) -> float | None:
-        """Price of a label of a view; None where it needs one and none is given."""
-        from headwater.study.decision import paid_view
+    def of_label(self, labels: str, kind: str | None = None) -> float | None:
+        """Price of a label of a view, of which `kind` is the kind as rows have it; None where it
+        needs one and none is given.
+        """
+        from headwater.study.decision import MADE, paid_view
 
         view = paid_view(labels)
-        if view is None:
+        if view is None or kind in MADE:
             return 0.0
         if not isinstance(self.label, Mapping):
             return self.label
@@ -154,4 +156,4 @@ def _of_an_image(arm: Configuration, prices: Prices) -> float | None:
         return 0.0
     if needs == "captions" and arm.labels != _TEMPLATE:
         return prices.caption
-    return prices.of_label(arm.labels)
+    return prices.of_label(arm.labels, arm.label_kind)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.analysis.kinds import kind_in_text
 from headwater.analysis.words import missing
 from headwater.errors import InputError
 from headwater.files import atomic_path
@@ -31,6 +32,7 @@ ANSWERS: dict[str, str] = {
     "source": "string",
     "size": "string",
     "labels": "string",
+    "label_kind": "string",
     "num_labels": "Int64",
     "seed": "Int64",
     "target": "boolean",
@@ -39,13 +41,15 @@ ANSWERS: dict[str, str] = {
     "right": "boolean",
     "hard": "boolean",
 }
-"""Columns and their pandas types. shots and draw are null for the full training split, size is null
-for all of a source; target: the arm was trained on the classes of the task itself; decides: not a
-frozen encoder scored on labels that it was trained on; sample: 0 ... n_test - 1, in the order of
-the test split; hard: the mark that the task's data give the sample, null where they give none.
-Every other column is never null.
+"""Columns and their pandas types. label_kind: as in rows; tables that were made before it lack it,
+and it is then read from the text of labels. shots and draw are null for the full training split,
+size is null for all of a source; target: the arm was trained on the classes of the task itself;
+decides: not a frozen encoder scored on labels that it was trained on; sample: 0 ... n_test - 1, in
+the order of the test split; hard: the mark that the task's data give the sample, null where they
+give none. Every other column is never null.
 """
 _NULLABLE = ("shots", "draw", "size", "hard")
+_KIND = "label_kind"
 SETTING = ("task", "protocol", "shots", "source", "size")
 """Where arms meet that differ in their labels."""
 _MODEL = (*SETTING, "labels", "seed", "draw")
@@ -56,6 +60,7 @@ class ArmAnswers:
     """The models of one arm (a label view of a source) in one setting."""
 
     labels: str
+    label_kind: str
     num_labels: int
     target: bool
     decides: bool
@@ -106,6 +111,8 @@ def conform_answers(frame: pd.DataFrame, where: str) -> pd.DataFrame:
 
     Raises InputError for a column that is missing, holds another type or a null where none may be.
     """
+    if _KIND not in frame:
+        frame = frame.assign(**{_KIND: None})
     absent = [name for name in ANSWERS if name not in frame]
     if absent:
         raise InputError(
@@ -118,6 +125,9 @@ def conform_answers(frame: pd.DataFrame, where: str) -> pd.DataFrame:
             table[name] = table[name].astype(kind)  # type: ignore[call-overload]
         except (TypeError, ValueError) as error:
             raise InputError(f"{where}: the column {name!r} should be {kind} ({error})") from None
+        if name == _KIND and table[name].isna().any():
+            of_text = {labels: kind_in_text(str(labels)) for labels in table["labels"].unique()}
+            table[name] = table[name].fillna(table["labels"].map(of_text))
         if name not in _NULLABLE and table[name].isna().any():
             raise InputError(
                 f"{where}: the column {name!r} has a null, in row "
@@ -167,6 +177,7 @@ def _arm(labels: str, rows: pd.DataFrame, where: str) -> ArmAnswers:
     marks = rows["hard"].iloc[order[:n_test]]
     return ArmAnswers(
         labels=labels,
+        label_kind=str(rows["label_kind"].iloc[0]),
         num_labels=int(rows["num_labels"].median()),
         target=bool(rows["target"].iloc[0]),
         decides=bool(rows["decides"].all()),

@@ -43,6 +43,8 @@ def _arm_facts(arm: PlannedArm, store: Store) -> dict[str, Any]:
         "source": words.source,
         "size": words.size,
         "labels": words.labels,
+        "label_kind": arm.label_kind,
+        "label_level": arm.label_level,
         "classes": arm.num_labels,
         "seed": words.seed,
         "status": record["status"] if record else "unfinished" if begun else "waiting",

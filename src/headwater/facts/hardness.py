@@ -150,6 +150,7 @@ def _columns(plan: Plan, cell: PlannedCell, *, label_reuse: bool) -> dict[str, A
     """
     arm, task, words = cell.arm, plan.tasks[cell.words.task], cell.words
     hard = task.source.table.hard
+    names = plan.names(cell)
     return {
         "task": words.task,
         "protocol": words.protocol,
@@ -157,7 +158,8 @@ def _columns(plan: Plan, cell: PlannedCell, *, label_reuse: bool) -> dict[str, A
         "draw": words.draw,
         "source": arm.words.source,
         "size": None if arm.words.size in (None, "all") else str(arm.words.size),
-        "labels": plan.names(cell)["labels"],
+        "labels": names["labels"],
+        "label_kind": names["label_kind"],
         "num_labels": arm.num_labels,
         "seed": arm.words.seed,
         "target": arm.targets is not None and set(arm.targets.names) == set(task.class_names),

@@ -136,7 +136,8 @@ class Plan:
             "source": arm.words.source,
             "size": None if arm.words.size is None else str(arm.words.size),
             "labels": labels,
-            "label_level": arm.view.level if arm.view else None,
+            "label_kind": arm.label_kind,
+            "label_level": arm.label_level,
             "task": cell.words.task,
             "task_labels": self.tasks[cell.words.task].view,
         }

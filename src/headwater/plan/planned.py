@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from headwater.labels import Partition, Targets, View
 from headwater.registry import METHODS
+from headwater.rows import NOISY, SUBSET, WITHIN
 from headwater.sources import Positions, Source
 from headwater.study import Arm, Cell, Recipe
 
@@ -94,6 +95,23 @@ class PlannedArm:
     def multi_label_share(self) -> float | None:
         """Share of the images with several labels; clusters give every image one."""
         return 0.0 if self.clusters else self.targets.multi_label_share if self.targets else None
+
+    @property
+    def label_kind(self) -> str | None:
+        """Kind of its labels, as rows name it (docs/rows.md); None without labels."""
+        view = self.view
+        if view is None:
+            return None
+        if view.noise is not None:
+            return NOISY
+        if view.subset or view.rest == "drop":
+            return SUBSET
+        return view.kind if view.within is None else f"{view.kind}{WITHIN}"
+
+    @property
+    def label_level(self) -> int | None:
+        """k of level:k; None for any other view."""
+        return None if self.view is None else self.view.level
 
     @property
     def label_noise(self) -> float | None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.analysis.kinds import LabelsOf
 from headwater.analysis.order import Place, place_of
 from headwater.errors import InputError
 from headwater.report.chart_file import check_chart, save_chart
@@ -112,8 +113,9 @@ def _series(arms: list[dict[str, Any]]) -> list[_Series]:
 
 
 def _place(members: list[dict[str, Any]]) -> Place:
-    unknown = {"backbone": None, "recipe": None}
-    return place_of(members[0] | unknown, members[0]["classes"])
+    arm = members[0]
+    of_labels = LabelsOf(arm["label_kind"], arm["label_level"], arm["classes"])
+    return place_of(arm | {"backbone": None, "recipe": None}, of_labels)
 
 
 def _one_series(members: list[dict[str, Any]]) -> _Series:
@@ -139,6 +141,7 @@ def _scales(series: list[_Series]) -> tuple[Spec, Spec]:
             "order": range(len(series)),
             "method": [arm["method"] for arm in first],
             "labels": [arm["labels"] for arm in first],
+            "label_kind": [arm["label_kind"] for arm in first],
         }
     )
     colours = arm_colours(table)

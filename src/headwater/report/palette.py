@@ -7,7 +7,8 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
-from headwater.analysis.order import Shown, label_kind, shown_labels, shown_method
+from headwater.analysis.order import Shown, shown_labels, shown_method
+from headwater.analysis.words import missing
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
     "#000000",
@@ -26,7 +27,11 @@ SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
 
 def arm_word(method: Any, labels: Any) -> str:
     """What a colour stands for: the labels of a supervised arm, else the method."""
-    return str(labels) if str(method) == "supervised" and label_kind(labels) else str(method)
+    return str(labels) if _has_labels(method, labels) else str(method)
+
+
+def _has_labels(method: Any, labels: Any) -> bool:
+    return str(method) == "supervised" and not missing(labels)
 
 
 def arm_colours(summary: Any) -> dict[str, str]:
@@ -34,9 +39,11 @@ def arm_colours(summary: Any) -> dict[str, str]:
 
     Hierarchy levels share a ramp: coarse is light blue, fine is dark blue.
     """
-    arms = summary.sort_values("order")[["method", "labels"]].drop_duplicates()
-    names = [arm_word(*arm) for arm in zip(arms["method"], arms["labels"], strict=True)]
-    shown = {word: _shown(word) for word in names}
+    columns = ["method", "labels", "label_kind"]
+    arms = summary.sort_values("order")[columns].drop_duplicates()
+    shown: dict[str, Shown] = {}
+    for method, labels, kind in arms.itertuples(index=False):
+        shown.setdefault(arm_word(method, labels), _shown(method, labels, kind))
     levels = [word for word in shown if shown[word].on_ramp]
     spare = cycle(SERIES)
     return {
@@ -47,10 +54,11 @@ def arm_colours(summary: Any) -> dict[str, str]:
     }
 
 
-def _shown(word: str) -> Shown:
-    """A word of `arm_word` names a method or labels."""
-    method = shown_method(word)
-    return method if method.known else shown_labels(word)
+def _shown(method: Any, labels: Any, kind: Any) -> Shown:
+    """Labels are shown as their kind is, whatever the study calls them."""
+    if _has_labels(method, labels):
+        return shown_labels(None if missing(kind) else str(kind))
+    return shown_method(str(method))
 
 
 def _on_ramp(place: int, length: int) -> str:

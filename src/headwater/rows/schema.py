@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from headwater.registry import METHODS, PROTOCOLS
+from headwater.registry import LABEL_VIEWS, METHODS, PROTOCOLS
 
 SCHEMA_VERSION = 1
 
@@ -22,6 +22,12 @@ row, and a million of each would be gigabytes.
 STATUSES = ("done", "diverged", "failed")
 UNBOUNDED = "response_"
 """What the names of metrics begin with that are no shares, and may be any number."""
+
+NOISY, SUBSET, WITHIN = "noisy", "subset", " within"
+"""Of `label_kind`, beside the kinds of label views: what a view with label noise is called, and one
+that leaves out the images of some classes (fewer classes are then no coarser labels), whatever
+their kinds; and what is added to the kind of a view that splits the classes of a level.
+"""
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,13 @@ COLUMNS: tuple[Column, ...] = (
         "str",
         "label view of the arm (docs/study.md), or the name that the study gave it; caption field "
         "for clip; null for simclr and scratch",
+    ),
+    Column(
+        "label_kind",
+        "str",
+        "kind of the arm's label view, whatever the study calls it: {views}; `random within` and "
+        "`cluster within` split the classes of a level; noisy has label noise, subset leaves out "
+        "the images of some classes; null without labels",
     ),
     Column("label_level", "int", "k of level:k, 0 = finest; null otherwise", least=0),
     Column(
@@ -313,8 +326,9 @@ VOLATILE = frozenset(column.name for column in COLUMNS if column.volatile)
 
 
 def explained(column: Column) -> str:
-    """What a column means, with the methods and protocols that there are."""
-    return column.meaning.replace("{methods}", _methods()).replace("{protocols}", _protocols())
+    """What a column means, with the methods, protocols and label views that there are."""
+    meaning = column.meaning.replace("{methods}", _methods()).replace("{protocols}", _protocols())
+    return meaning.replace("{views}", ", ".join(LABEL_VIEWS.names()))
 
 
 def _methods() -> str:

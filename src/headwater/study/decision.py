@@ -21,7 +21,7 @@ from headwater.study.words import (
 Shots = Literal["full"] | Annotated[Whole, Field(ge=1)]
 
 
-_MADE = ("instance", "random", "cluster")
+MADE = ("instance", "random", "cluster")
 """Kinds of label views that nobody has to assign."""
 
 
@@ -34,7 +34,7 @@ def paid_view(labels: str) -> str | None:
     name = within or name
     if name in ("template", "class"):
         return "level:0"
-    return None if name.split(":")[0].split(" ")[0] in _MADE else name
+    return None if name.split(":")[0].split(" ")[0] in MADE else name
 
 
 class Prices(Words):

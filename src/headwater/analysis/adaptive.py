@@ -16,7 +16,7 @@ from headwater.analysis.deciding import decide
 from headwater.analysis.decision import Aim, Decision
 from headwater.analysis.evidence import Evidence
 
-_CHANCE = 0.05
+_CHANCE = 0.1
 """An arm with a larger chance to be the best gets another seed [ours]."""
 _SMALL = 0.2
 """Of the tolerance: a smaller expected regret is worth no more seeds [ours]."""

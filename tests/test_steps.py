@@ -127,6 +127,26 @@ def test_a_difference_below_the_tolerance_ends_it(
     assert stop.startswith("within tolerance")
 
 
+def test_an_arm_whose_first_seeds_are_far_apart_gets_another_before_it_ends() -> None:
+    """Two arms are told well; a third is far below, and its two seeds say little of its noise."""
+    values = {
+        "level:0": [0.700, 0.702, 0.701, 0.699, 0.700, 0.701],
+        "level:1": [0.680, 0.683, 0.681, 0.678, 0.682, 0.681],
+        "instance": [0.30, 0.50],
+        "random:8": [0.30, 0.301],
+    }
+    rows = [
+        one_row(
+            cell=f"{labels}-{seed}", arm=f"{labels}-{seed}", seed=seed, labels=labels, value=value
+        )
+        for labels, scores in values.items()
+        for seed, value in enumerate(scores)
+    ]
+    seen = look(evidence_of(to_frame(rows)), Aim(tolerance=0.05))
+    assert seen.stop is None and "too far apart" in seen.reason
+    assert len(seen.arms) == 1 and "instance" in seen.arms[0]
+
+
 def test_no_step_exceeds_the_budget(tmp_path: Path, rows_of_a_part: list[Made]) -> None:
     """A seed of an arm is 0.1 hours for each task."""
     made = Made(tmp_path, 30, MEANS, 0.02)

@@ -59,6 +59,9 @@ def look(found: Evidence, aim: Aim, *, until: float = 0.95) -> Look:
         return Look(decision, f"within tolerance: whatever is better is so by {worst}", (), "")
     expected = decision.expected_regret[decision.best]
     if expected <= _SMALL * aim.tolerance:
+        if (unclear := _unclear(decision, aim)) is not None:
+            why = f"the first seeds of {unclear} are too far apart to say what it may be"
+            return Look(decision, None, (unclear,), why)
         words = f"{100 * expected:.2f} points"
         return Look(decision, f"within tolerance: it costs {words} on average", (), "")
     chances = {name: decision.p_best[name] for name in decision.means}
@@ -67,3 +70,14 @@ def look(found: Evidence, aim: Aim, *, until: float = 0.95) -> Look:
     arms = (decision.best, rivals[0], *near)
     said = ", ".join(f"{name} {chances[name]:.2f}" for name in arms)
     return Look(decision, None, arms, f"chances to be the best: {said}")
+
+
+def _unclear(decision: Decision, aim: Aim) -> str | None:
+    """The arm of which only the first seeds were run, where it alone makes the bound of regret
+    large; None where there is none.
+    """
+    most = {name: -low for name, (_, low, _) in decision.behind.items()}
+    worst = max(most, key=lambda name: most[name])
+    others = max((cost for name, cost in most.items() if name != worst), default=0.0)
+    first = decision.stopped_early.get(worst, decision.num_seeds) == FIRST_SEEDS
+    return worst if first and most[worst] > max(others, 0.0) + aim.tolerance else None

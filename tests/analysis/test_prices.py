@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from headwater.analysis import Aim, Prices, decide, evidence_of, verdict
@@ -92,7 +94,7 @@ def test_what_rows_do_not_say_is_no_0(lost: str, prices: Prices, said: str) -> N
 def test_a_price_of_labels_that_no_arm_has_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"no arm has labels 'levl:2'.*did you mean 'level:2'"):
         decide(to_frame(rows_of()), Aim(prices=Prices(label={"levl:2": 1.0})))
-    for wrong in (-1.0, float("nan"), float("inf")):
+    for wrong in (-1.0, float("nan"), float("inf"), 1.1e15, 1e308, True):
         with pytest.raises(InputError, match="is no number from 0"):
             Prices(image=wrong)
         with pytest.raises(InputError, match="label level:2"):
@@ -151,3 +153,38 @@ def test_hours_of_a_step_have_a_price() -> None:
         if step.hours is not None:
             assert step.money is not None and step.money[0] == pytest.approx(4 * step.hours[0])
     assert all(step.money is None for step in decide(to_frame(rows)).next)
+
+
+@pytest.mark.parametrize("number", [np.int64(2), np.float32(2), np.float64(2), Fraction(2), 2])
+def test_a_number_of_any_kind_is_a_price(number: Any) -> None:
+    for prices in (Prices(image=number, label=number), Prices(label={"level:0": number})):
+        plain = json.loads(json.dumps(prices.to_dict()))
+        assert plain["label"] in (2, {"level:0": 2}) and plain["image"] in (0, 2)
+    assert costs(Prices(image=number))["simclr"] == 2000
+    for wrong in (np.bool_(True), "2", 2j, np.float32("nan")):
+        with pytest.raises(InputError, match="is no number from 0 to 1e15"):
+            Prices(caption=wrong)  # type: ignore[arg-type]
+
+
+def test_a_price_that_nobody_pays_is_refused_or_said() -> None:
+    table = to_frame(rows_of())
+    for free in ("random:16", "instance", "cluster:9"):
+        with pytest.raises(InputError, match=f"'{free}': nobody has to assign them"):
+            decide(table, Aim(prices=Prices(label={free: 1.0})))
+    notes = decide(table, Aim(prices=Prices(label={"captions": 1.0, "level:2": 1.0}))).notes
+    assert "No arm pays for labels captions, which have a price." in notes
+    notes = decide(table, Aim(prices=Prices(label={"template": 1.0, "level:2": 1.0}))).notes
+    assert not any("which have a price" in note for note in notes)
+
+
+def test_an_arm_as_good_whose_price_is_not_known_is_no_dearer_one() -> None:
+    rows = close_rows()
+    for row in rows:
+        row["unique_images"] = None if row["labels"] == "level:2" else 1000
+    decision = decide(to_frame(rows), Aim(prices=Prices(image=1.0)))
+    coarse = "supervised level:2 \u00b7 photos"
+    assert coarse in decision.as_good and decision.costs[coarse] is None
+    (tile,) = [tile for tile in tiles(decision) if tile.label == "Its price"]
+    assert (tile.number, tile.note) == ("1,000", f"the price of {coarse} is not known")
+    said = f"Price: 1,000; the price of {coarse} is not known."
+    assert said in verdict(to_frame(rows), Aim(prices=Prices(image=1.0))).sentences

@@ -167,7 +167,7 @@ def test_everything_is_one_look_and_looks_after_every_seed_have_no_advice() -> N
     assert seeds.seeds is not None and seeds.seeds[0] + decision.num_seeds > 10
     for step in decision.next:
         if step.kind in ("draws", "tasks"):
-            assert "in the same go as the seeds, so that it is one look" in step.text
+            assert "so that it is one look." in step.text
     stepwise = look(evidence_of(rows), Aim(tolerance=0.0)).decision
     assert {step.kind for step in stepwise.next} <= {"seeds", "drop", "cheapest"}
     assert all(step.value is None for step in stepwise.next)
@@ -191,3 +191,21 @@ def test_the_line_of_the_headline_says_the_same_next_steps() -> None:
     assert replace(decision, lines=()) == replace(
         decide(rows, Aim(tolerance=0.0), lines=False), lines=()
     )
+
+
+def test_every_run_reads_right_wherever_it_stands() -> None:
+    """Seeds are spoken of as known only after they were named."""
+    places = set()
+    for own, draw in ((0.0, 0.05), (0.02, 0.005)):
+        steps = decide(to_frame(rows_of(noisy(1, own=own, draw=draw), labels=LABELS))).next
+        at = [step.kind for step in steps].index("seeds")
+        more = steps[at].seeds
+        assert more is not None
+        for place, step in enumerate(steps):
+            if step.kind not in ("draws", "tasks"):
+                continue
+            after = ", in the same go as the seeds, so that it is one look."
+            before = f", in one go with the {more[0]} more seeds that are advised as well, so"
+            assert (after in step.text, before in step.text) == (place > at, place < at)
+            places.add(place > at)
+    assert places == {True, False}

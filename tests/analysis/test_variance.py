@@ -41,7 +41,7 @@ def planted(
     return noise
 
 
-def evidence(draws: NDArray[np.float64], **spent: Any) -> Evidence:
+def evidence(draws: NDArray[np.float64], *, step: float = 0.0, **spent: Any) -> Evidence:
     tasks, seeds, _, arms = draws.shape
     cells = {"training": np.full(arms, 1.0), "images": np.full(arms, 1e3), "n_test": np.nan}
     known = cells | {"cells": np.full((tasks, arms), 0.1)} | spent
@@ -49,12 +49,12 @@ def evidence(draws: NDArray[np.float64], **spent: Any) -> Evidence:
     return Evidence(
         arms=tuple(
             Configuration(name, name, name, "supervised", "s", None, None, "tiny", "32")
-            for name in NAMES
+            for name in NAMES[:arms]
         ),
         seeds=tuple(range(seeds)),
         settings=tuple(Setting(f"task{task}", "probe", 5) for task in range(tasks)),
         scores=over_draws(draws),
-        steps=np.zeros(tasks),
+        steps=np.zeros(tasks) if np.isnan(known["n_test"][0]) else step / known["n_test"],
         chance=np.zeros(tasks),
         tainted=frozenset(),
         diverged={},
@@ -209,7 +209,7 @@ def test_more_of_each_shrinks_what_it_averages() -> None:
     assert BUDGET.on_these().total == 7
     from scipy.stats import t
 
-    df = 10**2 / (7**2 / 8 + 2**2 / 4)
+    df = 10**2 / (7**2 / 8 + 2**2 / 4 + 1**2 / 99)
     assert BUDGET.half() == pytest.approx(t.ppf(0.975, df) * math.sqrt(10))
     assert BUDGET.with_seeds(6.0).seed_df == 20
 
@@ -299,3 +299,99 @@ def test_cells_that_repeat_each_other_are_found_in_rows() -> None:
     assert once.spent is not None and once.spent.repeats is None
     budget = variance_budget(found)
     assert budget is not None and parts(budget)["fine-tuning"] > 0
+
+
+def test_other_images_and_tasks_never_make_an_interval_narrower() -> None:
+    """A part of many degrees of freedom beside seeds of few would lower t by more than it adds."""
+    rng = np.random.default_rng(10)
+    for turn in range(150):
+        seeds, tasks = int(rng.integers(2, 5)), int(rng.integers(1, 4))
+        sds = 0.03 * rng.random(3)
+        draws = 0.6 + sds[0] * rng.normal(size=(1, seeds, 1, 2))
+        draws = draws + sds[1] * rng.normal(size=(tasks, 1, 1, 2))
+        draws = draws + 0.2 * sds[2] * rng.normal(size=(tasks, seeds, 1, 2))
+        known = None if turn % 3 == 0 else float(10 ** rng.uniform(-7, -2))
+        found = evidence(draws, n_test=float(rng.choice([30, 300, 3000])))
+        decision = replace(NEAR, shortlist=NAMES[:2])
+        budget = budget_of(found, image_variance=known, decision=decision)
+        assert budget.anywhere.half >= budget.here.half > 0
+        for way in budget.anywhere.ways:
+            assert way.needed is None or min(way.needed.values()) > 0
+
+
+def test_a_large_part_of_images_beside_two_seeds_adds_to_the_interval() -> None:
+    """By hand: seeds of one degree of freedom have t 12.7 whatever is beside them."""
+    one = replace(BUDGET, seed=1.0, seed_by_task=0.0, draw=0.0, task=0.0, seed_df=1.0)
+    for images in (0.0, 0.1, 4.0, 100.0):
+        assert replace(one, images=images).half() >= 12.706
+    assert replace(one, images=1e4).half() == pytest.approx(1.984 * 100, rel=0.01)  # t of 99
+
+
+def test_not_knowing_what_images_do_is_never_narrower_than_knowing_it() -> None:
+    rng = np.random.default_rng(11)
+    decision = replace(NEAR, shortlist=NAMES[:2])
+    for _ in range(60):
+        sds = 0.03 * rng.random(2)
+        draws = (
+            0.6 + sds[0] * rng.normal(size=(3, 4, 1, 2)) + sds[1] * rng.normal(size=(3, 1, 1, 2))
+        )
+        found = evidence(draws, n_test=1000.0)
+        bounded = budget_of(found, image_variance=None, decision=decision)
+        bound = parts(bounded)["test images"]
+        assert sum(parts(bounded).values()) == pytest.approx(bounded.variance)
+        for share in (0.0, 0.3, 0.9, 1.0):
+            known = budget_of(found, image_variance=share * bound, decision=decision)
+            assert bounded.anywhere.half >= known.anywhere.half * (1 - 1e-9)
+        ways = {way.name: way for way in bounded.anywhere.ways}
+        assert ways["test images"].why == "not known, as their part is a bound"
+
+
+def test_an_interval_with_a_bound_covers_other_tasks() -> None:
+    """Two arms, 3 tasks that differ by an SD of 2 points, 4 seeds, binomial test images: 1,000."""
+    rng, number, hits = np.random.default_rng(12), 200, 0
+    decision = replace(NEAR, shortlist=NAMES[:2])
+    for _ in range(number):
+        truth = 0.7 + 0.02 * rng.normal(size=(3, 1, 1, 2))
+        drawn = rng.binomial(1000, truth) / 1000 + 0.005 * rng.normal(size=(3, 4, 1, 2))
+        budget = budget_of(evidence(drawn, n_test=1000.0), image_variance=None, decision=decision)
+        lead = drawn[..., 0].mean() - drawn[..., 1].mean()  # of equal arms
+        hits += abs(lead) <= budget.anywhere.half
+    assert hits / number >= 0.93
+
+
+def test_no_noise_is_less_than_rounding_to_a_step() -> None:
+    """20 test images, steps of 5 points: seeds that all agree still have step / sqrt(12)."""
+    draws = np.full((1, 3, 1, 2), 0.5)
+    draws[..., 0] = 0.6
+    decision = replace(NEAR, shortlist=NAMES[:2])
+    budget = budget_of(evidence(draws, step=1.0, n_test=20.0), decision=decision)
+    assert parts(budget)["seed"] == pytest.approx(2 * 0.05**2 / 12 / 3)
+    assert budget.here.half == pytest.approx(4.303 * (2 * 0.05**2 / 12 / 3) ** 0.5, rel=1e-3)
+
+
+def test_test_images_without_a_price_are_not_the_cheapest() -> None:
+    draws = planted(np.random.default_rng(13), seed=0.01, draw=0.01, task=0.0)[:1]
+    found = evidence(draws, n_test=100.0)
+    for prices, known in (
+        (Prices(gpu_hour=2.0), False),
+        (Prices(gpu_hour=2.0, label={"level:0": 1.0}), False),
+        (Prices(gpu_hour=2.0, image=0.5), True),
+    ):
+        budget = budget_of(found, image_variance=0.01, aim=Aim(prices=prices))
+        ways = {way.name: way for way in budget.anywhere.ways}
+        images, cheapest = ways["test images"], budget.anywhere.cheapest
+        assert images.needed is not None
+        more = images.needed["test images"] - 100
+        assert images.money == (pytest.approx(0.5 * more) if known else None)
+        assert images.money != 0
+        assert (cheapest is images) or cheapest is None or cheapest.money is not None
+
+
+def test_what_is_cheapest_is_not_known_where_hours_are_not() -> None:
+    draws = planted(np.random.default_rng(6), seed=0.01, draw=0.08, task=0.0)
+    hours = {"cells": np.full((TASKS, ARMS), np.nan)}
+    found = replace(evidence(draws, **hours), hours=np.full(ARMS, np.nan))
+    here = budget_of(found).here
+    assert [way.name for way in here.ways if way.needed] == ["seeds", "draws"]
+    assert (here.cheapest, here.words()) == (None, "which way is the cheapest is not known")
+    assert all(way.words().endswith("(hours not known)") for way in here.ways)

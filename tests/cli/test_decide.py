@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from headwater.analysis import Prices, prepare
+from headwater.cli.decide import _prices
+from headwater.cli.options import print_json
 from headwater.rows import write_rows
 from tests.analysis.synthetic import synthetic_rows
 from tests.conftest import Cli, Finished, refused, tiny, write_study
@@ -66,6 +70,25 @@ def test_prices_of_the_command_line_stand_before_those_of_the_study(
     assert json.loads(out)["prices"] == {"image": 1, "label": 5, "caption": 0, "gpu_hour": 0}
 
 
+def test_a_price_of_one_view_leaves_the_others_theirs() -> None:
+    table = prepare(synthetic_rows())
+    for of_study in (
+        Prices(label=0.02, image=1.0),
+        Prices(label={"level:0": 0.02, "level:2": 0.02}),
+    ):
+        found = _prices(["label:level:1=5"], of_study, table)
+        assert found.label == {"level:0": 0.02, "level:1": 5.0, "level:2": 0.02}
+        assert found.image == of_study.image
+    assert _prices(["label:level:1=5"], None, table).label == {"level:1": 5.0}
+
+
+def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    nan, inf = float("nan"), float("inf")
+    print_json({"a": [nan, (inf, 1.5)], "b": {"c": -inf, "d": True}, "e": np.float64("nan")})
+    words = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(word))
+    assert words == {"a": [None, [None, 1.5]], "b": {"c": None, "d": True}, "e": None}
+
+
 def test_a_store_and_a_study_are_decided(headwater: Cli, finished: Finished) -> None:
     code, out, _ = headwater("decide", finished.store, "--json")
     of_store = json.loads(out)
@@ -97,6 +120,8 @@ def test_the_block_of_a_study_says_what_is_decided_by(
         ({"seeds": 3}, "decide.seeds"),
         ({"prices": {"lable": 1}}, "did you mean 'label'"),
         ({"prices": {"image": -1}}, "decide.prices.image"),
+        ({"prices": {"label": {"random:3": 1}}}, "nobody has to assign the labels random:3"),
+        ({"prices": {"label": {"c": 1}}}, "'c' is not defined"),  # nor a letter of `captions`
         ({"prices": {"label": {"levl:0": 1}}}, "'levl:0' is not defined; did you mean 'level:0'"),
     ],
 )
@@ -122,6 +147,13 @@ def test_a_block_that_cannot_be_meant_is_refused_with_its_line(
         (("--price", "gpu_hour=nan"), "--price: 'gpu_hour=nan' has no number from 0"),
         (("--price", "label:level:7=2"), "no arm has labels 'level:7'"),
         (("--price", "label=1", "--price", "label:level:1=2"), "not both"),
+        (("--price", "image=1e308"), "--price: 'image=1e308' has no number from 0 to 1e15"),
+        (("--price", "image=1", "--price", "image=2"), "--price: image is given twice"),
+        (
+            ("--price", "label:level:1=1", "--price", "label:level:1=2"),
+            "--price: label:level:1 is given twice",
+        ),
+        (("--price", "label:random:57=1"), "'random:57': nobody has to assign them"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(

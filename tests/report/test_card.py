@@ -12,7 +12,7 @@ import pytest
 from headwater.analysis import Decision, decide, variance_budget, verdict
 from headwater.analysis.power import Step
 from headwater.report import write_report
-from headwater.report.card import MOST_BARS, bars, parts, tiles
+from headwater.report.card import MOST_BARS, Tile, bars, parts, tiles
 from tests.analysis.synthetic import synthetic_rows
 
 ROWS = synthetic_rows(tasks=("birds", "scenes"), protocols=("finetune",), noise=0.02)
@@ -40,6 +40,15 @@ def test_what_next_costs_is_its_first_run_with_what_it_saves(decision: Decision)
     (tile,) = [tile for tile in tiles(replace(decision, next=(step,))) if "next" in tile.label]
     assert tile.number == "2.5 hours"
     assert tile.note == "more seeds, on one worker (price 5.00); saves 0.13 points"
+    for value, said in ((1e-6, "less than 0.01"), (0.00004, "less than 0.01"), (0.1234, "12.34")):
+        (tile,) = _next(replace(decision, next=(replace(step, value=value),)))
+        assert tile.note.endswith(f"; saves {said} points")
+    (tile,) = _next(replace(decision, next=(replace(step, hours=None, money=None),)))
+    assert tile.number == "not known"
+
+
+def _next(decision: Decision) -> list[Tile]:
+    return [tile for tile in tiles(decision) if tile.label == "What next costs"]
 
 
 def test_the_picture_runs_from_far_behind_to_the_best(decision: Decision) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _NEEDED = (
     *("subset", "task_majority", "task_classes", "shots", "draw", "n_test", "unique_images"),
-    *("seconds", "pretrain_seconds"),
+    *("status", "seconds", "pretrain_seconds"),
 )
 """Columns, beside the required ones."""
 _USUAL = ("top1", "mean_per_class")
@@ -240,7 +240,7 @@ class Evidence:
 
 
 def _known(value: np.float64) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return float(value) if np.isfinite(value) else None
 
 
 def _nearness(key: tuple[str, int]) -> tuple[bool, str, bool, int]:

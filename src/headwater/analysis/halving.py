@@ -21,6 +21,7 @@ SEEDS, DRAWS, IMAGES, TASKS, BOTH = "seeds", "draws", "test images", "tasks", "s
 _MOST_PERCENT = 10_000
 """Of the test images that there are [ours]."""
 CANNOT, BEYOND = "cannot alone", "too many"
+UNKNOWN = "not known, as their part is a bound"
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class Budget:
     task_df: float
     these: bool = False
     """Whether test images and tasks stay these ones."""
+    bounded: bool = False
+    """Whether what test images do is a bound. Then `task` has all that differs from task to task,
+    theirs too, as that is measured, and `images` is what the bound allows beyond it.
+    """
 
     def on_these(self) -> Budget:
         """For these test images and tasks: other ones are no part of it."""
@@ -55,16 +60,29 @@ class Budget:
 
     def half(self) -> float:
         """Half the width of a 95 % interval; degrees of freedom are Satterthwaite's (Biometrics 2,
-        1946).
+        1946), n - 1 for n test images.
+
+        A part of many degrees of freedom beside one of few makes t smaller by more than it adds,
+        so that it would narrow the interval. More to be unsure of never does: it is the widest of
+        those with and without test images and tasks.
         """
+        return max(
+            self._half_of(images, task)
+            for images in {0.0, self.images}
+            for task in {0.0, self.task}
+        )
+
+    def _half_of(self, images: float, task: float) -> float:
         from scipy.special import stdtrit
 
-        if self.total <= 0:
-            return 0.0
         within = self.seed + self.seed_by_task + self.draw + self.tuning
-        spread = within**2 / self.seed_df + self.task**2 / self.task_df
-        df = self.total**2 / spread if spread > 0 else 1e9
-        return float(-stdtrit(df, (1 - _LEVEL) / 2)) * math.sqrt(self.total)
+        total = within + images + task
+        if total <= 0:
+            return 0.0
+        images_df = math.inf if self.num_images is None else max(self.num_images - 1, 1.0)
+        spread = within**2 / self.seed_df + task**2 / self.task_df + images**2 / images_df
+        df = total**2 / spread if spread > 0 else 1e9
+        return float(-stdtrit(df, (1 - _LEVEL) / 2)) * math.sqrt(total)
 
     def with_seeds(self, seeds: float) -> Budget:
         ratio = self.num_seeds / seeds
@@ -115,7 +133,9 @@ class Halving:
     as nobody knows what their images cost.
     """
     why: str = ""
-    """cannot alone (other parts are too large) or too many (beyond what anybody runs)."""
+    """cannot alone (other parts are too large), too many (beyond what anybody runs) or not known
+    (of test images whose part is a bound).
+    """
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -139,6 +159,8 @@ class Halving:
             *([] if self.hours is None else [hours_word(self.hours)]),
             *([] if self.money is None else [f"price {money_word(self.money)}"]),
         ]
+        if self.hours is None and self.name not in (TASKS, IMAGES):
+            costs = ["hours not known"]
         cost = f" ({', '.join(costs)})" if costs else ""
         if self.name in (TASKS, IMAGES) and self.money is None:
             cost += ", and what the images of these cost"
@@ -154,7 +176,17 @@ class Ways:
     ways: tuple[Halving, ...]
     """One way at a time, and seeds and draws together."""
     cheapest: Halving | None
-    """The way that costs least; None where none is known to do it."""
+    """The way that costs least; None where none is known to do it, or several do and rows do not
+    say what they cost.
+    """
+
+    def words(self) -> str:
+        """The cheapest way, or why none is named."""
+        if self.cheapest is not None:
+            return self.cheapest.words()
+        if any(way.needed is not None for way in self.ways):
+            return "which way is the cheapest is not known"
+        return "nothing that is known"
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -196,7 +228,13 @@ def halvings(
         for place, way in enumerate(able)
         if (cost := way.money if an_hour else way.hours) is not None and way.name != TASKS
     ]
-    cheapest = able[min(costs)[1]] if costs else next(iter(able), None)
+    if costs:
+        cheapest: Halving | None = able[min(costs)[1]]
+    else:
+        runs = [way for way in able if way.name in (SEEDS, DRAWS, BOTH)]
+        others = [way for way in able if way.name == IMAGES]
+        unknown = bool(runs) and len(runs) + len(others) > 1
+        cheapest = None if unknown else next(iter(able), None)
     return Ways(budget.half(), ways, cheapest)
 
 
@@ -207,7 +245,9 @@ def _ways(budget: Budget, hours: RunHours, prices: Prices | None) -> Iterator[Ha
     if draws > 1:
         found = _needed(budget, draws, lambda number: budget.with_draws(number))
         yield _way(DRAWS, found, lambda number: (number - draws) * seeds * hours.draw)
-    if budget.num_images is not None and budget.images > 0:
+    if budget.bounded and budget.num_tasks > 1 and not budget.these:
+        yield Halving(IMAGES, None, None, None, UNKNOWN)
+    elif budget.num_images is not None and budget.images > 0:
         yield _more_images(budget, prices)
     if budget.num_tasks > 1 and not budget.these:
         found = _needed(budget, budget.num_tasks, lambda number: budget.with_tasks(number))
@@ -240,7 +280,7 @@ def _way(name: str, found: int | str, cost: Callable[[int], float]) -> Halving:
 
 
 def _more_images(budget: Budget, prices: Prices | None) -> Halving:
-    """What test images cost is known where a label has one price for all views."""
+    """What test images cost is known where they have a price, and a label one for all views."""
     assert budget.num_images is not None
     now = budget.num_images
     found = _needed(
@@ -251,7 +291,8 @@ def _more_images(budget: Budget, prices: Prices | None) -> Halving:
     needed = math.ceil(now * found / 100)
     money = None
     if prices is not None and isinstance(prices.label, int | float):
-        money = (needed - now) * budget.num_tasks * (prices.image + prices.label)
+        an_image = prices.image + prices.label
+        money = (needed - now) * budget.num_tasks * an_image if an_image > 0 else None
     return Halving(IMAGES, {IMAGES: needed}, None, money)
 
 

@@ -27,6 +27,7 @@ stricter rule: looking after every seed is wrong in 14 to 21 % of tables whose a
 """
 SECOND_ERROR = 0.0125
 """The largest p that a second look calls SURE [ours, by simulation]."""
+HOURS_UNKNOWN = " (how long that takes is not known)"
 _MAY_ADVISE = 5
 """A first look at up to so many seeds may lead to a second."""
 
@@ -113,7 +114,9 @@ def _seeds(
     hours = _hours(near, found)
     cost = None if hours is None else (hours * more, None if high is None else hours * high)
     money = _money(cost, decision)
-    price = "" if hours is None else f", about {hours_word(hours * more)} on one worker"
+    price = HOURS_UNKNOWN
+    if hours is not None:
+        price = f", about {hours_word(hours * more)} on one worker"
     price += "" if money is None else f" (price {money_word(money[0])})"
     upper = "many more" if high is None else str(high)
     text = (
@@ -149,12 +152,29 @@ def _seeds_needed(
 def _stop(decision: Decision, arms: Sequence[Configuration], found: Evidence, why: str) -> Step:
     """No more seeds: the leader, or the cheapest of it and what is surely as good."""
     near = [arm for arm in arms if arm.name in (decision.best, *decision.as_good)]
+    names = listed([arm.name for arm in near])
+    unknown = [arm for arm in near if not _knows_price(arm, decision, found)]
+    if len(near) > 1 and len(unknown) == len(near):
+        text = (
+            f"No more seeds: {why}. Take {decision.best}, or one of {names} that you know to be "
+            "cheaper: they are as good, and what they cost is not known."
+        )
+        return Step("cheapest", text, arms=(decision.best or "",))
     cheapest = min(near, key=lambda arm: _price(arm, decision, found))
     cost = decision.costs.get(cheapest.name)
     price = "" if cost is None else f" (price {money_word(cost)})"
-    which = f"Take the cheapest of {listed([arm.name for arm in near])}, which are as good: "
-    text = f"No more seeds: {why}. {which if len(near) > 1 else 'Take '}{cheapest.name}{price}."
-    return Step("cheapest", text, arms=(cheapest.name,))
+    which = f"Take the cheapest of {names}, which are as good: "
+    text = f"No more seeds: {why}. {which if len(near) > 1 else 'Take '}{cheapest.name}{price}"
+    if unknown and len(near) > 1:
+        costs = "costs" if len(unknown) == 1 else "cost"
+        text += f"; what {listed([arm.name for arm in unknown])} {costs} is not known"
+    return Step("cheapest", f"{text}.", arms=(cheapest.name,))
+
+
+def _knows_price(arm: Configuration, decision: Decision, found: Evidence) -> bool:
+    if decision.costs:
+        return decision.costs.get(arm.name) is not None
+    return found.hours_of(arm) is not None
 
 
 def _price(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from headwater.registry import METHODS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,16 +49,34 @@ class Spent:
 
 
 def hours_of_seeds(table: pd.DataFrame, arms: tuple[Configuration, ...]) -> Floats:
-    """[arms]: mean hours of a seed, pre-training and all cells."""
-    columns = ["configuration", "seed", "arm", "cell", "seconds", "pretrain_seconds"]
+    """[arms]: mean hours of a seed, pre-training and all cells, over seeds of which all of that is
+    known; NaN where there is none. A failed cell without a time counts as 0, as does the
+    pre-training of arms that have none.
+    """
+    columns = ["configuration", "seed", "arm", "cell", "status", "seconds", "pretrain_seconds"]
     if not len(table):
         return np.full(len(arms), np.nan)
+    seed = ["configuration", "seed"]
     cells = table[columns].drop_duplicates("cell")
-    of_cells = cells.groupby(["configuration", "seed"])["seconds"].sum(min_count=1)
-    trained = cells.drop_duplicates("arm")
-    of_arms = trained.groupby(["configuration", "seed"])["pretrain_seconds"].sum(min_count=1)
-    both = of_cells.astype("float64").add(of_arms.astype("float64"), fill_value=0.0)
+    of_cell = cells["seconds"].astype("float64")
+    cells = cells.assign(seconds=of_cell.mask(of_cell.isna() & cells["status"].eq("failed"), 0.0))
+    of_arms = cells.groupby([*seed, "arm"])["pretrain_seconds"].max().astype("float64")
+    untrained = [arm.id for arm in arms if not trains(arm)]
+    free = of_arms.index.get_level_values("configuration").isin(untrained)
+    of_arms = of_arms.mask(of_arms.isna() & free, 0.0)
+    both = _sum_of_known(cells.groupby(seed)["seconds"]) + _sum_of_known(of_arms.groupby(seed))
     return _of(arms, both.groupby(level="configuration").mean() / 3600)
+
+
+def trains(arm: Configuration) -> bool:
+    """Whether an arm has a pre-training."""
+    return METHODS[arm.method].trains if arm.method in METHODS else arm.source is not None
+
+
+def _sum_of_known(groups: Any) -> pd.Series[float]:
+    """Sums of a grouped column; NaN where one of them is missing."""
+    sums: pd.Series[float] = groups.sum().where(groups.count() == groups.size())
+    return sums
 
 
 def spent_by(

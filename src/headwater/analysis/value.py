@@ -32,8 +32,8 @@ import numpy as np
 from headwater.analysis.halving import RunHours, run_hours
 from headwater.analysis.moments import arm_by_task, within_blocks
 from headwater.analysis.noise import by_task, cells_of
-from headwater.analysis.power import Step
-from headwater.analysis.words import count, hours_word, missing, money_word
+from headwater.analysis.power import HOURS_UNKNOWN, Step
+from headwater.analysis.words import count, hours_word, missing, money_word, saved_word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -222,6 +222,16 @@ class _Gone:
         run = self._run("size", text, hours)
         yield self._worth(run, self._fall([(moved, np.full(len(self.arms), df))]), " at that size")
 
+    def _with_seeds(self, an_hour: float | None) -> str:
+        """That a run is no look of its own; one that saves more an hour comes before the seeds."""
+        seeds = self.seeds(self.decision.next[0])
+        rates = an_hour, seeds.value_per_hour
+        if seeds.seeds is None or rates[0] is None or rates[1] is None or rates[0] <= rates[1]:
+            return ", in the same go as the seeds, so that it is one look"
+        more = count(seeds.seeds[0], "more seed")
+        is_are = "is" if seeds.seeds[0] == 1 else "are"
+        return f", in one go with the {more} that {is_are} advised as well, so that it is one look"
+
     def _hours(self, num_draws: float) -> RunHours:
         return run_hours(self.line, self.found, self.places, num_draws)
 
@@ -231,9 +241,9 @@ class _Gone:
         money = None
         if known is not None and prices is not None and prices.gpu_hour:
             money = (known[0] * prices.gpu_hour, None)
-        price = "" if known is None else f", about {hours_word(known[0])} on one worker"
+        price = HOURS_UNKNOWN if known is None else f", about {hours_word(known[0])} on one worker"
         price += "" if money is None else f" (price {money_word(money[0])})"
-        text += f"{price}, in the same go as the seeds, so that it is one look."
+        text += price
         return Step(kind, text, arms=self.decision.shortlist, hours=known, money=money)
 
     def _fall(self, moves: Sequence[tuple[Floats, Floats]]) -> float | None:
@@ -242,17 +252,19 @@ class _Gone:
         return _mean_fall(self.told.means[0], near)
 
     def _worth(self, step: Step, value: float | None, where: str = "") -> Step:
-        if value is None:
-            return step
         hours = None if step.hours is None else step.hours[0]
         money = None if step.money is None else step.money[0]
-        an_hour = None if not hours else value / hours
+        an_hour = None if not hours or value is None else value / hours
+        if step.kind != "seeds":
+            step = replace(step, text=f"{step.text}{self._with_seeds(an_hour)}.")
+        if value is None:
+            return step
         small = 100 * value < 0.005
-        saved = "less than 0.01" if small else f"{100 * value:.2f}"
         rate = "" if an_hour is None or small else f", {100 * an_hour:.2g} an hour"
+        worth = f"{saved_word(value)} points of regret on average{where}{rate}"
         return replace(
             step,
-            text=f"{step.text} It saves {saved} points of regret on average{where}{rate}.",
+            text=f"{step.text} It saves {worth}.",
             value=value,
             value_per_hour=an_hour,
             value_per_money=None if not money else value / money,

@@ -18,7 +18,7 @@ Noise is taken to be alike in the leader and its rivals, and tasks to be a sampl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,17 +116,13 @@ class VarianceBudget:
         here, anywhere = self.here, self.anywhere
         return made_of, (
             f"To halve its interval on these tasks (\u00b1 {_points(here.half)}): "
-            f"{_cheapest(here)}; on others of their kind (\u00b1 {_points(anywhere.half)}): "
-            f"{_cheapest(anywhere)}."
+            f"{here.words()}; on others of their kind (\u00b1 {_points(anywhere.half)}): "
+            f"{anywhere.words()}."
         )
 
 
 def _points(half: float) -> str:
     return f"{100 * half:.1f} points"
-
-
-def _cheapest(ways: Ways) -> str:
-    return "nothing that is known" if ways.cheapest is None else ways.cheapest.words()
 
 
 def variance_budget(
@@ -142,8 +138,10 @@ def variance_budget(
     squared shares; left out, it is that of the answers that the decision was made with (`decide`,
     answers). Where there are none, a bound stands in its place: p (1 - p) / n of both arms,
     as if they answered independently of each other (arms mostly agree, which makes it less), and
-    no more than arms differ from task to task (95 % limit). `decision` is what `decide` says of
-    these rows and this aim, where it is known already.
+    no more than arms differ from task to task (95 % limit). The bound splits what differs from
+    task to task for people to read; intervals and what halves them leave it in one piece, as
+    knowing less must not make them narrower. `decision` is what `decide` says of these rows and
+    this aim, where it is known already.
     """
     aim = aim or Aim()
     found = rows if isinstance(rows, Evidence) else evidence_of(rows)
@@ -184,7 +182,7 @@ def _parts(
         return None
     num_seeds = float(2 / (1 / counts[0] + (1 / counts[1:]).mean()))
     cells = cells_of(line, found, places, shares)
-    whole = max(of_seeds.mean_square, 0.0)
+    whole = max(of_seeds.mean_square, line.step(aim.weights) ** 2 / 12)  # as `certainty` has it
     below = cells.draw + cells.tuning
     seed = max(whole - below, 0.0)
     tasks, weights, of_tasks = by_task(line, scores, shares)
@@ -195,7 +193,8 @@ def _parts(
         images = _of_images(line, found, scores, shares)
         if among is not None and images is not None:
             images = min(images, 2 * among.most * spread)
-    task = None if among is None else max(2 * among.effect * spread - (images or 0.0), 0.0)
+    among_tasks = 0.0 if among is None else 2 * among.effect * spread
+    task = None if among is None else max(among_tasks - (images or 0.0), 0.0)
     seed_by_task = 0.0
     if among is not None:
         seed_by_task = min(seed, max(among.residual * spread - below, 0.0))
@@ -213,6 +212,9 @@ def _parts(
         seed_df=of_seeds.df,
         task_df=1.0 if among is None else among.df,
     )
+    if image_variance is None and among is not None:
+        beyond = max((images or 0.0) - among_tasks, 0.0)
+        budget = replace(budget, images=beyond, task=among_tasks, bounded=images is not None)
     parts = _seed_parts(budget, cells, tuned=line.protocol in tuned_protocols())
     if images is None:
         parts.append(_Part(IMAGES, None, None, "the rows do not say how many there are"))

@@ -65,6 +65,13 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def saved_word(regret: float) -> str:
+    """What a step saves, a share, in points: 0.0013 -> '0.13', what rounds to 0 -> 'less than
+    0.01'.
+    """
+    return "less than 0.01" if 100 * regret < 0.005 else f"{100 * regret:.2f}"
+
+
 def hours_word(hours: float) -> str:
     """0.2 -> '12 minutes', 3.4 -> '3.4 hours'."""
     if hours < 1:

@@ -87,17 +87,17 @@ def decide(
     from headwater.store import Store
 
     table, aim, kept = _asked(rows, store, data_root)
+    table = prepare(table)
     aim = replace(
         aim,
         protocol=protocol or aim.protocol,
         shots=tuple(_shots(word) for word in shots) if shots else aim.shots,
         weights={**aim.weights, **dict(_weight(word) for word in weight or ())},
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
-        prices=_prices(price, aim.prices) if price else aim.prices,
+        prices=_prices(price, aim.prices, table) if price else aim.prices,
     )
     if answers is not None:
         kept = Store(answers)
-    table = prepare(table)
     with keeping(table):
         decision = decided(table, aim, answers=None if kept is None else kept.read_answers)
         budget = variance_budget(table, aim, decision=decision)
@@ -149,13 +149,17 @@ def _weight(word: str) -> tuple[str, float]:
     return task, weight
 
 
-def _prices(words: list[str], of_study: Prices | None) -> Prices:
-    """The study's prices, with those of the command line in their place."""
+def _prices(words: list[str], of_study: Prices | None, table: pd.DataFrame) -> Prices:
+    """The study's prices, with those of the command line in their place. One price for all views
+    stays that of the views that the command line does not name.
+    """
     from headwater.analysis import Prices
-    from headwater.analysis.prices import KINDS
+    from headwater.analysis.configurations import configurations
+    from headwater.analysis.prices import KINDS, MOST, paid_views
 
     given = {} if of_study is None else of_study.to_dict()
     views: dict[str, float] = {}
+    said: set[str] = set()
     for word in words:
         what, _, number = word.rpartition("=")
         kind, _, view = what.partition(":")
@@ -170,15 +174,21 @@ def _prices(words: list[str], of_study: Prices | None) -> Prices:
             price = float(number)
         except ValueError:
             price = math.nan
-        if not 0 <= price < math.inf:
-            raise InputError(f"--price: {word!r} has no number from 0")
+        if not 0 <= price <= MOST:
+            raise InputError(f"--price: {word!r} has no number from 0 to 1e15")
+        if what in said:
+            raise InputError(f"--price: {what} is given twice")
+        said.add(what)
         if view:
             views[view] = price
         else:
             given[kind] = price
-    if views and any(word.startswith("label=") for word in words):
+    if views and "label" in said:
         raise InputError("--price: give label=NUMBER, or label:VIEW=NUMBER for each view, not both")
     if views:
-        before = given.get("label")
-        given["label"] = {**(before if isinstance(before, dict) else {}), **views}
+        before = given.get("label", 0.0)
+        if not isinstance(before, dict):
+            paid = paid_views(configurations(table).values()) if before else set()
+            before = dict.fromkeys(sorted(paid), before)
+        given["label"] = {**before, **views}
     return Prices(**given)

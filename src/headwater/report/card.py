@@ -8,7 +8,7 @@ from headwater.analysis.decision import Decision
 from headwater.analysis.power import Step
 from headwater.analysis.prices import cheaper_words
 from headwater.analysis.variance import VarianceBudget
-from headwater.analysis.words import count, hours_word, listed, money_word
+from headwater.analysis.words import count, hours_word, listed, money_word, saved_word
 
 MOST_BARS = 10
 """Arms in the picture."""
@@ -71,12 +71,12 @@ def tiles(decision: Decision) -> list[Tile]:
         )
     own = decision.costs.get(decision.best)
     if own is not None:
-        less = cheaper_words(decision)
-        note = f"as good and cheaper: {listed(less, most=2)}" if less else "none as good is cheaper"
+        note = cheaper_words(decision, most=2) or "none as good is cheaper"
         shown.append(Tile("Its price", money_word(own), note))
-    steps = [step for step in decision.next if step.hours is not None]
-    if steps and steps[0].hours is not None:
-        shown.append(Tile("What next costs", hours_word(steps[0].hours[0]), _next_words(steps[0])))
+    if decision.next and decision.next[0].kind in _RUNS:
+        step = decision.next[0]
+        hours = "not known" if step.hours is None else hours_word(step.hours[0])
+        shown.append(Tile("What next costs", hours, _next_words(step)))
     return shown
 
 
@@ -87,7 +87,7 @@ def _next_words(step: Step) -> str:
     """'more seeds, on one worker (price 12.00); saves 0.13 points'."""
     words = f"{_RUNS.get(step.kind, step.kind)}, on one worker"
     words += "" if step.money is None else f" (price {money_word(step.money[0])})"
-    return words if step.value is None else f"{words}; saves {100 * step.value:.2g} points"
+    return words if step.value is None else f"{words}; saves {saved_word(step.value)} points"
 
 
 def bars(decision: Decision) -> list[Bar]:

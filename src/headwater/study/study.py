@@ -247,12 +247,17 @@ class Study(Words):
         priced = None if self.decide.prices is None else self.decide.prices.label
         if not isinstance(priced, dict):
             return
-        views = {*self.labels, *(self.captions or ())}
-        for use in self.sources.values():
-            views |= {*(use.labels or ()), *(use.captions or ())}
+        uses = self.sources.values()
+        views = {*self.labels, *(view for use in uses for view in use.labels or ())}
+        views |= {"template"} & {self.captions, *(use.captions for use in uses)}
         paid = {view for view in map(paid_view, views) if view is not None}
         known = dict.fromkeys(sorted(views | paid))
         for view in priced:
+            if paid_view(view) is None:
+                raise Misplaced(
+                    ("decide", "prices", "label", view),
+                    f"nobody has to assign the labels {view}, so they are free",
+                )
             _known(("decide", "prices", "label", view), view, known)
 
     @classmethod

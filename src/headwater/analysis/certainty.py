@@ -131,7 +131,8 @@ class Certainty:
         Each arm's true mean is taken to be Student's t around its mean (a flat prior). Half the
         weight is on the guard's variances and half on one variance for all [ours, by simulation:
         the first alone says too little where arms are alike, the second too much where they are
-        not]. The regret is the larger of what the two say. Integrals over a grid, so that the same scores give the same numbers.
+        not]. The regret is the larger of what the two say. Integrals over a grid, so that the same
+        scores give the same numbers.
         """
         of_guard = self._with_own_images(self.variances, self.variance_df)
         of_all = self._with_own_images(self.pooled, self.pooled_df)

@@ -20,6 +20,8 @@ _CHANCE = 0.1
 """An arm with a larger chance to be the best gets another seed [ours]."""
 _SMALL = 0.2
 """Of the tolerance: a smaller expected regret is worth no more seeds [ours]."""
+_FEWEST_SEEDS = 4
+"""Of the leader: with fewer, a small expected regret may be luck [ours, by replays]."""
 FIRST_SEEDS = 2
 """Seeds that every arm gets before the first look [ours]."""
 
@@ -58,7 +60,7 @@ def look(found: Evidence, aim: Aim, *, until: float = 0.95) -> Look:
         worst = f"{100 * decision.regret_bound:.1f} points"
         return Look(decision, f"within tolerance: whatever is better is so by {worst}", (), "")
     expected = decision.expected_regret[decision.best]
-    if expected <= _SMALL * aim.tolerance:
+    if expected <= _SMALL * aim.tolerance and decision.num_seeds >= _FEWEST_SEEDS:
         if (unclear := _unclear(decision, aim)) is not None:
             why = f"the first seeds of {unclear} are too far apart to say what it may be"
             return Look(decision, None, (unclear,), why)

@@ -18,6 +18,7 @@ from headwater.analysis.decision import (
 )
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.images import Answers
+from headwater.analysis.kept import kept
 from headwater.analysis.next_steps import further_steps
 from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, percent, points, shots_words
@@ -63,8 +64,23 @@ def verdict(
 
     Never raises for want of data; InputError where a required column of the schema is missing.
     """
-    aim = aim or Aim()
-    table = prepare(rows)
+    return _advice(prepare(rows), _Asked(aim or Aim(), answers))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a verdict is asked for; a report asks twice."""
+
+    aim: Aim
+    answers: Answers | None
+
+    def __hash__(self) -> int:
+        return hash(repr(self.aim))
+
+
+@kept
+def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
+    aim, answers = asked.aim, asked.answers
     found = evidence_of(table)
     decision = decide(table, aim, answers=answers)
     line = headline_of(found, aim)

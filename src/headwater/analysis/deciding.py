@@ -65,7 +65,9 @@ def decide(
         raise InputError(f"decide: {metric} is the better the lower, and names no best arm")
     if answers is not None and isinstance(rows, Evidence):
         raise InputError("decide: answers are looked up cell by cell; give rows, not evidence")
-    found = rows if isinstance(rows, Evidence) else evidence_of(rows, metric=metric)
+    # the very question that others ask, where they are asked of one table (`kept`)
+    of_metric = {} if metric is None else {"metric": metric}
+    found = rows if isinstance(rows, Evidence) else evidence_of(rows, **of_metric)
     _check(aim, found)
     headline = headline_of(found, aim)
     notes = (
@@ -412,9 +414,9 @@ def otherwise(line: Line, decision: Decision) -> list[str]:
 
 
 def _ranks(values: Floats) -> Floats:
-    from scipy.stats import rankdata
+    import pandas as pd
 
-    return np.asarray(rankdata(values, nan_policy="omit"), dtype=np.float64)
+    return np.asarray(pd.Series(values).rank(), dtype=np.float64)
 
 
 def shared_error(headline: Decision, lines: list[Decision]) -> list[Decision]:

@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_NEEDED = (
+NEEDED = (
     *("subset", "task_majority", "task_classes", "shots", "draw", "n_test", "unique_images"),
     *("status", "seconds", "pretrain_seconds"),
 )
-"""Columns, beside the required ones."""
+"""Columns of rows that evidence is made of, beside the required ones."""
 _USUAL = ("top1", "mean_per_class")
 _COPY_VALUES = 4
 """So many equal values make two seeds of an arm copies of each other, where the test set is large
@@ -274,7 +274,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     """The evidence that rows hold. `metric` is one for all tasks; each task's own where it is
     left out. Raises InputError where a required column of the schema is missing.
     """
-    table = prepare(rows, only=_NEEDED)
+    table = prepare(rows, only=NEEDED)
     arms = tuple(configurations(table).values())
     used = _entering(table, metric)
     lost = used["status"].eq("diverged").to_numpy()

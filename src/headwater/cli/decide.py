@@ -82,12 +82,13 @@ def decide(
     """Which arm to pre-train with, how sure that is, what else could be the best, and what next."""
     from headwater.analysis import decide as decided
     from headwater.analysis import prepare, variance_budget
+    from headwater.analysis.evidence import NEEDED
     from headwater.analysis.kept import keeping
     from headwater.show.decision import print_decision
     from headwater.store import Store
 
     table, aim, kept = _asked(rows, store, data_root)
-    table = prepare(table)
+    table = prepare(table, only=NEEDED)
     aim = replace(
         aim,
         protocol=protocol or aim.protocol,

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path as File
 
 import numpy as np
-from decide import BASE, POINT, Floats, drawn, evidence_from, share, table
+from decide import BASE, POINT, Floats, drawn, evidence_from
+from pages import share, table
 
 from headwater.analysis import Aim, decide
 from headwater.analysis.adaptive import FIRST_SEEDS, look

@@ -12,11 +12,9 @@ rows as well, which must say the same. The error beside a share is its Monte-Car
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ import pandas as pd
 from decision_rules import Told, gutmann_maymin, holm, hsu, own_leads, shrunk, today
 from decision_value import HEADS, falls_table, rankings
 from numpy.typing import NDArray
+from pages import Page, run_parts, share, table
 from scipy import special
 
 from headwater.analysis import Aim, Decision, certainty_of, decide
@@ -40,23 +39,6 @@ Floats = NDArray[np.float64]
 TABLES, THROUGH_ROWS = 4_000, 100
 BASE, POINT = 50.0, 0.01
 """Scores of the best arms in points, and what a point is."""
-
-
-@dataclass
-class Page:
-    """What was found, as Markdown, and which limits were missed."""
-
-    lines: list[str] = field(default_factory=list)
-    missed: list[str] = field(default_factory=list)
-
-    def say(self, *lines: str) -> None:
-        self.lines += lines
-        print("\n".join(lines), flush=True)
-
-    def limit(self, name: str, met: bool) -> None:
-        if not met:
-            self.missed.append(name)
-            self.say(f"- MISSED: {name}")
 
 
 # made-up tables
@@ -160,17 +142,6 @@ RULES: dict[str, Callable[[Floats], Told]] = {
     "limma": shrunk,
     "ours": ours,
 }
-
-
-def share(hits: Any) -> str:
-    """'4.7 ± 0.3': percent, and its Monte-Carlo error."""
-    rate = float(np.mean(hits))
-    return f"{100 * rate:.1f} ± {100 * (rate * (1 - rate) / len(hits)) ** 0.5:.1f}"
-
-
-def table(head: list[str], body: list[list[str]]) -> list[str]:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return ["| " + " | ".join(row) + " |" for row in (head, rule, *body)]
 
 
 def same_through_rows(scores: Floats, told: Told, n_test: int = 10**6) -> bool:
@@ -466,28 +437,14 @@ PARTS: dict[str, Callable[[Page, int], None]] = {
 }
 
 
-def _parts(names: list[str]) -> Iterator[Callable[[Page, int], None]]:
-    for name in names:
-        yield PARTS[name]
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description="How often decisions are wrong, and how often sure."
+    return run_parts(
+        PARTS,
+        PAGE,
+        title="Decisions: how often wrong, how often sure",
+        command="python benchmarks/decide.py",
+        tables=TABLES,
     )
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--tables", type=int, default=TABLES, help="in each cell")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/decide.md")
-    given = parser.parse_args()
-    page = Page()
-    page.say("# Decisions: how often wrong, how often sure", "")
-    page.say(f"`python benchmarks/decide.py --write`: {given.tables:,} simulated tables a cell.")
-    for part in _parts(given.only):
-        part(page, given.tables)
-    if given.write:
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    print(f"\n{len(page.missed)} limits missed" + "".join(f"\n- {name}" for name in page.missed))
-    return int(bool(page.missed))
 
 
 if __name__ == "__main__":

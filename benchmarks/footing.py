@@ -23,7 +23,6 @@ What an interval has to cover:
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,8 +31,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from decide import Page, share, table
 from numpy.typing import NDArray
+from pages import Page, run_parts, share, table
 
 from headwater.analysis import gap, hardness, hardness_gains
 from headwater.analysis.certainty import certainty_of
@@ -152,8 +151,8 @@ def peaks(page: Page, tables: int) -> None:
     page.say(
         "Percent of curves that are told to be a U, own SD 1. Heights of the views in points, "
         "coarse to fine. Limits: a U of 3 points in 70 at 3 seeds, a curve that is none in at most "
-        "5. `before`: each end by its own paired t-interval, Bonferroni over the other views; the "
-        "31 percent of the issue are those without a correction.",
+        "5. `before`: each end by its own paired t-interval, Bonferroni over the other views; "
+        "beside it the same without that correction.",
         "",
     )
     rng, body = np.random.default_rng(3), []
@@ -474,21 +473,13 @@ PARTS: dict[str, Callable[[Page, int], None]] = {
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Coverage of gaps, peaks and gains.")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--tables", type=int, default=TABLES, help="in each cell")
-    parser.add_argument("--write", action="store_true", help="write benchmarks/footing.md")
-    given = parser.parse_args()
-    page = Page()
-    page.say("# Gaps, peaks and gains on hard samples: what the intervals cover", "")
-    page.say(f"`python benchmarks/footing.py --write`: {given.tables:,} simulated tables a cell.")
-    for part in given.only:
-        PARTS[part](page, given.tables)
-    if given.write:
-        page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    print(f"\n{len(page.missed)} limits missed" + "".join(f"\n- {name}" for name in page.missed))
-    return int(bool(page.missed))
+    return run_parts(
+        PARTS,
+        PAGE,
+        title="Gaps, peaks and gains on hard samples: what the intervals cover",
+        command="python benchmarks/footing.py",
+        tables=TABLES,
+    )
 
 
 if __name__ == "__main__":

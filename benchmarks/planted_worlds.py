@@ -130,6 +130,20 @@ def home_is_best(number: int, rng: Draw) -> Plant:
     return Plant("source", words, (("home", "level:0"),), roles)
 
 
+def size(rng: Draw) -> int:
+    return int(rng.integers(1600, 2600))
+
+
+def home_and_task(
+    number: int, domain: str, train: int, hard: float, look: dict[str, float]
+) -> dict[str, Any]:
+    """One source, and a task of its domain."""
+    return {
+        "home": data(number, domain, 0, train, **look),
+        "task": task(number, domain, hard, **look),
+    }
+
+
 def fine_is_best(number: int, rng: Draw) -> Plant:
     """One source, tasks of species, the code visible: species labels, not coarser, random or partly
     wrong ones.
@@ -139,10 +153,7 @@ def fine_is_best(number: int, rng: Draw) -> Plant:
     words = study(
         number,
         rng,
-        data={
-            "home": data(number, domain, 0, int(rng.integers(1600, 2600)), **look),
-            "task": task(number, domain, float(rng.choice([0.0, 0.5])), **look),
-        },
+        data=home_and_task(number, domain, size(rng), float(rng.choice([0.0, 0.5])), look),
         sources=["home"],
         views={"noisy": noisy(round(float(rng.uniform(0.05, 0.2)), 2))},
         labels=["level:2", "level:1", "level:0", "random:32", "noisy"],
@@ -164,10 +175,7 @@ def families(number: int, rng: Draw, kind: str, look: dict[str, float]) -> Plant
     words = study(
         number,
         rng,
-        data={
-            "home": data(number, domain, 0, int(rng.integers(1600, 2600)), **look),
-            "task": task(number, domain, 0.0, **look),
-        },
+        data=home_and_task(number, domain, size(rng), 0.0, look),
         sources=["home"],
         labels=["level:2", "level:1", "level:0", "random:32"],
         tasks={"families": {"data": "task", "labels": "level:1"}},
@@ -263,10 +271,7 @@ def renamed(number: int, rng: Draw) -> Plant:
     words = study(
         number,
         rng,
-        data={
-            "home": data(number, domain, 0, int(rng.integers(1600, 2600)), **look),
-            "task": task(number, domain, 0.5, **look),
-        },
+        data=home_and_task(number, domain, size(rng), 0.5, look),
         sources=["home"],
         labels=["level:0", "shuffle:32", "level:1", "random:32"],
         tasks={"species": {"data": "task", "labels": "level:0"}},

@@ -16,7 +16,7 @@ from headwater.analysis import Aim, Prices, certainty_of, decide
 from headwater.analysis.adaptive import look
 from headwater.analysis.decision import OPEN
 from headwater.analysis.evidence import evidence_of
-from headwater.analysis.value import fall_by_seeds, fall_of_regret, posteriors
+from headwater.analysis.value import fall_by_seeds, fall_of_regret
 from headwater.rows import to_frame
 from tests.analysis.synthetic import one_row
 
@@ -83,7 +83,8 @@ def test_the_predicted_fall_of_regret_is_the_realised_one(arms: int, near: int, 
     number, rng = 60_000, np.random.default_rng(2)
     seeds, means = told.num_seeds[0], told.means[0]
     run = np.isin(np.arange(arms), np.argsort(-means)[:near])
-    (of_guard, guard_df), (of_all, all_df) = posteriors(told)
+    of_guard, guard_df = told.variances[0], told.variance_df[0]
+    of_all, all_df = told.pooled[0], told.pooled_df[0]
     guard = rng.random((number, 1)) < 0.5
     df = np.where(guard, guard_df, all_df)
     variances = np.where(guard, of_guard, of_all) * df / rng.chisquare(df)

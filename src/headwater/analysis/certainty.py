@@ -134,22 +134,28 @@ class Certainty:
         not]. The regret is the larger of what the two say. Integrals over a grid, so that the same
         scores give the same numbers.
         """
-        of_guard = self._with_own_images(self.variances, self.variance_df)
-        of_all = self._with_own_images(self.pooled, self.pooled_df)
+        posteriors = [self._with_own_images(*each) for each in self.posteriors()]
         chances, regrets = np.empty_like(self.means), np.empty_like(self.means)
         for table, means in enumerate(self.means):
             halves = [
                 chances_of(means, np.sqrt(variances[table]), df[table])
-                for variances, df in (of_guard, of_all)
+                for variances, df in posteriors
             ]
             chances[table] = np.mean([chance for chance, _ in halves], axis=0)
             regrets[table] = np.max([regret for _, regret in halves], axis=0)
         return chances, regrets
 
+    def posteriors(self) -> list[tuple[Floats, Floats]]:
+        """([T, k] variance of one seed of each arm, [T, k] df), as each of the two posteriors of
+        `p_best` has them: the guard's, and one variance for all arms.
+        """
+        shape = self.means.shape
+        of_all = np.broadcast_to(self.pooled, shape), np.broadcast_to(self.pooled_df, shape)
+        return [(self.variances, self.variance_df), of_all]
+
     def _with_own_images(self, variance: Floats, df: Floats) -> tuple[Floats, Floats]:
         """([T, k] variance of each arm's mean, [T, k] df) from that of one seed."""
         variances = variance / self.num_seeds
-        df = np.broadcast_to(df, variances.shape)
         if self.images is None:
             return variances, df
         return with_images(variances, df, self.images.own(), self.images.df.min(axis=2))

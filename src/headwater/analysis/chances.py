@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_GRID = np.sinh(np.linspace(-9.0, 9.0, 601))
-"""Dense in the middle, and 4,000 scales wide."""
+GRID = np.sinh(np.linspace(-9.0, 9.0, 601))
+"""Where integrals over means are taken, in scales: dense in the middle, and 4,000 wide."""
 
 _FEWEST_DF = 3.0
 """With one or two, a mean hangs on tails that no share can have: it grows with the grid [ours]."""
@@ -28,7 +28,7 @@ def chances_of(means: Floats, scales: Floats, df: Floats) -> tuple[Floats, Float
     if unit <= 0:
         best = means == means.max()
         return best / best.sum(), means.max() - means
-    grid = np.unique(np.concatenate([mean + unit * _GRID for mean in (means.max(), means.mean())]))
+    grid = np.unique(np.concatenate([mean + unit * GRID for mean in (means.max(), means.mean())]))
     below = stdtr(df, (grid[:, None] - means) / np.maximum(scales, 1e-9 * unit))
     middle = (below[1:] + below[:-1]) / 2
     everyone = np.prod(middle, axis=1, keepdims=True)

@@ -238,38 +238,27 @@ def _new_images(
     told: Certainty,
     noise: ImageNoise,
 ) -> NewImages | None:
-    """What a decision whose certainty speaks of new images says of them; never surer than that of
-    these images.
+    """What a decision whose certainty speaks of new images says of them. It is never surer than
+    that of these images, as the rule holds both; an arm is as good if both say so.
     """
-    if None in (these.p, these.regret_bound, decision.p, decision.regret_bound):
+    if decision.p is None or decision.regret_bound is None or these.regret_bound is None:
         return None
     best, second = np.argsort(-told.means[0], kind="stable")[:2]
     assert told.images is not None
-    p = max(these.p or 0.0, decision.p or 0.0)
-    bound = max(these.regret_bound or 0.0, decision.regret_bound or 0.0)
-    sure = p <= these.threshold
-    near = {*these.shortlist, *decision.shortlist}
+    variances = told.images.variance[0, best]
     return NewImages(
-        confidence=SURE if sure else AS_GOOD if bound <= these.tolerance else OPEN,
-        p=p,
-        shortlist=these.shortlist if sure else tuple(name for name in these.means if name in near),
-        regret_bound=bound,
+        confidence=decision.confidence,
+        p=decision.p,
+        shortlist=decision.shortlist,
+        regret_bound=decision.regret_bound,
         p_best=decision.p_best,
         expected_regret=decision.expected_regret,
-        behind={name: _wider(these.behind[name], ends) for name, ends in decision.behind.items()},
+        behind=decision.behind,
         as_good=tuple(name for name in these.as_good if name in decision.as_good),
-        error=float(np.sqrt(told.images.variance[0, best, second])),
-        variances=dict(
-            zip((arm.name for arm in arms), told.images.variance[0, best].tolist(), strict=True)
-        ),
+        error=float(np.sqrt(variances[second])),
+        variances=dict(zip((arm.name for arm in arms), variances.tolist(), strict=True)),
         num_images=noise.num_images,
     )
-
-
-def _wider(
-    these: tuple[float, float, float], others: tuple[float, float, float]
-) -> tuple[float, float, float]:
-    return others[0], min(these[1], others[1]), max(these[2], others[2])
 
 
 def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: Floats) -> Decision:

@@ -85,15 +85,7 @@ class NewImages:
 
     def to_dict(self) -> dict[str, Any]:
         return {
-            "confidence": self.confidence,
-            "sure": self.sure,
-            "p": self.p,
-            "shortlist": list(self.shortlist),
-            "regret_bound": self.regret_bound,
-            "p_best": dict(self.p_best),
-            "expected_regret": dict(self.expected_regret),
-            "behind": {name: list(ends) for name, ends in self.behind.items()},
-            "as_good": list(self.as_good),
+            **_how_sure(self),
             "error": self.error,
             "num_images": dict(self.num_images),
         }
@@ -174,21 +166,13 @@ class Decision:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `headwater decide --json` prints them (docs/decide.md)."""
         return {
-            "confidence": self.confidence,
             "best": self.best,
-            "sure": self.sure,
+            **_how_sure(self),
             "decided": self.decided,
             "mean": self.mean,
-            "p": self.p,
             "threshold": self.threshold,
             "runner_up": self.runner_up,
             "lead": self.lead,
-            "shortlist": list(self.shortlist),
-            "regret_bound": self.regret_bound,
-            "p_best": dict(self.p_best),
-            "expected_regret": dict(self.expected_regret),
-            "behind": {name: list(ends) for name, ends in self.behind.items()},
-            "as_good": list(self.as_good),
             "tolerance": self.tolerance,
             "prices": None if self.prices is None else self.prices.to_dict(),
             "costs": dict(self.costs),
@@ -205,3 +189,18 @@ class Decision:
             "new_images": None if self.new_images is None else self.new_images.to_dict(),
             "lines": [line.to_dict() for line in self.lines],
         }
+
+
+def _how_sure(said: Decision | NewImages) -> dict[str, Any]:
+    """What is said of these test images and of other ones alike, as plain values."""
+    return {
+        "confidence": said.confidence,
+        "sure": said.sure,
+        "p": said.p,
+        "shortlist": list(said.shortlist),
+        "regret_bound": said.regret_bound,
+        "p_best": dict(said.p_best),
+        "expected_regret": dict(said.expected_regret),
+        "behind": {name: list(ends) for name, ends in said.behind.items()},
+        "as_good": list(said.as_good),
+    }

@@ -222,6 +222,10 @@ class Evidence:
         lacks = [self.settings[at] for at in settings if np.isnan(self.scores[at, :, arm]).all()]
         return list(dict.fromkeys(s.title if s.task in has else s.task for s in lacks))
 
+    def places_of(self, line: Line) -> list[int]:
+        """Of a line's settings among all settings."""
+        return [self.settings.index(setting) for setting in line.settings]
+
     def hours_of(self, arm: Configuration) -> float | None:
         """Of one seed, pre-training and all cells; None where rows do not say."""
         return _known(self.hours[self.place_of(arm)])

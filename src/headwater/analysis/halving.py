@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headwater.analysis.intervals import SEARCH_LIMIT
+from headwater.analysis.leads import LEVEL
 from headwater.analysis.words import count, hours_word, money_word
 
 if TYPE_CHECKING:
     from headwater.analysis.evidence import Evidence, Line
     from headwater.analysis.prices import Prices
 
-_LEVEL = 0.95
 SEEDS, DRAWS, IMAGES, TASKS, BOTH = "seeds", "draws", "test images", "tasks", "seeds and draws"
 _MOST_PERCENT = 10_000
 """Of the test images that there are [ours]."""
@@ -82,7 +82,7 @@ class Budget:
         images_df = math.inf if self.num_images is None else max(self.num_images - 1, 1.0)
         spread = within**2 / self.seed_df + task**2 / self.task_df + images**2 / images_df
         df = total**2 / spread if spread > 0 else 1e9
-        return float(-stdtrit(df, (1 - _LEVEL) / 2)) * math.sqrt(total)
+        return float(-stdtrit(df, (1 - LEVEL) / 2)) * math.sqrt(total)
 
     def with_seeds(self, seeds: float) -> Budget:
         ratio = self.num_seeds / seeds
@@ -332,7 +332,7 @@ def run_hours(line: Line, found: Evidence, places: list[int], num_draws: float) 
     arms = [found.place_of(line.arms[place]) for place in places]
     if found.spent is None:
         return RunHours(float(found.hours[arms].sum()), math.nan, math.nan)
-    settings = [found.settings.index(setting) for setting in line.settings]
+    settings = found.places_of(line)
     cells = found.spent.cells[np.ix_(settings, arms)].sum(axis=1)
     drawn = np.array([setting.shots != -1 for setting in line.settings])
     draws = np.where(drawn, num_draws, 1.0)

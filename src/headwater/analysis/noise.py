@@ -31,7 +31,7 @@ class Cells:
 
 def cells_of(line: Line, found: Evidence, places: list[int], shares: Floats) -> Cells:
     """Of the arms at these places of a line; `shares` are what settings count for."""
-    settings = [found.settings.index(setting) for setting in line.settings]
+    settings = found.places_of(line)
     arms = [found.place_of(line.arms[place]) for place in places]
     few_shot = any(setting.shots != -1 for setting in line.settings)
     tuning = np.zeros(len(settings))

@@ -36,8 +36,6 @@ KINDS = ("image", "label", "caption", "gpu_hour")
 MOST = 1e15
 """The highest price: beyond it sums lose their cents, and much beyond it they are no numbers."""
 _TEMPLATE = "template"
-
-
 FREE = "nobody has to assign them, so they are free"
 
 

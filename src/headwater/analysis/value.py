@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headwater.analysis.chances import GRID
 from headwater.analysis.halving import RunHours, run_hours
 from headwater.analysis.moments import arm_by_task, within_blocks
 from headwater.analysis.noise import by_task, cells_of
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 
 _OF_A_SIZE = ("size", "images_seen", "unique_images")
 """Columns of an arm that another size or budget changes."""
-_GRID = np.sinh(np.linspace(-9.0, 9.0, 1201))
-"""Dense in the middle, and 4,000 scales wide."""
 
 
 def fall_of_regret(means: Floats, scales: Floats, df: Floats) -> float | None:
@@ -65,7 +64,7 @@ def fall_of_regret(means: Floats, scales: Floats, df: Floats) -> float | None:
         return None
     top = float(means.max())
     unit = float(np.median(scales[moves]))
-    grid = top + unit * _GRID
+    grid = top + unit * GRID
     still = float(means[~moves].max()) if not moves.all() else -np.inf
     if -np.inf < still < top:
         grid = np.sort(np.append(grid, still))
@@ -83,20 +82,6 @@ def moved_by_seeds(variances: Floats, seeds: Floats, more: Floats | int) -> Floa
     return scales
 
 
-def posteriors(told: Certainty, table: int = 0) -> list[tuple[Floats, Floats]]:
-    """(variance of one seed [arms], degrees of freedom [arms]) of the two posteriors of which
-    `Certainty.p_best` is the mean: the guard's variances, and one for all arms.
-    """
-    shape = told.means[table].shape
-    return [
-        (told.variances[table], told.variance_df[table]),
-        (
-            np.broadcast_to(told.pooled[table], shape),
-            np.broadcast_to(told.pooled_df[table], shape),
-        ),
-    ]
-
-
 def fall_by_seeds(
     told: Certainty, near: NDArray[np.bool_], more: int, table: int = 0
 ) -> float | None:
@@ -105,8 +90,8 @@ def fall_by_seeds(
     return _mean_fall(
         told.means[table],
         [
-            (np.where(near, moved_by_seeds(variances, seeds, more), 0.0), df)
-            for variances, df in posteriors(told, table)
+            (np.where(near, moved_by_seeds(variances[table], seeds, more), 0.0), df[table])
+            for variances, df in told.posteriors()
         ],
     )
 
@@ -178,8 +163,8 @@ class _Gone:
         hours = self._hours(cells.num_draws).draw * more * self.decision.num_seeds
         told_by = more / (cells.num_draws + more) / self.told.num_seeds[0]
         moves = [
-            (np.sqrt(np.minimum(cells.draw, variances) * told_by), df)
-            for variances, df in posteriors(self.told)
+            (np.sqrt(np.minimum(cells.draw, variances[0]) * told_by), df[0])
+            for variances, df in self.told.posteriors()
         ]
         text = f"Run {count(more, 'more few-shot draw')} of each cell of the shortlist"
         yield self._worth(self._run("draws", text, hours), self._fall(moves))

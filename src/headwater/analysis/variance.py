@@ -198,6 +198,8 @@ def _parts(
     seed_by_task = 0.0
     if among is not None:
         seed_by_task = min(seed, max(among.residual * spread - below, 0.0))
+    of_each = list(_num_images(line, found).values())
+    images_of_a_task = float(np.mean(of_each)) if of_each else np.nan
     budget = Budget(
         seed=2 * (seed - seed_by_task) / num_seeds,
         seed_by_task=2 * seed_by_task / num_seeds,
@@ -207,7 +209,7 @@ def _parts(
         task=task or 0.0,
         num_seeds=num_seeds,
         num_draws=cells.num_draws,
-        num_images=_number_of_images(line, found),
+        num_images=None if np.isnan(images_of_a_task) else images_of_a_task,
         num_tasks=len(tasks),
         seed_df=of_seeds.df,
         task_df=1.0 if among is None else among.df,
@@ -255,30 +257,25 @@ class _Part:
         return Component(self.name, value, share, number, self.note)
 
 
-def _number_of_images(line: Line, found: Evidence) -> float | None:
-    """Test images of a task, the mean over tasks; None where rows do not say."""
+def _num_images(line: Line, found: Evidence) -> dict[str, float]:
+    """Task -> its test images, NaN where rows do not say; nothing where nobody counted."""
     if found.spent is None:
-        return None
-    by_task = {
-        setting.task: found.spent.n_test[found.settings.index(setting)] for setting in line.settings
-    }
-    number = float(np.mean(list(by_task.values())))
-    return None if np.isnan(number) else number
+        return {}
+    numbers = found.spent.n_test[found.places_of(line)]
+    return dict(zip((setting.task for setting in line.settings), numbers.tolist(), strict=True))
 
 
 def _of_images(line: Line, found: Evidence, scores: Floats, shares: Floats) -> float | None:
     """A bound of the variance of the mean difference that is due to test images; settings of one
     task share theirs. None where rows do not say how many there are.
     """
-    if found.spent is None:
+    num_images = _num_images(line, found)
+    if not num_images:
         return None
     tasks, weights, of_tasks = by_task(line, scores, shares)
-    number = {
-        setting.task: found.spent.n_test[found.settings.index(setting)] for setting in line.settings
-    }
     known = np.isfinite(of_tasks)
     means = np.where(known, of_tasks, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     own = means * (1 - means)
     both = own[:, 0] + own[:, 1:].mean(axis=1)
-    bound = float((weights**2 * both / np.array([number[task] for task in tasks])).sum())
+    bound = float((weights**2 * both / np.array([num_images[task] for task in tasks])).sum())
     return None if np.isnan(bound) else bound

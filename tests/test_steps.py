@@ -216,6 +216,7 @@ def steps_of_equal_arms(rng: np.random.Generator, seeds: int, arms: int) -> str:
         have.update({arm: have[arm] + 1 for arm in more})
 
 
+@pytest.mark.slow  # benchmarks/adaptive.py has five tables of it
 def test_equal_arms_are_seldom_told_by_looking_after_every_seed() -> None:
     rng = np.random.default_rng(2)
     ends = [steps_of_equal_arms(rng, 8, 2) for _ in range(60)]

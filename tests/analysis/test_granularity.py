@@ -27,13 +27,24 @@ def told_u(views: pd.DataFrame) -> bool:
     return _shape(top, last + 1, gaps) == "U"
 
 
-@pytest.mark.parametrize("heights", [[-3, 0, -3], [-3, -1.5, 0, -1.5, -3], [-3, 0, -1, -3]])
+# what is slow here and in test_questions.py, benchmarks/footing.py measures with more tables
+_SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    "heights",
+    [
+        [-3, 0, -3],
+        pytest.param([-3, -1.5, 0, -1.5, -3], marks=_SLOW),
+        pytest.param([-3, 0, -1, -3], marks=_SLOW),
+    ],
+)
 def test_a_u_three_points_high_is_told_with_three_seeds(heights: list[float]) -> None:
     """With own t-intervals it was told in 31 %."""
     assert share_of_us(heights, 3) > 0.70 - 2 * (0.7 * 0.3 / CURVES) ** 0.5
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize("seeds", [3, *(pytest.param(more, marks=_SLOW) for more in (5, 10))])
 @pytest.mark.parametrize(
     "heights", [[-5, 0, 0], [-5, 0, 0, 0, 0], [0, 0, 0, 0, 0], [-3, -2, -1, 0]]
 )

@@ -188,7 +188,9 @@ def test_noise_alone_has_a_gap_and_no_held_out_gap() -> None:
     assert np.mean([max(table.mean()) - min(table.mean()) for table in tables]) > 0.02
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(
+    "seeds", [3, *(pytest.param(more, marks=pytest.mark.slow) for more in (5, 10))]
+)
 def test_intervals_of_held_out_gaps_and_of_changes_cover_what_they_should(seeds: int) -> None:
     """93 to 97 %, and three standard errors of 500 tables. The old held-out interval fell from 90
     to 78 % with more seeds."""

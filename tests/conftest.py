@@ -21,6 +21,11 @@ import pytest
 import yaml
 from hypothesis import settings
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # processes that share the cores wait for each other's threads; before torch is imported
+    for _threads in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(_threads, "1")
+
 from tests.needs import NEEDS
 
 Cli = Callable[..., tuple[int, str, str]]

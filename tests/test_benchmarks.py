@@ -72,6 +72,7 @@ def test_a_listing_holds_the_training_images_with_their_finest_class_and_caption
     assert photos.Listing.read(listing.write(tmp_path / "listing.json")) == listing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), PEERS)
 @pytest.mark.filterwarnings("ignore")  # what the peers' libraries warn of is theirs
 def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_path, name, method):

@@ -256,6 +256,7 @@ def test_two_budgets_are_two_configurations() -> None:
     assert prepare(to_frame(rows))["configuration"].nunique() == 2
 
 
+@pytest.mark.slow  # benchmarks/decide.py has 4,000 tables of it
 def test_no_winner_is_declared_too_often_where_all_arms_are_equal() -> None:
     rng, wrong, trials = np.random.default_rng(7), 0, 100
     for _ in range(trials):

@@ -160,6 +160,7 @@ def test_a_study_killed_at_every_moment_goes_on_to_the_same_bits(
     killed_and_resumed(moments, finished, tmp_path / "store")
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_a_unit_is_replaced_and_the_study_completes(
     finished: Finished, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_protocol_of_another_package_measures_what_it_says(ran: Run) -> None:
     assert sorted(full) == pytest.approx(sorted(by_hand))
 
 
+@pytest.mark.slow
 def test_an_engine_of_another_package_computes_the_same_bits(ran: Run) -> None:
     """As the inline engine, in the other order."""
     assert (ran.folder / "store" / "logs" / "backwards.txt").is_file()

@@ -163,6 +163,7 @@ def of_rank(folder: Path, how: str, method: str, rank: int) -> dict[str, torch.T
     return load_file(folder / f"{how}-{method}-{rank}.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("how", "method"), CASES)
 def test_two_ranks_end_with_the_losses_and_weights_of_one(together, alone, how, method):
     ours = of_rank(together, how, method, 0)
@@ -177,12 +178,14 @@ def test_two_ranks_end_with_the_losses_and_weights_of_one(together, alone, how, 
     assert worst < TOLERANCE < 0.1 * moved
 
 
+@pytest.mark.slow
 def test_all_ranks_end_with_the_same_bits(together):
     for how, method in CASES:
         first, second = (of_rank(together, how, method, rank) for rank in (0, 1))
         assert all(torch.equal(first[name], second[name]) for name in first if name != "rows")
 
 
+@pytest.mark.slow
 def test_the_ranks_parts_of_each_batch_make_up_the_batch_in_order(together, alone):
     for method in METHODS:
         parts = [of_rank(together, "ddp", method, rank)["rows"].reshape(4, -1) for rank in (0, 1)]
@@ -190,6 +193,7 @@ def test_the_ranks_parts_of_each_batch_make_up_the_batch_in_order(together, alon
         assert torch.equal(torch.cat(parts, dim=1).flatten(), alone[method]["rows"])
 
 
+@pytest.mark.slow
 def test_only_the_first_rank_writes_checkpoints_and_they_hold_whole_weights(together):
     for how, method in CASES:
         saved = load_file(max((together / f"{how}-{method}").glob("step-*.safetensors")))
@@ -198,6 +202,7 @@ def test_only_the_first_rank_writes_checkpoints_and_they_hold_whole_weights(toge
         assert all(torch.equal(saved[f"model.{name}"], ended[name]) for name in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
 def test_two_ranks_that_go_on_from_a_checkpoint_end_with_the_same_bits(together, how):
     """AdamW and an average of weights; from step 2 of 4, so that half of the images are asked

@@ -198,7 +198,10 @@ def test_one_seed_draws_without_intervals_and_a_small_table_only_what_it_holds()
         assert draw(spec, "svg").startswith(b"<svg")
 
 
-@pytest.mark.parametrize("suffix", ["svg", "png", "pdf", "html"])
+@pytest.mark.parametrize(
+    "suffix",
+    ["svg", "html", *(pytest.param(other, marks=pytest.mark.slow) for other in ("png", "pdf"))],
+)
 def test_all_figures_are_written_into_one_file(
     suffix: str, told: pd.DataFrame, tmp_path: Path
 ) -> None:
@@ -220,7 +223,9 @@ def test_all_figures_are_written_into_one_file(
         assert sum("tooltip" in part.get("encoding", {}) for part in parts(spec)) >= 8
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(more, marks=pytest.mark.slow) for more in range(4, 12))]
+)
 def test_any_part_of_a_table_with_anything_unmeasured_is_concluded_about_and_drawn_as_json(
     seed: int, told: pd.DataFrame
 ) -> None:

@@ -79,6 +79,7 @@ def test_the_shipped_sweep_is_planned_with_no_store(headwater: Cli, tmp_path: Pa
     assert not list(tmp_path.iterdir()), "a plan writes nothing"
 
 
+@pytest.mark.slow
 def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(
     headwater: Cli, study: Path, tmp_path: Path
 ) -> None:

@@ -14,18 +14,26 @@ ROOMS := src tests benchmarks tools
 # have the machine for themselves.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo lint test test-docs test-all coverage test-anywhere
+.PHONY: demo style types lint checks test test-docs test-all coverage test-anywhere
 
 demo: $(READY)
 	$(BIN)/headwater run demo
 
-lint: $(READY)
+style: $(READY)
 	$(BIN)/ruff check $(ROOMS)
 	$(BIN)/ruff format --check $(ROOMS)
+
+types: $(READY)
 	$(BIN)/mypy
 
-test: lint
+lint: style types
+
+checks: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not docs" $(BESIDE)
+
+# mypy has one core for half a minute, so it runs beside the tests
+test: style
+	@$(MAKE) --no-print-directory -j2 types checks
 
 test-docs: $(READY)
 	$(BIN)/python -m pytest -m docs

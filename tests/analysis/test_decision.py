@@ -257,6 +257,7 @@ def null_tables(number: int, settings: int) -> Iterable[pd.DataFrame]:
         yield to_frame(rows)
 
 
+@pytest.mark.slow
 def test_twenty_settings_of_equal_arms_share_the_error() -> None:
     """Each at 5 % by itself, 64 % of such reports would be sure of something."""
     wrong = 0

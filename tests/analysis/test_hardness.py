@@ -223,6 +223,7 @@ def nulls() -> pd.DataFrame:
     return pd.concat([hardness_gains(simulated(rng, n=150)) for _ in range(200)])
 
 
+@pytest.mark.slow
 def test_where_labels_make_no_difference_the_gain_is_zero_and_its_interval_covers_at_its_level(
     nulls: pd.DataFrame,
 ) -> None:
@@ -235,6 +236,7 @@ def test_where_labels_make_no_difference_the_gain_is_zero_and_its_interval_cover
         assert 0.905 <= covered <= 0.995, "within three standard errors (1.5 %) of 95 %"
 
 
+@pytest.mark.slow
 def test_where_labels_make_no_difference_a_split_by_the_compared_models_errors_says_they_do(
     nulls: pd.DataFrame,
 ) -> None:

@@ -206,6 +206,7 @@ def test_a_mistake_in_a_study_names_its_line(
     refused(headwater("theory", "run", study), *said)
 
 
+@pytest.mark.slow
 def test_a_sweep_from_options_is_drawn_by_the_same_options_and_what_is_not_there_is_said(
     headwater: Cli, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def one_rank(rank: int, folder: str) -> None:
         assert ranks.main() == 0
 
 
+@pytest.mark.slow
 def test_two_ranks_train_a_study_that_run_then_only_measures(tmp_path: Path) -> None:
     study = write_study(
         tmp_path / "study.yaml", tiny(methods=["supervised", "simclr"], budget={"steps": 6})

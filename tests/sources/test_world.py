@@ -251,6 +251,7 @@ def test_misaligned_labels_can_be_seen_in_the_pixels() -> None:
     assert (np.argmax(corner[800:] @ centres.T, 1) == hue[800:]).mean() > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_mean_colour_does_not_give_the_class_away(domain: Domain) -> None:
     """A nearest-centre and a least-squares classifier on mean colour stay within 6 points of chance

@@ -50,6 +50,7 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_sweep_from_options_is_trained_told_and_kept(headwater: Cli) -> None:
     code, out, _ = headwater(
         "theory", "run", "--subclasses", "1,3", "--seeds", "2", *QUICK, "--json"
@@ -107,6 +108,7 @@ def test_a_study_is_run_by_either_command_drawn_and_drawn_again_from_its_rows(
     assert from_rows["answers"] == facts["answers"], "rows are enough"
 
 
+@pytest.mark.slow
 def test_failed_networks_are_exit_code_1_and_a_row_that_says_why(
     headwater: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -223,6 +225,7 @@ def test_a_sweep_from_options_is_drawn_by_the_same_options_and_what_is_not_there
     )
 
 
+@pytest.mark.slow
 def test_networks_that_diverged_are_counted_where_means_are_shown(headwater: Cli) -> None:
     code, out, _ = headwater(
         "theory", "run", "-k", "2", "--seeds", "2", *QUICK, "--set", "init=0.02,1e38", "--quiet"

@@ -308,6 +308,7 @@ def test_networks_are_the_same_whatever_shares_their_process(tmp_path: Path):
 
 
 # processes
+@pytest.mark.slow
 def test_worker_processes_make_the_rows_of_one(whole: tuple[TheoryStudy, Store], tmp_path: Path):
     made, reference = whole
     store = Store(tmp_path / "store", create=True)
@@ -322,6 +323,7 @@ def test_worker_processes_make_the_rows_of_one(whole: tuple[TheoryStudy, Store],
     assert not heard, "the second run has nothing to do, and starts no process"
 
 
+@pytest.mark.slow
 def test_python_gives_rows_a_table_and_what_it_says(tmp_path: Path):
     import headwater as hw
 
@@ -407,6 +409,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_in_one_piece(tmp_path:
     )
 
 
+@pytest.mark.slow
 def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -426,6 +429,7 @@ def test_networks_whose_process_dies_twice_are_rows_of_status_failed_and_are_tri
     assert set(networks_table(network_rows(made, store))["status"]) == {"done"}
 
 
+@pytest.mark.slow
 def test_an_error_in_training_is_told_in_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made, store = study(1), Store(tmp_path / "store", create=True)
     broken = (

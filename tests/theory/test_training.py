@@ -194,6 +194,7 @@ def test_a_tie_is_wrong_by_half():
     assert errors(silent, SMALL, "max", 100) == {"easy": 0.5, "hard": 0.5}
 
 
+@pytest.mark.slow
 def test_coarse_labels_of_many_subclasses_leave_hard_samples_wrong_and_fine_labels_do_not():
     """The theorems, at a size that a test can pay, and every read-out of the fine network."""
     world = World(k=16, d=64)

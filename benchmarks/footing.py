@@ -36,6 +36,7 @@ from pages import Page, run_parts, share, table
 
 from headwater.analysis import gap, hardness, hardness_gains
 from headwater.analysis.certainty import certainty_of
+from headwater.analysis.compare import per_seed
 from headwater.analysis.granularity import _above, _shape
 from headwater.analysis.intervals import Interval, t_interval
 from headwater.analysis.samples import ArmAnswers, conform_answers
@@ -100,15 +101,16 @@ def _gap_hits(
 ) -> None:
     values = few.to_numpy()
     first = values[: (len(values) + 1) // 2].mean(axis=0)
-    held = gap._held_out(few)
+    seeds = per_seed(few)
+    held = gap._held_out(seeds)
     hits["held out"].append(covers(held, means[first.argmax()] - means[first.argmin()]))
     change = gap._change(few, many, 0.95)
     best, worst = (list(few.columns).index(end) for end in (change.best, change.worst))
     hits["change"].append(covers(change.interval, 2 / 3 * (means[best] - means[worst])))
-    ends = gap._ends(few)
+    ends = gap._ends(seeds)
     assert ends is not None
     best, worst = (list(few.columns).index(end) for end in (ends.best, ends.worst))
-    hits["gap"].append(covers(gap._gap(few, ends, 0.95), means[best] - means[worst]))
+    hits["gap"].append(covers(gap._gap(seeds, ends, 0.95), means[best] - means[worst]))
 
 
 def _trend(page: Page, tables: int) -> None:

@@ -10,9 +10,9 @@ clock and of the processor from start to end (interpreter, imports, reading, ana
 file of rows), and the largest memory. `--seeds` makes a smaller table, of 100,000 rows a
 seed.
 
-Result, on two shared cores with four other processes at work: 25.8 s of the processor (37 s of the
-clock, so the claim's 30 s are for a machine that does nothing else), 1.49 GB, a page of 3.13 MB and
-42 MB of rows beside it; photos.parquet 1.41 MB.
+Result, on two shared cores: 25.8 s of the clock (the median of three runs that took turns with the
+code before, whose median was 29.7 s), 24.4 s of the processor, 1.65 GB, a page of 3.13 MB and 42 MB
+of rows beside it; photos.parquet 5.7 s, 1.42 MB. With other processes at work up to 36 s.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from headwater.analysis import (
     verdict,
 )
 from headwater.analysis.certainty import certainty_of
+from headwater.analysis.compare import per_seed
 from headwater.analysis.decision import ALONE, NOTHING, ONE_SEED, OPEN, SURE
 from headwater.rows import to_frame
 
@@ -183,7 +184,7 @@ def test_the_held_out_gap_is_of_the_pair_that_the_first_seeds_name() -> None:
 def test_noise_alone_has_a_gap_and_no_held_out_gap() -> None:
     rng = np.random.default_rng(3)
     tables = [scores(0.5 + rng.normal(0, 0.02, (4, 6)), 5) for _ in range(200)]
-    held_out = [gap._held_out(table).mean for table in tables]
+    held_out = [gap._held_out(per_seed(table)).mean for table in tables]
     assert abs(np.mean(held_out)) < 0.006  # type: ignore[arg-type]
     assert np.mean([max(table.mean()) - min(table.mean()) for table in tables]) > 0.02
 
@@ -197,7 +198,7 @@ def test_intervals_of_held_out_gaps_and_of_changes_cover_what_they_should(seeds:
     covers = {"held out": 0, "change": 0}
     for _ in range(tables):
         means, few, many = noisy_ends(seeds, rng)
-        held = gap._held_out(few)
+        held = gap._held_out(per_seed(few))
         chosen = few.to_numpy()[: (seeds + 1) // 2].mean(axis=0)
         truth = means[chosen.argmax()] - means[chosen.argmin()]
         covers["held out"] += held.low <= truth <= held.high  # type: ignore[operator]

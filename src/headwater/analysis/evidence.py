@@ -291,7 +291,8 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     numbers = used["shots"].to_numpy(dtype="int64", na_value=-1)
     keys = list(zip(task.tolist(), protocol.tolist(), numbers.tolist(), strict=True))
     settings = sorted(set(keys))
-    setting = np.array([settings.index(key) for key in keys], dtype=np.int64) if keys else _none()
+    number = {each: place for place, each in enumerate(settings)}
+    setting = np.array([number[key] for key in keys], dtype=np.int64)
     seeds, seed = np.unique(used["seed"].to_numpy(dtype="int64"), return_inverse=True)
     draws, draw = np.unique(used["draw"].to_numpy(dtype="int64", na_value=-1), return_inverse=True)
     places = {arm.id: place for place, arm in enumerate(arms)}
@@ -340,10 +341,6 @@ def _chance(used: pd.DataFrame) -> Floats:
     classes = used["task_classes"].to_numpy(dtype="float64", na_value=np.nan)
     per_class = (used["metric"] == "mean_per_class").to_numpy()
     return np.asarray(np.where(per_class, 1 / classes, majority), dtype=np.float64)
-
-
-def _none() -> NDArray[np.int64]:
-    return np.zeros(0, dtype=np.int64)
 
 
 def _entering(table: pd.DataFrame, metric: str | None) -> pd.DataFrame:

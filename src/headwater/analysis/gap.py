@@ -54,10 +54,11 @@ def source_gap(
     """
     records = []
     for group in _groups(rows, metric, subset):
-        ends = _ends(group.scores)
+        seeds = per_seed(group.scores)
+        ends = _ends(seeds)
         if ends is None:
             continue
-        gap, held_out = _gap(group.scores, ends, level), _held_out(group.scores, level)
+        gap, held_out = _gap(seeds, ends, level), _held_out(seeds, level)
         records.append(
             {
                 "context": group.context,
@@ -112,9 +113,10 @@ _TREND_COLUMNS = (
 )
 
 
-def _gap(scores: pd.DataFrame, ends: _Ends, level: float) -> Interval:
-    """Best minus worst, corrected for all pairs that these were chosen from."""
-    table = per_seed(scores)
+def _gap(table: pd.DataFrame, ends: _Ends, level: float) -> Interval:
+    """Best minus worst of a table of `per_seed`, corrected for all pairs that these were chosen
+    from.
+    """
     seeds = table[[ends.best, ends.worst]].dropna()
     plain = t_interval(
         (seeds[ends.best] - seeds[ends.worst]).tolist(), level=level, comparisons=ends.num_pairs
@@ -136,11 +138,11 @@ def _told(table: pd.DataFrame) -> Certainty | None:
     return certainty_of(known.to_numpy(dtype="float64")[None])
 
 
-def _held_out(scores: pd.DataFrame, level: float = LEVEL) -> Interval:
+def _held_out(seeds: pd.DataFrame, level: float = LEVEL) -> Interval:
     """Best minus worst source by the first half of the seeds, in the other seeds. The noise is that
     of all seeds and sources, which owes nothing to their means.
     """
-    table = per_seed(scores).dropna(axis=0, how="any")
+    table = seeds.dropna(axis=0, how="any")
     if min(table.shape) < 2:
         return NO_INTERVAL
     values = table.to_numpy(dtype="float64")
@@ -305,9 +307,9 @@ def _groups(rows: pd.DataFrame, metric: str | None, subset: str) -> list[_Group]
 
 def _cells(used: pd.DataFrame) -> dict[Any, tuple[str, ...]]:
     """(task, protocol, shots) -> ids of the cells there, sorted."""
-    return {
-        setting: tuple(sorted(set(cells))) for setting, cells in used.groupby(list(SETTING))["cell"]
-    }
+    ids = used["cell"].astype(object)  # whose values are read ten times faster
+    by_setting = ids.groupby([used[name] for name in SETTING])
+    return {setting: tuple(sorted(set(cells))) for setting, cells in by_setting}
 
 
 def _pooled(groups: list[_Group]) -> Iterator[_Group]:
@@ -365,9 +367,9 @@ class _Ends:
     """Pairs that the two were chosen from."""
 
 
-def _ends(scores: pd.DataFrame) -> _Ends | None:
+def _ends(seeds: pd.DataFrame) -> _Ends | None:
     """None where fewer than two columns have a mean."""
-    means = per_seed(scores).mean().dropna()
+    means = seeds.mean().dropna()
     if len(means) < 2:
         return None
     ranked = sorted(means.index, key=lambda column: (-float(means[column]), str(column)))

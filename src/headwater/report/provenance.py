@@ -225,6 +225,8 @@ def _unequal(done: pd.DataFrame) -> list[str]:
 
 def _averaged(done: pd.DataFrame) -> list[str]:
     keys = ["configuration", *SETTING, "seed", "draw", "metric", "subset"]
+    if not done.duplicated(keys).any():
+        return []
     cells = done.groupby(keys, dropna=False)["cell"].nunique()
     doubled = int((cells > 1).sum())
     if not doubled:

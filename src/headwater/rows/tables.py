@@ -178,11 +178,18 @@ def codes_of(column: pd.Series[Any]) -> tuple[Any, Any]:
     import pandas as pd
 
     if column.dtype == PANDAS_TYPES["str"] and len(column):
-        texts = column.to_numpy(dtype=object)
-        first = texts[0]
-        if isinstance(first, str) and all(text is first for text in texts):
+        texts = column.to_numpy(dtype=object).tolist()
+        # `count` asks whether two texts are one object before it reads them
+        if isinstance(texts[0], str) and _all_equal(texts):
             return np.zeros(len(column), dtype=np.intp), column.array[:1]
     return pd.factorize(column)
+
+
+def _all_equal(texts: list[Any]) -> bool:
+    try:
+        return texts.count(texts[0]) == len(texts)
+    except TypeError:  # a null among them is neither equal nor unequal
+        return False
 
 
 def _as_arrow(column: pd.Series[Any], kind: Any) -> Any:

@@ -150,15 +150,23 @@ def labels_facts(
 
 
 def tasks_facts(
-    name: str | None = None, *, data_root: str | Path | None = None, verify: bool = False
+    name: str | None = None,
+    *,
+    data_root: str | Path | None = None,
+    verify: bool = False,
+    layout: str | None = None,
+    follow_links: bool = False,
 ) -> dict[str, Any]:
     """What `headwater tasks --json` says: all published sets and the folders under the data root,
-    or one of them in detail. `verify` reads what is there.
+    or one of them in detail. `verify` reads what is there. `layout` and `follow_links` say how a
+    folder is read, as the keys of a study's `data:` entry.
     """
     from headwater.facts import tasks as facts
 
     root = _root(data_root)
-    return facts.list_facts(root, verify=verify) if name is None else facts.task_facts(name, root)
+    if name is None:
+        return facts.list_facts(root, verify=verify)
+    return facts.task_facts(name, root, layout=layout, follow_links=follow_links)
 
 
 def _opened(store: str | Path) -> Store | None:

@@ -112,13 +112,13 @@ TABLES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "no test": (lambda photos: shutil.rmtree(photos / "test"), ("no test images",)),
     "an empty labels.csv": (_csv(""), ("labels.csv", "empty")),
     "a labels.csv without rows": (_csv("path,level1\n"), ("labels.csv",)),
-    "a labels.csv without path": (_csv("file,level1\na.png,x\n"), ("labels.csv", "path")),
+    "a labels.csv without path": (_csv("id,level1\na.png,x\n"), ("labels.csv", "path")),
     "a listed file that is missing": (
         _csv("path,split,level1\ntrain/cat/0.png,train,x\ngone.png,test,x\n"),
         ("'gone.png'", "no such file"),
     ),
     "a path that leaves the root": (_csv("path,level1\n../x.png,x\n"), ("'../x.png'",)),
-    "a split that is none": (_csv("path,split,level1\ntrain/cat/0.png,eval,x\n"), ("'eval'",)),
+    "a split that is none": (_csv("path,split,level1\ntrain/cat/0.png,tset,x\n"), ("'tset'",)),
 }
 
 

@@ -12,6 +12,8 @@ from headwater.cli.options import (
     SHIPPED,
     DataOption,
     JsonOption,
+    LayoutOption,
+    LinksOption,
     StoreOption,
     check_root,
     folder_of,
@@ -52,6 +54,8 @@ def describe_labels(
             "--plot", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html."
         ),
     ] = None,
+    layout: LayoutOption = None,
+    follow_links: LinksOption = False,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
@@ -70,7 +74,12 @@ def describe_labels(
         check_chart(plot)
     folder = folder_of(study, data_root)
     if folder is not None:
-        facts = folder_facts(folder, chosen)
+        facts = folder_facts(folder, chosen, layout=layout, follow_links=follow_links)
+    elif layout is not None or follow_links:
+        raise InputError(
+            "labels describe: --layout and --follow-links are of a folder; in a study they are keys "
+            "of its data entries"
+        )
     else:
         from headwater.plan import Plan
         from headwater.store import Store

@@ -103,6 +103,16 @@ BudgetOption = Annotated[
         help="With --until: work to be done at most, summed over workers, such as 3h or 90m.",
     ),
 ]
+LayoutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--layout",
+        metavar="LAYOUT",
+        help="How the folders of FOLDER are read: split/class, class/split, class, flat or "
+        "metadata; told from their names when left out.",
+    ),
+]
+LinksOption = Annotated[bool, typer.Option("--follow-links", help="Links may lead out of FOLDER.")]
 DEFAULT_STORE = Path("headwater-store")
 
 

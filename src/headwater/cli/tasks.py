@@ -13,6 +13,8 @@ from headwater.cli.options import (
     DataOption,
     DeviceOption,
     JsonOption,
+    LayoutOption,
+    LinksOption,
     StoreOption,
     StudyArgument,
     check_root,
@@ -72,6 +74,8 @@ def show_tasks(
             "--verify", help="Load what is on disk, and check it against the published sizes."
         ),
     ] = False,
+    layout: LayoutOption = None,
+    follow_links: LinksOption = False,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -86,7 +90,7 @@ def show_tasks(
         facts = list_facts(data_root, verify=verify)
         print_json(facts) if as_json else shown.print_list(facts)
     else:
-        facts = task_facts(name, data_root)
+        facts = task_facts(name, data_root, layout=layout, follow_links=follow_links)
         print_json(facts) if as_json else shown.print_task(facts)
 
 
@@ -125,6 +129,8 @@ def split_task(
             "--labels", metavar="VIEW", help="Stratify by this label view; level:0 when left out."
         ),
     ] = None,
+    layout: LayoutOption = None,
+    follow_links: LinksOption = False,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -136,7 +142,16 @@ def split_task(
     from headwater.show.tasks import print_split
 
     facts = write_split(
-        name, out, data_root=data_root, test=test, val=val, seed=seed, group=group, labels=labels
+        name,
+        out,
+        data_root=data_root,
+        test=test,
+        val=val,
+        seed=seed,
+        group=group,
+        labels=labels,
+        layout=layout,
+        follow_links=follow_links,
     )
     print_json(facts) if as_json else print_split(facts)
 

@@ -1,10 +1,12 @@
-"""The folder that a person means by a name."""
+"""The folder that a person means by a name, and its images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from headwater.errors import InputError
+from headwater.sources.folder import FolderSource
+from headwater.sources.layouts import layout_named
 
 
 def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
@@ -22,3 +24,16 @@ def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
         else "here (--data-root DIR or HEADWATER_DATA=DIR names another place to look)"
     )
     raise InputError(f"{name!r} is {otherwise} and no folder {looked}")
+
+
+def opened_folder(
+    path: Path, *, layout: str | None = None, follow_links: bool = False
+) -> FolderSource:
+    """The images of a folder, under its own name. `layout` and `follow_links` are as the keys of a
+    study's `data:` entry.
+
+    Raises InputError for a folder that cannot be read, or in two ways.
+    """
+    return FolderSource(
+        path.resolve().name, path, layout=layout_named(layout), follow_links=follow_links
+    )

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
+from headwater.facts.folders import opened_folder
 from headwater.labels import (
     Targets,
     View,
@@ -29,7 +30,6 @@ from headwater.labels.describe import against, describe, expected_direction
 from headwater.plan import Plan
 from headwater.plan.images import images_of
 from headwater.sources import Positions, Table
-from headwater.sources.folder import FolderSource
 from headwater.store import Store
 from headwater.study import Arm
 
@@ -77,6 +77,7 @@ def study_facts(
                 arms[0].seed,
                 targets or _own_levels(source.table, positions, name),
                 list(plan.tasks),
+                source.notes,
             )
             for view in views or asked or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
@@ -89,7 +90,13 @@ def study_facts(
     return {"study": study.study, "folder": None, "sources": sources}
 
 
-def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, Any]:
+def folder_facts(
+    folder: Path,
+    views: Sequence[str] | None = None,
+    *,
+    layout: str | None = None,
+    follow_links: bool = False,
+) -> dict[str, Any]:
     """All images of a folder under `views` (its levels and `instance` when left out), against its
     own levels.
 
@@ -100,7 +107,8 @@ def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, 
         raise InputError(f"{folder}: there is no such folder")
     distinct_views(views or (), ("--views",))
     name = folder.resolve().name
-    table = FolderSource(name, folder).table
+    source = opened_folder(folder, layout=layout, follow_links=follow_links)
+    table = source.table
     if not views and not table.levels:
         raise InputError(
             f"{folder}: there are {len(table):,} images and no levels of labels; put the images "
@@ -108,7 +116,9 @@ def folder_facts(folder: Path, views: Sequence[str] | None = None) -> dict[str, 
             "or name views that need no labels (--views instance,random:10)"
         )
     positions = np.arange(len(table), dtype=np.int64)
-    entry = _entry(name, name, positions, 0, _own_levels(table, positions, name))
+    entry = _entry(
+        name, name, positions, 0, _own_levels(table, positions, name), notes=source.notes
+    )
     for view in views or _default_views(table):
         entry["views"].append(_view_facts(entry, parse_view(view), table, positions, name))
     return {"study": None, "folder": str(folder), "sources": [_without_codes(entry)]}
@@ -182,6 +192,7 @@ def _entry(
     seed: int,
     targets: list[_Target],
     tasks: Sequence[str] = (),
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     shown = [
         {"target": t.name, "labels": t.labels, "classes": t.classes, "by": t.by} for t in targets
@@ -191,6 +202,7 @@ def _entry(
         "source": title,
         "data": data,
         "images": len(positions),
+        "notes": list(notes),
         "seed": seed,
         "targets": shown,
         "unmet": [task for task in tasks if task not in met],

@@ -13,13 +13,13 @@ from typing import Any, Literal
 import numpy as np
 
 from headwater.errors import InputError
+from headwater.facts.folders import opened_folder
 from headwater.labels import Targets, label_view
 from headwater.labels.hierarchies import class_list, missing, open_hierarchy, synset_titles
 from headwater.labels.hierarchy import Hierarchy
 from headwater.plan import Plan
 from headwater.plan.images import images_of
 from headwater.sources import Table
-from headwater.sources.folder import FolderSource
 
 By = Literal["level", "depth", "rank"]
 MAX_LEVEL = 1000
@@ -117,7 +117,7 @@ def source_facts(
 def folder_facts(folder: Path, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
     """The same of all images of a folder."""
     name = folder.resolve().name
-    table = FolderSource(name, folder).table
+    table = opened_folder(folder).table
     return _table_facts(table, np.arange(len(table), dtype=np.int64), name, by, levels)
 
 

@@ -13,9 +13,10 @@ import pandas as pd
 
 from headwater import files
 from headwater.errors import InputError
-from headwater.facts.folders import named_folder
+from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
-from headwater.sources.folder import IMAGE_SUFFIXES, FolderSource
+from headwater.sources.folder import FolderSource
+from headwater.sources.formats import is_image
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
 from headwater.tasks import SPLITS, split_index
@@ -107,10 +108,7 @@ def _has_images(folder: Path, depth: int = 3) -> bool:
             )
     except OSError:
         return False
-    if any(
-        os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.is_file()
-        for entry in listed[:1000]
-    ):
+    if any(is_image(entry.name) and entry.is_file() for entry in listed[:1000]):
         return True
     below = next((entry for entry in listed if entry.is_dir(follow_symlinks=False)), None)
     return depth > 0 and below is not None and _has_images(folder / below.name, depth - 1)
@@ -132,14 +130,23 @@ def _table_facts(table: Table) -> dict[str, Any]:
     return facts
 
 
-def task_facts(name: str, data_root: Path | None) -> dict[str, Any]:
-    """One published set, or one folder (here or under the data root), in detail.
+def task_facts(
+    name: str,
+    data_root: Path | None,
+    *,
+    layout: str | None = None,
+    follow_links: bool = False,
+) -> dict[str, Any]:
+    """One published set, or one folder (here or under the data root), in detail; how a folder is
+    read as in `opened_folder`.
 
     Raises InputError for a name that is neither.
     """
     entry = PUBLISHED.get(name)
     if entry is None:
-        return _source_facts(_folder_source(name, data_root))
+        return _source_facts(
+            _folder_source(name, data_root, layout=layout, follow_links=follow_links)
+        )
     facts = _entry_facts(entry, data_root, verify=False)
     facts |= {
         "levels": list(entry.levels),
@@ -160,7 +167,9 @@ def task_facts(name: str, data_root: Path | None) -> dict[str, Any]:
     return facts
 
 
-def open_named(name: str, data_root: Path | None) -> Source:
+def open_named(
+    name: str, data_root: Path | None, *, layout: str | None = None, follow_links: bool = False
+) -> Source:
     """The source of a published set (under the data root) or of a folder.
 
     Raises InputError where it is not there.
@@ -170,12 +179,14 @@ def open_named(name: str, data_root: Path | None) -> Source:
 
         words = PublishedData(kind="published", name=name)
         return open_source(name, words, data_root=data_root, cache=None)
-    return _folder_source(name, data_root)
+    return _folder_source(name, data_root, layout=layout, follow_links=follow_links)
 
 
-def _folder_source(name: str, data_root: Path | None) -> FolderSource:
+def _folder_source(
+    name: str, data_root: Path | None, *, layout: str | None, follow_links: bool
+) -> FolderSource:
     path = named_folder(name, data_root, f"no published task ({', '.join(PUBLISHED)})")
-    return FolderSource(path.resolve().name, path)
+    return opened_folder(path, layout=layout, follow_links=follow_links)
 
 
 def _source_facts(source: Source) -> dict[str, Any]:
@@ -243,6 +254,8 @@ def write_split(
     seed: int,
     group: str | None,
     labels: str | None,
+    layout: str | None = None,
+    follow_links: bool = False,
 ) -> dict[str, Any]:
     """Write the index file of a folder or a published set; what is in it.
 
@@ -251,7 +264,7 @@ def write_split(
     Raises InputError where a split cannot be made and where `out` exists, unless it holds the same:
     a fixed split is not replaced by accident.
     """
-    source = open_named(name, data_root)
+    source = open_named(name, data_root, layout=layout, follow_links=follow_links)
     view = labels or ("level:0" if source.table.levels else None)
     index = split_index(source, labels=view, test=test, val=val, seed=seed, group=group)
     text = index.csv().encode()

@@ -9,6 +9,13 @@ from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
 
 
+def notes_on_sources(resolved: Resolved) -> Iterator[str]:
+    """What reading the study's data did that a person should know, such as files it left out."""
+    for name, source in resolved.sources.items():
+        for note in source.notes:
+            yield f"data {name}: {note}"
+
+
 def notes_on_losses(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator[str]:
     """Supervised arms with different losses differ in more than their labels, so it is said.
 

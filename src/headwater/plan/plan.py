@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
 from headwater.plan.cells import CellPlanner, check_shots
-from headwater.plan.notes import notes_on_losses, notes_on_supports, notes_on_the_probe
+from headwater.plan.notes import (
+    notes_on_losses,
+    notes_on_sources,
+    notes_on_supports,
+    notes_on_the_probe,
+)
 from headwater.plan.overlaps import check_overlaps, looks_for_copies, tasks_of
 from headwater.plan.planned import PlannedArm, PlannedCell
 from headwater.plan.resolved import Resolved, resolve_study, task_fingerprint
@@ -149,6 +154,7 @@ def _planned(resolved: Resolved) -> Plan:
     planner = ArmPlanner(resolved)
     arms = tuple(planner.planned(words) for words in study.arms())
     notes = (
+        *notes_on_sources(resolved),
         *notes_on_losses(resolved, arms),
         *notes_on_the_probe(resolved),
         *notes_on_supports(_supports(arms)),

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from headwater import keys
 from headwater.errors import InputError
 from headwater.registry import SOURCE_KINDS
+from headwater.sources.split_words import exact_split
 
 if TYPE_CHECKING:
     from headwater.study.data import Data
@@ -159,27 +160,17 @@ class Source(ABC):
 
 
 def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:
-    """Split names as this project calls them: `validation`, `valid` and `dev` are val; `training`
-    is train. Anything else is an InputError.
+    """Split names as this project calls them, from those that people use (`Training`, `valid`,
+    `dev`, `test set`, `holdout`; headwater.sources.split_words). Anything else is an InputError.
     """
-    names = {
-        "train": "train",
-        "training": "train",
-        "val": "val",
-        "valid": "val",
-        "validation": "val",
-        "dev": "val",
-        "test": "test",
-        "": "",
-    }
     out = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
-        try:
-            out[row] = names[value.strip().lower()]
-        except KeyError:
+        split = exact_split(value) if value.strip() else ""
+        if split is None:
             raise InputError(
                 f"{where}, row {row + 2}: the split {value!r} is none of train, val, test"
-            ) from None
+            )
+        out[row] = split
     return out
 
 

@@ -3,7 +3,8 @@ listed them.
 
 Files are not all looked for when a list is opened, since that costs minutes at ten million rows on
 a network disk: a spread of 64 is, and the rest when they are hashed, which happens before any
-training. A link that leads out of the root is refused when the file is opened.
+training. A link that leads out of the root is refused when the file is opened, unless the study says
+`follow_links: true`.
 """
 
 from __future__ import annotations
@@ -29,17 +30,24 @@ class FileSource(Source):
     """Listed files under one root.
 
     `fingerprint_cache` is a file in which hashes of their bytes are kept (by path, size and time of
-    modification).
+    modification). `follow_links` lets links lead out of the root.
 
     Raises InputError where one of the 64 files that are looked for at once cannot be read.
     """
 
     def __init__(
-        self, name: str, root: Path, listing: Listing, *, fingerprint_cache: Path | None = None
+        self,
+        name: str,
+        root: Path,
+        listing: Listing,
+        *,
+        follow_links: bool = False,
+        fingerprint_cache: Path | None = None,
     ) -> None:
         self.name = name
         self.root = Path(os.path.realpath(root))
         self._listing = listing
+        self._follow_links = follow_links
         self.table: Table = listing.table
         self._inside: dict[str, bool] = {}
         self._hashes = ByteHashes(self.table.ids, self._open, self._stat, fingerprint_cache)
@@ -121,10 +129,13 @@ class FileSource(Source):
             raise InputError(
                 f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of "
                 f"{self.root} (listed in {where}); "
-                "copy the file, or make the folder it leads to the root"
+                "copy the file, make the folder it leads to the root, or set `follow_links: true` "
+                "on this data entry"
             )
         return path
 
     def _contains(self, path: str) -> bool:
+        if self._follow_links:
+            return True
         real = os.path.realpath(path)
         return real == str(self.root) or real.startswith(os.path.join(self.root, ""))

@@ -1,178 +1,202 @@
-"""A folder of images: with a labels.csv, as an ImageFolder, or bare.
+"""A folder of images: with a labels.csv, as a tree of folders, with metadata, or bare.
 
     root/labels.csv                 the csv says it all (tables.read_labels); its paths are
                                     relative to root
-    root/[train|val|test/]A/B/img   no csv: folders are classes
+    root/[train|val|test/]A/B/img   no csv: folders are splits and classes (layouts)
+    root/train/metadata.jsonl       Hugging Face's image folders: file_name, text, label
     root/img                        no csv, no folders: images without classes, enough for SimCLR
 
-**Folders as classes.** Where every top folder that holds images is called train, val (valid,
-validation, dev) or test, these are the splits; otherwise everything is train. Below that, level:0
-(the finest) is the folder that holds the image, written with its parents (`A/B`), so that no class
-is ever under two parents; each coarser level drops the last folder, up to the top one (`A`). Where
-folders differ in depth, an image of a shallower one has its own folder as class on all the finer
-levels. An image beside class folders has no class (''). With folders one deep this is torchvision's
-ImageFolder.
+**Folders as classes.** Below the splits, level:0 (the finest) is the folder that holds the image,
+written with its parents (`A/B`), so that no class is ever under two parents; each coarser level
+drops the last folder, up to the top one (`A`). Where folders differ in depth, an image of a
+shallower one has its own folder as class on all the finer levels. An image beside class folders has
+no class (''). With folders one deep this is torchvision's ImageFolder.
 
-Files that are no images by their suffix are passed over, as are hidden ones; a class folder without
-a single image is an error. A captions.jsonl in the root adds text fields in all three cases.
+Files that are no images by their ending are left out and counted in the source's notes; hidden ones
+and folders of systems are passed over; a class folder without a single image is an error. A
+captions.jsonl in the root adds text fields in all cases.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
-from headwater.sources import Table, natural_splits
+from headwater.sources import Table
+from headwater.sources.class_names import alike_notes, class_name, merged_notes
 from headwater.sources.files import FileSource
+from headwater.sources.formats import IMAGE_SUFFIXES, told_endings
+from headwater.sources.layouts import Folder, Layout, Reading, read_layout
 from headwater.sources.tables import Listing, canonical_ids, read_labels, with_captions
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
-"""What counts as an image where a folder is walked; what a file really holds is decided by its
-bytes (pixels.FORMATS).
-"""
+from headwater.sources.tables.metadata import with_metadata
+from headwater.sources.walking import METADATA, Walk, walk
 
 
 class FolderSource(FileSource):
-    """Images under one root folder; see the module for the three shapes.
+    """Images under one root folder; see the module for its shapes.
 
-    The table is read at once, images on demand.
+    The table is read at once, images on demand. `layout` says how folders are read where that can
+    be done in two ways, `follow_links` that links may leave the root.
 
     `fingerprint_cache` is a file in which hashes of the images' bytes are kept (by path, size and
-    time of modification). Raises InputError where the folder, its labels.csv or its captions.jsonl
-    cannot be used.
+    time of modification). Raises InputError where the folder or one of its tables cannot be used.
     """
 
-    def __init__(self, name: str, root: Path, *, fingerprint_cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        root: Path,
+        *,
+        layout: Layout | None = None,
+        follow_links: bool = False,
+        fingerprint_cache: Path | None = None,
+    ) -> None:
         if not root.is_dir():
             raise InputError(f"{name}: {root} is no folder")
         labels, captions = root / "labels.csv", root / "captions.jsonl"
-        listing = read_labels(labels) if labels.is_file() else _walked(root)
+        if labels.is_file():
+            listing = _listed(root, labels, layout)
+        else:
+            listing = _walked(root, layout, follow_links=follow_links)
+        if captions.is_file():
+            listing = with_captions(listing, captions)
         super().__init__(
             name,
             root,
-            with_captions(listing, captions) if captions.is_file() else listing,
+            listing,
+            follow_links=follow_links,
             fingerprint_cache=fingerprint_cache,
         )
+        self.notes = listing.notes
 
 
-def _walked(root: Path) -> Listing:
-    """The images below `root`, with classes and splits from the names of folders."""
-    images, empty = _walk(root)
-    if not images:
+def _listed(root: Path, labels: Path, layout: Layout | None) -> Listing:
+    if layout is not None:
+        raise InputError(
+            f"{root}: layout is {layout}, but {labels.name} says what the images are; leave the key "
+            f"out, or move {labels.name} away"
+        )
+    listing = read_labels(labels)
+    beside = [name for name in METADATA if (root / name).is_file()]
+    if not beside:
+        return listing
+    note = f"{beside[0]} is not read, since {labels.name} says what the images are"
+    return replace(listing, notes=(*listing.notes, note))
+
+
+def _walked(root: Path, layout: Layout | None, *, follow_links: bool) -> Listing:
+    """The images below `root`, with classes and splits from the names of folders and from metadata
+    beside them.
+    """
+    found = walk(root, follow_links=follow_links)
+    if not found.images:
+        left_out = found.unread_below("")
+        beside = f"; {told_endings(left_out)} left out" if left_out else ""
         raise InputError(
             f"{root}: there is no labels.csv and no image below it (images end in "
-            f"{' '.join(sorted(IMAGE_SUFFIXES))})"
+            f"{' '.join(sorted(IMAGE_SUFFIXES))}{beside})"
         )
-    folders = [path.split("/")[:-1] for path in images]
-    splits = _folder_splits({parts[0] if parts else "" for parts in folders})
-    class_depth = 2 if splits else 1
-    missing = (
-        [folder for folder in empty if folder.count("/") < class_depth] if any(folders) else []
-    )
-    if missing:
-        raise InputError(
-            f"{root}: the folder {missing[0]!r} holds no image, so its class would be empty; "
-            "remove it, or list the images in a labels.csv"
-        )
-    for path in images:
-        if not _is_text(path):
-            raise InputError(
-                f"{root}: the name of the file {path.encode(errors='backslashreplace').decode()!r} "
-                "is not UTF-8; rename it"
-            )
-
+    _check_spellings(root, found.images)
+    folders = [tuple(path.split("/")[:-1]) for path in found.images]
+    reading = read_layout(Counter(folders), str(root), layout)
+    kept = [at for at, folder in enumerate(folders) if folder in reading.meanings]
+    images = [found.images[at] for at in kept]
     ids, order = canonical_ids(pa.array(images, pa.large_string()), lambda _: str(root))
-    parts = [tuple(folders[row][1:] if splits else folders[row]) for row in order.tolist()]
-    column = [splits[folders[row][0]] if splits else "train" for row in order.tolist()]
+    spelled: dict[str, str] = {}
+    classes: dict[Folder, Folder] = {}
+    for folder, meaning in reading.meanings.items():
+        classes[folder] = tuple(_class(name, spelled, root) for name in meaning.classes)
+    placed = [folders[kept[row]] for row in order.tolist()]
     table = Table(
         ids=ids.to_numpy(zero_copy_only=False),
-        splits={"split": np.array(column, dtype=object)},
-        levels=_folder_levels(parts),
+        splits={
+            "split": np.array([reading.meanings[folder].split for folder in placed], dtype=object)
+        },
+        levels=_folder_levels([classes[folder] for folder in placed]),
     )
-    return Listing(
+    listing = Listing(
         table=table, files=np.array(images, dtype=object)[order], where=lambda _: str(root)
     )
+    described = with_metadata(listing, root, found.metadata, layout)
+    if described is listing:
+        _check_empty(root, found, reading)
+    return replace(
+        described,
+        notes=(
+            *reading.notes(),
+            *found.notes(),
+            *described.notes,
+            *merged_notes(spelled),
+            *alike_notes(described.table.levels),
+        ),
+    )
 
 
-def _walk(root: Path) -> tuple[list[str], list[str]]:
-    """(relative paths of images, relative paths of folders with no image at any depth), both
-    sorted.
+def _class(name: str, spelled: dict[str, str], root: Path) -> str:
+    """A class folder's name as it is used; `spelled` takes up how it was written."""
+    if name not in spelled:
+        spelled[name] = class_name(name, str(root))
+        if not spelled[name]:
+            raise InputError(f"{root}: the name of the folder {name!a} cannot be seen; rename it")
+    return spelled[name]
+
+
+def _check_empty(root: Path, found: Walk, reading: Reading) -> None:
+    """Raises InputError for a class folder, or a split, without an image."""
+    if reading.layout == "flat" or not any("/" in path for path in found.images):
+        return
+    depth = reading.depth
+    around = {folder[:depth] for folder in reading.meanings}
+    for folder in found.empty():
+        parts = tuple(folder.split("/"))
+        if reading.layout == "split/class":
+            if parts[:depth] not in around or len(parts) not in (depth + 1, depth + 2):
+                continue
+            if not reading.is_split(parts[depth]):
+                continue  # beside the splits, like a folder of documents
+        elif len(parts) > 1:
+            continue
+        left_out = found.unread_below(folder)
+        why = f" that is read ({told_endings(left_out)} left out)" if left_out else ""
+        raise InputError(
+            f"{root}: the folder {folder!r} holds no image{why}, so its class would be empty; "
+            "remove it, or list the images in a labels.csv"
+        )
+
+
+def _check_spellings(root: Path, images: Sequence[str]) -> None:
+    """Raises InputError where two files have one name once it is composed (NFC), by which samples
+    are known.
     """
-    images: list[str] = []
-    folders: list[str] = []
-    for prefix, entry in _entries(root):
-        path = prefix + entry.name
-        if entry.is_dir():
-            if entry.is_symlink():
-                raise InputError(
-                    f"{root}: {path!r} is a link to a folder; put the images there, or list their "
-                    "paths in a labels.csv"
-                )
-            folders.append(path)
-        elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
-            images.append(path)
-    full: set[str] = set()
-    for path in images:
-        folder = path.rpartition("/")[0]
-        while folder and folder not in full:
-            full.add(folder)
-            folder = folder.rpartition("/")[0]
-    return sorted(images), sorted(set(folders) - full)
-
-
-def _entries(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """(prefix, entry) of all that is not hidden, below `root`; links to folders are given but not
-    entered.
-    """
-    waiting = [""]
-    while waiting:
-        prefix = waiting.pop()
-        try:
-            with os.scandir(root / prefix) as entries:
-                listed = [
-                    entry
-                    for entry in entries
-                    if not entry.name.startswith(".") and entry.name != "__MACOSX"
-                ]
-        except OSError as error:
+    if all(map(str.isascii, images)):
+        return
+    paths = pa.array(images, pa.large_string())
+    composed = pc.utf8_normalize(paths, form="NFC").to_pylist()
+    first: dict[str, str] = {}
+    for written, name in zip(images, composed, strict=True):
+        if name in first:
             raise InputError(
-                f"{root / prefix}: the folder cannot be read ({error.strerror})"
-            ) from None
-        for entry in listed:
-            yield prefix, entry
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{prefix}{entry.name}/")
+                f"{root}: {first[name]!a} and {written!a} are two files of one name, "
+                "written with composed and with decomposed letters; rename one of them"
+            )
+        first[name] = written
 
 
-def _folder_splits(tops: set[str]) -> dict[str, str]:
-    """Split by top folder where all of them are names of splits, otherwise nothing."""
-    try:
-        return {top: str(natural_splits([top], "")[0]) for top in tops} if "" not in tops else {}
-    except InputError:
-        return {}
-
-
-def _folder_levels(parts: list[tuple[str, ...]]) -> tuple[NDArray[np.object_], ...]:
+def _folder_levels(parts: Sequence[Folder]) -> tuple[NDArray[np.object_], ...]:
     """Class names, finest first, from each image's class folders (outermost first)."""
     depth = max(map(len, parts))
-    names: dict[tuple[str, ...], list[str]] = {}
+    names: dict[Folder, list[str]] = {}
     for folder in set(parts):
         names[folder] = ["/".join(folder[:keep]) for keep in range(depth, 0, -1)]
     levels = []
     for level in range(depth):
         levels.append(np.array([names[folder][level] for folder in parts], dtype=object))
     return tuple(levels)
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from headwater.sources import Source
 from headwater.sources.kinds import SourceKind, SourceWords
+from headwater.sources.layouts import Layout
+from headwater.study.words import Flag
 
 
 class FolderData(SourceWords):
@@ -29,6 +31,14 @@ class FolderData(SourceWords):
     under the data root, that adds or replaces split columns. Every image is listed; one with an
     empty split is left out.
     """
+    layout: Layout | None = None
+    """How folders are read, where there is no labels.csv: `split/class` (train/cat/1.jpg),
+    `class/split` (cat/train/1.jpg), `class` (every folder is a class), `flat` (folders say
+    nothing), or `metadata` (classes come from metadata.jsonl or metadata.csv). Left out, it is told
+    from the names, and refused where these can be read in two ways.
+    """
+    follow_links: Flag = False
+    """Whether links may lead out of the folder."""
 
 
 def _make(name: str, words: FolderData, data_root: Path | None, cache: Path | None) -> Source:
@@ -37,7 +47,13 @@ def _make(name: str, words: FolderData, data_root: Path | None, cache: Path | No
 
     folder = folder_of(words.path, data_root, f"data.{name}")
     hashes = hash_file(cache, str(folder.resolve()))
-    source = FolderSource(name, folder, fingerprint_cache=hashes)
+    source = FolderSource(
+        name,
+        folder,
+        layout=words.layout,
+        follow_links=words.follow_links,
+        fingerprint_cache=hashes,
+    )
     place = Place(name, folder, data_root)
     place.add_splits(source, words.split_file)
     place.add_hierarchy(source, words.hierarchy)

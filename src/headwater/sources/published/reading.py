@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from headwater.errors import InputError
 from headwater.sources import Source
 from headwater.sources.files import FileSource
-from headwater.sources.folder import IMAGE_SUFFIXES
+from headwater.sources.formats import is_image
 from headwater.sources.published.registry import Published
 from headwater.sources.tables import Listing
 
@@ -173,7 +173,7 @@ def class_folders(root: Path) -> tuple[list[str], list[str]]:
             files = sorted(
                 name
                 for name in os.listdir(folder.path)
-                if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+                if not name.startswith(".") and is_image(name)
             )
             if not files:
                 raise InputError(

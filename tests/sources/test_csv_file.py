@@ -81,9 +81,8 @@ def test_lone_marks_in_unquoted_fields_are_text_as_in_other_readers(tmp_path, ra
     """Python's reader is the independent one."""
     file = read_csv(written(tmp_path, raw))
     rows = list(csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline="")))[1:]
-    assert [
-        list(row) for row in zip(*(column.to_pylist() for column in file.columns), strict=True)
-    ] == rows
+    columns = [column.to_pylist() for column in file.columns]
+    assert list(map(list, zip(*columns, strict=True))) == rows
 
 
 @given(

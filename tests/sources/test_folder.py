@@ -218,7 +218,9 @@ def test_nested_folders_are_levels_qualified_by_their_parents(tmp_path):
 
 def test_an_image_beside_class_folders_has_no_class(tmp_path):
     put_images(tmp_path, "cat/1.png", "stray.png")
-    assert FolderSource("set", tmp_path).table.levels[0].tolist() == ["cat", ""]
+    source = FolderSource("set", tmp_path)
+    assert source.table.levels[0].tolist() == ["cat", ""]
+    assert source.notes == ("without a class, since beside class folders: 1 image",)
 
 
 def test_a_bare_folder_has_no_levels(tmp_path):

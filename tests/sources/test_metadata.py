@@ -153,6 +153,8 @@ def test_other_tables_of_that_name_are_told(tmp_path, name, text, told):
     source = FolderSource("set", put(tmp_path, {name: text}, "cat/a.png", "dog/b.png"))
     assert source.table.levels[0].tolist() == ["cat", "dog"]
     assert told in source.notes[0]
+    (tmp_path / "cow").mkdir()
+    assert "the folder 'cow' holds no image" in refusal(tmp_path)
 
 
 def test_labels_csv_wins_over_metadata_and_says_so(tmp_path):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -73,18 +73,16 @@ def alike_notes(levels: Sequence[Objects]) -> tuple[str, ...]:
         if pairs:
             more = f" and {len(pairs) - 3:,} more" if len(pairs) > 3 else ""
             shown = ", ".join(" and ".join(map(repr, names)) for names in pairs[:3])
-            cased = all(len({name.casefold() for name in names}) == 1 for names in pairs)
-            how = "differ in case alone" if cased else "look alike"
+            how = "differ in case alone" if all(map(_of_one_case, pairs)) else "look alike"
             return (f"classes that {how} stay apart: {shown}{more}",)
     return ()
+
+
+def _of_one_case(names: Sequence[str]) -> bool:
+    return len({name.casefold() for name in names}) == 1
 
 
 def _look(name: str) -> str:
     """What a reader sees of a name."""
     plain = _UNSEEN.sub("", unicodedata.normalize("NFKC", name)).casefold()
     return re.sub(r"[\s_]+", " ", plain)
-
-
-def unified(raws: Iterable[str], where: str) -> dict[str, str]:
-    """Name by its raw form, as `class_name` gives it."""
-    return {raw: class_name(raw, where) for raw in raws}

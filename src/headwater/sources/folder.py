@@ -33,7 +33,7 @@ from headwater.errors import InputError
 from headwater.sources import Table
 from headwater.sources.class_names import alike_notes, class_name, merged_notes
 from headwater.sources.files import FileSource
-from headwater.sources.formats import IMAGE_SUFFIXES, told_endings
+from headwater.sources.formats import IMAGE_SUFFIXES, counted, told_endings
 from headwater.sources.layouts import Folder, Layout, Reading, read_layout
 from headwater.sources.tables import Listing, canonical_ids, read_labels, with_captions
 from headwater.sources.tables.metadata import with_metadata
@@ -126,7 +126,7 @@ def _walked(root: Path, layout: Layout | None, *, follow_links: bool) -> Listing
         table=table, files=np.array(images, dtype=object)[order], where=lambda _: str(root)
     )
     described = with_metadata(listing, root, found.metadata, layout)
-    if described is listing:
+    if described.table is listing.table:
         _check_empty(root, found, reading)
     return replace(
         described,
@@ -134,10 +134,20 @@ def _walked(root: Path, layout: Layout | None, *, follow_links: bool) -> Listing
             *reading.notes(),
             *found.notes(),
             *described.notes,
+            *_notes_on_strays(described.table is listing.table, listing),
             *merged_notes(spelled),
             *alike_notes(described.table.levels),
         ),
     )
+
+
+def _notes_on_strays(by_folder: bool, listing: Listing) -> tuple[str, ...]:
+    """Images that lie beside class folders, and so have no class."""
+    levels = listing.table.levels
+    strays = int((levels[0] == "").sum()) if by_folder and levels else 0
+    if not strays:
+        return ()
+    return (f"without a class, since beside class folders: {counted(strays, 'image')}",)
 
 
 def _class(name: str, spelled: dict[str, str], root: Path) -> str:

@@ -76,7 +76,7 @@ def test_what_lies_under_the_data_root_is_found_and_verified(
     put_images(tmp_path / "plain" / "cat", "a.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "labels.csv").write_text("file\nx\n")
+    (tmp_path / "broken" / "labels.csv").write_text("id\nx\n")
     facts = facts_of(headwater("tasks", "--json", "--data-root", str(tmp_path)))
     assert {row["task"] for row in facts["tasks"] if row["on_disk"]} == {"dtd"}
     found = {row["folder"]: row for row in facts["folders"]}

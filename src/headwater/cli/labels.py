@@ -77,8 +77,8 @@ def describe_labels(
         facts = folder_facts(folder, chosen, layout=layout, follow_links=follow_links)
     elif layout is not None or follow_links:
         raise InputError(
-            "labels describe: --layout and --follow-links are of a folder; in a study they are keys "
-            "of its data entries"
+            "labels describe: --layout and --follow-links are of a folder; in a study they are "
+            "keys of its data entries"
         )
     else:
         from headwater.plan import Plan

@@ -3,8 +3,8 @@ listed them.
 
 Files are not all looked for when a list is opened, since that costs minutes at ten million rows on
 a network disk: a spread of 64 is, and the rest when they are hashed, which happens before any
-training. A link that leads out of the root is refused when the file is opened, unless the study says
-`follow_links: true`.
+training. A link that leads out of the root is refused when the file is opened, unless the study
+says `follow_links: true`.
 """
 
 from __future__ import annotations

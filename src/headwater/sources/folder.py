@@ -81,8 +81,8 @@ class FolderSource(FileSource):
 def _listed(root: Path, labels: Path, layout: Layout | None) -> Listing:
     if layout is not None:
         raise InputError(
-            f"{root}: layout is {layout}, but {labels.name} says what the images are; leave the key "
-            f"out, or move {labels.name} away"
+            f"{root}: layout is {layout}, but {labels.name} says what the images are; leave the "
+            f"key out, or move {labels.name} away"
         )
     listing = read_labels(labels)
     beside = [name for name in METADATA if (root / name).is_file()]

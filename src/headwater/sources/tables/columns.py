@@ -98,13 +98,10 @@ def columns_of(file: CsvFile) -> Columns:
         _check_no_split(file, [name for name in names if name not in (path, *numbered)])
     used = {path, *splits, *numbered}
     others = tuple(name for name in names if name not in used)
-    notes = [
-        f"the column {name!r} is read as {meaning}"
-        for name, meaning in (
-            *(() if path == "path" else ((path, "path"),)),
-            *(() if numbered else tuple((name, "level1") for name in levels)),
-        )
-    ]
+    meant = {} if path == "path" else {path: "path"}
+    if not numbered:
+        meant |= dict.fromkeys(levels, "level1")
+    notes = [f"the column {name!r} is read as {meaning}" for name, meaning in meant.items()]
     nameless = len(file.header) - len(names)
     if nameless:
         notes.append(f"{nameless} column(s) without a name are not read")

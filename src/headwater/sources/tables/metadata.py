@@ -120,7 +120,8 @@ def _described(
     unlisted = count - len({row.position for row in rows})
     if unlisted:
         notes.append(
-            f"{counted(unlisted, 'image')} without a row in the metadata: no text or class from there"
+            f"{counted(unlisted, 'image')} without a row in the metadata: no text or class from "
+            "there"
         )
     groups = {name: _groups(texts[name]) for name in texts}
     return replace(

@@ -11,6 +11,7 @@ from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
 from headwater.engines.schedule import Event
 from headwater.plan import Plan
+from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
 from headwater.store import Store
 from headwater.study import Study
@@ -70,6 +71,7 @@ def run(
     """
     ENGINES.named(engine, where="engine")  # before a store is made
     words = study if isinstance(study, Study) else Study.load(study)
+    check_store(words, Path(store), _root(data_root))
     opened = Store(store, create=True)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
 

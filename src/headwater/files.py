@@ -5,6 +5,7 @@ A reader sees the old file or the new one, never a part.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -25,6 +26,31 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def blamed_on_file(path: Path) -> Iterator[None]:
+    """An OSError raised within names a file: `path`, where the system does not say which (a disk
+    that is full says nothing of the file that is written).
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
+def unless_read_only() -> Iterator[None]:
+    """What is written within is let go where the folder may only be read: for what saves time and
+    nothing else.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+
+
+@contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what the block writes there takes the name `path` when it
     ends without error.
@@ -32,7 +58,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
-        yield temp
+        with blamed_on_file(path):
+            yield temp
         with temp.open("rb+") as handle:
             os.fsync(handle.fileno())
         os.replace(temp, path)
@@ -64,7 +91,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     temp.mkdir()
     try:
-        yield temp
+        with blamed_on_file(path):
+            yield temp
         for file in temp.iterdir():
             with file.open("rb+") as handle:
                 os.fsync(handle.fileno())

@@ -83,6 +83,16 @@ class Store:
         except OSError as error:
             raise InputError(f"{self.root}: cannot be written ({error.strerror})") from None
 
+    def check(self) -> None:
+        """Raises InputError where the store was removed, or moved, since it was opened: what is
+        written then would be found by nobody.
+        """
+        if not (self.root / f"{_MARK}.json").is_file():
+            raise InputError(
+                f"{self.root}: the store was removed or moved while it was in use; put it back and "
+                "run the same command again to go on, or name another with --store"
+            )
+
     # arms
     def arm_folder(self, arm_id: str) -> Path:
         return self.arms / arm_id
@@ -118,6 +128,7 @@ class Store:
 
         What lies there without an arm.json is no arm, and makes room.
         """
+        self.check()
         if not self.has_arm(arm_id):
             files.remove_folder(self.arms / arm_id)
         return files.atomic_folder(self.arms / arm_id)
@@ -140,6 +151,7 @@ class Store:
         """Keep labels that were made from features: a class index and an id per image, and what
         they are. Those that are there already stay.
         """
+        self.check()
         with files.atomic_folder(self.labels / labels_id) as folder:
             np.save(folder / "codes.npy", codes, allow_pickle=False)
             (folder / "ids.txt").write_text(
@@ -185,6 +197,7 @@ class Store:
         """The rows of one cell, whole or not at all; a row of status failed goes beside, and is
         replaced by what succeeds.
         """
+        self.check()
         checked = [check_row(row, f"cell {cell_id}") for row in rows]
         text = json.dumps(checked, indent=0, ensure_ascii=False, allow_nan=False) + "\n"
         failed = self.rows / f"{cell_id}{_FAILED}"
@@ -222,6 +235,7 @@ class Store:
         """Which test samples a cell got right: bool [n_test], in the order of the task's test
         split. To be written before the cell's rows.
         """
+        self.check()
         with files.atomic_path(self.answers / f"{cell_id}.npy") as temp, temp.open("wb") as handle:
             np.save(handle, np.packbits(right), allow_pickle=False)
 

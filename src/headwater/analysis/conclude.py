@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headwater.analysis.axes import axis_sentences
@@ -19,6 +19,7 @@ from headwater.analysis.decision import (
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.images import Answers
 from headwater.analysis.kept import kept
+from headwater.analysis.meanings import told
 from headwater.analysis.next_steps import further_steps
 from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, percent, points, shots_words
@@ -85,7 +86,8 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
     decision = decide(table, aim, answers=answers)
     line = headline_of(found, aim)
     if line is None or decision.best is None:
-        return _without_answer(table, decision)
+        nothing = _without_answer(table, decision)
+        return replace(nothing, sentences=(*nothing.sentences, *_beware(table)))
     best = next(arm for arm in line.arms if arm.name == decision.best)
     return Verdict(
         answer=_answer(best, decision),
@@ -99,6 +101,7 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
             *axis_sentences(line, decision, best),
             *_asides(decision, found),
             *(sentence for question in ANALYSES for sentence in question.grounds(table)),
+            *_beware(table),
         ),
         next_steps=(
             *_first_steps(table),
@@ -110,6 +113,11 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
         method=best.method,
         cells=_cells(table, line),
     )
+
+
+def _beware(table: pd.DataFrame) -> tuple[str, ...]:
+    """What was not as it should be in the table itself."""
+    return tuple(f"Beware: {sentence}" for sentence in told(table))
 
 
 def _cells(table: pd.DataFrame, line: Line) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.kept import kept
 from headwater.analysis.kinds import LabelsOf
+from headwater.analysis.meanings import NEEDS, kept_apart
 from headwater.analysis.naming import digest, name_configurations
 from headwater.analysis.order import tuned_protocols
 from headwater.analysis.words import missing, number
@@ -58,7 +59,8 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     them (kinds.py). `only` are the columns that are needed, beside those from
     which these are made; all, when left out.
 
-    Rows of simulated networks are left out: they have a table of their own. Raises
+    Rows of simulated networks are left out: they have a table of their own. A name of a source, a
+    view or a task that has two meanings is kept apart (headwater.analysis.meanings). Raises
     InputError where a required column of the schema is missing (a table without rows may lack all
     of them).
     """
@@ -70,6 +72,7 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     simulated = table["constants"].notna()
     if simulated.any():
         table = table[~simulated].reset_index(drop=True)
+    table = kept_apart(table, CONFIGURATION)
     value = table["value"].astype("float64")
     table["usable"] = ((table["status"] == "done") & value.notna()).astype(bool)
     table["value"] = value.where(table["usable"])
@@ -80,7 +83,7 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
 
 
 _OF_LABELS = ("num_labels", "label_kind", "label_level")
-_PREPARED_FROM = (*CONFIGURATION, "constants", "value", "label_reuse", *_OF_LABELS)
+_PREPARED_FROM = (*CONFIGURATION, *NEEDS, "constants", "value", "label_reuse", *_OF_LABELS)
 
 
 def _names(table: pd.DataFrame) -> dict[str, Any]:

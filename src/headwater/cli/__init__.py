@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headwater import wings
+from headwater import plain, wings
 from headwater.cli.decide import decide
+from headwater.cli.ending import guarded as _guarded
 from headwater.cli.hardness import hardness
 from headwater.cli.labels import labels_app
 from headwater.cli.options import (
@@ -82,7 +82,7 @@ def init(
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from None
     print_json({"wrote": str(path)}) if as_json else typer.echo(
-        f"wrote {path}; edit it, then: headwater plan {path}"
+        plain.line(f"wrote {path}; edit it, then: headwater plan {path}")
     )
 
 
@@ -287,12 +287,20 @@ def rows(
             "--out", "-o", help="A .csv, .parquet or .jsonl file; CSV on stdout when left out."
         ),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw",
+            help="CSV cells as they are; else those that a spreadsheet would run as formulas begin "
+            "with an apostrophe.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """The table of results, one row per (cell, metric, subset); docs/rows.md describes its
     columns.
     """
-    from headwater.rows import read_rows, write_rows
+    from headwater.rows import inert, read_rows, write_rows
     from headwater.store import Store
 
     if study is None:
@@ -303,12 +311,12 @@ def rows(
             raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
         table = resolved.rows(opened)
     if out is not None:
-        write_rows(table, out)
-        typer.echo(f"wrote {len(table)} rows to {out}", err=True)
+        write_rows(table, out, raw=raw)
+        typer.echo(plain.line(f"wrote {len(table)} rows to {out}"), err=True)
     elif as_json:
-        typer.echo(table.to_json(orient="records", indent=1, force_ascii=False))
+        typer.echo(table.to_json(orient="records", indent=1))
     else:
-        table.to_csv(sys.stdout, index=False)
+        (table if raw else inert(table)).to_csv(sys.stdout, index=False)
 
 
 @app.command()
@@ -341,7 +349,7 @@ def report(
         if opened is None:
             raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
         facts = report_facts(resolved, opened, out, figures)
-    print_json(facts) if as_json else typer.echo(facts["report"])
+    print_json(facts) if as_json else typer.echo(plain.line(facts["report"]))
 
 
 @app.command()
@@ -365,41 +373,8 @@ def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
         print_json(facts)
     else:
         for name, value in facts.items():
-            typer.echo(
-                f"{name:16} "
-                f"{json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value}"
-            )
-
-
-def _guarded(run_app: Callable[..., object]) -> int:
-    """Exit codes: 0 done, 1 some cells failed, 2 bad input (one line), 130 stopped by Ctrl-C."""
-    try:
-        code = run_app(standalone_mode=False, prog_name="headwater")
-    except InputError as error:
-        return _refused(error)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `headwater rows | head`
-        return 0
-    # A full disk, a folder without permission: no input of ours, but a line says more than a
-    # traceback
-    except OSError as error:
-        return _refused(f"{error.filename}: {error.strerror}" if error.filename else error)
-    except Exception as error:
-        usage = getattr(
-            error, "format_message", None
-        )  # typer's usage errors; their class has moved between its versions
-        if usage is None:
-            raise
-        command = getattr(getattr(error, "ctx", None), "command_path", "headwater")
-        return _refused(f"{usage()} See `{command} --help`.")
-    if code == 130:  # what typer makes of Ctrl-C
-        print("headwater: stopped; run the same command again to go on", file=sys.stderr)
-    return code if isinstance(code, int) else 0
-
-
-def _refused(error: object) -> int:
-    print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
-    return 2
+            text = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
+            typer.echo(plain.line(f"{name:16} {text}"))
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater import wings
+from headwater import plain, wings
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,11 +139,13 @@ def load(
 ) -> tuple[Plan, Store | None]:
     """The plan of a study, and the store where there is one (made where `create`)."""
     from headwater.plan import Plan
+    from headwater.plan.resolved import check_store
     from headwater.store import Store
     from headwater.study import Study
 
     words = Study.load(study_path(study))
     check_root(data_root)
+    check_store(words, store, data_root)
     opened = Store(store, create=create) if create or store.exists() else None
     plan = Plan.make(words, data_root=data_root, cache=opened.cache if opened else None)
     return plan, opened
@@ -159,7 +160,7 @@ def check_root(data_root: Path | None) -> None:
 
 def print_json(value: Any) -> None:
     """Of plain values; a number that JSON does not have (NaN, infinity) is null."""
-    typer.echo(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
+    typer.echo(plain.json_text(_finite(value), indent=1))
 
 
 def _finite(value: Any) -> Any:

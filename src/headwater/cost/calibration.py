@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BATCH = 64
+_FULL_SIZE = 128
+"""Up to this side of its images, in pixels, a batch is a full one; above it has as many pixels: at
+1,024 px a full batch took 10.9 GB.
+"""
+_MOST_FLOPS = 1e11
+"""Forward FLOPs of a batch: what a network keeps for its backward pass grows with them."""
+
+
+def batch_of(image_size: int, forward_flops: float) -> int:
+    """Images of a batch that is measured, so that a plan takes little memory whatever it plans."""
+    by_pixels = _BATCH * (_FULL_SIZE / max(_FULL_SIZE, image_size)) ** 2
+    return max(1, min(_BATCH, int(by_pixels), int(_MOST_FLOPS / max(1.0, forward_flops))))
 
 
 def measure(
@@ -46,8 +58,9 @@ def measure(
         encoder = models.build_encoder(study.backbone, size, seed=0, patch_size=patch)
         check_encoder(encoder, size, {arm.words.method: arm.recipe for arm in arms.values()})
     compute = device.resolve(device_name, study.precision)
+    forward_flops = models.forward_flops(encoder, size)
     return Measured(
-        forward_flops=models.forward_flops(encoder, size),
+        forward_flops=forward_flops,
         num_features=int(encoder.num_features),  # type: ignore[arg-type]
         weight_bytes=sum(t.numel() * t.element_size() for t in encoder.state_dict().values()),
         image_flops={
@@ -55,15 +68,17 @@ def measure(
         },
         timm={name: models.timm_cost(name) for name in timm_names},
         notes=models.notes(study.backbone, size, patch, batch_is_split=batch_is_split),
-        images_per_s=images_per_s(encoder, size, compute),
+        images_per_s=images_per_s(encoder, size, compute, batch_of(size, forward_flops)),
         device=compute.device.type,
         date=datetime.now(UTC).date().isoformat(),
     )
 
 
-def images_per_s(encoder: nn.Module, image_size: int, compute: device.Compute) -> float:
+def images_per_s(
+    encoder: nn.Module, image_size: int, compute: device.Compute, batch: int = _BATCH
+) -> float:
     """Training images per second of one worker: views, forward, backward, on random images, one
-    thread on the CPU; median of 3 batches.
+    thread on the CPU; median of 3 batches of `batch` images.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -71,11 +86,11 @@ def images_per_s(encoder: nn.Module, image_size: int, compute: device.Compute) -
         encoder = encoder.to(compute.device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         side = round(1.25 * image_size)
         images = torch.randint(
-            0, 256, (_BATCH, side, side, 3), dtype=torch.uint8, device=compute.device
+            0, 256, (batch, side, side, 3), dtype=torch.uint8, device=compute.device
         )
-        sizes = torch.full((_BATCH, 2), side, device=compute.device)
+        sizes = torch.full((batch, 2), side, device=compute.device)
         views = ViewMaker(SupervisedRecipe().augmentation, image_size, 0)
-        hashes = keys.sample_hashes([str(i) for i in range(_BATCH)])
+        hashes = keys.sample_hashes([str(i) for i in range(batch)])
         times = []
         for _ in range(4):
             began = time.perf_counter()
@@ -84,6 +99,6 @@ def images_per_s(encoder: nn.Module, image_size: int, compute: device.Compute) -
             float(loss.detach())
             loss.backward()
             times.append(time.perf_counter() - began)
-        return _BATCH / sorted(times[1:])[1]
+        return batch / sorted(times[1:])[1]
     finally:
         torch.set_num_threads(threads)

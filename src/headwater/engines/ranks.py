@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from headwater import device, models, recipes, work
+from headwater import device, models, plain, recipes, work
 from headwater.engines.schedule import pending
 from headwater.errors import InputError
 from headwater.methods import check_encoder
@@ -89,8 +89,8 @@ def _teller(title: str, ranks: Ranks) -> work.Watch:
             said_at = time.monotonic()
             note = f"; {progress.note}" if progress.note else ""
             print(
-                f"{title}: step {progress.step}/{progress.steps}, {progress.images_per_s:,.0f} "
-                f"images/s, loss {progress.loss:.3f}{note}",
+                f"{plain.name(title)}: step {progress.step}/{progress.steps}, "
+                f"{progress.images_per_s:,.0f} images/s, loss {progress.loss:.3f}{note}",
                 flush=True,
             )
 
@@ -139,11 +139,11 @@ def main() -> int:
             for note in models.notes(
                 study.backbone, study.image_size, study.patch_size, batch_is_split=True
             ):
-                print(f"note: {note}", flush=True)
+                print(plain.line(f"note: {note}"), flush=True)
             for method in study.methods:
                 of_head = METHODS[method].split_note(recipes.resolve(study, method))
                 if of_head is not None:
-                    print(f"note: {of_head}", flush=True)
+                    print(plain.line(f"note: {of_head}"), flush=True)
         trained = run(
             study,
             store,
@@ -153,7 +153,7 @@ def main() -> int:
             sharded=given.fsdp,
         )
     except InputError as error:
-        print(f"headwater: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"headwater: {plain.line(error)}", file=sys.stderr)
         return 2
     if ranks.rank == 0:
         print(

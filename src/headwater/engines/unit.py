@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from headwater import work
+from headwater import plain, work
 from headwater.engines.schedule import REASON_LIMIT, Unit
 from headwater.work.session import Session
 
@@ -21,6 +21,7 @@ def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None
     """
 
     def progress(now: Progress) -> None:
+        session.store.check()
         say("progress", **vars(now))
 
     def cell_finished(cell: str) -> None:
@@ -34,4 +35,4 @@ def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None
 
 def reason_of(error: BaseException) -> str:
     """Why a unit failed, in one line, for a row."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:REASON_LIMIT]}"
+    return f"{type(error).__name__}: {plain.line(error)[:REASON_LIMIT]}"

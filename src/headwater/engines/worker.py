@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from headwater import wings
+from headwater import plain, wings
 from headwater.errors import InputError
 from headwater.wings import UnitWorker
 
@@ -104,7 +104,7 @@ def _work(worker: UnitWorker, unit: dict[str, Any], tell: Callable[..., None]) -
     except Exception as error:
         if not isinstance(error, InputError):
             traceback.print_exc()
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:500]}"
+        reason = f"{type(error).__name__}: {plain.line(error)[:500]}"
         tell("failed", reason=reason)
     else:
         tell("finished")

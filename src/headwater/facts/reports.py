@@ -12,6 +12,7 @@ from headwater import wings
 from headwater.engines.schedule import Pending
 from headwater.errors import InputError
 from headwater.facts.decisions import aim_of
+from headwater.facts.shelf import Place, claim, place_of
 from headwater.facts.study import counts, failures
 from headwater.plan import Plan
 from headwater.store import Store
@@ -36,11 +37,20 @@ def _uncollected() -> Iterator[None]:
 
 
 def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None) -> dict[str, Any]:
-    """What a run did, its verdict, and where the report is."""
+    """What a run did, its verdict, and where the report is.
+
+    `todo` is what the store lacked before; what is there now was done since.
+    """
+    ended = [arm for arm in todo.arms if store.has_arm(arm.id)]
+    diverged = sum(store.read_arm(arm.id)["status"] == "diverged" for arm in ended)
+    finished = store.finished_cells()
     return {
         "study": plan.study.study,
-        "ran_arms": len(todo.arms),
-        "ran_cells": len(todo.cells),
+        "asked_arms": len(todo.arms),
+        "asked_cells": len(todo.cells),
+        "ran_arms": len(ended) - diverged,
+        "diverged_arms": diverged,
+        "ran_cells": sum(cell.id in finished for cell in todo.cells),
         **counts(plan, store),
         "failures": failures(plan, store),
         **report_facts(plan, store, report_path, None),
@@ -51,18 +61,37 @@ def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None)
 def report_facts(
     plan: Plan, store: Store, out: Path | None, figures: Path | None
 ) -> dict[str, Any]:
-    """Write the report of a study's rows; its path and the verdict."""
-    out = out or store.root / "reports" / f"{plan.study.study}.html"
-    return _report(
-        plan.rows(store),
-        out,
-        figures,
-        title=plan.study.study,
-        question=plan.study.question,
-        notes=list(plan.notes),
-        aim=aim_of(plan.study, store),
-        answers=store.read_answers,
-    )
+    """Write the report of a study's rows; its path and the verdict.
+
+    In a store that may only be read there is the verdict, no report, and why. Raises InputError
+    where `out` cannot be written.
+    """
+    rows, study = plan.rows(store), plan.study
+    cells = {cell.id for cell in plan.cells}
+    place = Place(out, None) if out is not None else place_of(store, study.study, cells)
+    facts: dict[str, Any] = {"report": None, "figures": [], "kept_report": place.kept}
+    try:
+        if out is None:
+            claim(place.path, cells)
+        return facts | _report(
+            rows,
+            place.path,
+            figures,
+            title=study.study,
+            question=study.question,
+            notes=list(plan.notes),
+            aim=aim_of(study, store),
+            answers=store.read_answers,
+        )
+    except OSError as error:
+        if out is not None or figures is not None:
+            where = error.filename or place.path
+            raise InputError(f"{where}: cannot be written ({error.strerror})") from None
+        verdict = _verdict(rows, aim_of(study, store), store.read_answers)
+        return facts | {
+            "no_report": f"{place.path}: cannot be written ({error.strerror})",
+            "verdict": verdict,
+        }
 
 
 @_uncollected()
@@ -75,16 +104,23 @@ def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[st
         reason = wing.not_to_report(table, rows)
         if reason is not None:
             raise InputError(reason)
-    return _report(
-        rows,
-        out or table.with_suffix(".html"),
-        figures,
-        title=table.stem,
-        question=None,
-        notes=[],
-        aim=None,
-        answers=None,
-    )
+    out = out or table.with_suffix(".html")
+    if out.resolve() == table.resolve():
+        raise InputError(f"--out {out}: is the table itself; name another file")
+    try:
+        return _report(
+            rows,
+            out,
+            figures,
+            title=table.stem,
+            question=None,
+            notes=[],
+            aim=None,
+            answers=None,
+        )
+    except OSError as error:
+        where = error.filename or out
+        raise InputError(f"{where}: cannot be written ({error.strerror})") from None
 
 
 def _report(
@@ -103,13 +139,20 @@ def _report(
     from headwater.report import save_figures, verdict_lines, write_report
 
     table = prepare(rows)
-    try:
-        with keeping(table):
-            path = write_report(
-                table, out, title=title, question=question, notes=notes, aim=aim, answers=answers
-            )
-            saved = save_figures(table, figures) if figures else []
-            lines = verdict_lines(table, aim, answers=answers)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+    with keeping(table):
+        path = write_report(
+            table, out, title=title, question=question, notes=notes, aim=aim, answers=answers
+        )
+        saved = save_figures(table, figures) if figures else []
+        lines = verdict_lines(table, aim, answers=answers)
     return {"report": str(path), "figures": [str(f) for f in saved], "verdict": lines}
+
+
+def _verdict(rows: Any, aim: Aim | None, answers: Answers | None) -> list[str]:
+    from headwater.analysis import prepare
+    from headwater.analysis.kept import keeping
+    from headwater.report import verdict_lines
+
+    table = prepare(rows)
+    with keeping(table):
+        return verdict_lines(table, aim, answers=answers)

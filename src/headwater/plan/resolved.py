@@ -39,8 +39,36 @@ def resolve_study(study: Study, data_root: Path | None, cache: Path | None) -> R
     """
     _check_words(study, data_root)
     sources = _opened_sources(study, data_root, cache)
+    if cache is not None:
+        for name, source in sources.items():
+            _check_outside(cache.parent, getattr(source, "root", None), name)
     _check_online_probe(study, data_root)
     return Resolved(study, data_root, sources, _opened_tasks(study, sources, data_root))
+
+
+def check_store(study: Study, store: Path, data_root: Path | None) -> None:
+    """Raises InputError, with the study's line, for a store that lies in a folder of images of the
+    study: what a run writes would be read as data by the next one. It need not exist.
+    """
+    with study.located():
+        for name, words in study.data.items():
+            written = getattr(words, "path", None)
+            if written is None:
+                continue
+            try:
+                folder = ((data_root or Path()) / Path(written).expanduser()).resolve()
+            except (RuntimeError, OSError, ValueError):  # opening it will say what is wrong
+                continue
+            _check_outside(store, folder, name)
+
+
+def _check_outside(store: Path, folder: Path | None, name: str) -> None:
+    if folder is not None and store.resolve().is_relative_to(folder.resolve()):
+        raise InputError(
+            f"data.{name}: the store {store} lies inside this folder of images ({folder}), where "
+            "what a run writes would be taken for data; name another with --store",
+            at=("data", name),
+        )
 
 
 def task_fingerprint(task: Task) -> str:

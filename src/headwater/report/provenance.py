@@ -13,6 +13,7 @@ from headwater.analysis.configurations import (
     main_metric,
     prepare,
 )
+from headwater.analysis.meanings import told
 from headwater.analysis.words import count, listed, missing, percent
 from headwater.rows import COLUMNS, codes_of, explained
 
@@ -128,6 +129,7 @@ def warnings(rows: pd.DataFrame) -> list[str]:
         return []
     done = table.loc[table["usable"], list(_WARNED)]
     return [
+        *told(table),
         *_incomplete(table),
         *_reuse(done),
         *_unequal(done),

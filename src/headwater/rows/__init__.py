@@ -7,10 +7,14 @@ a test keeps equal to `COLUMNS`.
 
     schema.py   the columns
     checks.py   whether a row, or a table of rows, fits them
+    words.py    whether its words are words, and names that are known
+    repeats.py  what a table says twice
+    csv_cells.py  texts that a spreadsheet would run, made inert
     tables.py   tables of rows, read and written
 """
 
 from headwater.rows.checks import check_row, conform
+from headwater.rows.csv_cells import inert
 from headwater.rows.schema import (
     COLUMNS,
     NAMES,
@@ -51,6 +55,7 @@ __all__ = [
     "comparable",
     "conform",
     "explained",
+    "inert",
     "read_cell_file",
     "read_rows",
     "to_frame",

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headwater import plain
 from headwater.errors import InputError
+from headwater.rows.repeats import NUMBER, without_repeats
 from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, STATUSES, UNBOUNDED, Column, Kind
+from headwater.rows.words import check_headings, check_table_words, check_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +56,7 @@ def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
         raise InputError(f"{where}: status {row['status']!r} is none of {', '.join(STATUSES)}")
     if (row.get("value") is None) == (row["status"] == "done"):
         raise InputError(f"{where}: a row has a value if and only if its status is done")
+    check_words(row, where)
     return {name: row.get(name) for name in NAMES}
 
 
@@ -118,6 +122,7 @@ def conform(
     """
     import pandas as pd
 
+    check_headings(list(frame.columns), where)
     absent = [c.name for c in COLUMNS if c.required and c.name not in frame]
     if absent:
         raise InputError(
@@ -139,22 +144,40 @@ def conform(
             f"{where}: a row has a value if and only if its status is done; {_row(frame, odd)} "
             "breaks this"
         )
-    return sorted_rows(table)
+    lacking = frozenset(c.name for c in wanted if c.name not in frame)
+    check_table_words(table, where, lambda mask: _row(frame, mask), lacking)
+    place = sorted_places(table)
+    ordered = table if place is None else table.take(place)
+    ordered = without_repeats(
+        ordered,
+        where,
+        lambda index: f"row {index + 1}",
+    )
+    ordered = ordered.reset_index(drop=True)
+    if frame.attrs.get("repeats"):
+        ordered.attrs["repeats"] = frame.attrs["repeats"] + ordered.attrs.get("repeats", 0)
+    return ordered
 
 
 def sorted_rows(table: pd.DataFrame) -> pd.DataFrame:
     """The rows by cell, metric and subset, so that equal rows make equal tables; a table that is in
     this order comes back as it is.
     """
+    place = sorted_places(table)
+    return table if place is None else table.take(place).reset_index(drop=True)
+
+
+def sorted_places(table: pd.DataFrame) -> Any:
+    """The places of the rows in that order; None where they are in it."""
     after: Any = True
-    for name in reversed(_ORDER):
+    for name in reversed(NUMBER):
         texts = table[name].to_numpy(dtype=object)
         before, behind = texts[:-1], texts[1:]
         after = (behind > before) | ((behind == before) & after)
-    return table if np.all(after) else table.sort_values(list(_ORDER), ignore_index=True)
-
-
-_ORDER = ("cell", "metric", "subset")
+    if np.all(after):
+        return None
+    numbered = table[list(NUMBER)].reset_index(drop=True)
+    return numbered.sort_values(list(NUMBER)).index.to_numpy()
 
 
 def _conformed(column: Column, frame: pd.DataFrame, where: str) -> Any:
@@ -269,8 +292,7 @@ def _row(frame: pd.DataFrame, mask: Any) -> str:
 
 def _one_line(text: Any) -> str:
     """Text of any origin on one line of at most 200 characters."""
-    line = " ".join(str(text).split())
-    return line if len(line) <= 200 else line[:197] + "..."
+    return plain.line(text, 200)
 
 
 def _bool(value: Any) -> bool | None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from headwater.errors import InputError
 from headwater.files import atomic_path
 from headwater.rows.checks import check_row, conform, sorted_rows
+from headwater.rows.csv_cells import as_written, inert
 from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, VOLATILE
+from headwater.rows.words import check_headings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,13 +59,47 @@ def read_rows(path: str | Path) -> pd.DataFrame:
 def _cell_rows(folder: Path) -> list[dict[str, Any]]:
     """The rows of a store, one file a cell."""
     rows: list[dict[str, Any]] = []
+    told: dict[str, tuple[Path, list[dict[str, Any]]]] = {}
     files = {file.name: file for file in sorted(folder.glob("*.json"))}
     for name, file in files.items():
         # A run that is killed between its two steps leaves the failure of an earlier try beside
         # the finished cell.
         if not (name.endswith(_FAILED) and name.removesuffix(_FAILED) + ".json" in files):
-            rows.extend(read_cell_file(file))
+            for cell, of_cell in _by_cell(read_cell_file(file)).items():
+                first, known = told.setdefault(cell, (file, of_cell))
+                if first is file:
+                    rows.extend(of_cell)
+                else:
+                    _check_same(cell, first, known, file, of_cell)
     return rows
+
+
+def _by_cell(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        cells.setdefault(row["cell"], []).append(row)
+    return cells
+
+
+def _check_same(
+    cell: str,
+    first: Path,
+    known: list[dict[str, Any]],
+    second: Path,
+    again: list[dict[str, Any]],
+) -> None:
+    """Raises InputError where two files (one a copy that a sync tool made, say) give one cell two
+    values.
+    """
+    values = {(row["metric"], row["subset"]): row["value"] for row in known}
+    for row in again:
+        number = row["metric"], row["subset"]
+        if number not in values or values[number] != row["value"]:
+            raise InputError(
+                f"the cell {cell} has two values of {row['metric']} ({row['subset']}): "
+                f"{values.get(number)} in {first} and {row['value']} in {second}; one cell is one "
+                "measurement: remove the file that is wrong"
+            )
 
 
 def read_cell_file(file: Path) -> list[dict[str, Any]]:
@@ -90,13 +126,33 @@ def _read_table(path: Path) -> pd.DataFrame:
     _check_suffix(path, "read from a store folder,")
     try:
         if path.suffix == ".csv":
-            return pd.read_csv(path, dtype="string", keep_default_na=False, na_values=[""])
+            return as_written(_read_csv(path))
         if path.suffix == ".parquet":
             return _read_parquet(path)
         lines = path.read_text().splitlines()
         return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
+    except InputError:
+        raise
     except Exception as error:  # pandas, pyarrow and json each have their own kinds
         raise InputError(f"{path}: cannot be read as a table of rows ({error})") from None
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """A table as texts. Raises for rows with more fields than there are columns."""
+    import csv
+    import warnings
+
+    import pandas as pd
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        headings = next(csv.reader(file), [])
+    check_headings(headings, str(path))
+    with warnings.catch_warnings():
+        # With one field more in every row, pandas would take the first column for an index.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path, dtype="string", keep_default_na=False, na_values=[""], index_col=False
+        )
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -125,12 +181,17 @@ def _is_text(kind: Any) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def write_rows(frame: pd.DataFrame, path: Path) -> None:
+def write_rows(frame: pd.DataFrame, path: Path, *, raw: bool = False) -> None:
     """A table of rows as .csv, .parquet or .jsonl, whole or not at all.
+
+    Texts of a .csv that a spreadsheet would run as formulas begin with an apostrophe, which
+    `read_rows` takes away again; `raw` leaves them as they are.
 
     Raises InputError for another ending or a path that cannot be written.
     """
     _check_suffix(path, "written as")
+    if path.suffix == ".csv" and not raw:
+        frame = inert(frame)
     try:
         with atomic_path(path) as temp:
             if path.suffix == ".csv":

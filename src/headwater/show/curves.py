@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from headwater.facts.curves import FILE
+from headwater.show.console import console, name_of
 
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
+_console = console(soft_wrap=True, highlight=False, width=140)
 
 
 def print_curves(facts: dict[str, Any]) -> None:
@@ -28,7 +26,7 @@ def print_curves(facts: dict[str, Any]) -> None:
         speed = "-" if arm["images_per_s"] is None else f"{arm['images_per_s']:,.0f}"
         status = "" if arm["status"] == "done" else arm["status"]
         table.add_row(
-            escape(arm["title"]),
+            name_of(arm["title"]),
             str(arm["seed"]),
             f"{step} of {arm['steps']:,}",
             loss,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 
 from headwater.analysis.conclude import other_images
 from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, money_word, shots_words
+from headwater.show.console import console
 
 if TYPE_CHECKING:
     from headwater.analysis import Decision, VarianceBudget
 
 _MOST = 12
 """Arms in the table."""
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+_console = console(soft_wrap=True, highlight=False)
 
 
 def print_decision(

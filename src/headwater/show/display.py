@@ -20,6 +20,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headwater import plain
+
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
 
@@ -46,7 +48,7 @@ class RunDisplay:
         self._arm_bar = self._totals.add_task("arms", total=arms)
         self._cell_bar = self._totals.add_task("cells", total=cells)
         self._workers = Progress(
-            TextColumn("  {task.fields[what]}"),
+            TextColumn("  {task.fields[what]}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.fields[rate]}"),
             console=console,
@@ -96,7 +98,7 @@ class RunDisplay:
         row = self._rows[event.worker]
         if event.kind == "started":
             self._workers.reset(
-                row, total=max(1, len(event.unit.cells)), what=event.unit.title, rate=""
+                row, total=max(1, len(event.unit.cells)), what=plain.name(event.unit.title), rate=""
             )
         elif event.kind == "progress":
             f = event.fields
@@ -115,7 +117,7 @@ class RunDisplay:
 
     def _say(self, line: str) -> None:
         if not self._quiet:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(plain.line(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _rate(fields: dict[str, Any]) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from headwater.analysis.hardness import HARD
 from headwater.analysis.words import setting_word
+from headwater.show.console import console, name_of
 
 if TYPE_CHECKING:
     pass
 
 from headwater.facts.hardness import again
 
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 140)
+_console = console(soft_wrap=True, highlight=False, width=140)
 
 
 # text
@@ -68,8 +66,8 @@ def _print_setting(setting: dict[str, Any]) -> None:
         f"({setting['coarse_classes']})"
     )
     _console.print(
-        f"\n[bold]{escape(str(setting['source']))}{size} on {escape(where)}[/bold]: gain of "
-        f"{escape(compared)}, points"
+        f"\n[bold]{name_of(str(setting['source']))}{size} on {name_of(where)}[/bold]: gain of "
+        f"{name_of(compared)}, points"
     )
     table = Table("split", box=None, header_style="bold", pad_edge=False)
     for heading in ("hard samples", "on hard", "on easy", "hard \u2212 easy"):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as TextTable
 
 from headwater.labels.describe import FEW_IMAGES, Direction
+from headwater.show.console import console, name_of
 
 _MEANINGS: dict[Direction, str] = {
     "too coarse": "cannot tell the task's classes apart: features that only these need may be lost",
@@ -25,7 +23,7 @@ _BY = {
     "names": "on other images, met by class names",
     "levels": "taken as the task",
 }
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 100)
+_console = console(soft_wrap=True, highlight=False, width=100)
 
 
 # text
@@ -40,7 +38,7 @@ def print_labels(facts: dict[str, Any], argument: str) -> None:
 
 
 def _print_source(entry: dict[str, Any]) -> None:
-    _console.print(f"\n[bold]{escape(entry['source'])}[/bold]: {entry['images']:,} images")
+    _console.print(f"\n[bold]{name_of(entry['source'])}[/bold]: {entry['images']:,} images")
     for note in entry.get("notes", ()):
         _console.print(f"note: {note}", markup=False)
     known = [view for view in entry["views"] if view["note"] is None]
@@ -65,7 +63,7 @@ def _print_source(entry: dict[str, Any]) -> None:
         numbers = [f"{view[count]:,.0f}" for count in counted]
         shares = [values[row] for values in optional.values()]
         table.add_row(
-            escape(view["view"]),
+            name_of(view["view"]),
             *numbers,
             *("-" if share is None else _percent(share) for share in shares),
         )
@@ -99,9 +97,9 @@ def _print_overview(targets: list[dict[str, Any]], views: list[dict[str, Any]]) 
     if len(columns) > len(rows):
         rows, columns, cells = columns, rows, [list(column) for column in zip(*cells, strict=True)]
         down, across = across, down
-    table = TextTable("", *map(escape, columns), box=None, header_style="bold", pad_edge=False)
+    table = TextTable("", *map(name_of, columns), box=None, header_style="bold", pad_edge=False)
     for name, expected in zip(rows, cells, strict=True):
-        table.add_row(escape(name), *expected)
+        table.add_row(name_of(name), *expected)
     _console.print(f"\n[bold]expected[/bold]: {down} down, {across} across")
     _console.print(table)
 
@@ -119,7 +117,7 @@ def _same_targets(
 
 def _print_target(same: list[dict[str, Any]], views: list[dict[str, Any]]) -> None:
     target = same[0]
-    names = ", ".join(escape(each["target"]) for each in same)
+    names = ", ".join(name_of(each["target"]) for each in same)
     _console.print(
         f"\nagainst [bold]{names}[/bold]: {target['classes']:,} classes, {_BY[target['by']]}"
     )
@@ -130,7 +128,7 @@ def _print_target(same: list[dict[str, Any]], views: list[dict[str, Any]]) -> No
     for view in views:
         a = next(a for a in view["against"] if a["target"] == target["target"])
         table.add_row(
-            escape(view["view"]),
+            name_of(view["view"]),
             f"{_percent(a['nesting'])} ({_percent(a['nesting_by_chance'])})",
             _percent(a["classes_nested"]),
             f"{_percent(a['reverse_nesting'])} ({_percent(a['reverse_by_chance'])})",
@@ -174,7 +172,7 @@ def _print_words(facts: dict[str, Any], argument: str) -> None:
                 say(f"  {direction:12} {meaning}")
     if facts["study"] is not None:
         say(
-            f"\n[bold]next[/bold]: headwater run {escape(argument)} measures it (plan instead of "
+            f"\n[bold]next[/bold]: headwater run {name_of(argument)} measures it (plan instead of "
             "run: what it costs)"
         )
     else:
@@ -189,4 +187,4 @@ def _print_words(facts: dict[str, Any], argument: str) -> None:
         )
         say(f"  labels: [{labels}]", markup=False)
     if "plot" in facts:
-        say(f"chart: {escape(facts['plot'])}")
+        say(f"chart: {name_of(facts['plot'])}")

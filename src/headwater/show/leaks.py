@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+from headwater import plain
+from headwater.show.console import console, name_of
+
+_console = console(soft_wrap=True, highlight=False)
 _WORDS = (
     "pixels: equal once decoded; hash and crop: copies after compression, resizing, mirroring or "
     "a crop; flagged: test images in any pair"
@@ -17,7 +19,7 @@ _WORDS = (
 
 def tell(line: str) -> None:
     """Say what is being looked at."""
-    print(f"looking: {line}", file=sys.stderr, flush=True)
+    print(plain.line(f"looking: {line}"), file=sys.stderr, flush=True)
 
 
 def print_leaks(facts: dict[str, Any]) -> None:
@@ -45,8 +47,8 @@ def print_leaks(facts: dict[str, Any]) -> None:
                 f"{record['share_flagged']:.2%}",
             ]
         table.add_row(
-            record["source"],
-            record["task"],
+            name_of(record["source"]),
+            name_of(record["task"]),
             f"{record['images']:,}",
             f"{record['test_images']:,}",
             f"{record['equal_files']:,}",
@@ -56,7 +58,8 @@ def print_leaks(facts: dict[str, Any]) -> None:
     _console.print(_WORDS)
     for record in facts["pairs"]:
         if "sheet" in record:
-            _console.print(f"pairs of {record['source']} and {record['task']}: {record['sheet']}")
+            pair = plain.name(f"{record['source']} and {record['task']}: {record['sheet']}")
+            _console.print(f"pairs of {pair}", markup=False)
     for record in facts.get("embedding", ()):
         cosines = ", ".join(
             f"{float(share):.0%} of them at most {cosine:.3f}"

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as TextTable
 
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 100)
+from headwater import plain
+from headwater.show.console import console, name_of
+
+_console = console(soft_wrap=True, highlight=False, width=100)
 
 
 def print_levels(facts: dict[str, Any]) -> None:
     """The facts as a table."""
     images = f", {facts['images']:,} images" if "images" in facts else ""
     _console.print(
-        f"[bold]{escape(facts['classes'])}[/bold]: {facts['num_classes']:,} classes{images}; "
-        f"hierarchy: {escape(facts['hierarchy'])}"
+        f"[bold]{name_of(facts['classes'])}[/bold]: {facts['num_classes']:,} classes{images}; "
+        f"hierarchy: {name_of(facts['hierarchy'])}"
     )
     table = TextTable(
         "view",
@@ -41,7 +41,7 @@ def print_levels(facts: dict[str, Any]) -> None:
         if images:
             per = row["images_per_class"]
             cells.append(f"{per['smallest']:,} / {per['median']:,.0f} / {per['largest']:,}")
-        table.add_row(escape(row["view"]), *cells)
+        table.add_row(name_of(row["view"]), *cells)
     _console.print(table)
     for key, meaning in (
         ("orphans", "without a parent, so their own class at every level"),
@@ -51,10 +51,11 @@ def print_levels(facts: dict[str, Any]) -> None:
         if classes:
             shown = ", ".join(map(_class_name, classes[:8]))
             more = f" and {len(classes) - 8} more" if len(classes) > 8 else ""
-            _console.print(f"{meaning}: {shown}{more}", markup=False)
+            _console.print(plain.line(f"{meaning}: {shown}{more}"), markup=False)
     for conflict in facts.get("not_nested", []):
-        _console.print(f"not nested: {conflict}", markup=False)
+        _console.print(plain.line(f"not nested: {conflict}"), markup=False)
 
 
 def _class_name(facts: dict[str, Any]) -> str:
-    return f"{facts['class']} ({facts['title']})" if facts["title"] else str(facts["class"])
+    title = f" ({facts['title']})" if facts["title"] else ""
+    return plain.name(f"{facts['class']}{title}")

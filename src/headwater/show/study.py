@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from headwater import plain
 from headwater.analysis.words import listed
 from headwater.engines.schedule import Event, Pending
+from headwater.show.console import console, name_of
 
 if TYPE_CHECKING:
     from headwater.steps import Step
 
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+_console = console(soft_wrap=True, highlight=False)
 
 
 def print_plan(facts: dict[str, Any]) -> None:
     """The plan as tables, seeds folded together."""
-    _console.print(
-        f"[bold]{facts['study']}[/bold]"
-        + (f": {_plain(facts['question'])}" if facts["question"] else "")
-    )
+    question = f": {escape(plain.line(facts['question']))}" if facts["question"] else ""
+    _console.print(f"[bold]{name_of(facts['study'])}[/bold]{question}")
     _console.print(_arms_table(facts["arms"]))
     _console.print(_tasks_table(facts["tasks"]))
     cells, cost = facts["cells"], facts["cost"]
@@ -33,11 +32,11 @@ def print_plan(facts: dict[str, Any]) -> None:
         f"orphaned); {facts['shared']} shared by equal arms"
     )
     for note in facts["notes"]:
-        _console.print(f"note: {note}", markup=False)
+        _console.print(plain.line(f"note: {note}"), markup=False)
     _console.print(
         f"to do: {cost['pretrain_images']:,} images of pre-training, {cost['finetune_images']:,} "
         f"of fine-tuning, {cost['flops']:.2e} FLOPs, about "
-        f"{_hours(cost['hours'])} with {facts['workers']} workers at {cost['images_per_s']:,.0f} "
+        f"{_hours(cost['hours'])} with {facts['workers']} workers at {_rate(cost['images_per_s'])} "
         f"images/s each (measured on {cost['measured']}), {cost['disk_mb']:,.0f} MB of disk"
     )
 
@@ -65,7 +64,7 @@ def _arms_table(arms: list[dict[str, Any]]) -> Table:
         ]
         sums = [_sum(seeds, count) for count in ("trained", "cells", "cells_done")]
         table.add_row(
-            _plain(title),
+            name_of(title),
             *("-" if number is None else f"{number:,}" for number in numbers),
             *map(str, sums),
         )
@@ -80,22 +79,19 @@ def _tasks_table(tasks: list[dict[str, Any]]) -> Table:
     table = Table("task", "classes", "train", "val", "test", "", box=None, header_style="bold")
     for task in tasks:
         table.add_row(
-            _plain(task["task"]),
+            name_of(task["task"]),
             *(f"{task[count]:,}" for count in ("classes", "train", "val", "test")),
             "val is cut from train" if task["val_from"] == "train" else "",
         )
     return table
 
 
+def _rate(images: float) -> str:
+    return f"{images:,.0f}" if images >= 10 else f"{images:.2g}"
+
+
 def _hours(hours: float) -> str:
     return f"{hours * 60:.0f} minutes" if hours < 2 else f"{hours:.1f} hours"
-
-
-def _plain(text: str) -> str:
-    """Text from a study, so that rich does not take brackets for markup."""
-    from rich.markup import escape
-
-    return escape(text)
 
 
 @contextlib.contextmanager
@@ -107,18 +103,14 @@ def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield lambda event: None
         return
     with RunDisplay(
-        arms=len(todo.arms), cells=len(todo.cells), console=Console(stderr=True), quiet=quiet
+        arms=len(todo.arms), cells=len(todo.cells), console=console(errors=True), quiet=quiet
     ) as display:
         yield display
 
 
 def say_verdict(facts: dict[str, Any]) -> None:
     """The end of a run, in text."""
-    did = (
-        f"{facts['ran_arms']} arms trained, {facts['ran_cells']} cells measured"
-        if facts["ran_cells"]
-        else "nothing to do: every cell is in the store"
-    )
+    did = _did(facts)
     _console.print(f"\n{did}; {facts['done']} of {facts['cells']} cells done", markup=False)
     if facts["diverged"]:
         _console.print(
@@ -127,13 +119,38 @@ def say_verdict(facts: dict[str, Any]) -> None:
     if facts["failed"]:
         _console.print(
             f"{facts['failed']} cells FAILED; the next run tries them again. "
-            f"{'; '.join(facts['failures'][:3])}",
+            f"{plain.line('; '.join(facts['failures'][:3]))}",
             markup=False,
         )
     _console.print("\nVerdict", style="bold")
     for line in facts["verdict"]:
         _console.print(f"  {line}", markup=False)
-    _console.print(f"\nreport: {facts['report']}", markup=False)
+    if facts["report"] is None:
+        _console.print(plain.line(f"no report: {facts['no_report']}"), markup=False)
+        return
+    _console.print(f"\nreport: {plain.name(facts['report'])}", markup=False)
+    if facts.get("kept_report"):
+        _console.print(
+            plain.line(f"({facts['kept_report']} is of another study of this name, and was kept)"),
+            markup=False,
+        )
+
+
+def _did(facts: dict[str, Any]) -> str:
+    """What was done, which may be less than what was asked for."""
+    if not facts["asked_cells"]:
+        return "nothing to do: every cell is in the store"
+    arms, cells = facts["ran_arms"], facts["ran_cells"]
+    diverged = f", {facts['diverged_arms']} diverged" if facts["diverged_arms"] else ""
+    of_arms = _of(arms + facts["diverged_arms"], facts["asked_arms"])
+    return (
+        f"{arms} arms trained{diverged}{of_arms}, {cells} cells measured"
+        f"{_of(cells, facts['asked_cells'])}"
+    )
+
+
+def _of(done: int, asked: int) -> str:
+    return "" if done == asked else f" (of {asked} to do)"
 
 
 def say_step(step: Step) -> None:
@@ -164,4 +181,4 @@ def print_status(facts: dict[str, Any]) -> None:
             markup=False,
         )
     for reason in facts["failures"]:
-        _console.print(f"failed: {reason}", markup=False)
+        _console.print(plain.line(f"failed: {reason}"), markup=False)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as TextTable
 
+from headwater import plain
+from headwater.show.console import console, name_of
 from headwater.tasks import SPLITS
 
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+_console = console(soft_wrap=True, highlight=False)
 
 
 def print_list(facts: Mapping[str, Any]) -> None:
@@ -51,13 +49,13 @@ def print_list(facts: Mapping[str, Any]) -> None:
             *(_number(row[split]) for split in SPLITS),
             row["metric"],
             there,
-            escape(row["licence"]),
-            escape(row["home"]),
+            name_of(row["licence"]),
+            name_of(row["home"]),
         )
     _console.print(table)
     for row in facts["tasks"]:
         if row.get("problem"):
-            _console.print(row["problem"], markup=False, style="red")
+            _console.print(plain.line(row["problem"]), markup=False, style="red")
     if facts["data_root"] is None:
         _console.print(
             "\nNo data root is given: --data-root DIR or HEADWATER_DATA=DIR names the folder in "
@@ -72,7 +70,7 @@ def print_list(facts: Mapping[str, Any]) -> None:
         markup=False,
     )
     for row in facts["folders"]:
-        _console.print(f"  {row['folder']}: {_contents(row)}", markup=False)
+        _console.print(f"  {plain.name(row['folder'])}: {plain.line(_contents(row))}", markup=False)
 
 
 def _number(value: int | None) -> str:
@@ -95,7 +93,7 @@ def _contents(row: Mapping[str, Any]) -> str:
 def print_task(facts: Mapping[str, Any]) -> None:
     """One task in text."""
     title = facts.get("title") or facts["source"]
-    _console.print(title, style="bold", markup=False)
+    _console.print(plain.name(title), style="bold", markup=False)
     for key, label in (
         ("task", "name"),
         ("metric", "metric"),
@@ -104,7 +102,7 @@ def print_task(facts: Mapping[str, Any]) -> None:
         ("sizes_from", "split"),
     ):
         if facts.get(key):
-            _console.print(f"{label:16} {facts[key]}", markup=False)
+            _console.print(f"{label:16} {plain.line(facts[key])}", markup=False)
     if "layout" in facts:
         _console.print(
             f"{'on disk':16} {'yes' if facts['on_disk'] else 'no; expected under the data root:'}",
@@ -113,14 +111,17 @@ def print_task(facts: Mapping[str, Any]) -> None:
         for line in () if facts["on_disk"] else facts["layout"]:
             _console.print(f"{'':16} {line}", markup=False)
     if "images" in facts:
-        _console.print(f"{'images':16} {_contents({**facts, 'problem': None})}", markup=False)
+        _console.print(
+            f"{'images':16} {plain.line(_contents({**facts, 'problem': None}))}", markup=False
+        )
         for column, splits in facts["images_per_class"].items():
             for split, sizes in splits.items():
                 small, large = sizes["smallest"], sizes["largest"]
                 heading = split if column == "split" else f"{column} {split}"
                 _console.print(
-                    f"{heading:16} smallest class {small['class']} ({small['images']:,}), "
-                    f"largest {large['class']} ({large['images']:,}, {large['share']:.1%})",
+                    f"{plain.name(heading):16} smallest class {plain.name(small['class'])} "
+                    f"({small['images']:,}), largest {plain.name(large['class'])} "
+                    f"({large['images']:,}, {large['share']:.1%})",
                     markup=False,
                 )
     else:
@@ -138,9 +139,11 @@ def print_task(facts: Mapping[str, Any]) -> None:
     if facts.get("class_names"):
         names = facts["class_names"]
         more = f" and {len(names) - 12:,} more" if len(names) > 12 else ""
-        _console.print(f"{'classes':16} {', '.join(names[:12])}{more}", markup=False)
+        _console.print(
+            f"{'classes':16} {', '.join(map(plain.name, names[:12]))}{more}", markup=False
+        )
     for note in (*facts.get("notes", ()), *([facts["note"]] if "note" in facts else [])):
-        _console.print(f"{'note':16} {note}", markup=False)
+        _console.print(f"{'note':16} {plain.line(note)}", markup=False)
 
 
 def print_split(facts: Mapping[str, Any]) -> None:
@@ -169,4 +172,4 @@ def print_split(facts: Mapping[str, Any]) -> None:
 
 def _quoted(text: str) -> str:
     """As YAML reads it, whatever is in it."""
-    return json.dumps(text, ensure_ascii=False)
+    return plain.json_text(text)

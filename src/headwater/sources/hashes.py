@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headwater.files import atomic_path
+from headwater.files import atomic_path, unless_read_only
 
 _VERSION = b"1"
 _CHUNK = 4096
@@ -64,7 +64,8 @@ class ByteHashes:
             parts = [stale[start : start + small] for start in range(0, len(stale), small)]
             list(pool.map(self._hash, parts))
         if len(stale) and self.cache is not None:
-            self._save(self.cache)
+            with unless_read_only():
+                self._save(self.cache)
         digests: list[str] = self._digest[positions].tolist()
         return digests
 

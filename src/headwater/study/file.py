@@ -8,37 +8,52 @@ anything is built.
 from __future__ import annotations
 
 import difflib
+import functools
+import os
+import stat
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from headwater import wings
+from headwater import plain, wings
 from headwater.errors import InputError, Location
 from headwater.study.words import Misplaced, Origin
 from headwater.wings import Wing
 
-MAX_BYTES = 1 << 20
-MAX_NODES = 100_000
+MAX_BYTES = 1 << 18
+MAX_NODES = 20_000
+"""Values of a study: 10,000 seeds, one by one, and as many again."""
+MAX_DEPTH = 32
+MAX_TEXT = 20_000
+"""Characters of one value; a question, or a path, is far shorter."""
+MAX_KEY = 256
+MAX_DIGITS = 100
+"""Characters of a number: what is longer takes Python minutes to read (59:59:59... is one)."""
+_once: dict[tuple[int, int, str], str] = {}
+"""Texts of files that can be read but once, such as the pipe of `headwater run <(cat s.yaml)`."""
 T = TypeVar("T", bound=BaseModel)
 
 
 def wing_of(path: Path) -> Wing | None:
     """The wing whose study a file is, None for a study of images.
 
-    None too for a file that cannot be read, which whoever loads it will say.
+    Raises InputError for one that cannot be read.
     """
-    try:
-        return wings.of_keys(Tree(read_text(path), str(path)).value)
-    except InputError:
-        return None
+    return wings.of_keys(tree_of(read_text(path), str(path)).value)
 
 
 def read_text(path: Path) -> str:
     """The text of a study file. Raises InputError where it cannot be read or is too large."""
+    once: tuple[int, int, str] | None = None
     try:
         with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                once = status.st_dev, status.st_ino, str(path)
+                if once in _once:
+                    return _once[once]
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(
@@ -49,9 +64,18 @@ def read_text(path: Path) -> str:
     if len(raw) > MAX_BYTES:
         raise InputError(f"{path}: is too large for a study file (at most {MAX_BYTES:,} bytes)")
     try:
-        return raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: is not UTF-8 text (byte {error.start})") from None
+    if once is not None:
+        _once[once] = text
+    return text
+
+
+@functools.lru_cache(maxsize=4)
+def tree_of(text: str, where: str) -> Tree:
+    """The document in a text, read once though several ask for it. Not to be changed."""
+    return Tree(text, where)
 
 
 def validated(model: type[T], tree: Tree) -> T:
@@ -73,6 +97,7 @@ class Tree:
         self._count = 0
         self._loader = yaml.SafeLoader("")  # its constructors turn scalars into values
         try:
+            self._check_size(text)
             node = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
@@ -96,9 +121,30 @@ class Tree:
                 f"{type(self.value).__name__}"
             )
 
+    def _check_size(self, text: str) -> None:
+        """Raises InputError for a document that has, or expands to, more than any study: as it is
+        read, before anything is built of it.
+        """
+        depth = values = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            values += isinstance(event, yaml.NodeEvent)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            line = event.start_mark.line + 1
+            if values > MAX_NODES or depth > MAX_DEPTH:
+                raise InputError(
+                    f"{self.where}, line {line}: the file expands to too many values or nests too "
+                    "deeply"
+                )
+            if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_TEXT:
+                raise InputError(
+                    f"{self.where}, line {line}: a text of {len(event.value):,} characters is too "
+                    f"long for a study (at most {MAX_TEXT:,})"
+                )
+
     def _build(self, node: yaml.Node, at: Location) -> Any:
         self._count += 1
-        if self._count > MAX_NODES or len(at) > 32:
+        if self._count > MAX_NODES or len(at) > MAX_DEPTH:
             raise InputError(
                 f"{self.where}, line {node.start_mark.line + 1}: the file expands to too many "
                 "values or nests too deeply"
@@ -120,6 +166,12 @@ class Tree:
             ):
                 raise InputError(f"{self.where}, line {line}: a key is plain text here")
             key = str(key_node.value)
+            self._check_text(key, line, "a key")
+            if len(key) > MAX_KEY:
+                raise InputError(
+                    f"{self.where}, line {line}: a key of {len(key):,} characters is too long (at "
+                    f"most {MAX_KEY})"
+                )
             if key in values:
                 raise InputError(
                     f"{self.where}, line {line}: the key {key!r} is given twice (first in line "
@@ -134,6 +186,12 @@ class Tree:
         if node.tag not in yaml.SafeLoader.yaml_constructors:
             raise InputError(
                 f"{self.where}, line {line}: the tag {node.tag} is not allowed in a study"
+            )
+        number = node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+        if number and len(str(node.value)) > MAX_DIGITS:
+            raise InputError(
+                f"{self.where}, line {line}: {str(node.value)[:20]}... is a number of "
+                f"{len(node.value):,} characters, which is too long to be meant"
             )
         try:
             value = yaml.SafeLoader.yaml_constructors[node.tag](self._loader, node)
@@ -152,12 +210,7 @@ class Tree:
                 f"cannot be read as {kind}"
             ) from None
         if isinstance(value, str):
-            if not value.isprintable() and any(
-                (ord(c) < 32 and c not in "\t\n") or "\ud800" <= c <= "\udfff" for c in value
-            ):
-                raise InputError(
-                    f"{self.where}, line {line}: {value!r} holds a character that is no text"
-                )
+            self._check_text(value, line, plain.line(ascii(value), 60))
             return (
                 _number(value)
                 if isinstance(node, yaml.ScalarNode) and node.style is None
@@ -166,6 +219,13 @@ class Tree:
         if value is None or isinstance(value, bool | int | float):
             return value
         return str(node.value)
+
+    def _check_text(self, text: str, line: int, what: str) -> None:
+        found = plain.stray(text, lines=True)
+        if found is not None:
+            raise InputError(
+                f"{self.where}, line {line}: {what} holds a character that is no text: {found}"
+            )
 
     def line(self, at: Location) -> int:
         """Line of a location, or of the nearest enclosing one."""

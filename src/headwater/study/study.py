@@ -21,12 +21,12 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
-from headwater import wings
+from headwater import plain, wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
 from headwater.study.data import Data
 from headwater.study.decision import Decide, paid_view
-from headwater.study.file import Tree, read_text, validated
+from headwater.study.file import read_text, tree_of, validated
 from headwater.study.protocols import ProtocolName, Protocols, default_protocols
 from headwater.study.recipe import (
     Budget,
@@ -43,6 +43,7 @@ from headwater.study.words import (
     Seeds,
     Several,
     Whole,
+    Word,
     Words,
 )
 
@@ -61,8 +62,8 @@ class SourceUse(Words):
     """Splits whose images are pre-trained on."""
     split_column: str = "split"
     methods: Several[Method] | None = None
-    labels: Several[str] | None = None
-    captions: str | None = None
+    labels: Several[Word] | None = None
+    captions: Word | None = None
     sizes: Several[Size] | None = None
     seeds: Seeds | None = None
     """Seeds of this source's arms, among the study's: a source that is only looked at once need not
@@ -74,7 +75,7 @@ class TaskUse(Words):
     """A downstream task: a data set, a label view of it and its splits."""
 
     data: Name
-    labels: str = "level:0"
+    labels: Word = "level:0"
     split_column: str = "split"
     group: str | None = None
     """A column whose values (a camera, a patient, a sequence) may not lie in two splits: validation
@@ -169,9 +170,9 @@ class Study(Words):
     methods: Several[Method] = ("scratch", "supervised")
     views: dict[Name, ViewUse] = Field(default_factory=dict)
     """Label views that need more than a line of text, by the names that `labels` calls them."""
-    labels: Several[str] = ("level:0",)
+    labels: Several[Word] = ("level:0",)
     """Label views that the supervised arms are trained on."""
-    captions: str = "captions"
+    captions: Word = "captions"
     """Text field that the CLIP arms are trained on, or `template` (class names in templates)."""
     sizes: Several[Size] = ("all",)
     """How many of a source's images are used, drawn by key: nested, so that a larger size holds the
@@ -200,6 +201,15 @@ class Study(Words):
     """
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     _origin: Origin = PrivateAttr(default_factory=Origin)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, value: Any) -> Any:
+        """No word holds a control character: from Python too, not only from a file."""
+        found = _stray_word(value)
+        if found is not None:
+            raise ValueError(found)
+        return value
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:
@@ -271,7 +281,7 @@ class Study(Words):
     @classmethod
     def parse(cls, text: str, where: str = "study") -> Study:
         """The study in a YAML text; `where` is how errors call it. Raises InputError as `load`."""
-        tree = Tree(text, where)
+        tree = tree_of(text, where)
         wing = wings.of_keys(tree.value)
         if wing is not None:
             raise InputError(f"{where}: is {wing.title}: {wing.instead}")
@@ -345,6 +355,18 @@ class Study(Words):
                     for shots, draw in words.cells()
                 ]
         return cells
+
+
+def _stray_word(value: Any) -> str | None:
+    """The first text, at any depth, that holds what no text may; None where there is none."""
+    if isinstance(value, str):
+        found = plain.stray(value, lines=True)
+        return None if found is None else f"{plain.line(ascii(value), 60)} holds {found}"
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(_stray_word, value)), None)
+    return None
 
 
 def _own(own: T | None, common: T) -> T:

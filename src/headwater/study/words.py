@@ -14,6 +14,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from headwater.errors import InputError, Location
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._+@-]{0,63}$")]
+Word = Annotated[str, Field(max_length=256)]
+"""A label view or a text field, as rows and reports name it."""
 Whole = Annotated[int, Strict()]
 """An integer and nothing that could be taken for one: true is no number, nor is a text in
 quotes.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headwater import plain
 from headwater.cli.hardness import hardness
 from headwater.cli.options import (
     DEFAULT_STORE,
@@ -275,7 +276,7 @@ def plot_theory(
                 f"beware: {lacks} networks of this study are not there yet; `headwater theory run` "
                 "trains them"
             )
-        typer.echo(f"figures: {', '.join(facts['figures'])}")
+        typer.echo(plain.line(f"figures: {', '.join(facts['figures'])}"))
 
 
 theory_app.command("hardness")(hardness)  # the same question asked of real photos

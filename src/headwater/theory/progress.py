@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -17,7 +16,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from headwater.show.console import console as plain_console
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from headwater.theory.engine import Event
 
 _PLAIN_EVERY_S = 10.0
@@ -26,7 +29,7 @@ _PLAIN_EVERY_S = 10.0
 @contextlib.contextmanager
 def watched(networks: int, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
     """What a run of so many networks should tell its events to."""
-    console = Console(stderr=True)
+    console = plain_console(errors=True)
     if quiet or not networks:
         yield lambda event: None
     elif console.is_terminal:

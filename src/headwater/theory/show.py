@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
 from headwater.errors import InputError
+from headwater.show.console import console
 from headwater.theory.analysis.settings import CONSTANTS, constant_word, same, setting_words
 from headwater.theory.study import Sweep, TheoryStudy
 
@@ -25,7 +24,7 @@ was written.
 """
 _MOST_LINES = 100
 """Of a table in a terminal."""
-_console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 160)
+_console = console(soft_wrap=True, highlight=False)
 
 
 def plan_facts(study: TheoryStudy, store: Store | None, workers: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PrivateAttr
 
 from headwater.errors import InputError
-from headwater.study.file import Tree, read_text, validated
+from headwater.study.file import read_text, tree_of, validated
 from headwater.study.words import (
     Fraction,
     Name,
@@ -136,7 +136,7 @@ class TheoryStudy(Words):
     @classmethod
     def parse(cls, text: str, where: str = "study") -> TheoryStudy:
         """The study in a YAML text; `where` is how errors call it. Raises InputError as `load`."""
-        tree = Tree(text, where)
+        tree = tree_of(text, where)
         if "theory" not in tree.value and "data" in tree.value:
             raise InputError(
                 f"{where}: is a study of images, and has no sweeps of the theory; `headwater run "

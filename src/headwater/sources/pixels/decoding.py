@@ -40,6 +40,17 @@ MAX_ASPECT = 4
 """Longer images are cropped to this aspect around their centre before resizing, so that a 1 x
 10,000 image cannot explode. Our choice.
 """
+_BY_STRIPS = 1 << 24
+"""Images with more pixels are converted and narrowed a strip at a time: with alpha, one at the
+limit of pixels took 1.4 GB at once. The pixels that come out are the same.
+"""
+_STRIP = 64
+"""Rows of a strip."""
+_NARROWED = 8
+_TALL = 1.9
+"""Where less is left out, or an image is taller, Pillow may resize columns first, and the last bit
+of a pixel differs.
+"""
 RECIPE = 1
 """Raised by hand when the pixels that come out change; part of the identity of arms, cells and
 caches.
@@ -162,6 +173,8 @@ def _decode_any(data: bytes, side: int, where: str) -> NDArray[np.uint8]:
             _check_size(image.height, image.width, where)
             turn = _orientation(image)
             image.load()
+            if _by_strips(image, side):
+                return _resized_by_strips(image, side, turn=turn, where=where)
             return _resized(_rgb(image, where), side, turn=turn)
     except (InputError, MemoryError):
         raise
@@ -222,17 +235,58 @@ def _resized(
     """
     width, height = full or image.size
     if max(width, height) > MAX_ASPECT * min(width, height):
-        width, height = min(width, MAX_ASPECT * height), min(height, MAX_ASPECT * width)
-        left, top = (image.width - width) // 2, (image.height - height) // 2
+        left, top, width, height = _centre(*image.size)
         image = image.crop((left, top, left + width, top + height))
-    short = min(width, height)
-    size = (int(side * width / short), int(side * height / short))
+    size = _stored_size(width, height, side)
     eighths = (
         8 * max(image.size) // max(width, height)
     )  # of the full size; the last row and column may stand for less than a whole pixel
     image = image.resize(
         size, Image.Resampling.BILINEAR, box=(0, 0, width * eighths / 8, height * eighths / 8)
     )
+    return _turned(image, turn)
+
+
+def _by_strips(image: Image.Image, side: int) -> bool:
+    """Whether an image is so large that strips save memory, and of a shape at which they change no
+    pixel.
+    """
+    large = image.width * image.height > _BY_STRIPS
+    alike = min(image.size) >= _NARROWED * side and image.height <= _TALL * image.width
+    return large and alike
+
+
+def _resized_by_strips(
+    image: Image.Image, side: int, *, turn: int, where: str
+) -> NDArray[np.uint8]:
+    """What `_resized(_rgb(image, where), side, turn=turn)` gives, where `_by_strips` allows it, with
+    little more memory than the image takes as it was stored.
+
+    Pillow then resizes along rows, rounds to bytes, and resizes along columns: the first is done
+    here for a strip at a time.
+    """
+    left, top, width, height = _centre(*image.size)
+    across, down = _stored_size(width, height, side)
+    narrow = Image.new("RGB", (across, height))
+    for row in range(0, height, _STRIP):
+        rows = min(_STRIP, height - row)
+        strip = image.crop((left, top + row, left + width, top + row + rows))
+        narrow.paste(_rgb(strip, where).resize((across, rows), Image.Resampling.BILINEAR), (0, row))
+    return _turned(narrow.resize((across, down), Image.Resampling.BILINEAR), turn)
+
+
+def _centre(width: int, height: int) -> tuple[int, int, int, int]:
+    """(left, top, width, height) of what is kept of an image: at most MAX_ASPECT long."""
+    kept = min(width, MAX_ASPECT * height), min(height, MAX_ASPECT * width)
+    return (width - kept[0]) // 2, (height - kept[1]) // 2, *kept
+
+
+def _stored_size(width: int, height: int, side: int) -> tuple[int, int]:
+    short = min(width, height)
+    return int(side * width / short), int(side * height / short)
+
+
+def _turned(image: Image.Image, turn: int) -> NDArray[np.uint8]:
     if turn in _TURNS:
         image = image.transpose(_TURNS[turn])
     pixels: NDArray[np.uint8] = np.array(image)

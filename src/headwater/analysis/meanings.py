@@ -1,0 +1,167 @@
+"""One name, one meaning: names of sources, label views and tasks that stand for two different
+things in a table are kept apart.
+
+Names are a study's. A table that holds rows of several studies (a store, or exports put together)
+may call two data sets `photos`; averaging over both would be no one's number. What a name stands
+for is told by the fingerprints and by what rows say of their labels. Each meaning gets a name of
+its own, photos@3f9a01, after the digest that tells it apart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from headwater.analysis.words import listed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NEEDS = (
+    *("source", "source_fingerprint", "size", "unique_images", "method", "seed"),
+    *("labels", "label_kind", "label_level", "label_noise", "label_features", "num_labels"),
+    *("task", "task_fingerprint", "task_labels", "task_classes"),
+)
+"""Columns that this looks at."""
+_DIGITS = 6
+_TOLD = "meanings"
+
+
+def kept_apart(table: pd.DataFrame, arm: Sequence[str]) -> pd.DataFrame:
+    """The table with names that have one meaning each; the same table where they have.
+
+    `arm` are the columns that, with the seed, make an arm.
+
+    `told` says which had several.
+    """
+    table = table.copy(deep=False)
+    told: list[str] = []
+    for column, what, marks in (
+        ("task", "tasks", _task_marks(table)),
+        ("source", "sources", _source_marks(table)),
+        ("labels", "label views", _label_marks(table, arm)),
+    ):
+        if marks is None:
+            continue
+        names = table[column].astype(object)
+        apart = marks.notna()
+        new = names.where(~apart, names + "@" + marks)
+        for name in sorted(set(names[apart])):
+            meant = sorted(set(new[apart & (names == name)]))
+            told.append(
+                f"The name {name!r} stands for {len(meant)} different {what}, which are kept "
+                f"apart: {listed(meant)}."
+            )
+        table[column] = new.astype(table[column].dtype)
+    if told:
+        table.attrs[_TOLD] = told
+    return table
+
+
+def told(table: pd.DataFrame) -> list[str]:
+    """Sentences on names of a prepared table that had several meanings, and on rows that were there
+    twice.
+    """
+    sentences = list(table.attrs.get(_TOLD, ()))
+    repeats = table.attrs.get("repeats", 0)
+    if repeats:
+        rows = "1 row was" if repeats == 1 else f"{repeats:,} rows were"
+        sentences.append(
+            f"{rows} left out: they repeat a number that is there, or are failures of cells that "
+            "have been measured since."
+        )
+    return sentences
+
+
+def _task_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
+    """What tells apart the meanings of each row's task; null where its name has one."""
+    fingerprint = table["task_fingerprint"].astype(object)
+    several = _where(fingerprint.groupby(table["task"]).nunique() > 1)
+    # Whoever writes a table without fingerprints still says what was asked.
+    asked = _digests(table, ("task_labels", "task_classes"))
+    unknown = fingerprint.isna()
+    asked_apart = _where(asked[unknown].groupby(table["task"][unknown]).nunique() > 1)
+    wanted = table["task"].isin(several)
+    marks = fingerprint.str[:_DIGITS].where(~unknown, "unknown").where(wanted)
+    by_words = table["task"].isin(asked_apart) & unknown & ~wanted
+    return _marked(marks.where(~by_words, asked))
+
+
+def _where(found: pd.Series[Any]) -> list[Any]:
+    return list(found.index[found.to_numpy(dtype=bool)])
+
+
+def _source_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
+    """What tells apart the meanings of each row's source; null where its name has one.
+
+    Seeds draw other images of a source where a number of them was asked for, so only rows of one
+    seed can differ there. Label views may leave images out, so that rows of different views differ
+    only where they have as many images.
+    """
+    fingerprint = table["source_fingerprint"].astype(object)
+    drawn = (table["size"].notna() & (table["size"] != "all")).astype(bool)
+    apart = None
+    for rows, within in (
+        (drawn, ["source", "method", "labels", "size", "seed"]),
+        (~drawn, ["source", "method", "labels"]),
+        (~drawn, ["source", "unique_images"]),
+    ):
+        keys = [table[name] for name in within]
+        counts = fingerprint.where(rows).groupby(keys, dropna=False).transform("nunique")
+        found = rows & (counts > 1)
+        apart = found if apart is None else apart | found
+    assert apart is not None
+    both = table["source"].astype(object) + "@" + fingerprint
+    apart = (apart | both.isin(set(both[apart].dropna()))) & fingerprint.notna()
+    apart &= table["source"].notna()
+    return _marked(fingerprint.str[:_DIGITS].where(apart))
+
+
+_OF_LABELS = ("label_kind", "label_level", "label_noise", "label_features", "num_labels")
+
+
+def _label_marks(table: pd.DataFrame, arm: Sequence[str]) -> pd.Series[Any] | None:
+    """What tells apart the meanings of each row's label view; null where its name has one.
+
+    On the same images, with one seed, a view has the same classes, level, noise and features.
+    """
+    keys = [table[name] for name in (*arm, "source_fingerprint", "seed")]
+    words = table[list(_OF_LABELS)].copy()
+    # Older rows do not say the kind: that is no other kind.
+    known = words["label_kind"].groupby(keys, dropna=False).transform("first")
+    words["label_kind"] = words["label_kind"].fillna(known)
+    definition = _digests(words, _OF_LABELS)
+    counts = definition.groupby(keys, dropna=False).transform("nunique")
+    apart = ((counts > 1) & table["labels"].notna()).astype(bool)
+    if not apart.any():
+        return None
+    # What all seeds of a view share.
+    steady = words.copy()
+    steady["label_noise"] = steady["label_noise"].notna()
+    steady["label_features"] = steady["label_features"].astype(object).str.partition(":")[0].str[:5]
+    shared = _digests(steady, _OF_LABELS)
+    enough = shared.groupby(keys, dropna=False).transform("nunique") == counts
+    mark = shared.where(enough | ~apart, definition)
+    named = table["labels"].astype(object) + "@" + mark
+    of_name = table["labels"].isin(set(table["labels"][apart]))
+    return _marked(mark.where(apart | (of_name & named.isin(set(named[apart])))))
+
+
+def _digests(table: pd.DataFrame, names: tuple[str, ...]) -> pd.Series[Any]:
+    """Six digits for what each row has in these columns."""
+    import pandas as pd
+
+    groups = table.groupby(list(names), dropna=False, sort=False).ngroup()
+    firsts = ~groups.duplicated()
+    digest_of = {}
+    for group, values in zip(
+        groups[firsts], table.loc[firsts, list(names)].astype(object).values.tolist(), strict=True
+    ):
+        written = repr([None if pd.isna(value) else str(value) for value in values])
+        digest_of[group] = hashlib.sha256(written.encode()).hexdigest()[:_DIGITS]
+    return groups.map(digest_of).astype(object)
+
+
+def _marked(marks: pd.Series[Any]) -> pd.Series[Any] | None:
+    return marks if marks.notna().any() else None

@@ -1,0 +1,144 @@
+"""Whether the words of a row are words: names that the two halves of the project both know, with no
+space or control character around or within that would make two names of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headwater import plain
+from headwater.errors import InputError
+from headwater.registry import METHODS, PROTOCOLS
+from headwater.rows.schema import COLUMNS, SCHEMA_VERSION, Column
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
+MAX_NAME = 256
+"""Characters of the longest word of a row; sentences and JSON may be longer."""
+SUBSETS = ("all", "easy", "hard", "unleaked")
+_SENTENCES = frozenset({"reason"})
+"""Columns in which tabs and line feeds are text."""
+_LONG = _SENTENCES | {
+    *("recipe", "chosen", "grid", "constants", "versions", "pretrain_versions"),
+    *("fingerprint", "pretrain_fingerprint"),
+}
+_TEXTS = tuple(column for column in COLUMNS if column.kind == "str")
+
+
+def wrong_word(column: Column, value: str) -> str | None:
+    """What is wrong with a word of a row, as the end of a sentence; None where all is well."""
+    lines = column.name in _SENTENCES
+    found = plain.stray(value, lines=lines)
+    if found is not None:
+        return f"holds {found}, which no name or text of a row may; write it without"
+    if lines:
+        return None
+    if not value.strip():
+        return "is empty; leave the field out, or null"
+    if value != value.strip():
+        return f"has spaces around it; write {value.strip()!r}"
+    if column.name not in _LONG and len(value) > MAX_NAME:
+        return f"has {len(value):,} characters; a name has at most {MAX_NAME}"
+    return None
+
+
+def wrong_name(column: str, value: Any, *, simulated: bool) -> str | None:
+    """What is wrong with a name of a closed set; None where it is known.
+
+    `simulated`: of a network on simulated data, whose protocols are docs/theory.md's.
+    """
+    if column == "method" and value not in METHODS:
+        return METHODS.unknown(value)
+    if column == "protocol" and not simulated and value not in PROTOCOLS:
+        return PROTOCOLS.unknown(value)
+    if column == "subset" and value not in SUBSETS:
+        return f"{value!r} is none of {', '.join(SUBSETS)}"
+    if column == "schema" and not 1 <= value <= SCHEMA_VERSION:
+        return (
+            f"{value} is no schema that this version of headwater reads (it reads "
+            f"{', '.join(map(str, range(1, SCHEMA_VERSION + 1)))}); a newer version may"
+        )
+    return None
+
+
+_CLOSED = ("method", "protocol", "subset", "schema")
+
+
+def check_headings(headings: list[Any], where: str) -> None:
+    """Raises InputError for a column's name that holds control characters, is there twice, or is a
+    column of the schema in other letters, whose numbers would be passed over without a word.
+    """
+    known = {_bare(column.name): column.name for column in COLUMNS}
+    seen: set[str] = set()
+    for heading in map(str, headings):
+        found = plain.stray(heading)
+        if found is not None:
+            raise InputError(f"{where}: the name of the column {plain.name(heading)} holds {found}")
+        meant = known.get(_bare(heading))
+        if meant is not None and heading != meant:
+            raise InputError(f"{where}: the column {heading!r} should be written {meant!r}")
+        if heading in seen:
+            raise InputError(f"{where}: the column {heading!r} is there twice")
+        seen.add(heading)
+
+
+def _bare(heading: str) -> str:
+    return "".join(heading.split()).replace("-", "_").casefold()
+
+
+def check_words(row: Mapping[str, Any], where: str) -> None:
+    """Raises InputError for the first word of a row, of the right types, that is none."""
+    simulated = row.get("constants") is not None
+    for column in _TEXTS:
+        value = row.get(column.name)
+        wrong = None if value is None else wrong_word(column, value)
+        if wrong:
+            raise InputError(
+                f"{where}: the field {column.name!r}, {plain.line(repr(value), 80)}, {wrong}"
+            )
+    for name in _CLOSED:
+        wrong = wrong_name(name, row[name], simulated=simulated)
+        if wrong:
+            raise InputError(f"{where}: the field {name!r}: {wrong}")
+
+
+def check_table_words(
+    table: pd.DataFrame, where: str, row_of: Callable[[Any], str], lacking: frozenset[str]
+) -> None:
+    """Raises InputError for the first word of a table, of the right types, that is none.
+
+    `row_of` says which row the first one of a mask is; columns that are `lacking` are not looked
+    at.
+    """
+    import pandas as pd
+
+    for column in _TEXTS:
+        if column.name not in table or column.name in lacking:
+            continue
+        for value in pd.unique(table[column.name].dropna()):
+            wrong = wrong_word(column, value)
+            if wrong:
+                row = row_of(table[column.name] == value)
+                raise InputError(
+                    f"{where}: the column {column.name!r} in {row}: "
+                    f"{plain.line(repr(value), 80)} {wrong}"
+                )
+    simulated = (
+        table["constants"].notna().to_numpy()
+        if "constants" in table
+        else np.zeros(len(table), dtype=bool)
+    )
+    for name in _CLOSED:
+        for of_theory in (False, True):
+            part = table.loc[simulated == of_theory, name]
+            for value in pd.unique(part):
+                wrong = wrong_name(name, value, simulated=of_theory)
+                if wrong:
+                    row = row_of((table[name] == value) & (simulated == of_theory))
+                    raise InputError(f"{where}: the column {name!r} in {row}: {wrong}")

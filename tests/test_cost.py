@@ -15,6 +15,7 @@ import pytest
 
 from headwater import api
 from headwater.cost import Measured, estimate, kept, measured
+from headwater.cost.calibration import batch_of
 from headwater.cost.encoder import recipe_key
 from headwater.errors import InputError
 from headwater.plan import Plan
@@ -171,3 +172,12 @@ def test_a_second_plan_loads_no_torch_and_says_the_same(cache: Path, tmp_path: P
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == json.loads(json.dumps(facts))
+
+
+@pytest.mark.parametrize("image_size", [8, 32, 128, 129, 224, 512, 1024])
+def test_a_batch_that_is_measured_has_no_more_pixels_at_large_images(image_size: int) -> None:
+    batch = batch_of(image_size, 1e6)
+    assert 1 <= batch <= 64
+    assert batch * image_size**2 <= 64 * 128**2
+    assert batch == 64 or image_size > 128
+    assert batch_of(image_size, 1e12) == 1

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater import plain
 from headwater.analysis.order import tuned_protocols
 from headwater.errors import InputError
 from headwater.report.charts import Panel, charts, panels
@@ -102,7 +103,8 @@ def draw(spec: dict[str, Any], suffix: str, *, scale: float = 2.0) -> bytes:
     """The bytes of a specification as svg, png (at `scale` pixels per unit) or pdf."""
     import vl_convert
 
-    text = json.dumps(spec)
+    # A control character ends vl-convert, and the process with it.
+    text = json.dumps(plain.cleaned(spec))
     if suffix == "svg":
         return vl_convert.vegalite_to_svg(text, vl_version=VEGA_LITE).encode()
     if suffix == "pdf":

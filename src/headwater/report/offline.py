@@ -16,6 +16,7 @@ import json
 from functools import lru_cache
 from typing import Any
 
+from headwater import plain
 from headwater.report.figures import VEGA_LITE
 
 _CHART_SCRIPT = (
@@ -49,13 +50,22 @@ def chart_page(spec: dict[str, Any], *, title: str) -> str:
     import jinja2
 
     scripts = [bundle(), _CHART_SCRIPT]
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, finalize=shown_text
+    )
     return environment.from_string(_CHART_PAGE).render(
         title=title,
         spec=trusted(script_json(spec)),
         scripts=[trusted(script) for script in scripts],
         hashes=[digest(script) for script in scripts],
     )
+
+
+def shown_text(value: Any) -> Any:
+    """What jinja2 writes of a value: of text, nothing that a browser would obey; what is trusted
+    stays as it is.
+    """
+    return plain.shown(value) if type(value) is str else value
 
 
 def trusted(text: str) -> Any:
@@ -86,7 +96,9 @@ def digest(script: str) -> str:
 
 def script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        plain.cleaned(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
@@ -94,5 +106,7 @@ def script_json(value: Any) -> str:
 
 def compressed_json(value: Any) -> str:
     """JSON as gzip in base64, which any browser since 2023 can open (`DecompressionStream`)."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(
+        plain.cleaned(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()

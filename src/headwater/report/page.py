@@ -27,7 +27,7 @@ from headwater.report.embedded import (
     packed_rows,
     places,
 )
-from headwater.report.offline import bundle, compressed_json, digest, trusted
+from headwater.report.offline import bundle, compressed_json, digest, shown_text, trusted
 from headwater.report.palette import arm_colours, arm_word
 from headwater.report.provenance import held, warnings
 from headwater.rows import NAMES, write_rows
@@ -131,7 +131,11 @@ def _rendered(
     findings, columns = analysis.findings(table), held(table)
     budget = analysis.variance_budget(table, aim, decision=verdict.decision)
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=shown_text,
     )
     return environment.from_string(_resource("page.html")).render(
         **words,

@@ -124,7 +124,9 @@ def check_table_words(
         for value in pd.unique(table[column.name].dropna()):
             wrong = wrong_word(column, value)
             if wrong:
-                row = row_of(table[column.name] == value)
+                # Compared one by one: as arrays, texts that differ in a last null are equal.
+                same = [word is not pd.NA and word == value for word in table[column.name]]
+                row = row_of(pd.Series(same))
                 raise InputError(
                     f"{where}: the column {column.name!r} in {row}: "
                     f"{plain.line(repr(value), 80)} {wrong}"

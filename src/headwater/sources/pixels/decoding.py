@@ -259,8 +259,9 @@ def _by_strips(image: Image.Image, side: int) -> bool:
 def _resized_by_strips(
     image: Image.Image, side: int, *, turn: int, where: str
 ) -> NDArray[np.uint8]:
-    """What `_resized(_rgb(image, where), side, turn=turn)` gives, where `_by_strips` allows it, with
-    little more memory than the image takes as it was stored.
+    """What `_resized(_rgb(image, where), side, turn=turn)` gives, where `_by_strips` allows it.
+
+    It takes little more memory than the image as it was stored.
 
     Pillow then resizes along rows, rounds to bytes, and resizes along columns: the first is done
     here for a strip at a time.

@@ -1,0 +1,65 @@
+"""Text of data in pages and charts: shown, and obeyed by nobody."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from headwater.report.figures import draw
+from headwater.report.offline import chart_page
+from headwater.report.page import render
+from headwater.rows import to_frame
+from tests.analysis.synthetic import one_row
+from tests.test_plain import HOSTILE, obeyed
+
+
+def chart(text: str) -> dict[str, object]:
+    return {
+        "title": {"text": text},
+        "data": {"values": [{"a": text, "b": 1}]},
+        "mark": "bar",
+        "encoding": {
+            "x": {"field": "a", "type": "nominal", "title": text},
+            "y": {"field": "b", "type": "quantitative"},
+        },
+    }
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_chart_of_any_text_is_drawn_and_holds_nothing_that_is_obeyed(text: str) -> None:
+    """vl-convert ends the process at some control characters."""
+    svg = draw(chart(text), "svg").decode()
+    assert svg.startswith("<svg")
+    assert not obeyed(svg.replace("\n", ""))
+
+
+def test_a_page_shows_text_of_any_origin_and_obeys_none() -> None:
+    """Title, question, notes and rows, in the page and in its data."""
+    everything = "".join(HOSTILE.values())
+    rows = to_frame([one_row(source=f"photos{everything}"), one_row(cell="c1", seed=1)])
+    page = render(rows, title=everything, question=everything, notes=[everything])
+    before_scripts = page.split("<script", 1)[0]
+    assert "\\x1b" in before_scripts
+    assert not obeyed(before_scripts.replace("\n", ""))
+    packed = max(re.findall(r">([A-Za-z0-9+/=]{200,})<", page), key=len)
+    data = gzip.decompress(base64.b64decode(packed)).decode()
+    assert not obeyed("".join(_texts(json.loads(data))))
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    return [text for item in value for text in _texts(item)] if isinstance(value, list) else []
+
+
+def test_a_chart_page_holds_nothing_that_is_obeyed(tmp_path: Path) -> None:
+    page = chart_page(chart(HOSTILE["an override"]), title=HOSTILE["a colour"])
+    own = page.split('id="spec">')[0] + page.split('id="spec">')[1].split("</script>")[0]
+    assert not obeyed(own.replace("\n", ""))

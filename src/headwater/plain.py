@@ -62,9 +62,11 @@ def stray(text: str, *, lines: bool = False) -> str | None:
 
 
 def cleaned(value: Any) -> Any:
-    """A value of JSON whose texts, keys too, are safe to show."""
+    """A value of JSON whose texts, keys too, hold U+FFFD for each character that is not to be
+    obeyed: written out, it would come back where a chart reads a text as an expression.
+    """
     if isinstance(value, str):
-        return shown(value)
+        return _UNSAFE.sub("\ufffd", value)
     if isinstance(value, Mapping):
         return {cleaned(key): cleaned(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -71,13 +71,17 @@ DEFINED: dict[str, Row] = {
     "level": {"label_level": 1},
     "noise": {"label_noise": 0.2},
     "features": {"label_features": "timm:resnet18"},
+    "kind": {"label_kind": "shuffle"},
     "noise and classes": {"label_noise": 0.2, "num_labels": 32},
 }
 
 
 @pytest.mark.parametrize("change", DEFINED.values(), ids=DEFINED)
 def test_one_view_with_two_definitions_is_two_names(change: Row) -> None:
-    table = arms({"labels": "fine"}, {"labels": "fine", **change})
+    table = arms(
+        {"labels": "fine", "label_kind": "random"},
+        {"labels": "fine", "label_kind": "random"} | change,
+    )
     names = sorted(set(table["labels"]))
     assert len(names) == 2
     assert all(name.startswith("fine@") for name in names)

@@ -84,14 +84,14 @@ def test_sigterm_is_a_line_and_143(
 
 
 def test_the_closing_line_counts_what_was_done_and_not_what_was_asked(
-    headwater: Cli, store: Path, finished: Finished, monkeypatch: pytest.MonkeyPatch
+    headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One arm of two cannot be trained, so its cells cannot be measured."""
     from headwater import work
 
     words = tiny(methods=["scratch", "supervised"], budget={"steps": 2}, labels=["level:0"])
     words["protocols"] = {"ridge": {"shots": ["full"]}}
-    study = write_study(store.parent / "two.yaml", words)
+    study, store = write_study(tmp_path / "two.yaml", words), tmp_path / "fresh"
     train = work.run_arm
 
     def failing(session: Any, arm: Any, *rest: Any, **named: Any) -> None:
@@ -104,8 +104,8 @@ def test_the_closing_line_counts_what_was_done_and_not_what_was_asked(
     code, out, _ = headwater(*command)
     assert code == 1
     asked = "of 2 to do"
-    done = [line for line in out.splitlines() if "cells measured" in line]
-    assert done == [f"1 arms trained ({asked}), 1 cells measured ({asked}); 1 of 2 cells done"]
+    done = [line for line in out.splitlines() if "measured" in line]
+    assert done == [f"1 arm trained ({asked}), 1 cell measured ({asked}); 1 of 2 cells done"]
     assert "arms/x" in out
 
 

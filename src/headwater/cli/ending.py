@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from headwater import plain
+from headwater import files, plain
 from headwater.errors import InputError
 
 _GO_ON = "run the same command again to go on"
@@ -60,7 +61,7 @@ def _of_system(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     if path is not None:
         return f"{path}: {reason}"
-    return f"{reason} (the system does not say which file)" if _flushed() else f"stdout: {reason}"
+    return f"{reason} (the system does not say which file)"
 
 
 @contextlib.contextmanager
@@ -82,6 +83,20 @@ def _heard() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
+class _Named(io.TextIOWrapper):
+    """A stream whose errors say which one it is, as those of files do."""
+
+    called = ""
+
+    def write(self, text: str) -> int:
+        with files.blamed_on_file(Path(self.called)):
+            return super().write(text)
+
+    def flush(self) -> None:
+        with files.blamed_on_file(Path(self.called)):
+            super().flush()
+
+
 def _open_streams() -> None:
     """A stream that was closed by whoever started this takes what is written, and drops it; letters
     that an encoding lacks are written out.
@@ -90,8 +105,16 @@ def _open_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+        elif type(stream) is io.TextIOWrapper:
+            encoding, by_line = stream.encoding, stream.line_buffering
+            named = _Named(
+                stream.detach(),
+                encoding=encoding,
+                errors="backslashreplace",
+                line_buffering=by_line,
+            )
+            named.called = name
+            setattr(sys, name, named)
 
 
 def _unheard() -> int:

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwater import plain
-from headwater.analysis.words import listed
+from headwater.analysis.words import count, listed
 from headwater.engines.schedule import Event, Pending
 from headwater.show.console import console, name_of
 
@@ -144,7 +144,7 @@ def _did(facts: dict[str, Any]) -> str:
     diverged = f", {facts['diverged_arms']} diverged" if facts["diverged_arms"] else ""
     of_arms = _of(arms + facts["diverged_arms"], facts["asked_arms"])
     return (
-        f"{arms} arms trained{diverged}{of_arms}, {cells} cells measured"
+        f"{count(arms, 'arm')} trained{diverged}{of_arms}, {count(cells, 'cell')} measured"
         f"{_of(cells, facts['asked_cells'])}"
     )
 

@@ -36,7 +36,7 @@ def guarded(run_app: Callable[..., object]) -> int:
         return _refused(error)
     except Terminated:
         return _say(f"stopped by SIGTERM; {_GO_ON}", 143)
-    except BrokenPipeError:
+    except (BrokenPipeError, _Unheard):
         return _unheard()
     # A full disk, a folder without permission: no input of ours, but a line says more than a
     # traceback
@@ -83,18 +83,30 @@ def _heard() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
+class _Unheard(BaseException):
+    """Whoever read stdout has gone. No OSError, of which typer makes an exit code of 1."""
+
+
 class _Named(io.TextIOWrapper):
     """A stream whose errors say which one it is, as those of files do."""
 
     called = ""
 
     def write(self, text: str) -> int:
-        with files.blamed_on_file(Path(self.called)):
+        with self._named():
             return super().write(text)
 
     def flush(self) -> None:
-        with files.blamed_on_file(Path(self.called)):
+        with self._named():
             super().flush()
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            with files.blamed_on_file(Path(self.called)):
+                yield
+        except BrokenPipeError:
+            raise _Unheard from None
 
 
 def _open_streams() -> None:
@@ -139,12 +151,12 @@ def _flushed() -> bool:
     """Whether stdout takes what was written to it."""
     try:
         sys.stdout.flush()
-    except OSError:
+    except (OSError, _Unheard):
         return False
     return True
 
 
 def _say(text: str, code: int) -> int:
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, _Unheard):
         print(f"headwater: {plain.line(text)}", file=sys.stderr)
     return code

@@ -54,5 +54,5 @@ def _mapped(
         words = [text for text in pd.unique(column.dropna()) if isinstance(text, str)]
         new = {text: made(text) for text in words if asked(text)}
         if new:
-            changed[name] = column.replace(new)
+            changed[str(name)] = column.replace(new)
     return frame.assign(**changed) if changed else frame

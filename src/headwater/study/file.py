@@ -130,7 +130,7 @@ class Tree:
             values += isinstance(event, yaml.NodeEvent)
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else 1
             if values > MAX_NODES or depth > MAX_DEPTH:
                 raise InputError(
                     f"{self.where}, line {line}: the file expands to too many values or nests too "

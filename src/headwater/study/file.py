@@ -131,10 +131,13 @@ class Tree:
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             line = event.start_mark.line + 1 if event.start_mark else 1
-            if values > MAX_NODES or depth > MAX_DEPTH:
+            if depth > MAX_DEPTH:
                 raise InputError(
-                    f"{self.where}, line {line}: the file expands to too many values or nests too "
-                    "deeply"
+                    f"{self.where}, line {line}: is nested too deeply (at most {MAX_DEPTH} levels)"
+                )
+            if values > MAX_NODES:
+                raise InputError(
+                    f"{self.where}, line {line}: holds too many values (at most {MAX_NODES:,})"
                 )
             if isinstance(event, yaml.ScalarEvent) and len(event.value) > MAX_TEXT:
                 raise InputError(

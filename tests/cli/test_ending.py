@@ -104,7 +104,7 @@ def test_the_closing_line_counts_what_was_done_and_not_what_was_asked(
     code, out, _ = headwater(*command)
     assert code == 1
     asked = "of 2 to do"
-    done = [line for line in out.splitlines() if "measured" in line]
+    done = [line for line in out.splitlines() if " measured (" in line]
     assert done == [f"1 arm trained ({asked}), 1 cell measured ({asked}); 1 of 2 cells done"]
     assert "arms/x" in out
 

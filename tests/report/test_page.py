@@ -220,9 +220,8 @@ def test_warnings_name_what_makes_a_comparison_unfair() -> None:
         one_row(
             cell="c", seed=0, labels="level:1", leaked_test_images=12, head_init="lp", value=0.04
         ),
-        one_row(
-            cell="d", seed=0, labels="level:1", value=0.04, n_test=10, task_fingerprint="other"
-        ),
+        one_row(cell="d", seed=0, labels="level:1", value=0.04, n_test=10),
+        one_row(cell="g", seed=0, labels="level:1", value=0.04, task_fingerprint="other"),
         one_row(cell="e", seed=1, labels="level:1", value=None, status="diverged", reason="nan"),
         one_row(
             cell="f", seed=0, labels="level:2", protocol="probe", label_reuse=True, head_init=None
@@ -230,7 +229,7 @@ def test_warnings_name_what_makes_a_comparison_unfair() -> None:
     ]
     text = "\n".join(warnings(to_frame(rows)))
     for words in ("torch 2.9", "cuda", "12 test images", "Head "
-    "initialisation", "differ in size", "different data", "1 cell diverged",
+    "initialisation", "differ in size", "2 different tasks", "1 cell diverged",
                   "averages several cells", "re-used", "most frequent class",
                   "Seeds are unequal"):  # fmt: skip
         assert words in text, words

@@ -35,10 +35,10 @@ ALLOWED: dict[str, set[str]] = {
     "analysis": {"analysis", "errors", "rows"},
     "report": {"report", "analysis", "errors", "theory.analysis"},
     "sweep_options": {"errors", "theory.study"},
-    "progress": {"theory.engine"},
-    "show": {"errors", "rows", "store", "theory.analysis", "theory.study", "theory.work"},
+    "progress": {"show", "theory.engine"},
+    "show": {"errors", "rows", "show", "store", "theory.analysis", "theory.study", "theory.work"},
     "cli": {
-        *("cli", "engines", "errors", "report", "rows", "store"),
+        *("cli", "engines", "errors", "plain", "report", "rows", "store"),
         *("theory.analysis", "theory.engine", "theory.report", "theory.show"),
         *("theory.study", "theory.work", "theory.progress", "theory.sweep_options"),
     },

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from headwater.errors import InputError
+from headwater.registry import METHODS
 from headwater.rows import check_row, conform, read_rows, to_frame, write_rows
 from headwater.store import Store
 from tests.test_rows import row
@@ -196,3 +197,30 @@ def test_only_csv_is_changed(tmp_path: Path) -> None:
         write_rows(to_frame([row(source="=1+1")]), tmp_path / f"rows{ending}")
         assert read_rows(tmp_path / f"rows{ending}")["source"].tolist() == ["=1+1"]
     assert "'=1+1" not in (tmp_path / "rows.jsonl").read_text()
+
+
+@pytest.mark.parametrize("column", ["method", "protocol"])
+@pytest.mark.parametrize("kept_in", ["versions", "pretrain_versions"])
+def test_a_name_of_another_package_is_read_where_the_versions_name_the_package(
+    column: str, kept_in: str
+) -> None:
+    """Each row has to say so, a row of a store as one of a table."""
+    versions = json.dumps({"headwater": "0.1.0", f"{column} mine": "my-package 1.0"})
+    known = row(cell="a", **{column: "mine", kept_in: versions})
+    check_row(known, "a row")
+    assert set(conform(pd.DataFrame([known]), "rows")[column]) == {"mine"}
+    unknown = row(cell="b", **{column: "mine", kept_in: json.dumps({"mine": "my-package 1.0"})})
+    for wrong in ([unknown], [known, unknown]):
+        with pytest.raises(InputError, match=r"cell b.*'mine' is none of .*name that package"):
+            conform(pd.DataFrame(wrong), "rows")
+    with pytest.raises(InputError, match="Install the package that brings it"):
+        check_row(unknown, "a row")
+
+
+def test_what_another_package_brought_stands_in_the_versions_of_its_rows() -> None:
+    from headwater import device
+
+    with METHODS.registered(type("Mine", (METHODS["supervised"],), {"name": "mine"})):
+        told = json.loads(device.versions(method="mine", protocol="probe"))
+    assert told["method mine"] == "registered in Python"
+    assert told.keys() - json.loads(device.versions(method="clip")).keys() == {"method mine"}

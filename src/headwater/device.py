@@ -16,6 +16,7 @@ from torch import nn
 
 from headwater.errors import InputError
 from headwater.machine import processor
+from headwater.registry import METHODS, PROTOCOLS, entry_key
 
 
 @functools.cache
@@ -169,8 +170,10 @@ def seeded(key: int) -> Iterator[None]:
 
 
 @functools.cache
-def versions() -> str:
-    """Versions of what could change a number, as canonical JSON."""
+def versions(*, method: str | None = None, protocol: str | None = None) -> str:
+    """Versions of what could change a number, as canonical JSON; with those of the packages that
+    brought the method and the protocol, where other packages did.
+    """
     from importlib.metadata import version
 
     names = (
@@ -183,7 +186,12 @@ def versions() -> str:
         "timm",
         "torch",
     )
-    return json.dumps({name: version(name) for name in names}, sort_keys=True)
+    found = {name: version(name) for name in names}
+    for axis, entry in ((METHODS, method), (PROTOCOLS, protocol)):
+        package = axis.package_of(entry) if entry else None
+        if package:
+            found[entry_key(axis.noun, str(entry))] = package
+    return json.dumps(found, sort_keys=True)
 
 
 @functools.cache

@@ -58,6 +58,7 @@ class Axis(Generic[E]):
         """
         self.noun, self.folder, self.group, self.kind = noun, folder, group, kind
         self._entries: dict[str, E] | None = None
+        self._packages: dict[str, str] = {}
 
     def entries(self) -> dict[str, E]:
         """All entries by name, in their order. Raises InputError for an entry point that cannot be
@@ -97,6 +98,10 @@ class Axis(Generic[E]):
         advice = f"; did you mean {near[0]!r}?" if near else ""
         return f"{name!r} is none of {', '.join(self.names())}{advice}"
 
+    def package_of(self, name: str) -> str | None:
+        """Which package, and which version of it, brought an entry; None for our own."""
+        return self._packages.get(name) if name in self.entries() else None
+
     def known(self, name: str) -> str:
         """The name itself: what a study's schema checks. Raises ValueError for one that is no
         entry.
@@ -108,12 +113,13 @@ class Axis(Generic[E]):
     @contextmanager
     def registered(self, entry: E) -> Iterator[E]:
         """Within it there is one more entry, in this process alone: for tests and notebooks."""
-        before = self.entries()
+        before, packages = self.entries(), dict(self._packages)
         self._entries = self._sorted([*before.values(), entry])
+        self._packages[_entry(entry).name] = "registered in Python"
         try:
             yield entry
         finally:
-            self._entries = before
+            self._entries, self._packages = before, packages
 
     def _built_in(self) -> Iterator[E]:
         package = importlib.import_module(self.folder)
@@ -131,6 +137,9 @@ class Axis(Generic[E]):
             else:
                 reason = self._fault(entry)
                 if not reason:
+                    dist = point.dist
+                    brought = f"{dist.name} {dist.version}" if dist else point.value
+                    self._packages[_entry(entry).name] = brought
                     yield entry
                     continue
             package = point.dist.name if point.dist else "an installed package"
@@ -191,6 +200,11 @@ def _entry(entry: Any) -> Entry:
 
 def _place(entry: Any) -> tuple[float, str]:
     return _entry(entry).order, _entry(entry).name
+
+
+def entry_key(noun: str, name: str) -> str:
+    """How the versions of a row call an entry of another package: "method mine"."""
+    return f"{noun} {name}"
 
 
 METHODS: Axis[type[Method]] = Axis(

@@ -101,7 +101,12 @@ def test_every_finding_bears_the_name_of_its_analysis() -> None:
 
 def test_a_method_that_is_not_installed_stands_last_in_a_spare_colour() -> None:
     rows = [
-        one_row(cell=str(method), arm=str(method), **arm_fields(method, None, None, "photos"))
+        one_row(
+            cell=str(method),
+            arm=str(method),
+            versions='{"method bygone": "others 1.0"}',
+            **arm_fields(method, None, None, "photos"),
+        )
         for method in ("bygone", "simclr", "clip")
     ]
     summary = summarise(to_frame(rows))

@@ -4,6 +4,8 @@ space or control character around or within that would make two names of one.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +13,7 @@ import numpy as np
 
 from headwater import plain
 from headwater.errors import InputError
-from headwater.registry import METHODS, PROTOCOLS
+from headwater.registry import METHODS, PROTOCOLS, Axis, entry_key
 from headwater.rows.schema import COLUMNS, SCHEMA_VERSION, Column
 
 if TYPE_CHECKING:
@@ -48,15 +50,16 @@ def wrong_word(column: Column, value: str) -> str | None:
     return None
 
 
-def wrong_name(column: str, value: Any, *, simulated: bool) -> str | None:
-    """What is wrong with a name of a closed set; None where it is known.
+def wrong_name(column: str, value: Any, *, simulated: bool, versions: str = "") -> str | None:
+    """What is wrong with a name of a closed set; None where it is known, or where the `versions` of
+    its row say which other package brought it.
 
     `simulated`: of a network on simulated data, whose protocols are docs/theory.md's.
     """
-    if column == "method" and value not in METHODS:
-        return METHODS.unknown(value)
-    if column == "protocol" and not simulated and value not in PROTOCOLS:
-        return PROTOCOLS.unknown(value)
+    if column == "method":
+        return _wrong_entry(METHODS, value, versions)
+    if column == "protocol" and not simulated:
+        return _wrong_entry(PROTOCOLS, value, versions)
     if column == "subset" and value not in SUBSETS:
         return f"{value!r} is none of {', '.join(SUBSETS)}"
     if column == "schema" and not 1 <= value <= SCHEMA_VERSION:
@@ -65,6 +68,16 @@ def wrong_name(column: str, value: Any, *, simulated: bool) -> str | None:
             f"{', '.join(map(str, range(1, SCHEMA_VERSION + 1)))}); a newer version may"
         )
     return None
+
+
+def _wrong_entry(axis: Axis[Any], value: Any, versions: str) -> str | None:
+    named = re.escape(json.dumps(entry_key(axis.noun, value)))
+    if value in axis or re.search(rf'{named}\s*:\s*"', versions):
+        return None
+    return (
+        f"{axis.unknown(value)}. Install the package that brings it, or name that package in the "
+        f'row\'s versions, as {{"{entry_key(axis.noun, value)}": "package 1.0"}}'
+    )
 
 
 _CLOSED = ("method", "protocol", "subset", "schema")
@@ -102,8 +115,9 @@ def check_words(row: Mapping[str, Any], where: str) -> None:
             raise InputError(
                 f"{where}: the field {column.name!r}, {plain.line(repr(value), 80)}, {wrong}"
             )
+    versions = f"{row.get('versions')} {row.get('pretrain_versions')}"
     for name in _CLOSED:
-        wrong = wrong_name(name, row[name], simulated=simulated)
+        wrong = wrong_name(name, row[name], simulated=simulated, versions=versions)
         if wrong:
             raise InputError(f"{where}: the field {name!r}: {wrong}")
 
@@ -140,7 +154,22 @@ def check_table_words(
         for of_theory in (False, True):
             part = table.loc[simulated == of_theory, name]
             for value in pd.unique(part):
-                wrong = wrong_name(name, value, simulated=of_theory)
-                if wrong:
-                    row = row_of((table[name] == value) & (simulated == of_theory))
-                    raise InputError(f"{where}: the column {name!r} in {row}: {wrong}")
+                if not wrong_name(name, value, simulated=of_theory):
+                    continue
+                here = (table[name] == value) & (simulated == of_theory)
+                for versions in pd.unique(_versions(table[here])):
+                    wrong = wrong_name(name, value, simulated=of_theory, versions=versions)
+                    if wrong:
+                        row = row_of(here & (_versions(table) == versions))
+                        raise InputError(f"{where}: the column {name!r} in {row}: {wrong}")
+
+
+def _versions(table: pd.DataFrame) -> pd.Series[Any]:
+    """What each row says of versions, as one text."""
+    import pandas as pd
+
+    texts = pd.Series("", index=table.index, dtype=object)
+    for name in ("versions", "pretrain_versions"):
+        if name in table:
+            texts = texts + " " + table[name].astype(object).fillna("")
+    return texts

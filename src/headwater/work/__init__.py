@@ -104,7 +104,7 @@ def _about(session: Session, arm: PlannedArm) -> dict[str, Any]:
         "unique_images": len(arm.positions) or None,
         "num_labels": arm.num_labels,
         "fingerprint": session.compute.fingerprint,
-        "versions": device.versions(),
+        "versions": device.versions(method=arm.words.method),
     }
 
 

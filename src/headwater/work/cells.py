@@ -95,6 +95,7 @@ def failed_rows(session: Session, cell: PlannedCell, reason: str) -> list[dict[s
         "subset": "all",
         "status": "failed",
         "reason": reason,
+        "versions": device.versions(method=cell.arm.words.method, protocol=cell.words.protocol),
         "attempt": attempt(session.store, cell.id),
     }
     return [{**words, "finished": now(), "host": platform.node()}]
@@ -201,7 +202,7 @@ def _common(bench: Bench, cell: PlannedCell, draw: Draw, leaks: _Leaks) -> dict[
         **arm_fields(bench.record, bench.plan),
         **draw_fields(bench.plan, draw, cell),
         "fingerprint": bench.compute.fingerprint,
-        "versions": device.versions(),
+        "versions": device.versions(method=bench.arm.words.method, protocol=cell.words.protocol),
         "commit": device.commit(),
         "label_reuse": leaks.label_reuse,
         "leaked_test_images": int(leaks.equal.sum()),

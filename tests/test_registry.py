@@ -31,7 +31,8 @@ def method(**words: Any) -> type[Method]:
 
 def entries(axis: Axis[Any], monkeypatch: pytest.MonkeyPatch, load: Callable[[], Any]) -> Any:
     """All entries of a socket where another package has an entry point that loads like this."""
-    point = SimpleNamespace(name="mine", load=load, dist=SimpleNamespace(name="their-package", version="1.0"))
+    package = SimpleNamespace(name="their-package", version="1.0")
+    point = SimpleNamespace(name="mine", load=load, dist=package)
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
     return Axis(axis.noun, axis.folder, axis.group, axis.kind).entries()
 

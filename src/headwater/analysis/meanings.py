@@ -10,10 +10,11 @@ its own, photos@3f9a01, after the digest that tells it apart.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.words import listed
+from headwater.rows import codes_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +36,14 @@ def kept_apart(table: pd.DataFrame, arm: Sequence[str]) -> pd.DataFrame:
 
     `told` says which had several.
     """
+    # rows that agree in all of this say nothing new, and there may be a million of them
+    first = ~_together(table, dict.fromkeys([*NEEDS, *arm])).duplicated()
+    different = table[first]
+    if all(marks is None for _, _, marks in _all_marks(different, arm)):
+        return table
     table = table.copy(deep=False)
     told: list[str] = []
-    for column, what, marks in (
-        ("task", "tasks", _task_marks(table)),
-        ("source", "sources", _source_marks(table)),
-        ("labels", "label views", _label_marks(table, arm)),
-    ):
+    for column, what, marks in _all_marks(table, arm):
         if marks is None:
             continue
         names = table[column].astype(object)
@@ -57,6 +59,17 @@ def kept_apart(table: pd.DataFrame, arm: Sequence[str]) -> pd.DataFrame:
     if told:
         table.attrs[_TOLD] = told
     return table
+
+
+def _all_marks(
+    table: pd.DataFrame, arm: Sequence[str]
+) -> tuple[tuple[str, str, pd.Series[Any] | None], ...]:
+    """Column, what it names, and what tells apart the meanings of each row's name."""
+    return (
+        ("task", "tasks", _task_marks(table)),
+        ("source", "sources", _source_marks(table)),
+        ("labels", "label views", _label_marks(table, arm)),
+    )
 
 
 def told(table: pd.DataFrame) -> list[str]:
@@ -146,6 +159,20 @@ def _label_marks(table: pd.DataFrame, arm: Sequence[str]) -> pd.Series[Any] | No
     named = table["labels"].astype(object) + "@" + mark
     of_name = table["labels"].isin(set(table["labels"][apart]))
     return _marked(mark.where(apart | (of_name & named.isin(set(named[apart])))))
+
+
+def _together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series[Any]:
+    """One number for what each row has in these columns."""
+    import numpy as np
+    import pandas as pd
+
+    joint = np.zeros(len(table), dtype=np.int64)
+    for name in names:
+        codes, distinct = codes_of(table[name])
+        if len(distinct) > 1 or (codes < 0).any():
+            joint = joint * (len(distinct) + 1) + codes + 1
+            joint = pd.factorize(joint)[0]
+    return pd.Series(joint, index=table.index)
 
 
 def _digests(table: pd.DataFrame, names: tuple[str, ...]) -> pd.Series[Any]:

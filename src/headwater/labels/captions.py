@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError
 from headwater.keys import key, uniform
+from headwater.labels.prompts import parents_of, prompts_of, spoken
+from headwater.labels.tokens import words_of
 from headwater.labels.views import rate_text
 from headwater.sources import Positions, Table
 
@@ -55,9 +57,9 @@ def captions_name(text: str) -> str:
 def caption_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:
     """The captions of each image at `positions`, at least one each, from a text field of the table.
 
-    The field `template` is made, not read: the class of level:0 in each of TEMPLATES, underscores
-    and hyphens as spaces, and only the last part of a path-qualified name. Raises InputError for a
-    field that the table lacks and for an image without a caption.
+    The field `template` is made, not read: the class of level:0 in each of TEMPLATES, as people
+    call it (headwater.labels.prompts). Raises InputError for a field that the table lacks and for
+    an image without a caption, or with none that has a word in it.
     """
     if field == "template":
         return _from_templates(table, positions, where)
@@ -67,7 +69,7 @@ def caption_lists(field: str, table: Table, positions: Positions, where: str) ->
             f"{', '.join([*sorted(table.texts), 'template'])}"
         )
     lists = [_listed(value) for value in table.texts[field][positions].tolist()]
-    empty = [row for row, texts in enumerate(lists) if not texts]
+    empty = [row for row, texts in enumerate(lists) if _says_nothing(texts)]
     if empty:
         first = table.ids[positions[empty[0]]]
         raise InputError(
@@ -102,11 +104,9 @@ def _listed(value: object) -> list[str]:
     return [text for text in texts if isinstance(text, str) and text.strip()]
 
 
-def spoken(name: str) -> str:
-    """A class name as words: the last part of a path-qualified one, underscores and hyphens as
-    spaces. Empty where nothing else is in it.
-    """
-    return " ".join(name.rpartition("/")[2].replace("_", " ").replace("-", " ").split())
+def _says_nothing(texts: Sequence[str]) -> bool:
+    """Whether no text has a word that a tokenizer reads; nearly all begin with a letter."""
+    return not any(text[:1].isalnum() or words_of(text) for text in texts)
 
 
 def _from_templates(table: Table, positions: Positions, where: str) -> list[list[str]]:
@@ -114,16 +114,20 @@ def _from_templates(table: Table, positions: Positions, where: str) -> list[list
         raise InputError(
             f"{where}: template captions need class names, and this source has no levels"
         )
-    made: dict[str, list[str]] = {}
-    lists = []
-    for position, name in zip(positions.tolist(), table.levels[0][positions].tolist(), strict=True):
-        words = spoken(name)
-        if not words:
-            raise InputError(
-                f"{where}: the image {table.ids[position]!r} has no class name to put into a "
-                "template"
-            )
-        if name not in made:
-            made[name] = [template.format(words) for template in TEMPLATES]
-        lists.append(made[name])
-    return lists
+    names = table.levels[0][positions].tolist()
+    called: dict[str, str] = {}
+    for position, name in zip(positions.tolist(), names, strict=True):
+        if name not in called:
+            called[name] = spoken(name, parents_of(table).get(name, ()))
+            if not called[name]:
+                raise InputError(
+                    f"{where}: the image {table.ids[position]!r} has no class name to put into a "
+                    "template"
+                )
+    classes = sorted(called)
+    words = prompts_of(classes, parents_of(table)).names
+    made = {
+        name: [template.format(word) for template in TEMPLATES]
+        for name, word in zip(classes, words, strict=True)
+    }
+    return [made[name] for name in names]

@@ -197,6 +197,13 @@ class Method(ABC):
         )
 
     @classmethod
+    def context(cls, recipe: Any) -> int | None:
+        """Tokens of CLIP's tokenizer that it reads of a caption, start and end counted; None for a
+        method that reads captions in another way, or none.
+        """
+        return None
+
+    @classmethod
     def split_note(cls, recipe: Any) -> str | None:
         """What a person should know where a batch is split over ranks or micro-batches; None where
         nothing but the encoder feels it.

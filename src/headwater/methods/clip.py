@@ -19,6 +19,7 @@ from pydantic import Field
 
 from headwater import keys
 from headwater.labels.captions import choose
+from headwater.labels.tokens import CONTEXT
 from headwater.methods import Batch, Inputs, Method
 from headwater.ranks import ALONE, Ranks
 from headwater.study.recipe import Augmentation, Recipe
@@ -68,6 +69,10 @@ class ClipRecipe(Recipe):
     """Its layers."""
     text_heads: Annotated[Whole, Field(ge=1)] = default(4, "[ours]")
     """Heads of its attention, which divide its width."""
+    context: Annotated[Whole, Field(ge=3, le=4096)] | None = default(
+        None, "[paper] 77, Radford et al. 2021"
+    )
+    """Tokens of a caption that are read, its start and its end counted; a longer one is cut."""
     augmentation: Augmentation = default(
         Augmentation(
             crop_min=0.5, flip=0.5, jitter=0.0, jitter_probability=0.0, grey=0.0, blur=0.0
@@ -82,7 +87,8 @@ class ClipRecipe(Recipe):
 
     def neutral(self) -> Self:
         contrast = None if self.contrast == "infonce" else self.contrast
-        return super().neutral().model_copy(update={"contrast": contrast})
+        context = None if self.context == CONTEXT else self.context
+        return super().neutral().model_copy(update={"contrast": contrast, "context": context})
 
     def fault(self, given: Any) -> tuple[str, tuple[str, ...]] | None:
         if self.text_width % self.text_heads:
@@ -127,7 +133,7 @@ class Clip(Method):
         self._captions, self._hashes, self._seed = captions, inputs.hashes, seed
         tokenizer = SimpleTokenizer()
         texts = sorted({text for own in captions for text in own})
-        tokens = tokenizer(texts)
+        tokens = tokenizer(texts, context_length=self.context(recipe))
         # the end token has the largest number; 0 is not only padding but also a token, "!"
         self._lengths = (tokens.argmax(dim=1) + 1).numpy()
         context = int(self._lengths.max())
@@ -153,6 +159,10 @@ class Clip(Method):
         self._contrast = recipe.contrast or "infonce"
         if self._contrast == "siglip":
             self.net.logit_bias = nn.Parameter(torch.tensor(INITIAL_BIAS))
+
+    @classmethod
+    def context(cls, recipe: ClipRecipe) -> int:
+        return recipe.context or CONTEXT
 
     def encode(self, views: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, ...]:
         (images,) = views

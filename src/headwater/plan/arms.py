@@ -10,11 +10,13 @@ from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import Targets, View, label_view, parse_captions, resolve_view
 from headwater.labels.captions import caption_lists
+from headwater.labels.tokens import Reading, read
 from headwater.plan.clusters import ClusterPlanner
 from headwater.plan.images import held_out, images_of
 from headwater.plan.memo import Memo
 from headwater.plan.planned import Clusters, PlannedArm
 from headwater.plan.resolved import Resolved
+from headwater.plan.texts import check_reading
 from headwater.registry import METHODS
 from headwater.sources import Positions
 from headwater.sources.pixels import RECIPE as PIXELS
@@ -33,6 +35,7 @@ class Lesson:
     targets: Targets | None = None
     clusters: Clusters | None = None
     captions: list[list[str]] | None = None
+    reading: Reading | None = None
     caption_noise: float | None = None
 
     @property
@@ -60,6 +63,7 @@ class ArmPlanner:
         self._held_out: Memo[Positions] = Memo()
         self._targets: Memo[Targets] = Memo()
         self._captions: Memo[list[list[str]]] = Memo()
+        self._readings: Memo[Reading] = Memo()
         self._swapped: Memo[tuple[list[list[str]], float]] = Memo()
 
     def planned(self, words: Arm) -> PlannedArm:
@@ -74,7 +78,7 @@ class ArmPlanner:
         if recipe is None:
             return PlannedArm(self._id(words), words)
         assert words.source is not None
-        lesson = self._lesson(words)
+        lesson = self._lesson(words, recipe)
         images_seen = self._images_seen(words, recipe.batch, len(lesson.positions))
         if lesson.labelled:
             recipe = METHODS[words.method].settled(recipe, single=lesson.single)
@@ -92,6 +96,7 @@ class ArmPlanner:
             images_seen=images_seen,
             clusters=lesson.clusters,
             view=lesson.view,
+            reading=lesson.reading,
             caption_noise=lesson.caption_noise,
             held_out=self._held(words.source),
         )
@@ -136,7 +141,7 @@ class ArmPlanner:
             }
         )
 
-    def _lesson(self, words: Arm) -> Lesson:
+    def _lesson(self, words: Arm, recipe: Recipe) -> Lesson:
         """The one place that knows what each method learns from."""
         positions = self._images(words)
         if words.labels is None:
@@ -150,8 +155,7 @@ class ArmPlanner:
             if needs == "labels":
                 return self._of_labels(words, words.labels, positions)
             if needs == "captions":
-                captions, noise = self._of_captions(words, words.labels, positions)
-                return Lesson(positions, captions=captions, caption_noise=noise)
+                return self._of_captions(words, words.labels, recipe, positions)
         return Lesson(positions)
 
     def _of_labels(self, words: Arm, labels: str, positions: Positions) -> Lesson:
@@ -181,9 +185,8 @@ class ArmPlanner:
         )
 
     def _of_captions(
-        self, words: Arm, labels: str, positions: Positions
-    ) -> tuple[list[list[str]], float | None]:
-        """(captions of each image, realised share of swapped ones)"""
+        self, words: Arm, labels: str, recipe: Recipe, positions: Positions
+    ) -> Lesson:
         assert words.source is not None
         source, where = self._resolved.source_of(words.source), f"sources.{words.source}"
         text, rate = parse_captions(labels)
@@ -192,14 +195,21 @@ class ArmPlanner:
             (*images, _seed_of_size(words)),
             lambda: caption_lists(text, source.table, positions, where),
         )
+        reading, context = None, METHODS[words.method].context(recipe)
+        if context is not None:
+            reading = self._readings.get(
+                (*images, _seed_of_size(words), context), lambda: read(clean, context)
+            )
+            check_reading(reading, len(clean), text, where, f"recipe: {{{words.method}: {{context:")
         if rate is None:
-            return clean, None
+            return Lesson(positions, captions=clean, reading=reading)
         from headwater.labels.noise import swap_captions
 
-        return self._swapped.get(
+        swapped, noise = self._swapped.get(
             (*images, rate, words.seed),
             lambda: swap_captions(clean, rate, source.hashes[positions], words.seed),
         )
+        return Lesson(positions, captions=swapped, reading=reading, caption_noise=noise)
 
     def _images(self, words: Arm) -> Positions:
         key = (words.source, words.size, _seed_of_size(words))

@@ -26,6 +26,7 @@ from headwater.plan.notes import (
 from headwater.plan.overlaps import check_overlaps, looks_for_copies, tasks_of
 from headwater.plan.planned import PlannedArm, PlannedCell
 from headwater.plan.resolved import Resolved, resolve_study, task_fingerprint
+from headwater.plan.texts import notes_on_captions, notes_on_prompts
 from headwater.sources import Source
 from headwater.store import Store
 from headwater.study import Study
@@ -158,6 +159,8 @@ def _planned(resolved: Resolved) -> Plan:
         *notes_on_losses(resolved, arms),
         *notes_on_the_probe(resolved),
         *notes_on_supports(_supports(arms)),
+        *notes_on_captions(arms),
+        *notes_on_prompts(resolved),
         *check_overlaps(resolved, arms),
     )
     fingerprints = {name: task_fingerprint(task) for name, task in resolved.tasks.items()}

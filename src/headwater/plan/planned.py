@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.labels import Partition, Targets, View
+from headwater.labels.tokens import Reading
 from headwater.registry import METHODS
 from headwater.rows import NOISY, SUBSET, WITHIN
 from headwater.sources import Positions, Source
@@ -69,6 +70,10 @@ class PlannedArm:
     clusters: Clusters | None = None
     """What the labels will be, where they are clusters; `targets` is None then."""
     view: View | None = None
+    reading: Reading | None = None
+    """What the text tower reads of the captions; None without them, and for a method that does not
+    say.
+    """
     caption_noise: float | None = None
     """Realised share of images with captions of another; None where no swaps were asked for."""
     held_out: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
@@ -129,6 +134,8 @@ class PlannedArm:
             return self.targets.num_classes
         if self.clusters is not None:
             return len(self.clusters.partition.names)
+        if self.reading is not None:
+            return self.reading.told_apart
         return (
             len({text for own in self.captions for text in own})
             if self.captions is not None

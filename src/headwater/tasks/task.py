@@ -4,8 +4,6 @@ few-shot cells.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,8 +13,7 @@ from numpy.typing import NDArray
 from headwater import keys
 from headwater.errors import InputError
 from headwater.labels import label_view, parse_view
-from headwater.labels.captions import spoken
-from headwater.labels.hierarchies import synset_titles
+from headwater.labels.prompts import Prompts, parents_of, prompts_of
 from headwater.sources import Metric, Positions, Source
 from headwater.sources.splitting import first_of_each
 
@@ -67,19 +64,22 @@ class Task:
         """
         return self.source.templates
 
-    @cached_property
+    @property
     def prompt_names(self) -> tuple[str, ...]:
-        """What people call each class, in the order of `class_names`: the set's own words for it,
-        WordNet's for a synset id, or else its name with spaces for underscores and hyphens and only
-        the last part of a path-qualified one. Two classes may have one word.
+        """What people call each class, in the order of `class_names`. Two classes may have one
+        word where nothing tells them apart.
         """
-        titles: Mapping[str, str] = {}
-        if all(re.fullmatch(r"n\d{8}", name) for name in self.class_names):
-            titles = {name: title.split(",")[0] for name, title in synset_titles().items()}
-        given = self.source.table.spoken
-        return tuple(
-            given.get(name) or titles.get(name) or spoken(name) or name for name in self.class_names
-        )
+        return self.prompts.names
+
+    @cached_property
+    def prompts(self) -> Prompts:
+        """The names of the classes in prompts: the set's own words, WordNet's for a synset id, or
+        else the name itself, without the path of the class that it lies in and with spaces for
+        underscores and hyphens. Equal names are told apart by what the classes lie in, by the
+        levels of the table or by WordNet (headwater.labels.prompts).
+        """
+        table = self.source.table
+        return prompts_of(self.class_names, parents_of(table), table.spoken)
 
     @property
     def superclasses(self) -> NDArray[np.int64] | None:

@@ -1,0 +1,143 @@
+"""What is said of captions and prompts before a run: which are cut, which are one text to the
+model, and which cannot teach or tell anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from headwater.errors import InputError
+from headwater.labels.captions import parse_captions
+from headwater.labels.class_names import shown
+from headwater.labels.prompts import Prompts
+from headwater.labels.tokens import Reading
+from headwater.plan.planned import PlannedArm
+from headwater.plan.resolved import Resolved
+from headwater.registry import METHODS, PROTOCOLS
+from headwater.tasks import Task
+
+_FEW = 3
+"""Names in a note."""
+
+
+def check_reading(reading: Reading, images: int, field: str, where: str, key: str) -> None:
+    """Raises InputError where the model would read the same of every image; `key` is where a study
+    sets the context.
+    """
+    if not reading.one:
+        return
+    same = "text" if reading.told_apart == 1 else f"{reading.told_apart} texts"
+    why, what = "so nothing can be learned from them", "name a field whose texts differ"
+    if reading.cut:
+        why = (
+            f"{_of(reading.cut, reading.texts)} longer than {reading.context} tokens and cut "
+            f"there, {why}"
+        )
+        what = f"read more of them ({key} ...}}}}), or write shorter captions"
+    elif reading.blank and reading.told_apart == 1:
+        why = f"there is no word in them, {why}"
+    elif reading.lost:
+        why = f"case, spaces and the like are not read, {why}"
+    raise InputError(
+        f"{where}: {field} gives all {images:,} images the same {same} as the model reads it: "
+        f"{why}; {what}"
+    )
+
+
+def notes_on_captions(arms: Sequence[PlannedArm]) -> Iterator[str]:
+    """What is lost of the captions that arms learn from, each source, size and field once."""
+    told: dict[str, None] = {}
+    for arm in arms:
+        if arm.reading is not None and arm.words.labels is not None:
+            field, _ = parse_captions(arm.words.labels)
+            size = "" if arm.words.size in (None, "all") else f" at {arm.words.size} images"
+            for note in reading_notes(arm.reading):
+                told[f"source {arm.words.source}{size}: {field}: {note}"] = None
+    yield from told
+
+
+def reading_notes(reading: Reading) -> Iterator[str]:
+    """What a text tower does not read of some texts, a clause each; none where it reads all."""
+    if reading.cut:
+        yield (
+            f"{_of(reading.cut, reading.texts)} longer than {reading.context} tokens, and cut "
+            "there"
+        )
+    if reading.blank:
+        yield f"{_of(reading.blank, reading.texts)} without a word that the model reads"
+    if reading.alike is not None:
+        one, other = map(shown, reading.alike)
+        yield (
+            f"the model tells {reading.told_apart:,} of {reading.texts:,} texts apart: {one} and "
+            f"{other} are one to it"
+        )
+
+
+def notes_on_prompts(resolved: Resolved) -> Iterator[str]:
+    """What prompts say of classes with one name, for each task that is asked by prompts.
+
+    Raises InputError where all prompts of a task are one text.
+    """
+    study = resolved.study
+    asked = [
+        (PROTOCOLS[name], words)
+        for name, words in study.protocols.items()
+        if PROTOCOLS[name].needs_text(words)
+    ]
+    if not asked or not any(METHODS[method].text_tower for method in study.methods):
+        return
+    wanted = dict.fromkeys(
+        cell.task
+        for arm in study.arms()
+        for cell in study.cells(arm)
+        if any(cell.protocol == protocol.name for protocol, _ in asked)
+    )
+    for name in wanted:
+        yield from _prompt_notes(resolved, resolved.tasks[name])
+
+
+def _prompt_notes(resolved: Resolved, task: Task) -> Iterator[str]:
+    from headwater.transfer.protocols.zeroshot import prompt_templates
+
+    templates = prompt_templates(resolved.study.protocols, task)
+    yield from prompt_notes(task.name, task.class_names, task.prompts, templates)
+
+
+def prompt_notes(
+    task: str, classes: Sequence[str], prompts: Prompts, templates: Sequence[str]
+) -> Iterator[str]:
+    """Which classes were told apart by their parents, and which have one prompt all the same.
+
+    Raises InputError where all have.
+    """
+    if prompts.parted:
+        yield (
+            f"task {task}: classes of one name are told apart in prompts by their parents': "
+            f"{_listed([f'{shown(classes[at])} is {shown(prompts.names[at])}' for at in prompts.parted])}"
+        )
+    alike = prompts.alike(templates)
+    if alike and len(alike[0]) == len(classes):
+        raise InputError(
+            f"task {task!r}: all {len(classes):,} classes have the same prompts as the model reads "
+            f"them, such as {shown(templates[0].format(prompts.names[0]))}; write shorter "
+            "templates, or give the classes names that differ",
+            at=("tasks", task),
+        )
+    if alike:
+        some = [f"{' and '.join(shown(classes[at]) for at in group[:_FEW])}" for group in alike]
+        number = sum(map(len, alike))
+        yield (
+            f"task {task}: {number:,} classes have a prompt that another one has, so prompts cannot "
+            f"tell them apart: {_listed(some)}; rename them, or name what they lie in (a coarser "
+            "level)"
+        )
+
+
+def _of(number: int, every: int) -> str:
+    """ "3 of 12 texts are"."""
+    return f"{number:,} of {every:,} text{'s' * (every != 1)} {'is' if number == 1 else 'are'}"
+
+
+def _listed(some: Sequence[str]) -> str:
+    more = f" and {len(some) - _FEW:,} more" if len(some) > _FEW else ""
+    return "; ".join(some[:_FEW]) + more

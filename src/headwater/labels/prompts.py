@@ -1,21 +1,21 @@
 """What people call classes, for prompts and captions made from templates.
 
-A class is called by its own part of a path-qualified name, with spaces for underscores and hyphens.
-Where classes that lie in different ones have one name, as crane the bird and crane the machine, the
-name of what each lies in follows in brackets: crane (bird). Both forms are the field's, in the class
-names that CLIP's authors wrote for ImageNet: "crane bird" and "kite (bird of prey)". The brackets
-stand for all, because they hold parents of several words and several parents in a row, and because
-"crane bird" may be the name of a third class.
+A class is called by its own part of a path-qualified name, with spaces for underscores and
+hyphens. Where classes that lie in different ones have one name, as crane the bird and crane the
+machine, the name of what each lies in follows in brackets: crane (bird). Both forms are the
+field's, in the class names that CLIP's authors wrote for ImageNet: "crane bird" and "kite (bird of
+prey)". The brackets stand for all, because they hold parents of several words and several parents
+in a row, and because "crane bird" may be the name of a third class.
 """
 
 from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from headwater.labels.tokens import token_key
+from headwater.labels.tokens import Heard, token_key
 from headwater.sources import Table
 
 Parents = Mapping[str, tuple[str, ...]]
@@ -30,13 +30,14 @@ class Prompts:
     parted: tuple[int, ...] = field(default=())
     """Classes that are told apart by their parents."""
 
-    def alike(self, templates: Sequence[str]) -> list[tuple[int, ...]]:
-        """Classes that no template tells apart, as CLIP's tokenizer reads it: groups of two or
-        more, the largest first.
+    def alike(self, templates: Sequence[str], heard: Heard | None = None) -> list[tuple[int, ...]]:
+        """Classes that no template tells apart, as CLIP's tokenizer reads it, or a tower that has
+        heard some captions: groups of two or more, the largest first.
         """
-        groups: dict[tuple[bytes, ...], list[int]] = {}
+        groups: dict[tuple[Hashable, ...], list[int]] = {}
+        key: Callable[[str], Hashable] = token_key if heard is None else heard.key
         for at, name in enumerate(self.names):
-            keys = tuple(token_key(template.format(name)) for template in templates)
+            keys = tuple(key(template.format(name)) for template in templates)
             groups.setdefault(keys, []).append(at)
         several = [tuple(group) for group in groups.values() if len(group) > 1]
         return sorted(several, key=lambda group: (-len(group), group))
@@ -64,10 +65,7 @@ def _parents(table: Table) -> Parents:
         pairs = pairs[(pairs["fine"] != "") & (pairs["coarse"] != "")]
         pairs = pairs[~pairs["fine"].duplicated(keep=False)]
         level = dict(zip(pairs["fine"].tolist(), pairs["coarse"].tolist(), strict=True))
-        found |= {
-            name: (parent, *(() if parent == name else found.get(parent, ())))
-            for name, parent in level.items()
-        }
+        found |= {name: (parent, *found.get(parent, ())) for name, parent in level.items()}
     return found
 
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,39 @@ class Reading:
     def lost(self) -> int:
         """By how many the texts become fewer."""
         return self.texts - self.told_apart
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a text tower has of its captions: it reads no further than the longest of them, and
+    knows no token that none of them had.
+    """
+
+    context: int
+    """Tokens of the longest caption, start and end counted."""
+    tokens: frozenset[str]
+
+    @classmethod
+    def of(cls, lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Heard:
+        """From the captions of each image, of which `context` tokens were read."""
+        longest, known = 0, set[str]()
+        for text in dict.fromkeys(text for own in lists for text in own):
+            tokens = _tokens(text, context)
+            longest = max(longest, len(tokens))
+            known.update(tokens)
+        return cls(longest + 2, frozenset(known))
+
+    def key(self, text: str) -> tuple[str, ...]:
+        """What texts share that are one to it."""
+        return tuple(token if token in self.tokens else "" for token in _tokens(text, self.context))
+
+
+def _tokens(text: str, context: int) -> list[str]:
+    """The tokens between start and end that are read of a text."""
+    words = words_of(text)
+    if _END in words:
+        words = words[: words.index(_END)]
+    return [token for word in words for token in word_tokens(word)][: context - 2]
 
 
 def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
@@ -150,7 +184,7 @@ def word_tokens(word: str) -> tuple[str, ...]:
     symbols = [letters[byte] for byte in word.encode("utf-8", "surrogatepass")]
     symbols[-1] += "</w>"
     while len(symbols) > 1:
-        pairs = set(zip(symbols, symbols[1:], strict=False))
+        pairs = set(pairwise(symbols))
         pair = min(pairs, key=lambda some: ranks.get(some, _MERGES + 1))
         if pair not in ranks:
             break
@@ -180,8 +214,3 @@ def _vocabulary() -> tuple[dict[int, str], dict[tuple[str, str], int]]:
         left, right = line.split()
         ranks[left, right] = rank
     return letters, ranks
-
-
-def longest_context(texts: Iterable[str]) -> int:
-    """Tokens of the longest text, start and end counted: the context that cuts none of them."""
-    return 2 + max(sum(len(word_tokens(word)) for word in words_of(text)) for text in texts)

@@ -71,6 +71,18 @@ class TextTower:
         _, known, counted = self._tokenised(prompts)
         return float(1 - known.sum() / counted.sum().clamp_min(1))
 
+    def equal(self, names: Sequence[str], templates: Sequence[str]) -> int:
+        """How many class names have the prompts of another one, as this tower reads them: cut to
+        its longest caption, and with nothing in place of tokens that no caption had.
+        """
+        if len(names) < 2:
+            return 0
+        each = [
+            self._tokenised([template.format(name) for name in names])[0] for template in templates
+        ]
+        _, counts = torch.unique(torch.cat(each, dim=1), dim=0, return_counts=True)
+        return int(counts[counts > 1].sum())
+
     def class_weights(self, names: Sequence[str], templates: Sequence[str]) -> NDArray[np.float32]:
         """float32 [classes, d]: weights on image features whose logits, over `lengths` of the
         features, are CLIP's.

@@ -184,9 +184,7 @@ class ArmPlanner:
             ),
         )
 
-    def _of_captions(
-        self, words: Arm, labels: str, recipe: Recipe, positions: Positions
-    ) -> Lesson:
+    def _of_captions(self, words: Arm, labels: str, recipe: Recipe, positions: Positions) -> Lesson:
         assert words.source is not None
         source, where = self._resolved.source_of(words.source), f"sources.{words.source}"
         text, rate = parse_captions(labels)

@@ -160,7 +160,7 @@ def _planned(resolved: Resolved) -> Plan:
         *notes_on_the_probe(resolved),
         *notes_on_supports(_supports(arms)),
         *notes_on_captions(arms),
-        *notes_on_prompts(resolved),
+        *notes_on_prompts(resolved, arms),
         *check_overlaps(resolved, arms),
     )
     fingerprints = {name: task_fingerprint(task) for name, task in resolved.tasks.items()}

@@ -10,11 +10,10 @@ from headwater.errors import InputError
 from headwater.labels.captions import parse_captions
 from headwater.labels.class_names import shown
 from headwater.labels.prompts import Prompts
-from headwater.labels.tokens import Reading
+from headwater.labels.tokens import Heard, Reading
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
-from headwater.registry import METHODS, PROTOCOLS
-from headwater.tasks import Task
+from headwater.registry import PROTOCOLS
 
 _FEW = 3
 """Names in a note."""
@@ -60,8 +59,7 @@ def reading_notes(reading: Reading) -> Iterator[str]:
     """What a text tower does not read of some texts, a clause each; none where it reads all."""
     if reading.cut:
         yield (
-            f"{_of(reading.cut, reading.texts)} longer than {reading.context} tokens, and cut "
-            "there"
+            f"{_of(reading.cut, reading.texts)} longer than {reading.context} tokens, and cut there"
         )
     if reading.blank:
         yield f"{_of(reading.blank, reading.texts)} without a word that the model reads"
@@ -73,34 +71,56 @@ def reading_notes(reading: Reading) -> Iterator[str]:
         )
 
 
-def notes_on_prompts(resolved: Resolved) -> Iterator[str]:
-    """What prompts say of classes with one name, for each task that is asked by prompts.
+def notes_on_prompts(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator[str]:
+    """What prompts say of classes with one name, for each task that is asked by prompts, and what
+    the arms that are asked can read of them.
 
     Raises InputError where all prompts of a task are one text.
     """
+    heard: dict[str, Heard] = {}
+    for name, templates in _asked_by_prompts(resolved).items():
+        task = resolved.tasks[name]
+        yield from prompt_notes(name, task.class_names, task.prompts, templates)
+        known = sum(map(len, task.prompts.alike(templates)))
+        for arm in _of_one_seed(arms, name, resolved):
+            if arm.id not in heard:
+                assert arm.captions is not None and arm.reading is not None
+                heard[arm.id] = Heard.of(arm.captions, arm.reading.context)
+            alike = task.prompts.alike(templates, heard[arm.id])
+            number = sum(map(len, alike))
+            if number > known:
+                some = _groups(alike, task.class_names)
+                yield (
+                    f"{arm.words.title}: {number:,} of {task.num_classes:,} classes of task {name} "
+                    f"have the prompts of another one, as it reads them: its longest caption has "
+                    f"{heard[arm.id].context} tokens, where prompts are cut, and words that no "
+                    f"caption has say nothing: {some}"
+                )
+
+
+def _asked_by_prompts(resolved: Resolved) -> dict[str, tuple[str, ...]]:
+    """The templates of each task that some cell asks by prompts."""
     study = resolved.study
-    asked = [
-        (PROTOCOLS[name], words)
-        for name, words in study.protocols.items()
-        if PROTOCOLS[name].needs_text(words)
-    ]
-    if not asked or not any(METHODS[method].text_tower for method in study.methods):
-        return
-    wanted = dict.fromkeys(
-        cell.task
-        for arm in study.arms()
-        for cell in study.cells(arm)
-        if any(cell.protocol == protocol.name for protocol, _ in asked)
-    )
-    for name in wanted:
-        yield from _prompt_notes(resolved, resolved.tasks[name])
+    asked: dict[str, tuple[str, ...]] = {}
+    for cell in dict.fromkeys(cell for arm in study.arms() for cell in study.cells(arm)):
+        protocol, task = PROTOCOLS[cell.protocol], resolved.tasks[cell.task]
+        words = study.protocols.asked(cell.protocol)
+        templates = protocol.templates(words, study.protocols, task)
+        if templates:
+            asked[cell.task] = templates
+    return asked
 
 
-def _prompt_notes(resolved: Resolved, task: Task) -> Iterator[str]:
-    from headwater.transfer.protocols.zeroshot import prompt_templates
-
-    templates = prompt_templates(resolved.study.protocols, task)
-    yield from prompt_notes(task.name, task.class_names, task.prompts, templates)
+def _of_one_seed(arms: Sequence[PlannedArm], task: str, resolved: Resolved) -> Iterator[PlannedArm]:
+    """The arms that have read captions and are asked by the task, one of each name."""
+    seen: set[str] = set()
+    for arm in arms:
+        title = arm.words.title
+        if arm.reading is None or title in seen:
+            continue
+        if any(cell.task == task for cell in resolved.study.cells(arm.words)):
+            seen.add(title)
+            yield arm
 
 
 def prompt_notes(
@@ -111,9 +131,10 @@ def prompt_notes(
     Raises InputError where all have.
     """
     if prompts.parted:
+        said = [f"{shown(classes[at])} is {shown(prompts.names[at])}" for at in prompts.parted]
         yield (
-            f"task {task}: classes of one name are told apart in prompts by their parents': "
-            f"{_listed([f'{shown(classes[at])} is {shown(prompts.names[at])}' for at in prompts.parted])}"
+            f"task {task}: classes of one name are told apart in prompts by their parents' names: "
+            f"{_listed(said)}"
         )
     alike = prompts.alike(templates)
     if alike and len(alike[0]) == len(classes):
@@ -124,13 +145,16 @@ def prompt_notes(
             at=("tasks", task),
         )
     if alike:
-        some = [f"{' and '.join(shown(classes[at]) for at in group[:_FEW])}" for group in alike]
-        number = sum(map(len, alike))
         yield (
-            f"task {task}: {number:,} classes have a prompt that another one has, so prompts cannot "
-            f"tell them apart: {_listed(some)}; rename them, or name what they lie in (a coarser "
-            "level)"
+            f"task {task}: {sum(map(len, alike)):,} classes have the prompts of another one, so "
+            f"prompts cannot tell them apart: {_groups(alike, classes)}; rename them, or name what "
+            "they lie in (a coarser level)"
         )
+
+
+def _groups(alike: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
+    """Groups of classes in words."""
+    return _listed([" and ".join(shown(classes[at]) for at in group[:_FEW]) for group in alike])
 
 
 def _of(number: int, every: int) -> str:

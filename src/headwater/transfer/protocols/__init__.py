@@ -244,6 +244,12 @@ class TransferProtocol(ABC, Generic[W]):
         """Whether it reads class names by the arm's text tower. Other arms have no such cells."""
         return False
 
+    def templates(self, words: W, asked: Protocols, task: Task) -> tuple[str, ...]:
+        """The prompts that it makes of class names, `{}` where the name goes; none for a protocol
+        that reads no class names.
+        """
+        return ()
+
     def check(self, words: W, *, with_text: Sequence[str], without_text: Sequence[str]) -> None:
         """Whether a study whose methods keep, or do not keep, a text tower can ask for it.
 

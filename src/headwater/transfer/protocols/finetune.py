@@ -110,6 +110,9 @@ class FinetuneProtocol(TransferProtocol[Finetune]):
     def needs_text(self, words: Finetune) -> bool:
         return words.head_init == "text"
 
+    def templates(self, words: Finetune, asked: Protocols, task: Task) -> tuple[str, ...]:
+        return prompt_templates(asked, task) if self.needs_text(words) else ()
+
     def check(
         self, words: Finetune, *, with_text: Sequence[str], without_text: Sequence[str]
     ) -> None:

@@ -64,7 +64,8 @@ class ZeroShotProtocol(TransferProtocol[ZeroShot]):
         from headwater.transfer.zeroshot import alignment
 
         task, tower = bench.task, bench.text
-        weight = tower.class_weights(task.prompt_names, prompt_templates(bench.asked, task))
+        templates = prompt_templates(bench.asked, task)
+        weight = tower.class_weights(task.prompt_names, templates)
 
         def logits(positions: Positions) -> NDArray[np.float32]:
             features = bench.features(positions)
@@ -73,16 +74,22 @@ class ZeroShotProtocol(TransferProtocol[ZeroShot]):
 
         on_val, labels = logits(task.val).argmax(axis=1), task.labels[task.val]
         order = alignment(on_val, labels, task.num_classes)
-        chosen = {
+        chosen: dict[str, Any] = {
             "alignment": order.verdict,
             "val_names_permuted": order.permuted,
             "val_best_assignment": order.assigned,
             "unseen_tokens": tower.unseen(task.prompt_names),
         }
+        equal = tower.equal(task.prompt_names, templates)
+        if equal:
+            chosen["equal_prompts"] = equal
         return [Choice.of_logits(chosen, accuracy(on_val, labels), logits(task.test))]
 
     def needs_text(self, words: ZeroShot) -> bool:
         return True
+
+    def templates(self, words: ZeroShot, asked: Protocols, task: Task) -> tuple[str, ...]:
+        return prompt_templates(asked, task)
 
     def check(
         self, words: ZeroShot, *, with_text: Sequence[str], without_text: Sequence[str]

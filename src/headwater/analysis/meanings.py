@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 
 NEEDS = (
     *("source", "source_fingerprint", "size", "unique_images", "method", "seed"),
-    *("labels", "label_kind", "label_level", "label_noise", "label_features", "num_labels"),
+    *(
+        "labels",
+        "label_kind",
+        "label_level",
+        "label_noise",
+        "label_features",
+        "num_labels",
+        "texts",
+    ),
     *("task", "task_fingerprint", "task_labels", "task_classes"),
 )
 """Columns that this looks at."""
@@ -144,6 +152,8 @@ def _label_marks(table: pd.DataFrame, arm: Sequence[str]) -> pd.Series[Any] | No
     # Older rows do not say the kind: that is no other kind.
     known = words["label_kind"].groupby(keys, dropna=False).transform("first")
     words["label_kind"] = words["label_kind"].fillna(known)
+    # Older rows count captions as they are written, which newer ones do beside.
+    words["num_labels"] = table["texts"].fillna(table["num_labels"])
     definition = _digests(words, _OF_LABELS)
     counts = definition.groupby(keys, dropna=False).transform("nunique")
     apart = ((counts > 1) & table["labels"].notna()).astype(bool)

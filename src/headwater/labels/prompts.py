@@ -14,8 +14,9 @@ import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from headwater.labels.tokens import Heard, token_key
+from headwater.labels.tokens import CONTEXT, Heard, token_key
 from headwater.sources import Table
 
 Parents = Mapping[str, tuple[str, ...]]
@@ -30,12 +31,16 @@ class Prompts:
     parted: tuple[int, ...] = field(default=())
     """Classes that are told apart by their parents."""
 
-    def alike(self, templates: Sequence[str], heard: Heard | None = None) -> list[tuple[int, ...]]:
-        """Classes that no template tells apart, as CLIP's tokenizer reads it, or a tower that has
-        heard some captions: groups of two or more, the largest first.
+    def alike(
+        self, templates: Sequence[str], heard: Heard | None = None, *, context: int = CONTEXT
+    ) -> list[tuple[int, ...]]:
+        """Classes that no template tells apart, as CLIP's tokenizer reads it in a context, or a
+        tower that has heard some captions: groups of two or more, the largest first.
         """
         groups: dict[tuple[Hashable, ...], list[int]] = {}
-        key: Callable[[str], Hashable] = token_key if heard is None else heard.key
+        key: Callable[[str], Hashable] = (
+            partial(token_key, context=context) if heard is None else heard.key
+        )
         for at, name in enumerate(self.names):
             keys = tuple(key(template.format(name)) for template in templates)
             groups.setdefault(keys, []).append(at)

@@ -10,7 +10,7 @@ from headwater.errors import InputError
 from headwater.labels.captions import parse_captions
 from headwater.labels.class_names import shown
 from headwater.labels.prompts import Prompts
-from headwater.labels.tokens import Heard, Reading
+from headwater.labels.tokens import CONTEXT, Heard, Reading
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
 from headwater.registry import PROTOCOLS
@@ -78,10 +78,11 @@ def notes_on_prompts(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator
     Raises InputError where all prompts of a task are one text.
     """
     heard: dict[str, Heard] = {}
+    context = max((arm.reading.context for arm in arms if arm.reading), default=CONTEXT)
     for name, templates in _asked_by_prompts(resolved).items():
         task = resolved.tasks[name]
-        yield from prompt_notes(name, task.class_names, task.prompts, templates)
-        known = sum(map(len, task.prompts.alike(templates)))
+        yield from prompt_notes(name, task.class_names, task.prompts, templates, context)
+        known = sum(map(len, task.prompts.alike(templates, context=context)))
         for arm in _of_one_seed(arms, name, resolved):
             if arm.id not in heard:
                 assert arm.captions is not None and arm.reading is not None
@@ -124,7 +125,11 @@ def _of_one_seed(arms: Sequence[PlannedArm], task: str, resolved: Resolved) -> I
 
 
 def prompt_notes(
-    task: str, classes: Sequence[str], prompts: Prompts, templates: Sequence[str]
+    task: str,
+    classes: Sequence[str],
+    prompts: Prompts,
+    templates: Sequence[str],
+    context: int = CONTEXT,
 ) -> Iterator[str]:
     """Which classes were told apart by their parents, and which have one prompt all the same.
 
@@ -136,7 +141,7 @@ def prompt_notes(
             f"task {task}: classes of one name are told apart in prompts by their parents' names: "
             f"{_listed(said)}"
         )
-    alike = prompts.alike(templates)
+    alike = prompts.alike(templates, context=context)
     if alike and len(alike[0]) == len(classes):
         raise InputError(
             f"task {task!r}: all {len(classes):,} classes have the same prompts as the model reads "

@@ -8,6 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from headwater.analysis.configurations import (
     SETTING,
     main_metric,
@@ -22,7 +24,15 @@ if TYPE_CHECKING:
 
 _ARM = (
     *("method", "source", "source_fingerprint", "size", "unique_images"),
-    *("labels", "num_labels", "multi_label_share", "label_noise", "label_features"),
+    *(
+        "labels",
+        "num_labels",
+        "texts",
+        "cut_texts",
+        "multi_label_share",
+        "label_noise",
+        "label_features",
+    ),
     *("images_seen", "epochs", "steps", "pretrain_flops", "backbone", "image_size"),
     *("batch", "optimiser", "lr", "weight_decay", "recipe", "loss", "seed"),
 )
@@ -113,6 +123,7 @@ def _field(value: Any) -> str:
 _WARNED = (
     *("configuration", "name", *SETTING, "seed", "draw", "metric", "subset", "value", "cell"),
     *("decides", "method", "leaked_test_images", "task_majority"),
+    *("num_labels", "texts", "cut_texts", "chosen"),
     *("task_fingerprint", "task_labels", "n_test", "head_init", "grid"),
     *_PLACE,
     *_PRETRAIN_PLACE,
@@ -132,6 +143,8 @@ def warnings(rows: pd.DataFrame) -> list[str]:
         *told(table),
         *_incomplete(table),
         *_reuse(done),
+        *_texts_lost(done),
+        *_prompts(done),
         *_unequal(done),
         *_averaged(done),
         *_differing(done),
@@ -186,6 +199,60 @@ def _reuse(done: pd.DataFrame) -> list[str]:
             f"{who}."
         )
     return out
+
+
+def _texts_lost(done: pd.DataFrame) -> list[str]:
+    """Captions that a text tower does not read whole, or takes for another."""
+    out = []
+    read = done[done["texts"].notna()]
+    cut = read[read["cut_texts"].fillna(0) > 0]
+    if len(cut):
+        number, texts = _most(cut["cut_texts"], cut["texts"])
+        out.append(
+            f"Captions are cut at the text tower's context: {number:,} of {texts:,} at most, of "
+            f"{listed(sorted(cut['name'].unique()))}."
+        )
+    lost = read[read["num_labels"].fillna(read["texts"]) < read["texts"]]
+    if len(lost):
+        number, texts = _most(lost["texts"] - lost["num_labels"], lost["texts"])
+        out.append(
+            f"A text tower tells {texts - number:,} of {texts:,} captions apart at least, of "
+            f"{listed(sorted(lost['name'].unique()))}: the others are one to it."
+        )
+    return out
+
+
+def _most(numbers: pd.Series[Any], texts: pd.Series[Any]) -> tuple[int, int]:
+    """(number, texts) of the row whose number is the largest share of its texts."""
+    some, every = numbers.to_numpy(dtype=float), texts.to_numpy(dtype=float)
+    worst = int((some / every).argmax())
+    return int(some[worst]), int(every[worst])
+
+
+def _prompts(done: pd.DataFrame) -> list[str]:
+    """Classes that zero-shot cannot tell apart, since their prompts are one to the text tower."""
+    codes, distinct = codes_of(done["chosen"])
+    equal = np.array([*map(_equal_prompts, distinct), 0])
+    some = done[equal[codes] > 0]
+    if not len(some):
+        return []
+    tasks, names = sorted(some["task"].unique()), sorted(some["name"].unique())
+    return [
+        f"Up to {int(equal.max())} classes on {listed(tasks)} have the prompts "
+        f"of another one, as the text tower of {listed(names)} reads them: zero-shot cannot tell "
+        "them apart."
+    ]
+
+
+def _equal_prompts(chosen: str) -> int:
+    """The classes with equal prompts that a row's `chosen` counts."""
+    if '"equal_prompts"' not in chosen:
+        return 0
+    try:
+        number = json.loads(chosen).get("equal_prompts", 0)
+    except (ValueError, RecursionError, AttributeError):
+        return 0
+    return number if isinstance(number, int) else 0
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,14 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "num_labels",
         "int",
-        "classes in the arm's label view, or distinct captions for clip",
+        "classes in the arm's label view; for clip the captions that its text tower can tell apart",
+        least=0,
+    ),
+    Column("texts", "int", "different captions of clip's images, as they are written", least=0),
+    Column(
+        "cut_texts",
+        "int",
+        "of these, the captions that are longer than the text tower's context and cut there",
         least=0,
     ),
     Column(
@@ -249,7 +256,9 @@ COLUMNS: tuple[Column, ...] = (
         "str",
         "hyper-parameters that validation chose, as canonical JSON; for zeroshot what validation "
         "says of the class names: `alignment` (aligned, at chance, or "
-        "out of order: another order fits far better) and what it rests on",
+        "out of order: another order fits far better) and what it rests on; `equal_prompts`, where "
+        "there are any, counts the classes whose prompts are those of another one to the text "
+        "tower",
     ),
     Column("grid", "str", "the grid they were chosen from, equal for all arms, as canonical JSON"),
     Column(

@@ -25,6 +25,8 @@ def cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
         "source_fingerprint": arm.source_fingerprint,
         "unique_images": len(arm.positions) or None,
         "num_labels": arm.num_labels,
+        "texts": arm.reading.texts if arm.reading else None,
+        "cut_texts": arm.reading.cut if arm.reading else None,
         "loss": arm.loss_name,
         "multi_label_share": arm.multi_label_share,
         "label_noise": arm.label_noise,

@@ -24,6 +24,7 @@ annotations, halves of a surrogate pair, and tags.
 """
 _UNSAFE = re.compile(f"[{_OBEYED}]")
 _UNSAFE_IN_A_LINE = re.compile(f"[\t\n{_OBEYED}]")
+_OF_PROSE = re.compile(f"\r(?=\n)|[{_DIRECTION}]")
 _NAMES = {"\t": "a tab", "\n": "a line break", "\r": "a carriage return", "\x1b": "an escape"}
 
 
@@ -43,14 +44,17 @@ def name(text: object) -> str:
     return _UNSAFE_IN_A_LINE.sub(_written, str(text))
 
 
-def stray(text: str, *, lines: bool = False) -> str | None:
+def stray(text: str, *, lines: bool = False, prose: bool = False) -> str | None:
     """What the text holds that no name should, in words; None where all is well.
 
-    `lines`: tabs and line feeds are allowed.
+    `lines`: tabs and line feeds are allowed. `prose`: so are line ends of other systems and marks
+    of direction, which some languages are written with.
     """
     if text.isprintable() and text.isascii():
         return None
-    found = (_UNSAFE if lines else _UNSAFE_IN_A_LINE).search(text)
+    if prose:
+        text = _OF_PROSE.sub("", text)
+    found = (_UNSAFE if lines or prose else _UNSAFE_IN_A_LINE).search(text)
     if found is None:
         return None
     character = found.group()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
 from headwater.facts.folders import opened_folder
+from headwater.facts.texts import class_notes, field_facts, folder_texts
 from headwater.labels import (
     Targets,
     View,
@@ -29,6 +30,7 @@ from headwater.labels import (
 from headwater.labels.describe import against, describe, expected_direction
 from headwater.plan import Plan
 from headwater.plan.images import images_of
+from headwater.plan.texts import fields_read
 from headwater.sources import Positions, Table
 from headwater.store import Store
 from headwater.study import Arm
@@ -79,6 +81,10 @@ def study_facts(
                 list(plan.tasks),
                 source.notes,
             )
+            entry["texts"] = [
+                field_facts(field, source.table, positions, context)
+                for field, context in fields_read(study, arms)
+            ]
             for view in views or asked or _default_views(source.table):
                 with nullcontext() if views else blamed_on(*study.place(name, "labels", view)):
                     meant = resolve_view(view, study.views, plan.data_root)
@@ -98,10 +104,10 @@ def folder_facts(
     follow_links: bool = False,
 ) -> dict[str, Any]:
     """All images of a folder under `views` (its levels and `instance` when left out), against its
-    own levels.
+    own levels, and its text fields.
 
-    Raises InputError for a folder that is none, is empty or has no levels where no view is named,
-    and for a view that it cannot give.
+    Raises InputError for a folder that is none, is empty or has neither levels nor texts where no
+    view is named, and for a view that it cannot give.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: there is no such folder")
@@ -109,16 +115,18 @@ def folder_facts(
     name = folder.resolve().name
     source = opened_folder(folder, layout=layout, follow_links=follow_links)
     table = source.table
-    if not views and not table.levels:
+    if not views and not table.levels and not table.texts:
         raise InputError(
-            f"{folder}: there are {len(table):,} images and no levels of labels; put the images "
-            "into class folders or write a labels.csv, "
+            f"{folder}: there are {len(table):,} images and no levels of labels or texts; put the "
+            "images into class folders or write a labels.csv, "
             "or name views that need no labels (--views instance,random:10)"
         )
     positions = np.arange(len(table), dtype=np.int64)
     entry = _entry(
         name, name, positions, 0, _own_levels(table, positions, name), notes=source.notes
     )
+    entry["texts"] = folder_texts(table, positions)
+    entry["notes"] += class_notes(table, positions, name)
     for view in views or _default_views(table):
         entry["views"].append(_view_facts(entry, parse_view(view), table, positions, name))
     return {"study": None, "folder": str(folder), "sources": [_without_codes(entry)]}
@@ -206,6 +214,7 @@ def _entry(
         "seed": seed,
         "targets": shown,
         "unmet": [task for task in tasks if task not in met],
+        "texts": [],
         "views": [],
         "codes": targets,
     }

@@ -61,14 +61,7 @@ def caption_lists(field: str, table: Table, positions: Positions, where: str) ->
     call it (headwater.labels.prompts). Raises InputError for a field that the table lacks and for
     an image without a caption, or with none that has a word in it.
     """
-    if field == "template":
-        return _from_templates(table, positions, where)
-    if field not in table.texts:
-        raise InputError(
-            f"{where}: there is no text field {field!r}; it has "
-            f"{', '.join([*sorted(table.texts), 'template'])}"
-        )
-    lists = [_listed(value) for value in table.texts[field][positions].tolist()]
+    lists = text_lists(field, table, positions, where)
     empty = [row for row, texts in enumerate(lists) if _says_nothing(texts)]
     if empty:
         first = table.ids[positions[empty[0]]]
@@ -77,6 +70,20 @@ def caption_lists(field: str, table: Table, positions: Positions, where: str) ->
             f"{first!r}; give it one, or filter them"
         )
     return lists
+
+
+def text_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:
+    """`caption_lists`, with no text for an image that has none. Raises InputError for a field that
+    the table lacks.
+    """
+    if field == "template":
+        return _from_templates(table, positions, where)
+    if field not in table.texts:
+        raise InputError(
+            f"{where}: there is no text field {field!r}; it has "
+            f"{', '.join([*sorted(table.texts), 'template'])}"
+        )
+    return [_listed(value) for value in table.texts[field][positions].tolist()]
 
 
 def choose(

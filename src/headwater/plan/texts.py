@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from headwater import recipes
 from headwater.errors import InputError
 from headwater.labels.captions import parse_captions
 from headwater.labels.class_names import shown
@@ -13,7 +14,8 @@ from headwater.labels.prompts import Prompts
 from headwater.labels.tokens import CONTEXT, Heard, Reading
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
-from headwater.registry import PROTOCOLS
+from headwater.registry import METHODS, PROTOCOLS
+from headwater.study import Arm, Study
 
 _FEW = 3
 """Names in a note."""
@@ -43,6 +45,16 @@ def check_reading(reading: Reading, images: int, field: str, where: str, key: st
     )
 
 
+def fields_read(study: Study, arms: Sequence[Arm]) -> list[tuple[str, int]]:
+    """(text field, tokens of it that are read) of the arms that learn from captions, each once."""
+    asked: dict[tuple[str, int], None] = {}
+    for arm in arms:
+        context = METHODS[arm.method].context(recipes.resolve(study, arm.method))
+        if context is not None and arm.labels is not None:
+            asked[parse_captions(arm.labels)[0], context] = None
+    return list(asked)
+
+
 def notes_on_captions(arms: Sequence[PlannedArm]) -> Iterator[str]:
     """What is lost of the captions that arms learn from, each source, size and field once."""
     told: dict[str, None] = {}
@@ -64,10 +76,11 @@ def reading_notes(reading: Reading) -> Iterator[str]:
     if reading.blank:
         yield f"{_of(reading.blank, reading.texts)} without a word that the model reads"
     if reading.alike is not None:
-        one, other = map(shown, reading.alike)
+        pair = dict.fromkeys(map(shown, reading.alike))
+        said = "are one to it" if len(pair) > 1 else "is one to it with others"
         yield (
-            f"the model tells {reading.told_apart:,} of {reading.texts:,} texts apart: {one} and "
-            f"{other} are one to it"
+            f"the model tells {reading.told_apart:,} of {reading.texts:,} texts apart: "
+            f"{' and '.join(pair)} {said}"
         )
 
 

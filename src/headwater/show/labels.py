@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table as TextTable
 
+from headwater import plain
 from headwater.labels.describe import FEW_IMAGES, Direction
 from headwater.show.console import console, name_of
 
@@ -72,6 +73,8 @@ def _print_source(entry: dict[str, Any]) -> None:
     for view in entry["views"]:
         if view["note"] is not None:
             _console.print(f"{view['view']}: {view['note']}", markup=False)
+    for texts in entry["texts"]:
+        _print_texts(texts, entry["images"])
     if entry["unmet"]:
         _console.print(
             "tasks on other data, with other class names, where only a run can tell: "
@@ -82,6 +85,15 @@ def _print_source(entry: dict[str, Any]) -> None:
         _print_overview(entry["targets"], known)
     for same in _same_targets(entry["targets"], known) if known else ():
         _print_target(same, known)
+
+
+def _print_texts(texts: dict[str, Any], images: int) -> None:
+    """One text field, as CLIP would read it."""
+    missing = images - texts["images"]
+    said = list(texts["notes"]) or [f"{texts['texts']:,} texts, all read and told apart by CLIP"]
+    if missing:
+        said.append(f"{missing:,} of {images:,} images have none")
+    _console.print(f"texts {plain.name(texts['field'])}: {'; '.join(said)}", markup=False)
 
 
 def _expectations(view: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from headwater import plain
 from headwater.errors import InputError
 from headwater.sources.tables.listing import Listing, Objects, Texts
 
@@ -28,7 +29,8 @@ def with_captions(listing: Listing, path: Path) -> Listing:
     the same path add up. Costs about 3 microseconds a line.
 
     Raises InputError for a line that is no JSON object or has no path, a list that mixes texts with
-    other things, a path that the source lacks, and a field that labels.csv has as well.
+    other things, a control character, a path that the source lacks, and a field that labels.csv has
+    as well.
     """
     positions, records = _match(listing.table.ids, path, list(read_objects(path, "path")))
     fields: dict[str, Objects] = {}
@@ -104,9 +106,22 @@ def _match(
     return positions.astype(np.int64), lines
 
 
+def check_text(text: str, name: str, where: str) -> None:
+    """Raises InputError, with `where`, for a text with a control character; tabs, line ends and
+    marks of direction are none.
+    """
+    found = plain.stray(text, prose=True)
+    if found is not None:
+        raise InputError(f"{where}: {plain.name(name)!r} holds {found}; remove it")
+
+
 def texts_of(value: object, name: str, path: Path, line: int) -> list[str] | None:
-    """The texts of one value, or None for a value that is no text."""
+    """The texts of one value, or None for a value that is no text.
+
+    Raises InputError for a list that mixes texts with other things, and for a control character.
+    """
     if isinstance(value, str):
+        check_text(value, name, f"{path}, line {line}")
         return [value] if value.strip() else []
     if not isinstance(value, list):
         return None
@@ -115,4 +130,6 @@ def texts_of(value: object, name: str, path: Path, line: int) -> list[str] | Non
         raise InputError(
             f"{path}, line {line}: {name!r} mixes texts with other things; write a list of texts"
         )
+    for text in texts:
+        check_text(text, name, f"{path}, line {line}")
     return [text for text in texts if text.strip()] if texts or not value else None

@@ -19,6 +19,7 @@ from headwater.sources import Table, natural_splits
 from headwater.sources.class_names import alike_notes, class_name, merged_notes
 from headwater.sources.formats import is_image
 from headwater.sources.split_words import split_word, two_meanings
+from headwater.sources.tables.captions import check_text
 from headwater.sources.tables.columns import Columns, columns_of
 from headwater.sources.tables.csv_file import CsvFile, read_csv, read_header
 from headwater.sources.tables.listing import Listing, Objects, Texts, canonical_ids, strings
@@ -57,6 +58,8 @@ def read_labels(path: Path) -> Listing:
         for name in reversed(columns.levels)
     )
     others = columns.others
+    for name in others:
+        _check_texts(file, name)
     table = Table(
         ids=strings(ids),
         splits=splits,
@@ -199,6 +202,14 @@ def _check_swallowed(file: CsvFile, columns: Columns) -> None:
                     f"look like rows of the table, the first is {lost[0][:60]!r}; close the "
                     "quotation mark in its own line"
                 )
+
+
+def _check_texts(file: CsvFile, name: str) -> None:
+    """Raises InputError for a control character in a text column, with its line."""
+    column = file.column(name)
+    unusual = pc.indices_nonzero(pc.match_substring_regex(column, r"[^ -~\t\n]"))
+    for row, text in zip(unusual.to_pylist(), column.take(unusual).to_pylist(), strict=True):
+        check_text(text, name, file.where(row))
 
 
 def _is_row(line: str, path_at: int) -> bool:

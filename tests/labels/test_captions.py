@@ -25,7 +25,7 @@ def objects(*values: object) -> np.ndarray:
 TABLE = Table(
     ids=objects("a", "b", "c"),
     splits={},
-    levels=(objects("fruit/red_apple", "fruit/Passion-Fruit", ""),),
+    levels=(objects("fruit/red_apple", "fruit/Passion-Fruit", ""), objects(*["fruit"] * 3)),
     texts={
         "captions": objects(["one", "two"], "three", ["four", " "]),
         "name": objects(["A"], [], [" "]),
@@ -45,6 +45,13 @@ def test_images_without_a_caption_are_counted_and_named():
     with pytest.raises(InputError, match="set: 2 of 3 images have no 'name', the first is 'b'"):
         caption_lists("name", TABLE, np.arange(3), "set")
     assert caption_lists("name", TABLE, np.array([0]), "set") == [["A"]]
+
+
+@pytest.mark.parametrize("texts", ["&nbsp;", ["\ufeff", " &#160; "], "\x07", [" ", "&ensp;"]])
+def test_an_image_whose_texts_have_no_word_for_the_tokenizer_has_no_caption(texts):
+    table = Table(ids=objects("a", "b"), splits={}, texts={"t": objects(texts, "a cup")})
+    with pytest.raises(InputError, match="1 of 2 images have no 't', the first is 'a'"):
+        caption_lists("t", table, np.arange(2), "set")
 
 
 def test_an_unknown_field_lists_those_there_are():

@@ -12,6 +12,8 @@ import torch
 from torch.nn import functional as F
 
 from headwater.errors import InputError
+from headwater.labels.prompts import Prompts
+from headwater.labels.tokens import Heard
 from headwater.methods.text import load_text
 from tests.methods.test_clip import method
 
@@ -83,3 +85,24 @@ def test_a_missing_or_damaged_text_side_says_so(kept, tmp_path):
         file.write(b"xyz")
     with pytest.raises(InputError, match="not what was written"):
         load_text(tmp_path)
+
+
+def test_class_names_whose_prompts_are_one_to_the_tower_are_counted(kept):
+    tower = load_text(kept[1])
+    assert tower.equal(("red dog", "cats"), ("a {}", "two {}")) == 0
+    assert tower.equal(("red dog",), ("a {}",)) == 0
+    # words that no caption had, case and spaces, prompts that are longer than any caption
+    assert tower.equal(("helicopter", "zebra", "red dog"), ("a {}",)) == 2
+    assert tower.equal(("Red  Dog", "red dog", "cats"), ("a {}",)) == 2
+    assert tower.equal(("red dog", "cats", "a"), ("dog " * 200 + "{}",)) == 3
+    # one template that tells them apart is enough
+    assert tower.equal(("red dog", "cats"), ("dog " * 200 + "{}", "{}")) == 0
+
+
+def test_the_tower_counts_what_its_captions_foretell(kept):
+    model, folder = kept
+    tower, heard = load_text(folder), Heard.of([list(model._text_index)])
+    names = ("helicopter", "zebra", "red dog", "cats", "a", "Cats", "two red dogs")
+    for templates in (("{}",), ("a {}", "two {}"), ("a dog a dog a dog a dog {}",)):
+        alike = Prompts(names).alike(templates, heard)
+        assert tower.equal(names, templates) == sum(map(len, alike)) > 0

@@ -235,6 +235,7 @@ def test_a_real_study_is_run_by_steps(headwater: Cli, tmp_path: Path) -> None:
     assert json.loads(lines[-1])["stop"]
     code, again, _ = headwater("run", study, *options)
     assert code == 0 and "nothing to do" not in out and "step 1: ran" in again
+    assert "nothing was trained or measured" in again and "arms trained" not in again
 
 
 @pytest.mark.parametrize(

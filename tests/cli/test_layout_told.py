@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -113,4 +114,24 @@ def test_a_split_by_another_word_has_the_rows_of_the_usual_one(tmp_path):
         len(other.train),
         len(other.val),
         len(other.test),
+    )
+
+
+def test_levels_of_a_folder_are_of_the_layout_that_is_chosen(
+    headwater: Cli, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    put(photos, *(f"{name}/{at}.png" for name in ("bus", "train", "test") for at in range(2)))
+    command = ("labels", "levels", "--study", str(photos), "--json")
+    refused(headwater(*command), "`layout: split/class`", "`layout: class`")
+    code, out, _ = headwater(*command, "--layout", "class")
+    assert (code, json.loads(out)["num_classes"]) == (0, 3)
+    study = write_study(tmp_path / "study.yaml", words_of(photos, layout="class"))
+    refused(
+        headwater("labels", "levels", "--study", str(study), "--layout", "class"),
+        "--layout and --follow-links are of a folder",
+    )
+    refused(
+        headwater("labels", "levels", "--classes", "imagenet1k", "--follow-links"),
+        "--layout and --follow-links are of a folder",
     )

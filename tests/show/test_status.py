@@ -6,6 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
+from headwater.show.study import say_verdict
 from headwater.store import Store
 from tests.conftest import Cli, Finished
 
@@ -30,3 +33,34 @@ def test_every_cell_is_counted_once(headwater: Cli, finished: Finished, tmp_path
     )
     assert facts["cells"] == len(others) + 3
     assert facts["failures"] == ["no luck"]
+
+
+@pytest.mark.parametrize(
+    ("ran", "by_steps", "said"),
+    [
+        (
+            (0, 0, 0),
+            True,
+            "nothing was trained or measured: the steps before had done what it took",
+        ),
+        ((3, 1, 9), True, "3 arms trained, 1 diverged, 9 cells measured"),
+        ((2, 0, 0), True, "2 arms trained, 0 cells measured"),
+        ((1, 0, 1), True, "1 arm trained, 1 cell measured"),
+        ((0, 0, 2), True, "0 arms trained, 2 cells measured"),
+        ((3, 0, 9), False, "3 arms trained (of 70 to do), 9 cells measured (of 90 to do)"),
+        ((0, 0, 0), False, "0 arms trained (of 70 to do), 0 cells measured (of 90 to do)"),
+    ],
+)
+def test_the_closing_line_of_a_run_by_steps_asks_for_no_more_than_it_did(
+    ran: tuple[int, int, int], by_steps: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms, diverged, cells = ran
+    say_verdict(
+        {
+            **{"ran_arms": arms, "diverged_arms": diverged, "ran_cells": cells},
+            **{"asked_arms": 70, "asked_cells": 90, "by_steps": by_steps},
+            **{"done": 20, "cells": 110, "diverged": 0, "failed": 0, "failures": []},
+            **{"verdict": [], "report": None, "no_report": "none"},
+        }
+    )
+    assert capsys.readouterr().out.splitlines()[1] == f"{said}; 20 of 110 cells done"

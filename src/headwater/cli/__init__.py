@@ -214,7 +214,7 @@ def run(
             run=compute,
             say=(lambda step: None) if as_json else say_step,
         )
-    facts = run_facts(resolved, opened, todo, report_path)
+    facts = run_facts(resolved, opened, todo, report_path, by_steps=until is not None)
     print_json(facts) if as_json else say_verdict(facts)
     if facts["failed"]:
         raise typer.Exit(1)

@@ -144,6 +144,8 @@ def label_levels(
             help="Which levels or depths: 0-10, or 0,2,4; all when left out.",
         ),
     ] = None,
+    layout: LayoutOption = None,
+    follow_links: LinksOption = False,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -164,17 +166,23 @@ def label_levels(
 
     wanted = None if levels is None else asked.parse_levels(levels)
     how: Any = by
+    folder = None if study is None else folder_of(study, data_root)
+    if folder is None and (layout is not None or follow_links):
+        raise InputError(
+            "labels levels: --layout and --follow-links are of a folder; in a study they are keys "
+            "of its data entries"
+        )
     if study is None:
         facts = asked.list_facts(classes, hierarchy or "wordnet", how, wanted)
-    elif (folder := folder_of(study or "", data_root)) is not None:
-        facts = asked.folder_facts(folder, how, wanted)
+    elif folder is not None:
+        facts = asked.folder_facts(folder, how, wanted, layout=layout, follow_links=follow_links)
     else:
         from headwater.plan import Plan
         from headwater.study import Study
 
         check_root(data_root)
         facts = asked.source_facts(
-            Plan.opened(Study.load(study_path(study or "")), data_root=data_root),
+            Plan.opened(Study.load(study_path(study)), data_root=data_root),
             source,
             how,
             wanted,

@@ -114,10 +114,17 @@ def source_facts(
     )
 
 
-def folder_facts(folder: Path, by: By, levels: Sequence[int] | None) -> dict[str, Any]:
-    """The same of all images of a folder."""
+def folder_facts(
+    folder: Path,
+    by: By,
+    levels: Sequence[int] | None,
+    *,
+    layout: str | None = None,
+    follow_links: bool = False,
+) -> dict[str, Any]:
+    """The same of all images of a folder, which is read as `opened_folder` reads it."""
     name = folder.resolve().name
-    table = opened_folder(folder).table
+    table = opened_folder(folder, layout=layout, follow_links=follow_links).table
     return _table_facts(table, np.arange(len(table), dtype=np.int64), name, by, levels)
 
 

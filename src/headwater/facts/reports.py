@@ -36,16 +36,25 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def run_facts(plan: Plan, store: Store, todo: Pending, report_path: Path | None) -> dict[str, Any]:
+def run_facts(
+    plan: Plan,
+    store: Store,
+    todo: Pending,
+    report_path: Path | None,
+    *,
+    by_steps: bool = False,
+) -> dict[str, Any]:
     """What a run did, its verdict, and where the report is.
 
-    `todo` is what the store lacked before; what is there now was done since.
+    `todo` is what the store lacked before; what is there now was done since. A run `by_steps` does
+    not mean to do all of it.
     """
     ended = [arm for arm in todo.arms if store.has_arm(arm.id)]
     diverged = sum(store.read_arm(arm.id)["status"] == "diverged" for arm in ended)
     finished = store.finished_cells()
     return {
         "study": plan.study.study,
+        "by_steps": by_steps,
         "asked_arms": len(todo.arms),
         "asked_cells": len(todo.cells),
         "ran_arms": len(ended) - diverged,

@@ -142,6 +142,10 @@ def _did(facts: dict[str, Any]) -> str:
         return "nothing to do: every cell is in the store"
     arms, cells = facts["ran_arms"], facts["ran_cells"]
     diverged = f", {facts['diverged_arms']} diverged" if facts["diverged_arms"] else ""
+    if facts["by_steps"] and not (arms or cells or diverged):
+        return "nothing was trained or measured: the steps before had done what it took"
+    if facts["by_steps"]:  # the study is decided, or the budget spent, before all is done
+        return f"{count(arms, 'arm')} trained{diverged}, {count(cells, 'cell')} measured"
     of_arms = _of(arms + facts["diverged_arms"], facts["asked_arms"])
     return (
         f"{count(arms, 'arm')} trained{diverged}{of_arms}, {count(cells, 'cell')} measured"

@@ -57,10 +57,20 @@ def test_the_closing_line_of_a_run_by_steps_asks_for_no_more_than_it_did(
     arms, diverged, cells = ran
     say_verdict(
         {
-            **{"ran_arms": arms, "diverged_arms": diverged, "ran_cells": cells},
-            **{"asked_arms": 70, "asked_cells": 90, "by_steps": by_steps},
-            **{"done": 20, "cells": 110, "diverged": 0, "failed": 0, "failures": []},
-            **{"verdict": [], "report": None, "no_report": "none"},
+            "ran_arms": arms,
+            "diverged_arms": diverged,
+            "ran_cells": cells,
+            "asked_arms": 70,
+            "asked_cells": 90,
+            "by_steps": by_steps,
+            "done": 20,
+            "cells": 110,
+            "diverged": 0,
+            "failed": 0,
+            "failures": [],
+            "verdict": [],
+            "report": None,
+            "no_report": "none",
         }
     )
     assert capsys.readouterr().out.splitlines()[1] == f"{said}; 20 of 110 cells done"

@@ -99,3 +99,16 @@ def test_the_name_of_a_field_is_not_shown_raw_either(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         FolderSource("set", put(tmp_path, "captions.jsonl", line))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["ca\x1bt", "ca\tt", "ca\nt", "ca\x85t", "ca\u2028t"])
+def test_class_names_and_columns_hold_no_control_character_either(
+    tmp_path: Path, name: str
+) -> None:
+    put(tmp_path, "0.png", "0")
+    rows = f'path,level1\n0.png,"{name}"\n'
+    with pytest.raises(InputError, match=r"line 2: the class name .* holds .*; remove it"):
+        FolderSource("set", put(tmp_path, "labels.csv", rows))
+    with pytest.raises(InputError, match=r"line 1: the column .* holds .*; rename it") as caught:
+        FolderSource("set", put(tmp_path, "labels.csv", f'path,"{name}",level1\n0.png,a,b\n'))
+    assert str(caught.value).isprintable()

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from headwater import plain
 from headwater.errors import InputError
 
 Objects = NDArray[np.object_]
@@ -36,12 +37,9 @@ _UNSEEN = re.compile(f"[{_INVISIBLE}{_JOINERS}\ufe00-\ufe0f]")
 def class_name(raw: str, where: str) -> str:
     """The name as it is used. Raises InputError, with `where`, for control characters."""
     name = _REMOVED.sub("", unicodedata.normalize("NFC", raw)).strip()
-    if not name.isprintable():
-        for letter in name:
-            if unicodedata.category(letter) in ("Cc", "Cs", "Zl", "Zp"):
-                raise InputError(
-                    f"{where}: the class name {raw!a} has a control character; remove it"
-                )
+    found = plain.stray(name)
+    if found is not None:
+        raise InputError(f"{where}: the class name {raw!a} holds {found}; remove it")
     return name
 
 

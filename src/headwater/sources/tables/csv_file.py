@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
+from headwater import plain
 from headwater.errors import InputError
 
 Ints = NDArray[np.int64]
@@ -134,6 +135,9 @@ def read_header(path: Path) -> list[str]:
     if any("\x00" in name for name in names):
         raise _null_character(path, 1)
     for name in names:
+        found = plain.stray(name)
+        if found is not None:
+            raise InputError(f"{path}, line 1: the column {name!a} holds {found}; rename it")
         if name and names.count(name) > 1:
             raise InputError(f"{path}, line 1: the column {name!r} is there twice")
     return names

@@ -24,7 +24,10 @@ annotations, halves of a surrogate pair, and tags.
 """
 _UNSAFE = re.compile(f"[{_OBEYED}]")
 _UNSAFE_IN_A_LINE = re.compile(f"[\t\n{_OBEYED}]")
-_OF_PROSE = re.compile(f"\r(?=\n)|[{_DIRECTION}]")
+_FLAG = "\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f"
+"""The flag of a part of a country, Scotland's say, is a black flag and letters that are tags."""
+_FLAGS = re.compile(_FLAG)
+_OF_PROSE = re.compile(f"\r(?=\n)|[{_DIRECTION}]|{_FLAG}")
 _NAMES = {"\t": "a tab", "\n": "a line break", "\r": "a carriage return", "\x1b": "an escape"}
 
 
@@ -52,8 +55,7 @@ def stray(text: str, *, lines: bool = False, prose: bool = False) -> str | None:
     """
     if text.isprintable() and text.isascii():
         return None
-    if prose:
-        text = _OF_PROSE.sub("", text)
+    text = (_OF_PROSE if prose else _FLAGS).sub("", text)
     found = (_UNSAFE if lines or prose else _UNSAFE_IN_A_LINE).search(text)
     if found is None:
         return None

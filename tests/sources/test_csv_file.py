@@ -127,7 +127,7 @@ def test_every_row_that_a_csv_writer_writes_is_read_with_its_line(tmp_path_facto
         (b"path,t,t\na.png,x,y\n", "line 1: the column 't' is there twice"),
         (b"path,label\na.png,x\nb.png,y\n./a.png,y\n", "line 4: the path 'a.png' is listed twice"),
         (b"path,t,Split,split\na.png,x,train,test\n", "are one name in different case"),
-        (b"path,level1\na.png,x\x1b[2J\n", "line 2: the class name 'x\\x1b[2J' has a control"),
+        (b"path,level1\na.png,x\x1b[2J\n", "line 2: the class name 'x\\x1b[2J' holds an escape"),
     ],
 )
 def test_what_cannot_be_read_whole_is_refused_with_the_line(tmp_path, raw, expected):

@@ -15,7 +15,7 @@ from headwater.labels.tokens import CONTEXT, Heard, Reading
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
 from headwater.registry import METHODS, PROTOCOLS
-from headwater.study import Arm, Study
+from headwater.study import Arm, Cell, Study
 
 _FEW = 3
 """Names in a note."""
@@ -92,49 +92,43 @@ def notes_on_prompts(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator
     """
     heard: dict[str, Heard] = {}
     context = max((arm.reading.context for arm in arms if arm.reading), default=CONTEXT)
+    readers = {arm.words.title: arm for arm in reversed(arms) if arm.reading is not None}
     for name, templates in _asked_by_prompts(resolved).items():
         task = resolved.tasks[name]
         yield from prompt_notes(name, task.class_names, task.prompts, templates, context)
         known = sum(map(len, task.prompts.alike(templates, context=context)))
-        for arm in _of_one_seed(arms, name, resolved):
-            if arm.id not in heard:
+        for title, arm in readers.items():
+            if all(cell.task != name for cell in resolved.study.cells(arm.words)):
+                continue
+            if title not in heard:
                 assert arm.captions is not None and arm.reading is not None
-                heard[arm.id] = Heard.of(arm.captions, arm.reading.context)
-            alike = task.prompts.alike(templates, heard[arm.id])
+                heard[title] = Heard.of(arm.captions, arm.reading.context)
+            alike = task.prompts.alike(templates, heard[title])
             number = sum(map(len, alike))
             if number > known:
-                some = _groups(alike, task.class_names)
                 yield (
-                    f"{arm.words.title}: {number:,} of {task.num_classes:,} classes of task {name} "
-                    f"have the prompts of another one, as it reads them: its longest caption has "
-                    f"{heard[arm.id].context} tokens, where prompts are cut, and words that no "
-                    f"caption has say nothing: {some}"
+                    f"{title}: {number:,} of {task.num_classes:,} classes of task {name} have the "
+                    "prompts of another one, as it reads them: its longest caption has "
+                    f"{heard[title].context} tokens, where prompts are cut, and words that no "
+                    f"caption has say nothing: {_groups(alike, task.class_names)}"
                 )
 
 
 def _asked_by_prompts(resolved: Resolved) -> dict[str, tuple[str, ...]]:
     """The templates of each task that some cell asks by prompts."""
     study = resolved.study
+    one_arm_each = {(arm.source, arm.method): arm for arm in study.arms()}
+    cells: dict[Cell, None] = {}
+    for arm in one_arm_each.values():
+        cells |= dict.fromkeys(study.cells(arm))
     asked: dict[str, tuple[str, ...]] = {}
-    for cell in dict.fromkeys(cell for arm in study.arms() for cell in study.cells(arm)):
+    for cell in cells:
         protocol, task = PROTOCOLS[cell.protocol], resolved.tasks[cell.task]
         words = study.protocols.asked(cell.protocol)
         templates = protocol.templates(words, study.protocols, task)
         if templates:
             asked[cell.task] = templates
     return asked
-
-
-def _of_one_seed(arms: Sequence[PlannedArm], task: str, resolved: Resolved) -> Iterator[PlannedArm]:
-    """The arms that have read captions and are asked by the task, one of each name."""
-    seen: set[str] = set()
-    for arm in arms:
-        title = arm.words.title
-        if arm.reading is None or title in seen:
-            continue
-        if any(cell.task == task for cell in resolved.study.cells(arm.words)):
-            seen.add(title)
-            yield arm
 
 
 def prompt_notes(

@@ -19,7 +19,16 @@ from tests.labels.test_captions import objects
 TOKENIZER = SimpleTokenizer()
 LETTERS = "abcdef ABC  '`.,!?<>&;0123\n\té“”’ñßüİıſ日本語한국어עבר\u200f\u200b\u00a0🙂½²\ufeff\x1b["
 KNOWN = [
-    *("it's don't we'll I'VE", "A.B", "a . b", "&lt;b&gt; &amp;amp;", "&nbsp;", "", "   "),
+    *(
+        "it's don't we'll I'VE",
+        "A.B",
+        "a . b",
+        "&lt;b&gt; &amp;amp;",
+        "<i> &eacute; &amp;lt;",
+        "&nbsp;",
+        "",
+        "   ",
+    ),
     *("one <end_of_text> two", "<start_of_text> one", "schöne Grüße aus Köln"),
     *("red cup " * 60, "x" * 300, "日本語の長い説明文" * 12, "1234567890" * 9),
 ]

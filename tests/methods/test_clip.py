@@ -220,3 +220,14 @@ def test_collapse_is_told_by_the_number_of_pairs_of_an_image():
     assert method().at_chance(math.log(255), 128) is None
     assert "128 x 128" in (method(contrast="siglip").at_chance(math.log(128) + 1, 128) or "")
     assert method(contrast="siglip").at_chance(math.log(128), 128) is None
+
+
+@pytest.mark.parametrize("context", [None, 5, 77, 90])
+def test_captions_are_read_up_to_the_context_of_the_recipe(context: int | None) -> None:
+    """Two captions of 82 words that differ in the last one: 84 tokens with start and end."""
+    long = "word " * 81
+    model = method([[long + "red"], [long + "blue"], ["tea"]], context=context)
+    read = context or 77
+    assert model._tokens.shape[1] == min(read, 84)
+    one, other = (model._tokens[model._text_index[long + last]] for last in ("red", "blue"))
+    assert torch.equal(one, other) == (read < 84)

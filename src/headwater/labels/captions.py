@@ -133,8 +133,7 @@ def _from_templates(table: Table, positions: Positions, where: str) -> list[list
                 )
     classes = sorted(called)
     words = prompts_of(classes, parents_of(table)).names
-    made = {
-        name: [template.format(word) for template in TEMPLATES]
-        for name, word in zip(classes, words, strict=True)
-    }
+    made: dict[str, list[str]] = {}
+    for name, word in zip(classes, words, strict=True):
+        made[name] = [template.format(word) for template in TEMPLATES]
     return [made[name] for name in names]

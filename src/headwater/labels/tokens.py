@@ -120,7 +120,7 @@ def _is_one(lists: Sequence[Sequence[str]], keys: dict[str, bytes]) -> bool:
     number = len(set(keys.values()))
     if len(lists) < 2 or any(len(own) < number for own in lists):
         return False
-    return all(len({keys[text] for text in own}) == number for own in lists)
+    return all(len(set(map(keys.__getitem__, own))) == number for own in lists)
 
 
 def token_key(text: str, context: int = CONTEXT) -> bytes:

@@ -77,9 +77,7 @@ class TextTower:
         """
         if len(names) < 2:
             return 0
-        each = [
-            self._tokenised([template.format(name) for name in names])[0] for template in templates
-        ]
+        each = [self._tokenised(list(map(form.format, names)))[0] for form in templates]
         _, counts = torch.unique(torch.cat(each, dim=1), dim=0, return_counts=True)
         return int(counts[counts > 1].sum())
 

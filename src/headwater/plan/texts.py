@@ -166,7 +166,8 @@ def prompt_notes(
 
 def _groups(alike: Sequence[Sequence[int]], classes: Sequence[str]) -> str:
     """Groups of classes in words."""
-    return _listed([" and ".join(shown(classes[at]) for at in group[:_FEW]) for group in alike])
+    named = [shown(name) for name in classes]
+    return _listed([" and ".join(map(named.__getitem__, group[:_FEW])) for group in alike])
 
 
 def _of(number: int, every: int) -> str:

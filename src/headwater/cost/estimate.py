@@ -109,7 +109,9 @@ def _feature_cost(arm: PlannedArm, measured: Measured) -> _FeatureCost:
 
 
 def _search_seconds(plan: Plan, cells: Sequence[PlannedCell]) -> float:
-    """Of the search for copies of test images, once for each source and test set."""
+    """Of the search for copies of test images, once for each source and test set, and once inside
+    each task.
+    """
     looked = [
         cell for cell in cells if plan.looks_for_copies(cell.arm.words.source, cell.words.task)
     ]
@@ -121,6 +123,10 @@ def _search_seconds(plan: Plan, cells: Sequence[PlannedCell]) -> float:
     for cell in looked:
         pair = (cell.arm.source_fingerprint, tests[cell.words.task])
         sizes[pair] = (len(cell.arm.positions), len(plan.tasks[cell.words.task].test))
+    for name in dict.fromkeys(cell.words.task for cell in cells):
+        if plan.looks_within(name):
+            task = plan.tasks[name]
+            sizes[(None, name)] = (len(task.train) + len(task.val), len(task.test))
     return sum(
         images * n_test / _PAIRS_PER_S + (images + n_test) / _ALIGNED_PER_S
         for images, n_test in sizes.values()

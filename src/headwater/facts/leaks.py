@@ -1,4 +1,6 @@
-"""The test images of a study's tasks that its sources show too, as plain values."""
+"""The test images of a study's tasks that its sources, or the tasks' own train and val, show
+too, as plain values.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from headwater.errors import InputError
 from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
 from headwater.work import Session
-from headwater.work.leaks import embedding_facts, largest_arm, leak_facts, look
+from headwater.work.leaks import (
+    Looked,
+    embedding_facts,
+    largest_arm,
+    leak_facts,
+    look,
+    look_within,
+    own_facts,
+)
 
 
 def leaks_facts(
@@ -24,7 +34,8 @@ def leaks_facts(
     device: str = "auto",
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """A record for each source and task; the sheets that were drawn; what an arm's features say.
+    """`pairs`, a record for each source and task; `own`, one for each task and its own train and
+    val; the sheets that were drawn; what an arm's features say.
 
     `tell` hears of what is being looked at.
 
@@ -40,15 +51,19 @@ def leaks_facts(
     facts: dict[str, Any] = {
         "study": plan.study.study,
         "pairs": leak_facts(session, tell),
+        "own": own_facts(session, tell),
     }
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)
         for record in facts["pairs"]:
             if record.get("num_pairs"):
                 looked = look(session, largest_arm(plan, record["source"]), record["task"])
-                path = sheets / f"{record['source']} and {record['task']}.png"
-                draw_pairs(looked.matches, looked.source_images, looked.test_images, path)
-                record["sheet"] = str(path)
+                _draw(looked, sheets / f"{record['source']} and {record['task']}.png", record)
+        for record in facts["own"]:
+            if record.get("num_pairs"):
+                _draw(
+                    look_within(session, record["task"]), sheets / f"{record['task']}.png", record
+                )
     if asked is not None:
         tasks = [
             record["task"]
@@ -57,6 +72,11 @@ def leaks_facts(
         ]
         facts["embedding"] = [embedding_facts(session, asked, task) for task in tasks]
     return facts
+
+
+def _draw(looked: Looked, path: Path, record: dict[str, Any]) -> None:
+    draw_pairs(looked.matches, looked.source_images, looked.test_images, path)
+    record["sheet"] = str(path)
 
 
 def _arm(plan: Plan, store: Store, start: str) -> PlannedArm:

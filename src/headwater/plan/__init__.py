@@ -5,6 +5,7 @@ images.py     which images an arm is trained on
 arms.py       what each arm learns from, and its id
 clusters.py   labels that are clusters of features: what is known of them beforehand
 cells.py      what each cell measures, and its id
+copies.py     copies inside a task and inside a source
 overlaps.py   what arms and tasks have in common: leaked images, labels that both use
 plan.py       all of it together
 """

@@ -79,10 +79,10 @@ class ArmPlanner:
             return PlannedArm(self._id(words), words)
         assert words.source is not None
         lesson = self._lesson(words, recipe)
-        images_seen = self._images_seen(words, recipe.batch, len(lesson.positions))
+        source = self._resolved.source_of(words.source)
+        images_seen = self._images_seen(words, recipe.batch, source.num_pictures(lesson.positions))
         if lesson.labelled:
             recipe = METHODS[words.method].settled(recipe, single=lesson.single)
-        source = self._resolved.source_of(words.source)
         fingerprint = source.fingerprint(lesson.positions)
         return PlannedArm(
             id=self._id(words, recipe, lesson, images_seen, fingerprint),
@@ -217,7 +217,9 @@ class ArmPlanner:
         return self._held_out.get(name, lambda: held_out(self._resolved, name))
 
     def _images_seen(self, words: Arm, batch: int, images: int) -> int:
-        """Images of the whole training. Raises InputError for too few and too many."""
+        """Images of the whole training, where there are so many different ones: an epoch is a pass
+        over pictures, however many files each has. Raises InputError for too few and too many.
+        """
         seen = self._study.budget.images(images, batch)
         if not 2 <= seen <= MAX_IMAGES_SEEN:
             (unit,) = self._study.budget.words()

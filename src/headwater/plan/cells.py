@@ -21,6 +21,8 @@ class CellPlanner:
     task_fingerprints: dict[str, str]
     searched: frozenset[tuple[str, str]]
     """(source, task): where copies of test images are looked for."""
+    copied: frozenset[str]
+    """Tasks with test images whose bytes are among their own train or val images."""
 
     def planned(self, arm: PlannedArm, words: Cell) -> PlannedCell:
         """A cell of an arm. Its id is the digest of all that its number depends on."""
@@ -40,6 +42,8 @@ class CellPlanner:
             "precision": study.precision,
             "rooms": versions,
         }
+        if words.task in self.copied:
+            meaning["own_copies"] = 1  # scores without them, too
         return PlannedCell(identity(meaning), words, arm)
 
 

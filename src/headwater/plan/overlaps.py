@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
 from headwater.labels import classes_of, label_view, nesting, parse_captions, parse_view
+from headwater.plan.copies import ByteHashes, own_copies
 from headwater.plan.images import of_splits
 from headwater.plan.memo import Memo
 from headwater.plan.planned import Overlap, PlannedArm
 from headwater.plan.resolved import Resolved
-from headwater.sources import Positions, Source
+from headwater.sources import Positions
 from headwater.tasks import Task
 
 REUSE_SHARE = 0.01
@@ -36,14 +37,21 @@ about ten minutes of one core, once [ours].
 """
 
 
-def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm]) -> list[str]:
+def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm], hashes: ByteHashes) -> list[str]:
     """Notes on what arms and tasks have in common.
 
     Raises InputError where an arm is trained on the validation or test images of a task that it is
     measured on.
     """
     notes = _notes_on_batches(arms)
-    hashes = ByteHashes()
+    if resolved.study.leakage == "auto":
+        for task in resolved.tasks.values():
+            if not task.source.generated and not looks_within(resolved, task):
+                notes.append(
+                    f"copies of test images of task {task.name!r} among its own train and val "
+                    "images are looked for as equal files only, as there are many; `leakage: near` "
+                    "looks for changed copies too (docs/leakage.md says what that costs)"
+                )
     one_arm_each = {arm.words.source: arm for arm in arms if arm.source is not None}
     for name, arm in one_arm_each.items():
         assert name is not None
@@ -132,25 +140,23 @@ def looks_for_copies(resolved: Resolved, source: str, task: Task) -> bool:
 
     Generated worlds draw each image by itself.
     """
-    leakage = resolved.study.leakage
-    if leakage == "bytes" or resolved.source_of(source).generated or task.source.generated:
+    if resolved.source_of(source).generated:
         return False
-    pairs = len(of_splits(resolved, source)) * len(task.test)
-    return leakage == "near" or pairs <= LOOK_LIMIT
+    return _looks(resolved, len(of_splits(resolved, source)), task)
 
 
-class ByteHashes:
-    """Digests of images' bytes, each asked for once."""
+def looks_within(resolved: Resolved, task: Task) -> bool:
+    """Whether test images of a task are looked for among its own train and val images, changed or
+    not.
+    """
+    return _looks(resolved, len(task.train) + len(task.val), task)
 
-    def __init__(self) -> None:
-        self._hashes: Memo[NDArray[np.bytes_]] = Memo()
 
-    def of(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
-        """bytes [images]"""
-        return self._hashes.get(
-            (source.name, positions.tobytes()),
-            lambda: np.array(source.byte_hashes(positions), dtype="S"),
-        )
+def _looks(resolved: Resolved, images: int, task: Task) -> bool:
+    leakage = resolved.study.leakage
+    if leakage == "bytes" or task.source.generated:
+        return False
+    return leakage == "near" or images * len(task.test) <= LOOK_LIMIT
 
 
 class Overlaps:
@@ -159,12 +165,18 @@ class Overlaps:
     def __init__(self, resolved: Resolved) -> None:
         self._resolved, self._hashes = resolved, ByteHashes()
         self._overlaps: Memo[Overlap] = Memo()
+        self._own: Memo[NDArray[np.bool_]] = Memo()
         self._known: Memo[NDArray[np.int64]] = Memo()
 
     def of(self, arm: PlannedArm, task_name: str) -> Overlap:
         """Label reuse and leaked test images of an arm and a task."""
         task = self._resolved.tasks[task_name]
         return self._overlaps.get((arm.id, task_name), lambda: self._overlap(arm, task))
+
+    def own(self, task_name: str) -> NDArray[np.bool_]:
+        """bool [n_test]: test images whose bytes are among the task's own train or val images."""
+        task = self._resolved.tasks[task_name]
+        return self._own.get(task_name, lambda: own_copies(task, self._hashes))
 
     def _overlap(self, arm: PlannedArm, task: Task) -> Overlap:
         if arm.source is None:

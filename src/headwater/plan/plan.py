@@ -17,13 +17,19 @@ from typing import TYPE_CHECKING, Any
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
 from headwater.plan.cells import CellPlanner, check_shots
+from headwater.plan.copies import ByteHashes, copied_tasks, notes_on_copies
 from headwater.plan.notes import (
     notes_on_losses,
     notes_on_sources,
     notes_on_supports,
     notes_on_the_probe,
 )
-from headwater.plan.overlaps import check_overlaps, looks_for_copies, tasks_of
+from headwater.plan.overlaps import (
+    check_overlaps,
+    looks_for_copies,
+    looks_within,
+    tasks_of,
+)
 from headwater.plan.planned import PlannedArm, PlannedCell
 from headwater.plan.resolved import Resolved, resolve_study, task_fingerprint
 from headwater.plan.texts import notes_on_captions, notes_on_prompts
@@ -116,6 +122,12 @@ class Plan:
         """
         return (source, task) in self.searched
 
+    def looks_within(self, task: str) -> bool:
+        """Whether test images of a task are looked for among its own train and val images, changed
+        or not.
+        """
+        return looks_within(self.resolved, self.tasks[task])
+
     def rows(self, store: Store) -> pd.DataFrame:
         """The rows of this study's cells, finished and failed, under this study's names (an arm may
         be shared with another study's).
@@ -154,6 +166,7 @@ def _planned(resolved: Resolved) -> Plan:
     check_shots(resolved)
     planner = ArmPlanner(resolved)
     arms = tuple(planner.planned(words) for words in study.arms())
+    hashes = ByteHashes()
     notes = (
         *notes_on_sources(resolved),
         *notes_on_losses(resolved, arms),
@@ -161,11 +174,12 @@ def _planned(resolved: Resolved) -> Plan:
         *notes_on_supports(_supports(arms)),
         *notes_on_captions(arms),
         *notes_on_prompts(resolved, arms),
-        *check_overlaps(resolved, arms),
+        *check_overlaps(resolved, arms, hashes),
+        *notes_on_copies(resolved, arms, hashes),
     )
     fingerprints = {name: task_fingerprint(task) for name, task in resolved.tasks.items()}
     searched = _searched(resolved, arms)
-    cell_planner = CellPlanner(resolved, fingerprints, searched)
+    cell_planner = CellPlanner(resolved, fingerprints, searched, copied_tasks(resolved, hashes))
     cells: list[PlannedCell] = []
     for arm in arms:
         cells += [cell_planner.planned(arm, words) for words in study.cells(arm.words)]

@@ -79,6 +79,11 @@ class PlannedArm:
     held_out: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Images of the source that no arm is trained on: the online probe's."""
 
+    @cached_property
+    def unique_images(self) -> int:
+        """Different pictures among its images, by their bytes."""
+        return 0 if self.source is None else self.source.num_pictures(self.positions)
+
     @property
     def steps(self) -> int:
         return -(-self.images_seen // self.recipe.batch) if self.recipe else 0

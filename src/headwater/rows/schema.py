@@ -83,7 +83,8 @@ COLUMNS: tuple[Column, ...] = (
         "subset",
         "str",
         "which part of the test set: all, easy, hard (as the task marks them) or unleaked (without "
-        "the images of leaked_test_images and similar_test_images)",
+        "the images of leaked_test_images, similar_test_images, own_test_copies and "
+        "own_similar_test_images)",
         required=True,
     ),
     Column(
@@ -99,7 +100,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("source", "str", "name of the source in the study; null for scratch"),
     Column("source_fingerprint", "str", "digest of the source's training images (ids and bytes)"),
     Column("size", "str", "how much of the source the study asked for: all, or a number of images"),
-    Column("unique_images", "int", "distinct images in pre-training", least=0),
+    Column(
+        "unique_images",
+        "int",
+        "different pictures in pre-training, by their bytes: files that are copies count once",
+        least=0,
+    ),
     Column(
         "labels",
         "str",
@@ -285,6 +291,19 @@ COLUMNS: tuple[Column, ...] = (
         "int",
         "test images that the arm's pre-training images show: equal, compressed, resized, mirrored "
         "or cropped (docs/leakage.md); null where not looked for",
+        least=0,
+    ),
+    Column(
+        "own_test_copies",
+        "int",
+        "test images whose bytes are among the task's own train or val images",
+        least=0,
+    ),
+    Column(
+        "own_similar_test_images",
+        "int",
+        "test images that the task's own train or val images show: equal, compressed, resized, "
+        "mirrored or cropped (docs/leakage.md); null where not looked for",
         least=0,
     ),
     # where it came from

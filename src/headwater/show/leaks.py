@@ -37,7 +37,7 @@ def print_leaks(facts: dict[str, Any]) -> None:
         "share",
     ):
         table.add_column(name, justify="right")
-    for record in facts["pairs"]:
+    for record in (*facts["pairs"], *facts["own"]):
         kinds = record.get("by_kind")
         counts = ["-"] * 5
         if kinds is not None:
@@ -47,7 +47,7 @@ def print_leaks(facts: dict[str, Any]) -> None:
                 f"{record['share_flagged']:.2%}",
             ]
         table.add_row(
-            name_of(record["source"]),
+            name_of(record["source"]) if "source" in record else "its own train and val",
             name_of(record["task"]),
             f"{record['images']:,}",
             f"{record['test_images']:,}",
@@ -56,9 +56,10 @@ def print_leaks(facts: dict[str, Any]) -> None:
         )
     _console.print(table)
     _console.print(_WORDS)
-    for record in facts["pairs"]:
+    for record in (*facts["pairs"], *facts["own"]):
         if "sheet" in record:
-            pair = plain.name(f"{record['source']} and {record['task']}: {record['sheet']}")
+            first = record.get("source", "its own train and val")
+            pair = plain.name(f"{first} and {record['task']}: {record['sheet']}")
             _console.print(f"pairs of {pair}", markup=False)
     for record in facts.get("embedding", ()):
         cosines = ", ".join(

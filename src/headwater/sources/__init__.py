@@ -135,7 +135,7 @@ class Source(ABC):
         return keys.sample_hashes(list(self.table.ids))
 
     @cached_property
-    def _fingerprints(self) -> dict[str, str]:
+    def _seen_bytes(self) -> dict[str, _Seen]:
         return {}
 
     def fingerprint(self, positions: Positions) -> str:
@@ -146,17 +146,35 @@ class Source(ABC):
         Computed once for the same positions: a file that changes while a process runs is not looked
         at again by it.
         """
+        return self._read(positions).fingerprint
+
+    def num_pictures(self, positions: Positions) -> int:
+        """How many different pictures these are, by their bytes: copies of one file are one.
+
+        Computed once for the same positions, as `fingerprint` is.
+        """
+        return self._read(positions).num_pictures
+
+    def _read(self, positions: Positions) -> _Seen:
         at = hashlib.sha256(positions.tobytes()).hexdigest()
-        if at not in self._fingerprints:
+        if at not in self._seen_bytes:
             digest = hashlib.sha256()
             if self.kind_version > 1:
                 digest.update(f"version {self.kind_version}\n".encode())
-            for sample_id, byte_hash in zip(
-                self.table.ids[positions], self.byte_hashes(positions), strict=True
-            ):
+            byte_hashes = self.byte_hashes(positions)
+            for sample_id, byte_hash in zip(self.table.ids[positions], byte_hashes, strict=True):
                 digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
-            self._fingerprints[at] = digest.hexdigest()[:32]
-        return self._fingerprints[at]
+            different = len(positions) if self.generated else len(set(byte_hashes))
+            self._seen_bytes[at] = _Seen(digest.hexdigest()[:32], different)
+        return self._seen_bytes[at]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the bytes of some images of a source say."""
+
+    fingerprint: str
+    num_pictures: int
 
 
 def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:

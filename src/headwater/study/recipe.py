@@ -31,7 +31,7 @@ class Budget(Words):
     """How long an arm is pre-trained: exactly one of epochs, images_seen, steps."""
 
     epochs: Positive | None = None
-    """Passes over the arm's images; may be a fraction."""
+    """Passes over the arm's different pictures (copies of one file are one); may be a fraction."""
     images_seen: Annotated[Whole, Field(ge=1)] | None = None
     """Images (not views) that pass through training."""
     steps: Annotated[Whole, Field(ge=1)] | None = None

@@ -101,7 +101,7 @@ def _about(session: Session, arm: PlannedArm) -> dict[str, Any]:
         "image_size": study.image_size,
         "recipe": arm.recipe.words() if arm.recipe else None,
         "source_fingerprint": arm.source_fingerprint,
-        "unique_images": len(arm.positions) or None,
+        "unique_images": arm.unique_images or None,
         "num_labels": arm.num_labels,
         "fingerprint": session.compute.fingerprint,
         "versions": device.versions(method=arm.words.method),

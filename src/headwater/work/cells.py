@@ -26,7 +26,7 @@ from headwater.transfer.metrics import metrics
 from headwater.transfer.protocols import training_images
 from headwater.work.bench import Bench
 from headwater.work.fields import arm_fields, attempt, cell_fields, draw_fields, now
-from headwater.work.leaks import similar_test_images
+from headwater.work.leaks import similar_test_images, similar_to_own
 from headwater.work.session import Session
 
 _TOGETHER = 1 << 28
@@ -176,23 +176,52 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
 
 @dataclass(frozen=True)
 class _Leaks:
-    """What an arm has seen of a task. bool [n_test] each."""
+    """What an arm, and the task's own train and val, have of its test images. bool [n_test]
+    each.
+    """
 
     label_reuse: bool
     equal: NDArray[np.bool_]
     """Test images whose bytes the arm was trained on."""
     similar: NDArray[np.bool_] | None
     """Test images of which it was trained on a changed copy; None where these were not sought."""
+    own_equal: NDArray[np.bool_]
+    """Test images whose bytes are among the task's own train or val images."""
+    own_similar: NDArray[np.bool_] | None
+    """Test images that these show, changed or not; None where not sought."""
 
     @classmethod
     def of(cls, bench: Bench) -> _Leaks:
         overlap = bench.session.overlaps.of(bench.arm, bench.task_name)
         similar = similar_test_images(bench.session, bench.arm, bench.task_name)
-        return cls(overlap.label_reuse, overlap.leaked_test, similar)
+        return cls(
+            overlap.label_reuse,
+            overlap.leaked_test,
+            similar,
+            bench.session.overlaps.own(bench.task_name),
+            similar_to_own(bench.session, bench.task_name),
+        )
 
     @property
     def leaked(self) -> NDArray[np.bool_]:
-        return self.equal if self.similar is None else self.equal | self.similar
+        leaked = self.equal | self.own_equal
+        for similar in (self.similar, self.own_similar):
+            leaked = leaked if similar is None else leaked | similar
+        return leaked
+
+    def fields(self) -> dict[str, Any]:
+        """What rows say of them."""
+        return {
+            "label_reuse": self.label_reuse,
+            "leaked_test_images": _count(self.equal),
+            "similar_test_images": _count(self.similar),
+            "own_test_copies": _count(self.own_equal),
+            "own_similar_test_images": _count(self.own_similar),
+        }
+
+
+def _count(images: NDArray[np.bool_] | None) -> int | None:
+    return None if images is None else int(images.sum())
 
 
 def _common(bench: Bench, cell: PlannedCell, draw: Draw, leaks: _Leaks) -> dict[str, Any]:
@@ -204,9 +233,7 @@ def _common(bench: Bench, cell: PlannedCell, draw: Draw, leaks: _Leaks) -> dict[
         "fingerprint": bench.compute.fingerprint,
         "versions": device.versions(method=bench.arm.words.method, protocol=cell.words.protocol),
         "commit": device.commit(),
-        "label_reuse": leaks.label_reuse,
-        "leaked_test_images": int(leaks.equal.sum()),
-        "similar_test_images": None if leaks.similar is None else int(leaks.similar.sum()),
+        **leaks.fields(),
         "host": platform.node(),
         "attempt": attempt(bench.store, cell.id),
     }

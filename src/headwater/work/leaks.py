@@ -1,5 +1,5 @@
-"""Test images of a task that a source shows too: pairs found once for a source and a task, kept in
-a file, and asked for each arm's images.
+"""Test images of a task that a source, or the task's own train and val, shows too: pairs found
+once, kept in a file, and asked for each arm's images.
 """
 
 from __future__ import annotations
@@ -20,11 +20,15 @@ from headwater import recipes
 from headwater.curation import Matches, embedding_neighbours, near_duplicates
 from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
+from headwater.sources import Positions
 from headwater.sources.pixels import RECIPE as PIXELS
 from headwater.sources.pixels import Images
+from headwater.store import Store
 from headwater.study import identity
 from headwater.work.session import Session
 
+_LEAKS, _WITHIN = "leaks", "leaks-within"
+"""Folders of the store's cache: pairs of a source and a task, and of a task and itself."""
 _PAIRS, _ABOUT = "pairs.parquet", "about.json"
 _COLUMNS = (
     "test_row",
@@ -42,7 +46,8 @@ _COLUMNS = (
 
 @dataclass(frozen=True, eq=False)
 class Looked:
-    """Near-duplicates between an arm's images and the test images of a task.
+    """Near-duplicates between some images (an arm's, or a task's own train and val) and the test
+    images of a task.
 
     Other arms of a study do not matter to them.
     """
@@ -72,28 +77,85 @@ def look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
 
 
 def _look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
-    plan, task = session.plan, session.plan.tasks[task_name]
     source_images = session.source_pixels(arm).subset(arm.positions)
+    return _among(session, source_images, arm.source_fingerprint, task_name, _LEAKS)
+
+
+def similar_to_own(session: Session, task_name: str) -> NDArray[np.bool_] | None:
+    """bool [n_test]: test images that the task's own train or val images show, equal or changed;
+    None where it is not looked for.
+    """
+    if not session.plan.looks_within(task_name):
+        return None
+    return look_within(session, task_name).matches.flagged
+
+
+def look_within(session: Session, task_name: str) -> Looked:
+    """The pairs of a task's own train and val images and its test images, found once as those of an
+    arm are.
+    """
+    return session.looked.get((None, task_name), lambda: _look_within(session, task_name))
+
+
+def _look_within(session: Session, task_name: str) -> Looked:
+    own = _own(session.plan, task_name)
+    images = session.pixels(session.plan.study.tasks[task_name].data).subset(own)
+    fingerprint = session.plan.tasks[task_name].source.fingerprint(own)
+    return _among(session, images, fingerprint, task_name, _WITHIN)
+
+
+def known_within(plan: Plan, store: Store, task_name: str) -> int | None:
+    """How many test images have such pairs, where an earlier run has looked; None where none has,
+    or where it is not looked for.
+    """
+    if not plan.looks_within(task_name):
+        return None
+    task, own = plan.tasks[task_name], _own(plan, task_name)
+    folder = _folder(plan, store, task.source.fingerprint(own), task_name, _WITHIN)
+    matches = _kept(folder, len(task.test), len(own))
+    return None if matches is None else int(matches.flagged.sum())
+
+
+def _own(plan: Plan, task_name: str) -> Positions:
+    task = plan.tasks[task_name]
+    return np.union1d(task.train, task.val)
+
+
+def _among(
+    session: Session, images: Images, fingerprint: str | None, task_name: str, kind: str
+) -> Looked:
+    """The pairs of some images and a task's test images: kept ones, or else found and kept."""
+    plan, task = session.plan, session.plan.tasks[task_name]
     test_images = session.pixels(plan.study.tasks[task_name].data).subset(task.test)
+    folder = _folder(plan, session.store, fingerprint, task_name, kind)
+    matches = _kept(folder, len(task.test), len(images))
+    if matches is None:
+        matches = near_duplicates(images, test_images)
+        remove_folder(folder)
+        with atomic_folder(folder) as made:
+            _write(made, matches)
+    return Looked(matches, images, test_images)
+
+
+def _folder(plan: Plan, store: Store, fingerprint: str | None, task_name: str, kind: str) -> Path:
+    """Where the pairs of some images and a task's test images are kept."""
+    task = plan.tasks[task_name]
     words = {
-        "source": arm.source_fingerprint,
+        "source": fingerprint,
         "test": task.source.fingerprint(task.test),
         "image_size": plan.study.image_size,
         "rooms": recipes.versions_of(("pixels", "leaks"), pixels=PIXELS),
     }
-    folder = session.store.cache / "leaks" / identity(words)
-    matches = None
+    return store.cache / kind / identity(words)
+
+
+def _kept(folder: Path, num_test: int, num_source: int) -> Matches | None:
+    """Pairs that were kept; None where there are none that can be read."""
     with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         matches = _read(folder)
-    if matches is None or (matches.num_test, matches.num_source) != (
-        len(task.test),
-        len(arm.positions),
-    ):
-        matches = near_duplicates(source_images, test_images)
-        remove_folder(folder)
-        with atomic_folder(folder) as made:
-            _write(made, matches)
-    return Looked(matches, source_images, test_images)
+        if (matches.num_test, matches.num_source) == (num_test, num_source):
+            return matches
+    return None
 
 
 def _write(folder: Path, matches: Matches) -> None:
@@ -174,6 +236,27 @@ def leak_facts(
                 record |= look(session, arm, task_name).matches.summary()
             records.append(record)
     return records
+
+
+def own_facts(
+    session: Session, tell: Callable[[str], None] = lambda line: None
+) -> list[dict[str, Any]]:
+    """What each task's own train and val share with its test images, a record a task."""
+    return [_own_record(session, task_name, tell) for task_name in session.plan.tasks]
+
+
+def _own_record(session: Session, task_name: str, tell: Callable[[str], None]) -> dict[str, Any]:
+    plan, task = session.plan, session.plan.tasks[task_name]
+    record: dict[str, Any] = {
+        "images": len(_own(plan, task_name)),
+        "task": task_name,
+        "test_images": len(task.test),
+        "equal_files": int(session.overlaps.own(task_name).sum()),
+    }
+    if plan.looks_within(task_name):
+        tell(f"the train and val images of {task_name} and its test images")
+        record |= look_within(session, task_name).matches.summary()
+    return record
 
 
 def embedding_facts(session: Session, arm: PlannedArm, task_name: str) -> dict[str, Any]:

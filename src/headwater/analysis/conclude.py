@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from headwater.analysis.axes import axis_sentences
 from headwater.analysis.configurations import Configuration, prepare
+from headwater.analysis.copied import copies_sentences
 from headwater.analysis.deciding import decide, headline_of
 from headwater.analysis.decision import (
     ALONE,
@@ -28,6 +29,7 @@ from headwater.registry import ANALYSES
 if TYPE_CHECKING:
     import pandas as pd
 
+ADVICE_ON_COPIES = "Give the task test images that are not among its train and val images."
 ADVICE_ON_REUSE = "Fine-tune on the same tasks, or add a task with other labels."
 
 
@@ -117,7 +119,7 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
 
 def _beware(table: pd.DataFrame) -> tuple[str, ...]:
     """What was not as it should be in the table itself."""
-    return tuple(f"Beware: {sentence}" for sentence in told(table))
+    return tuple(f"Beware: {sentence}" for sentence in (*told(table), *copies_sentences(table)))
 
 
 def _cells(table: pd.DataFrame, line: Line) -> tuple[str, ...]:
@@ -264,6 +266,13 @@ def _without_answer(table: pd.DataFrame, decision: Decision) -> Verdict:
             decision,
             (f"Cells: {_lost(table)}.",),
             trouble or ("Mend what diverged, and run again.",),
+        )
+    if table["copied"][table["usable"]].all():
+        return Verdict(
+            "Nothing can be concluded from these rows.",
+            decision,
+            (),
+            (ADVICE_ON_COPIES, *trouble),
         )
     if (why := _reuse_everywhere(table)) is not None:
         return Verdict(

@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.copied import COLUMNS as COPIES
+from headwater.analysis.copied import wholly_copied
 from headwater.analysis.kept import kept
 from headwater.analysis.kinds import LabelsOf
 from headwater.analysis.meanings import NEEDS, kept_apart
@@ -54,10 +56,11 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     configuration, for people. context (str): the name without the source; equal contexts differ in
     the source alone. order (int): sensible order of the configurations (method, then coarse to
     fine). usable (bool): status is done and the value is a number. decides (bool): usable, and not
-    a frozen encoder scored on labels that it was trained on (docs/design.md, "Label reuse"): such a
-    row is shown and decides nothing. label_kind and label_level are filled in where rows do not say
-    them (kinds.py). `only` are the columns that are needed, beside those from
-    which these are made; all, when left out.
+    a frozen encoder scored on labels that it was trained on (docs/design.md, "Label reuse"), nor
+    copied: such a row is shown and decides nothing. copied (bool): every test image of its cell is
+    a copy of the task's own train or val images. label_kind and label_level are filled in where
+    rows do not say them (kinds.py). `only` are the columns that are needed, beside those from which
+    these are made; all, when left out.
 
     Rows of simulated networks are left out: they have a table of their own. A name of a source, a
     view or a task that has two meanings is kept apart (headwater.analysis.meanings). Raises
@@ -78,12 +81,16 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     table["value"] = value.where(table["usable"])
     frozen = ~table["protocol"].isin(tuned_protocols())
     frozen_reuse = frozen & table["label_reuse"].fillna(False).astype(bool)
-    table["decides"] = (table["usable"] & ~frozen_reuse).astype(bool)
+    table["copied"] = wholly_copied(table)
+    table["decides"] = (table["usable"] & ~frozen_reuse & ~table["copied"]).astype(bool)
     return table.assign(**_names(table))
 
 
 _OF_LABELS = ("num_labels", "label_kind", "label_level")
-_PREPARED_FROM = (*CONFIGURATION, *NEEDS, "constants", "value", "label_reuse", *_OF_LABELS)
+_PREPARED_FROM = (
+    *(*CONFIGURATION, *NEEDS, "constants", "value", "label_reuse", *_OF_LABELS),
+    *(*COPIES, "n_test", "subset"),
+)
 
 
 def _names(table: pd.DataFrame) -> dict[str, Any]:

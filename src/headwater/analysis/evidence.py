@@ -26,6 +26,7 @@ from headwater.analysis.configurations import (
     configurations,
     prepare,
 )
+from headwater.analysis.copied import own_copies
 from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
 from headwater.analysis.spent import Spent, hours_of_seeds, repeats_of, spent_by
@@ -39,9 +40,10 @@ if TYPE_CHECKING:
 
 NEEDED = (
     *("subset", "task_majority", "task_classes", "shots", "draw", "n_test", "unique_images"),
-    *("status", "seconds", "pretrain_seconds"),
+    *("status", "seconds", "pretrain_seconds", "leaked_test_images", "similar_test_images"),
 )
 """Columns of rows that evidence is made of, beside the required ones."""
+COPIED = "every test image is a copy of the task's own train or val images"
 _USUAL = ("top1", "mean_per_class")
 _COPY_VALUES = 4
 """So many equal values make two seeds of an arm copies of each other, where the test set is large
@@ -157,6 +159,8 @@ class Evidence:
     kept them.
     """
     spent: Spent | None = None
+    copied: frozenset[str] = frozenset()
+    """Tasks of which every test image is a copy of their own train or val images."""
 
     def lines(self) -> tuple[Line, ...]:
         """Every protocol at every number of shots, those nearest to use first: whole networks
@@ -182,7 +186,9 @@ class Evidence:
         }
         never = [arm.name for arm in self.arms if arm.id in self.never]
         left_out |= dict.fromkeys(never, "every run of it diverged")
-        fair = [at for at in chosen if (self.settings[at].task, protocol) not in self.tainted]
+        measured = {self.settings[at].task for at in chosen}
+        left_out |= dict.fromkeys(sorted(self.copied & measured), COPIED)
+        fair = [at for at in chosen if not self._unfair(self.settings[at])]
         if not fair:
             return None
         there = np.asarray(np.isfinite(self.scores[fair]).any(axis=1), dtype=np.bool_)
@@ -213,6 +219,9 @@ class Evidence:
             chance=self.chance[kept],
             left_out=left_out,
         )
+
+    def _unfair(self, setting: Setting) -> bool:
+        return (setting.task, setting.protocol) in self.tainted or setting.task in self.copied
 
     def _lacking(self, arm: int, settings: Sequence[int]) -> list[str]:
         """Tasks that an arm has in none of some settings, and further settings that it lacks."""
@@ -286,7 +295,8 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     chance = _chance(used)
     values = np.where(lost, np.nan_to_num(chance), used["value"].to_numpy(dtype="float64"))
     task, protocol = used["task"].to_numpy(object), used["protocol"].to_numpy(object)
-    reused = usable & ~used["decides"].to_numpy()
+    copied = used["copied"].to_numpy()
+    reused = usable & ~used["decides"].to_numpy() & ~copied
     tainted = frozenset(zip(task[reused].tolist(), protocol[reused].tolist(), strict=True))
     numbers = used["shots"].to_numpy(dtype="int64", na_value=-1)
     keys = list(zip(task.tolist(), protocol.tolist(), numbers.tolist(), strict=True))
@@ -326,11 +336,23 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         diverged=_diverged(arms, arm, seed, lost),
         copies=tuple((arms[a].id, int(seeds[s]), int(seeds[r])) for a, s, r in copies),
         hours=hours_of_seeds(table, arms),
-        leak_free=frozenset(used.loc[used["subset"] == "unleaked", "configuration"]),
+        leak_free=_leak_free(used),
+        copied=frozenset(task[usable & copied].tolist()),
         never=frozenset(arms[place].id for place in np.flatnonzero(never)),
         draws=table_of,
         spent=spent,
     )
+
+
+def _leak_free(used: pd.DataFrame) -> frozenset[str]:
+    """Ids of arms that are scored without images that pre-training has seen, rather than without
+    copies inside the task alone, which concern all arms.
+    """
+    seen = np.zeros(len(used), dtype=bool)
+    for column in ("leaked_test_images", "similar_test_images"):
+        seen |= used[column].to_numpy(dtype="float64", na_value=0.0) > 0
+    without = (used["subset"] == "unleaked").to_numpy(dtype=bool) & (seen | (own_copies(used) == 0))
+    return frozenset(used["configuration"][without])
 
 
 def _chance(used: pd.DataFrame) -> Floats:

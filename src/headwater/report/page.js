@@ -82,7 +82,7 @@
         if (of("half") !== null) row.cells[3].append(" ± " + of("half"));
       }
       [of("seeds"), of("draws"), of("n_test")].forEach((text, place) => row.cells[place + 4].append(text));
-      const remarks = [of("reused") && "labels re-used", of("diverged") && of("diverged") + " diverged", of("failed") && of("failed") + " failed", of("seeds") === 1 && "one seed"];
+      const remarks = [of("reused") && "decides nothing", of("diverged") && of("diverged") + " diverged", of("failed") && of("failed") + " failed", of("seeds") === 1 && "one seed"];
       row.cells[7].append(remarks.filter(Boolean).join(" "));
       const button = row.querySelector("button");
       button.dataset.number = i;

@@ -15,6 +15,7 @@ from headwater.analysis.configurations import (
     main_metric,
     prepare,
 )
+from headwater.analysis.copied import copies_sentences
 from headwater.analysis.meanings import told
 from headwater.analysis.words import count, listed, missing, percent
 from headwater.rows import COLUMNS, codes_of, explained
@@ -122,7 +123,7 @@ def _field(value: Any) -> str:
 
 _WARNED = (
     *("configuration", "name", *SETTING, "seed", "draw", "metric", "subset", "value", "cell"),
-    *("decides", "method", "leaked_test_images", "task_majority"),
+    *("decides", "copied", "method", "leaked_test_images", "task_majority"),
     *("num_labels", "texts", "cut_texts", "chosen"),
     *("task_fingerprint", "task_labels", "n_test", "head_init", "grid"),
     *_PLACE,
@@ -141,6 +142,7 @@ def warnings(rows: pd.DataFrame) -> list[str]:
     done = table.loc[table["usable"], list(_WARNED)]
     return [
         *told(table),
+        *copies_sentences(table),
         *_incomplete(table),
         *_reuse(done),
         *_texts_lost(done),
@@ -177,7 +179,7 @@ def _incomplete(table: pd.DataFrame) -> list[str]:
 
 def _reuse(done: pd.DataFrame) -> list[str]:
     out = []
-    marked = done[~done["decides"]]
+    marked = done[~done["decides"] & ~done["copied"]]
     if len(marked):
         cells, tasks = (
             count(marked["cell"].nunique(), "cell"),

@@ -42,9 +42,9 @@ def markdown_table(
     half-width of the 95 % interval over seeds.
 
     protocol, task and shots ("all" is the full split) narrow the columns. One seed has no ±. A
-    dagger marks label re-use, which decides nothing; a dash is a cell that is missing, n! counts
-    failed and diverged cells behind a number. The best of a column is bold, unless it decides
-    nothing.
+    dagger marks what decides nothing (label re-use, test sets that are copies); a dash is a cell
+    that is missing, n! counts failed and diverged cells behind a number. The best of a column is
+    bold, unless it decides nothing.
     """
     table = prepare(rows)
     summary = summarise(table)

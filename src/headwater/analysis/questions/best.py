@@ -66,7 +66,7 @@ ENTRY = Question(
             kind="accuracy",
             title="Accuracy of each arm",
             caption="A dot is the mean over seeds, the bar its 95 % interval. Hollow: labels "
-            "re-used, decides nothing.",
+            "re-used, or every test image a copy of the task's own; decides nothing.",
             panels="headwater.report.charts.accuracy:panels",
         ),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.configurations import main_metric
+from headwater.analysis.copied import HOLLOW
 from headwater.analysis.granularity import peaks
 from headwater.analysis.questions import Chart, Finding, Question
 from headwater.analysis.words import count, missing, number, percent, points, setting_word
@@ -43,7 +44,7 @@ def _nearer_end(row: dict[Any, Any]) -> str:
 
 def _answer(row: dict[Any, Any]) -> str:
     classes, mean = f"{row['peak_classes']:.0f} classes", percent(row["mean"])
-    reused = "" if row["decides"] else " Labels are re-used here: this decides nothing."
+    reused = "" if row["decides"] else f" {HOLLOW}"
     return f"{row['peak']} ({classes}) is highest at {mean}, {_shape(row)}.{reused}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.copied import HOLLOW
 from headwater.analysis.granularity import hard_gains
 from headwater.analysis.questions import Finding, Question
 from headwater.analysis.words import interval, missing, number, points, setting_word
@@ -37,7 +38,7 @@ def _answer(row: dict[Any, Any]) -> str:
         f"{points(row['easy'])} on easy ones"
     )
     sure = interval(row["low"], row["high"], row["num_seeds"])
-    reused = "" if row["decides"] else " Labels are re-used here: this decides nothing."
+    reused = "" if row["decides"] else f" {HOLLOW}"
     return f"{gains}; difference {points(row['extra'])} ({sure}): {_more_on_hard(row)}.{reused}"
 
 

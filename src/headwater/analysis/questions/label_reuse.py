@@ -15,7 +15,7 @@ _NAME = "label_reuse"
 
 
 def _findings(table: pd.DataFrame) -> Iterator[Finding]:
-    marked = table[table["usable"] & ~table["decides"]]
+    marked = table[table["usable"] & ~table["decides"] & ~table["copied"]]
     if len(marked):
         cells = tuple(sorted(set(marked["cell"])))
         answer = (

@@ -89,9 +89,17 @@ def record(row: dict[Any, Any], **more: Any) -> dict[str, Any]:
         "seeds": int(row["num_seeds"]),
         "cells": int(row["num_cells"]),
         "decides": bool(row["decides"]),
-        "note": "" if row["decides"] else "labels re-used: decides nothing",
+        "note": _why_hollow(row),
         **more,
     }
+
+
+def _why_hollow(row: dict[Any, Any]) -> str:
+    if row["decides"]:
+        return ""
+    if row.get("label_reuse", True):
+        return "labels re-used: decides nothing"
+    return "every test image is a copy: decides nothing"
 
 
 def short(name: str) -> str:

@@ -168,7 +168,7 @@ def tasks_facts(
     root = _root(data_root)
     if name is None:
         return facts.list_facts(root, verify=verify)
-    return facts.task_facts(name, root, layout=layout, follow_links=follow_links)
+    return facts.task_facts(name, root, layout=layout, follow_links=follow_links, verify=verify)
 
 
 def _opened(store: str | Path) -> Store | None:

@@ -24,8 +24,8 @@ def own_copies(table: pd.DataFrame) -> NDArray[np.int64]:
     says.
     """
     counts = [table[column].to_numpy(dtype="float64", na_value=np.nan) for column in COLUMNS]
-    most = np.fmax(*counts)
-    return np.nan_to_num(most).astype(np.int64)
+    most: NDArray[np.int64] = np.nan_to_num(np.fmax(*counts)).astype(np.int64)
+    return most
 
 
 def wholly_copied(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -71,7 +71,9 @@ def show_tasks(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Load what is on disk, and check it against the published sizes."
+            "--verify",
+            help="Load what is on disk, and check it against the published sizes; look for copies "
+            "however many files there are.",
         ),
     ] = False,
     layout: LayoutOption = None,
@@ -90,7 +92,7 @@ def show_tasks(
         facts = list_facts(data_root, verify=verify)
         print_json(facts) if as_json else shown.print_list(facts)
     else:
-        facts = task_facts(name, data_root, layout=layout, follow_links=follow_links)
+        facts = task_facts(name, data_root, layout=layout, follow_links=follow_links, verify=verify)
         print_json(facts) if as_json else shown.print_task(facts)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
+from headwater.facts.copies import copy_facts, copy_notes
 from headwater.facts.folders import opened_folder
 from headwater.facts.texts import class_notes, field_facts, folder_texts
 from headwater.labels import (
@@ -79,7 +80,7 @@ def study_facts(
                 arms[0].seed,
                 targets or _own_levels(source.table, positions, name),
                 list(plan.tasks),
-                source.notes,
+                [*source.notes, *copy_notes(copy_facts(source, positions))],
             )
             entry["texts"] = [
                 field_facts(field, source.table, positions, context)
@@ -122,9 +123,8 @@ def folder_facts(
             "or name views that need no labels (--views instance,random:10)"
         )
     positions = np.arange(len(table), dtype=np.int64)
-    entry = _entry(
-        name, name, positions, 0, _own_levels(table, positions, name), notes=source.notes
-    )
+    notes = [*source.notes, *copy_notes(copy_facts(source))]
+    entry = _entry(name, name, positions, 0, _own_levels(table, positions, name), notes=notes)
     entry["texts"] = folder_texts(table, positions)
     entry["notes"] += class_notes(table, positions, name)
     for view in views or _default_views(table):

@@ -13,6 +13,7 @@ from headwater.errors import blamed_on
 from headwater.plan import Plan
 from headwater.store import Store
 from headwater.tasks import Task
+from headwater.work.leaks import known_within
 
 
 def check_backbone(plan: Plan) -> None:
@@ -67,7 +68,7 @@ def plan_facts(
     return {
         "study": study.study,
         "question": study.question,
-        "tasks": [_task_facts(task) for task in plan.tasks.values()],
+        "tasks": [_task_facts(plan, task) for task in plan.tasks.values()],
         "protocols": {
             name: words.model_dump(mode="json", exclude_none=True)
             for name, words in study.protocols.items()
@@ -80,13 +81,18 @@ def plan_facts(
             "orphaned": _orphans(plan, store),
         },
         "shared": len(plan.cells) - len(cells),
-        "notes": [*plan.notes, *encoder.notes, *_head_notes(plan)],
+        "notes": [
+            *plan.notes,
+            *_notes_on_changed_copies(plan, store),
+            *encoder.notes,
+            *_head_notes(plan),
+        ],
         "workers": workers,
         "cost": cost.as_dict(),
     }
 
 
-def _task_facts(task: Task) -> dict[str, Any]:
+def _task_facts(plan: Plan, task: Task) -> dict[str, Any]:
     return {
         "task": task.name,
         "classes": task.num_classes,
@@ -94,7 +100,21 @@ def _task_facts(task: Task) -> dict[str, Any]:
         "val": len(task.val),
         "test": len(task.test),
         "val_from": "train" if task.carved else "split",
+        "own_copies": plan.own_copies.get(task.name, 0),
     }
+
+
+def _notes_on_changed_copies(plan: Plan, store: Store | None) -> Iterator[str]:
+    """What an earlier run found of copies inside tasks that are not equal files."""
+    for name, task in plan.tasks.items():
+        found = known_within(plan, store, name) if store else None
+        if found is not None and found > plan.own_copies.get(name, 0):
+            yield (
+                f"{found:,} of the {len(task.test):,} test images of task {name!r} are copies of "
+                "its own train or val images, equal or changed, as an earlier run found "
+                "(`headwater tasks leaks` shows them); scores are also given without them (subset "
+                "unleaked)"
+            )
 
 
 def _arms_facts(plan: Plan, store: Store | None, finished: set[str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from headwater import files
 from headwater.errors import InputError
+from headwater.facts.copies import copy_facts, copy_notes
 from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
@@ -136,16 +137,17 @@ def task_facts(
     *,
     layout: str | None = None,
     follow_links: bool = False,
+    verify: bool = False,
 ) -> dict[str, Any]:
     """One published set, or one folder (here or under the data root), in detail; how a folder is
-    read as in `opened_folder`.
+    read as in `opened_folder`. `verify` looks for copies however many files there are.
 
     Raises InputError for a name that is neither.
     """
     entry = PUBLISHED.get(name)
     if entry is None:
         return _source_facts(
-            _folder_source(name, data_root, layout=layout, follow_links=follow_links)
+            _folder_source(name, data_root, layout=layout, follow_links=follow_links), verify
         )
     facts = _entry_facts(entry, data_root, verify=False)
     facts |= {
@@ -158,7 +160,7 @@ def task_facts(
         "study": {"kind": "published", "name": entry.name},
     }
     if facts["on_disk"] and data_root is not None:
-        facts |= _source_facts(_published(entry, data_root / entry.folder))
+        facts |= _source_facts(_published(entry, data_root / entry.folder), verify)
     elif data_root is not None and (data_root / entry.folder).is_dir():
         facts["note"] = (
             f"{data_root / entry.folder} is there, but is not the set as published; `headwater "
@@ -189,14 +191,18 @@ def _folder_source(
     return opened_folder(path, layout=layout, follow_links=follow_links)
 
 
-def _source_facts(source: Source) -> dict[str, Any]:
-    """What a table says of a task: counts per split and class at level:0."""
+def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
+    """What a table says of a task: counts per split and class at level:0; and which files are
+    copies.
+    """
     table = source.table
+    copies = copy_facts(source, whole=verify)
     facts: dict[str, Any] = {
         "source": source.name,
         **_table_facts(table),
         "metric": source.metric,
-        "notes": list(source.notes),
+        "notes": [*source.notes, *copy_notes(copies)],
+        "copies": copies,
     }
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)

@@ -48,11 +48,9 @@ def own_copies(task: Task, hashes: ByteHashes) -> NDArray[np.bool_]:
     return np.isin(hashes.of(task.source, task.test), own)
 
 
-def copied_tasks(resolved: Resolved, hashes: ByteHashes) -> frozenset[str]:
-    """The tasks with such test images."""
-    return frozenset(
-        name for name, task in resolved.tasks.items() if own_copies(task, hashes).any()
-    )
+def own_copies_of(resolved: Resolved, hashes: ByteHashes) -> dict[str, int]:
+    """How many such test images each task has."""
+    return {name: int(own_copies(task, hashes).sum()) for name, task in resolved.tasks.items()}
 
 
 def notes_on_copies(

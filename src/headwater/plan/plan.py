@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
 from headwater.plan.cells import CellPlanner, check_shots
-from headwater.plan.copies import ByteHashes, copied_tasks, notes_on_copies
+from headwater.plan.copies import ByteHashes, notes_on_copies, own_copies_of
 from headwater.plan.notes import (
     notes_on_losses,
     notes_on_sources,
@@ -57,6 +57,10 @@ class Plan:
     task_fingerprints: Mapping[str, str] = field(default_factory=dict)
     searched: frozenset[tuple[str, str]] = frozenset()
     """(source, task): where copies of test images are looked for, changed or not."""
+    own_copies: Mapping[str, int] = field(default_factory=dict)
+    """Task -> how many of its test images are copies of its own train or val images, byte for
+    byte.
+    """
 
     @classmethod
     def make(
@@ -179,11 +183,13 @@ def _planned(resolved: Resolved) -> Plan:
     )
     fingerprints = {name: task_fingerprint(task) for name, task in resolved.tasks.items()}
     searched = _searched(resolved, arms)
-    cell_planner = CellPlanner(resolved, fingerprints, searched, copied_tasks(resolved, hashes))
+    copies = own_copies_of(resolved, hashes)
+    copied = frozenset(name for name, number in copies.items() if number)
+    cell_planner = CellPlanner(resolved, fingerprints, searched, copied)
     cells: list[PlannedCell] = []
     for arm in arms:
         cells += [cell_planner.planned(arm, words) for words in study.cells(arm.words)]
-    return Plan(resolved, arms, tuple(cells), notes, fingerprints, searched)
+    return Plan(resolved, arms, tuple(cells), notes, fingerprints, searched, copies)
 
 
 def _searched(resolved: Resolved, arms: Sequence[PlannedArm]) -> frozenset[tuple[str, str]]:

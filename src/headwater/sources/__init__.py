@@ -115,6 +115,10 @@ class Source(ABC):
         Cached where hashing costs a read.
         """
 
+    def bytes_to_hash(self, positions: Positions) -> int:
+        """How many bytes `byte_hashes` may have to read; 0 where the images are in memory."""
+        return 0
+
     def split(self, column: str, name: str) -> Positions:
         """Positions of one split, ascending.
 

@@ -80,6 +80,13 @@ class FileSource(Source):
         """
         return self._hashes(positions)
 
+    def bytes_to_hash(self, positions: Positions) -> int:
+        """The sizes of the files, together.
+
+        InputError for a missing file.
+        """
+        return sum(self._stat(position).st_size for position in positions.tolist())
+
     def _open(self, position: int) -> BufferedReader:
         if not stat.S_ISREG(self._stat(position).st_mode):  # a pipe would be waited for without end
             raise InputError(

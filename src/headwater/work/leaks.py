@@ -219,7 +219,10 @@ def leak_facts(
     measured on, a record a pair of the two.
     """
     plan, records = session.plan, []
+    trained_on = {arm.words.source for arm in plan.arms}
     for source_name in plan.study.sources:
+        if source_name not in trained_on:
+            continue
         arm = largest_arm(plan, source_name)
         for task_name in dict.fromkeys(cell.task for cell in plan.study.cells(arm.words)):
             task = plan.tasks[task_name]

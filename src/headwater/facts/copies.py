@@ -17,7 +17,7 @@ from headwater.sources.copies import (
     under_two_classes,
 )
 
-LOOK_FILES = 200_000
+LOOK_FILES = 50_000
 LOOK_BYTES = 4 << 30
 """So many files, and so many bytes of them (4 GiB), are read without being asked: about half a
 minute of a local disk [ours].

@@ -13,6 +13,7 @@ import pandas as pd
 
 from headwater import files
 from headwater.errors import InputError
+from headwater.facts.conversions import conversion_facts
 from headwater.facts.copies import copy_facts, copy_notes
 from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
@@ -192,8 +193,8 @@ def _folder_source(
 
 
 def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
-    """What a table says of a task: counts per split and class at level:0; and which files are
-    copies.
+    """What a table says of a task: counts per split and class at level:0; which files are
+    copies, and what is converted.
     """
     table = source.table
     copies = copy_facts(source, whole=verify)
@@ -203,7 +204,12 @@ def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
         "metric": source.metric,
         "notes": [*source.notes, *copy_notes(copies)],
         "copies": copies,
+        "converted": None,
     }
+    if copies["problem"] is None and not source.generated:
+        converted = conversion_facts(source)
+        facts["converted"] = converted["counts"]
+        facts["notes"] += converted["sentences"]
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)
     facts["texts"] = sorted(table.texts)

@@ -115,6 +115,12 @@ class Source(ABC):
         Cached where hashing costs a read.
         """
 
+    def reading_marks(self, positions: Positions) -> list[str]:
+        """What must enter a fingerprint of images that Headwater reads in another way than it once
+        did; empty where there are none.
+        """
+        return []
+
     def bytes_to_hash(self, positions: Positions) -> int:
         """How many bytes `byte_hashes` may have to read; 0 where the images are in memory."""
         return 0
@@ -168,6 +174,8 @@ class Source(ABC):
             byte_hashes = self.byte_hashes(positions)
             for sample_id, byte_hash in zip(self.table.ids[positions], byte_hashes, strict=True):
                 digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
+            for mark in self.reading_marks(positions):
+                digest.update(f"{mark}\n".encode())
             different = len(positions) if self.generated else len(set(byte_hashes))
             self._seen_bytes[at] = _Seen(digest.hexdigest()[:32], different)
         return self._seen_bytes[at]

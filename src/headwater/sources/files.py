@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from headwater.errors import InputError
-from headwater.sources import Positions, Source, Table
+from headwater.sources import Positions, Source, Table, tiff
 from headwater.sources.hashes import ByteHashes
 from headwater.sources.tables import Listing
 
@@ -50,6 +50,7 @@ class FileSource(Source):
         self._follow_links = follow_links
         self.table: Table = listing.table
         self._inside: dict[str, bool] = {}
+        self._marks: dict[int, str] = {}
         self._hashes = ByteHashes(self.table.ids, self._open, self._stat, fingerprint_cache)
         for position in np.unique(
             np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)
@@ -79,6 +80,22 @@ class FileSource(Source):
         InputError for a missing file.
         """
         return self._hashes(positions)
+
+    def reading_marks(self, positions: Positions) -> list[str]:
+        """Of TIFF files that were turned twice, or read as darker than they are, before their tags
+        were looked at (headwater.sources.tiff); each file is opened once by a process.
+        """
+        marks = []
+        for position in positions.tolist():
+            sample_id = str(self.table.ids[position])
+            if not sample_id.lower().endswith(tiff.SUFFIXES):
+                continue
+            if position not in self._marks:
+                with self._open(position) as file:
+                    self._marks[position] = tiff.read_header(file).mark
+            if self._marks[position]:
+                marks.append(f"{sample_id}\x1f{self._marks[position]}")
+        return marks
 
     def bytes_to_hash(self, positions: Positions) -> int:
         """The sizes of the files, together.

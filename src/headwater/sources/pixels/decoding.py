@@ -24,9 +24,11 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from headwater.errors import InputError
 from headwater.sources import Positions, Source
+from headwater.sources.tiff import read_header
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 """PIL's names of the formats that are opened; of animations and multi-page files the first image is
@@ -167,15 +169,37 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def _turn(image: Image.Image) -> int:
+    """How a loaded image is still to be turned.
+
+    Pillow turns a TIFF when it loads it, and then takes the tag away; other formats it leaves as
+    they are stored.
+    """
+    if isinstance(image, TiffImageFile):
+        left = image.tag_v2.get(_EXIF_ORIENTATION, 1)
+        return left if isinstance(left, int) and 1 <= left <= 8 else 1
+    return _orientation(image)
+
+
+def _white(image: Image.Image, data: bytes) -> int:
+    """The value of white in the samples of a loaded image of 16 bits: less than 2^16 - 1 where a
+    TIFF says that fewer bits count, and no sample is larger.
+    """
+    if not image.mode.startswith("I;16") or not isinstance(image, TiffImageFile):
+        return 65535
+    white = read_header(io.BytesIO(data)).full_scale
+    return white if int(np.asarray(image).max(initial=0)) <= white else 65535
+
+
 def _decode_any(data: bytes, side: int, where: str) -> NDArray[np.uint8]:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image.height, image.width, where)
-            turn = _orientation(image)
             image.load()
+            turn, white = _turn(image), _white(image, data)
             if _by_strips(image, side):
-                return _resized_by_strips(image, side, turn=turn, where=where)
-            return _resized(_rgb(image, where), side, turn=turn)
+                return _resized_by_strips(image, side, turn=turn, where=where, white=white)
+            return _resized(_rgb(image, where, white), side, turn=turn)
     except (InputError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -206,11 +230,14 @@ def _too_large(where: str, size: str = "") -> InputError:
     )
 
 
-def _rgb(image: Image.Image, where: str) -> Image.Image:
-    """RGB pixels of a loaded image of any mode, transparency over white."""
+def _rgb(image: Image.Image, where: str, white: int) -> Image.Image:
+    """RGB pixels of a loaded image of any mode, transparency over white.
+
+    `white` is the value of white in samples of 16 bits.
+    """
     if image.mode.startswith("I;16"):
         wide = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+        image = Image.fromarray(((wide * 255 + white // 2) // white).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise InputError(
             f"{where}: 32-bit pixels (PIL mode {image.mode}) have no agreed range; store the image "
@@ -257,9 +284,10 @@ def _by_strips(image: Image.Image, side: int) -> bool:
 
 
 def _resized_by_strips(
-    image: Image.Image, side: int, *, turn: int, where: str
+    image: Image.Image, side: int, *, turn: int, where: str, white: int
 ) -> NDArray[np.uint8]:
-    """What `_resized(_rgb(image, where), side, turn=turn)` gives, where `_by_strips` allows it.
+    """What `_resized(_rgb(image, where, white), side, turn=turn)` gives, where `_by_strips` allows
+    it.
 
     It takes little more memory than the image as it was stored.
 
@@ -272,7 +300,8 @@ def _resized_by_strips(
     for row in range(0, height, _STRIP):
         rows = min(_STRIP, height - row)
         strip = image.crop((left, top + row, left + width, top + row + rows))
-        narrow.paste(_rgb(strip, where).resize((across, rows), Image.Resampling.BILINEAR), (0, row))
+        strip = _rgb(strip, where, white)
+        narrow.paste(strip.resize((across, rows), Image.Resampling.BILINEAR), (0, row))
     return _turned(narrow.resize((across, down), Image.Resampling.BILINEAR), turn)
 
 

@@ -11,9 +11,9 @@ from headwater.engines.cores import default_workers
 from headwater.engines.schedule import pending
 from headwater.errors import blamed_on
 from headwater.plan import Plan
+from headwater.plan.within import known_within
 from headwater.store import Store
 from headwater.tasks import Task
-from headwater.work.leaks import known_within
 
 
 def check_backbone(plan: Plan) -> None:

@@ -8,6 +8,7 @@ cells.py      what each cell measures, and its id
 copies.py     copies inside a task and inside a source
 overlaps.py   what arms and tasks have in common: leaked images, labels that both use
 plan.py       all of it together
+within.py     what earlier searches found of copies inside tasks
 """
 
 from headwater.plan.overlaps import Overlaps

@@ -41,7 +41,7 @@ def print_labels(facts: dict[str, Any], argument: str) -> None:
 def _print_source(entry: dict[str, Any]) -> None:
     _console.print(f"\n[bold]{name_of(entry['source'])}[/bold]: {entry['images']:,} images")
     for note in entry.get("notes", ()):
-        _console.print(plain.line(f"note: {note}"), markup=False)
+        _console.print(plain.line(f"note: {note}"), markup=False, soft_wrap=False)
     known = [view for view in entry["views"] if view["note"] is None]
     optional = {
         f"images in\nclasses < {FEW_IMAGES}": [view["small_share"] for view in known],

@@ -16,20 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headwater import recipes
 from headwater.curation import Matches, embedding_neighbours, near_duplicates
 from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
-from headwater.sources import Positions
-from headwater.sources.pixels import RECIPE as PIXELS
+from headwater.plan.within import ABOUT, PAIRS, own_images, pairs_folder, within_folder
 from headwater.sources.pixels import Images
-from headwater.store import Store
-from headwater.study import identity
 from headwater.work.session import Session
 
-_LEAKS, _WITHIN = "leaks", "leaks-within"
-"""Folders of the store's cache: pairs of a source and a task, and of a task and itself."""
-_PAIRS, _ABOUT = "pairs.parquet", "about.json"
 _COLUMNS = (
     "test_row",
     "source_row",
@@ -78,7 +71,8 @@ def look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
 
 def _look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
     source_images = session.source_pixels(arm).subset(arm.positions)
-    return _among(session, source_images, arm.source_fingerprint, task_name, _LEAKS)
+    folder = pairs_folder(session.plan, session.store, "leaks", arm.source_fingerprint, task_name)
+    return _among(session, source_images, folder, task_name)
 
 
 def similar_to_own(session: Session, task_name: str) -> NDArray[np.bool_] | None:
@@ -98,36 +92,16 @@ def look_within(session: Session, task_name: str) -> Looked:
 
 
 def _look_within(session: Session, task_name: str) -> Looked:
-    own = _own(session.plan, task_name)
-    images = session.pixels(session.plan.study.tasks[task_name].data).subset(own)
-    fingerprint = session.plan.tasks[task_name].source.fingerprint(own)
-    return _among(session, images, fingerprint, task_name, _WITHIN)
+    plan = session.plan
+    own = own_images(plan.tasks[task_name])
+    images = session.pixels(plan.study.tasks[task_name].data).subset(own)
+    return _among(session, images, within_folder(plan, session.store, task_name), task_name)
 
 
-def known_within(plan: Plan, store: Store, task_name: str) -> int | None:
-    """How many test images have such pairs, where an earlier run has looked; None where none has,
-    or where it is not looked for.
-    """
-    if not plan.looks_within(task_name):
-        return None
-    task, own = plan.tasks[task_name], _own(plan, task_name)
-    folder = _folder(plan, store, task.source.fingerprint(own), task_name, _WITHIN)
-    matches = _kept(folder, len(task.test), len(own))
-    return None if matches is None else int(matches.flagged.sum())
-
-
-def _own(plan: Plan, task_name: str) -> Positions:
-    task = plan.tasks[task_name]
-    return np.union1d(task.train, task.val)
-
-
-def _among(
-    session: Session, images: Images, fingerprint: str | None, task_name: str, kind: str
-) -> Looked:
+def _among(session: Session, images: Images, folder: Path, task_name: str) -> Looked:
     """The pairs of some images and a task's test images: kept ones, or else found and kept."""
     plan, task = session.plan, session.plan.tasks[task_name]
     test_images = session.pixels(plan.study.tasks[task_name].data).subset(task.test)
-    folder = _folder(plan, session.store, fingerprint, task_name, kind)
     matches = _kept(folder, len(task.test), len(images))
     if matches is None:
         matches = near_duplicates(images, test_images)
@@ -135,18 +109,6 @@ def _among(
         with atomic_folder(folder) as made:
             _write(made, matches)
     return Looked(matches, images, test_images)
-
-
-def _folder(plan: Plan, store: Store, fingerprint: str | None, task_name: str, kind: str) -> Path:
-    """Where the pairs of some images and a task's test images are kept."""
-    task = plan.tasks[task_name]
-    words = {
-        "source": fingerprint,
-        "test": task.source.fingerprint(task.test),
-        "image_size": plan.study.image_size,
-        "rooms": recipes.versions_of(("pixels", "leaks"), pixels=PIXELS),
-    }
-    return store.cache / kind / identity(words)
 
 
 def _kept(folder: Path, num_test: int, num_source: int) -> Matches | None:
@@ -164,14 +126,14 @@ def _write(folder: Path, matches: Matches) -> None:
         side: matches.window[:, i] for i, side in enumerate(("left", "top", "right", "bottom"))
     }
     pq.write_table(
-        pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / _PAIRS
+        pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / PAIRS
     )
-    (folder / _ABOUT).write_text(
+    (folder / ABOUT).write_text(
         json.dumps(
             {
                 "num_test": matches.num_test,
                 "num_source": matches.num_source,
-                "sha256": file_sha256(folder / _PAIRS),
+                "sha256": file_sha256(folder / PAIRS),
             }
         )
         + "\n"
@@ -182,10 +144,10 @@ def _read(folder: Path) -> Matches:
     """Raises OSError, ValueError, KeyError, TypeError or pyarrow's errors where there is nothing
     that can be read.
     """
-    about: dict[str, Any] = json.loads((folder / _ABOUT).read_text())
-    if file_sha256(folder / _PAIRS) != about["sha256"]:
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    if file_sha256(folder / PAIRS) != about["sha256"]:
         raise ValueError(f"{folder}: these pairs are not what was written")
-    table: Any = pq.read_table(folder / _PAIRS, partitioning=None)
+    table: Any = pq.read_table(folder / PAIRS, partitioning=None)
     columns = {name: np.array(table[name].to_pylist()) for name in _COLUMNS}
     return Matches(
         num_test=about["num_test"],
@@ -251,7 +213,7 @@ def own_facts(
 def _own_record(session: Session, task_name: str, tell: Callable[[str], None]) -> dict[str, Any]:
     plan, task = session.plan, session.plan.tasks[task_name]
     record: dict[str, Any] = {
-        "images": len(_own(plan, task_name)),
+        "images": len(own_images(task)),
         "task": task_name,
         "test_images": len(task.test),
         "equal_files": int(session.overlaps.own(task_name).sum()),

@@ -49,6 +49,8 @@ _MEANING = {
     UNREADABLE: "that cannot be opened",
 }
 
+WORDS = tuple(_MEANING)
+
 
 def conversion_of(image: Image.Image) -> tuple[str, ...]:
     """What will be done to an image that Pillow has opened and not yet loaded; nothing for plain

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
 from headwater.errors import InputError
 from headwater.sources import Source
-from headwater.sources.pixels.conversions import (
-    conversion_sentences,
-    conversions_of,
-    counted,
-)
+from headwater.sources.pixels.conversions import conversions_of, counted
 
 
-def conversion_facts(source: Source) -> dict[str, Any]:
+def conversion_facts(source: Source) -> dict[str, int]:
     """How many of a source's images are turned, have a palette and so on
-    (headwater.sources.pixels.conversions), by word, and a sentence for each.
+    (headwater.sources.pixels.conversions), by word.
 
     Every file is opened, and few are decoded. A file that cannot be read is passed over.
     """
     positions = range(len(source.table))
     with ThreadPoolExecutor(max_workers=4) as pool:
-        counts = counted(pool.map(lambda position: _of_one(source, position), positions))
-    return {"counts": counts, "sentences": conversion_sentences(counts, len(source.table))}
+        return counted(pool.map(lambda position: _of_one(source, position), positions))
 
 
 def _of_one(source: Source, position: int) -> tuple[str, ...]:

@@ -207,9 +207,7 @@ def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
         "converted": None,
     }
     if copies["problem"] is None and not source.generated:
-        converted = conversion_facts(source)
-        facts["converted"] = converted["counts"]
-        facts["notes"] += converted["sentences"]
+        facts["converted"] = conversion_facts(source)
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)
     facts["texts"] = sorted(table.texts)

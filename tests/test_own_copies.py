@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from headwater import work
-from headwater.analysis import verdict
+from headwater.analysis import decide, verdict
 from headwater.analysis.evidence import evidence_of
 from headwater.plan import Plan
 from headwater.plan import plan as planning
@@ -407,6 +407,22 @@ def test_a_task_of_copies_is_set_aside_and_the_others_decide() -> None:
     assert any("Set aside: copies (every test image is a copy" in each for each in said.sentences)
     (line,) = evidence_of(to_frame(rows)).lines()
     assert line.tasks == ("birds",)
+
+
+def test_what_learns_from_none_of_a_tasks_images_is_not_touched_by_its_copies() -> None:
+    rows = two_arms(own_test_copies=1000, protocol="zeroshot", n_train=0, head_init="text")
+    said = verdict(to_frame(rows))
+    assert said.labels == "level:0"
+    rows += [row | {"cell": row["cell"] + "t", "protocol": "knn", "n_train": 50} for row in rows]
+    found = evidence_of(to_frame(rows))
+    assert found.copied == {("birds", "knn")}
+
+
+def test_decide_says_it_too() -> None:
+    notes = decide(to_frame(two_arms(own_test_copies=29))).notes
+    assert sum("29 of the 1,000 test images of birds" in note for note in notes) == 1
+    sentences = verdict(to_frame(two_arms(own_test_copies=29))).sentences
+    assert sum("29 of the 1,000 test images of birds" in each for each in sentences) == 1
 
 
 def test_cells_that_nobody_looked_at_for_copies_are_told_beside_those_that_were() -> None:

@@ -17,7 +17,7 @@ from headwater.analysis.decision import (
     Aim,
     Decision,
 )
-from headwater.analysis.evidence import Evidence, Line, evidence_of
+from headwater.analysis.evidence import BEWARE, Evidence, Line, evidence_of
 from headwater.analysis.images import Answers
 from headwater.analysis.kept import kept
 from headwater.analysis.meanings import told
@@ -119,7 +119,12 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
 
 def _beware(table: pd.DataFrame) -> tuple[str, ...]:
     """What was not as it should be in the table itself."""
-    return tuple(f"Beware: {sentence}" for sentence in (*told(table), *copies_sentences(table)))
+    return tuple(f"{BEWARE}{sentence}" for sentence in (*told(table), *copies_sentences(table)))
+
+
+def _notes(decision: Decision) -> list[str]:
+    """What the decision says of itself, but for what is said at the end."""
+    return [note for note in decision.notes if not note.startswith(BEWARE)]
 
 
 def _cells(table: pd.DataFrame, line: Line) -> tuple[str, ...]:
@@ -224,7 +229,7 @@ def other_images(decision: Decision) -> list[str]:
 
 
 def _asides(decision: Decision, found: Evidence) -> list[str]:
-    sentences = list(decision.notes)
+    sentences = _notes(decision)
     if found.leak_free:
         seen = [arm.name for arm in found.arms if arm.id in found.leak_free]
         sentences.append(
@@ -285,12 +290,13 @@ def _without_answer(table: pd.DataFrame, decision: Decision) -> Verdict:
         "No configuration has a number in every task and shot count, on the whole test set, so "
         "there is nothing fair to rank."
     )
+    notes = tuple(_notes(decision))
     return Verdict(
         "Nothing can be concluded yet.",
         decision,
-        decision.notes or (why,),
+        notes or (why,),
         trouble or ("Train longer, or on more images.",)
-        if decision.notes
+        if notes
         else trouble or ("Finish the study.",),
     )
 

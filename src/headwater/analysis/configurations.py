@@ -89,7 +89,7 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
 _OF_LABELS = ("num_labels", "label_kind", "label_level")
 _PREPARED_FROM = (
     *(*CONFIGURATION, *NEEDS, "constants", "value", "label_reuse", *_OF_LABELS),
-    *(*COPIES, "n_test", "subset"),
+    *(*COPIES, "n_test", "n_train", "subset"),
 )
 
 

@@ -30,13 +30,15 @@ def own_copies(table: pd.DataFrame) -> NDArray[np.int64]:
 
 def wholly_copied(table: pd.DataFrame) -> NDArray[np.bool_]:
     """bool [rows]: rows of cells whose every test image is a copy of the task's own train or val
-    images, so that nothing is left to score by.
+    images, so that nothing is left to score by. What learns from none of them (zero-shot) is not
+    touched.
     """
     copies = own_copies(table)
     if not copies.any():
         return np.zeros(len(table), dtype=bool)
     n_test = table["n_test"].to_numpy(dtype="float64", na_value=np.inf)
     whole = (table["subset"] == "all").to_numpy(dtype=bool) & (copies > 0) & (copies >= n_test)
+    whole &= table["n_train"].to_numpy(dtype="float64", na_value=np.inf) > 0
     return np.asarray(table["cell"].isin(set(table["cell"][whole])), dtype=np.bool_)
 
 

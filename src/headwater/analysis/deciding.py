@@ -22,6 +22,7 @@ from headwater.analysis.decision import (
     threshold_of,
 )
 from headwater.analysis.evidence import (
+    BEWARE,
     Evidence,
     Line,
     copied_words,
@@ -74,6 +75,7 @@ def decide(
         *diverged_words(found),
         *copied_words(found),
         *unknown_words(aim.prices, found),
+        *(f"{BEWARE}{sentence}" for sentence in found.beware),
     )
     if headline is None:
         return Decision(NOTHING, None, tolerance=aim.tolerance, notes=notes)

@@ -26,7 +26,7 @@ from headwater.analysis.configurations import (
     configurations,
     prepare,
 )
-from headwater.analysis.copied import own_copies
+from headwater.analysis.copied import copies_sentences, own_copies
 from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
 from headwater.analysis.spent import Spent, hours_of_seeds, repeats_of, spent_by
@@ -44,6 +44,7 @@ NEEDED = (
 )
 """Columns of rows that evidence is made of, beside the required ones."""
 COPIED = "every test image is a copy of the task's own train or val images"
+BEWARE = "Beware: "
 _USUAL = ("top1", "mean_per_class")
 _COPY_VALUES = 4
 """So many equal values make two seeds of an arm copies of each other, where the test set is large
@@ -159,8 +160,12 @@ class Evidence:
     kept them.
     """
     spent: Spent | None = None
-    copied: frozenset[str] = frozenset()
-    """Tasks of which every test image is a copy of their own train or val images."""
+    copied: frozenset[tuple[str, str]] = frozenset()
+    """(task, protocol) of which every test image is a copy of the task's own train or val
+    images.
+    """
+    beware: tuple[str, ...] = ()
+    """What a reader must know of such copies, a sentence each."""
 
     def lines(self) -> tuple[Line, ...]:
         """Every protocol at every number of shots, those nearest to use first: whole networks
@@ -186,8 +191,7 @@ class Evidence:
         }
         never = [arm.name for arm in self.arms if arm.id in self.never]
         left_out |= dict.fromkeys(never, "every run of it diverged")
-        measured = {self.settings[at].task for at in chosen}
-        left_out |= dict.fromkeys(sorted(self.copied & measured), COPIED)
+        left_out |= {task: COPIED for task, of in sorted(self.copied) if of == protocol}
         fair = [at for at in chosen if not self._unfair(self.settings[at])]
         if not fair:
             return None
@@ -221,7 +225,7 @@ class Evidence:
         )
 
     def _unfair(self, setting: Setting) -> bool:
-        return (setting.task, setting.protocol) in self.tainted or setting.task in self.copied
+        return (setting.task, setting.protocol) in self.tainted | self.copied
 
     def _lacking(self, arm: int, settings: Sequence[int]) -> list[str]:
         """Tasks that an arm has in none of some settings, and further settings that it lacks."""
@@ -337,7 +341,10 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         copies=tuple((arms[a].id, int(seeds[s]), int(seeds[r])) for a, s, r in copies),
         hours=hours_of_seeds(table, arms),
         leak_free=_leak_free(used),
-        copied=frozenset(task[usable & copied].tolist()),
+        copied=frozenset(
+            zip(task[usable & copied].tolist(), protocol[usable & copied].tolist(), strict=True)
+        ),
+        beware=tuple(copies_sentences(table)),
         never=frozenset(arms[place].id for place in np.flatnonzero(never)),
         draws=table_of,
         spent=spent,

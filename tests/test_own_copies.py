@@ -138,7 +138,7 @@ def test_a_copy_changes_the_ids_of_its_tasks_cells_and_of_nothing_else(
     copied(root, "train/cat/0.png", "test/cat/more.png")
     one = Plan.make(study(root, leakage="bytes", methods=["scratch"]))
     with monkeypatch.context() as blind:
-        blind.setattr(planning, "own_copies_of", lambda resolved, hashes: {})
+        blind.setattr(planning, "own_copies_of", lambda resolved: {})
         before = Plan.make(study(root, leakage="bytes", methods=["scratch"]))
         (root / "test/cat/more.png").unlink()
         unknowing = Plan.make(study(root))

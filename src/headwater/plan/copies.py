@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.plan.images import of_splits
-from headwater.plan.memo import Memo
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
 from headwater.sources import Positions, Source
@@ -23,42 +22,26 @@ from headwater.sources.copies import (
 from headwater.tasks import Task
 
 
-class ByteHashes:
-    """Digests of images' bytes, each asked for once."""
-
-    def __init__(self) -> None:
-        self._hashes: Memo[NDArray[np.bytes_]] = Memo()
-
-    def of(self, source: Source, positions: Positions) -> NDArray[np.bytes_]:
-        """bytes [images]"""
-        return self._hashes.get(
-            (source.name, positions.tobytes()),
-            lambda: np.array(source.byte_hashes(positions), dtype="S"),
-        )
-
-
-def own_copies(task: Task, hashes: ByteHashes) -> NDArray[np.bool_]:
+def own_copies(task: Task) -> NDArray[np.bool_]:
     """bool [n_test]: test images of a task whose bytes are among its own train or val images.
 
     Generated worlds draw each image by itself.
     """
     if task.source.generated:
         return np.zeros(len(task.test), dtype=bool)
-    own = np.concatenate([hashes.of(task.source, split) for split in (task.train, task.val)])
-    return np.isin(hashes.of(task.source, task.test), own)
+    own = np.concatenate([task.source.digests(split) for split in (task.train, task.val)])
+    return np.isin(task.source.digests(task.test), own)
 
 
-def own_copies_of(resolved: Resolved, hashes: ByteHashes) -> dict[str, int]:
+def own_copies_of(resolved: Resolved) -> dict[str, int]:
     """How many such test images each task has."""
-    return {name: int(own_copies(task, hashes).sum()) for name, task in resolved.tasks.items()}
+    return {name: int(own_copies(task).sum()) for name, task in resolved.tasks.items()}
 
 
-def notes_on_copies(
-    resolved: Resolved, arms: Sequence[PlannedArm], hashes: ByteHashes
-) -> Iterator[str]:
+def notes_on_copies(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator[str]:
     """What a person should know of copies inside the study's data."""
     for task in resolved.tasks.values():
-        yield from _notes_on_task(task, hashes)
+        yield from _notes_on_task(task)
     one_arm_each = {arm.words.source: arm for arm in arms if arm.source is not None}
     for name, arm in one_arm_each.items():
         assert name is not None and arm.source is not None
@@ -71,11 +54,10 @@ def notes_on_copies(
             )
     for name, source in resolved.sources.items():
         positions = _used(resolved, source)
-        if source.generated or source.num_pictures(positions) == len(positions):
+        if source.generated:
             continue
-        found = under_two_classes(
-            source.table, positions, pictures_of(hashes.of(source, positions))
-        )
+        pictures_of_files = pictures_of(source.digests(positions))
+        found = under_two_classes(source.table, positions, pictures_of_files)
         if found:
             yield f"data {name}: {two_classes_sentence(found)}"
 
@@ -93,8 +75,8 @@ def _used(resolved: Resolved, source: Source) -> Positions:
     return np.unique(np.concatenate(used))
 
 
-def _notes_on_task(task: Task, hashes: ByteHashes) -> Iterator[str]:
-    copied = own_copies(task, hashes)
+def _notes_on_task(task: Task) -> Iterator[str]:
+    copied = own_copies(task)
     if copied.any():
         what = (
             f"{int(copied.sum()):,} of the {len(copied):,} test images of task {task.name!r} are "
@@ -106,7 +88,7 @@ def _notes_on_task(task: Task, hashes: ByteHashes) -> Iterator[str]:
             yield f"{what}; scores are also given without them (subset unleaked)"
     if task.source.generated:
         return
-    chosen_on = np.isin(hashes.of(task.source, task.val), hashes.of(task.source, task.train))
+    chosen_on = np.isin(task.source.digests(task.val), task.source.digests(task.train))
     if chosen_on.any():
         yield (
             f"{int(chosen_on.sum()):,} of the {len(chosen_on):,} val images of task "

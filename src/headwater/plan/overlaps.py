@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
 from headwater.labels import classes_of, label_view, nesting, parse_captions, parse_view
-from headwater.plan.copies import ByteHashes, own_copies
+from headwater.plan.copies import own_copies
 from headwater.plan.images import of_splits
 from headwater.plan.memo import Memo
 from headwater.plan.planned import Overlap, PlannedArm
@@ -37,7 +37,7 @@ about ten minutes of one core, once [ours].
 """
 
 
-def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm], hashes: ByteHashes) -> list[str]:
+def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm]) -> list[str]:
     """Notes on what arms and tasks have in common.
 
     Raises InputError where an arm is trained on the validation or test images of a task that it is
@@ -67,7 +67,7 @@ def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm], hashes: ByteH
                     "too (docs/leakage.md says what that costs)"
                 )
         for task in measured_on:
-            notes += _notes_on_splits(arm, images, task, hashes)
+            notes += _notes_on_splits(arm, images, task)
     return notes
 
 
@@ -90,9 +90,7 @@ def _notes_on_batches(arms: Sequence[PlannedArm]) -> list[str]:
     return notes
 
 
-def _notes_on_splits(
-    arm: PlannedArm, images: Positions, task: Task, hashes: ByteHashes
-) -> list[str]:
+def _notes_on_splits(arm: PlannedArm, images: Positions, task: Task) -> list[str]:
     """Notes on a task's held-out images among the images of an arm's source."""
     splits = {"test": task.test} if task.carved else {"val": task.val, "test": task.test}
     notes = []
@@ -102,7 +100,7 @@ def _notes_on_splits(
             f"{arm.words.source} pre-trains on"
         )
     for split, positions in splits.items():
-        notes += _notes_on_split(arm, images, task, split, positions, hashes)
+        notes += _notes_on_split(arm, images, task, split, positions)
     return notes
 
 
@@ -112,10 +110,9 @@ def _notes_on_split(
     task: Task,
     split: str,
     positions: Positions,
-    hashes: ByteHashes,
 ) -> list[str]:
     assert arm.source is not None
-    shared = np.isin(hashes.of(task.source, positions), hashes.of(arm.source, images))
+    shared = np.isin(task.source.digests(positions), arm.source.digests(images))
     same_files = arm.source is task.source and len(np.intersect1d(images, positions)) > 0
     what = (
         f"{int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are "
@@ -163,7 +160,7 @@ class Overlaps:
     """What arms and tasks have in common, each pair found out once."""
 
     def __init__(self, resolved: Resolved) -> None:
-        self._resolved, self._hashes = resolved, ByteHashes()
+        self._resolved = resolved
         self._overlaps: Memo[Overlap] = Memo()
         self._own: Memo[NDArray[np.bool_]] = Memo()
         self._known: Memo[NDArray[np.int64]] = Memo()
@@ -176,13 +173,13 @@ class Overlaps:
     def own(self, task_name: str) -> NDArray[np.bool_]:
         """bool [n_test]: test images whose bytes are among the task's own train or val images."""
         task = self._resolved.tasks[task_name]
-        return self._own.get(task_name, lambda: own_copies(task, self._hashes))
+        return self._own.get(task_name, lambda: own_copies(task))
 
     def _overlap(self, arm: PlannedArm, task: Task) -> Overlap:
         if arm.source is None:
             return Overlap(False, np.zeros(len(task.test), dtype=bool))
-        trained_on = self._hashes.of(arm.source, arm.positions)
-        leaked = np.isin(self._hashes.of(task.source, task.test), trained_on)
+        trained_on = arm.source.digests(arm.positions)
+        leaked = np.isin(task.source.digests(task.test), trained_on)
         return Overlap(self._reuses_labels(arm, task, trained_on), leaked)
 
     def _reuses_labels(self, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:
@@ -203,7 +200,7 @@ class Overlaps:
         if known is None:
             return False
         labelled = np.concatenate([task.train, task.val])
-        hashes = self._hashes.of(task.source, labelled)
+        hashes = task.source.digests(labelled)
         distinct, first = np.unique(trained_on, return_index=True)
         nearest = np.searchsorted(distinct, hashes).clip(max=len(distinct) - 1)
         shared = distinct[nearest] == hashes

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
 from headwater.plan.cells import CellPlanner, check_shots
-from headwater.plan.copies import ByteHashes, notes_on_copies, own_copies_of
+from headwater.plan.copies import notes_on_copies, own_copies_of
 from headwater.plan.notes import (
     notes_on_losses,
     notes_on_sources,
@@ -170,7 +170,6 @@ def _planned(resolved: Resolved) -> Plan:
     check_shots(resolved)
     planner = ArmPlanner(resolved)
     arms = tuple(planner.planned(words) for words in study.arms())
-    hashes = ByteHashes()
     notes = (
         *notes_on_sources(resolved),
         *notes_on_losses(resolved, arms),
@@ -178,12 +177,12 @@ def _planned(resolved: Resolved) -> Plan:
         *notes_on_supports(_supports(arms)),
         *notes_on_captions(arms),
         *notes_on_prompts(resolved, arms),
-        *check_overlaps(resolved, arms, hashes),
-        *notes_on_copies(resolved, arms, hashes),
+        *check_overlaps(resolved, arms),
+        *notes_on_copies(resolved, arms),
     )
     fingerprints = {name: task_fingerprint(task) for name, task in resolved.tasks.items()}
     searched = _searched(resolved, arms)
-    copies = own_copies_of(resolved, hashes)
+    copies = own_copies_of(resolved)
     copied = frozenset(name for name, number in copies.items() if number)
     cell_planner = CellPlanner(resolved, fingerprints, searched, copied)
     cells: list[PlannedCell] = []

@@ -92,6 +92,8 @@ class Source(ABC):
     """
     kind_version: int = 1
     """Version of the kind of data that opened it (headwater.sources.kinds)."""
+    _digests: tuple[NDArray[np.bool_], NDArray[np.bytes_]] | None = None
+    """bool and bytes [len(table)]: which images' bytes are known, and their digests."""
 
     @abstractmethod
     def image(self, position: int) -> bytes | NDArray[np.uint8]:
@@ -165,13 +167,29 @@ class Source(ABC):
         """
         return self._read(positions).num_pictures
 
+    def digests(self, positions: Positions) -> NDArray[np.bytes_]:
+        """bytes [len(positions)]: `byte_hashes`, each asked for once: a file that changes while a
+        process runs is not looked at again by it.
+        """
+        if self._digests is None:
+            size = len(self.table)
+            self._digests = np.zeros(size, dtype=bool), np.zeros(size, dtype="S1")
+        known, digests = self._digests
+        missing = np.unique(positions[~known[positions]])
+        if len(missing):
+            found = np.array(self.byte_hashes(missing), dtype="S")
+            digests = digests.astype(np.promote_types(digests.dtype, found.dtype))
+            digests[missing], known[missing] = found, True
+            self._digests = known, digests
+        return digests[positions]
+
     def _read(self, positions: Positions) -> _Seen:
         at = hashlib.sha256(positions.tobytes()).hexdigest()
         if at not in self._seen_bytes:
             digest = hashlib.sha256()
             if self.kind_version > 1:
                 digest.update(f"version {self.kind_version}\n".encode())
-            byte_hashes = self.byte_hashes(positions)
+            byte_hashes = self.digests(positions).astype("U").tolist()
             for sample_id, byte_hash in zip(self.table.ids[positions], byte_hashes, strict=True):
                 digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
             for mark in self.reading_marks(positions):

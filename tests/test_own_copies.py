@@ -17,6 +17,7 @@ from PIL import Image
 from headwater import work
 from headwater.analysis import decide, verdict
 from headwater.analysis.evidence import evidence_of
+from headwater.facts.labels import folder_facts
 from headwater.plan import Plan
 from headwater.plan import plan as planning
 from headwater.report.provenance import warnings
@@ -224,6 +225,18 @@ def test_copies_in_a_source_and_a_picture_under_two_classes_are_told_everywhere(
         assert "'00.png' is 'a' and '36.png' is 'b'" in flat
     sound = " ".join(of_source(filled(tmp_path / "sound"), other).notes)
     assert "pictures" not in sound and "two classes" not in sound
+
+
+def test_files_without_a_class_are_under_no_second_one(tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    root.mkdir()
+    lines = ["path,split,level1"]
+    for i, name in enumerate(["cat", "", "dog", "cat"]):
+        (root / f"{i}.png").write_text("one picture" if i < 2 else f"picture {i}")
+        lines.append(f"{i}.png,train,{name}")
+    assert folder_facts(_with_table(root, lines))["sources"][0]["notes"] == [
+        "its 4 files are 3 different pictures, byte for byte"
+    ]
 
 
 def test_a_table_of_a_folder_counts_copies_by_split_column_and_says_where_nobody_looked(

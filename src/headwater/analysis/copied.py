@@ -16,6 +16,7 @@ COLUMNS = ("own_test_copies", "own_similar_test_images")
 """How many of a cell's test images are such copies: byte for byte, and changed or not."""
 
 
+COPIED = "every test image is a copy of the task's own train or val images"
 HOLLOW = "Labels are re-used here, or every test image is copied: this decides nothing."
 
 
@@ -40,6 +41,17 @@ def wholly_copied(table: pd.DataFrame) -> NDArray[np.bool_]:
     whole = (table["subset"] == "all").to_numpy(dtype=bool) & (copies > 0) & (copies >= n_test)
     whole &= table["n_train"].to_numpy(dtype="float64", na_value=np.inf) > 0
     return np.asarray(table["cell"].isin(set(table["cell"][whole])), dtype=np.bool_)
+
+
+def leak_free(used: pd.DataFrame) -> frozenset[str]:
+    """Ids of arms that are scored without images that pre-training has seen, rather than without
+    copies inside the task alone, which concern all arms.
+    """
+    seen = np.zeros(len(used), dtype=bool)
+    for column in ("leaked_test_images", "similar_test_images"):
+        seen |= used[column].to_numpy(dtype="float64", na_value=0.0) > 0
+    without = (used["subset"] == "unleaked").to_numpy(dtype=bool) & (seen | (own_copies(used) == 0))
+    return frozenset(used["configuration"][without])
 
 
 def every_image_copied(tasks: list[str]) -> str:

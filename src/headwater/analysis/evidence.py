@@ -26,7 +26,7 @@ from headwater.analysis.configurations import (
     configurations,
     prepare,
 )
-from headwater.analysis.copied import copies_sentences, own_copies
+from headwater.analysis.copied import COPIED, copies_sentences, leak_free
 from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
 from headwater.analysis.spent import Spent, hours_of_seeds, repeats_of, spent_by
@@ -43,7 +43,6 @@ NEEDED = (
     *("status", "seconds", "pretrain_seconds", "leaked_test_images", "similar_test_images"),
 )
 """Columns of rows that evidence is made of, beside the required ones."""
-COPIED = "every test image is a copy of the task's own train or val images"
 BEWARE = "Beware: "
 _USUAL = ("top1", "mean_per_class")
 _COPY_VALUES = 4
@@ -340,7 +339,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         diverged=_diverged(arms, arm, seed, lost),
         copies=tuple((arms[a].id, int(seeds[s]), int(seeds[r])) for a, s, r in copies),
         hours=hours_of_seeds(table, arms),
-        leak_free=_leak_free(used),
+        leak_free=leak_free(used),
         copied=frozenset(
             zip(task[usable & copied].tolist(), protocol[usable & copied].tolist(), strict=True)
         ),
@@ -349,17 +348,6 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         draws=table_of,
         spent=spent,
     )
-
-
-def _leak_free(used: pd.DataFrame) -> frozenset[str]:
-    """Ids of arms that are scored without images that pre-training has seen, rather than without
-    copies inside the task alone, which concern all arms.
-    """
-    seen = np.zeros(len(used), dtype=bool)
-    for column in ("leaked_test_images", "similar_test_images"):
-        seen |= used[column].to_numpy(dtype="float64", na_value=0.0) > 0
-    without = (used["subset"] == "unleaked").to_numpy(dtype=bool) & (seen | (own_copies(used) == 0))
-    return frozenset(used["configuration"][without])
 
 
 def _chance(used: pd.DataFrame) -> Floats:

@@ -19,6 +19,7 @@ from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
 from headwater.sources.formats import is_image
+from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
 from headwater.tasks import SPLITS, split_index
@@ -208,6 +209,7 @@ def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
     }
     if copies["problem"] is None and not source.generated:
         facts["converted"] = conversion_facts(source)
+        facts["conversions"] = conversion_sentences(facts["converted"], len(table))
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)
     facts["texts"] = sorted(table.texts)

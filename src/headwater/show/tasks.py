@@ -11,7 +11,6 @@ from rich.table import Table as TextTable
 
 from headwater import plain
 from headwater.show.console import console, name_of
-from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.tasks import SPLITS
 
 _console = console(soft_wrap=True, highlight=False)
@@ -143,7 +142,7 @@ def print_task(facts: Mapping[str, Any]) -> None:
         _console.print(
             f"{'classes':16} {', '.join(map(plain.name, names[:12]))}{more}", markup=False
         )
-    for sentence in conversion_sentences(facts.get("converted") or {}, facts.get("images", 0)):
+    for sentence in facts.get("conversions", ()):
         _console.print(f"{'converted':16} {plain.line(sentence)}", markup=False)
     for note in (*facts.get("notes", ()), *([facts["note"]] if "note" in facts else [])):
         _console.print(f"{'note':16} {plain.line(note)}", markup=False)

@@ -5,30 +5,33 @@ Everything random in the loop is keyed by step and sample, so (weights, buffers,
 the whole state: a run that goes on from a checkpoint is bit-equal to one that was never stopped.
 
     step-0000000300.safetensors   the tensors
-    step-0000000300.json          step, meta, the SHA-256 of the tensors' file, and that of all this
+    step-0000000300.json          step, count, meta, the SHA-256 of the tensors' file, and that of
+                                  all this
 
 Each file is written beside, synced and renamed, the tensors first: a checkpoint is there when its
 JSON is, whenever the process was killed. `KEEP` are kept, so that there is one before the newest
 should that be damaged. Newest means written last: after a damaged one was passed over, or one that
 another kind of machine wrote, a run goes on from an earlier step, and its checkpoints are the ones
-that count.
+that count. `count` says which that is, one more than the highest that was there: clocks are set
+back, and files are copied. Files of other names are nobody's: they are neither read nor removed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load
 
-from headwater import files
+from headwater import digests, files
 
 KEEP = 2
 Snapshot = tuple[int, dict[str, torch.Tensor], dict[str, Any]]
@@ -63,25 +66,11 @@ def latest(folder: Path) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] 
 
     A truncated or bit-flipped one is passed over and the one before is used.
     """
-    for record_path in reversed(_records(folder)):
-        try:
-            record = json.loads(record_path.read_text())
-            data = record_path.with_suffix(".safetensors").read_bytes()
-            if (
-                _digest(record) == record["record_sha256"]
-                and hashlib.sha256(data).hexdigest() == record["sha256"]
-            ):
-                return int(record["step"]), load(data), dict(record["meta"])
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RecursionError,
-            SafetensorError,
-        ):
-            continue
+    for record in reversed(_records(folder)):
+        with suppress(Exception):  # whatever is raised by what reads it, it is damaged
+            data = record.path.with_suffix(".safetensors").read_bytes()
+            if hashlib.sha256(data).hexdigest() == record.said["sha256"]:
+                return int(record.said["step"]), load(data), dict(record.said["meta"])
     return None
 
 
@@ -181,10 +170,9 @@ def _write(folder: Path, snapshot: Snapshot) -> None:
     name = f"step-{step:010d}"
     with files.atomic_path(folder / f"{name}.safetensors") as temp, temp.open("wb") as file:
         sha256 = _write_safetensors(file, tensors)
-    record = {"step": step, "sha256": sha256, "meta": meta}
-    files.write_atomic(
-        folder / f"{name}.json", json.dumps({**record, "record_sha256": _digest(record)})
-    )
+    count = 1 + max((record.count for record in _records(folder)), default=0)
+    said = {"step": step, "count": count, "sha256": sha256, "meta": meta}
+    files.write_atomic(folder / f"{name}.json", json.dumps(digests.sealed(said)))
     _prune(folder)
 
 
@@ -221,38 +209,68 @@ def _write_safetensors(file: BinaryIO, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _prune(folder: Path) -> None:
-    """Keeps the last `KEEP` checkpoints; what is older goes, and so do tensors without a record and
-    temporary files, which a kill left behind.
+    """Keeps the last `KEEP` whole records and their tensors. Others of our names go, and so do
+    tensors without a record and temporary files that a kill left behind.
+
+    What another process writes at this moment, which has no record yet, is told from what was left
+    behind by the time of its file: an error costs a checkpoint of that process or some space.
     """
-    records = _records(folder)
-    for old in records[:-KEEP]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
-    kept = records[-KEEP:]
-    with suppress(FileNotFoundError, IndexError):  # the folder vanished
-        begun = kept[0].with_suffix(".safetensors").stat().st_mtime_ns
-        for path in folder.glob("*step-*"):
-            if path.with_suffix(".json") not in kept and path.stat().st_mtime_ns < begun:
+    kept = {record.path for record in _records(folder)[-KEEP:]}
+    times = []
+    for path in kept:
+        with suppress(FileNotFoundError):
+            times.append(path.with_suffix(".safetensors").stat().st_mtime_ns)
+    begun = min(times, default=0)
+    with suppress(FileNotFoundError):  # the folder vanished
+        for path in folder.iterdir():
+            record = path.with_suffix(".json")
+            if _RECORD.fullmatch(path.name) and path not in kept:
+                path.unlink(missing_ok=True)
+                path.with_suffix(".safetensors").unlink(missing_ok=True)
+            elif (
+                (_TENSORS.fullmatch(path.name) and record not in kept)
+                or _TEMPORARY.fullmatch(path.name)
+            ) and path.stat().st_mtime_ns < begun:
                 path.unlink(missing_ok=True)
 
 
-def _digest(record: dict[str, Any]) -> str:
-    """SHA-256 of what a record says, but for this digest itself; how its JSON is spaced and ordered
-    does not matter.
-    """
-    said = {key: value for key, value in record.items() if key != "record_sha256"}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+_RECORD = re.compile(r"step-\d{10,}\.json")
+_TENSORS = re.compile(r"step-\d{10,}\.safetensors")
+_TEMPORARY = re.compile(r"\.step-\d{10,}\.(json|safetensors)\.[0-9a-f]+\.tmp")
 
 
-def _records(folder: Path) -> list[Path]:
-    """The JSON files of checkpoints, in the order in which they were written; of two in one tick of
-    the clock, the later step is the later one.
+@dataclass(frozen=True)
+class _Record:
+    """A record that is what was written."""
+
+    count: int
+    """0 for those of before there were counts."""
+    written_ns: int
+    """Time of the file: the order of those without a count."""
+    path: Path
+    said: dict[str, Any]
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        return self.count, 0 if self.count else self.written_ns, self.path.name
+
+
+def _records(folder: Path) -> list[_Record]:
+    """The whole records of a folder, in the order in which they were written; of two with one count
+    (two processes wrote at once), the later step is the later one.
     """
     found = []
     for path in folder.glob("step-*.json"):
-        with suppress(FileNotFoundError):
-            found.append((path.stat().st_mtime_ns, path.name, path))
-    return [path for _, _, path in sorted(found)]
+        if _RECORD.fullmatch(path.name):
+            with suppress(Exception):  # whatever is raised by what reads it, it is damaged
+                said = digests.read_record(path)
+                if not isinstance(said["sha256"], str) or not isinstance(said["meta"], dict):
+                    continue
+                if path.name != f"step-{said['step']:010d}.json":
+                    continue  # renamed, or a copy
+                count = int(said.get("count", 0))
+                found.append(_Record(count, path.stat().st_mtime_ns, path, said))
+    return sorted(found, key=lambda record: record.order)
 
 
 def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from headwater import keys
+from headwater import digests, keys
 from headwater.device import seeded
 from headwater.errors import InputError
 from headwater.files import file_sha256
@@ -295,7 +294,8 @@ def save_encoder(
         "model_args": args,
         "num_features": int(encoder.num_features),  # type: ignore[arg-type]
     }
-    (folder / "encoder.json").write_text(json.dumps(about, sort_keys=True) + "\n")
+    about["sha256"] = file_sha256(folder / "encoder.safetensors")
+    (folder / "encoder.json").write_text(json.dumps(digests.sealed(about), sort_keys=True) + "\n")
 
 
 def load_encoder(folder: str | Path) -> nn.Module:
@@ -305,20 +305,15 @@ def load_encoder(folder: str | Path) -> nn.Module:
     """
     folder = Path(folder)
     try:
-        about: dict[str, Any] = json.loads((folder / "encoder.json").read_text())
+        about = digests.read_record(folder / "encoder.json")
+        weights = folder / "encoder.safetensors"
+        if about.get("sha256", file_sha256(weights)) != file_sha256(weights):
+            raise ValueError("encoder.safetensors is not what was written")
         model = build_encoder(
             about["architecture"], about["image_size"], seed=0, patch_size=_patch_of(about)
         )
-        model.load_state_dict(load_file(folder / "encoder.safetensors"))
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
+        model.load_state_dict(load_file(weights))
+    except Exception as error:  # timm's, torch's and safetensors' are of many kinds
         raise InputError(
             f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove "
             "the folder to train it again"

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headwater import digests
 from headwater.analysis import Aim, prepare
 from headwater.analysis.adaptive import FIRST_SEEDS, Look, error_of_a_look, look
 from headwater.analysis.evidence import evidence_of
@@ -55,9 +56,10 @@ def looks_error(store: Store, study: str) -> float | None:
     if not path.exists():
         return None
     try:
-        first = path.read_text(encoding="utf-8").splitlines()[0]
-        return error_of_a_look(float(json.loads(first)["until"]))
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        first = digests.reading(lambda: path.read_text(encoding="utf-8").splitlines()[0])
+        step = digests.opened(first)
+        return digests.reading(lambda: error_of_a_look(float(step["until"])))
+    except (OSError, ValueError):
         raise InputError(
             f"{path}: cannot be read as the journal of a study that was run by steps; run it again "
             "with --until, or remove the file to decide without it"
@@ -189,5 +191,5 @@ def _end(
 
 def _write(path: Path, until: float, steps: list[Step]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"until": until, **asdict(step)}) for step in steps]
+    lines = [json.dumps(digests.sealed({"until": until, **asdict(step)})) for step in steps]
     write_atomic(path, "\n".join(lines) + "\n")

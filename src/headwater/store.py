@@ -2,20 +2,28 @@
 
 Crash-proof; there is no unlock command.
 
-    <store>/arms/<arm id>/               encoder.safetensors, encoder.json, arm.json, metrics.jsonl
+    <store>/arms/<arm id>/               encoder.safetensors, encoder.json, arm.json, metrics.jsonl;
+                                         arm.json names the digest of each of the others
     <store>/partial/<arm id>/            checkpoints of an arm in training; gone when it is finished
     <store>/labels/<id>/                 labels made from features (clusters): codes.npy, ids.txt,
                                          labels.json
-    <store>/rows/<cell id>.json          the rows of a finished cell (done or diverged)
+    <store>/rows/<cell id>.json          the rows of a finished cell (done or diverged), under their
+                                         digest
     <store>/rows/<cell id>.failed.json   why a cell failed; the next run tries it again, and what
                                          succeeds removes this
     <store>/answers/<cell id>.npy        which test samples a done cell got right: numpy.packbits of
                                          bool [n_test], uint8, in the order of the task's test split
+    <store>/damaged/                     files of rows that were no longer what was written; a run
+                                         moved them here and measured their cells again
     <store>/cache/                       decoded pixels, features and byte hashes: can be removed at
                                          any time
 
 A cell's answers are there before its rows. Cells of older stores have none, and nothing but
 analysis by samples asks for them.
+
+What is believed later is checked when it is read (headwater.digests); files that were written
+before there were digests are read by what is there. Names that no id has (copies that a sync tool
+made, say) are nobody's.
 
 Two processes on one store are safe because an id means one content: whoever renames first wins, and
 the other's copy is the same.
@@ -23,10 +31,12 @@ the other's copy is the same.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -34,9 +44,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import files
+from headwater import digests, files
 from headwater.errors import InputError
-from headwater.rows import check_row, read_cell_file
+from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
 
 _MARK = "headwater-store"
 _VERSION = 1
@@ -57,8 +67,8 @@ class Store:
                 "another"
             )
         try:
-            version = json.loads(mark.read_text())["version"]
-        except (OSError, ValueError, KeyError, TypeError):
+            version = digests.reading(lambda: json.loads(mark.read_text())["version"])
+        except (OSError, ValueError):
             raise InputError(
                 f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}'
             ) from None
@@ -70,6 +80,7 @@ class Store:
         self.arms, self.partial = self.root / "arms", self.root / "partial"
         self.rows, self.answers = self.root / "rows", self.root / "answers"
         self.labels, self.cache = self.root / "labels", self.root / "cache"
+        self.damaged = self.root / "damaged"
 
     def _make(self, mark: Path) -> None:
         half_written = f".{mark.name}."
@@ -105,23 +116,45 @@ class Store:
         """What is known of a finished arm: its words, status, steps, FLOPs, seconds."""
         path = self.arms / arm_id / "arm.json"
         try:
-            record = json.loads(path.read_text())
-        except (OSError, ValueError, RecursionError) as error:
+            record = digests.read_record(path)
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: this arm is damaged ({error}); remove its folder, and the next run "
-                "trains it again"
+                f"trains it again, or `headwater run STUDY --redo {arm_id}` does"
             ) from None
         if (
-            not isinstance(record, dict)
-            or record.get("id") != arm_id
+            record.get("id") != arm_id
             or record.get("status") not in ("done", "diverged")
             or "encoder_sha256" not in record
         ):
             raise InputError(
-                f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its "
-                "folder, and the next run trains it again"
+                f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its folder, "
+                f"and the next run trains it again, or `headwater run STUDY --redo {arm_id}` does"
             )
         return record
+
+    @staticmethod
+    def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+        """The arm.json of a folder that `writing_arm` gave, with the digests of all files that are
+        in it by now.
+        """
+        held = {path.name: files.file_sha256(path) for path in sorted(folder.iterdir())}
+        weights = {"encoder_sha256": held["encoder.safetensors"]}
+        whole = digests.sealed({**record, **weights, "files": held})
+        (folder / "arm.json").write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n")
+
+    def arm_file(self, arm_id: str, name: str) -> bytes:
+        """The bytes of a file of a finished arm. Raises InputError where they are not those that
+        were written; arms of before there were digests are read as they are.
+        """
+        digest = self.read_arm(arm_id).get("files", {}).get(name)
+        path = self.arms / arm_id / name
+        data = path.read_bytes()
+        if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+            raise InputError(
+                f"{path}: is damaged; `headwater run STUDY --redo {arm_id}` trains the arm again"
+            )
+        return data
 
     def writing_arm(self, arm_id: str) -> AbstractContextManager[Path]:
         """A temporary folder that becomes the arm's when the block ends.
@@ -157,11 +190,14 @@ class Store:
             (folder / "ids.txt").write_text(
                 "".join(f"{sample}\n" for sample in ids), encoding="utf-8"
             )
-            record = {
-                **about,
-                "images": len(codes),
-                "codes_sha256": files.file_sha256(folder / "codes.npy"),
-            }
+            record = digests.sealed(
+                {
+                    **about,
+                    "images": len(codes),
+                    "codes_sha256": files.file_sha256(folder / "codes.npy"),
+                    "ids_sha256": files.file_sha256(folder / "ids.txt"),
+                }
+            )
             (folder / "labels.json").write_text(
                 json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
             )
@@ -175,13 +211,15 @@ class Store:
         if not folder.is_dir():
             return None
         try:
-            record = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-            if record["codes_sha256"] != files.file_sha256(folder / "codes.npy"):
-                raise ValueError("codes.npy is not what was written")
-            codes: NDArray[np.int64] = np.load(folder / "codes.npy", allow_pickle=False)
+            record = digests.read_record(folder / "labels.json")
+            if record.get("codes_sha256") != files.file_sha256(folder / "codes.npy"):
+                raise digests.Damaged("codes.npy is not what was written")
+            codes: NDArray[np.int64] = digests.read_array(
+                folder / "codes.npy", np.int64, 1, trailed=False
+            )
             if codes.shape != (images,):
-                raise ValueError(f"it holds {codes.shape} labels for {images} images")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+                raise digests.Damaged(f"it holds {codes.shape} labels for {images} images")
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{folder}: these labels are damaged ({error}); remove the folder, and the next "
                 "run makes them again"
@@ -199,7 +237,7 @@ class Store:
         """
         self.check()
         checked = [check_row(row, f"cell {cell_id}") for row in rows]
-        text = json.dumps(checked, indent=0, ensure_ascii=False, allow_nan=False) + "\n"
+        text = cell_file_text(checked)
         failed = self.rows / f"{cell_id}{_FAILED}"
         if any(row["status"] == "failed" for row in checked):
             files.write_atomic(failed, text)
@@ -209,19 +247,38 @@ class Store:
 
     def finished_cells(self) -> set[str]:
         """Ids of cells that are done or have diverged."""
-        names = {path.name for path in self.rows.glob("*.json")}
-        return {name.removesuffix(".json") for name in names if not name.endswith(_FAILED)}
+        return {name.removesuffix(".json") for name in self._names() if not _is_failed(name)}
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""
-        failed = {path.name.removesuffix(_FAILED) for path in self.rows.glob(f"*{_FAILED}")}
+        failed = {name.removesuffix(_FAILED) for name in self._names() if _is_failed(name)}
         return failed - self.finished_cells()
+
+    def _names(self) -> set[str]:
+        return {path.name for path in self.rows.glob("*.json") if CELL_FILE.fullmatch(path.name)}
+
+    def set_aside_damaged(self, cells: Iterable[str]) -> list[str]:
+        """Moves files of rows that are not what was written into `damaged`, so that their cells are
+        measured again, and tells it; ids of these cells.
+        """
+        found = []
+        for cell_id in cells:
+            try:
+                self.read_cell(cell_id)
+            except InputError as error:
+                digests.tell(f"{error.args[0]}; it is measured again")
+                self.damaged.mkdir(exist_ok=True)
+                for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+                    with suppress(FileNotFoundError):
+                        os.replace(self.rows / name, self.damaged / name)
+                found.append(cell_id)
+        return found
 
     def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
         """The rows of a cell, finished or failed; none where there are none."""
         for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
             if (self.rows / name).is_file():
-                return read_cell_file(self.rows / name)
+                return read_cell_file(self.rows / name, cell_id)
         return []
 
     def drop_cell(self, cell_id: str) -> None:
@@ -237,7 +294,7 @@ class Store:
         """
         self.check()
         with files.atomic_path(self.answers / f"{cell_id}.npy") as temp, temp.open("wb") as handle:
-            np.save(handle, np.packbits(right), allow_pickle=False)
+            digests.write_array(handle, np.packbits(right))
 
     def read_answers(self, cell_id: str, n_test: int) -> NDArray[np.bool_] | None:
         """bool [n_test] of a cell; None where none were kept.
@@ -248,14 +305,10 @@ class Store:
         if not path.is_file():
             return None
         try:
-            packed: NDArray[np.uint8] = np.load(path, allow_pickle=False)
-            if (
-                packed.dtype != np.uint8
-                or packed.shape != (-(-n_test // 8),)
-                or np.unpackbits(packed)[n_test:].any()
-            ):
-                raise ValueError(f"it does not hold {n_test} test samples")
-        except (OSError, ValueError, EOFError) as error:
+            packed: NDArray[np.uint8] = digests.read_array(path, np.uint8, 1)
+            if packed.shape != (-(-n_test // 8),) or np.unpackbits(packed)[n_test:].any():
+                raise digests.Damaged(f"it does not hold {n_test} test samples")
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: these answers are damaged ({error}); `headwater run --redo {cell_id}` "
                 "measures the cell again"
@@ -277,3 +330,7 @@ class Store:
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
                     removed += 1
         return removed
+
+
+def _is_failed(name: str) -> bool:
+    return name.endswith(_FAILED)

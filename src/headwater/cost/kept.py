@@ -16,8 +16,8 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+from headwater import digests
 from headwater.cost.encoder import Measured, recipe_key
 from headwater.files import write_atomic
 from headwater.machine import processor
@@ -26,8 +26,6 @@ from headwater.study import identity
 
 SERVES_DAYS = 7
 """After so many days a rate is measured anew: machines change [ours]."""
-_FORM = 1
-"""Of the kept files; another one is passed over."""
 
 
 def measured(plan: Plan, device_name: str, *, fresh: bool = False) -> Measured:
@@ -54,7 +52,7 @@ def measured(plan: Plan, device_name: str, *, fresh: bool = False) -> Measured:
     found = measure(study, arms, timm_names, device_name=device_name, batch_is_split=split)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, no more
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps({"form": _FORM, **asdict(found)}) + "\n")
+        write_atomic(path, json.dumps(digests.sealed(asdict(found))) + "\n")
     return found
 
 
@@ -91,14 +89,12 @@ def _folder() -> Path:
 def _read(path: Path) -> Measured | None:
     """What a file says; None where there is none, or one that cannot be read or is too old."""
     try:
-        words: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if words.pop("form") != _FORM:
-            return None
+        words = digests.read_record(path)
         age = datetime.now(UTC).date() - date.fromisoformat(words["date"])
         if not 0 <= age.days <= SERVES_DAYS:
             return None
         words["timm"] = {name: (float(f), int(side)) for name, (f, side) in words["timm"].items()}
         rates = (words["forward_flops"], words["images_per_s"], words["num_features"])
         return Measured(**words) if all(rate > 0 for rate in rates) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except Exception:  # what cannot be read is measured anew, whatever is wrong with it
         return None

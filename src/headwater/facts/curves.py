@@ -68,6 +68,8 @@ def _text(arm: PlannedArm, store: Store) -> bytes:
     done, live = store.arm_folder(arm.id) / FILE, store.checkpoints(arm.id) / FILE
     for path in (done, live, done):
         try:
+            if path == done and store.has_arm(arm.id):
+                return store.arm_file(arm.id, FILE)
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             continue

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
+from headwater import digests
 from headwater.errors import InputError
 from headwater.files import file_sha256
 
@@ -150,7 +150,23 @@ def save_text(
         "output_dim": tower.output_dim,
         "sha256": file_sha256(folder / _WEIGHTS),
     }
-    (folder / _ABOUT).write_text(json.dumps(about, sort_keys=True) + "\n")
+    (folder / _ABOUT).write_text(json.dumps(digests.sealed(about), sort_keys=True) + "\n")
+
+
+def _check_sizes(sizes: dict[str, int], tensors: dict[str, torch.Tensor]) -> None:
+    """Raises ValueError for sizes that are not those of the tensors: what a record promises would
+    be allocated.
+    """
+    blocks = {name.split(".")[3] for name in tensors if ".resblocks." in name}
+    held = {
+        "context_length": len(tensors["text.positional_embedding"]),
+        "width": tensors["text.positional_embedding"].shape[1],
+        "layers": len(blocks),
+        "output_dim": tensors["text.text_projection"].shape[-1],
+    }
+    wrong = [name for name, size in held.items() if sizes[name] != size]
+    if wrong or sizes["heads"] > sizes["width"]:
+        raise ValueError(f"sizes {sizes}")
 
 
 def load_text(folder: str | Path) -> TextTower:
@@ -166,7 +182,7 @@ def load_text(folder: str | Path) -> TextTower:
     try:
         from open_clip.transformer import TextTransformer
 
-        about: dict[str, Any] = json.loads((folder / _ABOUT).read_text())
+        about = digests.read_record(folder / _ABOUT)
         sizes = {name: about[name] for name in _SIZES}
         if not all(type(size) is int and 0 < size < 1 << 20 for size in sizes.values()):
             raise ValueError(f"sizes {sizes}")
@@ -174,6 +190,7 @@ def load_text(folder: str | Path) -> TextTower:
             raise ValueError(f"{_WEIGHTS} is not what was written")
         tensors = load_file(folder / _WEIGHTS)
         tokens, rows = tensors["tokens"], tensors["text.token_embedding.weight"]
+        _check_sizes(sizes, tensors)
         tower = TextTransformer(vocab_size=1, **sizes)
         tower.token_embedding = nn.Embedding(
             len(rows) + 1, rows.shape[1], _weight=torch.cat([torch.zeros_like(rows[:1]), rows])
@@ -183,7 +200,7 @@ def load_text(folder: str | Path) -> TextTower:
         }
         tower.load_state_dict({**state, "token_embedding.weight": tower.token_embedding.weight})
         return TextTower(tower, tensors["projection"], float(tensors["logit_scale"].exp()), tokens)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # torch's and safetensors' are of many kinds
         raise InputError(
             f"{folder}: the text tower is damaged ({' '.join(str(error).split())[:200]}); remove "
             "the folder to train the arm again"

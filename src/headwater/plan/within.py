@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from headwater import recipes
+from headwater import digests, recipes
 from headwater.files import file_sha256
 from headwater.plan.plan import Plan
 from headwater.sources import Positions
@@ -58,9 +56,14 @@ def known_within(plan: Plan, store: Store, task_name: str) -> int | None:
     if not plan.looks_within(task_name):
         return None
     folder = within_folder(plan, store, task_name)
-    with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
-        if about["sha256"] == file_sha256(folder / PAIRS):
-            table: Any = pq.read_table(folder / PAIRS, columns=["test_row"], partitioning=None)
-            return len(set(table["test_row"].to_pylist()))
+    with suppress(FileNotFoundError, digests.Damaged):
+        return digests.reading(lambda: _num_test(folder))
     return None
+
+
+def _num_test(folder: Path) -> int:
+    about = digests.read_record(folder / ABOUT)
+    if about["sha256"] != file_sha256(folder / PAIRS):
+        raise digests.Damaged("these pairs are not what was written")
+    table: Any = pq.read_table(folder / PAIRS, columns=["test_row"], partitioning=None)
+    return len(set(table["test_row"].to_pylist()))

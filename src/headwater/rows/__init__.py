@@ -30,6 +30,8 @@ from headwater.rows.schema import (
     explained,
 )
 from headwater.rows.tables import (
+    CELL_FILE,
+    cell_file_text,
     codes_of,
     comparable,
     read_cell_file,
@@ -39,6 +41,7 @@ from headwater.rows.tables import (
 )
 
 __all__ = [
+    "CELL_FILE",
     "COLUMNS",
     "NAMES",
     "NOISY",
@@ -50,6 +53,7 @@ __all__ = [
     "WITHIN",
     "Column",
     "Kind",
+    "cell_file_text",
     "check_row",
     "codes_of",
     "comparable",

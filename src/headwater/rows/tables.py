@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater import digests
 from headwater.errors import InputError
 from headwater.files import atomic_path
 from headwater.rows.checks import check_row, conform, sorted_rows
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _FAILED = ".failed.json"
+CELL_FILE = re.compile(r"[0-9A-Za-z]+(\.failed)?\.json")
+"""Names that a store gives: an id, and what it is. Copies of sync tools have other ones."""
 
 
 def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
@@ -65,13 +69,25 @@ def _cell_rows(folder: Path) -> list[dict[str, Any]]:
         # A run that is killed between its two steps leaves the failure of an earlier try beside
         # the finished cell.
         if not (name.endswith(_FAILED) and name.removesuffix(_FAILED) + ".json" in files):
-            for cell, of_cell in _by_cell(read_cell_file(file)).items():
+            for cell, of_cell in _by_cell(_rows_of(file)).items():
                 first, known = told.setdefault(cell, (file, of_cell))
                 if first is file:
                     rows.extend(of_cell)
                 else:
                     _check_same(cell, first, known, file, of_cell)
     return rows
+
+
+def _rows_of(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file; none of one that cannot be read and that no store named: half a copy that
+    a sync tool left, or its notes.
+    """
+    try:
+        return read_cell_file(file)
+    except InputError:
+        if CELL_FILE.fullmatch(file.name):
+            raise
+        return []
 
 
 def _by_cell(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -102,18 +118,29 @@ def _check_same(
             )
 
 
-def read_cell_file(file: Path) -> list[dict[str, Any]]:
-    """The rows of one cell, as `store.Store.write_rows` wrote them.
+def cell_file_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A file of the rows of one cell: an object with `rows`, sealed (headwater.digests)."""
+    return json.dumps(digests.sealed({"rows": list(rows)}), indent=0, allow_nan=False) + "\n"
 
-    A damaged file is an InputError that says to remove it.
+
+def read_cell_file(file: Path, cell: str | None = None) -> list[dict[str, Any]]:
+    """The rows of one cell, as `store.Store.write_rows` wrote them; or a list of rows, as they were
+    written before there were digests.
+
+    A damaged file, or one of another cell than `cell`, is an InputError that says to remove it.
     """
     try:
-        rows = json.loads(file.read_text())
+        rows = digests.reading(lambda: json.loads(file.read_text(encoding="utf-8")))
+        if isinstance(rows, dict):
+            rows = digests.checked(rows).get("rows")
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-            raise ValueError("a list of rows was expected")
-        return [check_row(row, "a row") for row in rows]
-    # ValueError: what JSON, UTF-8 and check_row raise
-    except (OSError, ValueError, RecursionError) as error:
+            raise digests.Damaged("a list of rows was expected")
+        checked = digests.reading(lambda: [check_row(row, "a row") for row in rows])
+        others = {row["cell"] for row in checked} - {cell}
+        if cell is not None and others:
+            raise digests.Damaged(f"it holds rows of the cell {min(others)}")
+        return checked
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{file}: this file of rows is damaged ({error}); remove it, and the next run makes it "
             "again"

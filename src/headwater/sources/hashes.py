@@ -1,11 +1,16 @@
-"""Digests of files' bytes, remembered by path, size and time of modification, so that an unchanged
-file is read once.
+"""Digests of files' bytes, remembered by path, size, times of modification and of change and inode,
+so that an unchanged file is read once.
+
+The time of modification can be set by anyone; that of change and the inode cannot, so that other
+bytes under an equal size and time are seen.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,39 +24,47 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from headwater.files import atomic_path, unless_read_only
+from headwater.digests import Damaged, framed, made_again, reading, reason, unframed
+from headwater.files import unless_read_only, write_atomic
 
-_VERSION = b"1"
+_KIND = "hashes 2"
+"""Raised where the form of the kept file changes; another one is written anew without a word."""
 _CHUNK = 4096
 """Files per task of the thread pool."""
+_LEAST_BYTES = 16
+"""Of the file for each row that it may hold: a digest alone takes as much."""
+_TICK_NS = 10_000_000
+"""A file that changed less long ago is read a moment later: a second change within one tick of the
+clock of files would leave the same times [ours; Linux ticks 100 to 1,000 times a second].
+"""
+_STATE = ("size", "mtime_ns", "ctime_ns", "inode")
 
 
 @dataclass
 class ByteHashes:
     """BLAKE2b-128 digests, in hex, of a list of files.
 
-    `opened(position)` opens one, `stat(position)` asks for its size and time.
+    `opened(position)` opens one, `stat(position)` asks for its size and times.
     """
 
     ids: NDArray[np.object_]
     opened: Callable[[int], BufferedReader]
     stat: Callable[[int], os.stat_result]
     cache: Path | None = None
-    """A Parquet file that outlives the process.
+    """A file that outlives the process: Parquet behind its digest (headwater.digests).
 
-    One that is damaged, or of another version, is ignored and written anew.
+    One that is damaged is written anew and told; so is one of another version, without a word.
     """
 
     def __post_init__(self) -> None:
-        self._size = np.full(len(self.ids), -1, dtype=np.int64)
-        self._mtime = np.full(len(self.ids), -1, dtype=np.int64)
+        self._state = np.full((len(self.ids), len(_STATE)), -1, dtype=np.int64)
         self._digest = np.full(len(self.ids), "", dtype=object)
         self._loaded = self.cache is None
 
     def __call__(self, positions: NDArray[np.int64]) -> list[str]:
         """Digests of some files, in the order of `positions`.
 
-        Every file is asked for its size and time; what changed is read, by threads.
+        Every file is asked for its size and times; what changed is read, by threads.
         """
         if not self._loaded:
             self._load()
@@ -70,9 +83,8 @@ class ByteHashes:
         return digests
 
     def _stale(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        now = [self.stat(position) for position in positions.tolist()]
-        same = self._size[positions] == np.array([s.st_size for s in now], dtype=np.int64)
-        same &= self._mtime[positions] == np.array([s.st_mtime_ns for s in now], dtype=np.int64)
+        now = [_state(self.stat(position)) for position in positions.tolist()]
+        same = (self._state[positions] == np.array(now, dtype=np.int64)).all(axis=1)
         stale: NDArray[np.int64] = positions[~same]
         return stale
 
@@ -81,42 +93,52 @@ class ByteHashes:
             with self.opened(position) as file:
                 # Before the bytes, so that a file that changes meanwhile is seen as changed.
                 stat = os.fstat(file.fileno())
+                age = time.time_ns() - stat.st_ctime_ns
+                if 0 <= age < _TICK_NS:
+                    time.sleep((_TICK_NS - age) / 1e9)
                 digest = hashlib.file_digest(
                     file, lambda: hashlib.blake2b(digest_size=16)
                 ).hexdigest()
             self._digest[position] = digest
-            self._size[position], self._mtime[position] = stat.st_size, stat.st_mtime_ns
+            self._state[position] = _state(stat)
 
     def _load(self) -> None:
         assert self.cache is not None
         try:
-            table: Any = pq.read_table(self.cache, partitioning=None)
-            if (table.schema.metadata or {}).get(b"headwater.hashes") != _VERSION:
-                return
-            rows = pd.Index(self.ids).get_indexer(pd.Index(table["id"].to_numpy(), dtype=object))
-            size, mtime, digest = (
-                table[name].to_numpy() for name in ("size", "mtime_ns", "digest")
-            )
-            known = rows >= 0
-            self._size[rows[known]] = size[known].astype(np.int64)
-            self._mtime[rows[known]] = mtime[known].astype(np.int64)
-            self._digest[rows[known]] = digest[known]
-        except (OSError, pa.ArrowException, KeyError, ValueError, TypeError):
-            self.__post_init__()  # absent or damaged: all that it saves is time
+            data = unframed(_KIND, self.cache.read_bytes())
+            if data is not None:
+                reading(lambda: self._take(data))
+        except FileNotFoundError:
+            pass
+        except (OSError, Damaged) as error:  # all that it saves is time
+            self.__post_init__()
+            made_again(self.cache, reason(error), "this list of digests")
+
+    def _take(self, data: bytes) -> None:
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            if file.metadata.num_rows * _LEAST_BYTES > len(data):
+                raise Damaged(f"its header promises {file.metadata.num_rows} rows")
+            table: Any = file.read()
+        rows = pd.Index(self.ids).get_indexer(pd.Index(table["id"].to_numpy(), dtype=object))
+        known = rows >= 0
+        state = np.stack([table[name].to_numpy() for name in _STATE], axis=1)
+        self._state[rows[known]] = state[known].astype(np.int64)
+        self._digest[rows[known]] = table["digest"].to_numpy()[known]
 
     def _save(self, cache: Path) -> None:
         """Written beside, then renamed: of two processes the later one wins, and what it did not
         know is read again some day.
         """
-        known = np.flatnonzero(self._size >= 0)
-        columns = {
-            "id": self.ids[known],
-            "size": self._size[known],
-            "mtime_ns": self._mtime[known],
-            "digest": self._digest[known],
-        }
+        known = np.flatnonzero(self._state[:, 0] >= 0)
+        columns = {"id": self.ids[known], "digest": self._digest[known]}
+        columns |= {name: self._state[known, at] for at, name in enumerate(_STATE)}
         table: Any = pa.table({name: pa.array(values) for name, values in columns.items()})
-        with atomic_path(cache) as temporary:
-            pq.write_table(
-                table.replace_schema_metadata({b"headwater.hashes": _VERSION}), temporary
-            )
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer)
+        write_atomic(cache, framed(_KIND, buffer.getvalue()))
+
+
+def _state(stat: os.stat_result) -> tuple[int, int, int, int]:
+    """What of a file changes with its bytes. An inode may fill 64 bits without a sign."""
+    inode = stat.st_ino & ((1 << 63) - 1)
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode

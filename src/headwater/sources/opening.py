@@ -80,7 +80,7 @@ def hash_file(cache: Path | None, read_as: str) -> Path | None:
     """
     if cache is None:
         return None
-    return cache / f"bytes-{hashlib.sha256(read_as.encode()).hexdigest()[:16]}.parquet"
+    return cache / f"bytes-{hashlib.sha256(read_as.encode()).hexdigest()[:16]}.hashes"
 
 
 def folder_of(

@@ -8,7 +8,6 @@ import errno
 import hashlib
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from headwater import digests
 from headwater.device import Compute
 from headwater.files import atomic_folder, remove_folder
 from headwater.sources.pixels import Images
@@ -63,8 +63,11 @@ def kept_features(
     """
     shape = (len(pixels), int(encoder.num_features))  # type: ignore[arg-type]
     for _ in range(2):
-        with suppress(OSError, EOFError, ValueError, KeyError, TypeError):
+        try:
             return _opened(folder, shape)
+        except (OSError, ValueError) as error:
+            if folder.is_dir():
+                digests.made_again(folder, digests.reason(error), "this folder of features")
         remove_folder(folder)
         try:
             with atomic_folder(folder) as made:
@@ -74,7 +77,8 @@ def kept_features(
                 _reserve(made / _FEATURES)
                 extract(encoder, pixels, image_size=image_size, compute=compute, out=features)
                 (made / _ABOUT).write_text(
-                    json.dumps({"digest": _digest(features), "shape": list(shape)}) + "\n"
+                    json.dumps(digests.sealed({"digest": _digest(features), "shape": list(shape)}))
+                    + "\n"
                 )
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -94,14 +98,15 @@ def _reserve(path: Path) -> None:
 
 
 def _opened(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
-    about = json.loads((folder / _ABOUT).read_text())
-    features: NDArray[np.float32] = np.load(folder / _FEATURES, mmap_mode="r", allow_pickle=False)
-    if (
-        features.dtype != np.float32
-        or features.shape != shape
-        or about["digest"] != _digest(features)
-    ):
-        raise ValueError(f"{folder}: these features are not what was written")
+    """Raises FileNotFoundError where there are none, Damaged where they are not these."""
+    about = digests.read_record(folder / _ABOUT)
+    features: NDArray[np.float32] = digests.read_array(
+        folder / _FEATURES, np.float32, 2, mapped=True, trailed=False
+    )
+    if features.shape != shape:
+        raise digests.Damaged(f"it holds {features.shape}, not {shape}")
+    if about.get("digest") != _digest(features):
+        raise digests.Damaged("it is not what was written: its digest is another")
     return features
 
 

@@ -6,14 +6,12 @@ Never chooses threads, device or retries.
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
 from headwater import device, methods, models, pretrain
-from headwater.files import file_sha256
 from headwater.loader import Order, workers_from_environment
 from headwater.methods import Method
 from headwater.plan import PlannedArm, PlannedCell
@@ -84,9 +82,8 @@ def run_arm(
         )
         if method is not None:
             method.save_heads(folder)
-        record["encoder_sha256"] = file_sha256(folder / "encoder.safetensors")
         pretrain.write_curve(folder / "metrics.jsonl", curve)
-        (folder / "arm.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+        store.write_record(folder, record)
     store.drop_checkpoints(arm.id)
 
 

@@ -17,6 +17,7 @@ import torch
 from headwater.errors import InputError
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
+from headwater.sources.pixels.decoding import decode_some
 from headwater.store import Store
 
 CACHE_LIMIT = 32 * 10**9
@@ -44,7 +45,12 @@ def decoded(
         fingerprint = source.fingerprint(positions)
         path = store.cache / "pixels" / f"{fingerprint}-{image_size}"
         with suppress(InputError):
-            return PixelCache.open(path, image_size=image_size, fingerprint=fingerprint)
+            return PixelCache.open(
+                path,
+                image_size=image_size,
+                fingerprint=fingerprint,
+                again=lambda rows: decode_some(source, positions[rows], image_size),
+            )
         if estimated_bytes(len(positions), image_size) <= limit:
             try:
                 return PixelCache.build(

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from headwater import digests
 from headwater.curation import Matches, embedding_neighbours, near_duplicates
 from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
@@ -113,11 +113,15 @@ def _among(session: Session, images: Images, folder: Path, task_name: str) -> Lo
 
 def _kept(folder: Path, num_test: int, num_source: int) -> Matches | None:
     """Pairs that were kept; None where there are none that can be read."""
-    with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
-        matches = _read(folder)
-        if (matches.num_test, matches.num_source) == (num_test, num_source):
-            return matches
-    return None
+    try:
+        matches = digests.reading(lambda: _read(folder))
+    except FileNotFoundError:
+        return None
+    except digests.Damaged as error:
+        digests.made_again(folder, str(error), "this list of pairs")
+        return None
+    fits = (matches.num_test, matches.num_source) == (num_test, num_source)
+    return matches if fits else None
 
 
 def _write(folder: Path, matches: Matches) -> None:
@@ -128,23 +132,17 @@ def _write(folder: Path, matches: Matches) -> None:
     pq.write_table(
         pa.table({name: pa.array(columns[name].tolist()) for name in _COLUMNS}), folder / PAIRS
     )
-    (folder / ABOUT).write_text(
-        json.dumps(
-            {
-                "num_test": matches.num_test,
-                "num_source": matches.num_source,
-                "sha256": file_sha256(folder / PAIRS),
-            }
-        )
-        + "\n"
-    )
+    about = {
+        "num_test": matches.num_test,
+        "num_source": matches.num_source,
+        "sha256": file_sha256(folder / PAIRS),
+    }
+    (folder / ABOUT).write_text(json.dumps(digests.sealed(about)) + "\n")
 
 
 def _read(folder: Path) -> Matches:
-    """Raises OSError, ValueError, KeyError, TypeError or pyarrow's errors where there is nothing
-    that can be read.
-    """
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+    """Raises FileNotFoundError where there is nothing, and whatever the readers raise."""
+    about = digests.read_record(folder / ABOUT)
     if file_sha256(folder / PAIRS) != about["sha256"]:
         raise ValueError(f"{folder}: these pairs are not what was written")
     table: Any = pq.read_table(folder / PAIRS, partitioning=None)

@@ -43,8 +43,9 @@ BUILT_IN = {"wordnet": shipped_wordnet, "cifar100": cifar100}
 def open_hierarchy(reference: str | Path, *, where: str = "hierarchy") -> Hierarchy:
     """The hierarchy that a reference names. `where` says, in messages, who asked for it.
 
-    A file is read once for as long as its size and time of change stay. Raises InputError, of one
-    line with the file and the line, for an unknown reference and a file that is no hierarchy.
+    A file is read once for as long as its size, times of change and inode stay. Raises InputError,
+    of one line with the file and the line, for an unknown reference and a file that is no
+    hierarchy.
     """
     if str(reference) in BUILT_IN:
         return BUILT_IN[str(reference)]()
@@ -66,7 +67,8 @@ def open_hierarchy(reference: str | Path, *, where: str = "hierarchy") -> Hierar
                 )
         file_size(path)
         status = path.stat()
-        return _opened(path, str(path.resolve()), status.st_size, status.st_mtime_ns, option)
+        changed = status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+        return _opened(path, str(path.resolve()), status.st_size, changed, option)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
@@ -88,7 +90,9 @@ def _split(reference: str) -> tuple[Path, str]:
 
 
 @lru_cache(maxsize=16)
-def _opened(path: Path, _resolved: str, _size: int, _changed: int, option: str) -> Hierarchy:
+def _opened(
+    path: Path, _resolved: str, _size: int, _changed: tuple[int, int, int], option: str
+) -> Hierarchy:
     head = read_head(path)
     start = head.lstrip()
     if option in ORDERS:

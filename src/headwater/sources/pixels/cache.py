@@ -21,13 +21,16 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.digests import Damaged, read_array, read_record, sealed, tell
 from headwater.errors import InputError
 from headwater.files import sync_folder
 from headwater.sources import Positions, Source
+from headwater.sources.pixels.chunks import ChunkHashes, Chunks, Decode
 from headwater.sources.pixels.decoding import RECIPE, decode_some, short_side
 from headwater.sources.pixels.images import Subset
 
 _PIXELS, _INDEX, _META = "pixels.npy", "index.npy", "meta.json"
+_CHUNKS = "chunks.npy"
 _DECODE_CHUNK = 64
 """Images per task of the thread pool; a few tasks are in flight at a time, so memory does not grow
 with the source.
@@ -41,16 +44,20 @@ class PixelCache:
     pixels.npy   uint8 [num_bytes], each image contiguous as [height, width, 3], in the order of
                  the positions that it was built from
     index.npy    int64 [num_images, 3]: byte offset, height, width
-    meta.json    what it was built from, and a digest of the index
+    chunks.npy   uint8 [num_chunks, 16]: SHA-256, its first half, of each MiB of pixels
+    meta.json    what it was built from, and digests of the index and of the chunks
 
     A row is the place of an image in the cache, 0 to num_images - 1. Memory-mapped, so that
-    processes on one machine share the pages.
+    processes on one machine share the pages. A chunk is checked when a process reads it for the
+    first time, so each byte once; where it is damaged, its images are decoded again in place.
     """
 
     pixels: NDArray[np.uint8]
     """uint8 [num_bytes], mapped read-only."""
     index: NDArray[np.int64]
     """int64 [num_images, 3]: offset, height, width."""
+    chunks: Chunks
+    """Which parts of the pixels were found to be those that were written."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -76,8 +83,20 @@ class PixelCache:
         processes that build at once, one wins, and both get the same pixels. Raises InputError for
         an image that cannot be decoded.
         """
-        with suppress(InputError):
-            return cls.open(path, image_size=image_size, fingerprint=fingerprint)
+
+        def opened() -> PixelCache:
+            return cls.open(
+                path,
+                image_size=image_size,
+                fingerprint=fingerprint,
+                again=lambda rows: decode_some(source, positions[rows], image_size),
+            )
+
+        try:
+            return opened()
+        except InputError as error:
+            if path.exists():
+                tell(f"{error}; it is made again")
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = _beside(path)
         try:
@@ -95,53 +114,59 @@ class PixelCache:
                     OSError
                 ):  # somebody's cache is there: it is taken if good, else it makes room
                     with suppress(InputError):
-                        return cls.open(path, image_size=image_size, fingerprint=fingerprint)
+                        return opened()
                     _discard(path)
                 else:
                     sync_folder(path.parent)
-                    return cls.open(path, image_size=image_size, fingerprint=fingerprint)
+                    return opened()
             raise InputError(f"{path}: cannot be replaced by a new pixel cache; remove it")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
     @classmethod
-    def open(cls, path: Path, *, image_size: int, fingerprint: str) -> PixelCache:
-        """Maps the cache at `path`.
+    def open(
+        cls, path: Path, *, image_size: int, fingerprint: str, again: Decode | None = None
+    ) -> PixelCache:
+        """Maps the cache at `path`; `again` decodes the images of some rows, for chunks that are
+        damaged.
 
         Raises InputError where there is none, it was built from something else, or its files
         disagree.
 
-        Sizes, offsets and the index's digest are checked; the pixels themselves are not read.
+        Sizes, offsets and the digests of the index and of the list of chunks are checked; the
+        pixels themselves are read, and checked, by who asks for them. Caches of before there were
+        chunks are made again.
         """
         try:
-            meta = json.loads((path / _META).read_text())
-            index = np.load(path / _INDEX, allow_pickle=False)
-            pixels = np.load(path / _PIXELS, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            meta = read_record(path / _META)
+            index = read_array(path / _INDEX, np.int64, 2, trailed=False)
+            pixels = read_array(path / _PIXELS, np.uint8, 1, mapped=True, trailed=False)
+            if "chunks" not in meta:
+                raise Damaged("it was built before its pixels had digests")
+            digests = read_array(path / _CHUNKS, np.uint8, 2, trailed=False)
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: there is no pixel cache that can be opened ({error})"
             ) from None
-        if not isinstance(meta, dict) or any(
-            meta.get(key) != value for key, value in _meta(image_size, fingerprint).items()
-        ):
+        if any(meta.get(key) != value for key, value in _meta(image_size, fingerprint).items()):
             raise InputError(
                 f"{path}: this pixel cache was built from other images, at another size, or by "
                 "another recipe"
             )
-        if (
-            meta.get("index") != _index_digest(index)
-            or index.dtype != np.int64
-            or index.ndim != 2
-            or index.shape[1] != 3
-        ):
+        if (meta.get("index"), meta["chunks"]) != (
+            _array_digest(index),
+            _array_digest(digests),
+        ) or index.shape[1] != 3:
             raise InputError(f"{path}: the index of this pixel cache is damaged")
         ends = np.cumsum(3 * index[:, 1] * index[:, 2])
-        if pixels.dtype != np.uint8 or pixels.shape != (int(ends[-1]) if len(ends) else 0,):
+        if pixels.shape != (int(ends[-1]) if len(ends) else 0,):
             raise InputError(f"{path}: the pixels of this cache do not fit its index")
-        return cls(pixels=pixels.view(np.ndarray), index=index)
+        plain = pixels.view(np.ndarray)
+        return cls(plain, index, Chunks(path / _PIXELS, plain, index, digests, again))
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """uint8 [height, width, 3]: a read-only view of one image."""
+        self.chunks.check(np.array([row], dtype=np.int64))
         offset, height, width = self.index[row].tolist()
         return self.pixels[offset : offset + 3 * height * width].reshape(height, width, 3)
 
@@ -154,6 +179,7 @@ class PixelCache:
         at a short side of 40 px, batches of 256: equal sizes (eurosat) 1.1M images/s, sizes that
         vary (grocery, caltech101) 330k to 560k.
         """
+        self.chunks.check(rows)
         sizes = self.index[rows, 1:]
         if self._equal is not None:
             return self._equal[rows], sizes
@@ -198,7 +224,7 @@ def _meta(image_size: int, fingerprint: str) -> dict[str, Any]:
     }
 
 
-def _index_digest(index: NDArray[Any]) -> str:
+def _array_digest(index: NDArray[Any]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(index).tobytes(), digest_size=16).hexdigest()
 
 
@@ -244,24 +270,32 @@ def _write_cache(
 ) -> None:
     index = np.zeros((num_images, 3), dtype=np.int64)
     end = 0
+    hashed = ChunkHashes()
     with (folder / _PIXELS).open("wb") as file:
         _write_npy_header(file, 0)
         for row, pixels in enumerate(images):
             index[row] = end, pixels.shape[0], pixels.shape[1]
             end += pixels.nbytes
-            file.write(np.ascontiguousarray(pixels).data)
+            held = np.ascontiguousarray(pixels).data
+            file.write(held)
+            hashed.add(held.cast("B"))
         file.seek(0)
         _write_npy_header(file, end)
         _flush(file)
     with (folder / _INDEX).open("wb") as file:
         np.save(file, index, allow_pickle=False)
         _flush(file)
+    chunks = hashed.all()
+    with (folder / _CHUNKS).open("wb") as file:
+        np.save(file, chunks, allow_pickle=False)
+        _flush(file)
     with (folder / _META).open("wb") as file:
-        file.write(
-            json.dumps(
-                {**_meta(image_size, fingerprint), "index": _index_digest(index)}, indent=1
-            ).encode()
-        )
+        about = {
+            **_meta(image_size, fingerprint),
+            "index": _array_digest(index),
+            "chunks": _array_digest(chunks),
+        }
+        file.write(json.dumps(sealed(about), indent=1).encode())
         _flush(file)
     sync_folder(folder)
 

@@ -133,7 +133,7 @@ def test_a_store_whose_files_disagree_on_a_cell_is_refused_with_both_files(tmp_p
     store.write_rows("c", [row()])
     original = store.rows / "c.json"
     for name, value in (("c (1).json", 0.5), ("c.sync-conflict-1.json", 0.25)):
-        copy = json.loads(original.read_text())
+        copy = json.loads(original.read_text())["rows"]
         copy[0]["value"] = value
         (store.rows / name).write_text(json.dumps(copy))
         if value == 0.5:

@@ -128,8 +128,9 @@ class Store:
             or "encoder_sha256" not in record
         ):
             raise InputError(
-                f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its folder, "
-                f"and the next run trains it again, or `headwater run STUDY --redo {arm_id}` does"
+                f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its "
+                "folder, and the next run trains it again, or `headwater run STUDY --redo "
+                f"{arm_id}` does"
             )
         return record
 
@@ -259,20 +260,27 @@ class Store:
 
     def set_aside_damaged(self, cells: Iterable[str]) -> list[str]:
         """Moves files of rows that are not what was written into `damaged`, so that their cells are
-        measured again, and tells it; ids of these cells.
+        measured again, and tells it; ids of these cells. Raises InputError where the store may
+        only be read.
         """
         found = []
         for cell_id in cells:
             try:
                 self.read_cell(cell_id)
             except InputError as error:
-                digests.tell(f"{error.args[0]}; it is measured again")
-                self.damaged.mkdir(exist_ok=True)
-                for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
-                    with suppress(FileNotFoundError):
-                        os.replace(self.rows / name, self.damaged / name)
+                try:
+                    self._set_aside(cell_id)
+                except OSError:
+                    raise error from None
+                digests.tell(f"{error}: done so, {self.damaged} keeps it")
                 found.append(cell_id)
         return found
+
+    def _set_aside(self, cell_id: str) -> None:
+        self.damaged.mkdir(exist_ok=True)
+        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+            with suppress(FileNotFoundError):
+                os.replace(self.rows / name, self.damaged / name)
 
     def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
         """The rows of a cell, finished or failed; none where there are none."""

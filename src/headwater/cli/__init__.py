@@ -186,6 +186,7 @@ def run(
 
     if redo:
         forget(resolved, opened, redo)
+    opened.set_aside_damaged(cell.id for cell in resolved.cells)
     todo = pending(resolved, opened)
     if todo.cells:
         check_backbone(resolved)

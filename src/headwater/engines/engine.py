@@ -60,7 +60,8 @@ def run(
 ) -> None:
     """Compute what the store lacks of a plan.
 
-    Failures become rows of status failed; see `Store.failed_cells`. Raises InputError for bad
+    Failures become rows of status failed; see `Store.failed_cells`. Rows that are damaged are
+    measured again, and told. Raises InputError for bad
     input.
 
     An arm in training writes a checkpoint every `checkpoint_every_s` seconds; how often does not
@@ -68,6 +69,7 @@ def run(
     """
     chosen: Engine = ENGINES.named(engine, where="engine")
     store.sweep()
+    store.set_aside_damaged(cell.id for cell in plan.cells)
     todo = pending(plan, store)
     if not todo.cells:
         return

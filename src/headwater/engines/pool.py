@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Generic, Protocol, TypeVar
 
+from headwater.digests import tell
 from headwater.errors import InputError
 
 MAX_DEATHS = 2
@@ -153,6 +154,9 @@ class Pool(ABC, Generic[U]):
         kind = answer.pop("event")
         if kind == "refused":
             raise InputError(answer["reason"])
+        if kind == "told":
+            tell(answer["line"])
+            return
         if kind == "ready":
             self._awake.add(number)
             self._stillborn = 0

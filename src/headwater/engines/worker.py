@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import logging
 import os
 import queue
 import sys
@@ -70,14 +71,30 @@ class Worker:
         compute_unit(self._session, Unit(arm, unit["task"], tuple(cells.values())), tell)
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def _say(out: TextIO, event: str, **fields: Any) -> None:
-    out.write(json.dumps({"event": event, **fields}) + "\n")
-    out.flush()
+    with _ONE_AT_A_TIME:
+        out.write(json.dumps({"event": event, **fields}) + "\n")
+        out.flush()
+
+
+class _Teller(logging.Handler):
+    """Passes on to the parent what is told on the way: a cache that is made again, say."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        self._out = out
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(self._out, "told", line=record.getMessage())
 
 
 def main() -> None:
     out = sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not reach the parent as an event
+    logging.getLogger("headwater").addHandler(_Teller(out))
     messages: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(messages,), daemon=True).start()
     setting = messages.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from headwater.cost import estimate, measured
 from headwater.engines.cores import default_workers
 from headwater.engines.schedule import pending
-from headwater.errors import blamed_on
+from headwater.errors import InputError, blamed_on
 from headwater.plan import Plan
 from headwater.plan.within import known_within
 from headwater.store import Store
@@ -145,8 +146,12 @@ def _orphans(plan: Plan, store: Store | None) -> int:
     if store is None:
         return 0
     others = store.finished_cells() - {cell.id for cell in plan.cells}
-    first_rows = [store.read_cell(cell)[:1] for cell in others]
-    return sum(1 for rows in first_rows if rows and rows[0]["study"] == plan.study.study)
+    orphans = 0
+    for cell in others:
+        with contextlib.suppress(InputError):  # what is damaged and not asked for is nobody's
+            rows = store.read_cell(cell)
+            orphans += bool(rows) and rows[0]["study"] == plan.study.study
+    return orphans
 
 
 def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:

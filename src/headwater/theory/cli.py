@@ -154,7 +154,7 @@ def run_and_show(
     as_json: bool,
 ) -> None:
     """Run a study of the theory and show its table; exit code 1 where a network failed."""
-    from headwater.theory.work import network_rows, networks, unfinished
+    from headwater.theory.work import network_rows, networks, set_aside_damaged, unfinished
 
     wanted = networks(study)
     if out is not None and out.suffix not in (".csv", ".parquet", ".jsonl"):
@@ -168,6 +168,7 @@ def run_and_show(
     from headwater.theory.progress import watched
 
     opened = Store(store, create=True)
+    set_aside_damaged(wanted, opened)
     with watched(len(unfinished(wanted, opened)), quiet=quiet or as_json) as watch:
         engine.run(study, opened, workers=workers, watch=watch)
     rows = network_rows(study, opened)

@@ -14,7 +14,13 @@ from headwater.engines.pool import Pool
 from headwater.errors import InputError
 from headwater.store import Store
 from headwater.theory.study import TheoryStudy
-from headwater.theory.work import Network, failed_network, networks, unfinished
+from headwater.theory.work import (
+    Network,
+    failed_network,
+    networks,
+    set_aside_damaged,
+    unfinished,
+)
 
 _UNIT_FLOPS = 1e12
 """Work of a unit of small networks: about 10 seconds, after which the next is given out [ours]."""
@@ -54,6 +60,7 @@ def run(
     Failures become rows of status failed. Raises InputError for bad input.
     """
     store.sweep()
+    set_aside_damaged(networks(study), store)
     left = unfinished(networks(study), store)
     if left:
         shares = units(left)

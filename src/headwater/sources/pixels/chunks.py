@@ -96,7 +96,7 @@ class Chunks:
 
     def _is(self, chunk: int, data: bytes | memoryview) -> bool:
         digest = hashlib.sha256(data).digest()[:_DIGEST_BYTES]
-        return digest == self._digests[chunk].tobytes()
+        return bytes(self._digests[chunk]) == digest
 
     def _mend(self, chunk: int) -> None:
         """Decodes the chunk's images anew, and where they are those that were written writes the

@@ -13,6 +13,7 @@ from headwater.theory.work.running import (
     failed_network,
     network_rows,
     run_networks,
+    set_aside_damaged,
     unfinished,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "network_rows",
     "networks",
     "run_networks",
+    "set_aside_damaged",
     "unfinished",
 ]

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def set_aside_damaged(wanted: Sequence[Network], store: Store) -> None:
+    """Cells whose rows are damaged are measured again, and told."""
+    store.set_aside_damaged(reading.id for network in wanted for reading in network.readings)
+
+
 def unfinished(wanted: Sequence[Network], store: Store | None) -> list[Network]:
     """The networks that lack a cell in the store, with what they lack."""
     finished = store.finished_cells() if store else set()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from headwater import api
+from headwater import api, digests
 from headwater.cost import Measured, estimate, kept, measured
 from headwater.cost.calibration import batch_of
 from headwater.cost.encoder import recipe_key
@@ -101,7 +101,7 @@ def test_a_rate_that_was_measured_beside_other_work_can_be_measured_anew(cache: 
     one = plan(methods=["supervised"])
     measured(one, "cpu")
     (path,) = cache.iterdir()
-    path.write_text(json.dumps({**json.loads(path.read_text()), "images_per_s": 1e-3}))
+    path.write_text(_sealed({**json.loads(path.read_text()), "images_per_s": 1e-3}))
     assert measured(one, "cpu").images_per_s == 1e-3
     assert measured(one, "cpu", fresh=True).images_per_s > 1e-3
     assert measured(one, "cpu").images_per_s > 1e-3, "what was found is kept"
@@ -113,23 +113,27 @@ def test_a_rate_that_was_measured_beside_other_work_can_be_measured_anew(cache: 
         lambda words: "{",
         lambda words: "[]",
         lambda words: json.dumps({**words, "form": 0}),
-        lambda words: json.dumps({**words, "images_per_s": 0.0}),
-        lambda words: json.dumps({**words, "images_per_s": "fast"}),
-        lambda words: json.dumps({**words, "more": 1}),
-        lambda words: json.dumps({name: words[name] for name in words if name != "timm"}),
-        lambda words: json.dumps({**words, "date": _days_ago(kept.SERVES_DAYS + 1)}),
-        lambda words: json.dumps({**words, "date": _days_ago(-5)}),
+        lambda words: _sealed({**words, "images_per_s": 0.0}),
+        lambda words: _sealed({**words, "images_per_s": "fast"}),
+        lambda words: _sealed({**words, "more": 1}),
+        lambda words: _sealed({name: words[name] for name in words if name != "timm"}),
+        lambda words: _sealed({**words, "date": _days_ago(kept.SERVES_DAYS + 1)}),
+        lambda words: _sealed({**words, "date": _days_ago(-5)}),
     ],
 )
 def test_what_cannot_be_read_or_is_too_old_is_measured_anew(cache: Path, damage: Any) -> None:
     one = plan(methods=["supervised"])
     path = cache / "kept.json"
     cache.mkdir(parents=True)
-    words = {"form": 1, **asdict(replace(known(one), date=_days_ago(0)))}
-    path.write_text(json.dumps(words))
+    words = digests.sealed(asdict(replace(known(one), date=_days_ago(0))))
+    path.write_text(_sealed(words))
     assert kept._read(path) == replace(known(one), date=_days_ago(0))
     path.write_text(damage(words))
     assert kept._read(path) is None
+
+
+def _sealed(words: dict[str, Any]) -> str:
+    return json.dumps(digests.sealed(words))
 
 
 def _days_ago(days: int) -> str:

@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import nn
 
-from headwater import models
+from headwater import digests, models
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.models import (
@@ -113,7 +113,8 @@ def test_a_saved_encoder_loads_back_bit_equal_here_and_with_the_documented_line_
     ours = load_encoder(tmp_path)
     assert not ours.training
     assert same_bits(state(ours), state(encoder))
-    about = json.loads((tmp_path / "encoder.json").read_text())
+    about = digests.read_record(tmp_path / "encoder.json")
+    assert about.pop("sha256") == file_sha256(tmp_path / "encoder.safetensors")
     told = {
         "backbone": backbone,
         "image_size": 32,
@@ -150,7 +151,7 @@ def test_an_encoder_from_before_the_arguments_were_written_loads(tmp_path):
     for backbone in ("tiny", "test_vit"):
         encoder = build_encoder(backbone, 32, seed=3)
         save_encoder(tmp_path, encoder, backbone=backbone, image_size=32)
-        about = json.loads((tmp_path / "encoder.json").read_text())
+        about = digests.read_record(tmp_path / "encoder.json")
         del about["model_args"]
         (tmp_path / "encoder.json").write_text(json.dumps(about))
         assert same_bits(state(load_encoder(tmp_path)), state(encoder))
@@ -180,7 +181,8 @@ WORDS = {
 )  # fmt: skip
 def test_damaged_words_about_an_encoder_are_named_as_such(tmp_path, about):
     save_encoder(tmp_path, build_encoder("tiny", 32, seed=0), backbone="tiny", image_size=32)
-    assert json.loads((tmp_path / "encoder.json").read_text()) == WORDS
+    written = digests.read_record(tmp_path / "encoder.json")
+    assert written == {**WORDS, "sha256": file_sha256(tmp_path / "encoder.safetensors")}
     (tmp_path / "encoder.json").write_text(about if isinstance(about, str) else json.dumps(about))
     with pytest.raises(InputError, match="no readable encoder"):
         load_encoder(tmp_path)
@@ -210,7 +212,8 @@ def test_a_trained_encoder_whose_bytes_are_not_those_that_were_trained_is_refuse
     assert same_bits(state(trained_encoder(tmp_path, sha256)), state(load_encoder(tmp_path)))
     data[-1] ^= 1
     weights.write_bytes(data)
-    load_encoder(tmp_path)
+    with pytest.raises(InputError, match=r"encoder\.safetensors is not what was written"):
+        load_encoder(tmp_path)
     with pytest.raises(InputError, match=r"encoder\.safetensors: is missing or damaged"):
         trained_encoder(tmp_path, sha256)
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from headwater import work
+from headwater import digests, work
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels.targets import LabelSets, Targets
@@ -226,6 +226,10 @@ def test_an_encoder_that_is_not_finite_makes_every_cell_diverged_for_good(
     tensors[first] = tensors[first] * math.nan
     save_file(tensors, weights)
     record = store.read_arm(arm.id)
+    about = digests.read_record(weights.parent / "encoder.json")
+    (weights.parent / "encoder.json").write_text(
+        json.dumps({**about, "sha256": file_sha256(weights)})
+    )
     (weights.parent / "arm.json").write_text(
         json.dumps({**record, "encoder_sha256": file_sha256(weights)})
     )

@@ -66,12 +66,25 @@ def latest(folder: Path) -> tuple[int, dict[str, torch.Tensor], dict[str, Any]] 
 
     A truncated or bit-flipped one is passed over and the one before is used.
     """
-    for record in reversed(_records(folder)):
-        with suppress(Exception):  # whatever is raised by what reads it, it is damaged
-            data = record.path.with_suffix(".safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() == record.said["sha256"]:
-                return int(record.said["step"]), load(data), dict(record.said["meta"])
-    return None
+    damaged: list[Path] = []
+    found = None
+    for record in reversed(_records(folder, damaged)):
+        try:
+            found = digests.reading(lambda record=record: _read(record))  # type: ignore[misc]
+            break
+        except (OSError, ValueError):
+            damaged.append(record.path)
+    for path in sorted(damaged):
+        after = "the run begins anew" if found is None else f"the run goes on from step {found[0]}"
+        digests.tell(f"{path}: this checkpoint is damaged; {after}")
+    return found
+
+
+def _read(record: _Record) -> Snapshot:
+    data = record.path.with_suffix(".safetensors").read_bytes()
+    if hashlib.sha256(data).hexdigest() != record.said["sha256"]:
+        raise digests.Damaged("its tensors are not what was written")
+    return int(record.said["step"]), load(data), dict(record.said["meta"])
 
 
 class Writer:
@@ -255,22 +268,32 @@ class _Record:
         return self.count, 0 if self.count else self.written_ns, self.path.name
 
 
-def _records(folder: Path) -> list[_Record]:
+def _records(folder: Path, damaged: list[Path] | None = None) -> list[_Record]:
     """The whole records of a folder, in the order in which they were written; of two with one count
-    (two processes wrote at once), the later step is the later one.
+    (two processes wrote at once), the later step is the later one. Those of our names that are
+    damaged are added to `damaged`.
     """
     found = []
     for path in folder.glob("step-*.json"):
         if _RECORD.fullmatch(path.name):
-            with suppress(Exception):  # whatever is raised by what reads it, it is damaged
-                said = digests.read_record(path)
-                if not isinstance(said["sha256"], str) or not isinstance(said["meta"], dict):
-                    continue
-                if path.name != f"step-{said['step']:010d}.json":
-                    continue  # renamed, or a copy
-                count = int(said.get("count", 0))
-                found.append(_Record(count, path.stat().st_mtime_ns, path, said))
+            try:
+                found.append(digests.reading(lambda path=path: _record(path)))  # type: ignore[misc]
+            except FileNotFoundError:
+                pass  # another process removed it meanwhile
+            except digests.Damaged:
+                if damaged is not None:
+                    damaged.append(path)
     return sorted(found, key=lambda record: record.order)
+
+
+def _record(path: Path) -> _Record:
+    """Raises whatever the reader raises where the file is damaged, or was renamed."""
+    said = digests.read_record(path)
+    if not isinstance(said["sha256"], str) or not isinstance(said["meta"], dict):
+        raise digests.Damaged("it is no record of a checkpoint")
+    if path.name != f"step-{said['step']:010d}.json":
+        raise digests.Damaged(f"it is the record of step {said['step']}")
+    return _Record(int(said.get("count", 0)), path.stat().st_mtime_ns, path, said)
 
 
 def pack_optimiser(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

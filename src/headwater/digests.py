@@ -194,3 +194,32 @@ def unframed(kind: str, whole: bytes) -> bytes | None:
     if words[-1] != hashlib.sha256(data).hexdigest():
         raise Damaged("it is not what was written: its digest is another")
     return data
+
+
+# parquet of any origin
+def check_parquet(path: Path, bytes_a_row: float) -> None:
+    """Raises Damaged for a Parquet file whose header promises more than a file of its size can
+    mean: equal values take next to no room in it, and all of theirs in memory.
+
+    `bytes_a_row`: what a row of such a table takes of a file at least. Raises what pyarrow raises
+    where it is no Parquet file.
+    """
+    import pyarrow.parquet as pq
+
+    size = path.stat().st_size
+    with pq.ParquetFile(path) as file:
+        rows, groups = file.metadata.num_rows, file.metadata.num_row_groups
+        unpacked = sum(file.metadata.row_group(at).total_byte_size for at in range(groups))
+    if rows > ROWS_ALWAYS + size / bytes_a_row:
+        raise Damaged(f"its header promises {rows:,} rows, and the file has {size:,} bytes")
+    if unpacked > UNPACKED_ALWAYS + MOST_UNPACKED * size:
+        raise Damaged(
+            f"its header promises {unpacked:,} bytes, and the file has {size:,} of them, packed"
+        )
+
+
+ROWS_ALWAYS = 100_000
+"""Rows that a Parquet file may have, whatever its size."""
+UNPACKED_ALWAYS = 1 << 26
+MOST_UNPACKED = 256
+"""And bytes: 64 MiB, and 256 for each of the file [ours; texts pack to a twentieth]."""

@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 
 from headwater.analysis.kinds import kind_in_text
 from headwater.analysis.words import missing
+from headwater.digests import check_parquet
 from headwater.errors import InputError
 from headwater.files import atomic_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_BYTES_A_ROW = 1 / 64
+"""Of a Parquet file at least [ours]; the table in docs/results takes half a byte."""
 ANSWERS: dict[str, str] = {
     "task": "string",
     "protocol": "string",
@@ -83,6 +86,7 @@ def read_answers(path: str | Path) -> pd.DataFrame:
             "FILE.parquet` writes one from a store"
         )
     try:
+        check_parquet(path, _BYTES_A_ROW)
         frame = pd.read_parquet(path)
     except Exception as error:  # pyarrow has its own kinds
         raise InputError(f"{path}: cannot be read as a table of answers ({error})") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,9 @@ from headwater.errors import InputError
 _CHUNK = 16_384
 """Rows that are read at a time."""
 
+_NUMBERS_AT_ONCE = 1 << 24
+MAX_WIDTH = 1 << 16
+"""Numbers in an embedding at most: sixteen times the widest backbone's [ours]."""
 Points = NDArray[np.float32]
 Codes = NDArray[np.int64]
 
@@ -52,14 +54,7 @@ def _read(path: Path, ids: Sequence[str], where: str, *, numbers: bool) -> Point
         )
     except InputError:
         raise
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        SyntaxError,
-        MemoryError,
-        tokenize.TokenError,
-    ) as error:  # Arrow's errors are ValueErrors and OSErrors
+    except Exception as error:  # numpy's header alone has six kinds
         reason = (
             "there is no such file"
             if isinstance(error, FileNotFoundError)
@@ -70,6 +65,7 @@ def _read(path: Path, ids: Sequence[str], where: str, *, numbers: bool) -> Point
 
 def _from_npy(path: Path, ids: Sequence[str], where: str, numbers: bool) -> Points:
     stored = np.lib.format.open_memmap(path, mode="r")
+    _check_width(stored.shape[-1] if stored.ndim else 0, f"{where}: {path}")
     if stored.ndim != 2 or stored.shape[1] == 0 or stored.dtype.kind != "f":
         raise InputError(
             f"{where}: {path}: embeddings are floats [num_rows, width], and this is {stored.dtype} "
@@ -130,6 +126,7 @@ def _from_parquet(path: Path, ids: Sequence[str], where: str, numbers: bool) -> 
                 f"{where}: {path}: embeddings need the columns id (string) and embedding (list of "
                 f"floats), and this has {has[:200]}"
             )
+        _check_promises(file, path, f"{where}: {path}")
         names = file.read(columns=["id"]).column("id")
         if names.null_count:
             raise InputError(f"{where}: {path}: {names.null_count} rows have no id")
@@ -139,7 +136,7 @@ def _from_parquet(path: Path, ids: Sequence[str], where: str, numbers: bool) -> 
         order = np.argsort(rows)
         out: Points | None = None
         first = 0
-        for batch in file.iter_batches(batch_size=_CHUNK, columns=["embedding"]):
+        for batch in file.iter_batches(batch_size=_rows_at_once(file), columns=["embedding"]):
             column = batch.column("embedding")
             table = _table(column, f"{where}: {path}")
             out = np.empty((len(ids), table.shape[1]), dtype=np.float32) if out is None else out
@@ -153,6 +150,43 @@ def _from_parquet(path: Path, ids: Sequence[str], where: str, numbers: bool) -> 
                 out[some] = table[rows[some] - first]
             first += len(table)
     return np.empty((0, 0), dtype=np.float32) if out is None else out
+
+
+def _check_promises(file: Any, path: Path, where: str) -> None:
+    """Raises InputError where the file says it holds more ids than it has bytes, or embeddings that
+    are wider than any: equal numbers take next to no room in it, and all of theirs in memory.
+    """
+    rows, size = file.metadata.num_rows, path.stat().st_size
+    if rows > size:
+        raise InputError(
+            f"{where}: its header promises {rows:,} rows, and the file has {size:,} bytes"
+        )
+    kind = file.schema_arrow.field("embedding").type
+    _check_width(getattr(kind, "list_size", 0), where)
+    _check_width(_width(file), where)
+
+
+def _width(file: Any) -> int:
+    """Numbers in an embedding, as the header has it; rounded up."""
+    rows, numbers = int(file.metadata.num_rows), 0
+    for at in range(file.metadata.num_row_groups):
+        group = file.metadata.row_group(at)
+        for column in range(group.num_columns):
+            if group.column(column).path_in_schema.split(".")[0] == "embedding":
+                numbers += int(group.column(column).num_values)
+    return -(-numbers // max(1, rows))
+
+
+def _rows_at_once(file: Any) -> int:
+    return max(1, min(_CHUNK, _NUMBERS_AT_ONCE // max(1, _width(file))))
+
+
+def _check_width(width: int, where: str) -> None:
+    if width > MAX_WIDTH:
+        raise InputError(
+            f"{where}: embeddings of {width:,} numbers; more than {MAX_WIDTH:,} are not read, "
+            "reduce them before (by PCA, say)"
+        )
 
 
 def _table(column: Any, where: str) -> NDArray[np.floating[Any]]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class Clock:
     def __init__(self) -> None:
         self.seconds, self._depth = 0.0, 0
 
-    def timed(self, function: Callable[..., Any], answer: Any) -> Callable[..., Any]:
+    def timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **named: Any) -> Any:
             self._depth += 1
             began = time.perf_counter()
@@ -43,35 +44,43 @@ class Clock:
         return call
 
 
-CHECKS: tuple[tuple[Any, str, Any], ...] = (
-    (digests, "record_digest", "0" * 64),
-    (digests, "_check_trailer", None),
-    (chunks.Chunks, "check", None),
-    (chunks.ChunkHashes, "add", None),
-    (kept, "_digest", "0" * 32),
-    *((room, "file_sha256", "0" * 64) for room in (files, models, leaks, text)),
-)
-"""What digests, and what it answers where it is switched off: always the same, so that what was
-written is found again.
+def no_digest(*args: Any) -> str:
+    return "0" * 64
+
+
+HASHED = [(room, "file_sha256") for room in (files, models, leaks, text)]
+TIMED: list[tuple[Any, str]] = [
+    (digests, "record_digest"),
+    (digests, "_check_trailer"),
+    (chunks.Chunks, "check"),
+    (chunks.Checksums, "add"),
+    (kept, "_digest"),
+    *HASHED,
+]
+"""All that digests."""
+OFF: list[tuple[Any, str, Any]] = [
+    (digests, "record_digest", no_digest),
+    (digests, "_check_trailer", no_digest),
+    (chunks.Chunks, "check", no_digest),
+    (chunks, "zlib", SimpleNamespace(crc32=lambda *data: 0)),
+    (kept, "_digest", no_digest),
+    *((room, name, no_digest) for room, name in HASHED),
+]
+"""What it is replaced by, to switch it off: every digest is the same, so what is written is found
+again.
 """
-Replace = Callable[[Callable[..., Any], Any], Callable[..., Any]]
 
 
 @contextmanager
-def patched(replace: Replace) -> Iterator[None]:
-    """Each function of CHECKS replaced by what `replace` makes of it and its answer."""
-    before = [getattr(owner, name) for owner, name, _ in CHECKS]
-    for (owner, name, answer), function in zip(CHECKS, before, strict=True):
-        setattr(owner, name, replace(function, answer))
+def patched(changes: list[tuple[Any, str, Any]]) -> Iterator[None]:
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+    for owner, name, value in changes:
+        setattr(owner, name, value)
     try:
         yield
     finally:
-        for (owner, name, _), function in zip(CHECKS, before, strict=True):
-            setattr(owner, name, function)
-
-
-def off(function: Callable[..., Any], answer: Any) -> Callable[..., Any]:
-    return lambda *args, **named: answer
+        for owner, name, value in before:
+            setattr(owner, name, value)
 
 
 def cost(page: Page, folder: Path, repeats: int) -> None:
@@ -104,10 +113,11 @@ def cost(page: Page, folder: Path, repeats: int) -> None:
         checked, without, shares = [], [], []
         for at in range(repeats):
             clock = Clock()
-            with patched(clock.timed):
+            watched = [(o, name, clock.timed(getattr(o, name))) for o, name in TIMED]
+            with patched(watched):
                 checked.append(seconds_of(study, folder / f"checked-{at}"))
             shares.append(clock.seconds / checked[-1])
-            with patched(off):
+            with patched(OFF):
                 without.append(seconds_of(study, folder / f"without-{at}"))
         share = float(np.median(shares))
         ratio = float(np.median(checked) / np.median(without))

@@ -70,7 +70,7 @@ def test_a_flipped_bit_of_answers_is_an_error_that_says_what_helps(store: Store)
 def test_a_flipped_bit_of_labels_is_an_error_or_leaves_them(store: Store) -> None:
     codes = np.arange(30) % 3
     store.write_labels("l", codes, [str(at) for at in range(30)], {"view": "cluster:3"})
-    for name in ("codes.npy", "labels.json"):
+    for name in ("codes.npy", "labels.json", "ids.txt"):
         for _ in flips(store.labels / "l" / name, 200):
             try:
                 np.testing.assert_array_equal(store.read_labels("l", 30), codes)

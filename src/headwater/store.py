@@ -215,6 +215,9 @@ class Store:
             record = digests.read_record(folder / "labels.json")
             if record.get("codes_sha256") != files.file_sha256(folder / "codes.npy"):
                 raise digests.Damaged("codes.npy is not what was written")
+            ids = record.get("ids_sha256")  # older ones have none
+            if ids is not None and ids != files.file_sha256(folder / "ids.txt"):
+                raise digests.Damaged("ids.txt is not what was written")
             codes: NDArray[np.int64] = digests.read_array(
                 folder / "codes.npy", np.int64, 1, trailed=False
             )

@@ -145,7 +145,7 @@ def test_a_flipped_bit_beside_the_pixels_makes_the_cache_anew_or_changes_nothing
     assert told >= 13
 
 
-def test_a_cache_of_before_its_pixels_had_digests_is_built_anew(tmp_path: Path) -> None:
+def test_a_cache_of_before_its_pixels_had_checksums_is_built_anew(tmp_path: Path) -> None:
     path = tmp_path / "cache"
     whole = built(path, EQUAL[:30]).gather(np.arange(30))[0]
     (path / "chunks.npy").unlink()
@@ -153,7 +153,7 @@ def test_a_cache_of_before_its_pixels_had_digests_is_built_anew(tmp_path: Path) 
     for key in ("chunks", "form", "record_sha256"):
         del meta[key]
     (path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(InputError, match="before its pixels had digests"):
+    with pytest.raises(InputError, match="before its pixels had checksums"):
         PixelCache.open(path, image_size=8, fingerprint="f")
     assert np.array_equal(built(path, EQUAL[:30]).gather(np.arange(30))[0], whole)
     assert (path / "chunks.npy").is_file()

@@ -25,7 +25,7 @@ from headwater.digests import Damaged, read_array, read_record, sealed, tell
 from headwater.errors import InputError
 from headwater.files import sync_folder
 from headwater.sources import Positions, Source
-from headwater.sources.pixels.chunks import ChunkHashes, Chunks, Decode
+from headwater.sources.pixels.chunks import Checksums, Chunks, Decode
 from headwater.sources.pixels.decoding import RECIPE, decode_some, short_side
 from headwater.sources.pixels.images import Subset
 
@@ -44,7 +44,7 @@ class PixelCache:
     pixels.npy   uint8 [num_bytes], each image contiguous as [height, width, 3], in the order of
                  the positions that it was built from
     index.npy    int64 [num_images, 3]: byte offset, height, width
-    chunks.npy   uint8 [num_chunks, 16]: SHA-256, its first half, of each MiB of pixels
+    chunks.npy   uint32 [num_chunks]: CRC-32 of each MiB of pixels
     meta.json    what it was built from, and digests of the index and of the chunks
 
     A row is the place of an image in the cache, 0 to num_images - 1. Memory-mapped, so that
@@ -142,8 +142,8 @@ class PixelCache:
             index = read_array(path / _INDEX, np.int64, 2, trailed=False)
             pixels = read_array(path / _PIXELS, np.uint8, 1, mapped=True, trailed=False)
             if "chunks" not in meta:
-                raise Damaged("it was built before its pixels had digests")
-            digests = read_array(path / _CHUNKS, np.uint8, 2, trailed=False)
+                raise Damaged("it was built before its pixels had checksums")
+            sums = read_array(path / _CHUNKS, np.uint32, 1, trailed=False)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: there is no pixel cache that can be opened ({error})"
@@ -155,14 +155,14 @@ class PixelCache:
             )
         if (meta.get("index"), meta["chunks"]) != (
             _array_digest(index),
-            _array_digest(digests),
+            _array_digest(sums),
         ) or index.shape[1] != 3:
             raise InputError(f"{path}: the index of this pixel cache is damaged")
         ends = np.cumsum(3 * index[:, 1] * index[:, 2])
         if pixels.shape != (int(ends[-1]) if len(ends) else 0,):
             raise InputError(f"{path}: the pixels of this cache do not fit its index")
         plain = pixels.view(np.ndarray)
-        return cls(plain, index, Chunks(path / _PIXELS, plain, index, digests, again))
+        return cls(plain, index, Chunks(path / _PIXELS, plain, index, sums, again))
 
     def image(self, row: int) -> NDArray[np.uint8]:
         """uint8 [height, width, 3]: a read-only view of one image."""
@@ -270,7 +270,7 @@ def _write_cache(
 ) -> None:
     index = np.zeros((num_images, 3), dtype=np.int64)
     end = 0
-    hashed = ChunkHashes()
+    sums = Checksums()
     with (folder / _PIXELS).open("wb") as file:
         _write_npy_header(file, 0)
         for row, pixels in enumerate(images):
@@ -278,14 +278,14 @@ def _write_cache(
             end += pixels.nbytes
             held = np.ascontiguousarray(pixels).data
             file.write(held)
-            hashed.add(held.cast("B"))
+            sums.add(held.cast("B"))
         file.seek(0)
         _write_npy_header(file, end)
         _flush(file)
     with (folder / _INDEX).open("wb") as file:
         np.save(file, index, allow_pickle=False)
         _flush(file)
-    chunks = hashed.all()
+    chunks = sums.all()
     with (folder / _CHUNKS).open("wb") as file:
         np.save(file, chunks, allow_pickle=False)
         _flush(file)

@@ -5,12 +5,16 @@ stores of before there were digests are read.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import shutil
+import tracemalloc
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +22,13 @@ import pytest
 import torch
 
 from headwater import api, checkpoint, digests, models
+from headwater.engines import worker
+from headwater.engines.pool import Pool
 from headwater.errors import InputError
 from headwater.facts.curves import curves_facts
+from headwater.methods.text import load_text
 from headwater.rows import comparable, read_rows
+from headwater.steps import journal_path, looks_error, looks_error_of
 from headwater.store import Store
 from tests.conftest import Finished
 from tests.test_rows import row
@@ -340,3 +348,125 @@ def test_a_store_of_before_there_were_digests_is_read_and_gone_on_with(
     assert all(opened.read_arm(arm.id)["id"] == arm.id for arm in plan.arms)
     rows = api.run(finished.study, store=root, device="cpu", engine="inline")
     pd.testing.assert_frame_equal(comparable(rows), before)
+
+
+# headers and records that promise
+def test_a_header_of_weights_promises_in_vain(trained: tuple[Store, str], tmp_path: Path) -> None:
+    opened, arm = trained
+    folder = Path(shutil.copytree(opened.arm_folder(arm), tmp_path / "arm"))
+    about = digests.read_record(folder / "encoder.json")
+    about.pop("sha256")
+    (folder / "encoder.json").write_text(json.dumps(about))
+    header = (
+        b'{"w": {"dtype": "F32", "shape": [1099511627776], "data_offsets": [0, 4398046511104]}}'
+    )
+    for data in (
+        (1 << 60).to_bytes(8, "little") + b"{}",
+        (1 << 26).to_bytes(8, "little") + b"{}",
+        len(header).to_bytes(8, "little") + header,
+        b"\x02" + bytes(7) + b"{}",
+        b"",
+    ):
+        (folder / "encoder.safetensors").write_bytes(data)
+        tracemalloc.start()
+        try:
+            with pytest.raises(InputError, match="holds no readable encoder"):
+                models.load_encoder(folder)
+            assert tracemalloc.get_traced_memory()[1] < 20_000_000
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"image_size": 10**6, "architecture": "test_vit"},
+        {"image_size": 10**9},
+        {"image_size": 4096, "model_args": {"img_size": 4096, "patch_size": 1}},
+        {"image_size": True},
+        {"image_size": 0},
+        {"image_size": -32},
+    ],
+)
+def test_sizes_of_an_encoder_that_no_study_has_are_not_built(
+    words: dict[str, Any], trained: tuple[Store, str], tmp_path: Path, monkeypatch: Any
+) -> None:
+    opened, arm = trained
+    folder = Path(shutil.copytree(opened.arm_folder(arm), tmp_path / "arm"))
+    about = digests.read_record(folder / "encoder.json")
+    (folder / "encoder.json").write_text(json.dumps({**about, **words}))
+    monkeypatch.setattr(models, "build_encoder", None)
+    with pytest.raises(InputError, match=r"holds no readable encoder \(images of"):
+        models.load_encoder(folder)
+
+
+@pytest.mark.parametrize("size", ["context_length", "width", "layers", "output_dim", "heads"])
+def test_sizes_of_a_text_tower_are_those_of_its_tensors_before_it_is_built(
+    size: str, trained: tuple[Store, str], tmp_path: Path
+) -> None:
+    opened, arm = trained
+    folder = Path(shutil.copytree(opened.arm_folder(arm), tmp_path / "arm"))
+    about = digests.read_record(folder / "text.json")
+    (folder / "text.json").write_text(json.dumps({**about, size: 1_000_000}))
+    with pytest.raises(InputError, match=r"the text tower is damaged \(sizes"):
+        load_text(folder)
+
+
+# what is told
+def test_what_a_worker_tells_reaches_its_parent(caplog: pytest.LogCaptureFixture) -> None:
+    out = io.StringIO()
+    handler = worker._Teller(out)
+    handler.emit(
+        logging.LogRecord("headwater", logging.WARNING, "", 0, "%s", ("made again",), None)
+    )
+    message = json.loads(out.getvalue())
+    assert message == {"event": "told", "line": "made again"}
+
+    class Heard(Pool[Any]):
+        def on_event(self, *event: Any) -> None:
+            raise AssertionError
+
+        failed = on_event
+
+    with caplog.at_level(logging.WARNING, "headwater"):
+        Heard([], {}, Path(), deque())._heard(0, message)
+    assert caplog.messages == ["made again"]
+
+
+def test_what_is_told_holds_nothing_that_a_terminal_obeys(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING, "headwater"):
+        digests.made_again(Path("a\x1b[31m\nb"), "\u202ewhy", "this cache")
+    (told,) = caplog.messages
+    assert "\x1b" not in told
+    assert "\n" not in told
+    assert "\u202e" not in told
+
+
+@pytest.mark.parametrize("name", ["s (1).jsonl", "s (conflicted copy).jsonl", "._s.jsonl"])
+def test_half_a_copy_of_a_journal_disturbs_nobody_and_a_whole_one_counts(
+    name: str, store: Store
+) -> None:
+    path = journal_path(store, "s")
+    path.parent.mkdir()
+    path.write_text(json.dumps(digests.sealed({"until": 0.9})) + "\n")
+    (path.parent / name).write_text('{"until"')
+    assert looks_error_of(store) == pytest.approx(looks_error(store, "s"))
+    (path.parent / name).write_text(json.dumps(digests.sealed({"until": 0.99})) + "\n")
+    assert looks_error_of(store) < looks_error(store, "s")
+    path.write_text('{"until"')
+    with pytest.raises(InputError, match="cannot be read as the journal"):
+        looks_error_of(store)
+
+
+def test_a_flipped_bit_of_a_journal_is_an_error_or_leaves_its_first_line(store: Store) -> None:
+    path = journal_path(store, "s")
+    path.parent.mkdir()
+    path.write_text(json.dumps(digests.sealed({"until": 0.9})) + "\n")
+    expected = looks_error(store, "s")
+    for _ in flips(path, 300):
+        try:
+            assert looks_error(store, "s") == expected
+        except InputError as error:
+            assert "cannot be read as the journal" in str(error)

@@ -8,11 +8,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_STRAY = re.compile(r"^[.~]|conflict| \(\d+\)| \d+\.", re.IGNORECASE)
+
+
+def is_stray(name: str) -> bool:
+    """Whether a file has the name that a sync tool, an editor or a system gives to a copy or to a
+    note of its own: "x (1).json", "x (conflicted copy).json", "x.sync-conflict-1.json", "._x.json".
+    """
+    return _STRAY.search(name) is not None
 
 
 def sync_folder(folder: Path) -> None:

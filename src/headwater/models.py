@@ -314,16 +314,31 @@ def _loaded(folder: Path, sha256: str | None) -> nn.Module:
         written = about.get("sha256")
         if written is not None and written != (sha256 or file_sha256(weights)):
             raise ValueError("encoder.safetensors is not what was written")
+        _check_size(about)
+        tensors = load_file(weights)  # whose header promises no more than the file has
         model = build_encoder(
             about["architecture"], about["image_size"], seed=0, patch_size=_patch_of(about)
         )
-        model.load_state_dict(load_file(weights))
+        model.load_state_dict(tensors)
     except Exception as error:  # timm's, torch's and safetensors' are of many kinds
         raise InputError(
             f"{folder}: holds no readable encoder ({' '.join(str(error).split())[:200]}); remove "
             "the folder to train it again"
         ) from None
     return model.eval()
+
+
+def _check_size(about: dict[str, Any]) -> None:
+    """Raises ValueError for sizes that would be allocated and that Headwater never writes: of a ViT
+    each patch has a place in memory, and a place embedding.
+    """
+    size, patch = about["image_size"], (about.get("model_args") or {}).get("patch_size", 1)
+    if type(size) is not int or not 0 < size <= _MOST_SIDE or size // patch > _MOST_SIDE:
+        raise ValueError(f"images of {size} px in patches of {patch}")
+
+
+_MOST_SIDE = 1024
+"""Pixels, or patches, on a side: as in a study."""
 
 
 def _patch_of(about: dict[str, Any]) -> int | None:

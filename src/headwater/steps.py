@@ -13,7 +13,7 @@ from headwater.analysis import Aim, prepare
 from headwater.analysis.adaptive import FIRST_SEEDS, Look, error_of_a_look, look
 from headwater.analysis.evidence import evidence_of
 from headwater.errors import InputError
-from headwater.files import write_atomic
+from headwater.files import is_stray, write_atomic
 from headwater.plan import Plan, PlannedArm
 from headwater.store import Store
 
@@ -68,8 +68,13 @@ def looks_error(store: Store, study: str) -> float | None:
 
 def looks_error_of(store: Store) -> float | None:
     """The smallest of the errors of all studies that were run by steps in a store; None of none."""
-    studies = [path.stem for path in sorted((store.root / "decisions").glob("*.jsonl"))]
-    errors = [looks_error(store, study) for study in studies]
+    errors = []
+    for path in sorted((store.root / "decisions").glob("*.jsonl")):
+        try:
+            errors.append(looks_error(store, path.stem))
+        except InputError:
+            if not is_stray(path.name):  # half a copy that a sync tool left is no journal
+                raise
     return min((error for error in errors if error is not None), default=None)
 
 

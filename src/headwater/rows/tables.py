@@ -80,13 +80,15 @@ def _cell_rows(folder: Path) -> list[dict[str, Any]]:
 
 def _rows_of(file: Path) -> list[dict[str, Any]]:
     """The rows of a file; none of one that cannot be read and that no store named: half a copy that
-    a sync tool left, or its notes.
+    a sync tool left, which is told, or its hidden notes.
     """
     try:
         return read_cell_file(file)
-    except InputError:
+    except InputError as error:
         if CELL_FILE.fullmatch(file.name):
             raise
+        if not file.name.startswith((".", "~")):
+            digests.tell(f"{error}; no store gives such a name, so it is passed over")
         return []
 
 

@@ -16,6 +16,7 @@ from torch import nn
 
 from headwater import models
 from headwater.errors import InputError
+from headwater.files import file_sha256
 from headwater.labels import Targets, cluster_targets
 from headwater.plan import Clusters, PlannedArm
 from headwater.transfer.features import extract
@@ -73,6 +74,7 @@ def _features(session: Session, arm: PlannedArm, clusters: Clusters) -> NDArray[
     """float32 [images of the arm, d]"""
     assert arm.source is not None
     store, compute = session.store, session.compute
+    _check_digest(clusters)
     if clusters.file is not None:
         from headwater.labels.embeddings import read_embeddings
 
@@ -99,6 +101,13 @@ def _features(session: Session, arm: PlannedArm, clusters: Clusters) -> NDArray[
     images = session.source_pixels(arm).subset(arm.positions)
     encoder = models.trained_encoder(store.arm_folder(clusters.arm.id), record["encoder_sha256"])
     return extract(encoder, images, image_size=session.plan.study.image_size, compute=compute)
+
+
+def _check_digest(clusters: Clusters) -> None:
+    """Raises InputError where a file is not the one that the plan, and so the arm's id, is of."""
+    file = clusters.file or clusters.weights
+    if file is not None and clusters.digest not in (None, file_sha256(file)):
+        raise InputError(f"{file}: has changed since the plan was made; run the study again")
 
 
 class _Renormalised(nn.Module):

@@ -15,7 +15,9 @@ import pytest
 
 from headwater.errors import InputError
 from headwater.sources.folder import FolderSource
-from headwater.sources.pixels import PixelCache, chunks
+from headwater.sources.pixels import PixelCache, StreamedImages, chunks
+from headwater.store import Store
+from headwater.work.decoded import decoded
 from tests.sources.drawn import EQUAL, MIXED, Drawn
 from tests.sources.folders import put_images
 
@@ -222,3 +224,19 @@ def test_a_swap_of_two_files_is_seen(tmp_path: Path) -> None:
     os.rename(root / "b.png", root / "a.png")
     os.rename(root / "c.png", root / "b.png")
     assert hashes(root, cache) == [other, one]
+
+
+def test_a_damaged_cache_that_there_is_no_room_for_is_told_and_its_images_are_streamed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, source, every = Store(tmp_path / "store", create=True), Drawn(EQUAL[:30]), np.arange(30)
+    whole = decoded(source, every, 8, store).gather(every)[0]
+    (path,) = (store.cache / "pixels").iterdir()
+    (path / "meta.json").write_text("{")
+    monkeypatch.setenv("HEADWATER_CACHE_GB", "0.000001")
+    with caplog.at_level(logging.WARNING, "headwater"):
+        images = decoded(source, every, 8, store)
+    assert isinstance(images, StreamedImages)
+    assert np.array_equal(images.gather(every)[0], whole)
+    (told,) = caplog.messages
+    assert "no room to make it again" in told

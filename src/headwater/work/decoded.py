@@ -9,11 +9,11 @@ import errno
 import math
 import os
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+from headwater.digests import tell
 from headwater.errors import InputError
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
@@ -44,13 +44,15 @@ def decoded(
     if limit > 0:
         fingerprint = source.fingerprint(positions)
         path = store.cache / "pixels" / f"{fingerprint}-{image_size}"
-        with suppress(InputError):
+        try:
             return PixelCache.open(
                 path,
                 image_size=image_size,
                 fingerprint=fingerprint,
                 again=lambda rows: decode_some(source, positions[rows], image_size),
             )
+        except InputError as error:
+            damage = error
         if estimated_bytes(len(positions), image_size) <= limit:
             try:
                 return PixelCache.build(
@@ -60,6 +62,8 @@ def decoded(
                 # where the disk is full after all, what was written is gone again
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     raise
+        if path.exists():
+            tell(f"{damage}; there is no room to make it again, images are decoded for every batch")
     return StreamedImages(source, positions, image_size, threads=torch.get_num_threads())
 
 

@@ -30,7 +30,7 @@ def run(
     plan, compute = session.plan, session.compute
     count = min(workers or default_workers(compute.device.type), len(todo.cells))
     setting = {
-        "study": plan.study.words(),
+        "study": plan.resolved.asked.words(),
         "store": str(session.store.root.resolve()),
         "data_root": str(plan.data_root) if plan.data_root else None,
         "device": str(compute.device),

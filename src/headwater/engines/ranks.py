@@ -30,6 +30,7 @@ from headwater.plan import Plan
 from headwater.pretrain import Progress
 from headwater.ranks import Ranks
 from headwater.registry import METHODS
+from headwater.sources.looking import EVERYTHING
 from headwater.store import Store
 from headwater.study import Study
 
@@ -49,7 +50,7 @@ def run(
 
     A process group must be there where there are several.
     """
-    plan = Plan.make(study, data_root=data_root, cache=store.cache)
+    plan = Plan.make(study, data_root=data_root, cache=store.cache, looking=EVERYTHING)
     compute = dataclasses.replace(
         device.resolve(device_name, study.precision),
         ranks=ranks.size,

@@ -40,6 +40,7 @@ class Worker:
 
         from headwater import device
         from headwater.plan import Plan
+        from headwater.sources.looking import EVERYTHING
         from headwater.store import Store
         from headwater.study import Study
         from headwater.work import Session
@@ -52,6 +53,7 @@ class Worker:
             Study.model_validate(setting["study"]),
             data_root=Path(root) if root else None,
             cache=store.cache,
+            looking=EVERYTHING,
         )
         compute = dataclasses.replace(
             device.resolve(setting["device"], plan.study.precision),

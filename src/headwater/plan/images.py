@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import keys
-from headwater.errors import InputError, blamed_on
+from headwater.errors import InputError
 from headwater.labels import classes_of, label_view, resolve_view
 from headwater.plan.resolved import Resolved
-from headwater.sources import Positions, natural_splits
+from headwater.plan.splits import of_source
+from headwater.sources import Positions
 from headwater.study import Arm
 
 
@@ -20,31 +21,7 @@ def of_splits(resolved: Resolved, name: str) -> Positions:
 
     Raises InputError for a split that is none or holds no image.
     """
-    use, source = resolved.study.sources[name], resolved.source_of(name)
-    of_each: list[Positions] = []
-    for i, split in enumerate(use.splits):
-        with blamed_on("sources", name, "splits", i):
-            natural = _natural(split, name)
-            with blamed_on("sources", name, "split_column"):
-                positions = source.split(use.split_column, natural)
-            if not len(positions):
-                raise InputError(
-                    f"sources.{name}: {source.name} has 0 images in {split}; pre-training needs at "
-                    "least 2"
-                )
-            of_each.append(positions)
-    return np.unique(np.concatenate(of_each))
-
-
-def _natural(split: str, name: str) -> str:
-    """A split's usual name. Raises InputError where it is none."""
-    try:
-        natural = str(natural_splits([split], name)[0])
-    except InputError:
-        natural = ""
-    if not natural:
-        raise InputError(f"sources.{name}: the split {split!r} is none of train, val, test")
-    return natural
+    return of_source(resolved.study, resolved.source_of(name), name)
 
 
 def held_out(resolved: Resolved, name: str) -> Positions:

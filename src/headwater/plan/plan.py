@@ -33,9 +33,11 @@ from headwater.plan.overlaps import (
 from headwater.plan.planned import PlannedArm, PlannedCell
 from headwater.plan.resolved import Resolved, resolve_study, task_fingerprint
 from headwater.plan.texts import notes_on_captions, notes_on_prompts
+from headwater.plan.unreadable import refuse, told_faults
 from headwater.sources import Source
+from headwater.sources.looking import Looking
 from headwater.store import Store
-from headwater.study import Study
+from headwater.study import Study, canonical
 from headwater.tasks import Task
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A resolved study. `Plan.make` reads tables and hashes bytes, but decodes no image."""
+    """A resolved study. `Plan.make` reads tables, looks at images and hashes their bytes."""
 
     resolved: Resolved
     arms: tuple[PlannedArm, ...] = ()
@@ -64,17 +66,26 @@ class Plan:
 
     @classmethod
     def make(
-        cls, study: Study, *, data_root: Path | None = None, cache: Path | None = None
+        cls,
+        study: Study,
+        *,
+        data_root: Path | None = None,
+        cache: Path | None = None,
+        looking: Looking | None = None,
     ) -> Plan:
         """Resolve a study.
 
-        `data_root` is where folders are looked for, `cache` where byte hashes are remembered.
+        `data_root` is where folders are looked for, `cache` where byte hashes and verdicts on
+        images are remembered, `looking` how closely images are looked at: a few thousand that are
+        not known are opened when it is left out, `EVERYTHING` opens all.
 
-        Raises InputError, with the file and the line of what is wrong where the study came from a
-        file.
+        A source or a task that is broken (images that cannot be read, a split without an image)
+        leaves the others to be planned; `faults` says why. Raises InputError, with the file and
+        the line of what is wrong where the study came from a file, for words that are wrong and
+        where faults leave nothing to compute.
         """
         with study.located():
-            return _planned(resolve_study(study, data_root, cache))
+            return _planned(resolve_study(study, data_root, cache, looking or Looking()))
 
     @classmethod
     def opened(
@@ -95,6 +106,11 @@ class Plan:
     @property
     def data_root(self) -> Path | None:
         return self.resolved.data_root
+
+    @property
+    def faults(self) -> list[str]:
+        """Why nothing is computed with some sources and tasks, a sentence each."""
+        return told_faults(self.resolved.faults)
 
     @property
     def sources(self) -> Mapping[str, Source]:
@@ -131,6 +147,20 @@ class Plan:
         or not.
         """
         return looks_within(self.resolved, self.tasks[task])
+
+    def left_out(self, cell: PlannedCell) -> dict[str, Any]:
+        """What a row says of the images that were left out of a cell's source and task."""
+        seen = self.resolved.seen
+        kinds = {
+            "source": seen.source_kinds.get(cell.arm.words.source or "", {}),
+            "task": seen.task_kinds.get(cell.words.task, {}),
+        }
+        reasons = {name: dict(counts) for name, counts in kinds.items() if counts}
+        return {
+            "source_left_out": sum(kinds["source"].values()) or None,
+            "task_left_out": sum(kinds["task"].values()) or None,
+            "left_out_reasons": canonical(reasons) if reasons else None,
+        }
 
     def rows(self, store: Store) -> pd.DataFrame:
         """The rows of this study's cells, finished and failed, under this study's names (an arm may
@@ -172,6 +202,7 @@ def _planned(resolved: Resolved) -> Plan:
     arms = tuple(planner.planned(words) for words in study.arms())
     notes = (
         *notes_on_sources(resolved),
+        *resolved.seen.notes,
         *notes_on_losses(resolved, arms),
         *notes_on_the_probe(resolved),
         *notes_on_supports(_supports(arms)),
@@ -188,6 +219,8 @@ def _planned(resolved: Resolved) -> Plan:
     cells: list[PlannedCell] = []
     for arm in arms:
         cells += [cell_planner.planned(arm, words) for words in study.cells(arm.words)]
+    if resolved.faults and not cells:
+        raise refuse(resolved.faults)
     return Plan(resolved, arms, tuple(cells), notes, fingerprints, searched, copies)
 
 

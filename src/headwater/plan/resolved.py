@@ -4,38 +4,53 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import distinct_views, resolve_view
 from headwater.labels.hierarchies import open_hierarchy
-from headwater.sources import Source, open_source
+from headwater.plan.splits import of_source, of_task
+from headwater.plan.unreadable import Fault, Seen, refuse, see_images, without
+from headwater.sources import Positions, Source, open_source
+from headwater.sources.looking import Looking
 from headwater.study import Study
 from headwater.tasks import Task, resolve_task
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A study, its sources and its tasks. Tables were read, but no byte of an image."""
+    """A study, its sources and its tasks. Tables were read; images were looked at as far as was
+    asked for.
+    """
 
     study: Study
     data_root: Path | None
     sources: Mapping[str, Source]
     """By the name that the study's `data` gives them."""
     tasks: Mapping[str, Task]
+    asked: Study
+    """The study as it was asked for; `study` is without the sources and tasks that are broken."""
+    seen: Seen = field(default_factory=Seen)
+    """What looking at the images found."""
+    faults: tuple[Fault, ...] = ()
+    """Sources and tasks that nothing is computed with."""
 
     def source_of(self, name: str) -> Source:
         """The data behind an entry of the study's `sources`."""
         return self.sources[self.study.sources[name].data]
 
 
-def resolve_study(study: Study, data_root: Path | None, cache: Path | None) -> Resolved:
+def resolve_study(
+    study: Study, data_root: Path | None, cache: Path | None, looking: Looking | None = None
+) -> Resolved:
     """Open a study's data. `data_root` is where folders are looked for, `cache` where byte hashes
-    are remembered.
+    and verdicts on images are remembered; images are not looked at where `looking` is None.
 
-    Raises InputError for what the tables alone can tell to be wrong.
+    Sources and tasks whose images cannot be read, or whose splits cannot serve, are left out and
+    told (`Resolved.faults`). Raises InputError for what the tables alone can tell to be wrong, and
+    where faults leave no task or no source.
     """
     _check_words(study, data_root)
     sources = _opened_sources(study, data_root, cache)
@@ -43,7 +58,41 @@ def resolve_study(study: Study, data_root: Path | None, cache: Path | None) -> R
         for name, source in sources.items():
             _check_outside(cache.parent, getattr(source, "root", None), name)
     _check_online_probe(study, data_root)
-    return Resolved(study, data_root, sources, _opened_tasks(study, sources, data_root))
+    every = Resolved(study, data_root, sources, {}, study)
+    seen = Seen()
+    if looking is not None:
+        seen = see_images(study, sources, lambda axis, name: _images_of(every, axis, name), looking)
+    faults = [*seen.faults, *_empty_sources(every, seen.faults)]
+    sound = without(study, tuple(faults))
+    tasks, broken = _opened_tasks(sound, sources, data_root)
+    faults += broken
+    if faults:
+        sound = without(study, tuple(faults))
+        if not sound.tasks or (study.sources and not sound.sources):
+            raise refuse(tuple(faults))
+    return replace(every, study=sound, tasks=tasks, seen=seen, faults=tuple(faults))
+
+
+def _images_of(resolved: Resolved, axis: str, name: str) -> Positions:
+    """All images of a source's or a task's splits, ascending."""
+    study = resolved.study
+    if axis == "sources":
+        return of_source(study, resolved.source_of(name), name)
+    return of_task(study, resolved.sources[study.tasks[name].data], name)
+
+
+def _empty_sources(resolved: Resolved, known: tuple[Fault, ...]) -> list[Fault]:
+    """Sources of which a split holds no image, beside those whose faults are known."""
+    broken = {fault.name for fault in known if fault.axis == "sources"}
+    faults = []
+    for name in resolved.study.sources:
+        if name in broken:
+            continue
+        try:
+            of_source(resolved.study, resolved.source_of(name), name)
+        except InputError as error:
+            faults.append(Fault("sources", name, str(error), error.at or ("sources", name)))
+    return faults
 
 
 def check_store(study: Study, store: Path, data_root: Path | None) -> None:
@@ -124,13 +173,20 @@ def _check_online_probe(study: Study, data_root: Path | None) -> None:
 
 def _opened_tasks(
     study: Study, sources: Mapping[str, Source], data_root: Path | None
-) -> dict[str, Task]:
-    tasks = {}
+) -> tuple[dict[str, Task], list[Fault]]:
+    """The tasks, and those whose splits or labels cannot serve. Raises InputError for words that
+    are wrong whatever the data is.
+    """
+    tasks: dict[str, Task] = {}
+    faults: list[Fault] = []
     for name, words in study.tasks.items():
         with blamed_on("tasks", name, "labels"):
             view = resolve_view(words.labels, study.views, data_root)
         source = sources[words.data]
-        tasks[name] = resolve_task(
-            name, source, view, split_column=words.split_column, group=words.group
-        )
-    return tasks
+        try:
+            tasks[name] = resolve_task(
+                name, source, view, split_column=words.split_column, group=words.group
+            )
+        except InputError as error:
+            faults.append(Fault("tasks", name, str(error), error.at or ("tasks", name)))
+    return tasks, faults

@@ -306,6 +306,26 @@ COLUMNS: tuple[Column, ...] = (
         "mirrored or cropped (docs/leakage.md); null where not looked for",
         least=0,
     ),
+    Column(
+        "source_left_out",
+        "int",
+        "images of the source that were left out since they cannot be read (on_bad_images: skip); "
+        "null where none was",
+        least=1,
+    ),
+    Column(
+        "task_left_out",
+        "int",
+        "images of the task's splits that were left out since they cannot be read; null where none "
+        "was",
+        least=1,
+    ),
+    Column(
+        "left_out_reasons",
+        "str",
+        "what is wrong with the images that were left out, counted for the source and the task, as "
+        "canonical JSON; null where none was",
+    ),
     # where it came from
     Column("schema", "int", "version of this schema", required=True),
     Column("precision", "str", "precision that was asked for (auto, fp32, bf16)"),

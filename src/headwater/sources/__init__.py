@@ -90,6 +90,8 @@ class Source(ABC):
     """What reading the set did that a person should know, such as images that it left out, a
     sentence each.
     """
+    verdicts: Path | None = None
+    """The file in which it is remembered which of its images can be read."""
     kind_version: int = 1
     """Version of the kind of data that opened it (headwater.sources.kinds)."""
     _digests: tuple[NDArray[np.bool_], NDArray[np.bytes_]] | None = None
@@ -109,6 +111,13 @@ class Source(ABC):
         together.
         """
         return [self.image(position) for position in positions.tolist()]
+
+    def file(self, position: int) -> str | None:
+        """The path of the file that a sample is; None where it is none by itself.
+
+        Raises InputError for a link that leads out of the source.
+        """
+        return None
 
     @abstractmethod
     def byte_hashes(self, positions: Positions) -> list[str]:

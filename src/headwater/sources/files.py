@@ -2,8 +2,8 @@
 listed them.
 
 Files are not all looked for when a list is opened, since that costs minutes at ten million rows on
-a network disk: a spread of 64 is, and the rest when they are hashed, which happens before any
-training. A link that leads out of the root is refused when the file is opened, unless the study
+a network disk: a spread of 64 is, one of which must be there, and all when a study is planned
+(headwater.sources.looking). A link that leads out of the root is refused when the file is opened, unless the study
 says `follow_links: true`.
 """
 
@@ -18,11 +18,10 @@ import numpy as np
 
 from headwater.errors import InputError
 from headwater.sources import Positions, Source, Table, tiff
+from headwater.sources.formats import MAX_FILE_BYTES
 from headwater.sources.hashes import ByteHashes
 from headwater.sources.tables import Listing
 
-MAX_FILE_BYTES = 1 << 28
-"""256 MiB: far above any photo, and a limit on what one file can take of memory [ours]."""
 _SPOT_CHECKS = 64
 
 
@@ -32,7 +31,7 @@ class FileSource(Source):
     `fingerprint_cache` is a file in which hashes of their bytes are kept (by path, size and time of
     modification). `follow_links` lets links lead out of the root.
 
-    Raises InputError where one of the 64 files that are looked for at once cannot be read.
+    Raises InputError where none of the 64 files that are looked for at once is there.
     """
 
     def __init__(
@@ -52,10 +51,32 @@ class FileSource(Source):
         self._inside: dict[str, bool] = {}
         self._marks: dict[int, str] = {}
         self._hashes = ByteHashes(self.table.ids, self._open, self._stat, fingerprint_cache)
-        for position in np.unique(
-            np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)
-        ).tolist():
-            self._stat(position)
+        if fingerprint_cache is not None:
+            self.verdicts = fingerprint_cache.with_name(f"looked-{fingerprint_cache.name}")
+        self._check_some()
+
+    def _check_some(self) -> None:
+        """Raises InputError for the first of some files where none of them is there: the root is
+        another one then, or nothing was unpacked.
+        """
+        first: InputError | None = None
+        spread = np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)
+        for position in np.unique(spread).tolist():
+            try:
+                os.stat(self._path(position))
+            except OSError as error:
+                first = first or self._unreadable(position, error)
+            else:
+                return
+        if first is not None:
+            raise first
+
+    def file(self, position: int) -> str:
+        """The file's path.
+
+        Raises InputError where it is a link that leads out of the root.
+        """
+        return self._path(position)
 
     def image(self, position: int) -> bytes:
         """The file's bytes.
@@ -148,7 +169,7 @@ class FileSource(Source):
         folder = os.path.dirname(path)
         if folder not in self._inside:
             self._inside[folder] = self._contains(folder)
-        if not self._inside[folder] or (os.path.islink(path) and not self._contains(path)):
+        if not self._inside[folder] or (_leads(path) and not self._contains(path)):
             where = self._listing.where(position)
             raise InputError(
                 f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of "
@@ -163,3 +184,8 @@ class FileSource(Source):
             return True
         real = os.path.realpath(path)
         return real == str(self.root) or real.startswith(os.path.join(self.root, ""))
+
+
+def _leads(path: str) -> bool:
+    """Whether a path is a link to something."""
+    return os.path.islink(path) and os.path.exists(path)

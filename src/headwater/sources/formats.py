@@ -29,6 +29,8 @@ IMAGE_SUFFIXES = frozenset(
     ]
 )
 """Endings of the formats that are opened; they are met in any case."""
+MAX_FILE_BYTES = 1 << 28
+"""256 MiB: far above any photo, and a limit on what one file can take of memory [ours]."""
 _TEXTS = frozenset(
     [
         ".txt",

@@ -117,8 +117,9 @@ class _Place:
 def walk(root: Path, *, follow_links: bool = False) -> Walk:
     """All that is not hidden below `root`, lists sorted.
 
-    Raises InputError for a folder that cannot be read, for a link out of the root (unless
-    `follow_links`) or to nothing, and for a name of an image that is not UTF-8.
+    Links to nothing and empty folders that are called as images are count as images: whoever looks
+    at these will say what they are. Raises InputError for a folder that cannot be read, for a link
+    out of the root (unless `follow_links`), and for a name of an image that is not UTF-8.
     """
     top = os.path.realpath(root)
     found, waiting, entered = Walk(root), [_Place("", top)], set[str]()
@@ -140,7 +141,7 @@ def walk(root: Path, *, follow_links: bool = False) -> Walk:
                 target = _target(entry, path, top, found, follow_links)
             else:
                 target = os.path.join(place.real, entry.name)
-            if not entry.is_dir():
+            if not entry.is_dir() or (is_image(entry.name) and _is_empty(target)):
                 _put_file(found, place.prefix, entry.name)
             elif not entry.is_symlink():
                 found.folders.append(path)
@@ -180,15 +181,21 @@ def _put_file(found: Walk, prefix: str, name: str) -> None:
 def _target(entry: os.DirEntry[str], path: str, top: str, found: Walk, follow_links: bool) -> str:
     """Where a link leads."""
     target = os.path.realpath(entry.path)
-    if not os.path.exists(target):
-        raise InputError(f"{found.root}: {path!r} is a link that leads nowhere; remove it")
-    if not follow_links and not _inside(target, top):
+    if os.path.exists(target) and not follow_links and not _inside(target, top):
         what = "a link to a folder that" if entry.is_dir() else "a link that"
         raise InputError(
             f"{found.root}: {path!r} is {what} leads out of the root; copy what it leads to, or "
             "set `follow_links: true` on this data entry"
         )
     return target
+
+
+def _is_empty(folder: str) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return False
 
 
 def _leads_back(target: str, trail: tuple[str, ...]) -> bool:

@@ -37,6 +37,7 @@ from headwater.study.recipe import (
 from headwater.study.views import ViewUse
 from headwater.study.words import (
     Flag,
+    Fraction,
     Misplaced,
     Name,
     Origin,
@@ -199,6 +200,13 @@ class Study(Words):
     source and a test set make few enough pairs (headwater.plan.overlaps.LOOK_LIMIT), and it is said
     where not.
     """
+    on_bad_images: Literal["error", "skip"] = "error"
+    """What is done about images that cannot be read: `error` computes nothing with a source or a
+    task that has one, and names them all; `skip` leaves them out before anything is drawn, and rows
+    say how many.
+    """
+    max_bad_share: Fraction = 0.01
+    """The share of a data set's images that `skip` may leave out."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
@@ -347,6 +355,8 @@ class Study(Words):
             if PROTOCOLS[protocol].needs_text(words) and not METHODS[arm.method].text_tower:
                 continue
             for task in _own(words.tasks, tuple(self.tasks)):
+                if task not in self.tasks:  # left out of the study since it is broken
+                    continue
                 only = self.tasks[task].sources
                 if arm.source is not None and only is not None and arm.source not in only:
                     continue

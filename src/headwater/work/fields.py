@@ -18,6 +18,7 @@ def cell_fields(plan: Plan, cell: PlannedCell) -> dict[str, Any]:
     recipe = arm.recipe
     return {
         **plan.names(cell),
+        **plan.left_out(cell),
         "cell": cell.id,
         "arm": arm.id,
         "schema": SCHEMA_VERSION,

@@ -79,6 +79,14 @@ than to the full size.
 """
 
 
+class Undecodable(InputError):
+    """An image that cannot be decoded; `kind` is why, in a few words that others share."""
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 def short_side(image_size: int) -> int:
     """The short side, in pixels, at which images are stored for encoders that see `image_size`
     pixels.
@@ -147,6 +155,42 @@ def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None
     )
 
 
+_HARMLESS = "extraneous bytes"
+"""What libjpeg says of a JPEG whose picture is whole all the same."""
+
+
+def decode_strictly(data: bytes, image_size: int, where: str) -> NDArray[np.uint8]:
+    """As `decode` of a file's bytes, and Undecodable too for a JPEG whose picture data ends too
+    soon or is no code, where Pillow shows grey.
+    """
+    if data[:3] != b"\xff\xd8\xff":
+        return decode(data, image_size, where)
+    fast = _decode_jpeg(data, short_side(image_size), where)
+    if fast is not None:
+        return fast
+    pixels = _decode_any(data, short_side(image_size), where)
+    fault = _jpeg_fault(data)
+    if fault is not None:
+        cut = "premature end" in fault.lower()
+        raise Undecodable(f"{where}: {fault}", "cut short" if cut else "damaged")
+    return pixels
+
+
+def _jpeg_fault(data: bytes) -> str | None:
+    """What libjpeg finds wrong with the picture of a JPEG that Pillow can open; None where nothing
+    is, or nothing that reaches the pixels.
+    """
+    try:
+        _, _, colours, _ = simplejpeg.decode_jpeg_header(data)
+        if colours in ("YCbCr", "Gray"):
+            simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1)
+    except ValueError as error:
+        text = str(error)
+        harmful = "corrupt jpeg data" in text.lower() or "premature end" in text.lower()
+        return text if harmful and _HARMLESS not in text else None
+    return None
+
+
 def _jpeg_orientation(data: bytes) -> int:
     """EXIF orientation of a JPEG, 1 to 8.
 
@@ -205,14 +249,16 @@ def _decode_any(data: bytes, side: int, where: str) -> NDArray[np.uint8]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise _too_large(where) from None
     except UnidentifiedImageError:
-        raise InputError(
+        raise Undecodable(
             f"{where}: this is no image that can be read, whatever its name says (formats: "
-            f"{', '.join(FORMATS)})"
+            f"{', '.join(FORMATS)})",
+            "no image that is read",
         ) from None
     except Exception as error:  # each decoder has its own kinds for damaged files
-        raise InputError(
+        raise Undecodable(
             f"{where}: the image is damaged or truncated "
-            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+            f"({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+            "damaged",
         ) from None
 
 
@@ -220,13 +266,14 @@ def _check_size(height: int, width: int, where: str) -> None:
     if height * width > MAX_PIXELS:
         raise _too_large(where, f"{width} x {height} = ")
     if not height or not width:
-        raise InputError(f"{where}: the image has no pixels")
+        raise Undecodable(f"{where}: the image has no pixels", "no pixels")
 
 
 def _too_large(where: str, size: str = "") -> InputError:
-    return InputError(
+    return Undecodable(
         f"{where}: the image is too large ({size}over {MAX_PIXELS:,} pixels); remove it, or store "
-        "it smaller"
+        "it smaller",
+        "too many pixels",
     )
 
 
@@ -239,9 +286,10 @@ def _rgb(image: Image.Image, where: str, white: int) -> Image.Image:
         wide = np.asarray(image).astype(np.uint32)
         image = Image.fromarray(((wide * 255 + white // 2) // white).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise InputError(
+        raise Undecodable(
             f"{where}: 32-bit pixels (PIL mode {image.mode}) have no agreed range; store the image "
-            "with 8 or 16 bits"
+            "with 8 or 16 bits",
+            "32-bit pixels",
         )
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         opaque = Image.new("RGBA", image.size, "white")

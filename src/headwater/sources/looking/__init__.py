@@ -1,0 +1,12 @@
+"""Looking at images before anything is drawn from them: which files cannot be read, and why.
+
+judging.py    one file: opened, decoded, and what is wrong with it in a few words
+judges.py     many files: by processes, so that a decoder that crashes takes nothing with it
+verdicts.py   what was found, remembered by each file's identity
+look.py       a source: what is known, what must be opened, what is bad
+"""
+
+from headwater.sources.looking.judges import Kept
+from headwater.sources.looking.look import EVERYTHING, Looked, Looking, look, told_kinds
+
+__all__ = ["EVERYTHING", "Kept", "Looked", "Looking", "look", "told_kinds"]

@@ -1,0 +1,154 @@
+"""A source's files looked at: what is remembered, what must be opened, what is bad."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headwater.sources import Positions, Source
+from headwater.sources.looking.judges import Kept, judged
+from headwater.sources.looking.judging import EMPTY, NO_FILE, kind_of, lasting
+from headwater.sources.looking.verdicts import Verdicts
+
+AT_ONCE = 2000
+"""Files that are opened without being asked for: a second or two [ours]."""
+SHOWN = 10
+_SAVE_EVERY_S = 60.0
+
+Watch = Callable[[str, int, int, int], object]
+"""Hears of a look: the source's name, files opened, files to open, bad ones among them."""
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How closely images are looked at."""
+
+    most: int | None = AT_ONCE
+    """Files that are opened at most where they are not known; None opens all."""
+    workers: int | None = None
+    """Processes that decode; one per core when left out."""
+    watch: Watch = lambda name, done, total, bad: None
+    spool: Path | None = None
+    """A folder that keeps the pixels of what was decoded."""
+
+
+EVERYTHING = Looking(most=None)
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look at some images of a source found."""
+
+    bad: Mapping[int, str]
+    """By position: what is wrong with a file."""
+    unopened: int = 0
+    """Files that nothing is known of, since there are too many to open them without being asked."""
+    kept: Mapping[int, Kept] = field(default_factory=dict)
+    """By position: pixels that are on disk since the look."""
+
+
+def look(
+    source: Source, positions: Positions, image_size: int, looking: Looking = EVERYTHING
+) -> Looked:
+    """Looks at some images of a source, each a file by itself; images that are no files are not
+    looked at.
+
+    Files that are missing, empty or no files at all are found without opening any; what earlier
+    looks found is remembered in `source.verdicts`. Raises InputError for a link that leads out of the source.
+    """
+    if not len(positions) or source.file(int(positions[0])) is None:
+        return Looked({})
+    verdicts, bad = Verdicts(source.verdicts), dict[int, str]()
+    unknown: list[tuple[int, str, os.stat_result]] = []
+    for position in positions.tolist():
+        path, sample = source.file(position), source.table.ids[position]
+        assert path is not None
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            bad[position] = kind_of(error)
+            continue
+        kind = _at_sight(status) or verdicts.of(sample, status)
+        if kind is None:
+            unknown.append((position, path, status))
+        elif kind:
+            bad[position] = kind
+    if looking.most is not None and len(unknown) > looking.most:
+        return Looked(bad, len(unknown))
+    kept = _opened(source, unknown, image_size, looking, verdicts, bad)
+    return Looked(dict(sorted(bad.items())), 0, kept)
+
+
+def _opened(
+    source: Source,
+    unknown: list[tuple[int, str, os.stat_result]],
+    image_size: int,
+    looking: Looking,
+    verdicts: Verdicts,
+    bad: dict[int, str],
+) -> dict[int, Kept]:
+    """Opens files; what is wrong with them goes to `bad`, and where their pixels are is returned."""
+    if not unknown:
+        return {}
+    workers = looking.workers or _cores()
+    paths = [path for _, path, _ in unknown]
+    kept: dict[int, Kept] = {}
+    done, saved, before = 0, time.monotonic(), len(bad)
+    looking.watch(source.name, 0, len(unknown), 0)
+    try:
+        for found in judged(paths, image_size, workers=workers, spool=looking.spool):
+            position, _, status = unknown[found.number]
+            kind = found.kind or ""
+            if kind:
+                bad[position] = kind
+            if found.kept is not None:
+                kept[position] = found.kept
+            if not kind or lasting(kind):
+                verdicts.put(source.table.ids[position], status, kind)
+            done += 1
+            looking.watch(source.name, done, len(unknown), len(bad) - before)
+            if time.monotonic() - saved > _SAVE_EVERY_S:
+                verdicts.save()
+                saved = time.monotonic()
+    finally:
+        verdicts.save()
+    return kept
+
+
+def _at_sight(status: os.stat_result) -> str | None:
+    """What is wrong with a file that need not be opened for it."""
+    if not stat.S_ISREG(status.st_mode):
+        return NO_FILE
+    return None if status.st_size else EMPTY
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def told_kinds(named: Iterable[tuple[str, str]]) -> str:
+    """Bad images by what is wrong, of (name, kind) of each: 'cut short: 2 (a/1.jpg, b/2.jpg);
+    empty file: 1 (a/4.jpg)'. Ten are named at most.
+    """
+    pairs = list(named)
+    counts = Counter(kind for _, kind in pairs)
+    kinds = sorted(counts, key=lambda kind: (-counts[kind], kind))
+    of_kind = {kind: [name for name, own in pairs if own == kind] for kind in kinds}
+    shown: dict[str, list[str]] = {kind: [] for kind in kinds}
+    room = SHOWN
+    while room > 0 and any(len(shown[kind]) < counts[kind] for kind in kinds):
+        for kind in kinds:
+            if room > 0 and len(shown[kind]) < counts[kind]:
+                shown[kind].append(of_kind[kind][len(shown[kind])])
+                room -= 1
+    return "; ".join(_told_kind(kind, counts[kind], shown[kind]) for kind in kinds)
+
+
+def _told_kind(kind: str, count: int, names: list[str]) -> str:
+    more = ", ..." if count > len(names) else ""
+    return f"{kind}: {count:,}" + (f" ({', '.join(map(repr, names))}{more})" if names else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from headwater.engines.schedule import Event
 from headwater.plan import Plan
 from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
+from headwater.sources.looking import EVERYTHING, Looking
 from headwater.store import Store
 from headwater.study import Study
 
@@ -25,10 +27,13 @@ def make_plan(
     *,
     store: str | Path = "headwater-store",
     data_root: str | Path | None = None,
+    verify: bool = False,
 ) -> Plan:
     """A study resolved against its data: arms, cells, ids.
 
-    Decodes and trains nothing. Raises InputError for a wrong study or wrong data.
+    Trains nothing, and decodes at most a few thousand images to see whether they can be read;
+    `verify` opens all that are not known. Raises InputError for a wrong study or wrong data; what
+    is broken beside sound data is in `Plan.faults`.
 
     `data_root` is HEADWATER_DATA's folder when left out. Byte hashes are remembered in `store`
     where it exists.
@@ -36,7 +41,10 @@ def make_plan(
     words = study if isinstance(study, Study) else Study.load(study)
     root = _root(data_root)
     return Plan.make(
-        words, data_root=root, cache=Path(store) / "cache" if Path(store).exists() else None
+        words,
+        data_root=root,
+        cache=Path(store) / "cache" if Path(store).exists() else None,
+        looking=EVERYTHING if verify else None,
     )
 
 
@@ -56,7 +64,8 @@ def run(
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md).
 
-    Cells that failed are rows of status failed.
+    Cells that failed are rows of status failed. All images are opened before anything is trained;
+    a source or a task that is broken is warned of, and the others are computed.
 
     `engine` is local (worker processes, `workers` of them) or inline (this process alone, so that a
     debugger sees everything); both give the same bits. An arm in training writes a checkpoint every
@@ -73,7 +82,10 @@ def run(
     words = study if isinstance(study, Study) else Study.load(study)
     check_store(words, Path(store), _root(data_root))
     opened = Store(store, create=True)
-    plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache)
+    looking = Looking(most=None, workers=workers)
+    plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache, looking=looking)
+    for fault in plan.faults:
+        warnings.warn(fault, stacklevel=2)
 
     def compute(part: Plan) -> None:
         run_plan(
@@ -105,15 +117,17 @@ def plan_facts(
     device: str = "auto",
     workers: int | None = None,
     fresh: bool = False,
+    verify: bool = False,
 ) -> dict[str, Any]:
     """What `headwater plan --json` says: arms, cells, what is done, and the cost of the rest.
 
-    The machine's rate of training is measured once a week; `fresh` measures it now.
+    The machine's rate of training is measured once a week; `fresh` measures it now. `verify` opens
+    every image that is not known.
     Raises InputError for a wrong study, wrong data or a backbone that cannot be.
     """
     from headwater.facts import study as facts
 
-    plan = make_plan(study, store=store, data_root=data_root)
+    plan = make_plan(study, store=store, data_root=data_root, verify=verify)
     return facts.plan_facts(plan, _opened(store), device=device, workers=workers, fresh=fresh)
 
 

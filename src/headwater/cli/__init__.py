@@ -33,6 +33,7 @@ from headwater.cli.options import (
     StoreOption,
     StudyArgument,
     UntilOption,
+    VerifyOption,
     WorkersOption,
     hours_of,
     load,
@@ -94,6 +95,7 @@ def plan(
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
     fresh: FreshOption = False,
+    verify: VerifyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
@@ -104,12 +106,14 @@ def plan(
         options = wings.Options(store, device=device, workers=workers, as_json=as_json)
         owner.plan(study_path(study), options)
         return
-    resolved, opened = load(study, store, data_root)
+    resolved, opened = load(study, store, data_root, verify=verify, workers=workers, quiet=as_json)
     from headwater.facts.study import plan_facts
     from headwater.show.study import print_plan
 
     facts = plan_facts(resolved, opened, device=device, workers=workers, fresh=fresh)
     print_json(facts) if as_json else print_plan(facts)
+    if facts["faults"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -175,24 +179,29 @@ def run(
     from headwater.registry import ENGINES
 
     ENGINES.named(engine, where="--engine")
-    resolved, opened = load(study, store, data_root, create=True)
+    hushed = quiet or as_json
+    resolved, opened = load(
+        study, store, data_root, create=True, verify=True, workers=workers, quiet=hushed
+    )
     assert opened is not None
     from headwater.facts.decisions import aim_of
     from headwater.facts.reports import run_facts
     from headwater.facts.study import check_backbone
     from headwater.plan.forgetting import forget
-    from headwater.show.study import say_step, say_verdict, watched
+    from headwater.show.study import say_faults, say_step, say_verdict, watched
     from headwater.steps import run_until
 
     if redo:
         forget(resolved, opened, redo)
     opened.set_aside_damaged(cell.id for cell in resolved.cells)
     todo = pending(resolved, opened)
+    if not hushed:
+        say_faults(resolved.faults)
     if todo.cells:
         check_backbone(resolved)
 
     def compute(part: Plan) -> None:
-        with watched(pending(part, opened), quiet=quiet or as_json) as watch:
+        with watched(pending(part, opened), quiet=hushed) as watch:
             engines.run(
                 part,
                 opened,
@@ -217,7 +226,7 @@ def run(
         )
     facts = run_facts(resolved, opened, todo, report_path, by_steps=until is not None)
     print_json(facts) if as_json else say_verdict(facts)
-    if facts["failed"]:
+    if facts["failed"] or facts["faults"]:
         raise typer.Exit(1)
 
 

@@ -84,6 +84,9 @@ FreshOption = Annotated[
         help="Measure how fast this machine trains now, not what a plan found in the last week.",
     ),
 ]
+VerifyOption = Annotated[
+    bool, typer.Option("--verify", help="Open every image first, and name all that cannot be read.")
+]
 UntilOption = Annotated[
     float | None,
     typer.Option(
@@ -135,11 +138,24 @@ def study_path(name: str) -> Path:
 
 
 def load(
-    study: str, store: Path, data_root: Path | None, *, create: bool = False
+    study: str,
+    store: Path,
+    data_root: Path | None,
+    *,
+    create: bool = False,
+    verify: bool = False,
+    workers: int | None = None,
+    quiet: bool = False,
 ) -> tuple[Plan, Store | None]:
-    """The plan of a study, and the store where there is one (made where `create`)."""
+    """The plan of a study, and the store where there is one (made where `create`).
+
+    `verify` opens every image that is not known, in `workers` processes, with a display unless
+    `quiet`.
+    """
     from headwater.plan import Plan
     from headwater.plan.resolved import check_store
+    from headwater.show.looking import LookDisplay
+    from headwater.sources.looking.look import AT_ONCE, Looking
     from headwater.store import Store
     from headwater.study import Study
 
@@ -147,7 +163,10 @@ def load(
     check_root(data_root)
     check_store(words, store, data_root)
     opened = Store(store, create=create) if create or store.exists() else None
-    plan = Plan.make(words, data_root=data_root, cache=opened.cache if opened else None)
+    with LookDisplay(quiet=quiet) as watch:
+        looking = Looking(most=None if verify else AT_ONCE, workers=workers, watch=watch)
+        cache = opened.cache if opened else None
+        plan = Plan.make(words, data_root=data_root, cache=cache, looking=looking)
     return plan, opened
 
 

@@ -62,6 +62,7 @@ def run_facts(
         "ran_cells": sum(cell.id in finished for cell in todo.cells),
         **counts(plan, store),
         "failures": failures(plan, store),
+        "faults": plan.faults,
         **report_facts(plan, store, report_path, None),
     }
 
@@ -89,6 +90,7 @@ def report_facts(
             title=study.study,
             question=study.question,
             notes=list(plan.notes),
+            beware=plan.faults,
             aim=aim_of(study, store),
             answers=store.read_answers,
         )
@@ -124,6 +126,7 @@ def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[st
             title=table.stem,
             question=None,
             notes=[],
+            beware=[],
             aim=None,
             answers=None,
         )
@@ -140,6 +143,7 @@ def _report(
     title: str,
     question: str | None,
     notes: list[str],
+    beware: list[str],
     aim: Aim | None,
     answers: Answers | None,
 ) -> dict[str, Any]:
@@ -150,7 +154,14 @@ def _report(
     table = prepare(rows)
     with keeping(table):
         path = write_report(
-            table, out, title=title, question=question, notes=notes, aim=aim, answers=answers
+            table,
+            out,
+            title=title,
+            question=question,
+            notes=notes,
+            beware=beware,
+            aim=aim,
+            answers=answers,
         )
         saved = save_figures(table, figures) if figures else []
         lines = verdict_lines(table, aim, answers=answers)

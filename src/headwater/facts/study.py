@@ -82,6 +82,7 @@ def plan_facts(
             "orphaned": _orphans(plan, store),
         },
         "shared": len(plan.cells) - len(cells),
+        "faults": plan.faults,
         "notes": [
             *plan.notes,
             *_notes_on_changed_copies(plan, store),
@@ -163,6 +164,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         "arms_done": 0,
         "in_progress": [],
         "failures": [],
+        "faults": plan.faults,
     }
     if store is not None:
         facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)

@@ -127,9 +127,7 @@ def refuse(faults: tuple[Fault, ...]) -> InputError:
     return InputError("; ".join(reasons), at=faults[0].at)
 
 
-def _uses(
-    study: Study, data: str, positions_of: Callable[[str, str], Positions]
-) -> Iterator[_Use]:
+def _uses(study: Study, data: str, positions_of: Callable[[str, str], Positions]) -> Iterator[_Use]:
     """The sources and tasks of a data set whose images can be named; others are refused later."""
     for axis, uses in (("sources", study.sources), ("tasks", study.tasks)):
         for name, use in uses.items():
@@ -151,9 +149,7 @@ def _take_out(source: Source, looked: Looked) -> None:
     source.table = replace(source.table, splits=splits)
 
 
-def _reason(
-    study: Study, data: str, source: Source, looked: Looked, images: int
-) -> str | None:
+def _reason(study: Study, data: str, source: Source, looked: Looked, images: int) -> str | None:
     """Why the sources and tasks of a data set are broken; None where what is bad is left out."""
     bad = len(looked.bad)
     share = bad / images
@@ -169,9 +165,7 @@ def _reason(
     )
 
 
-def _notes(
-    study: Study, data: str, source: Source, looked: Looked, images: int
-) -> Iterator[str]:
+def _notes(study: Study, data: str, source: Source, looked: Looked, images: int) -> Iterator[str]:
     if looked.unopened:
         yield (
             f"data {data}: {looked.unopened:,} of {images:,} images have not been opened yet; "

@@ -46,6 +46,7 @@ def write_report(
     title: str,
     question: str | None = None,
     notes: Sequence[str] = (),
+    beware: Sequence[str] = (),
     aim: Aim | None = None,
     answers: Answers | None = None,
 ) -> Path:
@@ -55,8 +56,8 @@ def write_report(
     are written beside it: report.rows.parquet for report.html, a table that `read_rows` reads.
 
     The folder is made if needed; a file is written beside its place and renamed, so that a reader
-    never sees half of it, and the rows come before the page that names them. `question` and `notes`
-    are plain text; `aim` is what the verdict decides by, `answers` what it takes to speak of other
+    never sees half of it, and the rows come before the page that names them. `question`, `notes`
+    and `beware` (what is told before other warnings) are plain text; `aim` is what the verdict decides by, `answers` what it takes to speak of other
     test images (`headwater.decide`). Raises InputError where a required column
     of the schema is missing.
     """
@@ -71,6 +72,7 @@ def write_report(
         title=title,
         question=question,
         notes=notes,
+        beware=beware,
         aim=aim,
         answers=answers,
         rows_path=rows_path,
@@ -85,6 +87,7 @@ def render(
     title: str,
     question: str | None = None,
     notes: Sequence[str] = (),
+    beware: Sequence[str] = (),
     aim: Aim | None = None,
     answers: Answers | None = None,
     rows_path: Path | None = None,
@@ -97,6 +100,7 @@ def render(
             title=title,
             question=question,
             notes=list(notes),
+            beware=beware,
             aim=aim,
             answers=answers,
             rows_path=rows_path,
@@ -106,6 +110,7 @@ def render(
 def _rendered(
     table: pd.DataFrame,
     *,
+    beware: Sequence[str],
     aim: Aim | None,
     answers: Answers | None,
     rows_path: Path | None,
@@ -161,7 +166,7 @@ def _rendered(
         facts=_facts(table, findings),
         held=[column for column in columns if column.equal],
         differs=[column for column in columns if not column.equal],
-        warnings=warnings(table),
+        warnings=[*beware, *warnings(table)],
     )
 
 

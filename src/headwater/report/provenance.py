@@ -144,6 +144,7 @@ def warnings(rows: pd.DataFrame) -> list[str]:
         *told(table),
         *copies_sentences(table),
         *_incomplete(table),
+        *_left_out(table),
         *_reuse(done),
         *_texts_lost(done),
         *_prompts(done),
@@ -174,6 +175,19 @@ def _incomplete(table: pd.DataFrame) -> list[str]:
             f"Seeds are unequal: {listed(few)} {'has' if len(few) == 1 else 'have'} fewer than "
             f"{seeds.max()}."
         )
+    return out
+
+
+def _left_out(table: pd.DataFrame) -> list[str]:
+    """Images that were left out since they cannot be read, by source and by task."""
+    out = []
+    for column, name in (("source_left_out", "source"), ("task_left_out", "task")):
+        counts = table.dropna(subset=[column]).groupby(name)[column].max()
+        for what, number in counts.items():
+            out.append(
+                f"{count(int(number), 'image')} of {name} {what} cannot be read and "
+                f"{'was' if number == 1 else 'were'} left out; the rows say why."
+            )
     return out
 
 

@@ -31,6 +31,8 @@ def print_plan(facts: dict[str, Any]) -> None:
         f"cells: {cells['total']} ({cells['new']} new, {cells['kept']} kept, {cells['orphaned']} "
         f"orphaned); {facts['shared']} shared by equal arms"
     )
+    for fault in facts["faults"]:
+        _console.print(plain.line(fault), markup=False, style="red")
     for note in facts["notes"]:
         _console.print(plain.line(f"note: {note}"), markup=False)
     _console.print(
@@ -108,6 +110,13 @@ def watched(todo: Pending, *, quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield display
 
 
+def say_faults(faults: list[str]) -> None:
+    """Sources and tasks that are broken, before the others are computed."""
+    errors = console(errors=True, soft_wrap=True, highlight=False)
+    for fault in faults:
+        errors.print(plain.line(fault), markup=False, style="red")
+
+
 def say_verdict(facts: dict[str, Any]) -> None:
     """The end of a run, in text."""
     did = _did(facts)
@@ -122,6 +131,8 @@ def say_verdict(facts: dict[str, Any]) -> None:
             f"{plain.line('; '.join(facts['failures'][:3]))}",
             markup=False,
         )
+    for fault in facts["faults"]:
+        _console.print(plain.line(fault), markup=False, style="red")
     _console.print("\nVerdict", style="bold")
     for line in facts["verdict"]:
         _console.print(f"  {line}", markup=False)
@@ -186,3 +197,5 @@ def print_status(facts: dict[str, Any]) -> None:
         )
     for reason in facts["failures"]:
         _console.print(plain.line(f"failed: {reason}"), markup=False)
+    for fault in facts["faults"]:
+        _console.print(plain.line(fault), markup=False)

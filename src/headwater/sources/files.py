@@ -3,8 +3,8 @@ listed them.
 
 Files are not all looked for when a list is opened, since that costs minutes at ten million rows on
 a network disk: a spread of 64 is, one of which must be there, and all when a study is planned
-(headwater.sources.looking). A link that leads out of the root is refused when the file is opened, unless the study
-says `follow_links: true`.
+(headwater.sources.looking). A link that leads out of the root is refused when the file is opened,
+unless the study says `follow_links: true`.
 """
 
 from __future__ import annotations

@@ -128,7 +128,8 @@ def _told(data: bytes, message: str) -> str:
     """What bytes that cannot be decoded are."""
     if not data.strip(b"\x00"):
         return ZEROS
-    if data.startswith(_PICTURES) and not (data[:4] == b"RIFF" and data[8:12] not in (b"WEBP", b"")):
+    sound_or_video = data.startswith(b"RIFF") and data[8:12] not in (b"WEBP", b"")
+    if data.startswith(_PICTURES) and not sound_or_video:
         return CUT if _is_cut(data, message) else DAMAGED
     for beginning, name in _OTHERS:
         if data.startswith(beginning):
@@ -137,7 +138,7 @@ def _told(data: bytes, message: str) -> str:
         brand = data[8:12].decode("latin-1").strip()
         names = {"avif": "AVIF", "avis": "AVIF", "heic": "HEIC", "heix": "HEIC", "mif1": "HEIF"}
         return f"another kind of file ({names.get(brand, 'video')})"
-    if data[:4] == b"RIFF":
+    if sound_or_video:
         return "another kind of file (sound or video)"
     return _text(data[:2048]) or NO_IMAGE
 

@@ -59,7 +59,8 @@ def look(
     looked at.
 
     Files that are missing, empty or no files at all are found without opening any; what earlier
-    looks found is remembered in `source.verdicts`. Raises InputError for a link that leads out of the source.
+    looks found is remembered in `source.verdicts`. Raises InputError for a link that leads out of
+    the source.
     """
     if not len(positions) or source.file(int(positions[0])) is None:
         return Looked({})
@@ -92,7 +93,7 @@ def _opened(
     verdicts: Verdicts,
     bad: dict[int, str],
 ) -> dict[int, Kept]:
-    """Opens files; what is wrong with them goes to `bad`, and where their pixels are is returned."""
+    """Opens files; what is wrong with them goes to `bad`. Where their pixels are kept."""
     if not unknown:
         return {}
     workers = looking.workers or _cores()

@@ -174,7 +174,7 @@ def tasks_facts(
     follow_links: bool = False,
 ) -> dict[str, Any]:
     """What `headwater tasks --json` says: all published sets and the folders under the data root,
-    or one of them in detail. `verify` reads what is there. `layout` and `follow_links` say how a
+    or one of them in detail. `verify` reads what is there, every image of one. `layout` and `follow_links` say how a
     folder is read, as the keys of a study's `data:` entry.
     """
     from headwater.facts import tasks as facts
@@ -182,7 +182,14 @@ def tasks_facts(
     root = _root(data_root)
     if name is None:
         return facts.list_facts(root, verify=verify)
-    return facts.task_facts(name, root, layout=layout, follow_links=follow_links, verify=verify)
+    return facts.task_facts(
+        name,
+        root,
+        layout=layout,
+        follow_links=follow_links,
+        verify=verify,
+        looking=EVERYTHING if verify else None,
+    )
 
 
 def _opened(store: str | Path) -> Store | None:

@@ -72,8 +72,8 @@ def show_tasks(
         bool,
         typer.Option(
             "--verify",
-            help="Load what is on disk, and check it against the published sizes; look for copies "
-            "however many files there are.",
+            help="Load what is on disk, and check it against the published sizes; of one task, open "
+            "every image, and look for copies however many files there are.",
         ),
     ] = False,
     layout: LayoutOption = None,
@@ -92,7 +92,19 @@ def show_tasks(
         facts = list_facts(data_root, verify=verify)
         print_json(facts) if as_json else shown.print_list(facts)
     else:
-        facts = task_facts(name, data_root, layout=layout, follow_links=follow_links, verify=verify)
+        from headwater.show.looking import LookDisplay
+        from headwater.sources.looking.look import AT_ONCE, Looking
+
+        with LookDisplay(quiet=as_json) as watch:
+            looking = Looking(most=None if verify else AT_ONCE, watch=watch)
+            facts = task_facts(
+                name,
+                data_root,
+                layout=layout,
+                follow_links=follow_links,
+                verify=verify,
+                looking=looking,
+            )
         print_json(facts) if as_json else shown.print_task(facts)
 
 

@@ -6,9 +6,11 @@ As plain values. Imports no torch.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from headwater import files
@@ -19,10 +21,14 @@ from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
 from headwater.sources.formats import is_image
+from headwater.sources.looking import Looking, look, told_kinds
 from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
 from headwater.tasks import SPLITS, split_index
+
+_LOOKED_AT = 32
+"""Pixels at which images are decoded to see whether they can be."""
 
 
 def list_facts(data_root: Path | None, *, verify: bool) -> dict[str, Any]:
@@ -140,17 +146,18 @@ def task_facts(
     layout: str | None = None,
     follow_links: bool = False,
     verify: bool = False,
+    looking: Looking | None = None,
 ) -> dict[str, Any]:
     """One published set, or one folder (here or under the data root), in detail; how a folder is
-    read as in `opened_folder`. `verify` looks for copies however many files there are.
+    read as in `opened_folder`. `verify` looks for copies however many files there are; `looking` is
+    how closely images are looked at.
 
     Raises InputError for a name that is neither.
     """
     entry = PUBLISHED.get(name)
     if entry is None:
-        return _source_facts(
-            _folder_source(name, data_root, layout=layout, follow_links=follow_links), verify
-        )
+        folder = _folder_source(name, data_root, layout=layout, follow_links=follow_links)
+        return _source_facts(folder, verify, looking or Looking())
     facts = _entry_facts(entry, data_root, verify=False)
     facts |= {
         "levels": list(entry.levels),
@@ -162,7 +169,8 @@ def task_facts(
         "study": {"kind": "published", "name": entry.name},
     }
     if facts["on_disk"] and data_root is not None:
-        facts |= _source_facts(_published(entry, data_root / entry.folder), verify)
+        source = _published(entry, data_root / entry.folder)
+        facts |= _source_facts(source, verify, looking or Looking())
     elif data_root is not None and (data_root / entry.folder).is_dir():
         facts["note"] = (
             f"{data_root / entry.folder} is there, but is not the set as published; `headwater "
@@ -193,9 +201,9 @@ def _folder_source(
     return opened_folder(path, layout=layout, follow_links=follow_links)
 
 
-def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
-    """What a table says of a task: counts per split and class at level:0; which files are
-    copies, and what is converted.
+def _source_facts(source: Source, verify: bool, looking: Looking) -> dict[str, Any]:
+    """What a table says of a task: counts per split and class at level:0; which files are copies,
+    what is converted, and which images cannot be read.
     """
     table = source.table
     copies = copy_facts(source, whole=verify)
@@ -206,6 +214,7 @@ def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
         "notes": [*source.notes, *copy_notes(copies)],
         "copies": copies,
         "converted": None,
+        **_looked_facts(source, looking),
     }
     if copies["problem"] is None and not source.generated:
         facts["converted"] = conversion_facts(source)
@@ -217,6 +226,17 @@ def _source_facts(source: Source, verify: bool) -> dict[str, Any]:
         facts["class_names"] = sorted(set(table.levels[0].tolist()) - {""})
         facts["without_class"] = int((table.levels[0] == "").sum())
     return facts
+
+
+def _looked_facts(source: Source, looking: Looking) -> dict[str, Any]:
+    """Images that cannot be read: how many, and what is wrong with them."""
+    looked = look(source, np.arange(len(source.table)), _LOOKED_AT, looking)
+    named = [(source.table.ids[at], kind) for at, kind in sorted(looked.bad.items())]
+    return {
+        "unreadable": dict(sorted(Counter(looked.bad.values()).items())),
+        "unreadable_images": told_kinds(named),
+        "unopened": looked.unopened,
+    }
 
 
 def _class_facts(table: Table) -> dict[str, dict[str, dict[str, Any]]]:

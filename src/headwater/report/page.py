@@ -57,9 +57,9 @@ def write_report(
 
     The folder is made if needed; a file is written beside its place and renamed, so that a reader
     never sees half of it, and the rows come before the page that names them. `question`, `notes`
-    and `beware` (what is told before other warnings) are plain text; `aim` is what the verdict decides by, `answers` what it takes to speak of other
-    test images (`headwater.decide`). Raises InputError where a required column
-    of the schema is missing.
+    and `beware` (what is told before other warnings) are plain text; `aim` is what the verdict
+    decides by, `answers` what it takes to speak of other test images (`headwater.decide`). Raises
+    InputError where a required column of the schema is missing.
     """
     path = Path(path)
     table = prepare(rows)

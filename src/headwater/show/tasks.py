@@ -144,6 +144,13 @@ def print_task(facts: Mapping[str, Any]) -> None:
         )
     for sentence in facts.get("conversions", ()):
         _console.print(f"{'converted':16} {plain.line(sentence)}", markup=False)
+    if facts.get("unreadable"):
+        bad = f"{sum(facts['unreadable'].values()):,} images; {facts['unreadable_images']}"
+        _console.print(f"{'cannot be read':16} {plain.line(bad)}", markup=False, style="red")
+    if facts.get("unopened"):
+        _console.print(
+            f"{'not opened':16} {facts['unopened']:,} images (--verify opens them)", markup=False
+        )
     for note in (*facts.get("notes", ()), *([facts["note"]] if "note" in facts else [])):
         _console.print(f"{'note':16} {plain.line(note)}", markup=False)
 

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
 from headwater.engines.schedule import Event
-from headwater.plan import Plan
+from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
-from headwater.sources.looking import EVERYTHING, Looking
 from headwater.store import Store
 from headwater.study import Study
 
@@ -44,7 +43,7 @@ def make_plan(
         words,
         data_root=root,
         cache=Path(store) / "cache" if Path(store).exists() else None,
-        looking=EVERYTHING if verify else None,
+        looking=EVERYTHING if verify else A_FEW,
     )
 
 
@@ -174,8 +173,8 @@ def tasks_facts(
     follow_links: bool = False,
 ) -> dict[str, Any]:
     """What `headwater tasks --json` says: all published sets and the folders under the data root,
-    or one of them in detail. `verify` reads what is there, every image of one. `layout` and `follow_links` say how a
-    folder is read, as the keys of a study's `data:` entry.
+    or one of them in detail. `verify` reads what is there, every image of one. `layout` and
+    `follow_links` say how a folder is read, as the keys of a study's `data:` entry.
     """
     from headwater.facts import tasks as facts
 
@@ -188,7 +187,7 @@ def tasks_facts(
         layout=layout,
         follow_links=follow_links,
         verify=verify,
-        looking=EVERYTHING if verify else None,
+        looking=EVERYTHING if verify else A_FEW,
     )
 
 

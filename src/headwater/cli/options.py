@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -152,10 +153,9 @@ def load(
     `verify` opens every image that is not known, in `workers` processes, with a display unless
     `quiet`.
     """
-    from headwater.plan import Plan
+    from headwater.plan import A_FEW, EVERYTHING, Plan
     from headwater.plan.resolved import check_store
     from headwater.show.looking import LookDisplay
-    from headwater.sources.looking.look import AT_ONCE, Looking
     from headwater.store import Store
     from headwater.study import Study
 
@@ -164,7 +164,7 @@ def load(
     check_store(words, store, data_root)
     opened = Store(store, create=create) if create or store.exists() else None
     with LookDisplay(quiet=quiet) as watch:
-        looking = Looking(most=None if verify else AT_ONCE, workers=workers, watch=watch)
+        looking = replace(EVERYTHING if verify else A_FEW, workers=workers, watch=watch)
         cache = opened.cache if opened else None
         plan = Plan.make(words, data_root=data_root, cache=cache, looking=looking)
     return plan, opened

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,8 +73,8 @@ def show_tasks(
         bool,
         typer.Option(
             "--verify",
-            help="Load what is on disk, and check it against the published sizes; of one task, open "
-            "every image, and look for copies however many files there are.",
+            help="Load what is on disk, and check it against the published sizes; of one task, "
+            "open every image, and look for copies however many files there are.",
         ),
     ] = False,
     layout: LayoutOption = None,
@@ -92,11 +93,11 @@ def show_tasks(
         facts = list_facts(data_root, verify=verify)
         print_json(facts) if as_json else shown.print_list(facts)
     else:
+        from headwater.plan import A_FEW, EVERYTHING
         from headwater.show.looking import LookDisplay
-        from headwater.sources.looking.look import AT_ONCE, Looking
 
         with LookDisplay(quiet=as_json) as watch:
-            looking = Looking(most=None if verify else AT_ONCE, watch=watch)
+            looking = replace(EVERYTHING if verify else A_FEW, watch=watch)
             facts = task_facts(
                 name,
                 data_root,

@@ -26,11 +26,10 @@ from headwater import device, models, plain, recipes, work
 from headwater.engines.schedule import pending
 from headwater.errors import InputError
 from headwater.methods import check_encoder
-from headwater.plan import Plan
+from headwater.plan import EVERYTHING, Plan
 from headwater.pretrain import Progress
 from headwater.ranks import Ranks
 from headwater.registry import METHODS
-from headwater.sources.looking import EVERYTHING
 from headwater.store import Store
 from headwater.study import Study
 

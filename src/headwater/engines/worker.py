@@ -39,8 +39,7 @@ class Worker:
         import torch
 
         from headwater import device
-        from headwater.plan import Plan
-        from headwater.sources.looking import EVERYTHING
+        from headwater.plan import EVERYTHING, Plan
         from headwater.store import Store
         from headwater.study import Study
         from headwater.work import Session

@@ -21,7 +21,7 @@ from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
 from headwater.sources.formats import is_image
-from headwater.sources.looking import Looking, look, told_kinds
+from headwater.sources.looking import A_FEW, Looking, look, named
 from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
@@ -157,7 +157,7 @@ def task_facts(
     entry = PUBLISHED.get(name)
     if entry is None:
         folder = _folder_source(name, data_root, layout=layout, follow_links=follow_links)
-        return _source_facts(folder, verify, looking or Looking())
+        return _source_facts(folder, verify, looking or A_FEW)
     facts = _entry_facts(entry, data_root, verify=False)
     facts |= {
         "levels": list(entry.levels),
@@ -170,7 +170,7 @@ def task_facts(
     }
     if facts["on_disk"] and data_root is not None:
         source = _published(entry, data_root / entry.folder)
-        facts |= _source_facts(source, verify, looking or Looking())
+        facts |= _source_facts(source, verify, looking or A_FEW)
     elif data_root is not None and (data_root / entry.folder).is_dir():
         facts["note"] = (
             f"{data_root / entry.folder} is there, but is not the set as published; `headwater "
@@ -231,10 +231,9 @@ def _source_facts(source: Source, verify: bool, looking: Looking) -> dict[str, A
 def _looked_facts(source: Source, looking: Looking) -> dict[str, Any]:
     """Images that cannot be read: how many, and what is wrong with them."""
     looked = look(source, np.arange(len(source.table)), _LOOKED_AT, looking)
-    named = [(source.table.ids[at], kind) for at, kind in sorted(looked.bad.items())]
     return {
         "unreadable": dict(sorted(Counter(looked.bad.values()).items())),
-        "unreadable_images": told_kinds(named),
+        "unreadable_images": named(source, looked),
         "unopened": looked.unopened,
     }
 

@@ -76,8 +76,8 @@ class Plan:
         """Resolve a study.
 
         `data_root` is where folders are looked for, `cache` where byte hashes and verdicts on
-        images are remembered, `looking` how closely images are looked at: a few thousand that are
-        not known are opened when it is left out, `EVERYTHING` opens all.
+        images are remembered, `looking` how closely images are looked at: none that is not known
+        is opened when it is left out, `A_FEW` opens up to a few thousand, `EVERYTHING` all.
 
         A source or a task that is broken (images that cannot be read, a split without an image)
         leaves the others to be planned; `faults` says why. Raises InputError, with the file and

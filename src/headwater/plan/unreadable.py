@@ -12,7 +12,7 @@ import numpy as np
 
 from headwater.errors import InputError, Location
 from headwater.sources import Positions, Source
-from headwater.sources.looking import Kept, Looked, Looking, look, told_kinds
+from headwater.sources.looking import Kept, Looked, Looking, look, named
 from headwater.study import Study
 
 
@@ -154,7 +154,7 @@ def _reason(study: Study, data: str, source: Source, looked: Looked, images: int
     bad = len(looked.bad)
     share = bad / images
     what = f"data.{data}: {bad:,} of {images:,} images ({share:.2%}) cannot be read"
-    of_kinds = _named(source, looked)
+    of_kinds = named(source, looked)
     if study.on_bad_images == "error":
         return f"{what}: {of_kinds}; mend or remove them, or leave them out: `on_bad_images: skip`"
     if share <= study.max_bad_share:
@@ -176,9 +176,5 @@ def _notes(study: Study, data: str, source: Source, looked: Looked, images: int)
         if share <= study.max_bad_share:
             yield (
                 f"data {data}: left out, since they cannot be read: {len(looked.bad):,} of "
-                f"{images:,} images ({share:.2%}); {_named(source, looked)}"
+                f"{images:,} images ({share:.2%}); {named(source, looked)}"
             )
-
-
-def _named(source: Source, looked: Looked) -> str:
-    return told_kinds((source.table.ids[at], kind) for at, kind in sorted(looked.bad.items()))

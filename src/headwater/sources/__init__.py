@@ -119,6 +119,10 @@ class Source(ABC):
         """
         return None
 
+    def listed(self, position: int) -> str | None:
+        """The line that lists a sample, 'PATH, line N'; None where no line does."""
+        return None
+
     @abstractmethod
     def byte_hashes(self, positions: Positions) -> list[str]:
         """A hex digest of each sample's bytes: equal digests mean identical images.

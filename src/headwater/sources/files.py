@@ -78,6 +78,11 @@ class FileSource(Source):
         """
         return self._path(position)
 
+    def listed(self, position: int) -> str | None:
+        """The line that lists a file; None where a folder was walked."""
+        where = self._listing.where(position)
+        return where if where != str(self.root) and ", line " in where else None
+
     def image(self, position: int) -> bytes:
         """The file's bytes.
 

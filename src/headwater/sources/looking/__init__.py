@@ -7,6 +7,6 @@ look.py       a source: what is known, what must be opened, what is bad
 """
 
 from headwater.sources.looking.judges import Kept
-from headwater.sources.looking.look import EVERYTHING, Looked, Looking, look, told_kinds
+from headwater.sources.looking.look import A_FEW, EVERYTHING, Looked, Looking, look, named
 
-__all__ = ["EVERYTHING", "Kept", "Looked", "Looking", "look", "told_kinds"]
+__all__ = ["A_FEW", "EVERYTHING", "Kept", "Looked", "Looking", "look", "named"]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from headwater.sources import Positions, Source
 from headwater.sources.looking.judges import Kept, judged
-from headwater.sources.looking.judging import EMPTY, NO_FILE, kind_of, lasting
+from headwater.sources.looking.judging import EMPTY, MISSING, NO_FILE, kind_of, lasting
 from headwater.sources.looking.verdicts import Verdicts
 
 AT_ONCE = 2000
@@ -28,8 +28,8 @@ Watch = Callable[[str, int, int, int], object]
 class Looking:
     """How closely images are looked at."""
 
-    most: int | None = AT_ONCE
-    """Files that are opened at most where they are not known; None opens all."""
+    most: int | None = 0
+    """Files that are opened where they are not known, if there are no more; None opens all."""
     workers: int | None = None
     """Processes that decode; one per core when left out."""
     watch: Watch = lambda name, done, total, bad: None
@@ -37,7 +37,7 @@ class Looking:
     """A folder that keeps the pixels of what was decoded."""
 
 
-EVERYTHING = Looking(most=None)
+A_FEW, EVERYTHING = Looking(most=AT_ONCE), Looking(most=None)
 
 
 @dataclass(frozen=True)
@@ -132,11 +132,23 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def told_kinds(named: Iterable[tuple[str, str]]) -> str:
+def named(source: Source, looked: Looked) -> str:
+    """The bad images of a look by what is wrong, as `told_kinds`; those that are not there with the
+    line that lists them.
+    """
+    pairs = []
+    for position, kind in sorted(looked.bad.items()):
+        listed = source.listed(position) if kind == MISSING else None
+        name = repr(source.table.ids[position]) + (f", listed in {listed}" if listed else "")
+        pairs.append((name, kind))
+    return told_kinds(pairs)
+
+
+def told_kinds(bad: Iterable[tuple[str, str]]) -> str:
     """Bad images by what is wrong, of (name, kind) of each: 'cut short: 2 (a/1.jpg, b/2.jpg);
     empty file: 1 (a/4.jpg)'. Ten are named at most.
     """
-    pairs = list(named)
+    pairs = list(bad)
     counts = Counter(kind for _, kind in pairs)
     kinds = sorted(counts, key=lambda kind: (-counts[kind], kind))
     of_kind = {kind: [name for name, own in pairs if own == kind] for kind in kinds}
@@ -152,4 +164,4 @@ def told_kinds(named: Iterable[tuple[str, str]]) -> str:
 
 def _told_kind(kind: str, count: int, names: list[str]) -> str:
     more = ", ..." if count > len(names) else ""
-    return f"{kind}: {count:,}" + (f" ({', '.join(map(repr, names))}{more})" if names else "")
+    return f"{kind}: {count:,}" + (f" ({', '.join(names)}{more})" if names else "")

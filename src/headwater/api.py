@@ -81,7 +81,7 @@ def run(
     words = study if isinstance(study, Study) else Study.load(study)
     check_store(words, Path(store), _root(data_root))
     opened = Store(store, create=True)
-    looking = Looking(most=None, workers=workers)
+    looking = Looking(most=None, workers=workers, spool=opened.cache)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache, looking=looking)
     for fault in plan.faults:
         warnings.warn(fault, stacklevel=2)

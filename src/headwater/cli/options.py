@@ -164,8 +164,10 @@ def load(
     check_store(words, store, data_root)
     opened = Store(store, create=create) if create or store.exists() else None
     with LookDisplay(quiet=quiet) as watch:
-        looking = replace(EVERYTHING if verify else A_FEW, workers=workers, watch=watch)
         cache = opened.cache if opened else None
+        looking = replace(EVERYTHING if verify else A_FEW, workers=workers, watch=watch)
+        if create:
+            looking = replace(looking, spool=cache)
         plan = Plan.make(words, data_root=data_root, cache=cache, looking=looking)
     return plan, opened
 

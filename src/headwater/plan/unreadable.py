@@ -4,6 +4,9 @@ broken by them, or what is left out (`on_bad_images`, docs/inputs.md).
 
 from __future__ import annotations
 
+import shutil
+import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +15,8 @@ import numpy as np
 
 from headwater.errors import InputError, Location
 from headwater.sources import Positions, Source
-from headwater.sources.looking import Kept, Looked, Looking, look, named
+from headwater.sources.looking import Looked, Looking, look, named
+from headwater.sources.pixels.kept import Kept
 from headwater.study import Study
 
 
@@ -73,12 +77,14 @@ def see_images(
     faults: list[Fault] = []
     notes: list[str] = []
     kept: dict[str, Mapping[int, Kept]] = {}
-    for data, source in sources.items():
+    spool = None if looking.spool is None else looking.spool / f".looked-{uuid.uuid4().hex}.tmp"
+    for number, (data, source) in enumerate(sources.items()):
         uses = list(_uses(study, data, positions_of))
         if not uses:
             continue
         used = np.unique(np.concatenate([use.positions for use in uses]))
-        looked = look(source, used, study.image_size, looking)
+        own = replace(looking, spool=None if spool is None else spool / str(number))
+        looked = look(source, used, study.image_size, own)
         kept[data] = looked.kept
         notes += _notes(study, data, source, looked, len(used))
         if not looked.bad:
@@ -95,7 +101,10 @@ def see_images(
                 kinds[use.axis][use.name] = dict(sorted(counts.items()))
             if counts and reason is not None:
                 faults.append(Fault(use.axis, use.name, reason, ("data", data)))
-    return Seen(kinds["sources"], kinds["tasks"], tuple(faults), tuple(notes), kept)
+    seen = Seen(kinds["sources"], kinds["tasks"], tuple(faults), tuple(notes), kept)
+    if spool is not None:
+        weakref.finalize(seen, shutil.rmtree, spool, ignore_errors=True)
+    return seen
 
 
 def without(study: Study, faults: tuple[Fault, ...]) -> Study:

@@ -9,6 +9,7 @@ import errno
 import math
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from headwater.errors import InputError
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
 from headwater.sources.pixels.decoding import decode_some
+from headwater.sources.pixels.kept import Kept
 from headwater.store import Store
 
 CACHE_LIMIT = 32 * 10**9
@@ -31,10 +33,14 @@ low, and others write there too [ours].
 
 
 def decoded(
-    source: Source, positions: Positions, image_size: int, store: Store
+    source: Source,
+    positions: Positions,
+    image_size: int,
+    store: Store,
+    kept: Mapping[int, Kept] | None = None,
 ) -> PixelCache | StreamedImages:
     """The images of some positions: from their cache where there is one or where it fits
-    `cache_limit`, streamed otherwise.
+    `cache_limit`, streamed otherwise. What is `kept` by position is not decoded again for a cache.
 
     Streams decode with as many threads as torch was given. Raises InputError for a
     HEADWATER_CACHE_GB that is no number of gigabytes, and for an image that cannot be decoded (a
@@ -56,7 +62,7 @@ def decoded(
         if estimated_bytes(len(positions), image_size) <= limit:
             try:
                 return PixelCache.build(
-                    source, positions, image_size, path, fingerprint=fingerprint
+                    source, positions, image_size, path, fingerprint=fingerprint, kept=kept
                 )
             except OSError as error:
                 # where the disk is full after all, what was written is gone again

@@ -83,7 +83,9 @@ class Session:
             if task.source is source:
                 used += [task.train, task.val, task.test]
         positions = np.unique(np.concatenate(used))
-        return Decoded(decoded(source, positions, plan.study.image_size, self.store), positions)
+        kept = plan.resolved.seen.kept.get(data)
+        size = plan.study.image_size
+        return Decoded(decoded(source, positions, size, self.store, kept), positions)
 
     @cached_property
     def overlaps(self) -> Overlaps:

@@ -6,7 +6,6 @@ verdicts.py   what was found, remembered by each file's identity
 look.py       a source: what is known, what must be opened, what is bad
 """
 
-from headwater.sources.looking.judges import Kept
 from headwater.sources.looking.look import A_FEW, EVERYTHING, Looked, Looking, look, named
 
-__all__ = ["A_FEW", "EVERYTHING", "Kept", "Looked", "Looking", "look", "named"]
+__all__ = ["A_FEW", "EVERYTHING", "Looked", "Looking", "look", "named"]

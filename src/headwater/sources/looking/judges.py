@@ -20,6 +20,7 @@ from typing import Any
 
 from headwater.errors import InputError
 from headwater.sources.looking.judging import CRASH, judge
+from headwater.sources.pixels.kept import Kept
 
 FEW = 256
 """So many files or fewer are judged in this process: to start others takes longer [ours]."""
@@ -38,16 +39,6 @@ class Found:
     kept: Kept | None = None
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Where the pixels of an image are: uint8 [height, width, 3], from a byte of a file on."""
-
-    file: Path
-    offset: int
-    height: int
-    width: int
-
-
 def judged(
     paths: Sequence[str], image_size: int, *, workers: int, spool: Path | None = None
 ) -> Iterator[Found]:
@@ -61,6 +52,8 @@ def judged(
             found = pool.map(lambda path: judge(path, image_size).kind, paths)
             yield from (Found(number, kind) for number, kind in enumerate(found))
         return
+    if spool is not None:
+        spool.mkdir(parents=True, exist_ok=True)
     starts: queue.SimpleQueue[int] = queue.SimpleQueue()
     for start in range(0, len(paths), _CHUNK):
         starts.put(start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import time
 from collections import Counter
@@ -11,14 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.sources import Positions, Source
-from headwater.sources.looking.judges import Kept, judged
+from headwater.sources.looking.judges import judged
 from headwater.sources.looking.judging import EMPTY, MISSING, NO_FILE, kind_of, lasting
 from headwater.sources.looking.verdicts import Verdicts
+from headwater.sources.pixels import estimated_bytes
+from headwater.sources.pixels.kept import Kept
 
 AT_ONCE = 2000
 """Files that are opened without being asked for: a second or two [ours]."""
 SHOWN = 10
 _SAVE_EVERY_S = 60.0
+_SPOOL_SHARE = 0.2
+"""Of what is free on the disk: the estimate can be three times too low [ours]."""
 
 Watch = Callable[[str, int, int, int], object]
 """Hears of a look: the source's name, files opened, files to open, bad ones among them."""
@@ -34,7 +39,9 @@ class Looking:
     """Processes that decode; one per core when left out."""
     watch: Watch = lambda name, done, total, bad: None
     spool: Path | None = None
-    """A folder that keeps the pixels of what was decoded."""
+    """A folder that keeps the pixels of what was decoded, where they fit: twice beside the cache
+    that takes them up.
+    """
 
 
 A_FEW, EVERYTHING = Looking(most=AT_ONCE), Looking(most=None)
@@ -98,11 +105,12 @@ def _opened(
         return {}
     workers = looking.workers or _cores()
     paths = [path for _, path, _ in unknown]
+    spool = looking.spool if _fits(looking.spool, len(paths), image_size) else None
     kept: dict[int, Kept] = {}
     done, saved, before = 0, time.monotonic(), len(bad)
     looking.watch(source.name, 0, len(unknown), 0)
     try:
-        for found in judged(paths, image_size, workers=workers, spool=looking.spool):
+        for found in judged(paths, image_size, workers=workers, spool=spool):
             position, _, status = unknown[found.number]
             kind = found.kind or ""
             if kind:
@@ -119,6 +127,14 @@ def _opened(
     finally:
         verdicts.save()
     return kept
+
+
+def _fits(folder: Path | None, images: int, image_size: int) -> bool:
+    """Whether pixels of so many images may lie in a folder for a while."""
+    if folder is None or os.environ.get("HEADWATER_CACHE_GB") is not None:
+        return False
+    there = next(parent for parent in folder.absolute().parents if parent.exists())
+    return estimated_bytes(images, image_size) <= _SPOOL_SHARE * shutil.disk_usage(there).free
 
 
 def _at_sight(status: os.stat_result) -> str | None:

@@ -10,10 +10,11 @@ import os
 import secrets
 import shutil
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +29,7 @@ from headwater.sources import Positions, Source
 from headwater.sources.pixels.chunks import Checksums, Chunks, Decode
 from headwater.sources.pixels.decoding import RECIPE, decode_some, short_side
 from headwater.sources.pixels.images import Subset
+from headwater.sources.pixels.kept import Kept, kept_or_decoded
 
 _PIXELS, _INDEX, _META = "pixels.npy", "index.npy", "meta.json"
 _CHUNKS = "chunks.npy"
@@ -73,15 +75,16 @@ class PixelCache:
         fingerprint: str,
         threads: int | None = None,
         progress: Callable[[int], object] | None = None,
+        kept: Mapping[int, Kept] | None = None,
     ) -> PixelCache:
         """Opens the cache at `path` where it is whole and was built from the same; decodes it anew
         otherwise.
 
         `fingerprint` says which images these are, in order (Source.fingerprint(positions)).
         Decoding uses `threads` (default: one per core that this process may use) and calls
-        `progress` with the number of images done. Written beside and renamed into place: of two
-        processes that build at once, one wins, and both get the same pixels. Raises InputError for
-        an image that cannot be decoded.
+        `progress` with the number of images done; what is `kept` by position is not decoded again.
+        Written beside and renamed into place: of two processes that build at once, one wins, and
+        both get the same pixels. Raises InputError for an image that cannot be decoded.
         """
 
         def opened() -> PixelCache:
@@ -101,7 +104,7 @@ class PixelCache:
         temporary = _beside(path)
         try:
             _write_cache(
-                _decoded(source, positions, image_size, threads, progress),
+                _decoded(source, positions, image_size, threads, progress, kept or {}),
                 len(positions),
                 temporary,
                 image_size,
@@ -234,6 +237,7 @@ def _decoded(
     image_size: int,
     threads: int | None,
     progress: Callable[[int], object] | None,
+    kept: Mapping[int, Kept],
 ) -> Iterator[NDArray[np.uint8]]:
     """Decoded images in the order of `positions`, a few tasks ahead of whoever takes them."""
 
@@ -243,16 +247,14 @@ def _decoded(
     chunks = (positions[at : at + _DECODE_CHUNK] for at in range(0, len(positions), _DECODE_CHUNK))
     done = 0
     with ThreadPoolExecutor(max_workers=threads) as pool:
+        ask = partial(pool.submit, kept_or_decoded, source, image_size=image_size, kept=kept)
         try:
             ahead: list[Future[list[NDArray[np.uint8]]]] = [
-                pool.submit(decode_some, source, some, image_size)
-                for some in islice(chunks, 2 * threads)
+                ask(some) for some in islice(chunks, 2 * threads)
             ]
             while ahead:
                 images = ahead.pop(0).result()
-                ahead.extend(
-                    pool.submit(decode_some, source, some, image_size) for some in islice(chunks, 1)
-                )
+                ahead.extend(ask(some) for some in islice(chunks, 1))
                 yield from images
                 done += len(images)
                 if progress is not None:

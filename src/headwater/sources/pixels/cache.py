@@ -247,14 +247,14 @@ def _decoded(
     chunks = (positions[at : at + _DECODE_CHUNK] for at in range(0, len(positions), _DECODE_CHUNK))
     done = 0
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        ask = partial(pool.submit, kept_or_decoded, source, image_size=image_size, kept=kept)
+        pixels_of = partial(kept_or_decoded, source, image_size=image_size, kept=kept)
         try:
             ahead: list[Future[list[NDArray[np.uint8]]]] = [
-                ask(some) for some in islice(chunks, 2 * threads)
+                pool.submit(pixels_of, some) for some in islice(chunks, 2 * threads)
             ]
             while ahead:
                 images = ahead.pop(0).result()
-                ahead.extend(ask(some) for some in islice(chunks, 1))
+                ahead.extend(pool.submit(pixels_of, some) for some in islice(chunks, 1))
                 yield from images
                 done += len(images)
                 if progress is not None:

@@ -134,14 +134,15 @@ def walk(root: Path, *, follow_links: bool = False) -> Walk:
             ) from None
         for entry in sorted(shown, key=lambda entry: entry.name):
             path = place.prefix + entry.name
-            if entry.name.casefold() in _SYSTEM and entry.is_dir():
+            is_folder = _is_folder(entry)
+            if entry.name.casefold() in _SYSTEM and is_folder:
                 found.system[entry.name] += 1
                 continue
-            if entry.is_symlink() and (entry.is_dir() or is_image(entry.name)):
+            if entry.is_symlink() and (is_folder or is_image(entry.name)):
                 target = _target(entry, path, top, found, follow_links)
             else:
                 target = os.path.join(place.real, entry.name)
-            if not entry.is_dir() or (is_image(entry.name) and _is_empty(target)):
+            if not is_folder or (is_image(entry.name) and _is_empty(target)):
                 _put_file(found, place.prefix, entry.name)
             elif not entry.is_symlink():
                 found.folders.append(path)
@@ -182,12 +183,19 @@ def _target(entry: os.DirEntry[str], path: str, top: str, found: Walk, follow_li
     """Where a link leads."""
     target = os.path.realpath(entry.path)
     if os.path.exists(target) and not follow_links and not _inside(target, top):
-        what = "a link to a folder that" if entry.is_dir() else "a link that"
+        what = "a link to a folder that" if _is_folder(entry) else "a link that"
         raise InputError(
             f"{found.root}: {path!r} is {what} leads out of the root; copy what it leads to, or "
             "set `follow_links: true` on this data entry"
         )
     return target
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_empty(folder: str) -> bool:

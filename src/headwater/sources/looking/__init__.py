@@ -1,6 +1,6 @@
-"""Looking at images before anything is drawn from them: which files cannot be read, and why.
+"""Looking at images before anything is drawn from them: which files cannot be read, and why (what
+is said of one file is in headwater.sources.pixels.judging).
 
-judging.py    one file: opened, decoded, and what is wrong with it in a few words
 judges.py     many files: by processes, so that a decoder that crashes takes nothing with it
 verdicts.py   what was found, remembered by each file's identity
 look.py       a source: what is known, what must be opened, what is bad

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import InputError
-from headwater.sources.looking.judging import CRASH, judge
+from headwater.sources.pixels.judging import CRASH, judge
 from headwater.sources.pixels.kept import Kept
 
 FEW = 256
 """So many files or fewer are judged in this process: to start others takes longer [ours]."""
 _CHUNK = 64
 """Files per question."""
-_COMMAND = (sys.executable, "-m", "headwater.sources.looking.judging")
+_COMMAND = (sys.executable, "-m", "headwater.sources.pixels.judging")
 
 
 @dataclass(frozen=True)

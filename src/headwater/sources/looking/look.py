@@ -13,9 +13,9 @@ from pathlib import Path
 
 from headwater.sources import Positions, Source
 from headwater.sources.looking.judges import judged
-from headwater.sources.looking.judging import EMPTY, MISSING, NO_FILE, kind_of, lasting
 from headwater.sources.looking.verdicts import Verdicts
 from headwater.sources.pixels import estimated_bytes
+from headwater.sources.pixels.judging import EMPTY, MISSING, NO_FILE, kind_of, lasting
 from headwater.sources.pixels.kept import Kept
 
 AT_ONCE = 2000

@@ -1,6 +1,8 @@
 """Decoded images: one rule from a file's bytes to pixels, and two ways to have them by row.
 
 decoding.py   the rule
+judging.py    whether a file can be read, and what is wrong with it, in a process of its own
+kept.py       pixels that were decoded on the way to something else
 cache.py      decoded once, memory-mapped: where the set fits on the disk
 streamed.py   decoded on demand, by threads: where it does not
 images.py     what training asks of either

@@ -186,7 +186,7 @@ def _jpeg_fault(data: bytes) -> str | None:
             simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1)
     except ValueError as error:
         text = str(error)
-        harmful = "corrupt jpeg data" in text.lower() or "premature end" in text.lower()
+        harmful = "corrupt jpeg data" in text.lower()
         return text if harmful and _HARMLESS not in text else None
     return None
 

@@ -1,7 +1,7 @@
 """Whether a file is an image that can be read: it is opened and decoded once, as training would,
 and what is wrong is said in a few words that others share.
 
-A process of `python -m headwater.sources.looking.judging` answers questions as JSON lines: it is
+A process of `python -m headwater.sources.pixels.judging` answers questions as JSON lines: it is
 given paths, and says what is wrong with each.
 
 Stricter than decoding in two things that are wrong without a word otherwise: a PNG whose checksums

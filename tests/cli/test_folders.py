@@ -172,10 +172,10 @@ def _bomb(path: Path) -> None:
 
 
 IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:1000]), "damaged or truncated"),
-    "empty": (lambda path: path.write_bytes(b""), "no image"),
-    "text by an image's name": (lambda path: path.write_text("hello, I am a text"), "no image"),
-    "decompression bomb": (_bomb, "too large"),
+    "truncated": (lambda path: path.write_bytes(path.read_bytes()[:1000]), "cut short"),
+    "empty": (lambda path: path.write_bytes(b""), "empty file"),
+    "text by an image's name": (lambda path: path.write_text("hello, I am a text"), "text: 1"),
+    "decompression bomb": (_bomb, "too many pixels"),
 }
 
 

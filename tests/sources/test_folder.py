@@ -118,7 +118,6 @@ def test_na_and_nan_are_names_like_any_other_and_commas_may_be_quoted(tmp_path):
             'path,name\na.png,"x\ny"\nb.png,z\n./a.png,z\n',
             "line 5: the path 'a.png' is listed twice (first in",
         ),
-        ("path\na.png\nmissing.png\n", "line 3"),
     ],
 )
 def test_a_mistake_in_a_csv_is_one_line_with_the_place(tmp_path, text, expected):

@@ -7,12 +7,14 @@ from __future__ import annotations
 import unicodedata
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headwater.errors import InputError
 from headwater.labels import label_view
 from headwater.sources.class_names import class_name
 from headwater.sources.folder import FolderSource
+from headwater.sources.looking import Looking, look, named
 from headwater.sources.walking import walk
 
 
@@ -152,7 +154,10 @@ def test_links_out_of_the_root_are_refused_unless_follow_links(tmp_path):
 def test_a_link_to_nothing_is_named(tmp_path):
     put(tmp_path, "cat/1.jpg")
     (tmp_path / "cat" / "2.jpg").symlink_to("gone.jpg")
-    assert "'cat/2.jpg' is a link that leads nowhere" in refusal(tmp_path)
+    source = FolderSource("set", tmp_path)
+    found = look(source, np.arange(2), 8, Looking())
+    assert found.bad == {1: "no such file"}
+    assert named(source, found) == "no such file: 1 ('cat/2.jpg')"
 
 
 def forms(name: str) -> tuple[str, str]:

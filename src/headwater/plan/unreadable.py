@@ -177,7 +177,7 @@ def _reason(study: Study, data: str, source: Source, looked: Looked, images: int
 def _notes(study: Study, data: str, source: Source, looked: Looked, images: int) -> Iterator[str]:
     if looked.unopened:
         yield (
-            f"data {data}: {looked.unopened:,} of {images:,} images have not been opened yet; "
+            f"{looked.unopened:,} of the {images:,} images of {data} have not been opened yet; "
             "`headwater plan --verify` opens them, and `headwater run` does before it trains"
         )
     if looked.bad and study.on_bad_images == "skip":

@@ -25,6 +25,10 @@ from headwater.sources.tables import Listing
 _SPOT_CHECKS = 64
 
 
+class _Unreadable(InputError):
+    """A file that the system does not give."""
+
+
 class FileSource(Source):
     """Listed files under one root.
 
@@ -56,20 +60,21 @@ class FileSource(Source):
         self._check_some()
 
     def _check_some(self) -> None:
-        """Raises InputError for the first of some files where none of them is there: the root is
-        another one then, or nothing was unpacked.
+        """Raises InputError for the first of some files where none of them is there, since the
+        root is another one then, or nothing was unpacked; and for a link that leads out.
         """
-        first: InputError | None = None
+        missing: list[_Unreadable] = []
+        found = False
         spread = np.linspace(0, len(self.table) - 1, _SPOT_CHECKS).astype(np.int64)
         for position in np.unique(spread).tolist():
             try:
-                os.stat(self._path(position))
-            except OSError as error:
-                first = first or self._unreadable(position, error)
+                self._stat(position)
+            except _Unreadable as error:
+                missing.append(error)
             else:
-                return
-        if first is not None:
-            raise first
+                found = True
+        if missing and not found:
+            raise missing[0]
 
     def file(self, position: int) -> str:
         """The file's path.
@@ -147,13 +152,13 @@ class FileSource(Source):
         except OSError as error:
             raise self._unreadable(position, error) from None
 
-    def _unreadable(self, position: int, error: OSError) -> InputError:
+    def _unreadable(self, position: int, error: OSError) -> _Unreadable:
         reason = (
             "there is no such file"
             if isinstance(error, FileNotFoundError)
             else error.strerror or str(error)
         )
-        return InputError(
+        return _Unreadable(
             f"{self.name}: the image {self.table.ids[position]!r} cannot be read ({reason}; listed "
             f"in {self._listing.where(position)})"
         )

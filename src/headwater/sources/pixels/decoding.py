@@ -157,6 +157,10 @@ def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None
 
 _HARMLESS = "extraneous bytes"
 """What libjpeg says of a JPEG whose picture is whole all the same."""
+_FILLING = 16
+"""Zero bytes in place of a JPEG's end that no picture ends in: what a download that broke off, or a
+disk, leaves of a file whose length was set before.
+"""
 
 
 def decode_strictly(data: bytes, image_size: int, where: str) -> NDArray[np.uint8]:
@@ -180,6 +184,9 @@ def _jpeg_fault(data: bytes) -> str | None:
     """What libjpeg finds wrong with the picture of a JPEG that Pillow can open; None where nothing
     is, or nothing that reaches the pixels.
     """
+    held = data.rstrip(b"\x00")
+    if len(data) - len(held) >= _FILLING and not held.endswith(b"\xff\xd9"):
+        return "premature end: zeros in place of its end"
     try:
         _, _, colours, _ = simplejpeg.decode_jpeg_header(data)
         if colours in ("YCbCr", "Gray"):

@@ -63,8 +63,18 @@ def run_facts(
         **counts(plan, store),
         "failures": failures(plan, store),
         "faults": plan.faults,
+        "beware": arm_warnings(plan, store),
         **report_facts(plan, store, report_path, None),
     }
+
+
+def arm_warnings(plan: Plan, store: Store) -> list[str]:
+    """What was found wrong with arms when their training had ended, each once."""
+    told: dict[str, None] = {}
+    for arm in plan.arms:
+        if store.has_arm(arm.id):
+            told |= dict.fromkeys(map(str, store.read_arm(arm.id).get("beware") or ()))
+    return list(told)
 
 
 @_uncollected()
@@ -90,7 +100,7 @@ def report_facts(
             title=study.study,
             question=study.question,
             notes=list(plan.notes),
-            beware=plan.faults,
+            beware=[*plan.faults, *arm_warnings(plan, store)],
             aim=aim_of(study, store),
             answers=store.read_answers,
         )

@@ -4,6 +4,7 @@ resolved.py   the sources and tasks that a study's words point to
 images.py     which images an arm is trained on
 arms.py       what each arm learns from, and its id
 clusters.py   labels that are clusters of features: what is known of them beforehand
+given.py      embeddings and weights that somebody else made: what can only fail
 cells.py      what each cell measures, and its id
 copies.py     copies inside a task and inside a source
 splits.py     the images of a source's and a task's splits

@@ -31,7 +31,7 @@ class ClusterPlanner:
         self._resolved, self._plan_arm = resolved, plan_arm
         self._partitions: Memo[Partition] = Memo()
         self._digests: Memo[str | None] = Memo()
-        self._embeddings: Memo[None] = Memo()
+        self._checked: Memo[None] = Memo()
 
     def planned(self, words: Arm, view: View, positions: Positions) -> Clusters:
         """What is known of an arm's cluster labels before their features are there.
@@ -123,7 +123,7 @@ class ClusterPlanner:
         after hours.
         """
         from headwater.labels.clusters import WARD_LIMIT
-        from headwater.labels.embeddings import check_embeddings
+        from headwater.plan.given import check_points, check_weights
 
         largest = len(positions) if parts.groups is None else int(np.bincount(parts.groups).max())
         if view.algorithm == "ward" and largest > WARD_LIMIT:
@@ -132,12 +132,17 @@ class ClusterPlanner:
                 f"and one has {largest:,}; cluster within a finer level, use fewer images, or use "
                 "kmeans"
             )
-        if view.features is not None and view.features.file is not None:
+        if view.features is None:
+            return
+        if view.features.file is not None:
             file = Path(view.features.file)
-            self._embeddings.get(
+            self._checked.get(
                 (file, positions.tobytes()),
-                lambda: check_embeddings(file, source.table.ids[positions].tolist(), where),
+                lambda: check_points(file, source.table.ids[positions].tolist(), where),
             )
+        if view.features.weights is not None and view.features.timm is not None:
+            weights, model = Path(view.features.weights), view.features.timm
+            self._checked.get((weights, model), lambda: check_weights(weights, model, where))
 
 
 def _partition_digest(parts: Partition) -> str:

@@ -131,8 +131,8 @@ def say_verdict(facts: dict[str, Any]) -> None:
             f"{plain.line('; '.join(facts['failures'][:3]))}",
             markup=False,
         )
-    for fault in facts["faults"]:
-        _console.print(plain.line(fault), markup=False, style="red")
+    for warning in (*facts["faults"], *facts["beware"]):
+        _console.print(plain.line(warning), markup=False, style="red")
     _console.print("\nVerdict", style="bold")
     for line in facts["verdict"]:
         _console.print(f"  {line}", markup=False)

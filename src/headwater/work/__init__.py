@@ -24,6 +24,7 @@ from headwater.work.fields import knn_words
 from headwater.work.labelling import NoFeatures, labels_of
 from headwater.work.online import online_probe
 from headwater.work.session import Session
+from headwater.work.trained import beware, weights_of
 
 __all__ = [
     "Bench",
@@ -66,8 +67,11 @@ def run_arm(
     if arm.recipe is not None:
         try:
             method = _method(session, arm, encoder)
+            before = weights_of(encoder) if ranks.size == 1 else []
             outcome, curve = _train(session, arm, method, watch, ranks)
             record |= _ended(session, arm, encoder, outcome)
+            if before:
+                record |= {"beware": beware(session, arm, before, encoder)}
         except (pretrain.Diverged, NoFeatures) as error:
             record |= {"status": "diverged", "reason": str(error)}
     if ranks.rank > 0:

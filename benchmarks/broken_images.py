@@ -3,7 +3,7 @@ recall 1.0), of eight kinds, and the same with 1, 2 and 4 workers.
 
     python benchmarks/broken_images.py [--images 50000] [--write]
 
-Cost: 3 minutes. Result: benchmarks/broken_images.md. The folder is made anew: JPEG, PNG, WebP and
+Cost: 3 minutes on two free cores. Result: benchmarks/broken_images.md. The folder is made anew: JPEG, PNG, WebP and
 GIF of 32 to 96 px drawn by a fixed seed, a hundredth of them damaged afterwards by hand; which ones
 is known from the making alone. Every look starts without what earlier ones remember, but for the
 last, which has it. Peers, in the same run and on one thread, are what others do to each file:
@@ -147,7 +147,9 @@ def measured(page: Page, root: Path, images: int) -> None:
         found, seconds = looked_at(root / "images", cache if workers == 4 else None, looking)
         bad = {names[at] for at in found.bad}
         sets.append(found.bad)
-        body.append(line(f"headwater, {workers} workers", bad, truth, seconds, images))
+        body.append(
+            line(f"headwater, {workers} worker{'s' * (workers > 1)}", bad, truth, seconds, images)
+        )
         page.limit(f"precision and recall 1.0 with {workers} workers", bad == set(truth))
     again, seconds = looked_at(root / "images", cache, EVERYTHING)
     sets.append(again.bad)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -117,8 +118,8 @@ def test_embeddings_that_can_only_fail_fail_in_the_plan(
         np.save(tmp_path / "e.npy", points)
         (tmp_path / "e.txt").write_text("\n".join(ids))
     else:
-        frame = pd.DataFrame({"id": ids, "embedding": list(points)})
-        frame.to_parquet(tmp_path / "e.parquet")
+        table: Any = pa.table({"id": ids, "embedding": pa.array(points.tolist())})
+        pq.write_table(table, tmp_path / "e.parquet")
     with pytest.raises(InputError, match=message):
         planned(tmp_path, {"file": f"e.{form}"})
 
@@ -146,8 +147,6 @@ def test_a_training_that_moves_nothing_is_told(
     api.run(study, store=tmp_path / "store", engine="inline", device="cpu")
     store = Store(tmp_path / "store")
     warnings = arm_warnings(Plan.make(study, cache=store.cache), store)
-    page = next((store.root).rglob("*.html"), None)
-    assert page is None
     if told is None:
         assert warnings == []
     else:
@@ -167,7 +166,7 @@ def test_an_encoder_that_tells_no_images_apart_is_told(tmp_path: Path) -> None:
             self.weight = torch.nn.Parameter(torch.ones(1))
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.weight * torch.ones(len(x), 4) + 1e-9 * x.mean()
+            return self.weight * torch.ones(len(x), 4) + 1e-9 * x.mean(dim=(1, 2, 3))[:, None]
 
     plan = Plan.make(Study.model_validate(tiny(methods=["simclr"])))
     session = Session(plan, Store(tmp_path / "store", create=True), resolve("cpu", "fp32"))

@@ -12,10 +12,8 @@ from headwater.plan import PlannedArm
 from headwater.transfer.features import extract
 from headwater.work.session import Session
 
-STILL = 1e-6
-"""Weights that moved by less than this share of their length have not been trained: a step of float
-arithmetic moves them by a tenth of it [ours].
-"""
+STILL = 1e-5
+"""Weights that moved by less than this share of their length have not been trained [ours]."""
 FLAT = 1e-5
 """Features that differ by less than this share of their length are one [ours]."""
 _LOOKED_AT = 64
@@ -52,10 +50,14 @@ def beware(
 
 
 def _moved(before: list[torch.Tensor], encoder: nn.Module) -> float:
-    """How far the weights went, as a share of their length."""
+    """How far the weights went, as a share of their length. What decay alone does to a tensor, to
+    make all of it smaller, is not counted.
+    """
     moved, length = 0.0, 0.0
     for was, weight in zip(before, encoder.parameters(), strict=True):
-        now = weight.detach().to(was.device)
-        moved += float((now.double() - was.double()).square().sum())
-        length += float(was.double().square().sum())
+        old, now = was.double(), weight.detach().to(was.device).double()
+        square = float(old.square().sum())
+        shrunk = float((old * now).sum()) / square if square else 0.0
+        moved += float((now - shrunk * old).square().sum())
+        length += square
     return float((moved / length) ** 0.5) if length else float(moved > 0)

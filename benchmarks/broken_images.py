@@ -3,12 +3,12 @@ recall 1.0), of eight kinds, and the same with 1, 2 and 4 workers.
 
     python benchmarks/broken_images.py [--images 50000] [--write]
 
-Cost: 3 minutes on two free cores. Result: benchmarks/broken_images.md. The folder is made anew: JPEG, PNG, WebP and
-GIF of 32 to 96 px drawn by a fixed seed, a hundredth of them damaged afterwards by hand; which ones
-is known from the making alone. Every look starts without what earlier ones remember, but for the
-last, which has it. Peers, in the same run and on one thread, are what others do to each file:
-Pillow's `verify()` (as fastai's verify_images and most scripts), and `open().convert("RGB")` (what
-torchvision's ImageFolder and timm would meet in training).
+Cost: 3 minutes on two free cores. Result: benchmarks/broken_images.md. The folder is made anew:
+JPEG, PNG, WebP and GIF of 32 to 96 px drawn by a fixed seed, a hundredth of them damaged afterwards
+by hand; which ones is known from the making alone. Every look starts without what earlier ones
+remember, but for the last, which has it. Peers, in the same run and on one thread, are what others
+do to each file: Pillow's `verify()` (as fastai's verify_images and most scripts), and
+`open().convert("RGB")` (what torchvision's ImageFolder and timm would meet in training).
 """
 
 from __future__ import annotations

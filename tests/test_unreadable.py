@@ -285,6 +285,7 @@ def test_what_was_left_out_stands_on_every_row_and_in_the_reports_warnings(
     assert "1 image of task beds cannot be read and was left out" in page
 
 
+@pytest.mark.slow
 def test_worker_processes_leave_out_the_same(spoiled: Path) -> None:
     study = Study.model_validate(
         words(spoiled, on_bad_images="skip", max_bad_share=0.1, tasks={"beds": {"data": "beds"}})

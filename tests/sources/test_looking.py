@@ -324,6 +324,14 @@ def test_pixels_that_a_look_decoded_fill_a_cache_and_are_those_of_decoding(
     assert np.array_equal(again.pixels, cache.pixels)
 
 
+def test_pixels_that_cannot_be_kept_are_no_fault_of_the_images(
+    many: FolderSource, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder can be made in this")
+    looking = Looking(most=None, workers=1, spool=tmp_path / "file" / "spool")
+    assert len(looked(many, looking)) == 5
+
+
 def test_ten_are_named_and_all_are_counted() -> None:
     bad = [(f"'{number:02d}'", "cut short") for number in range(15)] + [("'x'", "empty file")]
     told = told_kinds(bad)

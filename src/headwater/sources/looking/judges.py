@@ -52,8 +52,11 @@ def judged(
             found = pool.map(lambda path: judge(path, image_size).kind, paths)
             yield from (Found(number, kind) for number, kind in enumerate(found))
         return
-    if spool is not None:
-        spool.mkdir(parents=True, exist_ok=True)
+    try:
+        if spool is not None:
+            spool.mkdir(parents=True, exist_ok=True)
+    except OSError:  # a store that may only be read: what is kept saves time and nothing else
+        spool = None
     starts: queue.SimpleQueue[int] = queue.SimpleQueue()
     for start in range(0, len(paths), _CHUNK):
         starts.put(start)

@@ -203,9 +203,12 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     judged = [judge(path, question["image_size"]) for path in question["paths"]]
     kept = [one.pixels for one in judged if one.pixels is not None]
     if question["spool"] is not None:
-        with Path(question["spool"]).open("wb") as file:
-            for pixels in kept:
-                file.write(np.ascontiguousarray(pixels).data)
+        try:
+            with Path(question["spool"]).open("wb") as file:
+                for pixels in kept:
+                    file.write(np.ascontiguousarray(pixels).data)
+        except OSError:  # a disk that is full: whoever reads the file finds that it is short
+            Path(question["spool"]).unlink(missing_ok=True)
     sizes = [None if one.pixels is None else list(one.pixels.shape[:2]) for one in judged]
     return {"kinds": [one.kind for one in judged], "sizes": sizes}
 

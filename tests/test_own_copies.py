@@ -17,7 +17,7 @@ from PIL import Image
 from headwater import work
 from headwater.analysis import decide, verdict
 from headwater.analysis.evidence import evidence_of
-from headwater.facts.labels import folder_facts
+from headwater.facts.tasks import task_facts
 from headwater.plan import Plan
 from headwater.plan import plan as planning
 from headwater.report.provenance import warnings
@@ -234,7 +234,7 @@ def test_files_without_a_class_are_under_no_second_one(tmp_path: Path) -> None:
     for i, name in enumerate(["cat", "", "dog", "cat"]):
         (root / f"{i}.png").write_text("one picture" if i < 2 else f"picture {i}")
         lines.append(f"{i}.png,train,{name}")
-    assert folder_facts(_with_table(root, lines))["sources"][0]["notes"] == [
+    assert task_facts(str(_with_table(root, lines)), None)["notes"] == [
         "its 4 files are 3 different pictures, byte for byte"
     ]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from headwater.errors import InputError
 from headwater.facts.labels import folder_facts, study_facts
@@ -28,14 +29,14 @@ LONG = "one of the many photographs that we made for the catalogue of our shop i
 
 def folder(root: Path, captions: Sequence[object], classes: Sequence[str] = ("cat", "dog")) -> Path:
     """Training images with a caption each, of the classes in turn, and a test image of each class
-    without one. A plan decodes none.
+    without one.
     """
     images = {
         f"train/{classes[at % len(classes)]}/{at}.png": own for at, own in enumerate(captions)
     }
-    for path in (*images, *(f"test/{name}/t.png" for name in classes)):
+    for at, path in enumerate((*images, *(f"test/{name}/t.png" for name in classes))):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(path)
+        Image.new("RGB", (4, 4), (at, 0, 0)).save(root / path)
     lines = [json.dumps({"path": path, "captions": own}) for path, own in images.items()]
     (root / "captions.jsonl").write_text("\n".join(lines))
     return root

@@ -68,6 +68,8 @@ def test_the_closing_line_of_a_run_by_steps_asks_for_no_more_than_it_did(
             "diverged": 0,
             "failed": 0,
             "failures": [],
+            "faults": [],
+            "beware": [],
             "verdict": [],
             "report": None,
             "no_report": "none",

@@ -72,7 +72,7 @@ def _used(resolved: Resolved, source: Source) -> Positions:
     for task in resolved.tasks.values():
         if task.source is source:
             used += [task.train, task.val, task.test]
-    return np.unique(np.concatenate(used))
+    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *used]))
 
 
 def _notes_on_task(task: Task) -> Iterator[str]:

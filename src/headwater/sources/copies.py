@@ -44,24 +44,25 @@ def under_two_classes(
     pairs = pd.DataFrame({"picture": pictures[named], "class": codes[named], "row": named})
     firsts = pairs.drop_duplicates(["picture", "class"])
     several = firsts[firsts.duplicated("picture", keep=False)]
+    together = [group["row"].to_numpy() for _, group in several.groupby("picture")]
     return [
         TwoClasses(tuple(map(str, table.ids[positions[rows]])), tuple(map(str, classes[rows])))
-        for rows in (group["row"].to_numpy() for _, group in several.groupby("picture"))
+        for rows in together
     ]
 
 
 def two_classes_sentence(found: Sequence[TwoClasses]) -> str:
     """What is to be told of pictures under two classes, of which there is one at least."""
-    shown = [
-        " and ".join(
-            f"{sample!r} is {name!r}" for sample, name in zip(one.ids, one.classes, strict=True)
-        )
-        for one in found[:_SHOWN]
-    ]
+    shown = list(map(_spoken, found[:_SHOWN]))
     if len(found) > _SHOWN:
         shown.append(f"and {len(found) - _SHOWN:,} more")
     what = "1 picture stands" if len(found) == 1 else f"{len(found):,} pictures stand"
     return f"{what} under two classes or more, byte for byte: {'; '.join(shown)}"
+
+
+def _spoken(one: TwoClasses) -> str:
+    pairs = zip(one.ids, one.classes, strict=True)
+    return " and ".join(f"{sample!r} is {name!r}" for sample, name in pairs)
 
 
 def copies_sentence(num_files: int, num_pictures: int) -> str:

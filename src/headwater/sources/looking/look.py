@@ -167,7 +167,9 @@ def told_kinds(bad: Iterable[tuple[str, str]]) -> str:
     pairs = list(bad)
     counts = Counter(kind for _, kind in pairs)
     kinds = sorted(counts, key=lambda kind: (-counts[kind], kind))
-    of_kind = {kind: [name for name, own in pairs if own == kind] for kind in kinds}
+    of_kind: dict[str, list[str]] = {kind: [] for kind in kinds}
+    for name, kind in pairs:
+        of_kind[kind].append(name)
     shown: dict[str, list[str]] = {kind: [] for kind in kinds}
     room = SHOWN
     while room > 0 and any(len(shown[kind]) < counts[kind] for kind in kinds):

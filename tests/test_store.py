@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -156,3 +157,12 @@ def test_answers_that_are_damaged_are_named(store: Store, damage: str) -> None:
         InputError, match=r"c\.npy: these answers are damaged .*`headwater run --redo c`"
     ):
         store.read_answers("c", 20)
+
+
+def test_what_saves_time_is_let_go_where_a_store_may_only_be_read() -> None:
+    """And nothing else is."""
+    for code in (errno.EROFS, errno.EACCES, errno.EPERM):
+        with files.unless_read_only():
+            raise OSError(code, os.strerror(code))
+    with pytest.raises(OSError, match="No space"), files.unless_read_only():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

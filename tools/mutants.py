@@ -15,8 +15,8 @@ The old code is looked for in the syntax tree of its function, so neither line b
 matter. It must be there exactly once; where it is not, the fault is "not applicable" and
 tools/mutants.yaml should be brought up to date.
 
-Results are kept in benchmarks/mutants.json under the name that `--column` gives, and the page is
-made of all columns. The tree is copied first and never changed.
+Results are kept in benchmarks/mutants.json (`--results`) under the name that `--column` gives, and
+the page beside it is made of all columns. The tree is copied first and never changed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,7 +43,6 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 LIST = ROOT / "tools" / "mutants.yaml"
 RESULTS = ROOT / "benchmarks" / "mutants.json"
-PAGE = ROOT / "benchmarks" / "mutants.md"
 LEFT_OUT = (".git", ".venv", "__pycache__", ".*_cache", "*.egg-info", "headwater-store")
 MARKS = "not slow and not docs"
 """The tests that `make test` runs."""
@@ -212,7 +212,9 @@ class Bench:
             self._write(file, text)
         if run["status"] == 0:
             return {"said": "survived", "seconds": run["seconds"]}
-        plain = self._run(paths if run["status"] == TIMED_OUT else [run["by"].partition("[")[0]])
+        # what ends the process, or takes too long, names no test
+        nameless = run["status"] < 0 or run["status"] == TIMED_OUT
+        plain = self._run(paths if nameless else [run["by"].partition("[")[0]])
         fair = plain["status"] == 0 and (
             run["status"] != TIMED_OUT or plain["seconds"] * 4 < self._limit
         )
@@ -249,6 +251,8 @@ class Bench:
         spent = re.search(r" in ([0-9.]+)s", lines[-1])
         seconds = float(spent[1]) if spent else round(time.monotonic() - began, 1)
         by = failed[1] if failed else lines[-1]
+        if done.returncode < 0:
+            by = f"the process, by {signal.Signals(-done.returncode).name}"
         return {"status": done.returncode, "seconds": seconds, "by": by, "last": lines[-1]}
 
 
@@ -265,14 +269,14 @@ def check(mutants: Sequence[Mutant], source: Path) -> int:
     return wrong
 
 
-def page(mutants: Sequence[Mutant], results: dict[str, Any]) -> str:
-    """The page of all results."""
+def page(mutants: Sequence[Mutant], results: dict[str, Any], name: str) -> str:
+    """The page of all results; `name` is that of the list of faults, in tools/."""
     columns: dict[str, dict[str, Any]] = results.get("columns", {})
     lines = [
         "# Faults put into the code, and the tests that find them",
         "",
         f"`python tools/mutants.py` puts {len(mutants)} faults into the code, one at a time "
-        "([tools/mutants.yaml](../tools/mutants.yaml)), and runs the tests of the fault's room.",
+        f"([tools/{name}](../tools/{name})), and runs the tests of the fault's room.",
         "A fault is killed where a test fails. A fault that survives would reach a user unseen.",
         "",
         "| tests | " + " | ".join(columns) + " |",
@@ -383,8 +387,9 @@ def main() -> int:
                 why = answer.get("by") or answer.get("reason") or ""
                 print(f"{answer['said']}: {mutant.room}: {mutant.name} ({why})", flush=True)
     results = _read(given.results)
-    if given.results == RESULTS:
-        PAGE.write_text(page(every, results), encoding="utf-8")
+    if given.results.resolve().parent == RESULTS.parent:
+        text = page(every, results, given.list.name)
+        given.results.with_suffix(".md").write_text(text, encoding="utf-8")
     column = results.get("columns", {}).get(given.column, {})
     return int(any(_said(column, one) != "killed" for one in mutants))
 

@@ -47,6 +47,15 @@ def test_hostile_yaml_is_refused_in_two_seconds_of_work(text: str, tmp_path: Pat
     assert len(str(error.value)) < 500
 
 
+def test_too_many_values_are_refused_before_anything_is_built_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("yaml.compose", lambda *_, **__: pytest.fail("something was built"))
+    for text in (HOSTILE["many keys"], HOSTILE["anchors"], HOSTILE["aliases"]):
+        with pytest.raises(InputError, match="holds too many values"):
+            Study.parse(text)
+
+
 def test_a_file_is_read_no_further_than_a_study_goes(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("#" * (MAX_BYTES + 1))
@@ -68,7 +77,7 @@ CHARACTERS = {
 @pytest.mark.parametrize("text", CHARACTERS.values(), ids=CHARACTERS)
 def test_words_and_keys_of_a_study_hold_no_control_character(text: str) -> None:
     for study in (f'study: "a{text}"', f'"a{text}": 1', f'data: {{"a{text}": 1}}'):
-        with pytest.raises(InputError, match="line 1") as error:
+        with pytest.raises(InputError, match="line 1: .* a character that is no text") as error:
             Study.parse(study)
         assert str(error.value).isprintable()
 

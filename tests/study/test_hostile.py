@@ -77,7 +77,7 @@ CHARACTERS = {
 @pytest.mark.parametrize("text", CHARACTERS.values(), ids=CHARACTERS)
 def test_words_and_keys_of_a_study_hold_no_control_character(text: str) -> None:
     for study in (f'study: "a{text}"', f'"a{text}": 1', f'data: {{"a{text}": 1}}'):
-        with pytest.raises(InputError, match="line 1: .* a character that is no text") as error:
+        with pytest.raises(InputError, match=r"line 1: .* a character that is no text") as error:
             Study.parse(study)
         assert str(error.value).isprintable()
 

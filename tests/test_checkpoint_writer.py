@@ -191,6 +191,7 @@ with Writer(Path(sys.argv[1])) as writer:
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_it_writes_leaves_what_it_had_written_whole(tmp_path: Path) -> None:
     """What was reported as written, or something newer, is found; and it is of one step in all its
     parts.

@@ -52,6 +52,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tens
     return in_two_processes(gathered, tmp_path_factory.mktemp("ranks"))
 
 
+@pytest.mark.slow
 def test_a_process_in_a_group_knows_who_it_is(found):
     assert [one["who"].tolist() for one in found] == [[0, 2], [1, 2]]
     assert Ranks.current() is ALONE

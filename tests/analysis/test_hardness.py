@@ -245,6 +245,7 @@ def test_where_labels_make_no_difference_a_split_by_the_compared_models_errors_s
     assert (mine["answer"] == "fine helps more on hard").mean() > 0.95
 
 
+@pytest.mark.slow
 def test_a_split_by_the_coarse_arms_errors_is_biased_where_arms_err_on_samples_of_their_own() -> (
     None
 ):

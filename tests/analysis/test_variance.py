@@ -91,6 +91,7 @@ def mean_parts(number: int, gaps: bool, **sds: float) -> tuple[dict[str, float],
     return table.mean().to_dict(), (table.std() / number**0.5).to_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gaps", [False, True])
 def test_planted_variances_are_found(gaps: bool) -> None:
     """Of the mean difference: two arms' variances over 3 seeds, 5 draws and 3 tasks."""

@@ -146,6 +146,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, torch.Tens
     return in_two_processes(both, tmp_path_factory.mktemp("losses"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "parts", "way"), CASES)
 def test_two_ranks_have_the_loss_and_the_gradient_of_one_process_with_the_whole_batch(
     found, name, parts, way

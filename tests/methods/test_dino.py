@@ -109,6 +109,7 @@ def test_a_student_that_tells_nothing_is_told():
     assert model.at_chance(0.9 * math.log(100), 64) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["tiny", "test_vit"])
 def test_a_killed_run_ends_with_the_same_bits_and_keeps_the_teacher(tmp_path, backbone):
     words = {

@@ -53,6 +53,7 @@ def draw_all(driver: Any) -> None:
     )
 
 
+@pytest.mark.slow
 def test_all_charts_are_drawn_with_marks_that_have_a_size(driver: Any, report: Path) -> None:
     draw_all(driver)
     kinds = driver.execute_script(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from headwater.theory.report import save_theory
 from tests.browser import wait
 from tests.needs import needs_browser
 from tests.theory.simulated_table import story
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 
 def test_figures_of_simulated_networks_draw_in_one_page_with_no_warning(

@@ -54,6 +54,7 @@ def values(spec: Spec, title: str | None = None) -> pd.DataFrame:
     return pd.DataFrame(found[0]["data"]["values"])
 
 
+@pytest.mark.slow
 def test_every_figure_that_the_table_holds_is_there_and_stands_by_itself(
     figures: dict[str, Spec],
 ) -> None:
@@ -198,6 +199,7 @@ def test_one_seed_draws_without_intervals_and_a_small_table_only_what_it_holds()
         assert draw(spec, "svg").startswith(b"<svg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "suffix",
     ["svg", "html", *(pytest.param(other, marks=pytest.mark.slow) for other in ("png", "pdf"))],
@@ -223,9 +225,8 @@ def test_all_figures_are_written_into_one_file(
         assert sum("tooltip" in part.get("encoding", {}) for part in parts(spec)) >= 8
 
 
-@pytest.mark.parametrize(
-    "seed", [*range(4), *(pytest.param(more, marks=pytest.mark.slow) for more in range(4, 12))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
 def test_any_part_of_a_table_with_anything_unmeasured_is_concluded_about_and_drawn_as_json(
     seed: int, told: pd.DataFrame
 ) -> None:

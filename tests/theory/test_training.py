@@ -29,6 +29,7 @@ def one_run(experiment: Experiment) -> Run:
     return next(run for run in train([experiment]) if run.final)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_networks_together_are_each_the_one_alone(dtype):
     """To 1e-9 in float64, as asked; in fact to the bit, in float32 too."""

@@ -288,6 +288,7 @@ def test_5_the_value_on_a_row_is_that_of_the_choice_and_not_the_best_on_the_test
     )
 
 
+@pytest.mark.slow
 def test_5_every_arm_has_the_same_grid_the_same_images_and_the_same_number_of_cells(
     folders: dict[str, Path],
 ) -> None:

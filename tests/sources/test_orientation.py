@@ -129,6 +129,7 @@ LOSSY: dict[str, Callable[[Image.Image, int], bytes]] = {
     ),
     "JPEG of CMYK": lambda image, turn: saved(image.convert("CMYK"), "JPEG", turn, quality=97),
     "MPO": mpo,
+    "AVIF": lambda image, turn: saved(image, "AVIF", turn, quality=100, subsampling="4:4:4"),
     "WebP, lossy": lambda image, turn: saved(image, "WEBP", turn, quality=99),
     "TIFF of JPEG": lambda image, turn: saved(image, "TIFF", turn, compression="jpeg", quality=97),
 }

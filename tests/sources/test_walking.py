@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headwater.errors import InputError
 from headwater.labels import label_view
 from headwater.sources.class_names import class_name
 from headwater.sources.folder import FolderSource
 from headwater.sources.looking import Looking, look, named
+from headwater.sources.pixels import decode, judging
 from headwater.sources.walking import walk
 
 
@@ -57,7 +59,11 @@ def test_folders_of_systems_and_tools_are_passed_over_at_any_depth_and_told(tmp_
 
 
 @pytest.mark.parametrize(
-    "ending", [".jpg", ".JPEG", ".jfif", ".jpe", ".pjpeg", ".mpo", ".apng", ".TIF", ".webp", ".gif"]
+    "ending",
+    [
+        *(".jpg", ".JPEG", ".jfif", ".jpe", ".pjpeg", ".mpo", ".apng", ".TIF", ".webp", ".gif"),
+        *(".ppm", ".PGM", ".pbm", ".pnm", ".jp2", ".j2k", ".avif"),
+    ],
 )
 def test_every_ending_of_a_format_that_is_opened_is_read(tmp_path, ending):
     put(tmp_path, f"cat/1{ending}", "dog/1.png")
@@ -80,11 +86,36 @@ def test_jfif_and_mpo_files_are_decoded(tmp_path):
         assert pixels[..., 2].max() < 60
 
 
+@pytest.mark.parametrize(
+    ("name", "form", "options"),
+    [
+        ("1.ppm", "PPM", {}),
+        ("1.jp2", "JPEG2000", {}),
+        ("1.j2k", "JPEG2000", {"no_jp2": True}),
+        ("1.avif", "AVIF", {"quality": 100, "subsampling": "4:4:4"}),
+    ],
+)
+def test_formats_that_pillow_reads_are_decoded_and_a_cut_file_is_told(
+    tmp_path, name, form, options
+):
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    pixels = np.asarray(Image.fromarray(pixels).resize((64, 64), box=(0, 0, 8, 8)))
+    (tmp_path / "a").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "a" / name, form, **options)
+    data = (tmp_path / "a" / name).read_bytes()
+    found = decode(FolderSource("set", tmp_path).image(0), 51, "x")
+    assert found.shape == (64, 64, 3)
+    assert np.abs(found.astype(int) - pixels).max() <= 8
+    (tmp_path / "a" / name).write_bytes(data[: len(data) // 2])
+    judged = judging.judge_bytes(data[: len(data) // 2], 51).kind
+    assert judged in (judging.CUT, judging.DAMAGED)
+
+
 def test_files_whose_ending_is_not_read_are_counted_and_told(tmp_path):
-    put(tmp_path, "cat/1.jpg", "dog/1.jpg", "cat/2.heic", "dog/2.HEIC", "dog/3.avif", "dog/4.ppm")
+    put(tmp_path, "cat/1.jpg", "dog/1.jpg", "cat/2.heic", "dog/2.HEIC", "dog/3.jxl", "dog/4.tga")
     put(tmp_path, "cat/5", "README.md", "LICENSE", "cat/notes.txt", "cat/1.xml")
     assert FolderSource("set", tmp_path).notes == (
-        "left out, by the ending of the name: 5 files (2 .heic, 1 .avif, 1 .ppm, 1 no ending); "
+        "left out, by the ending of the name: 5 files (2 .heic, 1 .jxl, 1 .tga, 1 no ending); "
         "convert images to PNG or JPEG to use them",
     )
 

@@ -26,6 +26,13 @@ IMAGE_SUFFIXES = frozenset(
         ".gif",
         ".tif",
         ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".j2k",
+        ".avif",
     ]
 )
 """Endings of the formats that are opened; they are met in any case."""

@@ -30,7 +30,7 @@ from headwater.errors import InputError
 from headwater.sources import Positions, Source
 from headwater.sources.tiff import read_header
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF")
 """PIL's names of the formats that are opened; of animations and multi-page files the first image is
 taken.
 """

@@ -43,8 +43,6 @@ _OTHERS = (
     (b"Rar!", "RAR"),
     (b"7z\xbc\xaf", "7-Zip"),
     (b"8BPS", "Photoshop"),
-    (b"\x00\x00\x00\x0cjP", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"\xff\x0a", "JPEG XL"),
     (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (b"\x1aE\xdf\xa3", "Matroska"),
@@ -56,7 +54,12 @@ _OTHERS = (
     (b"\x00\x00\x01\x00", "icon"),
     (b"gimp xcf", "GIMP"),
 )
-_PICTURES = (b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*")
+_PICTURES = (
+    *(b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*"),
+    *(b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n"),
+    *(b"\x00\x00\x00\x0cjP", b"\xff\x4f\xff\x51"),
+    *(b"\x00\x00\x00\x1cftypavif", b"\x00\x00\x00\x20ftypavif"),
+)
 """How files of the formats that are opened begin."""
 
 
@@ -136,7 +139,7 @@ def _told(data: bytes, message: str) -> str:
             return f"another kind of file ({name})"
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("latin-1").strip()
-        names = {"avif": "AVIF", "avis": "AVIF", "heic": "HEIC", "heix": "HEIC", "mif1": "HEIF"}
+        names = {"avis": "AVIF", "heic": "HEIC", "heix": "HEIC", "mif1": "HEIF"}
         return f"another kind of file ({names.get(brand, 'video')})"
     if sound_or_video:
         return "another kind of file (sound or video)"

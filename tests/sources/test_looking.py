@@ -21,7 +21,7 @@ from headwater.sources.folder import FolderSource
 from headwater.sources.looking import EVERYTHING, Looked, Looking, judges, look, named
 from headwater.sources.looking.look import told_kinds
 from headwater.sources.looking.verdicts import Verdicts
-from headwater.sources.pixels import PixelCache, decode
+from headwater.sources.pixels import PixelCache, decode, judging
 
 
 def picture(form: str = "PNG", side: int = 40, **options: object) -> bytes:
@@ -164,6 +164,11 @@ def test_what_is_no_file_by_an_images_name_is_found_and_not_waited_for(
     (tmp_path / "class").mkdir()
     make(tmp_path / "class" / f"{case}.jpg")
     assert looked(source_of(tmp_path, {}), Looking()) == {case: kind}
+
+
+def test_a_pipe_that_took_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    _pipe(tmp_path / "a.jpg")
+    assert judging.judge(str(tmp_path / "a.jpg"), 16).kind == judging.NO_FILE
 
 
 def test_a_link_to_a_device_outside_is_refused(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ def test_one_part_and_one_part_an_image():
         assert found(features, [50], algorithm=algorithm).inertia == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "centres"), [(450, 7), (3_001, 10), (6_000, 300)])
 def test_balanced_clusters_differ_by_one_at_most_and_cost_little_inertia(size, centres):
     """Of blobs that overlap and are of one size; blobs of unequal sizes have to be cut, at any

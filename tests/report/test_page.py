@@ -155,6 +155,7 @@ def test_every_number_counts_the_cells_that_have_a_row_of_it(small: pd.DataFrame
     assert shown == cells.to_dict() and len(shown) == numbers["count"]
 
 
+@pytest.mark.slow
 def test_of_many_rows_the_page_holds_a_part_and_all_lie_beside_it(
     small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

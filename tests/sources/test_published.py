@@ -238,6 +238,7 @@ CALTECH = {
 """102 classes, 9,144 images, as published (the sizes of single classes are not)."""
 
 
+@pytest.mark.slow
 def test_caltech_of_the_full_size_gives_the_papers_numbers_and_the_same_images_each_time(
     tmp_path: Path,
 ) -> None:
@@ -295,6 +296,7 @@ def test_fifths_of_eurosat_and_cassava_are_the_papers(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_domainnet_of_the_full_size_is_parsed_from_its_lists(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

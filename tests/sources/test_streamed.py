@@ -196,6 +196,7 @@ class Endless(Source):
         raise NotImplementedError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ten_million_rows_cost_no_more_memory_than_a_batch(threads):
     source, positions, part = Endless(), np.arange(10_000_000), np.arange(0, 10_000_000, 2)

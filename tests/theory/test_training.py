@@ -237,6 +237,7 @@ def test_fine_tuning_starts_from_the_sum_of_heads_and_learns_the_superclass():
     )
 
 
+@pytest.mark.slow
 def test_what_is_pre_trained_on_fine_labels_is_tuned_too_as_a_network_of_two_wide_heads():
     """The tuned network of a converged fine one moves, its loss falls, and its first step is that
     of a network of two heads with these weights.

@@ -84,6 +84,7 @@ def test_training_images_are_learned_and_carry_over_to_others():
     assert choice.predictions.dtype == np.int64
 
 
+@pytest.mark.slow
 def test_permuted_labels_leave_test_accuracy_at_chance():
     """Two permutations, 40 test images each: chance is 25 % with a standard error of 5."""
     scores = []

@@ -277,9 +277,9 @@ def _records(folder: Path, damaged: list[Path] | None = None) -> list[_Record]:
     for path in folder.glob("step-*.json"):
         if _RECORD.fullmatch(path.name):
             try:
-                found.append(digests.reading(lambda path=path: _record(path)))  # type: ignore[misc]
-            except FileNotFoundError:
-                pass  # another process removed it meanwhile
+                # another process may have removed it meanwhile
+                with suppress(FileNotFoundError):
+                    found.append(digests.reading(lambda path=path: _record(path)))  # type: ignore[misc]
             except digests.Damaged:
                 if damaged is not None:
                     damaged.append(path)

@@ -85,8 +85,11 @@ def test_lone_marks_in_unquoted_fields_are_text_as_in_other_readers(tmp_path, ra
     assert list(map(list, zip(*columns, strict=True))) == rows
 
 
+FIELD = st.text(alphabet='ab," \n\r"é', max_size=6)
+
+
 @given(
-    st.lists(st.tuples(*[st.text(alphabet='ab," \n\r"é', max_size=6)] * 2), min_size=1, max_size=8),
+    st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=8),
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
 @settings(max_examples=25, deadline=None)

@@ -44,6 +44,7 @@ STRIPED: dict[str, Any] = {
     "budget": {"steps": 2},
     "recipe": {"batch": 32, "text_width": 32, "text_layers": 1, "text_heads": 2, "embedding": 16},
     "precision": "fp32",
+    "leakage": "bytes",  # stripes of one kind are copies of each other, changed
     "tasks": {"task": {"data": "task"}},
     "protocols": {"probe": {**GRID}},
 }

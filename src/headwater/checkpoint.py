@@ -23,6 +23,7 @@ import json
 import re
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from threading import Lock, Thread
 from types import TracebackType
@@ -279,7 +280,7 @@ def _records(folder: Path, damaged: list[Path] | None = None) -> list[_Record]:
             try:
                 # another process may have removed it meanwhile
                 with suppress(FileNotFoundError):
-                    found.append(digests.reading(lambda path=path: _record(path)))  # type: ignore[misc]
+                    found.append(digests.reading(partial(_record, path)))
             except digests.Damaged:
                 if damaged is not None:
                     damaged.append(path)

@@ -17,7 +17,8 @@ from headwater.sources import Table
 from tests.labels.test_captions import objects
 
 TOKENIZER = SimpleTokenizer()
-LETTERS = "abcdef ABC  '`.,!?<>&;0123\n\té“”’ñßüİıſ日本語한국어עבר\u200f\u200b\u00a0🙂½²\ufeff\x1b["
+OTHER_SCRIPTS = "日本語한국어עבר\u200f\u200b\u00a0🙂½²\ufeff\x1b["
+LETTERS = "abcdef ABC  '`.,!?<>&;0123\n\té“”’ñßüİıſ" + OTHER_SCRIPTS
 KNOWN = [
     *(
         "it's don't we'll I'VE",

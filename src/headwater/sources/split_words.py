@@ -15,57 +15,6 @@ _WORDS = {
     **dict.fromkeys(("eval", "evaluation", "evaluate", "holdout", "heldout"), "test"),
 }
 _EITHER = frozenset({"eval", "evaluation", "evaluate", "holdout", "heldout"})
-_NEUTRAL = frozenset(
-    [
-        "a",
-        "all",
-        "class",
-        "classes",
-        "classification",
-        "clean",
-        "cls",
-        "data",
-        "dataset",
-        "datasets",
-        "ds",
-        "file",
-        "files",
-        "final",
-        "folder",
-        "folders",
-        "full",
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "input",
-        "jpeg",
-        "jpg",
-        "my",
-        "new",
-        "official",
-        "original",
-        "part",
-        "photo",
-        "photos",
-        "pic",
-        "pics",
-        "picture",
-        "pictures",
-        "png",
-        "raw",
-        "sample",
-        "samples",
-        "set",
-        "sets",
-        "split",
-        "splits",
-        "the",
-        "v",
-        "version",
-    ]
-)
-"""Words that say nothing beside the name of a split."""
 _HOLDERS = frozenset(
     [
         "data",
@@ -88,7 +37,38 @@ _HOLDERS = frozenset(
         "samples",
     ]
 )
-"""Those by which a folder around others is called."""
+"""Words by which a folder around others is called."""
+_NEUTRAL = _HOLDERS | {
+    "a",
+    "all",
+    "class",
+    "classes",
+    "classification",
+    "clean",
+    "cls",
+    "ds",
+    "file",
+    "final",
+    "folders",
+    "full",
+    "jpeg",
+    "jpg",
+    "my",
+    "new",
+    "official",
+    "original",
+    "part",
+    "png",
+    "sample",
+    "set",
+    "sets",
+    "split",
+    "splits",
+    "the",
+    "v",
+    "version",
+}
+"""Words that say nothing beside the name of a split."""
 _GLUED = re.compile(
     r"(train|training|val|valid|validation|dev|test|testing|eval|evaluation)"
     r"(set|data|dataset|images?|imgs?|split|folder)"
@@ -102,7 +82,7 @@ class SplitWord:
     split: str
     """train, val or test."""
     exact: bool
-    """Whether it says nothing else: `train2017` and `my_train_set` do not, `toy_train` does."""
+    """Whether it says nothing else: true of `train2017` and `my_train_set`, not of `toy_train`."""
     either: bool
     """Whether people mean val as well as test by it (eval, holdout)."""
 

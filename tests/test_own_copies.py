@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -32,14 +33,22 @@ from tests.test_leaks import picture
 from tests.toy import FP32
 
 
+def small(text: str) -> bytes:
+    """A PNG of one pixel, another one for another text."""
+    file = io.BytesIO()
+    colour = hashlib.sha256(text.encode()).digest()
+    Image.new("RGB", (1, 1), (colour[0], colour[1], colour[2])).save(file, "PNG")
+    return file.getvalue()
+
+
 def filled(root: Path, *, val: int = 3, train: int = 6, test: int = 5) -> Path:
-    """Two classes of files that differ in every byte; a plan decodes none."""
+    """Two classes of files that differ."""
     for split, count in (("train", train), ("val", val), ("test", test)):
         for name in ("cat", "dog"):
             for i in range(count):
                 path = root / split / name / f"{i}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(f"{split} {name} {i}")
+                path.write_bytes(small(f"{split} {name} {i}"))
     return root
 
 
@@ -106,7 +115,7 @@ def test_copies_are_found_where_val_is_cut_from_train_and_under_another_split_co
     for i in range(24):
         path = root / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(str(i % 20))  # 20 ... 23 are copies of 0 ... 3
+        path.write_bytes(small(str(i % 20)))  # 20 ... 23 are copies of 0 ... 3
         split = "train" if i < 16 else "test"
         other = "test" if i % 3 == 2 else "train"
         lines.append(f"{i}.png,{split},{other},{'cat' if i % 2 else 'dog'}")
@@ -154,7 +163,7 @@ def in_copies(root: Path, *, classes: bool = True) -> Path:
     lines = ["path,split,level1,caption"]
     for i in range(40):
         number = i % 12
-        (root / f"{i:02}.png").write_text(f"picture {number}")
+        (root / f"{i:02}.png").write_bytes(small(f"picture {number}"))
         name = "b" if number >= 6 or (i >= 36 and classes and number < 2) else "a"
         lines.append(f"{i:02}.png,train,{name},text {i}")
     return _with_table(root, lines)
@@ -232,7 +241,7 @@ def test_files_without_a_class_are_under_no_second_one(tmp_path: Path) -> None:
     root.mkdir()
     lines = ["path,split,level1"]
     for i, name in enumerate(["cat", "", "dog", "cat"]):
-        (root / f"{i}.png").write_text("one picture" if i < 2 else f"picture {i}")
+        (root / f"{i}.png").write_bytes(small("one picture" if i < 2 else f"picture {i}"))
         lines.append(f"{i}.png,train,{name}")
     assert task_facts(str(_with_table(root, lines)), None)["notes"] == [
         "its 4 files are 3 different pictures, byte for byte"

@@ -226,14 +226,14 @@ def test_tasks_counts_what_is_converted(headwater: Cli, tmp_path: Path) -> None:
         path.write_bytes(data)
     expected: dict[str, int] = {}
     for data, _ in CASES.values():
-        for word in conversions_of(data):
+        for word in set(conversions_of(data)) - {conversions.UNREADABLE}:
             expected[word] = expected.get(word, 0) + 1
     code, out, _ = headwater("tasks", str(tmp_path / "photos"), "--json")
     assert code == 0 and json.loads(out)["converted"] == expected
     text = " ".join(headwater("tasks", str(tmp_path / "photos"))[1].split())
     assert f"2 of {len(CASES)} images of CMYK" in text
     assert f"{expected[DARK]} of {len(CASES)} images of 16 bits in which no sample" in text
-    assert f"2 of {len(CASES)} images that cannot be opened" in text
+    assert "cannot be read 2 images" in text
 
 
 def test_tasks_says_nothing_of_plain_images(headwater: Cli, tmp_path: Path) -> None:
@@ -250,3 +250,15 @@ def test_every_word_has_a_sentence() -> None:
         assert sentence.startswith("3 of 7 images ") and sentence[14:] != word
     said = {word for _, words in CASES.values() for word in words}
     assert said | {conversions.LAB} == set(conversions.WORDS), "every word is met by a case"
+
+
+@pytest.mark.parametrize("white", [4095, 65535])
+def test_a_wide_pgm_or_ppm_is_read_as_one_of_8_bits_and_told(white: int) -> None:
+    grey = np.add.outer(np.arange(16), np.arange(16)) * (white // 30)
+    colours = np.stack([grey, grey[::-1], grey[:, ::-1]], axis=-1)
+    for magic, pixels in ((b"P5", grey), (b"P6", colours)):
+        data = b"%b 16 16 %d\n" % (magic, white) + pixels.astype(">u2").tobytes()
+        found = decode(data, 13, "x").astype(int)
+        expected = pixels * 255 / white
+        assert np.abs(found - (expected[..., None] if magic == b"P5" else expected)).max() <= 1
+        assert conversions_of(data) == (conversions.WIDE,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from headwater.sources.looking import EVERYTHING, Looked, Looking, judges, look,
 from headwater.sources.looking.look import told_kinds
 from headwater.sources.looking.verdicts import Verdicts
 from headwater.sources.pixels import PixelCache, decode, judging
+from headwater.sources.pixels.kept import Kept, checksum
 
 
 def picture(form: str = "PNG", side: int = 40, **options: object) -> bytes:
@@ -244,6 +246,51 @@ def test_a_decoder_that_dies_of_one_image_takes_nothing_with_it(
     found = looked(many, Looking(most=None, workers=2))
     assert found["020"] == "ends the decoder"
     assert len(found) == 6
+    # one file is few enough to be judged in this process, which would end
+    monkeypatch.setattr(judges, "judge", lambda path, size: pytest.fail(f"{path} is opened again"))
+    assert looked(many, Looking(most=None)) == found
+
+
+def test_a_machine_without_memory_is_an_error_of_one_line_for_few_files_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: str, size: int) -> None:
+        raise MemoryError("no room")
+
+    source = source_of(tmp_path, {"one": PNG})
+    monkeypatch.setattr(judges, "judge", fails)
+    with pytest.raises(InputError, match=r"on this machine now \(MemoryError: no room\)"):
+        looked(source)
+
+
+def test_kept_pixels_that_are_not_what_was_kept_are_decoded_again(tmp_path: Path) -> None:
+    pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
+    file = tmp_path / "spool.u8"
+    file.write_bytes(b"12345678" + pixels.tobytes())
+    kept = Kept(file, 8, 4, 4, checksum(pixels))
+    found = kept.read()
+    assert found is not None and np.array_equal(found, pixels)
+    for at in (8, 30, 55):
+        changed = bytearray(file.read_bytes())
+        changed[at] ^= 1
+        (tmp_path / "other.u8").write_bytes(changed)
+        assert Kept(tmp_path / "other.u8", 8, 4, 4, checksum(pixels)).read() is None
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (b"P5 64 64 255\n" + bytes(100), {"cut short", "damaged"}),
+        (b"P6\t9 9 255\n", {"cut short", "damaged"}),
+        (b"\x00\x00\x00\x2cftypavif" + bytes(80), {"cut short", "damaged"}),
+        (b"\x00\x00\x00\x18ftypmif1" + bytes(80), {"another kind of file (HEIF)"}),
+        (b"P5 is a house number", {"text"}),
+    ],
+)
+def test_files_of_formats_that_are_read_are_damaged_and_no_other_kind(
+    data: bytes, kind: set[str]
+) -> None:
+    assert judging.judge_bytes(data, 16).kind in kind
 
 
 def test_processes_that_cannot_start_are_an_error_and_no_verdict(
@@ -361,4 +408,5 @@ def test_the_judging_process_says_nothing_else_on_stdout(tmp_path: Path) -> None
     done = subprocess.run(
         judges._COMMAND, input=question, capture_output=True, text=True, check=True
     )
-    assert done.stdout.splitlines() == ["{}", '{"kinds": [null], "sizes": [[20, 20]]}']
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert first == {} and (second["kinds"], second["sizes"]) == ([None], [[20, 20]])

@@ -21,7 +21,7 @@ from headwater.facts.folders import named_folder, opened_folder
 from headwater.sources import Source, Table
 from headwater.sources.folder import FolderSource
 from headwater.sources.formats import is_image
-from headwater.sources.looking import A_FEW, Looking, look, named
+from headwater.sources.looking import A_FEW, Looked, Looking, look, named
 from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.sources.published import PUBLISHED, Published, on_disk, read_published
 from headwater.study import PublishedData
@@ -206,7 +206,9 @@ def _source_facts(source: Source, verify: bool, looking: Looking) -> dict[str, A
     what is converted, and which images cannot be read.
     """
     table = source.table
-    copies = copy_facts(source, whole=verify)
+    looked = look(source, np.arange(len(table)), _LOOKED_AT, looking)
+    sound = np.setdiff1d(np.arange(len(table)), np.array(list(looked.bad), dtype=np.int64))
+    copies = copy_facts(source, sound, whole=verify)
     facts: dict[str, Any] = {
         "source": source.name,
         **_table_facts(table),
@@ -214,10 +216,10 @@ def _source_facts(source: Source, verify: bool, looking: Looking) -> dict[str, A
         "notes": [*source.notes, *copy_notes(copies)],
         "copies": copies,
         "converted": None,
-        **_looked_facts(source, looking),
+        **_looked_facts(source, looked),
     }
     if copies["problem"] is None and not source.generated:
-        facts["converted"] = conversion_facts(source)
+        facts["converted"] = conversion_facts(source, sound)
         facts["conversions"] = conversion_sentences(facts["converted"], len(table))
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)
@@ -228,9 +230,8 @@ def _source_facts(source: Source, verify: bool, looking: Looking) -> dict[str, A
     return facts
 
 
-def _looked_facts(source: Source, looking: Looking) -> dict[str, Any]:
+def _looked_facts(source: Source, looked: Looked) -> dict[str, Any]:
     """Images that cannot be read: how many, and what is wrong with them."""
-    looked = look(source, np.arange(len(source.table)), _LOOKED_AT, looking)
     return {
         "unreadable": dict(sorted(Counter(looked.bad.values()).items())),
         "unreadable_images": named(source, looked),

@@ -29,6 +29,10 @@ _CHUNK = 64
 _COMMAND = (sys.executable, "-m", "headwater.sources.pixels.judging")
 
 
+def _not_now(why: str) -> InputError:
+    return InputError(f"images cannot be opened on this machine now ({why})")
+
+
 @dataclass(frozen=True)
 class Found:
     """What was found of one file: what is wrong, or where its pixels are kept."""
@@ -48,9 +52,12 @@ def judged(
     Raises InputError where no process can be started, or the machine lacks memory.
     """
     if len(paths) <= FEW:
-        with ThreadPoolExecutor(workers) as pool:
-            found = pool.map(lambda path: judge(path, image_size).kind, paths)
-            yield from (Found(number, kind) for number, kind in enumerate(found))
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                kinds = list(pool.map(lambda path: judge(path, image_size).kind, paths))
+        except (OSError, MemoryError) as error:
+            raise _not_now(f"{type(error).__name__}: {error}") from None
+        yield from (Found(number, kind) for number, kind in enumerate(kinds))
         return
     try:
         if spool is not None:
@@ -139,15 +146,15 @@ class _Clerk(threading.Thread):
             middle = (start + end) // 2
             return self._asked(start, middle) + self._asked(middle, end)
         if "error" in answer:
-            raise InputError(f"images cannot be opened on this machine now ({answer['error']})")
+            raise _not_now(answer["error"])
         found, offset = [], 0
-        for number, kind, size in zip(
-            range(start, end), answer["kinds"], answer["sizes"], strict=True
+        for number, kind, size, checksum in zip(
+            range(start, end), answer["kinds"], answer["sizes"], answer["sums"], strict=True
         ):
             if size is None or spool is None:
                 found.append(Found(number, kind))
                 continue
-            found.append(Found(number, kind, Kept(spool, offset, *size)))
+            found.append(Found(number, kind, Kept(spool, offset, size[0], size[1], checksum)))
             offset += 3 * size[0] * size[1]
         return found
 

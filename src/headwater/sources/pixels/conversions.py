@@ -7,6 +7,7 @@ converted (decoding.py), and a person should know how often.
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -75,8 +76,10 @@ def conversion_of(image: Image.Image) -> tuple[str, ...]:
         words.append(ONE_BIT)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         words.append(TRANSPARENT)
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I"):
         words.append(_of_grey(image))
+    elif image.format == "PPM" and _maxval(image) > 255:
+        words.append(WIDE)
     elif any(";16" in str(tile) for tile in getattr(image, "tile", ())):
         words.append(_of_colours(image))
     return tuple(words)
@@ -94,6 +97,12 @@ def _has_tags(image: Image.Image) -> bool:
     data = image.fp.read()
     image.fp.seek(at)
     return any(mark in data for mark in (b"eXIf", b"Raw profile type", b"com.adobe.xmp"))
+
+
+def _maxval(image: Image.Image) -> int:
+    """The value of white that a PPM says; 255 where Pillow has nothing to scale."""
+    numbers = re.findall(r"\d+", str([tile[3] for tile in getattr(image, "tile", ())]))
+    return max(map(int, numbers), default=255)
 
 
 def _of_grey(image: Image.Image) -> str:

@@ -248,9 +248,10 @@ def _decode_any(data: bytes, side: int, where: str) -> NDArray[np.uint8]:
             _check_size(image.height, image.width, where)
             image.load()
             turn, white = _turn(image), _white(image, data)
-            if _by_strips(image, side):
-                return _resized_by_strips(image, side, turn=turn, where=where, white=white)
-            return _resized(_rgb(image, where, white), side, turn=turn)
+            whole = _of_16_bits(image)
+            if _by_strips(whole, side):
+                return _resized_by_strips(whole, side, turn=turn, where=where, white=white)
+            return _resized(_rgb(whole, where, white), side, turn=turn)
     except (InputError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -267,6 +268,15 @@ def _decode_any(data: bytes, side: int, where: str) -> NDArray[np.uint8]:
             f"({str(error).splitlines()[0] if str(error) else type(error).__name__})",
             "damaged",
         ) from None
+
+
+def _of_16_bits(image: Image.Image) -> Image.Image:
+    """A loaded image; a PGM of more than 8 bits, which Pillow brings to 16 and calls 32, as one of
+    16.
+    """
+    if image.format == "PPM" and image.mode == "I":
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
+    return image
 
 
 def _check_size(height: int, width: int, where: str) -> None:

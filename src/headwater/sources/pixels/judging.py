@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import sys
 import warnings
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from headwater.sources.formats import MAX_FILE_BYTES
 from headwater.sources.pixels.decoding import Undecodable, decode_strictly
+from headwater.sources.pixels.kept import checksum
 
 EMPTY, CUT, DAMAGED = "empty file", "cut short", "damaged"
 TEXT, HTML, XML, POINTER = "text", "HTML page", "XML or SVG", "Git LFS pointer"
@@ -56,11 +58,12 @@ _OTHERS = (
 )
 _PICTURES = (
     *(b"\xff\xd8", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\x00", b"MM\x00*"),
-    *(b"P1\n", b"P2\n", b"P3\n", b"P4\n", b"P5\n", b"P6\n"),
     *(b"\x00\x00\x00\x0cjP", b"\xff\x4f\xff\x51"),
-    *(b"\x00\x00\x00\x1cftypavif", b"\x00\x00\x00\x20ftypavif"),
 )
 """How files of the formats that are opened begin."""
+
+
+_PNM = re.compile(rb"P[1-6]\s[\s#\d]")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def kind_of(error: OSError) -> str:
 
 def lasting(kind: str) -> bool:
     """Whether what is wrong lies in the file's bytes, and so stays until they change."""
-    return kind not in (MISSING, FORBIDDEN, NO_FILE, CRASH) and not kind.startswith("cannot be")
+    return kind not in (MISSING, FORBIDDEN, NO_FILE) and not kind.startswith("cannot be")
 
 
 def judge_bytes(data: bytes, image_size: int) -> Judgement:
@@ -132,7 +135,8 @@ def _told(data: bytes, message: str) -> str:
     if not data.strip(b"\x00"):
         return ZEROS
     sound_or_video = data.startswith(b"RIFF") and data[8:12] not in (b"WEBP", b"")
-    if data.startswith(_PICTURES) and not sound_or_video:
+    pictures = data.startswith(_PICTURES) or _PNM.match(data) or data[4:12] == b"ftypavif"
+    if pictures and not sound_or_video:
         return CUT if _is_cut(data, message) else DAMAGED
     for beginning, name in _OTHERS:
         if data.startswith(beginning):
@@ -200,8 +204,8 @@ def _wrong_checksum(data: bytes) -> bool:
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """What is wrong with each of some paths, and the size of those that can be read; with `spool`,
-    their pixels are written to that file one after another.
+    """What is wrong with each of some paths, and size and checksum of those that can be read; with
+    `spool`, their pixels are written to that file one after another.
     """
     judged = [judge(path, question["image_size"]) for path in question["paths"]]
     kept = [one.pixels for one in judged if one.pixels is not None]
@@ -213,7 +217,8 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
         except OSError:  # a disk that is full: whoever reads the file finds that it is short
             Path(question["spool"]).unlink(missing_ok=True)
     sizes = [None if one.pixels is None else list(one.pixels.shape[:2]) for one in judged]
-    return {"kinds": [one.kind for one in judged], "sizes": sizes}
+    sums = [None if one.pixels is None else checksum(one.pixels) for one in judged]
+    return {"kinds": [one.kind for one in judged], "sizes": sizes, "sums": sums}
 
 
 def main() -> None:

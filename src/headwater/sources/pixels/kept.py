@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,11 @@ from headwater.sources import Positions, Source
 from headwater.sources.pixels.decoding import decode_some
 
 
+def checksum(pixels: NDArray[np.uint8]) -> int:
+    """CRC-32 of pixels, in their order."""
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
 @dataclass(frozen=True)
 class Kept:
     """Where the pixels of an image are: uint8 [height, width, 3], from a byte of a file on."""
@@ -21,15 +27,17 @@ class Kept:
     offset: int
     height: int
     width: int
+    sum: int
+    """`checksum` of the pixels."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        """uint8 [height, width, 3]; None where the file is gone or too short."""
+        """uint8 [height, width, 3]; None where they are not there, or not what was kept."""
         count = 3 * self.height * self.width
         try:
             pixels = np.fromfile(self.file, np.uint8, count, offset=self.offset)
         except (OSError, ValueError):
             return None
-        if len(pixels) != count:
+        if len(pixels) != count or checksum(pixels) != self.sum:
             return None
         return pixels.reshape(self.height, self.width, 3)
 

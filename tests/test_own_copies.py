@@ -157,6 +157,21 @@ def test_a_copy_changes_the_ids_of_its_tasks_cells_and_of_nothing_else(
     assert [cell.id for cell in unknowing.cells] == [cell.id for cell in sound.cells]
 
 
+def test_ids_say_whether_changed_copies_are_looked_for_inside_a_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a cell that was measured without the search would answer a study with it."""
+    root = filled(tmp_path / "photos")
+
+    def ids(leakage: str) -> list[str]:
+        return [cell.id for cell in Plan.make(study(root, **SCRATCH, leakage=leakage)).cells]
+
+    assert ids("auto") == ids("near") and set(ids("auto")).isdisjoint(ids("bytes"))
+    of_few = ids("auto")
+    monkeypatch.setattr("headwater.plan.overlaps.LOOK_LIMIT", 10)
+    assert ids("auto") == ids("bytes") == of_few and set(ids("near")).isdisjoint(of_few)
+
+
 def in_copies(root: Path, *, classes: bool = True) -> Path:
     """Twelve pictures as 40 files; the first two of them under two classes."""
     root.mkdir()

@@ -150,7 +150,8 @@ def labels_facts(
     data_root: str | Path | None = None,
 ) -> dict[str, Any]:
     """What `headwater labels --json` says of a study: the classes of its sources under its label
-    views (or under `views`), and how each view lies to the tasks' classes. Decodes no image.
+    views (or under `views`), and how each view lies to the tasks' classes. Decodes no image, unless
+    `on_bad_images: skip` asks which can be read.
     """
     from headwater.facts import labels as facts
 

@@ -30,7 +30,7 @@ from headwater.sources.pixels.conversions import (
     conversions_of,
 )
 from headwater.sources.tiff import TiffHeader, read_header
-from tests.conftest import Cli
+from tests.conftest import Cli, write_study
 
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
 WHOLE = 51
@@ -234,6 +234,32 @@ def test_tasks_counts_what_is_converted(headwater: Cli, tmp_path: Path) -> None:
     assert f"2 of {len(CASES)} images of CMYK" in text
     assert f"{expected[DARK]} of {len(CASES)} images of 16 bits in which no sample" in text
     assert "cannot be read 2 images" in text
+
+
+def test_plan_verify_counts_what_is_converted_and_so_does_every_plan_after_it(
+    headwater: Cli, tmp_path: Path
+) -> None:
+    cmyk = encoded(RGB.convert("CMYK"), "JPEG")
+    for split in ("train", "val", "test"):
+        for name in ("cat", "dog"):
+            path = tmp_path / "photos" / split / name / "0.png"
+            path.parent.mkdir(parents=True)
+            turned = RGB.rotate(90 * len(split) + 45 * (name == "cat"))
+            path.write_bytes(cmyk if (split, name) == ("val", "dog") else encoded(turned, "PNG"))
+    words = {
+        "study": "s",
+        "data": {"photos": {"kind": "folder", "path": str(tmp_path / "photos")}},
+        "sources": [],
+        "methods": ["scratch"],
+        "budget": {"steps": 2},
+        "tasks": {"photos": {"data": "photos"}},
+        "protocols": {"ridge": {"shots": ["full"]}},
+    }
+    study = write_study(tmp_path / "s.yaml", words)
+    told = "data photos: 1 of 6 images of CMYK, converted to RGB"
+    for words in (["--verify"], []):
+        code, out, _ = headwater("plan", str(study), *words, "--store", str(tmp_path / "store"))
+        assert code == 0 and told in " ".join(out.split())
 
 
 def test_tasks_says_nothing_of_plain_images(headwater: Cli, tmp_path: Path) -> None:

@@ -8,20 +8,25 @@ import json
 import os
 import socket
 import subprocess
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from headwater.digests import framed
 from headwater.errors import InputError
+from headwater.sources.file_state import settle
 from headwater.sources.folder import FolderSource
 from headwater.sources.looking import EVERYTHING, Looked, Looking, judges, look, named
 from headwater.sources.looking.look import told_kinds
-from headwater.sources.looking.verdicts import Verdicts
+from headwater.sources.looking.verdicts import Verdicts, _kind
 from headwater.sources.pixels import PixelCache, decode, judging
 from headwater.sources.pixels.kept import Kept, checksum
 
@@ -330,9 +335,50 @@ def test_files_are_opened_once_and_again_when_they_change(
     assert len(opened) == 4
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_is_converted_is_counted_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    """By threads of this process and by processes alike."""
+    monkeypatch.setattr(judges, "FEW", 256 if workers == 1 else 0)
+    turned = Image.Exif()
+    turned[274] = 6
+    files = {
+        "two": animation(),
+        "turned": picture("JPEG", exif=turned.tobytes()),
+        "bad": animation()[:30],
+    }
+    cache = tmp_path / "bytes.parquet"
+    source = source_of(tmp_path / "set", files, cache)
+    positions = np.arange(len(source.table))
+    first = look(source, positions, 16, Looking(most=None, workers=workers))
+    assert first.converted == {"first frame": 1, "orientation": 1, "palette": 1}
+    again = FolderSource("set", tmp_path / "set", fingerprint_cache=cache)
+    remembered = look(again, positions, 16, Looking())
+    assert (remembered.unopened, remembered.converted) == (0, first.converted)
+
+
+def test_a_file_of_a_moment_ago_is_judged_a_moment_later(tmp_path: Path) -> None:
+    """A second change within one tick of the clock of files would not be seen."""
+    judged_at: list[int] = []
+    source = source_of(tmp_path, {})
+    path = tmp_path / "class" / "sound.jpg"
+    os.utime(path)
+    changed = path.stat().st_ctime_ns
+    looked(source, Looking(most=None, watch=lambda *said: judged_at.append(time.time_ns())))
+    assert judged_at[-1] - changed >= 10_000_000
+    begin = time.perf_counter()
+    settle(time.time_ns() - 10**9)
+    settle(time.time_ns() + 10**12)  # a clock that was set back
+    assert time.perf_counter() - begin < 0.5
+
+
 @pytest.mark.parametrize("damage", ["cut", "flip", "text", "other decoders"])
 def test_verdicts_that_are_damaged_are_made_anew(
-    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    damage: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     root, cache = tmp_path / "set", tmp_path / "bytes.parquet"
     source = source_of(root, {"bad": JPEG[:200]}, cache)
@@ -348,8 +394,24 @@ def test_verdicts_that_are_damaged_are_made_anew(
         kept.write_text("nothing that Parquet could be")
     else:
         monkeypatch.setattr("headwater.sources.looking.verdicts.RECIPE", 99)
+    caplog.clear()
     assert not Verdicts(kept)._known
+    assert ("is made again" in caplog.text) is (damage in ("cut", "flip"))
     assert looked(FolderSource("set", root, fingerprint_cache=cache)) == expected
+
+
+def test_verdicts_that_promise_a_great_many_rows_allocate_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = tmp_path / "looked.parquet"
+    Verdicts(kept).save()
+    rows = pa.array([""]).take(pa.array(np.zeros(2_000_000, np.int64)))
+    columns = dict.fromkeys(("id", "kind", "converted"), rows)
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns), buffer, compression="zstd")
+    kept.write_bytes(framed(_kind(), buffer.getvalue()))
+    assert not Verdicts(kept)._known
+    assert "its header promises 2000000 rows" in caplog.text
 
 
 def test_what_may_pass_is_not_remembered(tmp_path: Path) -> None:

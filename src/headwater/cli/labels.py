@@ -61,7 +61,8 @@ def describe_labels(
     as_json: JsonOption = False,
 ) -> None:
     """Classes, images per class, and how each label view lies to the tasks: what to expect of it
-    before a GPU is spent. Decodes no image.
+    before a GPU is spent. Decodes no image, unless `on_bad_images: skip` asks which can be
+    read.
     """
     check_root(data_root)
     from headwater.facts.labels import folder_facts, study_facts

@@ -219,7 +219,8 @@ def _source_facts(source: Source, verify: bool, looking: Looking) -> dict[str, A
         **_looked_facts(source, looked),
     }
     if copies["problem"] is None and not source.generated:
-        facts["converted"] = conversion_facts(source, sound)
+        known = len(table) > 0 and not looked.unopened and source.file(0) is not None
+        facts["converted"] = looked.converted if known else conversion_facts(source, sound)
         facts["conversions"] = conversion_sentences(facts["converted"], len(table))
     facts["images_per_class"] = _class_facts(table) if table.levels else {}
     facts["groups"] = _group_facts(table)

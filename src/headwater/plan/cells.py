@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from headwater import recipes
 from headwater.errors import blamed_on
+from headwater.plan.overlaps import looks_within, looks_within_unasked
 from headwater.plan.planned import PlannedArm, PlannedCell
 from headwater.plan.resolved import Resolved
 from headwater.registry import PROTOCOLS
@@ -44,6 +45,9 @@ class CellPlanner:
         }
         if words.task in self.copied:
             meaning["own_copies"] = 1  # scores without them, too
+        within = looks_within(self.resolved, task)
+        if within != looks_within_unasked(task):
+            meaning["changed_copies_inside"] = within
         return PlannedCell(identity(meaning), words, arm)
 
 

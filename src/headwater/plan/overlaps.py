@@ -149,6 +149,12 @@ def looks_within(resolved: Resolved, task: Task) -> bool:
     return _looks(resolved, len(task.train) + len(task.val), task)
 
 
+def looks_within_unasked(task: Task) -> bool:
+    """`looks_within` of a study that does not say `leakage`."""
+    images = len(task.train) + len(task.val)
+    return not task.source.generated and images * len(task.test) <= LOOK_LIMIT
+
+
 def _looks(resolved: Resolved, images: int, task: Task) -> bool:
     leakage = resolved.study.leakage
     if leakage == "bytes" or task.source.generated:

@@ -16,6 +16,7 @@ import numpy as np
 from headwater.errors import InputError, Location
 from headwater.sources import Positions, Source
 from headwater.sources.looking import Looked, Looking, look, named
+from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.sources.pixels.kept import Kept
 from headwater.study import Study
 
@@ -180,6 +181,8 @@ def _notes(study: Study, data: str, source: Source, looked: Looked, images: int)
             f"{looked.unopened:,} of the {images:,} images of {data} have not been opened yet; "
             "`headwater plan --verify` opens them, and `headwater run` does before it trains"
         )
+    for sentence in conversion_sentences(looked.converted, images):
+        yield f"data {data}: {sentence}"
     if looked.bad and study.on_bad_images == "skip":
         share = len(looked.bad) / images
         if share <= study.max_bad_share:

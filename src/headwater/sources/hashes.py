@@ -1,8 +1,5 @@
 """Digests of files' bytes, remembered by path, size, times of modification and of change and inode,
-so that an unchanged file is read once.
-
-The time of modification can be set by anyone; that of change and the inode cannot, so that other
-bytes under an equal size and time are seen.
+so that an unchanged file is read once (headwater.sources.file_state).
 """
 
 from __future__ import annotations
@@ -10,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +22,7 @@ from numpy.typing import NDArray
 
 from headwater.digests import Damaged, framed, made_again, reading, reason, unframed
 from headwater.files import unless_read_only, write_atomic
+from headwater.sources.file_state import STATE, settle, state_of
 
 _KIND = "hashes 2"
 """Raised where the form of the kept file changes; another one is written anew without a word."""
@@ -33,11 +30,6 @@ _CHUNK = 4096
 """Files per task of the thread pool."""
 _LEAST_BYTES = 16
 """Of the file for each row that it may hold: a digest alone takes as much."""
-_TICK_NS = 10_000_000
-"""A file that changed less long ago is read a moment later: a second change within one tick of the
-clock of files would leave the same times [ours; Linux ticks 100 to 1,000 times a second].
-"""
-_STATE = ("size", "mtime_ns", "ctime_ns", "inode")
 
 
 @dataclass
@@ -57,7 +49,7 @@ class ByteHashes:
     """
 
     def __post_init__(self) -> None:
-        self._state = np.full((len(self.ids), len(_STATE)), -1, dtype=np.int64)
+        self._state = np.full((len(self.ids), len(STATE)), -1, dtype=np.int64)
         self._digest = np.full(len(self.ids), "", dtype=object)
         self._loaded = self.cache is None
 
@@ -83,7 +75,7 @@ class ByteHashes:
         return digests
 
     def _stale(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        now = [_state(self.stat(position)) for position in positions.tolist()]
+        now = [state_of(self.stat(position)) for position in positions.tolist()]
         same = (self._state[positions] == np.array(now, dtype=np.int64)).all(axis=1)
         stale: NDArray[np.int64] = positions[~same]
         return stale
@@ -93,14 +85,12 @@ class ByteHashes:
             with self.opened(position) as file:
                 # Before the bytes, so that a file that changes meanwhile is seen as changed.
                 stat = os.fstat(file.fileno())
-                age = time.time_ns() - stat.st_ctime_ns
-                if 0 <= age < _TICK_NS:
-                    time.sleep((_TICK_NS - age) / 1e9)
+                settle(stat.st_ctime_ns)
                 digest = hashlib.file_digest(
                     file, lambda: hashlib.blake2b(digest_size=16)
                 ).hexdigest()
             self._digest[position] = digest
-            self._state[position] = _state(stat)
+            self._state[position] = state_of(stat)
 
     def _load(self) -> None:
         assert self.cache is not None
@@ -121,7 +111,7 @@ class ByteHashes:
             table: Any = file.read()
         rows = pd.Index(self.ids).get_indexer(pd.Index(table["id"].to_numpy(), dtype=object))
         known = rows >= 0
-        state = np.stack([table[name].to_numpy() for name in _STATE], axis=1)
+        state = np.stack([table[name].to_numpy() for name in STATE], axis=1)
         self._state[rows[known]] = state[known].astype(np.int64)
         self._digest[rows[known]] = table["digest"].to_numpy()[known]
 
@@ -131,14 +121,8 @@ class ByteHashes:
         """
         known = np.flatnonzero(self._state[:, 0] >= 0)
         columns = {"id": self.ids[known], "digest": self._digest[known]}
-        columns |= {name: self._state[known, at] for at, name in enumerate(_STATE)}
+        columns |= {name: self._state[known, at] for at, name in enumerate(STATE)}
         table: Any = pa.table({name: pa.array(values) for name, values in columns.items()})
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         write_atomic(cache, framed(_KIND, buffer.getvalue()))
-
-
-def _state(stat: os.stat_result) -> tuple[int, int, int, int]:
-    """What of a file changes with its bytes. An inode may fill 64 bits without a sign."""
-    inode = stat.st_ino & ((1 << 63) - 1)
-    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, inode

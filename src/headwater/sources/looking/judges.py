@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import InputError
-from headwater.sources.pixels.judging import CRASH, judge
+from headwater.sources.pixels.judging import CRASH, Judgement, judge
 from headwater.sources.pixels.kept import Kept
 
 FEW = 256
@@ -40,6 +40,8 @@ class Found:
     number: int
     """Its place among the paths."""
     kind: str | None
+    converted: tuple[str, ...] = ()
+    """What decoding does to one that can be read."""
     kept: Kept | None = None
 
 
@@ -54,10 +56,10 @@ def judged(
     if len(paths) <= FEW:
         try:
             with ThreadPoolExecutor(workers) as pool:
-                kinds = list(pool.map(lambda path: judge(path, image_size).kind, paths))
+                told = list(pool.map(lambda path: _told(judge(path, image_size)), paths))
         except (OSError, MemoryError) as error:
             raise _not_now(f"{type(error).__name__}: {error}") from None
-        yield from (Found(number, kind) for number, kind in enumerate(kinds))
+        yield from (Found(number, *words) for number, words in enumerate(told))
         return
     try:
         if spool is not None:
@@ -89,6 +91,11 @@ def judged(
             break
         for clerk in clerks:
             clerk.stop()
+
+
+def _told(judgement: Judgement) -> tuple[str | None, tuple[str, ...]]:
+    """What is remembered of a judgement; pixels are not."""
+    return judgement.kind, judgement.converted
 
 
 class _Clerk(threading.Thread):
@@ -148,14 +155,13 @@ class _Clerk(threading.Thread):
         if "error" in answer:
             raise _not_now(answer["error"])
         found, offset = [], 0
-        for number, kind, size, checksum in zip(
-            range(start, end), answer["kinds"], answer["sizes"], answer["sums"], strict=True
-        ):
-            if size is None or spool is None:
-                found.append(Found(number, kind))
-                continue
-            found.append(Found(number, kind, Kept(spool, offset, size[0], size[1], checksum)))
-            offset += 3 * size[0] * size[1]
+        said = zip(*(answer[key] for key in ("kinds", "converted", "sizes", "sums")), strict=True)
+        for number, (kind, converted, size, checksum) in enumerate(said, start):
+            kept = None
+            if size is not None and spool is not None:
+                kept = Kept(spool, offset, size[0], size[1], checksum)
+                offset += 3 * size[0] * size[1]
+            found.append(Found(number, kind, tuple(converted), kept))
         return found
 
     def _answer(self, question: dict[str, Any]) -> dict[str, Any] | None:

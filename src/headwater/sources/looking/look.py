@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headwater.sources import Positions, Source
+from headwater.sources.file_state import settle
 from headwater.sources.looking.judges import judged
-from headwater.sources.looking.verdicts import Verdicts
+from headwater.sources.looking.verdicts import Verdict, Verdicts
 from headwater.sources.pixels import estimated_bytes
+from headwater.sources.pixels.conversions import counted
 from headwater.sources.pixels.judging import EMPTY, MISSING, NO_FILE, kind_of, lasting
 from headwater.sources.pixels.kept import Kept
 
@@ -55,6 +57,10 @@ class Looked:
     """By position: what is wrong with a file."""
     unopened: int = 0
     """Files that nothing is known of, since there are too many to open them without being asked."""
+    converted: Mapping[str, int] = field(default_factory=dict)
+    """What decoding does to images that can be read (headwater.sources.pixels.conversions): how
+    many, by word. Of files alone, and of those that something is known of.
+    """
     kept: Mapping[int, Kept] = field(default_factory=dict)
     """By position: pixels that are on disk since the look."""
 
@@ -71,7 +77,7 @@ def look(
     """
     if not len(positions) or source.file(int(positions[0])) is None:
         return Looked({})
-    verdicts, bad = Verdicts(source.verdicts), dict[int, str]()
+    verdicts, known = Verdicts(source.verdicts), dict[int, Verdict]()
     unknown: list[tuple[int, str, os.stat_result]] = []
     for position in positions.tolist():
         path, sample = source.file(position), source.table.ids[position]
@@ -79,17 +85,25 @@ def look(
         try:
             status = os.stat(path)
         except OSError as error:
-            bad[position] = kind_of(error)
+            known[position] = Verdict(kind_of(error))
             continue
-        kind = _at_sight(status) or verdicts.of(sample, status)
-        if kind is None:
+        verdict = _at_sight(status) or verdicts.of(sample, status)
+        if verdict is None:
             unknown.append((position, path, status))
-        elif kind:
-            bad[position] = kind
+        else:
+            known[position] = verdict
     if looking.most is not None and len(unknown) > looking.most:
-        return Looked(bad, len(unknown))
-    kept = _opened(source, unknown, image_size, looking, verdicts, bad)
-    return Looked(dict(sorted(bad.items())), 0, kept)
+        return _looked(known, unopened=len(unknown))
+    kept = _opened(source, unknown, image_size, looking, verdicts, known)
+    return _looked(known, kept=kept)
+
+
+def _looked(
+    known: Mapping[int, Verdict], *, unopened: int = 0, kept: Mapping[int, Kept] | None = None
+) -> Looked:
+    bad = {position: known[position].kind for position in sorted(known) if known[position].kind}
+    converted = counted(verdict.converted for verdict in known.values())
+    return Looked(bad, unopened, converted, kept or {})
 
 
 def _opened(
@@ -98,29 +112,30 @@ def _opened(
     image_size: int,
     looking: Looking,
     verdicts: Verdicts,
-    bad: dict[int, str],
+    known: dict[int, Verdict],
 ) -> dict[int, Kept]:
-    """Opens files; what is wrong with them goes to `bad`. Where their pixels are kept."""
+    """Opens files; what is found goes to `known`. Where their pixels are kept."""
     if not unknown:
         return {}
     workers = looking.workers or _cores()
     paths = [path for _, path, _ in unknown]
     spool = looking.spool if _fits(looking.spool, len(paths), image_size) else None
     kept: dict[int, Kept] = {}
-    done, saved, before = 0, time.monotonic(), len(bad)
+    done, saved, bad = 0, time.monotonic(), 0
     looking.watch(source.name, 0, len(unknown), 0)
+    settle(max(status.st_ctime_ns for _, _, status in unknown))
     try:
         for found in judged(paths, image_size, workers=workers, spool=spool):
             position, _, status = unknown[found.number]
-            kind = found.kind or ""
-            if kind:
-                bad[position] = kind
+            verdict = Verdict(found.kind or "", found.converted)
+            known[position] = verdict
+            bad += bool(verdict.kind)
             if found.kept is not None:
                 kept[position] = found.kept
-            if not kind or lasting(kind):
-                verdicts.put(source.table.ids[position], status, kind)
+            if not verdict.kind or lasting(verdict.kind):
+                verdicts.put(source.table.ids[position], status, verdict)
             done += 1
-            looking.watch(source.name, done, len(unknown), len(bad) - before)
+            looking.watch(source.name, done, len(unknown), bad)
             if time.monotonic() - saved > _SAVE_EVERY_S:
                 verdicts.save()
                 saved = time.monotonic()
@@ -137,11 +152,11 @@ def _fits(folder: Path | None, images: int, image_size: int) -> bool:
     return estimated_bytes(images, image_size) <= _SPOOL_SHARE * shutil.disk_usage(there).free
 
 
-def _at_sight(status: os.stat_result) -> str | None:
+def _at_sight(status: os.stat_result) -> Verdict | None:
     """What is wrong with a file that need not be opened for it."""
     if not stat.S_ISREG(status.st_mode):
-        return NO_FILE
-    return None if status.st_size else EMPTY
+        return Verdict(NO_FILE)
+    return None if status.st_size else Verdict(EMPTY)
 
 
 def _cores() -> int:

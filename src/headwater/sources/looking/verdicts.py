@@ -1,73 +1,72 @@
-"""What was found wrong with files, remembered by each file's identity, so that a file is opened
-once.
-"""
+"""What was found of files, remembered by each file's state, so that a file is opened once."""
 
 from __future__ import annotations
 
-import hashlib
+import io
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 import simplejpeg
-from numpy.typing import NDArray
 
-from headwater.files import atomic_path, unless_read_only
+from headwater.digests import Damaged, framed, made_again, reading, reason, unframed
+from headwater.files import unless_read_only, write_atomic
+from headwater.sources.file_state import STATE, state_of
 from headwater.sources.pixels.decoding import RECIPE
 
-_VERSION = 1
+_VERSION = 2
 """Raised by hand when a file is judged otherwise."""
-_NUMBERS = ("size", "mtime_ns", "ctime_ns", "inode")
+_LEAST_BYTES = 1
+"""Of the file for each row that it may hold: times of change hardly pack [ours]."""
+_BETWEEN = "; "
 
 
-def identity_of(status: os.stat_result) -> tuple[int, ...]:
-    """What changes when a file does: size, times of modification and of change, inode."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one file."""
+
+    kind: str = ""
+    """What is wrong with it; '' for one that can be read."""
+    converted: tuple[str, ...] = ()
+    """What decoding does to it (headwater.sources.pixels.conversions)."""
 
 
 @dataclass
 class Verdicts:
-    """Verdicts on the files of one source, by sample id: '' for one that can be read, or what is
-    wrong with it.
+    """Verdicts on the files of one source, by sample id.
 
-    `path` is a Parquet file that outlives the process; one that is damaged, or of another version
-    of the decoders, is made anew.
+    `path` is a file that outlives the process: Parquet behind its digest (headwater.digests). One
+    that is damaged is made anew and told; so is one of other decoders, without a word.
     """
 
     path: Path | None
-    _known: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    _known: dict[str, tuple[tuple[int, ...], Verdict]] = field(default_factory=dict)
     _new: int = 0
 
     def __post_init__(self) -> None:
         if self.path is None:
             return
         try:
-            table: Any = pq.read_table(self.path, partitioning=None)
-            columns = {name: table[name].to_pylist() for name in ("id", *_NUMBERS, "kind")}
-            said = (table.schema.metadata or {}).get(b"headwater.verdicts")
-            if said != _mark(columns):
-                return
-        # whatever a reader raises on a damaged file: all that it saves is time
-        except Exception:
-            return
-        numbers = zip(*(columns[name] for name in _NUMBERS), strict=True)
-        for sample, identity, kind in zip(columns["id"], numbers, columns["kind"], strict=True):
-            self._known[sample] = (identity, kind)
+            data = unframed(_kind(), self.path.read_bytes())
+            if data is not None:
+                self._known = reading(lambda: _taken(data))
+        except FileNotFoundError:
+            pass
+        except (OSError, Damaged) as error:  # all that it saves is time
+            made_again(self.path, reason(error), "this list of what images are")
 
-    def of(self, sample: str, status: os.stat_result) -> str | None:
+    def of(self, sample: str, status: os.stat_result) -> Verdict | None:
         """The verdict on a file as it is now; None where there is none."""
         known = self._known.get(sample)
-        return known[1] if known is not None and known[0] == identity_of(status) else None
+        return known[1] if known is not None and known[0] == state_of(status) else None
 
-    def put(self, sample: str, status: os.stat_result, kind: str) -> None:
-        """Takes up a verdict on a file whose identity was asked before it was opened."""
-        self._known[sample] = (identity_of(status), kind)
+    def put(self, sample: str, status: os.stat_result, verdict: Verdict) -> None:
+        """Takes up a verdict on a file whose state was asked before it was opened."""
+        self._known[sample] = (state_of(status), verdict)
         self._new += 1
 
     def save(self) -> None:
@@ -76,27 +75,36 @@ class Verdicts:
         """
         if self.path is None or not self._new:
             return
-        columns: dict[str, list[Any]] = {"id": list(self._known)}
-        for at, name in enumerate(_NUMBERS):
-            columns[name] = [identity[at] for identity, _ in self._known.values()]
-        columns["kind"] = [kind for _, kind in self._known.values()]
-        types = {"id": pa.large_string(), "kind": pa.string()}
-        table: Any = pa.table(
-            {name: pa.array(own, types.get(name, pa.uint64())) for name, own in columns.items()}
-        )
-        with unless_read_only(), atomic_path(self.path) as temporary:
-            mark = {b"headwater.verdicts": _mark(columns)}
-            pq.write_table(table.replace_schema_metadata(mark), temporary)
+        states = [state for state, _ in self._known.values()]
+        verdicts = [verdict for _, verdict in self._known.values()]
+        columns = {
+            "id": pa.array(list(self._known), pa.large_string()),
+            "kind": pa.array([one.kind for one in verdicts], pa.string()),
+            "converted": pa.array([_BETWEEN.join(one.converted) for one in verdicts], pa.string()),
+        }
+        for at, name in enumerate(STATE):
+            columns[name] = pa.array([state[at] for state in states], pa.int64())
+        buffer = io.BytesIO()
+        pq.write_table(pa.table(columns), buffer)
+        with unless_read_only():
+            write_atomic(self.path, framed(_kind(), buffer.getvalue()))
         self._new = 0
 
 
-def _mark(columns: Mapping[str, list[Any]]) -> bytes:
-    """A version and a digest: who judged, and what was written."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name in ("id", "kind"):
-        digest.update("\x00".join(columns[name]).encode("utf-8", "surrogatepass"))
-    for name in _NUMBERS:
-        numbers: NDArray[np.uint64] = np.array(columns[name], dtype=np.uint64)
-        digest.update(numbers.tobytes())
-    judges = f"{_VERSION} {RECIPE} {PIL.__version__} {simplejpeg.__version__}"
-    return f"{judges} {digest.hexdigest()}".encode()
+def _kind() -> str:
+    """Who judged: verdicts of another decoder are of another kind."""
+    return f"looked {_VERSION}.{RECIPE} {PIL.__version__} {simplejpeg.__version__}"
+
+
+def _taken(data: bytes) -> dict[str, tuple[tuple[int, ...], Verdict]]:
+    with pq.ParquetFile(pa.BufferReader(data)) as file:
+        if file.metadata.num_rows * _LEAST_BYTES > len(data):
+            raise Damaged(f"its header promises {file.metadata.num_rows} rows")
+        table: Any = file.read()
+    numbers = zip(*(table[name].to_pylist() for name in STATE), strict=True)
+    words = (table[name].to_pylist() for name in ("id", "kind", "converted"))
+    known = {}
+    for (sample, kind, converted), state in zip(zip(*words, strict=True), numbers, strict=True):
+        verdict = Verdict(kind, tuple(filter(None, converted.split(_BETWEEN))))
+        known[sample] = (state, verdict)
+    return known

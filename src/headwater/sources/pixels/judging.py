@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.sources.formats import MAX_FILE_BYTES
+from headwater.sources.pixels.conversions import conversions_of
 from headwater.sources.pixels.decoding import Undecodable, decode_strictly
 from headwater.sources.pixels.kept import checksum
 
@@ -74,6 +75,8 @@ class Judgement:
     """What is wrong with it; None where it can be read."""
     pixels: NDArray[np.uint8] | None = None
     """uint8 [height, width, 3], where it can be read."""
+    converted: tuple[str, ...] = ()
+    """What decoding did to it (headwater.sources.pixels.conversions), where it can be read."""
 
 
 def judge(path: str, image_size: int) -> Judgement:
@@ -115,7 +118,7 @@ def judge_bytes(data: bytes, image_size: int) -> Judgement:
         return Judgement(error.kind)
     if data.startswith(b"\x89PNG") and _wrong_checksum(data):
         return Judgement(CHECKSUM)
-    return Judgement(None, pixels)
+    return Judgement(None, pixels, conversions_of(data))
 
 
 def _read(path: str) -> bytes | str:
@@ -204,7 +207,7 @@ def _wrong_checksum(data: bytes) -> bool:
 
 
 def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """What is wrong with each of some paths, and size and checksum of those that can be read; with
+    """What is wrong with each of some paths, or else what is converted, size and checksum; with
     `spool`, their pixels are written to that file one after another.
     """
     judged = [judge(path, question["image_size"]) for path in question["paths"]]
@@ -218,7 +221,9 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
             Path(question["spool"]).unlink(missing_ok=True)
     sizes = [None if one.pixels is None else list(one.pixels.shape[:2]) for one in judged]
     sums = [None if one.pixels is None else checksum(one.pixels) for one in judged]
-    return {"kinds": [one.kind for one in judged], "sizes": sizes, "sums": sums}
+    converted = [one.converted for one in judged]
+    kinds = [one.kind for one in judged]
+    return {"kinds": kinds, "converted": converted, "sizes": sizes, "sums": sums}
 
 
 def main() -> None:

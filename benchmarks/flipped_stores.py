@@ -20,7 +20,7 @@ import headwater as hw
 from headwater import checkpoint, digests, models
 from headwater.errors import InputError
 from headwater.methods.text import load_text
-from headwater.plan import Plan
+from headwater.plan import EVERYTHING, Plan
 from headwater.rows import comparable
 from headwater.sources.pixels import PixelCache
 from headwater.store import Store
@@ -140,7 +140,8 @@ KINDS = {
     "checkpoint records": "partial/*/step-*.json",
     "pixels": "cache/pixels/*/pixels.npy",
     "pixel indexes": "cache/pixels/*/[!p]*",
-    "byte hashes": "cache/*.hashes",
+    "byte hashes": "cache/bytes-*.hashes",
+    "images looked at": "cache/looked-*.hashes",
     "features": "cache/features/*/*",
     "copies found": "cache/leaks/*/*",
     "mark of the store": "headwater-store.json",
@@ -234,6 +235,12 @@ class Readers:
         return digest(
             sorted(arm.id for arm in made.every_arm), sorted(cell.id for cell in made.cells)
         )
+
+    def _images_looked_at(self, path: Path) -> str:
+        made = Plan.make(
+            self.bench.study, data_root=self.bench.root, cache=self.store.cache, looking=EVERYTHING
+        )
+        return digest(made.notes, made.faults, sorted(cell.id for cell in made.cells))
 
     def _features(self, path: Path) -> str:
         about = digests.read_record(self.bench.store / path.parent.relative_to(self.store.root)

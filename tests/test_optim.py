@@ -472,6 +472,7 @@ def _sharded(rank: int, path: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_lars_clipping_and_the_average_see_whole_tensors_where_each_of_two_ranks_holds_a_part(
     tmp_path,
 ):

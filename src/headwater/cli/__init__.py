@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headwater import plain, wings
+from headwater.cli import first
 from headwater.cli.decide import decide
 from headwater.cli.ending import guarded as _guarded
 from headwater.cli.hardness import hardness
@@ -55,6 +56,8 @@ app = typer.Typer(
 )
 app.add_typer(labels_app)
 app.add_typer(tasks_app)
+app.command("init")(first.init)
+app.command("try")(first.try_)
 app.command("decide")(decide)
 app.command("hardness")(hardness)
 for wing in wings.opened():
@@ -66,25 +69,6 @@ def _headwater(context: typer.Context) -> None:
     """Tells a team what to pre-train on: which source, which label granularity, which method."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
-
-
-@app.command()
-def init(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("study.yaml"),
-    as_json: JsonOption = False,
-) -> None:
-    """Write a study file to start from: the demo's."""
-    if path.exists():
-        raise InputError(f"{path}: exists already; name another file")
-    from headwater import files
-
-    try:
-        files.write_atomic(path, shipped_studies()["demo"].read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-    print_json({"wrote": str(path)}) if as_json else typer.echo(
-        plain.line(f"wrote {path}; edit it, then: headwater plan {path}")
-    )
 
 
 @app.command()
@@ -154,7 +138,7 @@ def run(
     """
     from headwater.study.file import wing_of
 
-    budget_hours = hours_of(budget)
+    budget_hours = None if budget is None else hours_of(budget)
     if budget is not None and until is None:
         raise InputError("--budget: is for a run by steps; add --until 0.95")
     owner = wing_of(study_path(study))

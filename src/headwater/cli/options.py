@@ -119,17 +119,15 @@ LinksOption = Annotated[bool, typer.Option("--follow-links", help="Links may lea
 DEFAULT_STORE = Path("headwater-store")
 
 
-def hours_of(budget: str | None) -> float | None:
+def hours_of(budget: str, option: str = "--budget") -> float:
     """'3h' -> 3.0, '90m' -> 1.5. Raises InputError for what is no time above 0."""
-    if budget is None:
-        return None
     number, unit = budget[:-1], budget[-1:]
     try:
         hours = float(number) / {"h": 1, "m": 60}[unit]
     except (ValueError, KeyError):
         hours = 0.0
     if not 0 < hours < float("inf"):
-        raise InputError(f"--budget: {budget!r} is no time; write hours or minutes, as 3h or 90m")
+        raise InputError(f"{option}: {budget!r} is no time; write hours or minutes, as 3h or 90m")
     return hours
 
 

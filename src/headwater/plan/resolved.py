@@ -11,6 +11,7 @@ from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import distinct_views, resolve_view
 from headwater.labels.hierarchies import open_hierarchy
+from headwater.plan.places import placed
 from headwater.plan.splits import of_source, of_task
 from headwater.plan.unreadable import Fault, Seen, refuse, see_images, without
 from headwater.sources import Positions, Source, open_source
@@ -100,8 +101,8 @@ def check_store(study: Study, store: Path, data_root: Path | None) -> None:
     study: what a run writes would be read as data by the next one. It need not exist.
     """
     with study.located():
-        for name, words in study.data.items():
-            written = getattr(words, "path", None)
+        for name in study.data:
+            written = getattr(placed(study, name, data_root), "path", None)
             if written is None:
                 continue
             try:
@@ -146,10 +147,11 @@ def _opened_sources(study: Study, data_root: Path | None, cache: Path | None) ->
     used = {use.data for use in study.sources.values()}
     used |= {use.data for use in study.tasks.values()}
     opened: dict[str, Source] = {}
-    for name, words in study.data.items():
+    for name in study.data:
         if name not in used:
             continue
         with blamed_on("data", name, "path"):
+            words = placed(study, name, data_root)
             opened[name] = open_source(name, words, data_root=data_root, cache=cache)
         hierarchy = opened[name].table.hierarchy
         if hierarchy is not None:

@@ -4,6 +4,7 @@ which hierarchy belong to it, and where hashes of its bytes are kept.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,33 +84,47 @@ def hash_file(cache: Path | None, read_as: str) -> Path | None:
     return cache / f"bytes-{hashlib.sha256(read_as.encode()).hexdigest()[:16]}.hashes"
 
 
-def folder_of(
-    written: str,
-    data_root: Path | None,
-    where: str,
-    advice: str = "get the data (docs/data.md says where)",
-) -> Path:
+MEASURED = ("caltech101", "eurosat", "grocery", "plantvillage15", "trashnet", "ucm_captions")
+"""Folders of the measured studies, which docs/data.md says how to make."""
+
+
+def folder_of(written: str, data_root: Path | None, where: str, advice: str | None = None) -> Path:
     """The folder that an entry names, which exists: absolute, or under the data root.
 
     Raises InputError that gives `advice` on where to get it otherwise.
     """
+    if advice is None and written in MEASURED:
+        advice = "get the data (docs/data.md says where)"
     try:
         root = Path(written).expanduser()
         (data_root or Path()).joinpath(root).is_dir()
     except (RuntimeError, OSError) as error:  # ~somebody, or a name that is too long
         raise InputError(f"{where}: the folder {written!r} cannot be found ({error})") from None
+    if root.is_absolute():
+        places = [root]
+    else:
+        places = [] if data_root is None else [data_root / root]
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " or ".join(["beside the study file", *map(str, places)])
+    missing = f"there is no folder {str(root)!r}"
     if not root.is_absolute():
-        if data_root is None:
-            raise InputError(
-                f"{where}: the folder {written!r} is looked for under the data root, and none is "
-                f"given; {advice}, "
-                "then name its folder with --data-root DIR or HEADWATER_DATA=DIR (or write an "
-                "absolute path)"
-            )
-        root = data_root / root
-    if not root.is_dir():
-        raise InputError(
-            f"{where}: there is no folder {str(root)!r}; {advice} and put it there, or name "
-            "another data root (--data-root or HEADWATER_DATA)"
-        )
-    return root
+        missing = f"there is no folder {written!r} {looked}" if places else f"{missing} {looked}"
+    near = near_folder(places[0] if places else root)
+    mend = f"did you mean {near!r}? Otherwise " if near else ""
+    get = f"{advice}, then " if advice else ""
+    raise InputError(
+        f"{where}: {missing}; {mend}{get}write its path from the study file's folder or an "
+        "absolute one, or name the folder it lies in with --data-root (or HEADWATER_DATA)"
+    )
+
+
+def near_folder(path: Path) -> str | None:
+    """The folder beside `path` whose name is nearest to its own; None where none is near."""
+    try:
+        beside = [each.name for each in path.absolute().parent.iterdir() if each.is_dir()]
+    except OSError:
+        return None
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    return str(path.parent / near[0]) if near else None

@@ -301,6 +301,14 @@ class Study(Words):
         study._origin = Origin(where, lines)
         return study
 
+    @property
+    def folder(self) -> Path:
+        """The folder that the study's relative paths are looked for in: of its file, or the current
+        one where it came from no file.
+        """
+        file = self._origin.file
+        return Path(file).absolute().parent if file and Path(file).is_file() else Path.cwd()
+
     def located(self) -> AbstractContextManager[None]:
         """Within it, an InputError that knows its place in the study (`InputError.at`) is told with
         the study file's name and line.

@@ -1,0 +1,112 @@
+"""Which arms, sizes, shots and protocols make sense of what was seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headwater.errors import InputError
+from headwater.labels.tokens import read
+from headwater.proposal.folders import Level, Seen
+from headwater.proposal.splits import SeenTask
+
+MOST_LEVELS = 3
+"""Label views of a source: the coarsest, the finest and one between [ours]."""
+SHOTS = (5, 2, 1)
+"""Few-shot settings, the first that every task's classes allow [ours; 5 is the paper's smallest
+but one].
+"""
+SEEDS = 5
+"""[ours] Steps give the arms in doubt as many; see benchmarks/decide.md for what they tell."""
+
+
+@dataclass(frozen=True)
+class SourceArms:
+    """What a source is pre-trained with."""
+
+    seen: Seen
+    splits: tuple[str, ...]
+    images: int
+    methods: tuple[str, ...]
+    labels: tuple[str, ...]
+    why: tuple[str, ...]
+    """A sentence for each choice."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """A study without its length."""
+
+    sources: tuple[SourceArms, ...]
+    tasks: tuple[SeenTask, ...]
+    size: int | None
+    """Images of each source; None where all of one source are used."""
+    few: int | None
+    """Shots of the few-shot setting; None where classes allow none."""
+    seeds: int
+    finetune: bool
+
+    @property
+    def images(self) -> int:
+        """Images that each arm is trained on."""
+        return self.size or self.sources[0].images
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Of all sources, and no pre-training."""
+        asked = [method for source in self.sources for method in source.methods]
+        order = ("supervised", "clip", "simclr")
+        return ("scratch", *(method for method in order if method in asked))
+
+
+def design(sources: Sequence[Seen], tasks: Sequence[SeenTask], *, finetune: bool) -> Design:
+    """The arms that folders allow. Raises InputError for a source with fewer than two images."""
+    arms = tuple(_arms_of(seen) for seen in sources)
+    sizes = {source.images for source in arms}
+    few = next((shots for shots in SHOTS if all(_allows(each, shots) for each in tasks)), None)
+    return Design(arms, tuple(tasks), min(sizes) if len(sizes) > 1 else None, few, SEEDS, finetune)
+
+
+def _arms_of(seen: Seen) -> SourceArms:
+    splits = ("train",) if len(seen.train) else tuple(filter(None, seen.splits))
+    positions = seen.sound[np.isin(seen.source.table.splits["split"][seen.sound], splits)]
+    if len(positions) < 2:
+        raise InputError(f"{seen.path}: there are {len(positions)} images to pre-train on")
+    methods, why = ["simclr"], []
+    labels = _chosen([level for level in seen.levels if level.worth_an_arm])
+    if labels:
+        methods.insert(0, "supervised")
+    elif seen.levels:
+        why.append("its classes hold fewer than 5 images, so that labels teach nothing in common")
+    else:
+        why.append("it has no classes: images alone")
+    if seen.captions is not None:
+        if not read(seen.source.table.texts[seen.captions][positions].tolist()).one:
+            methods.insert(-1, "clip")
+        else:
+            why.append(f"its {seen.captions} are one text to the model, so there is no CLIP arm")
+    return SourceArms(
+        seen,
+        splits,
+        len(positions),
+        tuple(methods),
+        tuple(level.view for level in labels),
+        tuple(why),
+    )
+
+
+def _chosen(levels: Sequence[Level]) -> list[Level]:
+    """At most MOST_LEVELS of some levels: the ends, and what lies between in the middle."""
+    if len(levels) <= MOST_LEVELS:
+        return list(levels)
+    return [levels[0], levels[len(levels) // 2], levels[-1]]
+
+
+def _allows(each: SeenTask, shots: int) -> bool:
+    try:
+        each.task.check_shots(shots, cap=False)
+    except InputError:
+        return False
+    return True

@@ -14,6 +14,7 @@ from headwater.labels.tokens import Reading, read
 from headwater.plan.clusters import ClusterPlanner
 from headwater.plan.images import held_out, images_of
 from headwater.plan.memo import Memo
+from headwater.plan.mends import check_captions, check_labels
 from headwater.plan.planned import Clusters, PlannedArm
 from headwater.plan.resolved import Resolved
 from headwater.plan.texts import check_reading
@@ -153,6 +154,9 @@ class ArmPlanner:
         )
         with blamed_on(*place):
             if needs == "labels":
+                view = resolve_view(words.labels, self._study.views, self._resolved.data_root)
+                if view.declared.hierarchical:
+                    check_labels(self._resolved, words.source, words.labels, words.method)
                 return self._of_labels(words, words.labels, positions)
             if needs == "captions":
                 return self._of_captions(words, words.labels, recipe, positions)
@@ -188,6 +192,7 @@ class ArmPlanner:
         assert words.source is not None
         source, where = self._resolved.source_of(words.source), f"sources.{words.source}"
         text, rate = parse_captions(labels)
+        check_captions(self._resolved, words.source, text, words.method)
         images = (words.source, words.size, text)
         clean = self._captions.get(
             (*images, _seed_of_size(words)),

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from headwater.proposal.arms import Design, SourceArms
 from headwater.proposal.splits import IndexFile
+from headwater.study.flow import flow
 
 MADE_BY = "# Made by: "
 """Begins the line by which a file is known as the answer to a question that was asked before."""
@@ -65,8 +62,8 @@ def study_text(
     lines = [
         f"{MADE_BY}{setting.made_by}",
         *(f"# {line}" for line in told),
-        f"study: {_word(setting.name)}",
-        f"question: {_word(question)}",
+        f"study: {flow(setting.name)}",
+        f"question: {flow(question)}",
         "",
         "data:",
     ]
@@ -74,8 +71,8 @@ def study_text(
         words = {**one.words, "path": path_of(Path(str(one.words["path"])))}
         if name in files:
             words["split_file"] = f"./{files[name].name}"
-        lines.append(f"  {_word(name)}: {_flow(words)}")
-    lines += ["", *_sources(design), f"methods: {_flow(list(design.methods))}", ""]
+        lines.append(f"  {flow(name)}: {flow(words)}")
+    lines += ["", *_sources(design), f"methods: {flow(list(design.methods))}", ""]
     lines += [*_size_and_budget(design, epochs), *_SEEDS, f"seeds: {design.seeds}"]
     lines += [*_SIDE, f"image_size: {setting.image_size}"]
     if setting.max_bad_share > 0:
@@ -83,7 +80,7 @@ def study_text(
         lines.append(f"max_bad_share: {max(0.01, _rounded_up(setting.max_bad_share)):g}")
     lines += ["", "tasks:"]
     for one in tasks:
-        lines.append(f"  {_word(one.name)}: {{data: {_word(one.name)}, labels: level:0}}")
+        lines.append(f"  {flow(one.name)}: {{data: {flow(one.name)}, labels: level:0}}")
         coarser = [level.view for level in one.levels if level.view != "level:0"]
         if coarser:
             lines.append(f"    # its other levels: {', '.join(coarser)}")
@@ -103,7 +100,7 @@ def _sources(design: Design) -> list[str]:
             words["captions"] = each.seen.captions
         if each.splits != ("train",):
             words["splits"] = list(each.splits)
-        lines.append(f"  {_word(each.seen.name)}: {_flow(words)}    # {_source_comment(each)}")
+        lines.append(f"  {flow(each.seen.name)}: {flow(words)}    # {_source_comment(each)}")
     return lines
 
 
@@ -139,7 +136,7 @@ def _protocols(design: Design) -> list[str]:
     else:
         count = f"{design.few} images" if design.few > 1 else "one image"
         lines.append(f"# {count} of each class and with all.")
-    lines += ["protocols:", f"  probe: {{shots: {_flow([*few, 'full'])}, draws: 3}}"]
+    lines += ["protocols:", f"  probe: {{shots: {flow([*few, 'full'])}, draws: 3}}"]
     if design.finetune:
         lines += [
             "  # Training of all weights; the learning rate is chosen on validation.",
@@ -151,23 +148,3 @@ def _protocols(design: Design) -> list[str]:
 def _rounded_up(share: float) -> float:
     """A share that is not below another one, to two digits of a per cent."""
     return min(1.0, (int(share * 1e4) + 1) / 1e4)
-
-
-def _flow(value: Any) -> str:
-    """YAML in one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_word(key)}: {_flow(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_flow(each) for each in value) + "]"
-    return _word(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _word(text: str) -> str:
-    """A text as YAML reads it back."""
-    if re.fullmatch(r"[A-Za-z./][A-Za-z0-9_./:-]*[A-Za-z0-9_./-]|[A-Za-z]", text):
-        try:
-            if yaml.safe_load(f"[{text}]") == [text]:
-                return text
-        except yaml.YAMLError:
-            return json.dumps(text, ensure_ascii=False)
-    return json.dumps(text, ensure_ascii=False)

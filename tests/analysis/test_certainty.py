@@ -162,3 +162,11 @@ def test_an_expected_regret_of_two_arms_and_two_seeds_is_no_matter_of_the_grid()
     error = np.sqrt(told.variances[0] / 2)
     draws = told.means[0] + error * rng.standard_t(3, size=(400_000, 2))
     assert regret == pytest.approx((draws.max(axis=1) - draws[:, 1]).mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("arms", [3, 4, 5, 40])
+def test_scores_that_are_all_equal_are_a_tie_of_all(arms: int) -> None:
+    """A task so easy, or so small, that every arm and seed has one score."""
+    found = certainty_of(np.full((1, 3, arms), 0.5))
+    assert found.shortlist.all() and (found.p == 1).all()
+    assert found.se.max() < 1e-100 and found.regret_bound.max() < 1e-100

@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 
 _PRICE = 1.25
 """What test 1 pays for taking the arms near the leader to be alike [ours, by simulation]."""
+_NOTHING = 1e-300
+"""In place of a variance of 0, so that the sum of many of its inverses is a number."""
+_NO_SQUARE = 1e-150
+"""A variance whose square is no number above 0."""
 _NEAR = 2.5
 """How far from the leader arms still speak for its variance, in standard errors of a
 difference [ours].
@@ -338,7 +342,7 @@ def _of_many(
     plain = np.maximum(_variances(design, equal), least)
     own = plain
     for _ in range(3):
-        weights = 1 / np.maximum(4 * pooled + own_df * own, np.finfo(np.float64).tiny)
+        weights = 1 / np.maximum(4 * pooled + own_df * own, _NOTHING)
         own = np.maximum(_variances(design, weights / weights.sum(axis=1, keepdims=True)), least)
 
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -358,7 +362,7 @@ def _of_many(
     both = at_best + errors
     with np.errstate(divide="ignore", invalid="ignore"):
         welch = both**2 / (at_best**2 / at_best_df + errors**2 / guarded_df)
-    welch = np.where(both > 0, np.minimum(welch, df), df)
+    welch = np.where(both > _NO_SQUARE, np.minimum(welch, df), df)
     num_best = np.take_along_axis(counts, best[:, None], axis=1)
     # what the fit of seed effects costs beyond the arms' own seeds; 1 in complete tables
     fit = spread / (1 / num_best + 1 / counts)

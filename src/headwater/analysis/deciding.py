@@ -295,6 +295,17 @@ def _without_interval(about: Decision, arms: tuple[Configuration, ...], scores: 
     )
 
 
+def _lowest(told: Certainty, arm: int) -> float:
+    """What an arm's mean over many seeds is at least (95 %, one side): seeds that were all right
+    are no proof that others will be.
+    """
+    from scipy.special import stdtrit
+
+    error = np.sqrt(told.variances[0, arm] / told.num_seeds[0, arm])
+    low = told.means[0, arm] + stdtrit(told.variance_df[0, arm], 1 - LEVEL) * error
+    return float(np.clip(low, 0.0, 1.0))
+
+
 def _told(
     about: Decision,
     arms: tuple[Configuration, ...],
@@ -339,7 +350,7 @@ def _told(
         ]
         bound = max(bound, float(max(costs)))
     if np.isfinite(bound):
-        bound = min(bound, 1 - float(means[best]))  # no score is above 1
+        bound = min(bound, 1 - _lowest(told, best))  # no score is above 1
     confidence = SURE if sure else AS_GOOD if bound <= aim.tolerance else OPEN
     names_of_best = (names[0],)
     return replace(

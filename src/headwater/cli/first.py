@@ -107,7 +107,7 @@ def try_(
     Can be stopped, and goes on where it was when the same command is given again.
     """
     from headwater.engines.cores import default_workers
-    from headwater.proposal.propose import made_before
+    from headwater.proposal.proposed import made_before
     from headwater.store import Store
 
     _check_asked(folders, task, "try")

@@ -9,6 +9,6 @@ writing.py   the study file, with a comment at each choice
 propose.py   all of it
 """
 
-from headwater.proposal.propose import Proposal, propose
+from headwater.proposal.proposed import Proposal, propose
 
 __all__ = ["Proposal", "propose"]

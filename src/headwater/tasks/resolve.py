@@ -4,6 +4,8 @@ there is no val split.
 
 from __future__ import annotations
 
+import shlex
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +37,7 @@ def resolve_task(
     with blamed_on("tasks", name, "split_column"):
         splits = {split: source.split(split_column, split) for split in SPLITS}
     empty = f"{source.name} has no {{}} images under the split column {split_column!r}"
-    _check_filled(name, splits, empty, "split_column")
+    _check_filled(name, splits, empty + _how_to_split(source), "split_column")
     positions = np.sort(np.concatenate(list(splits.values())))
     with blamed_on("tasks", name, "labels"):
         targets = label_view(view, source.table, positions, 0, where, hashes=lambda: source.hashes)
@@ -76,6 +78,20 @@ def resolve_task(
         splits["test"],
         carved=not len(splits["val"]),
         groups=groups,
+    )
+
+
+def _how_to_split(source: Source) -> str:
+    """What to do about a set without a split, for one that lies in a folder."""
+    root = getattr(source, "root", None)
+    if root is None:
+        return ""
+    file = f"{source.name}.splits.csv"
+    command = shlex.join(["headwater", "tasks", "split", str(root), "--out", file])
+    asked = command.replace("{", "{{").replace("}", "}}")
+    return (
+        f"; `{asked}` draws one from all images (beside the study file), and "
+        f"`split_file: ./{file}` in data.{source.name} uses it"
     )
 
 

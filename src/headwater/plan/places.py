@@ -47,6 +47,8 @@ def _beside(
                 f"{where}: {written!r} is there twice, beside the study file ({beside}) and under "
                 f"the data root ({under}); write ./{written} for the first, or an absolute path"
             )
+    except InputError:
+        raise
     except (RuntimeError, OSError, ValueError):  # whoever opens it will say what is wrong
         return None
     return beside.resolve()

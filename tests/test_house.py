@@ -186,6 +186,17 @@ ALLOWED: dict[str, set[str]] = {
         "wings",
         "errors",
     },
+    "proposal": {
+        "cost",
+        "engines",
+        "plan",
+        "labels",
+        "tasks",
+        "sources",
+        "study",
+        "files",
+        "errors",
+    },
     "show": {
         "steps",
         "facts",
@@ -199,6 +210,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "cli": {
+        "proposal",
         "steps",
         "show",
         "facts",

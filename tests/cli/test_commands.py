@@ -79,18 +79,18 @@ def test_tables_that_cannot_be_read_or_written_are_refused(
 
 def test_init_does_not_overwrite(headwater: Cli, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("mine")
-    refused(headwater("init"), "study.yaml", "exists already")
+    refused(headwater("init", "--demo"), "study.yaml", "exists already")
     assert (tmp_path / "study.yaml").read_text() == "mine"
 
 
 def test_init_writes_a_study_that_loads(headwater: Cli, tmp_path: Path) -> None:
     from headwater.study import Study
 
-    assert headwater("init", "mine.yaml")[0] == 0
+    assert headwater("init", "--demo", "--out", "mine.yaml")[0] == 0
     assert Study.load(tmp_path / "mine.yaml").study
-    code, out, _ = headwater("init", "other.yaml", "--json")
-    assert (code, json.loads(out)) == (0, {"wrote": "other.yaml"})
-    refused(headwater("init", "mine.yaml/below.yaml"), "below.yaml")
+    code, out, _ = headwater("init", "--demo", "--out", "other.yaml", "--json")
+    assert (code, json.loads(out)) == (0, {"wrote": ["other.yaml"]})
+    refused(headwater("init", "--demo", "--out", "mine.yaml/below.yaml"), "below.yaml")
 
 
 # what is shown

@@ -156,9 +156,9 @@ def _proposed(
     *,
     quiet: bool,
 ) -> Proposal:
+    from headwater.plan import Looking
     from headwater.proposal import propose
     from headwater.show.looking import LookDisplay
-    from headwater.sources.looking import Looking
 
     hours = hours_of(time, "--time")
     with LookDisplay(quiet=quiet) as watch:

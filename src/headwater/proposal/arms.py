@@ -65,7 +65,8 @@ def design(sources: Sequence[Seen], tasks: Sequence[SeenTask], *, finetune: bool
     """The arms that folders allow. Raises InputError for a source with fewer than two images."""
     arms = tuple(_arms_of(seen) for seen in sources)
     sizes = {source.images for source in arms}
-    few = next((shots for shots in SHOTS if all(_allows(each, shots) for each in tasks)), None)
+    allowed = [shots for shots in SHOTS if _allow(tasks, shots)]
+    few = allowed[0] if allowed else None
     return Design(arms, tuple(tasks), min(sizes) if len(sizes) > 1 else None, few, SEEDS, finetune)
 
 
@@ -104,9 +105,11 @@ def _chosen(levels: Sequence[Level]) -> list[Level]:
     return [levels[0], levels[len(levels) // 2], levels[-1]]
 
 
-def _allows(each: SeenTask, shots: int) -> bool:
+def _allow(tasks: Sequence[SeenTask], shots: int) -> bool:
+    """Whether every class of every task has so many training images."""
     try:
-        each.task.check_shots(shots, cap=False)
+        for each in tasks:
+            each.task.check_shots(shots, cap=False)
     except InputError:
         return False
     return True

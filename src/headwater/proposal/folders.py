@@ -216,12 +216,14 @@ def _caption_field(source: Source, positions: Positions) -> str | None:
     called = {name.casefold(): name for name in source.table.texts}
     for wanted in CAPTION_FIELDS:
         name = called.get(wanted)
-        if name is not None and all(
-            any(words_of(text) for text in texts)
-            for texts in source.table.texts[name][positions].tolist()
-        ):
+        if name is not None and all(map(_says, source.table.texts[name][positions].tolist())):
             return name
     return None
+
+
+def _says(texts: Sequence[str]) -> bool:
+    """Whether one of an image's texts has a word in it."""
+    return any(words_of(text) for text in texts)
 
 
 def _text_notes(source: Source, captions: str | None) -> list[str]:

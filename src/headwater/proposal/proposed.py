@@ -174,7 +174,8 @@ def made_before(path: Path, made_by: str) -> bool:
 
 
 def _every(sources: Sequence[Seen], tasks: Sequence[SeenTask]) -> list[Seen]:
-    return list({one.name: one for one in [*sources, *(each.seen for each in tasks)]}.values())
+    of_tasks = [each.seen for each in tasks]
+    return list({one.name: one for one in [*sources, *of_tasks]}.values())
 
 
 def _at_the_top(timing: Timing, files: dict[str, IndexFile]) -> list[str]:

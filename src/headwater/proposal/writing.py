@@ -54,9 +54,10 @@ def study_text(
     how folders are written, `told` what stands at the top.
     """
     tasks = [each.seen for each in design.tasks]
-    seen = {one.name: one for one in [*(each.seen for each in design.sources), *tasks]}
+    sources = [each.seen for each in design.sources]
+    seen = {one.name: one for one in [*sources, *tasks]}
     question = (
-        f"Which of {', '.join(each.seen.name for each in design.sources)} should be pre-trained "
+        f"Which of {', '.join(one.name for one in sources)} should be pre-trained "
         f"on, and how, for {' and '.join(one.name for one in tasks)}?"
     )
     lines = [

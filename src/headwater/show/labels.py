@@ -190,13 +190,10 @@ def _print_words(facts: dict[str, Any], argument: str) -> None:
     else:
         labels = ", ".join(view["view"] for view in views)
         say(
-            "\n[bold]next[/bold]: a study measures it. `headwater init study.yaml` writes one to "
-            "edit: put this folder"
+            "\n[bold]next[/bold]: a study measures it. `headwater init THIS_FOLDER --task "
+            "ANOTHER_FOLDER` writes one;"
         )
-        say(
-            "  under data, the tasks that matter to you under tasks, and the views that are worth "
-            "an arm:"
-        )
+        say("  there, the views that are worth an arm are a key of the source:")
         say(f"  labels: [{labels}]", markup=False)
     if "plot" in facts:
         say(f"chart: {name_of(facts['plot'])}")

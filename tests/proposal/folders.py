@@ -8,6 +8,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
 CLASSES = ("cat", "dog")
@@ -78,6 +80,20 @@ def of_hugging_face(root: Path, count: int = 12) -> Path:
             row = {"file_name": f"{split}{i}.png", "text": f"number {i} of {split}", "label": i % 2}
             lines.append(json.dumps(row))
         (root / split / "metadata.jsonl").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def of_parquet(root: Path, count: int = 12) -> Path:
+    """Parquet files with a column of images, as `datasets` stores them."""
+    root.mkdir(parents=True)
+    for split in ("train", "test"):
+        images = []
+        for i in range(count):
+            path = root.parent / "drawn" / f"{root.name}{split}{i}.png"
+            picture(path, i, i % 2)
+            images.append({"bytes": path.read_bytes(), "path": path.name})
+        table = pa.table({"image": images, "label": [CLASSES[i % 2] for i in range(count)]})
+        pq.write_table(table, root / f"{split}-00000-of-00001.parquet")
     return root
 
 

@@ -79,6 +79,7 @@ def test_a_study_of_sensible_arms_is_written_which_plans_as_it_is(
         (folders.bare, "folder", ["simclr"]),
         (folders.with_captions, "folder", ["clip", "simclr"]),
         (folders.of_hugging_face, "folder", ["supervised", "clip", "simclr"]),
+        (folders.of_parquet, "parquet", ["supervised", "simclr"]),
         (folders.of_torchvision, "torchvision", ["supervised", "simclr"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -99,7 +100,7 @@ def test_each_layout_has_the_methods_that_it_allows(
 
 
 @pytest.mark.parametrize(
-    "made", [folders.without_splits, folders.of_torchvision, folders.of_hugging_face]
+    "made", [folders.without_splits, folders.of_parquet, folders.of_hugging_face]
 )
 def test_any_labelled_layout_can_be_the_task(
     made: Callable[[Path], Path], asked: Callable[..., Facts], tmp_path: Path

@@ -17,6 +17,7 @@ LAYOUTS = [
     folders.with_table,
     folders.with_captions,
     folders.of_hugging_face,
+    folders.of_parquet,
     folders.of_torchvision,
 ]
 

@@ -146,7 +146,6 @@ def test_images_without_a_row_and_fields_that_are_no_text_are_told(tmp_path):
     [
         ("metadata.csv", "a,b\n1,2\n", "metadata.csv is not read: it has no column file_name"),
         ("metadata.jsonl", '{"a": 1}\n', "its first line has no file_name"),
-        ("metadata.parquet", "PAR1", "metadata.parquet is not read: write it as metadata.jsonl"),
     ],
 )
 def test_other_tables_of_that_name_are_told(tmp_path, name, text, told):
@@ -155,6 +154,11 @@ def test_other_tables_of_that_name_are_told(tmp_path, name, text, told):
     assert told in source.notes[0]
     (tmp_path / "cow").mkdir()
     assert "the folder 'cow' holds no image" in refusal(tmp_path)
+
+
+def test_a_damaged_parquet_of_metadata_is_an_error(tmp_path):
+    put(tmp_path, {"metadata.parquet": "PAR1"}, "cat/a.png")
+    assert "metadata.parquet: cannot be read" in refusal(tmp_path)
 
 
 def test_labels_csv_wins_over_metadata_and_says_so(tmp_path):

@@ -199,11 +199,13 @@ def test_a_folder_that_is_not_there_says_where_the_set_is_got_and_a_link_out_of_
     words = PublishedData(kind="published", name="dtd")
     with pytest.raises(
         InputError,
-        match=r"there is no folder .*dtd'; get Describable Textures \(DTD\) from "
+        match=r"there is no folder 'dtd' .*dtd; get Describable Textures \(DTD\) from "
         r"https://www\.robots",
     ):
         open_source("dtd", words, data_root=tmp_path, cache=None)
-    with pytest.raises(InputError, match="looked for under the data root, and none is given"):
+    with pytest.raises(
+        InputError, match="there is no folder 'dtd' beside the study file; get Describable"
+    ):
         open_source("dtd", words, data_root=None, cache=None)
     source = made("dtd", tmp_path / "dtd")
     released.jpeg(tmp_path / "outside.jpg")

@@ -17,6 +17,7 @@ from headwater.labels.tokens import words_of
 from headwater.sources import Positions, Source, open_source
 from headwater.sources.looking import Looked, Looking, look
 from headwater.sources.opening import near_folder
+from headwater.sources.parquet import parquet_files
 from headwater.sources.published import PUBLISHED, on_disk
 from headwater.study import Study
 from headwater.study.data import Data
@@ -166,6 +167,12 @@ def opened(name: str, path: Path, cache: Path | None) -> tuple[dict[str, Any], S
         with suppress(InputError):  # a folder of images that is called alike
             return of_torchvision, _open(name, of_torchvision, cache)
     words = {"kind": "folder", "path": str(path)}
+    try:
+        return words, _open(name, words, cache)
+    except InputError:
+        if not parquet_files(path):
+            raise
+    words = {"kind": "parquet", "path": str(path)}
     return words, _open(name, words, cache)
 
 

@@ -57,7 +57,8 @@ def read_text(path: Path) -> str:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(
-            f"{path}: there is no such study file (`headwater init FOLDER... --task FOLDER` writes one)"
+            f"{path}: there is no such study file (`headwater init FOLDER... --task FOLDER` writes "
+            "one)"
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None

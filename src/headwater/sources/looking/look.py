@@ -8,22 +8,36 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.errors import InputError
 from headwater.sources import Positions, Source
-from headwater.sources.file_state import settle
+from headwater.sources.file_state import State, settle, state_of, state_of_bytes
 from headwater.sources.looking.judges import judged
 from headwater.sources.looking.verdicts import Verdict, Verdicts
 from headwater.sources.pixels import estimated_bytes
 from headwater.sources.pixels.conversions import counted
-from headwater.sources.pixels.judging import EMPTY, MISSING, NO_FILE, kind_of, lasting
+from headwater.sources.pixels.judging import (
+    EMPTY,
+    MISSING,
+    NO_FILE,
+    judge_bytes,
+    kind_of,
+    lasting,
+)
 from headwater.sources.pixels.kept import Kept
 
 AT_ONCE = 2000
 """Files that are opened without being asked for: a second or two [ours]."""
 SHOWN = 10
 _SAVE_EVERY_S = 60.0
+_TOGETHER = 256
+"""Images of a file of many that are judged at once."""
 _SPOOL_SHARE = 0.2
 """Of what is free on the disk: the estimate can be three times too low [ours]."""
 
@@ -68,15 +82,17 @@ class Looked:
 def look(
     source: Source, positions: Positions, image_size: int, looking: Looking = EVERYTHING
 ) -> Looked:
-    """Looks at some images of a source, each a file by itself; images that are no files are not
-    looked at.
+    """Looks at some images of a source: files, or encoded images in files of many. Images that the
+    source makes, or keeps as pixels, are not looked at.
 
     Files that are missing, empty or no files at all are found without opening any; what earlier
     looks found is remembered in `source.verdicts`. Raises InputError for a link that leads out of
     the source.
     """
-    if not len(positions) or source.file(int(positions[0])) is None:
+    if not len(positions) or source.generated:
         return Looked({})
+    if source.file(int(positions[0])) is None:
+        return _look_inside(source, positions, image_size, looking)
     verdicts, known = Verdicts(source.verdicts), dict[int, Verdict]()
     unknown: list[tuple[int, str, os.stat_result]] = []
     for position in positions.tolist():
@@ -87,7 +103,7 @@ def look(
         except OSError as error:
             known[position] = Verdict(kind_of(error))
             continue
-        verdict = _at_sight(status) or verdicts.of(sample, status)
+        verdict = _at_sight(status) or verdicts.of(sample, state_of(status))
         if verdict is None:
             unknown.append((position, path, status))
         else:
@@ -96,6 +112,54 @@ def look(
         return _looked(known, unopened=len(unknown))
     kept = _opened(source, unknown, image_size, looking, verdicts, known)
     return _looked(known, kept=kept)
+
+
+def _look_inside(source: Source, positions: Positions, image_size: int, looking: Looking) -> Looked:
+    """`look` at images that lie in files of many, by threads of this process: known by the digests
+    of their bytes, which a plan asks for anyhow.
+    """
+    if isinstance(_first_image(source, positions), np.ndarray):
+        return Looked({})
+    verdicts, known = Verdicts(source.verdicts), dict[int, Verdict]()
+    states = [state_of_bytes(digest) for digest in source.byte_hashes(positions)]
+    unknown: list[tuple[int, State]] = []
+    for position, state in zip(positions.tolist(), states, strict=True):
+        verdict = verdicts.of(source.table.ids[position], state)
+        if verdict is None:
+            unknown.append((position, state))
+        else:
+            known[position] = verdict
+    if looking.most is not None and len(unknown) > looking.most:
+        return _looked(known, unopened=len(unknown))
+    done, bad = 0, 0
+    with ThreadPoolExecutor(looking.workers or _cores()) as pool:
+        for start in range(0, len(unknown), _TOGETHER):
+            part = unknown[start : start + _TOGETHER]
+            judged_here = pool.map(lambda one: _judged_inside(source, one[0], image_size), part)
+            for (position, state), verdict in zip(part, judged_here, strict=True):
+                known[position] = verdict
+                verdicts.put(source.table.ids[position], state, verdict)
+                done, bad = done + 1, bad + bool(verdict.kind)
+            looking.watch(source.name, done, len(unknown), bad)
+    verdicts.save()
+    return _looked(known)
+
+
+def _first_image(source: Source, positions: Positions) -> bytes | NDArray[np.uint8] | None:
+    try:
+        return source.image(int(positions[0]))
+    except InputError:  # a row without an image, which is found with the others
+        return None
+
+
+def _judged_inside(source: Source, position: int, image_size: int) -> Verdict:
+    try:
+        data = source.image(position)
+    except InputError:  # a row without an image
+        return Verdict(EMPTY)
+    assert isinstance(data, bytes)
+    judgement = judge_bytes(data, image_size)
+    return Verdict(judgement.kind or "", judgement.converted)
 
 
 def _looked(
@@ -133,7 +197,7 @@ def _opened(
             if found.kept is not None:
                 kept[position] = found.kept
             if not verdict.kind or lasting(verdict.kind):
-                verdicts.put(source.table.ids[position], status, verdict)
+                verdicts.put(source.table.ids[position], state_of(status), verdict)
             done += 1
             looking.watch(source.name, done, len(unknown), bad)
             if time.monotonic() - saved > _SAVE_EVERY_S:

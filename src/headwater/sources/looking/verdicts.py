@@ -1,9 +1,10 @@
-"""What was found of files, remembered by each file's state, so that a file is opened once."""
+"""What was found of images, remembered by each file's state, or by the digest of an image that is
+no file, so that each is opened once.
+"""
 
 from __future__ import annotations
 
 import io
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import simplejpeg
 
 from headwater.digests import Damaged, framed, made_again, reading, reason, unframed
 from headwater.files import unless_read_only, write_atomic
-from headwater.sources.file_state import STATE, state_of
+from headwater.sources.file_state import STATE, State
 from headwater.sources.pixels.decoding import RECIPE
 
 _VERSION = 2
@@ -44,7 +45,7 @@ class Verdicts:
     """
 
     path: Path | None
-    _known: dict[str, tuple[tuple[int, ...], Verdict]] = field(default_factory=dict)
+    _known: dict[str, tuple[State, Verdict]] = field(default_factory=dict)
     _new: int = 0
 
     def __post_init__(self) -> None:
@@ -59,14 +60,14 @@ class Verdicts:
         except (OSError, Damaged) as error:  # all that it saves is time
             made_again(self.path, reason(error), "this list of what images are")
 
-    def of(self, sample: str, status: os.stat_result) -> Verdict | None:
-        """The verdict on a file as it is now; None where there is none."""
+    def of(self, sample: str, state: State) -> Verdict | None:
+        """The verdict on an image as it is now; None where there is none."""
         known = self._known.get(sample)
-        return known[1] if known is not None and known[0] == state_of(status) else None
+        return known[1] if known is not None and known[0] == state else None
 
-    def put(self, sample: str, status: os.stat_result, verdict: Verdict) -> None:
-        """Takes up a verdict on a file whose state was asked before it was opened."""
-        self._known[sample] = (state_of(status), verdict)
+    def put(self, sample: str, state: State, verdict: Verdict) -> None:
+        """Takes up a verdict on an image whose state was asked before it was opened."""
+        self._known[sample] = (state, verdict)
         self._new += 1
 
     def save(self) -> None:
@@ -96,7 +97,7 @@ def _kind() -> str:
     return f"looked {_VERSION}.{RECIPE} {PIL.__version__} {simplejpeg.__version__}"
 
 
-def _taken(data: bytes) -> dict[str, tuple[tuple[int, ...], Verdict]]:
+def _taken(data: bytes) -> dict[str, tuple[State, Verdict]]:
     with pq.ParquetFile(pa.BufferReader(data)) as file:
         if file.metadata.num_rows * _LEAST_BYTES > len(data):
             raise Damaged(f"its header promises {file.metadata.num_rows} rows")
@@ -106,5 +107,5 @@ def _taken(data: bytes) -> dict[str, tuple[tuple[int, ...], Verdict]]:
     known = {}
     for (sample, kind, converted), state in zip(zip(*words, strict=True), numbers, strict=True):
         verdict = Verdict(kind, tuple(filter(None, converted.split(_BETWEEN))))
-        known[sample] = (state, verdict)
+        known[sample] = ((state[0], state[1], state[2], state[3]), verdict)
     return known

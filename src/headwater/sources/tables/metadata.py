@@ -1,5 +1,6 @@
-"""metadata.jsonl and metadata.csv, as Hugging Face's image folders have them: a row for each image,
-with its `file_name` (relative to the table), its class (`label` and the like) and texts.
+"""metadata.jsonl, metadata.csv and metadata.parquet, as Hugging Face's image folders have them: a
+row for each image, with its `file_name` (relative to the table), its class (`label` and the like)
+and texts.
 
 One table in the root, or one in each folder of a split. Splits come from the folders, as without
 them.
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from headwater import digests
 from headwater.errors import InputError
 from headwater.sources.formats import counted
 from headwater.sources.tables.captions import read_objects, texts_of
@@ -140,12 +142,29 @@ def _described(
 def _not_read(path: Path) -> str | None:
     """Why a table is none of Hugging Face's, None where it is one."""
     if path.suffix == ".parquet":
-        return "write it as metadata.jsonl"
+        return None if _NAME in _parquet(path, names_only=True)[0] else f"it has no column {_NAME}"
     if path.suffix == ".csv":
         return None if _NAME in read_header(path) else f"it has no column {_NAME}"
     with path.open("rb") as file:
         first = next((line for line in file if line.strip()), b"")
     return None if _NAME.encode() in first else f"its first line has no {_NAME}"
+
+
+def _parquet(path: Path, *, names_only: bool = False) -> tuple[list[str], list[tuple[int, Any]]]:
+    """The columns of a Parquet file, and (number, values) of its rows, counted from 1. Raises
+    InputError for a file that cannot be read, or promises more than it can hold.
+    """
+    import pyarrow.parquet as pq
+
+    try:
+        header = list(pq.read_schema(path).names)
+        if names_only:
+            return header, []
+        digests.check_parquet(path, 1)
+        columns = [column.to_pylist() for column in pq.read_table(path, partitioning=None).columns]
+    except Exception as error:  # pyarrow has kinds of its own for damaged files
+        raise InputError(f"{path}: cannot be read ({digests.reason(error)})") from None
+    return header, list(enumerate(zip(*columns, strict=True), start=1))
 
 
 def _matched(listing: Listing, path: Path, folder: str) -> list[_Row]:
@@ -158,6 +177,12 @@ def _matched(listing: Listing, path: Path, folder: str) -> list[_Row]:
             (line, dict(zip(file.header, values, strict=True)))
             for line, values in zip(lines, zip(*columns, strict=True), strict=True)
         ]
+    elif path.suffix == ".parquet":
+        header, rows_of = _parquet(path)
+        records = [(line, dict(zip(header, row, strict=True))) for line, row in rows_of]
+        for line, record in records:
+            if not isinstance(record[_NAME], str):
+                raise InputError(f"{path}, row {line}: {_NAME} is empty; name the image")
     else:
         records = list(read_objects(path, _NAME))
     names = [

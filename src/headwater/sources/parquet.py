@@ -1,0 +1,369 @@
+"""Parquet files of images, as Hugging Face's data sets are stored: a column of encoded images, and
+labels and texts beside it.
+
+    root/train-00000-of-00002.parquet     the split is the file's first word, its folder, or a
+    root/data/test/0000.parquet           column `split`; all is train where none says otherwise
+
+An image is bytes, or a struct whose `bytes` are. A sample's id is the file's path without its
+ending, and the row: `data/train-00000-of-00002/000017`. Row groups are read one at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from headwater import digests
+from headwater.errors import InputError
+from headwater.files import unless_read_only, write_atomic
+from headwater.sources import Positions, Source, Table, natural_splits
+from headwater.sources.class_names import class_name
+from headwater.sources.file_state import state_of
+from headwater.sources.formats import MAX_FILE_BYTES
+from headwater.sources.split_words import exact_split
+from headwater.sources.tables.columns import class_column
+from headwater.sources.walking import METADATA
+
+IMAGE_COLUMNS = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "photo")
+"""What others call the column of images, the likeliest first."""
+_LEAST_ROW_BYTES = 16
+"""Of the file, for a row with an image: less is no image [ours]."""
+_GROUPS_KEPT = 2
+_MOST_GROUP_BYTES = 2 << 30
+"""A row group that unpacks to more is refused: images are stored in groups of 100 to 1,000 rows."""
+_KIND = "parquet hashes 1"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group of one of the files."""
+
+    file: int
+    group: int
+    start: int
+    """Of its first row, among all rows of all files in their order."""
+    rows: int
+
+
+class ParquetSource(Source):
+    """Images in Parquet files under one root; see the module for its shapes.
+
+    `column` names the column of images where it is not called as usual, `cache` is a file in which
+    hashes of the images' bytes are kept. Raises InputError for files that cannot be used, with the
+    reason.
+    """
+
+    def __init__(
+        self, name: str, root: Path, *, column: str | None = None, cache: Path | None = None
+    ) -> None:
+        self.name, self.root = name, root
+        self._files = parquet_files(root)
+        if not self._files:
+            raise InputError(f"{name}: there is no .parquet file in {root}")
+        self._cache = cache
+        if cache is not None:
+            self.verdicts = cache.with_name(f"looked-{cache.name}")
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[int, list[Any]] = OrderedDict()
+        schema = self._schema(self._files[0])
+        self._column = _image_column(schema, column, f"{name}: {self._files[0]}")
+        self._groups: list[_Group] = []
+        parts, start = [], 0
+        for number, path in enumerate(self._files):
+            part = self._part(number, path, schema, start)
+            parts.append(part)
+            start += len(part["id"])
+        notes: list[str] = []
+        whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        order = np.argsort(whole["id"], kind="stable")
+        self._rows = order.astype(np.int64)
+        self._starts = [group.start for group in self._groups]
+        self.table = _table({key: values[order] for key, values in whole.items()}, notes)
+        self.notes = tuple(notes)
+
+    # the tables
+    def _schema(self, path: Path) -> Any:
+        try:
+            return pq.read_schema(path)
+        except Exception as error:  # pyarrow has kinds of its own for damaged files
+            raise InputError(
+                f"{path}: is no Parquet file that can be read ({digests.reason(error)})"
+            ) from None
+
+    def _part(self, number: int, path: Path, schema: Any, start: int) -> dict[str, NDArray[Any]]:
+        """The columns of one file, but for its images."""
+        own = self._schema(path)
+        if own.names != schema.names:
+            raise InputError(
+                f"{path}: has the columns {', '.join(own.names)}, and {self._files[0].name} has "
+                f"{', '.join(schema.names)}; put files of one kind into a folder"
+            )
+        try:
+            digests.check_parquet(path, _LEAST_ROW_BYTES)
+            with pq.ParquetFile(path) as file:
+                at = start
+                for group in range(file.metadata.num_row_groups):
+                    told = file.metadata.row_group(group)
+                    if told.total_byte_size > _MOST_GROUP_BYTES:
+                        raise digests.Damaged(
+                            f"row group {group} unpacks to {told.total_byte_size:,} bytes; write "
+                            "the file anew with row groups of 1,000 rows or fewer"
+                        )
+                    self._groups.append(_Group(number, group, at, told.num_rows))
+                    at += told.num_rows
+                others = [name for name in own.names if name != self._column]
+                table: Any = file.read(columns=[name for name in others if _is_read(own, name)])
+                num_rows = file.metadata.num_rows
+        except InputError:
+            raise
+        except Exception as error:
+            raise InputError(f"{path}: cannot be read ({digests.reason(error)})") from None
+        below = path.relative_to(self.root).with_suffix("").as_posix()
+        ids = [f"{below}/{row:06d}" for row in range(num_rows)]
+        columns = {"id": np.array(ids, dtype=object)}
+        columns["split"] = np.full(num_rows, _split_of(below), dtype=object)
+        features = _features(own)
+        for name in table.column_names:
+            columns[f"column {name}"] = _values(table[name], features.get(name), f"{path}, {name}")
+        return columns
+
+    # the images
+    def image(self, position: int) -> bytes:
+        """The encoded image. Raises InputError, naming the sample, where there is none."""
+        row = int(self._rows[position])
+        at = bisect_right(self._starts, row) - 1
+        value = self._group(at)[row - self._starts[at]]
+        if isinstance(value, dict):
+            value = value.get("bytes")
+        if not isinstance(value, bytes):
+            raise InputError(f"{self.name}: {self.table.ids[position]!r} has no image")
+        if len(value) > MAX_FILE_BYTES:
+            raise InputError(
+                f"{self.name}: the image {self.table.ids[position]!r} is larger than "
+                f"{MAX_FILE_BYTES >> 20} MiB, which no image here should be"
+            )
+        return value
+
+    def _group(self, at: int) -> list[Any]:
+        """The images of a row group; the last ones that were asked for are kept."""
+        with self._lock:
+            if at in self._kept:
+                self._kept.move_to_end(at)
+                return self._kept[at]
+            group = self._groups[at]
+            path = self._files[group.file]
+            try:
+                with pq.ParquetFile(path) as file:
+                    table: Any = file.read_row_group(group.group, columns=[self._column])
+                images: list[Any] = table[self._column].to_pylist()
+            except Exception as error:
+                raise InputError(f"{path}: cannot be read ({digests.reason(error)})") from None
+            if len(images) != group.rows:
+                raise InputError(f"{path}: has changed since it was opened; start again")
+            self._kept[at] = images
+            while len(self._kept) > _GROUPS_KEPT:
+                self._kept.popitem(last=False)
+            return images
+
+    def byte_hashes(self, positions: Positions) -> list[str]:
+        """Hex BLAKE2b-128 of each image's bytes, remembered while the files stay as they are."""
+        known = self._known_hashes()
+        if known is None:
+            known = self._hashed()
+            if self._cache is not None:
+                buffer = io.BytesIO()
+                np.save(buffer, known)
+                state = hashlib.sha256(repr(self._state()).encode()).hexdigest().encode()
+                with unless_read_only():
+                    write_atomic(self._cache, digests.framed(_KIND, state + buffer.getvalue()))
+        found: list[str] = known[self._rows[positions]].astype("U32").tolist()
+        return found
+
+    def _hashed(self) -> NDArray[np.bytes_]:
+        """bytes [rows of all files]: hex digests, in the order of the files."""
+        hashes = []
+        for at in range(len(self._groups)):
+            for value in self._group(at):
+                data = value.get("bytes") if isinstance(value, dict) else value
+                hashes.append(hashlib.blake2b(data or b"", digest_size=16).hexdigest())
+        return np.array(hashes, dtype="S32")
+
+    def _known_hashes(self) -> NDArray[np.bytes_] | None:
+        if self._cache is None or not self._cache.exists():
+            return None
+        try:
+            data = digests.unframed(_KIND, self._cache.read_bytes())
+        except (OSError, digests.Damaged) as error:
+            digests.made_again(self._cache, digests.reason(error), "this list of digests")
+            return None
+        state = hashlib.sha256(repr(self._state()).encode()).hexdigest().encode()
+        if data is None or not data.startswith(state):
+            return None
+        known: NDArray[np.bytes_] = np.load(io.BytesIO(data[len(state) :]), allow_pickle=False)
+        return known if len(known) == len(self.table) else None
+
+    def _state(self) -> list[tuple[Any, ...]]:
+        return [(str(path), *state_of(path.stat())) for path in self._files]
+
+
+def parquet_files(root: Path) -> list[Path]:
+    """The Parquet files under a folder, sorted; hidden ones are passed over. Raises InputError for
+    a link that leads out of the folder.
+    """
+    found = []
+    for path in sorted(root.rglob("*.parquet")):
+        below = path.relative_to(root).parts
+        if any(part.startswith(".") for part in below) or path.name in METADATA:
+            continue
+        if not path.resolve().is_relative_to(root.resolve()):
+            raise InputError(f"{path}: is a link that leads out of {root}; copy the file there")
+        if path.is_file():
+            found.append(path)
+    return found
+
+
+def _is_read(schema: Any, name: str) -> bool:
+    kind = schema.field(name).type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
+    )
+
+
+def _image_column(schema: Any, asked: str | None, where: str) -> str:
+    """The column of images. Raises InputError where there is none, or its images are no bytes."""
+    images: list[str] = [name for name in schema.names if _holds_bytes(schema.field(name).type)]
+    if asked is not None:
+        if asked not in images:
+            raise InputError(
+                f"{where}: {asked!r} is no column of images; it has {images or 'none'}"
+            )
+        return asked
+    called = {name.casefold(): name for name in images}
+    for wanted in IMAGE_COLUMNS:
+        if wanted in called:
+            return called[wanted]
+    if len(images) == 1:
+        return images[0]
+    if not images:
+        raise InputError(
+            f"{where}: no column holds images (bytes, or a struct with `bytes`); it has "
+            f"{', '.join(schema.names)}"
+        )
+    raise InputError(
+        f"{where}: the columns {', '.join(images)} can all be the images; name one with `column:`"
+    )
+
+
+def _holds_bytes(kind: Any) -> bool:
+    if pa.types.is_struct(kind):
+        inside = [kind.field(number) for number in range(kind.num_fields)]
+        return any(field.name == "bytes" and _holds_bytes(field.type) for field in inside)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _split_of(below: str) -> str:
+    """The split that a file's path names: its own first word, or a folder's."""
+    *folders, stem = below.split("/")
+    for word in (re.split(r"[-.]|_(?=\d)", stem)[0], *reversed(folders)):
+        split = exact_split(word)
+        if split:
+            return split
+    return ""
+
+
+def _features(schema: Any) -> dict[str, list[str]]:
+    """Names of classes by column, as Hugging Face writes them into a file's schema."""
+    try:
+        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = told["info"]["features"]
+        return {
+            name: [str(each) for each in words["names"]]
+            for name, words in features.items()
+            if isinstance(words, dict) and words.get("_type") == "ClassLabel" and "names" in words
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _values(column: Any, names: list[str] | None, where: str) -> NDArray[np.object_]:
+    """A column as texts, or lists of texts; classes by their names."""
+    values = column.to_pylist()
+    if names is not None:
+        strange = [value for value in values if value is not None and not -1 <= value < len(names)]
+        if strange:
+            raise InputError(f"{where}: holds the class {strange[0]}, and there are {len(names)}")
+        values = ["" if value in (None, -1) else names[value] for value in values]
+    out = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values):
+        out[row] = (
+            [str(each) for each in value if each is not None]
+            if isinstance(value, list)
+            else ""
+            if value is None
+            else str(value)
+        )
+    return out
+
+
+def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
+    """What the columns of all files mean."""
+    ids, split = columns.pop("id"), columns.pop("split")
+    named = {key.removeprefix("column "): values for key, values in columns.items()}
+    fields = set(named)
+    if "split" in named and not any(split):
+        split = natural_splits(named["split"].tolist(), "split")
+        fields.discard("split")
+    if not any(split):
+        split = np.full(len(ids), "train", dtype=object)
+    levels: list[str] = []
+    if {"fine_label", "coarse_label"} <= fields:
+        levels = ["fine_label", "coarse_label"]
+    else:
+        numbered = sorted(
+            (name for name in fields if re.fullmatch(r"level\d+", name)),
+            key=lambda name: -int(name[5:]),
+        )
+        found = None if numbered else class_column(sorted(fields), "the Parquet files")
+        levels = numbered or ([found] if found else [])
+    if levels:
+        notes.append(f"classes are the columns {', '.join(levels)}")
+    texts: dict[str, NDArray[np.object_]] = {}
+    for name in sorted(fields - set(levels)):
+        texts[name] = _lists(named[name])
+    return Table(
+        ids=ids,
+        splits={"split": split},
+        levels=tuple(_classes(named[name]) for name in levels),
+        texts=texts,
+    )
+
+
+def _classes(values: NDArray[np.object_]) -> NDArray[np.object_]:
+    if any(isinstance(value, list) for value in values.tolist()):
+        raise InputError("an image has several labels, and Parquet files are read with one each")
+    known: dict[str, str] = {"": ""}
+    for value in set(values.tolist()) - {""}:
+        known[value] = class_name(value, "the Parquet files")
+    return np.array([known[value] for value in values.tolist()], dtype=object)
+
+
+def _lists(values: NDArray[np.object_]) -> NDArray[np.object_]:
+    out = np.empty(len(values), dtype=object)
+    for row, value in enumerate(values.tolist()):
+        out[row] = value if isinstance(value, list) else [value] if value else []
+    return out

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.cli.lines import line_of
 from tests.conftest import Cli, refused, write_study
+from tests.proposal.folders import of_parquet
 
 
 @pytest.fixture
@@ -198,3 +199,15 @@ def test_an_image_that_cannot_be_read_is_named(
         "train/dog/5.png",
         part,
     )
+
+
+def test_a_folder_of_parquet_files_is_described_as_one_of_images(
+    headwater: Cli, tmp_path: Path
+) -> None:
+    of_parquet(tmp_path / "hub")
+    code, out, err = headwater("tasks", "hub", "--json")
+    assert code == 0, err
+    assert json.loads(out)["class_names"] == ["cat", "dog"]
+    code, out, err = headwater("labels", "describe", "hub", "--json")
+    assert code == 0, err
+    assert json.loads(out)["sources"][0]["images"] == 24

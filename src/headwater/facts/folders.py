@@ -7,6 +7,7 @@ from pathlib import Path
 from headwater.errors import InputError
 from headwater.sources.folder import FolderSource
 from headwater.sources.layouts import layout_named
+from headwater.sources.parquet import ParquetSource, parquet_files
 
 
 def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
@@ -28,12 +29,16 @@ def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
 
 def opened_folder(
     path: Path, *, layout: str | None = None, follow_links: bool = False
-) -> FolderSource:
-    """The images of a folder, under its own name. `layout` and `follow_links` are as the keys of a
-    study's `data:` entry.
+) -> FolderSource | ParquetSource:
+    """The images of a folder, or of the Parquet files in it, under its own name. `layout` and
+    `follow_links` are as the keys of a study's `data:` entry.
 
     Raises InputError for a folder that cannot be read, or in two ways.
     """
-    return FolderSource(
-        path.resolve().name, path, layout=layout_named(layout), follow_links=follow_links
-    )
+    name, chosen = path.resolve().name, layout_named(layout)
+    try:
+        return FolderSource(name, path, layout=chosen, follow_links=follow_links)
+    except InputError:
+        if layout is not None or not parquet_files(path):
+            raise
+    return ParquetSource(name, path)

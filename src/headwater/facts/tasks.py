@@ -196,7 +196,7 @@ def open_named(
 
 def _folder_source(
     name: str, data_root: Path | None, *, layout: str | None, follow_links: bool
-) -> FolderSource:
+) -> Source:
     path = named_folder(name, data_root, f"no published task ({', '.join(PUBLISHED)})")
     return opened_folder(path, layout=layout, follow_links=follow_links)
 

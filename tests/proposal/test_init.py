@@ -155,6 +155,17 @@ def plan_leaks(plan: Plan, arm: Any) -> int:
     return int(Overlaps(plan.resolved).of(arm, "task").leaked_test.sum())
 
 
+def test_what_folders_have_in_common_is_told(asked: Callable[..., Facts], tmp_path: Path) -> None:
+    task = folders.with_splits(tmp_path / "task", 12, 6)
+    ours, web = folders.bare(tmp_path / "ours", 20), folders.bare(tmp_path / "web", 20)
+    for i in range(3):
+        shutil.copy(ours / f"ours{i}.png", web / f"again{i}.png")
+    shutil.copy(task / "train" / "cat" / "traincat0.png", web)
+    told = asked("ours", "web", "--task", "task", "--time", "5m")["told"]
+    assert [line.split()[0] for line in told] == ["3", "1"]
+    assert told[0].endswith("web too") and told[1].endswith("training images of the task task")
+
+
 def test_a_folder_can_be_source_and_task(asked: Callable[..., Facts], tmp_path: Path) -> None:
     folders.without_splits(tmp_path / "ours", 20)
     folders.bare(tmp_path / "web", 40)

@@ -16,7 +16,7 @@ from headwater.files import write_atomic
 from headwater.plan import Plan
 from headwater.proposal.arms import Design, design
 from headwater.proposal.folders import Opener, Seen
-from headwater.proposal.splits import IndexFile, SeenTask, as_task, without_test_images
+from headwater.proposal.splits import IndexFile, SeenTask, as_task, shared, without_test_images
 from headwater.proposal.timing import Timing, fitted
 from headwater.proposal.writing import MADE_BY, Setting, study_text
 from headwater.sources.looking import Looking
@@ -38,6 +38,8 @@ class Proposal:
     tasks: tuple[SeenTask, ...]
     timing: Timing
     made_by: str
+    shared: tuple[str, ...] = ()
+    """What folders have in common, a sentence each."""
 
     def write(self, path: Path) -> list[Path]:
         """Writes the study and its index files beside it; the files written. Raises InputError
@@ -80,7 +82,7 @@ class Proposal:
                 }
                 for each in timing.design.sources
             ],
-            "told": [file.told for file in self.files],
+            "told": [*(file.told for file in self.files), *self.shared],
             "size": timing.design.size,
             "seeds": timing.design.seeds,
             "few": timing.design.few,
@@ -127,6 +129,7 @@ def propose(
             index = without_test_images(one, seen_tasks)
             if index is not None:
                 files[one.name] = index
+        in_common = tuple(shared(seen, seen_tasks))
         bad = [len(one.looked.bad) / len(one.source.table) for one in _every(seen, seen_tasks)]
         setting = Setting(name or _study_name(seen_tasks), image_size, made_by, max(bad))
         for file in files.values():
@@ -152,7 +155,9 @@ def propose(
         path_of=lambda path: _written(path, folder or Path.cwd()),
         told=[plain.line(line) for line in _at_the_top(timing, files)],
     )
-    return Proposal(text, tuple(files.values()), tuple(seen), tuple(seen_tasks), timing, made_by)
+    return Proposal(
+        text, tuple(files.values()), tuple(seen), tuple(seen_tasks), timing, made_by, in_common
+    )
 
 
 def made_before(path: Path, made_by: str) -> bool:

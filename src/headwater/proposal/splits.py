@@ -99,6 +99,27 @@ def without_test_images(seen: Seen, tasks: Sequence[SeenTask]) -> IndexFile | No
     return _file(seen, split, told)
 
 
+def shared(sources: Sequence[Seen], tasks: Sequence[SeenTask]) -> list[str]:
+    """What folders have in common, byte for byte, a sentence each: one source with another, and
+    with the training images of a task of another folder.
+    """
+    told = []
+    own = {seen.name: seen.source.digests(seen.train) for seen in sources}
+    for number, one in enumerate(sources):
+        for other in sources[number + 1 :]:
+            both = int(np.isin(own[one.name], own[other.name]).sum())
+            if both:
+                told.append(f"{both:,} images of {one.path} are in {other.path} too")
+        for each in tasks:
+            if each.seen is not one:
+                train = each.seen.source.digests(each.task.train)
+                both = int(np.isin(own[one.name], train).sum())
+                if both:
+                    told.append(f"{both:,} images of {one.path} are training images of the task "
+                                f"{each.seen.name}")  # fmt: skip
+    return told
+
+
 def _take_out(seen: Seen) -> None:
     """Takes images that cannot be read out of the splits, as a study with `on_bad_images: skip`
     does.

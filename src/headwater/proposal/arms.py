@@ -11,6 +11,7 @@ from headwater.errors import InputError
 from headwater.labels.tokens import read
 from headwater.proposal.folders import Level, Seen
 from headwater.proposal.splits import SeenTask
+from headwater.sources.formats import counted
 
 MOST_LEVELS = 3
 """Label views of a source: the coarsest, the finest and one between [ours]."""
@@ -74,7 +75,8 @@ def _arms_of(seen: Seen) -> SourceArms:
     splits = ("train",) if len(seen.train) else tuple(filter(None, seen.splits))
     positions = seen.sound[np.isin(seen.source.table.splits["split"][seen.sound], splits)]
     if len(positions) < 2:
-        raise InputError(f"{seen.path}: there are {len(positions)} images to pre-train on")
+        images = counted(len(positions), "image")
+        raise InputError(f"{seen.path}: has {images} to pre-train on; at least 2 are needed")
     methods, why = ["simclr"], []
     labels = _chosen([level for level in seen.levels if level.worth_an_arm])
     if labels:

@@ -196,6 +196,7 @@ def _gains_panel(settings: list[dict[str, Any]]) -> Spec:
     }
     size = {"size": {"value": 50}}
     return {
+        "description": "Gain on easy, on all and on hard samples",
         "data": {"values": values},
         "width": 480,
         "height": {"step": 15},

@@ -190,6 +190,7 @@ def _sizes(source: _Source, colour: Spec, shape: Spec) -> Spec:
     target = source.first_target
     return {
         "data": {"values": values},
+        "description": f"Classes and images per class of {source.name}",
         "title": source.name if target is None else f"{source.name}: what to expect for {target}",
         "width": _WIDTH,
         "height": 280,

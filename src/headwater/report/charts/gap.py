@@ -19,7 +19,7 @@ from headwater.report.charts.panel import (
     split,
     tip,
 )
-from headwater.report.charts.theme import SCHEMA, Spec
+from headwater.report.charts.theme import REFERENCE, SCHEMA, Spec
 from headwater.report.palette import GREY, arm_word
 
 
@@ -85,7 +85,7 @@ def _record(row: dict[Any, Any], arms: _Arms) -> dict[str, Any]:
 
 def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec:
     """`order` is that of the contexts' short names."""
-    y = axis(values, "best \u2212 worst source, points", floor=None, ceiling=None)
+    y = axis(values, "best \u2212 worst source, points", zero=True)
     arms = {value["short"]: value["arm"] for value in values}
     shown_in = [colours.get(arms[name], GREY) for name in order]
     shared: Spec = {
@@ -107,11 +107,11 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
     }
     zero: Spec = {
         "data": {"values": [{"zero": 0}]},
-        "mark": {"type": "rule", "color": GREY, "clip": True},
+        "mark": {"type": "rule", "style": REFERENCE},
         "encoding": {"y": y | {"field": "zero"}},
     }
     interval: Spec = {
-        "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.55, "clip": True},
+        "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.55},
         "encoding": shared | {"y": y | {"field": "low"}, "y2": {"field": "high"}},
     }
     gap: Spec = {

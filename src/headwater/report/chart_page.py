@@ -24,6 +24,12 @@ class _Figure:
     spec: Spec
     anchor: str = ""
 
+    @property
+    def wide(self) -> bool:
+        """Whether it has a line for each of many, with intervals that need the width."""
+        encoding = self.spec["layer"][-1]["encoding"] if "layer" in self.spec else {}
+        return "yOffset" in encoding
+
 
 @dataclass
 class _Part:

@@ -274,7 +274,7 @@ def _marks(base: Spec, along: str, axis: Spec, size: Spec, *, intervals: bool) -
 
 def _zero(along: str) -> Spec:
     return {
-        "mark": {"type": "rule", "color": GREY, "strokeDash": [3, 3]},
+        "mark": {"type": "rule", "color": GREY, "strokeDash": [3, 3], "aria": False},
         "encoding": {along: {"datum": 0, "type": "quantitative"}},
     }
 

@@ -22,6 +22,10 @@ from headwater.report.charts.panel import (
 from headwater.report.charts.theme import REFERENCE, SCHEMA, Spec
 from headwater.report.palette import GREY, arm_word
 
+_SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+"""For those that share a colour, as their labels do."""
+_LEGEND: Spec = {"columns": 1, "labelLimit": 300}
+
 
 def panels(evidence: Evidence) -> Iterator[Panel]:
     """One a protocol and task; first those of all tasks together."""
@@ -88,6 +92,8 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
     y = axis(values, "best \u2212 worst source, points", zero=True)
     arms = {value["short"]: value["arm"] for value in values}
     shown_in = [colours.get(arms[name], GREY) for name in order]
+    before = [shown_in[:place].count(colour) for place, colour in enumerate(shown_in)]
+    looks = [_SHAPES[number % len(_SHAPES)] for number in before]
     shared: Spec = {
         "x": shots_axis(values) | {"scale": {"paddingInner": 0.25, "paddingOuter": 0.1}},
         "xOffset": {"field": "short", "sort": order},
@@ -96,6 +102,7 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
             "type": "nominal",
             "title": None,
             "scale": {"domain": order, "range": shown_in},
+            "legend": _LEGEND,
         },
         "tooltip": tip(
             ("short", "method, labels"),
@@ -104,6 +111,13 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
             ("spread", "95 %"),
             ("seeds", "seeds"),
         ),
+    }
+    shape: Spec = {
+        "field": "short",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": order, "range": looks},
+        "legend": _LEGEND,
     }
     zero: Spec = {
         "data": {"values": [{"zero": 0}]},
@@ -116,7 +130,7 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
     }
     gap: Spec = {
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-        "encoding": shared | {"y": y | {"field": "mean"}},
+        "encoding": shared | {"y": y | {"field": "mean"}, "shape": shape},
     }
     return {
         "$schema": SCHEMA,

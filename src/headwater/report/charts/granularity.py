@@ -114,6 +114,18 @@ def _scale(field: str, values: list[Spec], looks: dict[str, Any], title: str | N
     return channel | ({"legend": None} if len(used) < 2 else {})
 
 
+def _dash(values: list[Spec], dashes: dict[str, list[int]]) -> Spec:
+    """The legend tells of series that have a line, which one view alone does not make."""
+    on_curve: dict[str, set[float]] = {}
+    for value in values:
+        if value["curve"]:
+            on_curve.setdefault(value["series"], set()).add(value["classes"])
+    lines = [series for series in dashes if len(on_curve.get(series, ())) > 1]
+    channel = _scale("series", values, dashes)
+    legend = {"values": lines, "columns": 1, "labelLimit": 320} if len(lines) > 1 else None
+    return channel | {"legend": legend}
+
+
 def _layers(
     values: list[Spec], y: Spec, colour: Spec, dashes: dict[str, list[int]]
 ) -> list[Spec]:
@@ -123,6 +135,7 @@ def _layers(
     tooltip = arm_tip(values, ("classes", "classes"), ("subset", "test images"))
     mean = y | {"field": "mean"}
     on_the_curve = [{"filter": "datum.curve"}]
+    dash = _dash(values, dashes)
     shape = _scale("subset", values, _SHAPES, "test images")
     layers: list[Spec] = [
         {
@@ -134,7 +147,7 @@ def _layers(
             "mark": {"type": "line", "style": JOIN},
             "encoding": {
                 "y": mean,
-                "strokeDash": _scale("series", values, dashes),
+                "strokeDash": dash,
                 "detail": [{"field": "series"}, {"field": "subset"}],
             },
         },

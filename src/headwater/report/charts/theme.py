@@ -31,9 +31,9 @@ def theme(*, dark: bool) -> Spec:
         "font": _FONT,
         "view": {"stroke": None},
         "style": {
-            REFERENCE: {"stroke": faint, "strokeWidth": 1.25},
-            f"{REFERENCE}-text": {"fill": faint, "fontSize": 11},
-            JOIN: {"stroke": faint, "strokeWidth": 1.5, "opacity": 0.7},
+            REFERENCE: {"color": faint, "strokeWidth": 1.25},
+            f"{REFERENCE}-text": {"color": faint, "fontSize": 11},
+            JOIN: {"color": faint, "strokeWidth": 1.5, "opacity": 0.7},
         },
         "text": {"color": ink},
         "axis": {

@@ -8,24 +8,48 @@
   const panelOf = (figure) => data.panels[+figure.dataset.panel];
   const titleOf = (figure) => figure.querySelector("figcaption span").textContent;
 
+  // A chart that is as high as its lines are many: of these, in pixels.
+  function heightOf(spec) {
+    const values = spec.data.values, channels = Object.assign({}, ...[spec, ...(spec.layer || [])].map((layer) => layer.encoding || {}));
+    const distinct = (channel) => (channel && channel.field ? new Set(values.map((value) => value[channel.field])).size : 1);
+    return spec.height.step * distinct(channels.y) * distinct(channels.yOffset) * (channels.yOffset ? 1.25 : 1);
+  }
+  // An axis title in as many lines as it takes, at some 6 pixels a letter.
+  function inLines(title, pixels) {
+    if (typeof title !== "string" || !(pixels > 0) || title.length * 6 < pixels) return title;
+    const lines = [""];
+    for (const word of title.split(" ")) {
+      const line = lines[lines.length - 1];
+      if (line && (line.length + word.length) * 6 > pixels) lines.push(word);
+      else lines[lines.length - 1] = line ? line + " " + word : word;
+    }
+    return lines;
+  }
   // On a phone the names of arms stand over their marks, not beside them.
   function fitted(spec, width) {
     const names = spec.usermeta && spec.usermeta.names;
     const own = structuredClone(spec);
+    if (names && width >= 420) {
+      for (const layer of own.layer) {
+        const axis = layer.encoding.y && layer.encoding.y.axis;
+        if (axis) axis.labelLimit = Math.round(0.46 * width);
+      }
+    }
     if (names && width < 420) {
       own.height = 38 * names + 4;
       for (const layer of own.layer) {
         const axis = layer.encoding.y && layer.encoding.y.axis;
         if (axis) Object.assign(axis, { labelAlign: "left", labelPadding: -2, labelBaseline: "bottom", labelOffset: -7, labelLimit: width - 24, grid: false });
+        if (layer.mark.text) layer.mark.y = -12;
       }
     }
-    if (width < 420) {
-      for (const layer of own.layer || [own]) {
-        for (const channel of Object.values(layer.encoding || {})) {
-          if (channel.legend) Object.assign(channel.legend, { columns: 1, labelLimit: width - 60, orient: "bottom" });
-        }
+    for (const layer of [own, ...(own.layer || [])]) {
+      for (const [name, channel] of Object.entries(layer.encoding || {})) {
+        if (channel.axis && channel.axis.title) channel.axis.title = inLines(channel.axis.title, name === "y" ? own.height : width - 90);
+        if (width < 420 && channel.legend) Object.assign(channel.legend, { columns: 1, labelLimit: width - 60, orient: "bottom" });
       }
     }
+    if (own.height && own.height.step) own.height = heightOf(own);
     return Object.assign(own, { width: "container", autosize: { type: "fit-x", contains: "padding" } });
   }
   function draw(figure) {
@@ -93,7 +117,7 @@
   function showNumbers(place, lines, label) {
     const scroll = make("div", null, place, "scroll");
     scroll.tabIndex = 0;
-    scroll.setAttribute("role", "region");
+    scroll.setAttribute("role", "group");
     scroll.setAttribute("aria-label", label);
     const table = make("table", null, scroll), head = make("tr", null, make("thead", null, table)), body = make("tbody", null, table);
     lines[0].forEach((word, column) => { make("th", word, head, typeof (lines[1] || [])[column] === "number" ? "n" : "").scope = "col"; });

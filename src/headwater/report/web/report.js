@@ -28,7 +28,7 @@
     if (!ids.includes(chosen[name])) {
       chosen[name] = name === "shots" ? ids[ids.length - 1] : ids.includes(verdicts) ? verdicts : ids[0];
     }
-    const menu = byId(name);
+    const menu = byId("choose-" + name);
     menu.replaceChildren(...options.map(([id, word]) => Object.assign(document.createElement("option"), { value: id, textContent: word })));
     menu.value = chosen[name];
     menu.disabled = options.length < 2;
@@ -112,7 +112,10 @@
     return [[...names.map((name) => words[name] || name), "remarks"], ...body];
   }
   if (byId("summary")) {
-    for (const name of menus) byId(name).addEventListener("change", () => { chosen[name] = byId(name).value; refresh(); });
+    for (const name of menus) {
+      const menu = byId("choose-" + name);
+      menu.addEventListener("change", () => { chosen[name] = menu.value; refresh(); });
+    }
     sortable(byId("summary"), (column, way) => { order = [column, way]; summarise(); });
     csvButton(byId("numbers-tools"), "the numbers of this choice", () => fileWord(document.title + " numbers"), summaryLines);
     refresh();

@@ -48,6 +48,7 @@
         if (!figure.hidden) { shown += 1; watcher.unobserve(figure); watcher.observe(figure); }
       }
       section.querySelector(".grid").dataset.count = shown;
+      section.querySelector(".grid").classList.toggle("more", shown > 3);
       section.hidden = !shown;
       const link = document.querySelector(`.contents a[href="#${section.dataset.kind}"]`);
       if (link) link.parentElement.hidden = !shown;

@@ -149,12 +149,12 @@ def marks_outside(driver: Any) -> tuple[int, list[str]]:
 
 
 _WIDER = """
-const wider = [];
-if (document.documentElement.scrollWidth > window.innerWidth) wider.push('the page');
+const wider = [], width = document.documentElement.clientWidth;
+if (document.documentElement.scrollWidth > width) wider.push('the page');
 for (const element of document.querySelectorAll('body *')) {
   if (element.closest('.scroll, .skip, .hidden-words, .offscreen, script')) continue;
   const box = element.getBoundingClientRect();
-  if (box.width && (box.right > window.innerWidth + 0.5 || box.left < -0.5)) {
+  if (box.width && (box.right > width + 0.5 || box.left < -0.5)) {
     wider.push(element.tagName + '.' + element.getAttribute('class') + ' '
       + element.textContent.slice(0, 60));
   }

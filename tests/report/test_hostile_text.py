@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from headwater.report.figures import draw
 from headwater.report.chart_page import chart_page
+from headwater.report.figures import draw
 from headwater.report.page import render
 from headwater.rows import to_frame
 from tests.analysis.synthetic import one_row

@@ -1,4 +1,4 @@
-"""Every page that Headwater writes, in a real Chromium: on a desk and on a phone, light and dark."""
+"""Every page that Headwater writes, in a real Chromium: wide and on a phone, light and dark."""
 
 from __future__ import annotations
 

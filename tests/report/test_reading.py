@@ -163,9 +163,12 @@ def test_numbers_are_sorted_by_a_heading_with_the_keyboard(driver: Any, report: 
     button = driver.find_element("css selector", f"{heading} button")
     for state, falling in (("descending", True), ("ascending", False)):
         button.send_keys(Keys.ENTER)
-        assert driver.execute_script(
-            f"return document.querySelector('{heading}').getAttribute('aria-sort')"
-        ) == state
+        assert (
+            driver.execute_script(
+                f"return document.querySelector('{heading}').getAttribute('aria-sort')"
+            )
+            == state
+        )
         means = [float(text.split()[0]) for text in column(driver, "#summary", 4)]
         assert len(means) > 10 and means == sorted(means, reverse=falling)
     others = driver.execute_script(
@@ -219,7 +222,21 @@ def test_the_csv_of_numbers_and_arms_holds_what_is_shown(
 
 
 def test_the_page_makes_inert_what_rows_make_inert(driver: Any, report: Path) -> None:
-    texts = ["=1", "+1", "-1.5e3", "'=1", "@a", "\ta", "plain", "''+x", "'+5", "a,b", 'q"q', "-", ""]
+    texts = [
+        "=1",
+        "+1",
+        "-1.5e3",
+        "'=1",
+        "@a",
+        "\ta",
+        "plain",
+        "''+x",
+        "'+5",
+        "a,b",
+        'q"q',
+        "-",
+        "",
+    ]
     show(driver, report)
     table = "<table class=whole><thead><tr><th>a</th></tr></thead><tbody></tbody></table>"
     told = driver.execute_script(
@@ -310,7 +327,9 @@ def test_an_arm_and_a_cell_have_links_that_hold(driver: Any, report: Path) -> No
     assert set(column(driver, "#explorer", 0)) >= {prepare(rows)["name"].iloc[0]}
     found = driver.execute_script("return document.getElementById('found').textContent")
     assert found == f"{len(rows)} row{'s' * (len(rows) > 1)} of cell {cell}"
-    assert cell in driver.execute_script("return document.querySelector('#explorer .open').textContent")
+    assert cell in driver.execute_script(
+        "return document.querySelector('#explorer .open').textContent"
+    )
     show(driver, report, "#cell-nowhere")
     found = driver.execute_script("return document.getElementById('found').textContent")
     assert found == "This page holds no cell nowhere"

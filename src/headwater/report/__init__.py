@@ -3,7 +3,7 @@
 No torch in here, and no network.
 
     rows -> analysis -> charts/              specifications
-                        -> page.py           one HTML file, interactive: arms.py, card.py, opening.py
+                        -> page.py           one HTML file: arms.py, card.py, opening.py
                         -> figures.py        SVG, PNG, PDF, with no browser
                      -> provenance.py        what was held equal, what to beware of
                      -> text.py              the terminal, the README

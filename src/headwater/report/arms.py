@@ -1,4 +1,4 @@
-"""All arms of a report as a table: what the verdict says of each, and why it says nothing of some."""
+"""All arms of a report as a table: what the verdict says of each, or why it says nothing."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typing import Any
 from headwater import plain
 from headwater.report.figures import VEGA_LITE
 
+
 def shown_text(value: Any) -> Any:
     """What jinja2 writes of a value: of text, nothing that a browser would obey; what is trusted
     stays as it is.

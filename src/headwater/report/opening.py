@@ -34,8 +34,11 @@ def opening(summary: pd.DataFrame, decision: Decision, main_metric: str) -> dict
             "protocol": protocols,
             "shots": shots,
             "task": sorted(set(summary["task"].astype(str))),
-            "metric": sorted(set(summary["metric"].astype(str)), key=lambda m: (m != main_metric, m)),
-            "subset": [word for word in SUBSETS if word in subsets] + sorted(subsets - set(SUBSETS)),
+            "metric": sorted(
+                set(summary["metric"].astype(str)), key=lambda m: (m != main_metric, m)
+            ),
+            "subset": [word for word in SUBSETS if word in subsets]
+            + sorted(subsets - set(SUBSETS)),
         },
     }
 

@@ -67,8 +67,7 @@ def _spec(values: list[Spec], colours: dict[str, str], majority: float | None) -
     }
     mean: Spec = {
         "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1, "strokeWidth": 1.6},
-        "encoding": shared
-        | {"x": x | {"field": "mean"}, "fillOpacity": FILL, "stroke": colour},
+        "encoding": shared | {"x": x | {"field": "mean"}, "fillOpacity": FILL, "stroke": colour},
     }
     layers = [interval, mean]
     if majority is not None:
@@ -96,7 +95,7 @@ def _majority_line(majority: float, x: Spec, *, near: bool) -> list[Spec]:
     below = majority < low
     words = f"majority class {majority:.1f} %"
     place = majority if near else low if below else high
-    right = near and place > (low + high) / 2 or not near and not below
+    right = (near and place > (low + high) / 2) or (not near and not below)
     text = words if near else f"\u25c2 {words}" if below else f"{words} \u25b8"
     encoding: Spec = {
         "x": x | {"field": "mean"},

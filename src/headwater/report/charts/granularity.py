@@ -126,9 +126,7 @@ def _dash(values: list[Spec], dashes: dict[str, list[int]]) -> Spec:
     return channel | {"legend": legend}
 
 
-def _layers(
-    values: list[Spec], y: Spec, colour: Spec, dashes: dict[str, list[int]]
-) -> list[Spec]:
+def _layers(values: list[Spec], y: Spec, colour: Spec, dashes: dict[str, list[int]]) -> list[Spec]:
     """Intervals, lines, dots on the lines, and crosses where there are views beside them. Colours
     are those of the labels, dashes those of the sources, shapes those of the test images.
     """

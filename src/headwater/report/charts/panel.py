@@ -182,9 +182,9 @@ def shots_axis(values: list[dict[str, Any]]) -> Spec:
 def tip(*fields: tuple[str, str]) -> list[dict[str, str]]:
     """A tooltip of (field, title)."""
     fields_shown = []
-    for field, title in fields:
-        shown = {"field": field, "title": title}
-        if field in ("mean", "low", "high"):
+    for name, title in fields:
+        shown = {"field": name, "title": title}
+        if name in ("mean", "low", "high"):
             shown["format"] = ".1f"
         fields_shown.append(shown)
     return fields_shown

@@ -29,6 +29,9 @@
   function fitted(spec, width) {
     const names = spec.usermeta && spec.usermeta.names;
     const own = structuredClone(spec);
+    // Where no interval is known there is no layer of them: a mark without items has no name.
+    const isInterval = (layer) => Object.values(layer.encoding || {}).some((channel) => channel.field === "low");
+    if (own.layer && own.data) own.layer = own.layer.filter((layer) => !isInterval(layer) || own.data.values.some((value) => (value.low ?? null) !== null));
     if (names && width >= 420) {
       for (const layer of own.layer) {
         const axis = layer.encoding.y && layer.encoding.y.axis;
@@ -46,6 +49,7 @@
     for (const layer of [own, ...(own.layer || [])]) {
       for (const [name, channel] of Object.entries(layer.encoding || {})) {
         if (channel.axis && channel.axis.title) channel.axis.title = inLines(channel.axis.title, name === "y" ? own.height : width - 90);
+        if (channel.legend && channel.legend.labelLimit) channel.legend.labelLimit = Math.min(channel.legend.labelLimit, width - 80);
         if (width < 420 && channel.legend) Object.assign(channel.legend, { columns: 1, labelLimit: width - 60, orient: "bottom" });
       }
     }
@@ -57,7 +61,8 @@
     views.set(figure, null);
     const chart = figure.querySelector(".chart");
     const config = Object.assign({}, data.themes[dark.matches ? "dark" : "light"]);
-    if (chart.clientWidth < 420) config.legend = Object.assign({}, config.legend, { columns: 2, labelLimit: 110 });
+    const columns = Math.max(1, Math.min(3, Math.floor((chart.clientWidth - 50) / 120)));
+    config.legend = Object.assign({}, config.legend, { columns, labelLimit: Math.floor((chart.clientWidth - 50) / columns) - 30 });
     window.vegaEmbed(chart, fitted(panelOf(figure).spec, chart.clientWidth), options(config)).then(
       (result) => {
         views.set(figure, result);

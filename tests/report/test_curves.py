@@ -202,7 +202,7 @@ def test_text_from_data_stays_text_in_the_page_and_in_the_drawing(tmp_path: Path
     assert title and html.unescape(title[1]) == f"Learning curves of {EVIL}"
     specs = [each["spec"] for each in data_of(page)["panels"]]
     names = {value["name"] for spec in specs for value in spec["data"]["values"]}
-    assert f"supervised · {EVIL}" in names
+    assert f"supervised · {EVIL} · {EVIL}" in names
     drawn = save_curves(evil, tmp_path / "curves.svg").read_text()
     assert "<script" not in drawn
     assert "<img" not in drawn

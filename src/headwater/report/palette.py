@@ -22,7 +22,7 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
     "#CC79A7",
 )
 GREY = "#8C8C8C"
-_SPARE = (VERMILLION, GREEN, PURPLE, ORANGE, BLUE, SKY)
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 """For methods and label views that declare no colour, or one that another has taken."""
 
 
@@ -63,11 +63,11 @@ def _free(taken: set[str]) -> str:
 
 def _spare() -> Iterator[str]:
     """The palette, then ever new tones of it, without end."""
-    yield from _SPARE
+    yield from SERIES
     for number in count(1):
         share = 0.6 / (1 + number // 2)
         towards = BLACK if number % 2 else "#D9D9D9"
-        for colour in _SPARE:
+        for colour in SERIES:
             yield _mix(colour, towards, share)
 
 

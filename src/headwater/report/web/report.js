@@ -50,7 +50,7 @@
       section.querySelector(".grid").dataset.count = shown;
       section.querySelector(".grid").classList.toggle("more", shown > 3);
       section.hidden = !shown;
-      const link = document.querySelector(`.contents a[href="#${section.dataset.kind}"]`);
+      const link = document.querySelector(`.contents a[href="#chart-${section.dataset.kind}"]`);
       if (link) link.parentElement.hidden = !shown;
       if (!shown) lacking.push(section.querySelector("h2").textContent);
     }

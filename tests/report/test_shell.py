@@ -85,7 +85,7 @@ def test_a_page_opens_on_the_decisions_protocol_shots_and_tasks() -> None:
     assert shown["tasks"] == list(decision.tasks) and shown["metric"] == "top1"
     assert shown["order"]["shots"] == ["5", "all"]
     assert shown["order"]["metric"][0] == "top1"
-    assert setting_words(decision).startswith("Decided by finetune with all images on ")
+    assert setting_words(decision).startswith("Measured by finetune with all images on ")
 
 
 @pytest.mark.parametrize("rows", [[], [one_row(status="failed", value=None, reason="oom")]])

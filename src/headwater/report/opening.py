@@ -44,11 +44,11 @@ def opening(summary: pd.DataFrame, decision: Decision, main_metric: str) -> dict
 
 
 def setting_words(decision: Decision) -> str:
-    """'Decided by finetune with all images on trashnet and eurosat.'; '' where nothing is."""
+    """'Measured by finetune with all images on trashnet and eurosat.'; '' where nothing is."""
     if decision.protocol is None or not decision.tasks:
         return ""
     counts = [shots_word(None if each == -1 else each) for each in decision.shots]
     images = "all images" if counts == ["all"] else f"{listed(counts)} images per class"
-    shown = f"Decided by {decision.protocol}"
+    shown = f"Measured by {decision.protocol}"
     shown += f" with {images}" if counts else ""
     return f"{shown} on {listed(list(decision.tasks))}."

@@ -58,6 +58,8 @@ def theme(*, dark: bool) -> Spec:
             "titleFontWeight": "normal",
             "symbolStrokeWidth": 2,
             "symbolOpacity": 1,
+            "symbolBaseFillColor": faint,
+            "symbolBaseStrokeColor": faint,
             "labelLimit": 160,
             "rowPadding": 3,
             "offset": 8,

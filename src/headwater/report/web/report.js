@@ -101,6 +101,7 @@
       row.cells[8].append(remarksOf(i));
       const button = row.querySelector("button"), count = rowsOf(i).length;
       button.dataset.number = i;
+      button.dataset.count = of("cells");
       button.textContent = counted(count, "row");
       button.setAttribute("aria-label", counted(count, "row") + " behind " + of("name") + " on " + task);
       body.append(row);

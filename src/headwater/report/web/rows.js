@@ -163,8 +163,10 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button.trace");
     if (!button) return;
-    const cells = "cells" in button.dataset ? cellsAt(button.dataset.cells).length : 0, all = +button.dataset.count;
-    narrow(rowsBehind(button), "behind that number", cells < all ? "; this page holds " + cells + " of its " + all + " cells" : "");
+    const rows = rowsBehind(button), all = Number(button.dataset.count || 0);
+    const cells = "cells" in button.dataset ? cellsAt(button.dataset.cells).length : new Set(rows.map((i) => get(named.cell, i))).size;
+    narrow(rows, "behind that number", cells < all ? "; this page holds " + cells + " of its " + all + " cells" : "");
+    location.hash = "rows"; // so that the browser's way back leads to the number
     atTheRows();
   });
   explore();

@@ -7,6 +7,7 @@ as HEADWATER_TESTS_WITHOUT=chromium,data, so that a run is what another machine 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NAMES = ("data", "chromium", "wordnet", "git", "gpu")
+NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu")
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
 """A path at which nothing lies: what is hidden is looked for there and not found."""
@@ -83,6 +84,9 @@ BROWSER = (
 DRIVER = shutil.which("chromedriver")
 if "chromium" in HIDDEN:
     BROWSER = DRIVER = None
+_AXE = None if "axe" in HIDDEN else importlib.util.find_spec("axe_core_python")
+AXE = Path(_AXE.origin if _AXE and _AXE.origin else NOWHERE).parent / "axe.min.js"
+"""What finds faults of accessibility in a page, as one script."""
 
 NEEDS = {
     need.name: need
@@ -96,6 +100,11 @@ NEEDS = {
             "chromium",
             bool(BROWSER and DRIVER),
             "Chromium or its driver is not installed (Debian: chromium, chromium-driver)",
+        ),
+        Need(
+            "axe",
+            AXE.is_file(),
+            "axe-core-python is not installed (pip install -e '.[dev]')",
         ),
         Need(
             "wordnet",
@@ -117,6 +126,7 @@ NEEDS = {
 
 needs_data = NEEDS["data"].mark
 needs_browser = NEEDS["chromium"].mark
+needs_axe = NEEDS["axe"].mark
 needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
 needs_cuda = NEEDS["gpu"].mark

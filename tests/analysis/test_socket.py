@@ -74,7 +74,7 @@ def test_a_declared_analysis_is_in_findings_report_figures_and_verdict() -> None
         page = render(ROWS, title="T")
         assert "<summary>Size of test sets <" in page
         assert "How large is the largest test set?" in page
-        assert '<h2 id="chart-largest">Test sets by size</h2>' in page
+        assert '<h2 id="chart-largest"><a href="#chart-largest">Test sets by size</a></h2>' in page
         assert figure(ROWS, "largest")["title"]["text"] == "Test sets by size"
         advice = verdict(ROWS)
     assert advice.sentences == (*without.sentences, "The largest test set has 1000 images.")

@@ -12,7 +12,7 @@ import pytest
 from headwater.analysis import Decision, decide, variance_budget, verdict
 from headwater.analysis.power import Step
 from headwater.report import write_report
-from headwater.report.card import MOST_BARS, Tile, bars, parts, tiles
+from headwater.report.card import MOST_BARS, Tile, parts, picture, tiles
 from tests.analysis.synthetic import synthetic_rows
 
 ROWS = synthetic_rows(tasks=("birds", "scenes"), protocols=("finetune",), noise=0.02)
@@ -52,21 +52,42 @@ def _next(decision: Decision) -> list[Tile]:
 
 
 def test_the_picture_runs_from_far_behind_to_the_best(decision: Decision) -> None:
-    shown = bars(decision)
-    assert [bar.name for bar in shown] == list(decision.means)[:MOST_BARS]
-    assert shown[0].text == "leads" and shown[0].low == shown[0].dot == shown[0].high
-    for nearer, further in itertools.pairwise(shown):
+    drawn = picture(decision, {})
+    assert drawn is not None
+    assert [bar.name for bar in drawn.bars] == list(decision.means)[:MOST_BARS]
+    assert drawn.bars[0].text == "leads"
+    assert drawn.bars[0].low == drawn.bars[0].dot == drawn.bars[0].high == drawn.zero
+    for nearer, further in itertools.pairwise(drawn.bars):
         assert further.dot <= nearer.dot
-    for bar in shown:
+    for bar in drawn.bars:
         assert 0 <= bar.low <= bar.dot <= bar.high <= 100
         assert bar.may_be_best == (bar.name in decision.shortlist)
         behind = decision.behind[bar.name][0]
         assert bar.text in ("leads", f"{100 * behind:.1f} behind")
 
 
+@pytest.mark.parametrize("size", [1e-4, 0.003, 0.07, 0.5])
+def test_the_pictures_axis_has_zero_and_tells_where_every_arm_is(
+    decision: Decision, size: float
+) -> None:
+    """Places are read back from the ticks as a person would: on the line through two of them."""
+    behind = {"a": (0.0, 0.0, 0.0), "b": (0.4 * size, -0.1 * size, size), "c": (size, 0.0, size)}
+    shown = replace(decision, best="a", behind=behind, means=dict.fromkeys(behind, 0.5))
+    drawn = picture(shown, {"a": "#123456"})
+    assert drawn is not None and drawn.bars[0].colour == "#123456"
+    ticks = {float(tick.text.replace("\u2212", "-")): tick.place for tick in drawn.ticks}
+    assert 2 <= len(ticks) <= 6 and ticks[0.0] == drawn.zero
+    (one, first), (other, second) = sorted(ticks.items())[0], sorted(ticks.items())[-1]
+    per_point = (second - first) / (other - one)
+    for bar in drawn.bars:
+        lead, low, high = behind[bar.name]
+        for place, points in ((bar.dot, lead), (bar.low, high), (bar.high, low)):
+            assert (place - drawn.zero) / per_point == pytest.approx(-100 * points, abs=size)
+
+
 def test_without_intervals_there_is_no_card() -> None:
     one_seed = decide(ROWS[ROWS["seed"] == 0])
-    assert tiles(one_seed) == [] and bars(one_seed) == []
+    assert tiles(one_seed) == [] and picture(one_seed, {}) is None
 
 
 def test_nothing_is_as_good_where_nothing_surely_is(decision: Decision) -> None:
@@ -88,7 +109,7 @@ def test_the_page_shows_what_the_uncertainty_is_made_of(tmp_path: Path) -> None:
     budget = variance_budget(ROWS)
     assert budget is not None
     page = write_report(ROWS, tmp_path / "report.html", title="made-up").read_text()
-    section = page[page.index('class="variance"') : page.index('class="facts"')]
+    section = page[page.index('class="variance"') : page.index('id="findings"')]
     shown = re.findall(r'width="([0-9.]+)" height="6".*?class="far">([^<]+)<', section)
     assert [(float(width), text) for width, text in shown] == [
         (part.width, part.text) for part in parts(budget)

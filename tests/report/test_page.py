@@ -79,7 +79,7 @@ def test_a_report_is_one_file_that_names_no_address(small: pd.DataFrame, tmp_pat
     page = path.read_text()
     for tag, attributes in parsed(page):
         assert not {"src", "srcset", "action"} & set(attributes), (tag, attributes)
-        assert attributes.get("href", "data:,") == "data:,"
+        assert (attributes.get("href") or "data:,").startswith(("data:,", "#"))
     policy = next(
         a["content"] for t, a in parsed(page) if a.get("http-equiv") == "Content-Security-Policy"
     )

@@ -5,10 +5,13 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
+from headwater.analysis import summarise
 from headwater.errors import InputError
 from headwater.report import figure, markdown_table, save_figures, verdict_lines
+from headwater.report.arms import colours_by_name
 from headwater.report.charts import panels
 from headwater.report.palette import arm_colours
 from headwater.rows import to_frame
@@ -67,22 +70,106 @@ def test_the_verdict_in_lines_starts_with_the_answer_and_ends_with_what_to_run()
     assert "Next:" in lines and lines[-1].startswith("  - ")
 
 
-def test_an_arm_has_one_colour_in_every_chart() -> None:
+def test_an_arm_has_one_colour_in_every_chart_and_in_the_card() -> None:
+    rows = synthetic_rows(seeds=2)
     colours: dict[str, set[str]] = {}
-    for panel in panels(synthetic_rows(seeds=2)):
-        if panel.kind in ("accuracy", "shots"):
-            scale = panel.spec["layer"][0]["encoding"].get(
-                "color", panel.spec.get("encoding", {}).get("color")
-            )["scale"]
-            for word, colour in zip(scale["domain"], scale["range"], strict=True):
-                colours.setdefault(word, set()).add(colour)
+    kinds = set()
+    for panel in panels(rows):
+        for layer in panel.spec["layer"]:
+            channel = layer["encoding"].get("color", {})
+            if channel.get("field") == "arm":
+                kinds.add(panel.kind)
+                scale = channel["scale"]
+                for word, colour in zip(scale["domain"], scale["range"], strict=True):
+                    colours.setdefault(word, set()).add(colour)
+    assert kinds == {"accuracy", "granularity", "shots"}
     assert len(colours) == 8 and all(len(found) == 1 for found in colours.values())
     assert len(set.union(*colours.values())) == 8
+    in_card = colours_by_name(summarise(rows))
+    assert {in_card["simclr \u00b7 photos"]} == colours["simclr"]
+    assert {in_card["supervised level:0 \u00b7 photos"]} == colours["level:0"]
+
+
+def test_the_gap_of_a_method_has_the_colour_of_its_arms() -> None:
+    in_card = colours_by_name(summarise(synthetic_rows(seeds=2)))
+    for panel in panels(synthetic_rows(seeds=2)):
+        if panel.kind == "gap":
+            scale = panel.spec["layer"][-1]["encoding"]["color"]["scale"]
+            drawn = dict(zip(scale["domain"], scale["range"], strict=True))
+            assert drawn["simclr"] == in_card["simclr \u00b7 photos"]
+            assert drawn.get("level:0") in (None, in_card["supervised level:0 \u00b7 photos"])
+
+
+def test_two_that_declare_one_colour_get_two() -> None:
+    """dino declares the light end of the ramp of levels, mae the colour of random labels."""
+    arms = [("supervised", "level:1"), ("supervised", "level:0"), ("supervised", "random:9")]
+    arms += [("dino", None), ("mae", None), ("unknown", None)]
+    methods, labels = zip(*arms, strict=True)
+    table = pd.DataFrame(
+        {
+            "order": range(len(arms)),
+            "method": methods,
+            "labels": labels,
+            "label_kind": [word and str(word).split(":")[0] for word in labels],
+        }
+    )
+    assert len(set(arm_colours(table).values())) == len(arms)
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "shots", "granularity", "gap"])
+def test_an_axis_holds_every_mean_and_interval(kind: str) -> None:
+    """Two seeds, whose intervals are far wider than the means are apart."""
+    drawn = [panel for panel in panels(synthetic_rows(seeds=2)) if panel.kind == kind]
+    assert drawn
+    for panel in drawn:
+        channels = [layer["encoding"] for layer in panel.spec["layer"]]
+        low, high = next(
+            channel[name]["scale"]["domain"]
+            for channel in channels
+            for name in ("x", "y")
+            if channel.get(name, {}).get("field") == "low"
+        )
+        values = panel.spec["data"]["values"]
+        for field in ("mean", "low", "high"):
+            known = [value[field] for value in values if value[field] is not None]
+            assert known and low < min(known) and max(known) < high
+        if kind == "gap":
+            assert low < 0 < high
+
+
+def test_arms_are_sorted_by_accuracy() -> None:
+    for panel in panels(synthetic_rows(seeds=2)):
+        if panel.kind == "accuracy":
+            means = {value["short"]: value["mean"] for value in panel.spec["data"]["values"]}
+            shown = panel.spec["layer"][-1]["encoding"]["y"]["sort"]
+            assert shown == sorted(means, key=lambda name: -means[name])
+
+
+@pytest.mark.parametrize(
+    ("majority", "text", "in_axis"),
+    [(0.48, "majority class 48.0 %", True), (0.02, "\u25c2 majority class 2.0 %", False)],
+)
+def test_the_rate_of_the_majority_class_is_a_line_or_told_at_the_edge(
+    majority: float, text: str, in_axis: bool
+) -> None:
+    rows = [
+        one_row(cell=f"{k}{s}", seed=s, labels=f"level:{k}", value=v + 0.01 * s)
+        | {"task_majority": majority}
+        for s in range(3)
+        for k, v in enumerate((0.5, 0.6))
+    ]
+    (panel,) = [panel for panel in panels(to_frame(rows)) if panel.kind == "accuracy"]
+    names = [layer for layer in panel.spec["layer"] if "text" in layer["mark"]]
+    assert [layer["mark"]["text"] for layer in names] == [text]
+    lines = [layer for layer in panel.spec["layer"] if layer["mark"].get("style") == "reference"]
+    low, high = panel.spec["layer"][-1]["encoding"]["x"]["scale"]["domain"]
+    assert (low < 100 * majority < high) == in_axis == (len(lines) == 1)
+    without = to_frame([row | {"task_majority": None} for row in rows])
+    (panel,) = [panel for panel in panels(without) if panel.kind == "accuracy"]
+    assert not any("text" in layer["mark"] for layer in panel.spec["layer"])
 
 
 def test_colours_do_not_run_out() -> None:
-    import pandas as pd
-
     many = pd.DataFrame(
         {
             "order": range(40),

@@ -126,6 +126,8 @@ def _gap(table: pd.DataFrame, ends: _Ends, level: float) -> Interval:
         return plain
     best, worst = (list(table.columns).index(end) for end in (ends.best, ends.worst))
     half = float(told.halves(best, worst, (1 - level) / ends.num_pairs)[0])
+    if not math.isfinite(half):  # too few seeds for any interval
+        return plain
     mean = float(told.means[0, best] - told.means[0, worst])
     return Interval(mean, mean - half, mean + half, plain.sd, plain.num_seeds)
 
@@ -156,6 +158,8 @@ def _held_out(seeds: pd.DataFrame, level: float = LEVEL) -> Interval:
     # an interval for the mean of all seeds, turned into one for the mean of those that measure
     half *= _of_a_part(len(values), len(gaps), float(told.pooled_df[0, 0]), 1 - level)
     mean = float(gaps.mean())
+    if not math.isfinite(half):
+        return Interval(mean, None, None, None, len(gaps))
     return Interval(mean, mean - half, mean + half, None, len(gaps))
 
 

@@ -3,13 +3,14 @@
 No torch in here, and no network.
 
     rows -> analysis -> charts/              specifications
-                        -> page.py           one HTML file, interactive
+                        -> page.py           one HTML file: arms.py, card.py, opening.py
                         -> figures.py        SVG, PNG, PDF, with no browser
                      -> provenance.py        what was held equal, what to beware of
                      -> text.py              the terminal, the README
     facts of label views -> label_chart.py   before anything is trained
     facts of training -> curves.py           while it is trained and after
     answers by sample -> hardness.py         gains on easy and on hard samples
+    a chart           -> chart_page.py       a page of its own; shell.py and web/ are of every page
 
 Names are imported when they are first used.
 """

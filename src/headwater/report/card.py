@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headwater.analysis.decision import Decision
@@ -9,6 +11,7 @@ from headwater.analysis.power import Step
 from headwater.analysis.prices import cheaper_words
 from headwater.analysis.variance import VarianceBudget
 from headwater.analysis.words import count, hours_word, listed, money_word, saved_word
+from headwater.report.palette import GREY
 
 MOST_BARS = 10
 """Arms in the picture."""
@@ -33,6 +36,26 @@ class Bar:
     high: float
     text: str
     may_be_best: bool
+    colour: str
+    """As in every chart."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A place on the picture's axis, in percent of the width, and its words."""
+
+    place: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Arms by how far they are behind the leader, on one axis that holds every interval and 0."""
+
+    bars: tuple[Bar, ...]
+    ticks: tuple[Tick, ...]
+    zero: float
+    """Where the leader is."""
 
 
 def tiles(decision: Decision) -> list[Tile]:
@@ -90,11 +113,13 @@ def _next_words(step: Step) -> str:
     return words if step.value is None else f"{words}; saves {saved_word(step.value)} points"
 
 
-def bars(decision: Decision) -> list[Bar]:
-    """The leader and the arms nearest to it, from far behind (left) to the best (right)."""
+def picture(decision: Decision, colours: Mapping[str, str]) -> Picture | None:
+    """The leader and the arms nearest to it, from far behind (left) to the best (right); None where
+    there are not two. `colours` are those of the arms by name.
+    """
     near = [name for name in decision.means if name in decision.behind][:MOST_BARS]
     if len(near) < 2:
-        return []
+        return None
     ends = [decision.behind[name] for name in near]
     left = max(max(high, lead) for lead, _, high in ends)
     right = max(0.0, -min(low for _, low, _ in ends))
@@ -103,7 +128,7 @@ def bars(decision: Decision) -> list[Bar]:
     def place(behind: float) -> float:
         return round(100 * (left - behind) / width, 2)
 
-    return [
+    drawn = tuple(
         Bar(
             name=name,
             dot=place(lead),
@@ -111,9 +136,32 @@ def bars(decision: Decision) -> list[Bar]:
             high=place(low),
             text="leads" if name == decision.best else f"{100 * lead:.1f} behind",
             may_be_best=name in decision.shortlist,
+            colour=colours.get(name, GREY),
         )
         for name, (lead, low, high) in zip(near, ends, strict=True)
-    ]
+    )
+    ticks = tuple(Tick(place(behind), _points_word(behind)) for behind in _steps(left, right))
+    return Picture(drawn, ticks, zero=place(0.0))
+
+
+def _steps(left: float, right: float) -> list[float]:
+    """Round distances behind the leader, at most six, 0 among them; negative ones are ahead."""
+    span = left + right
+    if span <= 1e-9:
+        return [0.0]
+    power = 10.0 ** math.floor(math.log10(span))
+    sizes = [power * size for size in (0.1, 0.2, 0.5, 1.0, 2.0)]
+    step = next(size for size in sizes if span / size <= 5)
+    first, last = math.ceil(-right / step - 1e-9), math.floor(left / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
+
+
+def _points_word(behind: float) -> str:
+    """In points as on an axis that ends at the leader: behind is negative."""
+    text = f"{abs(100 * behind):.3g}"
+    if text == "0":
+        return text
+    return f"\u2212{text}" if behind > 0 else f"+{text}"
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 
 from headwater.errors import InputError
 from headwater.files import write_atomic
+from headwater.report.chart_page import chart_page
 from headwater.report.figures import FORMATS, draw
-from headwater.report.offline import chart_page
 
 SUFFIXES = (*FORMATS, "html")
 

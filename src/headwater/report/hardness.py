@@ -196,6 +196,7 @@ def _gains_panel(settings: list[dict[str, Any]]) -> Spec:
     }
     size = {"size": {"value": 50}}
     return {
+        "description": "Gain on easy, on all and on hard samples",
         "data": {"values": values},
         "width": 480,
         "height": {"step": 15},
@@ -273,7 +274,7 @@ def _marks(base: Spec, along: str, axis: Spec, size: Spec, *, intervals: bool) -
 
 def _zero(along: str) -> Spec:
     return {
-        "mark": {"type": "rule", "color": GREY, "strokeDash": [3, 3]},
+        "mark": {"type": "rule", "color": GREY, "strokeDash": [3, 3], "aria": False},
         "encoding": {along: {"datum": 0, "type": "quantitative"}},
     }
 

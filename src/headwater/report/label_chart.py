@@ -32,6 +32,8 @@ _NAME_WIDTH = 88
 """Room for the names of views beside a small panel; longer ones are cut there and whole in the
 tooltip.
 """
+_ROOM = 1.9
+"""An axis ends this factor before and after what it holds, where the names of views stand."""
 _APART = 1.12
 """Views of as many classes are drawn this factor apart."""
 
@@ -161,10 +163,9 @@ def _sizes(source: _Source, colour: Spec, shape: Spec) -> Spec:
     largest.
     """
     values = _size_values(source)
-    log: Spec = {"type": "quantitative", "scale": {"type": "log", "nice": False, "padding": 26}}
-    axis = {"values": [10**power for power in range(10)], "format": "~s", "gridOpacity": 0.9}
-    x = log | {"field": "x", "axis": axis | {"title": "classes (log scale)"}}
-    y = log | {"axis": axis | {"title": "images per class (log scale): median, fewest to most"}}
+    x = _log_axis([value["x"] for value in values], "classes (log scale)") | {"field": "x"}
+    ends = [value[name] for value in values for name in ("smallest", "median", "largest")]
+    y = _log_axis(ends, "images per class (log scale): median, fewest to most")
     layers: list[Spec] = [
         {
             "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.4},
@@ -190,10 +191,31 @@ def _sizes(source: _Source, colour: Spec, shape: Spec) -> Spec:
     target = source.first_target
     return {
         "data": {"values": values},
+        "description": f"Classes and images per class of {source.name}",
         "title": source.name if target is None else f"{source.name}: what to expect for {target}",
         "width": _WIDTH,
         "height": 280,
         "layer": layers,
+    }
+
+
+def _log_axis(numbers: list[float], title: str) -> Spec:
+    """An axis that holds all numbers, with room around a single one, and ticks at 1, 2 and 5 times
+    powers of ten; where these would be many, at powers of ten alone.
+    """
+    known = [max(1.0, float(number)) for number in numbers]
+    low, high = min(known) / _ROOM, max(known) * _ROOM
+    steps = [1, 2, 5] if high / low < 1000 else [1]
+    ticks = [step * 10**power for power in range(10) for step in steps]
+    return {
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "domain": [low, high]},
+        "axis": {
+            "title": title,
+            "values": [tick for tick in ticks if low <= tick <= high],
+            "format": "~s",
+            "gridOpacity": 0.9,
+        },
     }
 
 

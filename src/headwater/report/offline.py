@@ -1,5 +1,5 @@
-"""What an offline page is made of: Vega as one script, scripts and data that are safe inside HTML,
-and a page of a single chart.
+"""What an offline page is made of: Vega as one script, and scripts and data that are safe inside
+HTML.
 
 A page asks nothing of any network and runs under the strict Content-Security-Policy that it
 carries: no script but the ones whose SHA-256 the policy lists, no eval, no connection. vl-convert
@@ -18,47 +18,6 @@ from typing import Any
 
 from headwater import plain
 from headwater.report.figures import VEGA_LITE
-
-_CHART_SCRIPT = (
-    'window.vegaEmbed("#chart", JSON.parse(document.getElementById("spec").textContent), {ast: '
-    'true, actions: false, renderer: "svg"})'
-    '.catch((error) => { document.getElementById("chart").textContent = "This chart could not be '
-    'drawn: " + error.message; });'
-)
-_CHART_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src \
-{% for hash in hashes %}'{{ hash }}' {% endfor %}; style-src 'unsafe-inline'; \
-img-src data:; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>{{ title }}</title>
-</head>
-<body>
-<div id="chart" role="img" aria-label="{{ title }}"></div>
-<script type="application/json" id="spec">{{ spec }}</script>
-{% for script in scripts %}<script>{{ script }}</script>
-{% endfor %}</body>
-</html>
-"""
-
-
-def chart_page(spec: dict[str, Any], *, title: str) -> str:
-    """One interactive chart as an HTML page of its own."""
-    import jinja2
-
-    scripts = [bundle(), _CHART_SCRIPT]
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, finalize=shown_text
-    )
-    return environment.from_string(_CHART_PAGE).render(
-        title=title,
-        spec=trusted(script_json(spec)),
-        scripts=[trusted(script) for script in scripts],
-        hashes=[digest(script) for script in scripts],
-    )
 
 
 def shown_text(value: Any) -> Any:
@@ -92,16 +51,6 @@ def bundle() -> str:
 def digest(script: str) -> str:
     """How a Content-Security-Policy names a script."""
     return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def script_json(value: Any) -> str:
-    """JSON that cannot end the script element it stands in."""
-    text = json.dumps(
-        plain.cleaned(value), ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
 
 
 def compressed_json(value: Any) -> str:

@@ -1,25 +1,26 @@
 """One offline HTML file: the verdict, the charts, the tables, and the rows themselves.
 
-The file asks nothing of any network and runs under a strict Content-Security-Policy (offline.py).
+The file asks nothing of any network and runs under a strict Content-Security-Policy (shell.py).
 Text from data reaches the page through jinja2's escaping, or through compressed JSON and
 textContent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater import analysis
-from headwater.analysis.configurations import prepare
+from headwater.analysis.configurations import main_metric, prepare
+from headwater.analysis.gap import POOLED
 from headwater.analysis.kept import keeping
-from headwater.analysis.words import count, missing, shots_place, shots_word
+from headwater.analysis.words import missing, shots_word
 from headwater.files import write_atomic
 from headwater.registry import ANALYSES
-from headwater.report.card import MOST_BARS, bars, parts, tiles
-from headwater.report.charts import Panel, charts, panels, theme
+from headwater.report.arms import arm_lines, colours_by_name
+from headwater.report.card import MOST_BARS, parts, picture, tiles
+from headwater.report.charts import Panel, charts, panels
 from headwater.report.embedded import (
     MOST_ROWS,
     embedded,
@@ -27,9 +28,9 @@ from headwater.report.embedded import (
     packed_rows,
     places,
 )
-from headwater.report.offline import bundle, compressed_json, digest, shown_text, trusted
-from headwater.report.palette import arm_colours, arm_word
+from headwater.report.opening import opening, setting_words
 from headwater.report.provenance import held, warnings
+from headwater.report.shell import anchors, rendered
 from headwater.rows import NAMES, write_rows
 
 if TYPE_CHECKING:
@@ -117,47 +118,43 @@ def _rendered(
     **words: Any,
 ) -> str:
     """The HTML of a prepared table."""
-    import jinja2
-
     summary = analysis.summarise(table)
     shown = embedded(table)
     cells = {cell: place for place, cell in enumerate(dict.fromkeys(shown["cell"].tolist()))}
     drawn = panels(table)
     drawn_kinds = {panel.kind for panel in drawn}
-    scripts = {"bundle": bundle(), "page": _resource("page.js")}
+    verdict = analysis.verdict(table, aim, answers=answers)
+    decision, colours = verdict.decision, colours_by_name(summary)
+    places_of_arms = anchors("arm", summary.sort_values("order")["name"].astype(str))
+    kinds = charts()
     data = {
-        "panels": [_panel_data(panel) for panel in drawn],
-        "themes": {"light": theme(dark=False), "dark": theme(dark=True)},
-        "summary": packed_records(_summary(summary)),
+        "panels": [_panel_data(panel, kinds[panel.kind].title) for panel in drawn],
+        "summary": packed_records(_summary(summary, colours, places_of_arms)),
         "rows": packed_rows(shown),
         "cells": list(cells),
+        "opening": opening(summary, decision, main_metric(table)),
+        "pooled": POOLED,
     }
-    verdict = analysis.verdict(table, aim, answers=answers)
     findings, columns = analysis.findings(table), held(table)
-    budget = analysis.variance_budget(table, aim, decision=verdict.decision)
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=shown_text,
-    )
-    return environment.from_string(_resource("page.html")).render(
+    budget = analysis.variance_budget(table, aim, decision=decision)
+    return rendered(
+        "report.html",
+        scripts=("rows.js", "report.js"),
+        data=data,
         **words,
         verdict=verdict,
-        tiles=tiles(verdict.decision),
-        bars=bars(verdict.decision),
+        setting_words=setting_words(decision),
+        tiles=tiles(decision),
+        picture=picture(decision, colours),
+        anchors=places_of_arms,
+        arms=arm_lines(decision, colours, places_of_arms),
+        priced=bool(decision.costs),
         parts=parts(budget),
         made_of=[] if budget is None else budget.sentences(),
-        num_further=max(0, len(verdict.decision.behind) - MOST_BARS),
+        num_further=max(0, len(decision.behind) - MOST_BARS),
         verdict_cells=places(verdict.cells, cells),
-        style=trusted(_resource("page.css")),
-        scripts={name: trusted(text) for name, text in scripts.items()},
-        hashes=[digest(text) for text in scripts.values()],
-        data=trusted(compressed_json(data)),
-        charts=[chart for chart in charts().values() if chart.kind in drawn_kinds],
+        charts=[chart for chart in kinds.values() if chart.kind in drawn_kinds],
         panels=list(enumerate(drawn)),
-        choices=_choices(drawn, summary, verdict.decision.protocol),
         num_numbers=len(summary),
         num_shown=len(shown),
         num_rows=len(table),
@@ -170,48 +167,32 @@ def _rendered(
     )
 
 
-def _panel_data(panel: Panel) -> dict[str, Any]:
+def _panel_data(panel: Panel, title: str) -> dict[str, Any]:
+    """`words` name the panel in a file of its own."""
+    shots = "" if panel.shots is None else f", {panel.shots} images per class"
     return {
-        "kind": panel.kind,
         "task": panel.task,
         "protocol": panel.protocol,
         "shots": panel.shots,
+        "words": f"{title}: {panel.title} ({panel.protocol}{shots})",
         "spec": panel.spec,
     }
 
 
-def _resource(name: str) -> str:
-    return files("headwater.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _choices(drawn: list[Panel], summary: pd.DataFrame, protocol: str | None) -> dict[str, Any]:
-    """What the page lets its reader choose from, and what is chosen at first."""
-    shown_under = {panel.protocol for panel in drawn}
-    protocols = sorted(shown_under.union(summary["protocol"].astype(str)))
-    shots = sorted({shots_word(count) for count in summary["shots"]}, key=shots_place)
-    subsets = set(summary["subset"])
-    metrics = sorted(set(summary["metric"].astype(str)))
-    return {
-        "tasks": sorted(set(summary["task"].astype(str))),
-        "protocols": protocols,
-        "protocol": protocol if protocol in protocols else next(iter(protocols), ""),
-        "shots": shots,
-        "shot": next(reversed(shots), ""),
-        "subsets": [word for word in ("all", "hard", "easy", "unleaked") if word in subsets],
-        "metrics": metrics,
-        "metric": "top1" if "top1" in metrics else next(iter(metrics), ""),
-    }
-
-
-def _summary(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    colours = arm_colours(summary)
+def _summary(
+    summary: pd.DataFrame, colours: Mapping[str, str], arms: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Task by task, the best on top."""
+    ordered = summary.sort_values(
+        ["task", "mean", "order"], ascending=[True, False, True], na_position="last"
+    )
     return [
-        _summary_line(row, colours[arm_word(row["method"], row["labels"])])
-        for row in summary.to_dict("records")
+        _summary_line(row) | {"colour": colours[str(row["name"])], "anchor": arms[str(row["name"])]}
+        for row in ordered.to_dict("records")
     ]
 
 
-def _summary_line(row: dict[Any, Any], colour: str) -> dict[str, Any]:
+def _summary_line(row: dict[Any, Any]) -> dict[str, Any]:
     half = None if missing(row["low"]) else 50 * (row["high"] - row["low"])
     return {
         "name": str(row["name"]),
@@ -220,7 +201,6 @@ def _summary_line(row: dict[Any, Any], colour: str) -> dict[str, Any]:
         "metric": str(row["metric"]),
         "subset": str(row["subset"]),
         "shots": shots_word(row["shots"]),
-        "colour": colour,
         "mean": None if missing(row["mean"]) else f"{100 * row['mean']:.1f}",
         "half": None if half is None else f"{half:.1f}",
         "seeds": int(row["num_seeds"]),
@@ -247,8 +227,6 @@ def _by_question(
             "answer": finding.answer,
             "cells": places(finding.cells, cells),
             "num_cells": len(finding.cells),
-            "count": count(len(finding.cells), "cell"),
-            "comparisons": finding.num_comparisons,
         }
         groups.setdefault(finding.kind, []).append(shown)
     return [(ANALYSES.named(kind).title, shown) for kind, shown in groups.items()]

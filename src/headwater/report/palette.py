@@ -1,10 +1,11 @@
-"""One colour per method and label view, the same in every chart; from the palette of Okabe and Ito,
-which the colour-blind can tell apart.
+"""One colour per method and label view, the same in every chart, and no two with the same one; from
+the palette of Okabe and Ito, which the colour-blind can tell apart.
 """
 
 from __future__ import annotations
 
-from itertools import cycle
+from collections.abc import Iterator
+from itertools import count
 from typing import Any
 
 from headwater.analysis.order import Shown, shown_labels, shown_method
@@ -21,8 +22,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = (
     "#CC79A7",
 )
 GREY = "#8C8C8C"
-SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY)
-"""For what is neither a method nor a label view: sources, curves."""
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+"""For methods and label views that declare no colour, or one that another has taken."""
 
 
 def arm_word(method: Any, labels: Any) -> str:
@@ -37,7 +38,8 @@ def _has_labels(method: Any, labels: Any) -> bool:
 def arm_colours(summary: Any) -> dict[str, str]:
     """Word of `arm_word` -> colour, in the order of the arms.
 
-    Hierarchy levels share a ramp: coarse is light blue, fine is dark blue.
+    Hierarchy levels share a ramp: coarse is light blue, fine is dark blue. Where two would have one
+    colour, the later one gets another: a colour means one thing.
     """
     columns = ["method", "labels", "label_kind"]
     arms = summary.sort_values("order")[columns].drop_duplicates()
@@ -45,13 +47,28 @@ def arm_colours(summary: Any) -> dict[str, str]:
     for method, labels, kind in arms.itertuples(index=False):
         shown.setdefault(arm_word(method, labels), _shown(method, labels, kind))
     levels = [word for word in shown if shown[word].on_ramp]
-    spare = cycle(SERIES)
-    return {
-        word: _on_ramp(levels.index(word), len(levels))
-        if shown[word].on_ramp
-        else shown[word].colour or next(spare)
-        for word in shown
-    }
+    chosen = {word: _on_ramp(place, len(levels)) for place, word in enumerate(levels)}
+    taken = set(chosen.values())
+    for word in shown:
+        if word not in chosen:
+            wanted = shown[word].colour
+            chosen[word] = wanted if wanted and wanted not in taken else _free(taken)
+            taken.add(chosen[word])
+    return {word: chosen[word] for word in shown}
+
+
+def _free(taken: set[str]) -> str:
+    return next(colour for colour in _spare() if colour not in taken)
+
+
+def _spare() -> Iterator[str]:
+    """The palette, then ever new tones of it, without end."""
+    yield from SERIES
+    for number in count(1):
+        share = 0.6 / (1 + number // 2)
+        towards = BLACK if number % 2 else "#D9D9D9"
+        for colour in SERIES:
+            yield _mix(colour, towards, share)
 
 
 def _shown(method: Any, labels: Any, kind: Any) -> Shown:

@@ -19,8 +19,12 @@ from headwater.report.charts.panel import (
     split,
     tip,
 )
-from headwater.report.charts.theme import SCHEMA, Spec
+from headwater.report.charts.theme import REFERENCE, SCHEMA, Spec
 from headwater.report.palette import GREY, arm_word
+
+_SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+"""For those that share a colour, as their labels do."""
+_LEGEND: Spec = {"columns": 1, "labelLimit": 300}
 
 
 def panels(evidence: Evidence) -> Iterator[Panel]:
@@ -85,9 +89,11 @@ def _record(row: dict[Any, Any], arms: _Arms) -> dict[str, Any]:
 
 def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec:
     """`order` is that of the contexts' short names."""
-    y = axis(values, "best \u2212 worst source, points", floor=None, ceiling=None)
+    y = axis(values, "best \u2212 worst source, points", zero=True)
     arms = {value["short"]: value["arm"] for value in values}
     shown_in = [colours.get(arms[name], GREY) for name in order]
+    before = [shown_in[:place].count(colour) for place, colour in enumerate(shown_in)]
+    looks = [_SHAPES[number % len(_SHAPES)] for number in before]
     shared: Spec = {
         "x": shots_axis(values) | {"scale": {"paddingInner": 0.25, "paddingOuter": 0.1}},
         "xOffset": {"field": "short", "sort": order},
@@ -96,6 +102,7 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
             "type": "nominal",
             "title": None,
             "scale": {"domain": order, "range": shown_in},
+            "legend": _LEGEND,
         },
         "tooltip": tip(
             ("short", "method, labels"),
@@ -105,18 +112,25 @@ def _spec(values: list[Spec], order: list[str], colours: dict[str, str]) -> Spec
             ("seeds", "seeds"),
         ),
     }
+    shape: Spec = {
+        "field": "short",
+        "type": "nominal",
+        "title": None,
+        "scale": {"domain": order, "range": looks},
+        "legend": _LEGEND,
+    }
     zero: Spec = {
         "data": {"values": [{"zero": 0}]},
-        "mark": {"type": "rule", "color": GREY, "clip": True},
+        "mark": {"type": "rule", "style": REFERENCE},
         "encoding": {"y": y | {"field": "zero"}},
     }
     interval: Spec = {
-        "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.55, "clip": True},
+        "mark": {"type": "rule", "strokeWidth": 2, "opacity": 0.55},
         "encoding": shared | {"y": y | {"field": "low"}, "y2": {"field": "high"}},
     }
     gap: Spec = {
         "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
-        "encoding": shared | {"y": y | {"field": "mean"}},
+        "encoding": shared | {"y": y | {"field": "mean"}, "shape": shape},
     }
     return {
         "$schema": SCHEMA,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import summarise
 from headwater.analysis.configurations import main_metric, prepare
 from headwater.analysis.words import missing, shots_place, shots_word
-from headwater.report.charts.theme import Spec
+from headwater.report.charts.theme import DASHES, Spec
 from headwater.report.palette import arm_colours, arm_word
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class Evidence:
     """Of `summarise`: the means of that metric on whole test sets."""
     colours: dict[str, str]
     """Word of `arm_word` -> colour."""
+    dashes: dict[str, list[int]] = field(default_factory=dict)
+    """Source -> dash of its lines."""
+    majority: dict[str, float] = field(default_factory=dict)
+    """Task -> what always giving its most frequent class attains, in percent; where it is known."""
 
 
 def evidence_of(rows: pd.DataFrame) -> Evidence:
@@ -55,7 +59,25 @@ def evidence_of(rows: pd.DataFrame) -> Evidence:
     summary = summarise(table)
     summary = summary[(summary["metric"] == metric) & summary["mean"].notna()]
     whole = summary[summary["subset"] == "all"]
-    return Evidence(table, metric, whole, arm_colours(summary))
+    return Evidence(
+        table,
+        metric,
+        whole,
+        arm_colours(summary),
+        _dashes(summary["source"].dropna()),
+        _majority(table) if metric == "top1" else {},
+    )
+
+
+def _dashes(sources: pd.Series[Any]) -> dict[str, list[int]]:
+    words = list(dict.fromkeys(map(str, sources)))
+    return {word: DASHES[place % len(DASHES)] for place, word in enumerate(words)}
+
+
+def _majority(table: pd.DataFrame) -> dict[str, float]:
+    whole = table[table["subset"] == "all"]
+    shares = whole.groupby("task", observed=True)["task_majority"].max().dropna()
+    return {str(task): round(100 * float(share), 3) for task, share in shares.items()}
 
 
 def split(frame: pd.DataFrame, columns: list[str]) -> Iterator[tuple[Any, pd.DataFrame]]:
@@ -75,16 +97,20 @@ def in_percent(share: Any) -> float | None:
 
 
 def record(row: dict[Any, Any], **more: Any) -> dict[str, Any]:
-    """What a mark stands for: the mean of an arm with its interval, and what a tooltip tells."""
+    """What a mark stands for: the mean of an arm with its interval, and what a tooltip tells.
+
+    The interval is cut to what a share can be, from 0 to 100 %; `spread` tells it whole.
+    """
     half = None if missing(row["low"]) else 50 * (float(row["high"]) - float(row["low"]))
+    low, high = in_percent(row["low"]), in_percent(row["high"])
     return {
         "name": row["name"],
         "short": short(str(row["name"])),
         "arm": arm_word(row["method"], row["labels"]),
         "source": "" if missing(row.get("source")) else str(row.get("source")),
         "mean": in_percent(row["mean"]),
-        "low": in_percent(row["low"]),
-        "high": in_percent(row["high"]),
+        "low": None if low is None else max(0.0, low),
+        "high": None if high is None else min(100.0, high),
         "spread": "one seed: no interval" if half is None else f"\u00b1 {half:.1f} points",
         "seeds": int(row["num_seeds"]),
         "cells": int(row["num_cells"]),
@@ -108,31 +134,37 @@ def short(name: str) -> str:
 
 
 def domain(
-    values: list[dict[str, Any]], *, floor: float | None = 0.0, ceiling: float | None = 100.0
+    values: list[dict[str, Any]], *, zero: bool = False, also: Iterable[float] = ()
 ) -> list[float]:
-    """The range of the means and their intervals, but no interval may widen it by more than the
-    means' own range (2 seeds give huge ones).
+    """The range that holds all means and their intervals, with some room; 0 as well where `zero`
+    (differences are shown), and `also` other places on the axis.
     """
-    means = _known(values, "mean")
-    span = max(max(means) - min(means), 4.0)
-    low = max(min(means + _known(values, "low")), min(means) - span / 2)
-    high = min(max(means + _known(values, "high")), max(means) + span / 2)
-    pad = (high - low) * 0.05
-    return [
-        low - pad if floor is None else max(floor, low - pad),
-        high + pad if ceiling is None else min(ceiling, high + pad),
-    ]
+    known = [number for name in ("mean", "low", "high") for number in _known(values, name)]
+    known += [*also, *([0.0] if zero else [])]
+    low, high = min(known), max(known)
+    room = 0.04 * max(high - low, 2.0)
+    return [_rounded(low - room), _rounded(high + room)]
+
+
+def _rounded(number: float) -> float:
+    return round(number, 3)
 
 
 def _known(values: list[dict[str, Any]], field: str) -> list[float]:
     return [value[field] for value in values if value[field] is not None]
 
 
-def axis(values: list[dict[str, Any]], title: str, **ends: float | None) -> Spec:
-    """The channel of a quantity with its intervals; `ends` are those of `domain`."""
+def axis(
+    values: list[dict[str, Any]],
+    title: str,
+    *,
+    zero: bool = False,
+    also: Iterable[float] = (),
+) -> Spec:
+    """The channel of a quantity with its intervals; `zero` and `also` as in `domain`."""
     return {
         "type": "quantitative",
-        "scale": {"domain": domain(values, **ends), "nice": False},
+        "scale": {"domain": domain(values, zero=zero, also=also), "nice": False, "zero": False},
         "axis": {"title": title, "tickCount": 5},
     }
 
@@ -150,9 +182,9 @@ def shots_axis(values: list[dict[str, Any]]) -> Spec:
 def tip(*fields: tuple[str, str]) -> list[dict[str, str]]:
     """A tooltip of (field, title)."""
     fields_shown = []
-    for field, title in fields:
-        shown = {"field": field, "title": title}
-        if field in ("mean", "low", "high"):
+    for name, title in fields:
+        shown = {"field": name, "title": title}
+        if name in ("mean", "low", "high"):
             shown["format"] = ".1f"
         fields_shown.append(shown)
     return fields_shown

@@ -30,22 +30,22 @@ def panels(evidence: Evidence) -> Iterator[Panel]:
             protocol=str(protocol),
             shots=None,
             title=str(task),
-            spec=_spec(values, evidence.colours),
+            spec=_spec(values, evidence),
         )
 
 
-def _spec(values: list[Spec], colours: dict[str, str]) -> Spec:
+def _spec(values: list[Spec], evidence: Evidence) -> Spec:
     y = axis(values, "right, %")
     mean = y | {"field": "mean"}
-    colour = _colour(values, colours)
+    colour = _colour(values, evidence.colours)
     shared: Spec = {"x": shots_axis(values), "color": colour, "detail": {"field": "name"}}
     intervals: Spec = {
-        "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.35, "clip": True},
+        "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.35},
         "encoding": shared | {"y": y | {"field": "low"}, "y2": {"field": "high"}},
     }
     lines: Spec = {
         "mark": {"type": "line", "strokeWidth": 1.8, "opacity": 0.85},
-        "encoding": shared | {"y": mean, "strokeDash": _dash(values)},
+        "encoding": shared | {"y": mean, "strokeDash": _dash(values, evidence.dashes)},
     }
     dots: Spec = {
         "mark": {"type": "point", "filled": True, "size": 42, "opacity": 1, "strokeWidth": 1.4},
@@ -71,14 +71,14 @@ def _colour(values: list[Spec], colours: dict[str, str]) -> Spec:
     }
 
 
-def _dash(values: list[Spec]) -> Spec:
+def _dash(values: list[Spec], dashes: dict[str, list[int]]) -> Spec:
     """Sources have a dash each; arms without a source have a line without dashes."""
-    sources = list(dict.fromkeys(value["source"] for value in values if value["source"]))
-    dashes = [DASHES[place % len(DASHES)] for place in range(len(sources))]
+    drawn = {value["source"] for value in values}
+    used = {source: dash for source, dash in dashes.items() if source in drawn}
     return {
         "field": "source",
         "type": "nominal",
         "title": None,
-        "scale": {"domain": [*sources, ""], "range": [*dashes, DASHES[0]]},
-        "legend": None if len(sources) < 2 else {"values": sources},
+        "scale": {"domain": [*used, ""], "range": [*used.values(), DASHES[0]]},
+        "legend": None if len(used) < 2 else {"values": list(used)},
     }

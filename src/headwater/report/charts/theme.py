@@ -7,7 +7,16 @@ from typing import Any
 Spec = dict[str, Any]
 """A Vega-Lite specification, or a part of one."""
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
+DASHES = (
+    *([1, 0], [6, 3], [2, 2], [8, 2, 2, 2]),
+    *([12, 3], [4, 4], [12, 2, 2, 2, 2, 2], [3, 6]),
+)
+REFERENCE = "reference"
+"""The style of a line that marks a place on an axis: zero, the majority class. It has the ink of
+axes, so that no arm's colour is spent on it.
+"""
+JOIN = "join"
+"""The style of a line that joins arms of several colours."""
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -21,6 +30,12 @@ def theme(*, dark: bool) -> Spec:
         "background": None,
         "font": _FONT,
         "view": {"stroke": None},
+        "style": {
+            REFERENCE: {"color": faint, "strokeWidth": 1.25},
+            f"{REFERENCE}-text": {"color": faint, "fontSize": 11},
+            JOIN: {"color": faint, "strokeWidth": 1.5, "opacity": 0.7},
+        },
+        "text": {"color": ink},
         "axis": {
             "labelColor": faint,
             "titleColor": faint,
@@ -43,6 +58,8 @@ def theme(*, dark: bool) -> Spec:
             "titleFontWeight": "normal",
             "symbolStrokeWidth": 2,
             "symbolOpacity": 1,
+            "symbolBaseFillColor": faint,
+            "symbolBaseStrokeColor": faint,
             "labelLimit": 160,
             "rowPadding": 3,
             "offset": 8,

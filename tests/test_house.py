@@ -148,6 +148,8 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "engines": {
+        "cost",
+        "files",
         "methods",
         "recipes",
         "work",

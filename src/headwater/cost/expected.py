@@ -7,6 +7,7 @@ on two cores]: a worker process starts, a batch of its first kernels is slow, a 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ DECODED_PER_S = 1500.0
 """Images that are decoded and kept before anything is trained."""
 _TRAIN_S, _OPEN_S, _CELL_S = 1.0, 0.3, 0.05
 """What a training, a task that is opened, and a cell take whatever their size."""
+_TOKENS_PER_S = 25_000.0
+"""Of captions that a text tower of two layers is trained on, all as long as the longest."""
 _TUNED = 1.3
 """An image of fine-tuning against one of training: validation images are looked at besides."""
 
@@ -72,7 +75,7 @@ def expected(
         seconds = _TRAIN_S
         if arm.recipe is not None:
             flops = arm.images_seen * measured.image_flops[recipe_key(arm)]
-            seconds += flops / (BACKWARD * forward * rate)
+            seconds += flops / (BACKWARD * forward * rate) + arm.images_seen * _text_seconds(arm)
         trained[arm.id] = Piece(("train", arm.words.method), seconds)
     for cell in cells:
         arm, task = cell.arm, cell.words.task
@@ -88,6 +91,14 @@ def expected(
         measuring[cell.id] = Piece(("cell", cell.words.protocol), seconds)
     start = START_S + undecoded / DECODED_PER_S
     return Expected(start, trained, opened, searched, measuring)
+
+
+def _text_seconds(arm: PlannedArm) -> float:
+    """Of the caption of one image in training."""
+    if not arm.captions or not arm.method.text_tower:
+        return 0.0
+    words = max(text.count(" ") for text in itertools.chain.from_iterable(arm.captions)) + 3
+    return min(words, arm.method.context(arm.recipe) or words) / _TOKENS_PER_S
 
 
 def _searches(plan: Plan, cell: PlannedCell) -> Iterator[Piece]:

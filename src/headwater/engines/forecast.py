@@ -66,6 +66,8 @@ class _Busy:
     began: float
     heard: float
     """When it began, or its last cell was done."""
+    searches: list[Piece]
+    """Those that nobody had done when it began."""
     share: float = 0.0
     """Of a training's steps."""
     told_at: float = 0.0
@@ -83,9 +85,14 @@ class Forecast:
         expected: Expected,
         workers: int,
         *,
+        crowded: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`crowded` is what everything is multiplied by before any of it was seen: others work on
+        the same cores.
+        """
         self._expected, self._workers, self._clock = expected, workers, clock
+        self._crowded = crowded
         self._schedule = Schedule(todo)
         self._began = clock()
         self._busy: dict[int, _Busy] = {}
@@ -140,7 +147,8 @@ class Forecast:
 
     # what was seen
     def _start(self, worker: int, unit: Unit, now: float) -> None:
-        self._busy[worker] = _Busy(unit, now, now)
+        searches = [] if unit.task is None else self._searches((unit.arm.id, unit.task))
+        self._busy[worker] = _Busy(unit, now, now, searches)
         ready = self._schedule.ready
         for place, waiting in enumerate(ready):
             if _key(waiting) == _key(unit):
@@ -182,7 +190,7 @@ class Forecast:
     def _step_pieces(self, busy: _Busy, cell: str) -> list[Piece]:
         """What lies between what was heard last of a unit and a cell of it."""
         key = (busy.unit.arm.id, str(busy.unit.task))
-        first = [] if busy.cells else [self._expected.opened[key], *self._searches(key)]
+        first = [] if busy.cells else [self._expected.opened[key], *busy.searches]
         return [*first, self._expected.cells[cell]]
 
     def _searches(self, key: tuple[str, str]) -> list[Piece]:
@@ -193,7 +201,7 @@ class Forecast:
         return sum(piece.seconds * self._factor(piece) for piece in pieces)
 
     def _factor(self, piece: Piece) -> float:
-        factor = 1.0
+        factor = self._crowded
         for level in reversed(_levels(piece)):
             sums = self._seen.get(level)
             if sums is not None:
@@ -241,16 +249,16 @@ class Forecast:
     def _play(self, now: float) -> dict[str, float]:
         schedule, searched = self._schedule.copy(), set[tuple[str, str]]()
         number = itertools.count()
-        start = 0.0 if self._started else _rest(self._expected.start_s, now - self._began)
-        free = [(start, next(number), None)] * max(0, self._workers - len(self._busy))
+        start = self._crowded * self._expected.start_s
+        start = 0.0 if self._started else _rest(start, now - self._began)
         heap: list[tuple[float, int, Unit | None]] = [
-            *((at, next(number), nobody) for at, _, nobody in free),
-            *((self._left_of(b, now), next(number), b.unit) for b in self._busy.values()),
+            (self._left_of(busy, now), next(number), busy.unit) for busy in self._busy.values()
         ]
+        nobody = max(0, self._workers - len(self._busy))
+        heap += [(start, next(number), None) for _ in range(nobody)]
         for busy in self._busy.values():
-            if busy.unit.task is not None and not busy.cells:
-                key = (busy.unit.arm.id, busy.unit.task)
-                searched |= {piece.kind for piece in self._searches(key)}
+            if not busy.cells:
+                searched |= {piece.kind for piece in busy.searches}
         heapq.heapify(heap)
         ends: dict[str, float] = {}
         idle = 0

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater.engines.cores import default_workers
 from headwater.engines.forecast import Forecast
 from headwater.engines.schedule import NOBODY, Event, Pending, Schedule
 from headwater.files import write_atomic
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 FOLDER = "running"
 _WRITE_EVERY_S = 2.0
+_MOST_CROWDED = 2.0
 _STALE_S = 3600.0
 """A run on another machine that has told nothing for so long is taken for dead [ours]."""
 
@@ -128,7 +130,17 @@ def _forecast(plan: Plan, store: Store, todo: Pending, compute: Compute, workers
     images = sum(len(source.table) for source in plan.sources.values())
     measured = known(plan, compute.device)
     pieces = expected(plan, todo.arms, todo.cells, measured, undecoded=0 if decoded else images)
-    return Forecast(todo, pieces, workers)
+    return Forecast(todo, pieces, workers, crowded=crowded(compute.device.type, workers))
+
+
+def crowded(device: str, workers: int) -> float:
+    """How much slower this machine is for what others compute on it now, by its load: 1 where it is
+    idle, 2 at most; 1 too where the load is not that of our cores alone, and on a GPU.
+    """
+    cores = default_workers("cpu")
+    if device != "cpu" or not hasattr(os, "getloadavg") or cores != os.cpu_count():
+        return 1.0
+    return min(_MOST_CROWDED, max(1.0, (os.getloadavg()[0] + workers) / cores))
 
 
 def runs_of(plan: Plan, store: Store) -> list[dict[str, Any]]:

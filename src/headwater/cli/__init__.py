@@ -22,7 +22,6 @@ from headwater.cli.hardness import hardness
 from headwater.cli.labels import labels_app
 from headwater.cli.options import (
     DEFAULT_STORE,
-    SHIPPED,
     BudgetOption,
     CompileOption,
     DataOption,
@@ -30,6 +29,8 @@ from headwater.cli.options import (
     EngineOption,
     FreshOption,
     JsonOption,
+    NewStoreOption,
+    QuietOption,
     StoreOption,
     StudyArgument,
     UntilOption,
@@ -38,8 +39,13 @@ from headwater.cli.options import (
     hours_of,
     load,
     print_json,
+)
+from headwater.cli.studies import (
+    SHIPPED,
+    complete_study,
     shipped_studies,
     study_path,
+    what_can_run,
 )
 from headwater.cli.tasks import tasks_app
 from headwater.errors import InputError
@@ -50,7 +56,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="headwater",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(labels_app)
@@ -61,8 +66,22 @@ for wing in wings.opened():
     app.add_typer(wing.commands())
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"headwater {version('headwater')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def _headwater(context: typer.Context) -> None:
+def _headwater(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Say it, and end."),
+    ] = False,
+) -> None:
     """Tells a team what to pre-train on: which source, which label granularity, which method."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -119,13 +138,14 @@ def plan(
 @app.command()
 def run(
     study: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="[STUDY]",
+            metavar="STUDY",
+            autocompletion=complete_study,
             help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).",
         ),
-    ] = "demo",
-    store: StoreOption = DEFAULT_STORE,
+    ] = None,
+    store: NewStoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
@@ -141,19 +161,24 @@ def run(
             help="Forget this arm or cell first (6 characters of its id will do).",
         ),
     ] = None,
-    report_path: Annotated[
+    out: Annotated[
         Path | None,
-        typer.Option("--report", help="Where to write the report; in the store when left out."),
+        typer.Option("--out", "-o", help="Where to write the report; in the store when left out."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
+    report_path: Annotated[Path | None, typer.Option("--report", hidden=True)] = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute what the store lacks of a study, then write the report and print the verdict.
 
     Can be stopped and started again at any time.
     """
+    if study is None:
+        typer.echo("\n".join(what_can_run()), err=True)
+        raise typer.Exit(2)
     from headwater.study.file import wing_of
 
+    out = out or report_path  # what it was called before
     budget_hours = hours_of(budget)
     if budget is not None and until is None:
         raise InputError("--budget: is for a run by steps; add --until 0.95")
@@ -168,7 +193,7 @@ def run(
             workers=workers,
             compiled=compiled,
             redo=tuple(redo or ()),
-            report=report_path,
+            report=out,
             quiet=quiet,
             as_json=as_json,
         )
@@ -224,7 +249,7 @@ def run(
             run=compute,
             say=(lambda step: None) if as_json else say_step,
         )
-    facts = run_facts(resolved, opened, todo, report_path, by_steps=until is not None)
+    facts = run_facts(resolved, opened, todo, out, by_steps=until is not None)
     print_json(facts) if as_json else say_verdict(facts)
     if facts["failed"] or facts["faults"]:
         raise typer.Exit(1)

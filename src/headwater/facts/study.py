@@ -71,6 +71,7 @@ def plan_facts(
     cost = estimate(plan, todo.arms, todo.cells, encoder, workers=workers)
     return {
         "study": study.study,
+        "store": None if store is None else str(store.root),
         "question": study.question,
         "tasks": [_task_facts(plan, task) for task in plan.tasks.values()],
         "protocols": {
@@ -164,6 +165,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
     """
     facts: dict[str, Any] = {
         "study": plan.study.study,
+        "store": None if store is None else str(store.root),
         **counts(plan, store),
         "arms": len(plan.every_arm),
         "arms_done": 0,

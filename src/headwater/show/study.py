@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headwater.steps import Step
 
 _console = console(soft_wrap=True, highlight=False)
+_NO_STORE = "no store yet, so nothing is done: `headwater run` makes one"
 _MOST = 12
 """Arms that are named."""
 _GUESSED = "a guess: `headwater plan --fresh` measures this machine, and a run corrects it"
@@ -30,6 +31,8 @@ def print_plan(facts: dict[str, Any]) -> None:
     _console.print(f"[bold]{name_of(facts['study'])}[/bold]{question}")
     _console.print(_arms_table(facts["arms"]))
     _console.print(_tasks_table(facts["tasks"]))
+    if facts["store"] is None:
+        _console.print(_NO_STORE, markup=False)
     cells, cost = facts["cells"], facts["cost"]
     _console.print(
         f"cells: {cells['total']} ({cells['new']} new, {cells['kept']} kept, {cells['orphaned']} "
@@ -185,6 +188,8 @@ def say_step(step: Step) -> None:
 
 def print_status(facts: dict[str, Any]) -> None:
     """The status in text."""
+    if facts["store"] is None:
+        _console.print(_NO_STORE, markup=False)
     _console.print(
         f"{facts['study']}: {facts['arms_done']} of {facts['arms']} arms trained; {facts['done']} "
         f"of {facts['cells']} cells done",

@@ -45,21 +45,15 @@ def study_path(name: str) -> Path:
 
 
 def near_names(name: str, known: Iterable[str]) -> str:
-    """The known names that are like one, by their last parts: `a`, or `a or b`; empty where none
-    is.
+    """The known names that are like one, by their last part without its suffix: `a`, or `a or b`;
+    empty where none is.
     """
     by_stem: dict[str, list[str]] = {}
     for each in known:
-        for word in {Path(each).name, Path(each).stem}:
-            by_stem.setdefault(word.casefold(), []).append(each)
-    asked = Path(name)
-    near = [
-        each
-        for word in dict.fromkeys((asked.name.casefold(), asked.stem.casefold()))
-        for close in difflib.get_close_matches(word, list(by_stem), n=2, cutoff=0.6)
-        for each in by_stem[close]
-    ]
-    return " or ".join(list(dict.fromkeys(near))[:2])
+        by_stem.setdefault(Path(each).stem.casefold(), []).append(each)
+    close = difflib.get_close_matches(Path(name).stem.casefold(), list(by_stem), n=2, cutoff=0.6)
+    near = [each for stem in close for each in by_stem[stem]]
+    return " or ".join(near[:2])
 
 
 def _files(folder: Path) -> list[Path]:
@@ -93,7 +87,7 @@ def what_can_run() -> Iterator[str]:
     here = studies_here()
     yield "headwater: run what? Name a study:"
     for path in here:
-        yield plain.line(f"  headwater run {path}")
+        yield f"  headwater run {plain.line(path)}"
     if not here:
         yield "  (no file of this folder is a study; `headwater init` writes one)"
     yield "or one that is shipped:"

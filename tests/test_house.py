@@ -38,6 +38,7 @@ DOING = {
     "steps",
     "store",
     "tasks",
+    "trackers",
     "transfer",
     "views",
     "work",
@@ -165,7 +166,8 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "steps": {"analysis", "plan", "store", "files", "errors"},
-    "api": {"steps", "facts", "engines", "work", "plan", "store", "study"},
+    "trackers": {"facts", "engines", "plan", "store", "errors"},
+    "api": {"trackers", "steps", "facts", "engines", "work", "plan", "store", "study"},
     "facts": {
         "steps",
         "methods",
@@ -201,6 +203,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "cli": {
+        "trackers",
         "steps",
         "show",
         "facts",

@@ -33,6 +33,7 @@ from headwater.cli.options import (
     QuietOption,
     StoreOption,
     StudyArgument,
+    TrackerOption,
     UntilOption,
     VerifyOption,
     WorkersOption,
@@ -51,6 +52,7 @@ from headwater.cli.tasks import tasks_app
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
+    from headwater.engines.schedule import Event
     from headwater.plan import Plan
 
 app = typer.Typer(
@@ -166,6 +168,7 @@ def run(
         typer.Option("--out", "-o", help="Where to write the report; in the store when left out."),
     ] = None,
     report_path: Annotated[Path | None, typer.Option("--report", hidden=True)] = None,
+    tracker: TrackerOption = None,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -186,6 +189,8 @@ def run(
     if owner is not None:
         if until is not None:
             raise InputError(f"--until: {owner.title} is not run by steps")
+        if tracker:
+            raise InputError(f"--tracker: {owner.title} has no curves to tell of")
         options = wings.Options(
             store,
             device=device,
@@ -215,6 +220,7 @@ def run(
     from headwater.plan.forgetting import forget
     from headwater.show.study import say_faults, say_step, say_verdict, watched
     from headwater.steps import run_until
+    from headwater.trackers import tracked
 
     if redo:
         forget(resolved, opened, redo)
@@ -226,7 +232,12 @@ def run(
         check_backbone(resolved)
 
     def compute(part: Plan) -> None:
-        with watched(pending(part, opened), quiet=hushed) as watch:
+        with watched(pending(part, opened), quiet=hushed) as shown:
+
+            def watch(event: Event) -> None:
+                told(event)
+                shown(event)
+
             engines.run(
                 part,
                 opened,
@@ -237,18 +248,19 @@ def run(
                 watch=watch,
             )
 
-    if until is None:
-        compute(resolved)
-    else:
-        run_until(
-            resolved,
-            opened,
-            aim_of(resolved.study),
-            until=until,
-            budget_hours=budget_hours,
-            run=compute,
-            say=(lambda step: None) if as_json else say_step,
-        )
+    with tracked(tracker or () if todo.cells else (), resolved, opened) as told:
+        if until is None:
+            compute(resolved)
+        else:
+            run_until(
+                resolved,
+                opened,
+                aim_of(resolved.study),
+                until=until,
+                budget_hours=budget_hours,
+                run=compute,
+                say=(lambda step: None) if as_json else say_step,
+            )
     facts = run_facts(resolved, opened, todo, out, by_steps=until is not None)
     print_json(facts) if as_json else say_verdict(facts)
     if facts["failed"] or facts["faults"]:

@@ -143,6 +143,15 @@ LayoutOption = Annotated[
     ),
 ]
 LinksOption = Annotated[bool, typer.Option("--follow-links", help="Links may lead out of FOLDER.")]
+TrackerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tracker",
+        metavar="NAME[:WHERE]",
+        help="Tell training curves and scores to tensorboard, trackio, mlflow or wandb (offline) "
+        "as well; in a folder of the store where WHERE is left out. May be given several times.",
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress display.")]
 DEFAULT_STORE = Path("headwater-store")
 

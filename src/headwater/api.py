@@ -75,7 +75,8 @@ def run(
     rows say. `until` runs by steps, until the answer is right with this probability: seeds go to
     the arms that are still in doubt, for at most `budget_hours` of one worker's work
     (headwater.steps). `trackers` (tensorboard, trackio, mlflow, wandb, or NAME:WHERE) are told of
-    curves and scores (headwater.trackers). Worker processes need no main guard in the calling script.
+    curves and scores (headwater.trackers). Worker processes need no main guard in the calling
+    script.
 
     Raises InputError for a wrong study, wrong data, an unknown engine or a device that is not
     there.

@@ -7,6 +7,7 @@ as HEADWATER_TESTS_WITHOUT=chromium,data, so that a run is what another machine 
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NAMES = ("data", "chromium", "wordnet", "git", "gpu")
+NAMES = ("data", "chromium", "wordnet", "git", "gpu", "tensorboard")
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
 """A path at which nothing lies: what is hidden is looked for there and not found."""
@@ -112,6 +113,11 @@ NEEDS = {
             torch.cuda.is_available(),
             "no CUDA device is here: views on a GPU are not compared with the processor's",
         ),
+        Need(
+            "tensorboard",
+            "tensorboard" not in HIDDEN and importlib.util.find_spec("tensorboard") is not None,
+            "TensorBoard is not installed (pip install 'headwater[tensorboard]')",
+        ),
     )
 }
 
@@ -119,4 +125,5 @@ needs_data = NEEDS["data"].mark
 needs_browser = NEEDS["chromium"].mark
 needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
+needs_tensorboard = NEEDS["tensorboard"].mark
 needs_cuda = NEEDS["gpu"].mark

@@ -29,8 +29,10 @@ def tracked(words: Sequence[str], plan: Plan, store: Store) -> Iterator[Watch]:
 
     Raises InputError for a tracker that is not there, before anything runs.
     """
-    trackers = [opened(word, plan.study.study, store.root) for word in words]
+    trackers: list[Guarded] = []
     try:
+        for word in words:
+            trackers.append(opened(word, plan.study.study, store.root))
         yield Feed(store, trackers).heard if trackers else lambda event: None
     finally:
         for tracker in trackers:

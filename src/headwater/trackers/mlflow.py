@@ -1,4 +1,6 @@
-"""MLflow: an experiment a study, a run an arm; WHERE is a folder or the address of a server."""
+"""MLflow: an experiment a study, a run an arm; WHERE is a folder, which gets a data base, or the
+address of a server (`mlflow ui --backend-store-uri sqlite:///FOLDER/mlflow.db` shows a folder's).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,10 @@ class MlflowTracker(Tracker):
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow.tracking import MlflowClient
 
-        address = where if "://" in where else Path(where).resolve().as_uri()
+        address = where
+        if "://" not in where:
+            Path(where).mkdir(parents=True, exist_ok=True)
+            address = f"sqlite:///{Path(where).resolve()}/mlflow.db"
         self._client = MlflowClient(tracking_uri=address)
         name = f"headwater {study}"
         known = self._client.get_experiment_by_name(name)

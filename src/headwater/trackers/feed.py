@@ -87,10 +87,12 @@ def arm_name(arm: PlannedArm) -> str:
 
 
 def score_name(row: dict[str, Any]) -> str:
-    """task/protocol/5 shots/draw 0/top1, with the subset where it is not all."""
+    """task/protocol/5 shots/draw 1/top1, or task/protocol/top1 for all images; with the subset
+    where it is not all.
+    """
     parts = [row["task"], row["protocol"]]
     if row.get("shots") is not None:
-        parts.append("full" if row["shots"] < 0 else f"{row['shots']} shots")
+        parts.append(f"{row['shots']} shots")
     if row.get("draw"):
         parts.append(f"draw {row['draw']}")
     metric = row["metric"] if row["subset"] == "all" else f"{row['metric']} on {row['subset']}"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu")
+NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard")
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
 """A path at which nothing lies: what is hidden is looked for there and not found."""
@@ -121,6 +121,11 @@ NEEDS = {
             torch.cuda.is_available(),
             "no CUDA device is here: views on a GPU are not compared with the processor's",
         ),
+        Need(
+            "tensorboard",
+            "tensorboard" not in HIDDEN and importlib.util.find_spec("tensorboard") is not None,
+            "TensorBoard is not installed (pip install 'headwater[tensorboard]')",
+        ),
     )
 }
 
@@ -129,4 +134,5 @@ needs_browser = NEEDS["chromium"].mark
 needs_axe = NEEDS["axe"].mark
 needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
+needs_tensorboard = NEEDS["tensorboard"].mark
 needs_cuda = NEEDS["gpu"].mark

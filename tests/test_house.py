@@ -38,6 +38,7 @@ DOING = {
     "steps",
     "store",
     "tasks",
+    "trackers",
     "transfer",
     "views",
     "work",
@@ -148,6 +149,8 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "engines": {
+        "cost",
+        "files",
         "methods",
         "recipes",
         "work",
@@ -163,7 +166,8 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "steps": {"analysis", "plan", "store", "files", "errors"},
-    "api": {"steps", "facts", "engines", "work", "plan", "store", "study"},
+    "trackers": {"facts", "engines", "plan", "store", "errors"},
+    "api": {"trackers", "steps", "facts", "engines", "work", "plan", "store", "study"},
     "facts": {
         "steps",
         "methods",
@@ -211,6 +215,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         "proposal",
+        "trackers",
         "steps",
         "show",
         "facts",

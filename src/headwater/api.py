@@ -16,6 +16,7 @@ from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
 from headwater.store import Store
 from headwater.study import Study
+from headwater.trackers import tracked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,6 +60,7 @@ def run(
     compiled: bool = False,
     until: float | None = None,
     budget_hours: float | None = None,
+    trackers: Sequence[str] = (),
     watch: Callable[[Event], None] = lambda event: None,
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md).
@@ -72,7 +74,9 @@ def run(
     change the weights. `compiled` trains through torch.compile: other kernels, so other bits, which
     rows say. `until` runs by steps, until the answer is right with this probability: seeds go to
     the arms that are still in doubt, for at most `budget_hours` of one worker's work
-    (headwater.steps). Worker processes need no main guard in the calling script.
+    (headwater.steps). `trackers` (tensorboard, trackio, mlflow, wandb, or NAME:WHERE) are told of
+    curves and scores (headwater.trackers). Worker processes need no main guard in the calling
+    script.
 
     Raises InputError for a wrong study, wrong data, an unknown engine or a device that is not
     there.
@@ -86,6 +90,10 @@ def run(
     for fault in plan.faults:
         warnings.warn(fault, stacklevel=2)
 
+    def heard(event: Event) -> None:
+        told(event)
+        watch(event)
+
     def compute(part: Plan) -> None:
         run_plan(
             part,
@@ -95,16 +103,18 @@ def run(
             workers=workers,
             checkpoint_every_s=checkpoint_every_s,
             compiled=compiled,
-            watch=watch,
+            watch=heard,
         )
 
-    if until is None:
-        compute(plan)
-    else:
-        from headwater.facts.decisions import aim_of
-        from headwater.steps import run_until
+    with tracked(trackers, plan, opened) as told:
+        if until is None:
+            compute(plan)
+        else:
+            from headwater.facts.decisions import aim_of
+            from headwater.steps import run_until
 
-        run_until(plan, opened, aim_of(words), until=until, budget_hours=budget_hours, run=compute)
+            aim = aim_of(words)
+            run_until(plan, opened, aim, until=until, budget_hours=budget_hours, run=compute)
     return plan.rows(opened)
 
 

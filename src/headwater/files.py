@@ -5,6 +5,7 @@ A reader sees the old file or the new one, never a part.
 
 from __future__ import annotations
 
+import difflib
 import errno
 import hashlib
 import os
@@ -23,6 +24,18 @@ def is_stray(name: str) -> bool:
     note of its own: "x (1).json", "x (conflicted copy).json", "x.sync-conflict-1.json", "._x.json".
     """
     return _STRAY.search(name) is not None
+
+
+def near_beside(path: Path) -> str:
+    """What lies beside a path that is not there and is called much like it, for an error: `, but
+    a.csv is`; empty where nothing does.
+    """
+    try:
+        names = sorted(each.name for each in path.parent.iterdir())[:10_000]
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.75)
+    return f", but {path.parent / near[0]} is" if near else ""
 
 
 def sync_folder(folder: Path) -> None:

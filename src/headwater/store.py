@@ -51,6 +51,8 @@ from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
 _MARK = "headwater-store"
 _VERSION = 1
 _FAILED = ".failed.json"
+_KNOWN = 5000
+"""Files of rows whose rows are kept in memory [ours]."""
 
 
 class Store:
@@ -81,6 +83,7 @@ class Store:
         self.rows, self.answers = self.root / "rows", self.root / "answers"
         self.labels, self.cache = self.root / "labels", self.root / "cache"
         self.damaged = self.root / "damaged"
+        self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
 
     def _make(self, mark: Path) -> None:
         half_written = f".{mark.name}."
@@ -289,8 +292,24 @@ class Store:
         """The rows of a cell, finished or failed; none where there are none."""
         for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
             if (self.rows / name).is_file():
-                return read_cell_file(self.rows / name, cell_id)
+                return self._read_rows(self.rows / name, cell_id)
         return []
+
+    def _read_rows(self, path: Path, cell_id: str) -> list[dict[str, Any]]:
+        """The rows of a file; one that is as it was when it was read before is not read again: a
+        run asks for every cell four times.
+        """
+        try:
+            now = path.stat()
+        except OSError:  # gone meanwhile: whoever reads it says so
+            return read_cell_file(path, cell_id)
+        state = (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
+        before, rows = self._known.get(path.name, (None, []))
+        if before != state:
+            rows = read_cell_file(path, cell_id)
+            if len(self._known) < _KNOWN:
+                self._known[path.name] = state, rows
+        return [dict(row) for row in rows]
 
     def drop_cell(self, cell_id: str) -> None:
         """Forget a cell, so that the next run measures it again."""

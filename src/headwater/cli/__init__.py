@@ -23,7 +23,6 @@ from headwater.cli.hardness import hardness
 from headwater.cli.labels import labels_app
 from headwater.cli.options import (
     DEFAULT_STORE,
-    SHIPPED,
     BudgetOption,
     CompileOption,
     DataOption,
@@ -31,27 +30,35 @@ from headwater.cli.options import (
     EngineOption,
     FreshOption,
     JsonOption,
+    NewStoreOption,
+    QuietOption,
     StoreOption,
     StudyArgument,
+    TrackerOption,
     UntilOption,
     VerifyOption,
     WorkersOption,
     hours_of,
     load,
     print_json,
+)
+from headwater.cli.studies import (
+    SHIPPED,
+    complete_study,
     shipped_studies,
     study_path,
+    what_can_run,
 )
 from headwater.cli.tasks import tasks_app
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
+    from headwater.engines.schedule import Event
     from headwater.plan import Plan
 
 app = typer.Typer(
     name="headwater",
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(labels_app)
@@ -64,8 +71,22 @@ for wing in wings.opened():
     app.add_typer(wing.commands())
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"headwater {version('headwater')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def _headwater(context: typer.Context) -> None:
+def _headwater(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="Say it, and end."),
+    ] = False,
+) -> None:
     """Tells a team what to pre-train on: which source, which label granularity, which method."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
@@ -103,13 +124,14 @@ def plan(
 @app.command()
 def run(
     study: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            metavar="[STUDY]",
+            metavar="STUDY",
+            autocompletion=complete_study,
             help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).",
         ),
-    ] = "demo",
-    store: StoreOption = DEFAULT_STORE,
+    ] = None,
+    store: NewStoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
@@ -125,19 +147,25 @@ def run(
             help="Forget this arm or cell first (6 characters of its id will do).",
         ),
     ] = None,
-    report_path: Annotated[
+    out: Annotated[
         Path | None,
-        typer.Option("--report", help="Where to write the report; in the store when left out."),
+        typer.Option("--out", "-o", help="Where to write the report; in the store when left out."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress display.")] = False,
+    report_path: Annotated[Path | None, typer.Option("--report", hidden=True)] = None,
+    tracker: TrackerOption = None,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute what the store lacks of a study, then write the report and print the verdict.
 
     Can be stopped and started again at any time.
     """
+    if study is None:
+        typer.echo("\n".join(what_can_run()), err=True)
+        raise typer.Exit(2)
     from headwater.study.file import wing_of
 
+    out = out or report_path  # what it was called before
     budget_hours = None if budget is None else hours_of(budget)
     if budget is not None and until is None:
         raise InputError("--budget: is for a run by steps; add --until 0.95")
@@ -145,6 +173,8 @@ def run(
     if owner is not None:
         if until is not None:
             raise InputError(f"--until: {owner.title} is not run by steps")
+        if tracker:
+            raise InputError(f"--tracker: {owner.title} has no curves to tell of")
         options = wings.Options(
             store,
             device=device,
@@ -152,7 +182,7 @@ def run(
             workers=workers,
             compiled=compiled,
             redo=tuple(redo or ()),
-            report=report_path,
+            report=out,
             quiet=quiet,
             as_json=as_json,
         )
@@ -174,6 +204,7 @@ def run(
     from headwater.plan.forgetting import forget
     from headwater.show.study import say_faults, say_step, say_verdict, watched
     from headwater.steps import run_until
+    from headwater.trackers import tracked
 
     if redo:
         forget(resolved, opened, redo)
@@ -185,7 +216,12 @@ def run(
         check_backbone(resolved)
 
     def compute(part: Plan) -> None:
-        with watched(pending(part, opened), quiet=hushed) as watch:
+        with watched(pending(part, opened), quiet=hushed) as shown:
+
+            def watch(event: Event) -> None:
+                told(event)
+                shown(event)
+
             engines.run(
                 part,
                 opened,
@@ -196,19 +232,20 @@ def run(
                 watch=watch,
             )
 
-    if until is None:
-        compute(resolved)
-    else:
-        run_until(
-            resolved,
-            opened,
-            aim_of(resolved.study),
-            until=until,
-            budget_hours=budget_hours,
-            run=compute,
-            say=(lambda step: None) if as_json else say_step,
-        )
-    facts = run_facts(resolved, opened, todo, report_path, by_steps=until is not None)
+    with tracked(tracker or () if todo.cells else (), resolved, opened) as told:
+        if until is None:
+            compute(resolved)
+        else:
+            run_until(
+                resolved,
+                opened,
+                aim_of(resolved.study),
+                until=until,
+                budget_hours=budget_hours,
+                run=compute,
+                say=(lambda step: None) if as_json else say_step,
+            )
+    facts = run_facts(resolved, opened, todo, out, by_steps=until is not None)
     print_json(facts) if as_json else say_verdict(facts)
     if facts["failed"] or facts["faults"]:
         raise typer.Exit(1)

@@ -14,12 +14,12 @@ from headwater.cli.options import (
     DEFAULT_STORE,
     DeviceOption,
     JsonOption,
-    StoreOption,
+    NewStoreOption,
     WorkersOption,
     hours_of,
     print_json,
-    shipped_studies,
 )
+from headwater.cli.studies import shipped_studies
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def init(
     task: TaskOption = None,
     time: TimeOption = "30m",
     out: OutOption = DEFAULT_OUT,
-    store: StoreOption = DEFAULT_STORE,
+    store: NewStoreOption = DEFAULT_STORE,
     image_size: SizeOption = 32,
     demo: Annotated[
         bool, typer.Option("--demo", help="Write the study of a generated world instead.")
@@ -94,7 +94,7 @@ def try_(
     task: TaskOption = None,
     time: TimeOption = "30m",
     out: OutOption = DEFAULT_OUT,
-    store: StoreOption = DEFAULT_STORE,
+    store: NewStoreOption = DEFAULT_STORE,
     image_size: SizeOption = 32,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,

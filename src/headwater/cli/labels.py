@@ -9,7 +9,6 @@ import typer
 
 from headwater.cli.options import (
     DEFAULT_STORE,
-    SHIPPED,
     DataOption,
     JsonOption,
     LayoutOption,
@@ -18,8 +17,8 @@ from headwater.cli.options import (
     check_root,
     folder_of,
     print_json,
-    study_path,
 )
+from headwater.cli.studies import SHIPPED, study_path
 from headwater.errors import InputError
 
 labels_app = typer.Typer(
@@ -48,12 +47,13 @@ def describe_labels(
             "instance.",
         ),
     ] = None,
-    plot: Annotated[
+    out: Annotated[
         Path | None,
         typer.Option(
-            "--plot", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html."
+            "--out", "-o", metavar="FILE", help="Write a chart as well: .svg, .png, .pdf or .html."
         ),
     ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", hidden=True)] = None,
     layout: LayoutOption = None,
     follow_links: LinksOption = False,
     store: StoreOption = DEFAULT_STORE,
@@ -68,6 +68,7 @@ def describe_labels(
     from headwater.facts.labels import folder_facts, study_facts
     from headwater.show.labels import print_labels
 
+    plot = out or plot  # what --out was called before
     chosen = None if views is None else views.split(",")
     if plot is not None:
         from headwater.report import check_chart

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headwater import plain, wings
+from headwater import plain
+from headwater.cli.studies import (
+    SHIPPED,
+    complete_study,
+    near_names,
+    shipped_studies,
+    study_path,
+)
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,22 +34,42 @@ def device_word(value: str) -> str:
     return value
 
 
-def shipped_studies() -> dict[str, Path]:
-    """The studies inside the package and its wings, by name."""
-    folders = [Path(__file__).parents[1] / "studies", *(wing.studies for wing in wings.opened())]
-    studies = {path.stem: path for folder in folders for path in folder.glob("*.yaml")}
-    return dict(sorted(studies.items()))
-
-
-SHIPPED = ", ".join(shipped_studies())
 StudyArgument = Annotated[
     str,
     typer.Argument(
         metavar="STUDY",
+        autocompletion=complete_study,
         help=f"A study file (YAML), or the name of a study that is shipped ({SHIPPED}).",
     ),
 ]
-StoreOption = Annotated[Path, typer.Option("--store", help="Folder of results.")]
+
+
+def there(context: typer.Context, parameter: typer.CallbackParam, store: Path) -> Path:
+    """The store of a command that makes none. Raises InputError where somebody names a folder that
+    is not there: what is not there yet is the default store alone.
+    """
+    source = context.get_parameter_source(str(parameter.name))
+    if source is None or source.name in ("DEFAULT", "DEFAULT_MAP") or store.exists():
+        return store
+    where = "HEADWATER_STORE" if source.name == "ENVIRONMENT" else "--store"
+    folder = store.parent
+    if not folder.is_dir():
+        raise InputError(f"{where} {store}: there is no such folder, nor {folder}")
+    beside = [str(folder / path.name) for path in sorted(folder.iterdir()) if path.is_dir()]
+    near = near_names(str(store), [name for name in beside if not Path(name).name.startswith(".")])
+    advice = f"; did you mean {near}?" if near else "; `headwater run` makes one"
+    raise InputError(f"{where} {store}: there is no such folder, so no store{advice}")
+
+
+_STORE = "HEADWATER_STORE"
+StoreOption = Annotated[
+    Path,
+    typer.Option("--store", envvar=_STORE, callback=there, help="Folder of results, read."),
+]
+NewStoreOption = Annotated[
+    Path,
+    typer.Option("--store", envvar=_STORE, help="Folder of results, made where it is missing."),
+]
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -116,6 +143,16 @@ LayoutOption = Annotated[
     ),
 ]
 LinksOption = Annotated[bool, typer.Option("--follow-links", help="Links may lead out of FOLDER.")]
+TrackerOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tracker",
+        metavar="NAME[:WHERE]",
+        help="Tell training curves and scores to tensorboard, trackio, mlflow or wandb (offline) "
+        "as well; in a folder of the store where WHERE is left out. May be given several times.",
+    ),
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress display.")]
 DEFAULT_STORE = Path("headwater-store")
 
 
@@ -129,11 +166,6 @@ def hours_of(budget: str, option: str = "--budget") -> float:
     if not 0 < hours < float("inf"):
         raise InputError(f"{option}: {budget!r} is no time; write hours or minutes, as 3h or 90m")
     return hours
-
-
-def study_path(name: str) -> Path:
-    path = Path(name)
-    return shipped_studies().get(name, path) if not path.exists() else path
 
 
 def load(

@@ -7,12 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from headwater import device, keys, models
 from headwater.cost.encoder import Measured
+from headwater.cost.guess import FLOPS_PER_S
 from headwater.errors import blamed_on
 from headwater.methods import check_encoder
 from headwater.methods.supervised import SupervisedRecipe
@@ -53,25 +54,47 @@ def measure(
     that timm lacks or that does not take such images (with the study's line), and for a device that
     is not there.
     """
+    compute = device.resolve(device_name, study.precision)
+    encoder, counts = _counted(study, arms, timm_names)
+    batch = batch_of(study.image_size, counts["forward_flops"])
+    return Measured(
+        **counts,
+        notes=models.notes(
+            study.backbone, study.image_size, study.patch_size, batch_is_split=batch_is_split
+        ),
+        images_per_s=images_per_s(encoder, study.image_size, compute, batch),
+        device=compute.device.type,
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def count(
+    study: Study, arms: Mapping[str, PlannedArm], timm_names: Sequence[str], device_type: str
+) -> Measured:
+    """As `measure`, but with a guess of the rate: nothing is trained for it."""
+    _, counts = _counted(study, arms, timm_names)
+    rate = FLOPS_PER_S.get(device_type, FLOPS_PER_S["cpu"]) / (3.0 * counts["forward_flops"])
+    return Measured(**counts, notes=[], images_per_s=rate, device=device_type, date=None)
+
+
+def _counted(
+    study: Study, arms: Mapping[str, PlannedArm], timm_names: Sequence[str]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """(encoder, what is counted of it, by field of `Measured`)."""
     size, patch = study.image_size, study.patch_size
     with study.located(), blamed_on("backbone" if patch is None else "patch_size"):
         encoder = models.build_encoder(study.backbone, size, seed=0, patch_size=patch)
         check_encoder(encoder, size, {arm.words.method: arm.recipe for arm in arms.values()})
-    compute = device.resolve(device_name, study.precision)
-    forward_flops = models.forward_flops(encoder, size)
-    return Measured(
-        forward_flops=forward_flops,
-        num_features=int(encoder.num_features),  # type: ignore[arg-type]
-        weight_bytes=sum(t.numel() * t.element_size() for t in encoder.state_dict().values()),
-        image_flops={
+    counts = {
+        "forward_flops": models.forward_flops(encoder, size),
+        "num_features": int(encoder.num_features),  # type: ignore[arg-type]
+        "weight_bytes": sum(t.numel() * t.element_size() for t in encoder.state_dict().values()),
+        "image_flops": {
             key: arm.method.image_flops(arm.recipe, encoder, size) for key, arm in arms.items()
         },
-        timm={name: models.timm_cost(name) for name in timm_names},
-        notes=models.notes(study.backbone, size, patch, batch_is_split=batch_is_split),
-        images_per_s=images_per_s(encoder, size, compute, batch_of(size, forward_flops)),
-        device=compute.device.type,
-        date=datetime.now(UTC).date().isoformat(),
-    )
+        "timm": {name: models.timm_cost(name) for name in timm_names},
+    }
+    return encoder, counts
 
 
 def images_per_s(

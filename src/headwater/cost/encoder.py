@@ -28,8 +28,8 @@ class Measured:
     """Training images per second of one worker."""
     device: str
     """cpu, cuda or mps."""
-    date: str
-    """The day on which it was measured, ISO 8601."""
+    date: str | None
+    """The day on which it was measured, ISO 8601; None for a rate that is a guess."""
 
 
 def recipe_key(arm: PlannedArm) -> str:

@@ -14,9 +14,9 @@ from headwater.tasks import Task
 if TYPE_CHECKING:
     from headwater.transfer.protocols import Expense
 
-_BACKWARD = 3.0
+BACKWARD = 3.0
 """Forward and backward against forward alone."""
-_PROBE_FLOPS_PER_S = 3e10
+PROBE_FLOPS_PER_S = 3e10
 _PAIRS_PER_S, _ALIGNED_PER_S = 2e6, 500.0
 """Pairs compared and images aligned by one core in search of copies of test images
 (docs/leakage.md) [ours].
@@ -38,9 +38,9 @@ class Cost:
     """With all workers at work."""
     disk_mb: float
     images_per_s: float
-    """Training images per second of one worker, as measured."""
-    measured: str
-    """The day on which this machine's rate was measured, ISO 8601."""
+    """Training images per second of one worker, as measured or guessed."""
+    measured: str | None
+    """The day on which this machine's rate was measured, ISO 8601; None where it is a guess."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -61,23 +61,23 @@ def estimate(
         for arm in arms
         if arm.recipe is not None
     )
-    expenses = [_expense(plan, cell, measured.num_features) for cell in cells]
+    expenses = [expense_of(plan, cell, measured.num_features) for cell in cells]
     finetuned = sum(expense.images for expense in expenses)
     fitted = sum(expense.flops for expense in expenses)
     measured_on = {(cell.arm.id, cell.words.task) for cell in cells}
-    extracted = sum(_images(plan.tasks[task]) for _, task in measured_on)
+    extracted = sum(images_of(plan.tasks[task]) for _, task in measured_on)
     clustered = [_feature_cost(arm, measured) for arm in arms if arm.clusters]
     clustered_flops = sum(cost.flops for cost in clustered)
     seconds = (
         _search_seconds(plan, cells)
-        + (trained / (_BACKWARD * forward) + finetuned) / rate
-        + (extracted + clustered_flops / forward) / (_BACKWARD * rate)
-        + fitted / _PROBE_FLOPS_PER_S
+        + (trained / (BACKWARD * forward) + finetuned) / rate
+        + (extracted + clustered_flops / forward) / (BACKWARD * rate)
+        + fitted / PROBE_FLOPS_PER_S
     )
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),
         finetune_images=finetuned,
-        flops=trained + forward * (_BACKWARD * finetuned + extracted) + clustered_flops + fitted,
+        flops=trained + forward * (BACKWARD * finetuned + extracted) + clustered_flops + fitted,
         hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
         disk_mb=_disk_bytes(plan, arms, cells, clustered, measured) / 1e6,
         images_per_s=rate,
@@ -127,10 +127,12 @@ def _search_seconds(plan: Plan, cells: Sequence[PlannedCell]) -> float:
         if plan.looks_within(name):
             task = plan.tasks[name]
             sizes[(None, name)] = (len(task.train) + len(task.val), len(task.test))
-    return sum(
-        images * n_test / _PAIRS_PER_S + (images + n_test) / _ALIGNED_PER_S
-        for images, n_test in sizes.values()
-    )
+    return sum(pair_seconds(images, n_test) for images, n_test in sizes.values())
+
+
+def pair_seconds(images: int, n_test: int) -> float:
+    """Of the search for copies of `n_test` test images among `images`."""
+    return images * n_test / _PAIRS_PER_S + (images + n_test) / _ALIGNED_PER_S
 
 
 def _disk_bytes(
@@ -144,7 +146,7 @@ def _disk_bytes(
     frozen = {
         (cell.arm.id, cell.words.task) for cell in cells if not PROTOCOLS[cell.words.protocol].tuned
     }
-    features = 4 * measured.num_features * sum(_images(plan.tasks[task]) for _, task in frozen)
+    features = 4 * measured.num_features * sum(images_of(plan.tasks[task]) for _, task in frozen)
     decoded = {(cost.source, cost.decoded_bytes) for cost in clustered}
     side = round(1.25 * plan.study.image_size)
     images = sum(len(source.table) for source in plan.sources.values()) if cells else 0
@@ -157,11 +159,11 @@ def _disk_bytes(
     )
 
 
-def _images(task: Task) -> int:
+def images_of(task: Task) -> int:
     return len(task.train) + len(task.val) + len(task.test)
 
 
-def _expense(plan: Plan, cell: PlannedCell, num_features: int) -> Expense:
+def expense_of(plan: Plan, cell: PlannedCell, num_features: int) -> Expense:
     """What a cell costs beside the features of its task's images."""
     words = plan.study.protocols.asked(cell.words.protocol)
     task = plan.tasks[cell.words.task]

@@ -12,48 +12,103 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headwater import digests
 from headwater.cost.encoder import Measured, recipe_key
+from headwater.cost.guess import guess as guess_of
 from headwater.files import write_atomic
 from headwater.machine import processor
 from headwater.plan import Plan, PlannedArm
 from headwater.study import identity
 
+if TYPE_CHECKING:
+    import torch
+
 SERVES_DAYS = 7
 """After so many days a rate is measured anew: machines change [ours]."""
 
 
-def measured(plan: Plan, device_name: str, *, fresh: bool = False) -> Measured:
+def measured(
+    plan: Plan, device_name: str, *, fresh: bool = False, guessed: bool = False
+) -> Measured:
     """What is known of a study's encoder: kept from an earlier plan, or measured now (`fresh`: now,
-    whatever is kept).
+    whatever is kept). With `guessed` a common encoder of which nothing is kept is not measured:
+    that takes seconds, and its costs can be told without (headwater.cost.guess).
 
     Raises InputError, with the study's line, for a backbone that timm lacks or that does not take
     such images, and for a device that is not there.
     """
-    study = plan.study
+    asked = _asked(plan, device_name)
+    kept = None if fresh else asked.kept()
+    if kept is not None:
+        return kept
+    guess = None if fresh or not guessed else guess_of(plan, device_name)
+    if guess is not None:
+        return guess
+    from headwater.cost.calibration import measure
+
+    found = measure(
+        plan.study,
+        asked.arms,
+        asked.timm_names,
+        device_name=device_name,
+        batch_is_split=asked.split,
+    )
+    with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, no more
+        asked.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(asked.path, json.dumps(digests.sealed(asdict(found))) + "\n")
+    return found
+
+
+def known(plan: Plan, device: torch.device) -> Measured:
+    """What is known of a study's encoder without training anything: kept, or counted, with a guess
+    of its rate. Raises InputError as `measured` does.
+    """
+    for name in (str(device), device.type, "auto"):
+        kept = _asked(plan, name).kept()
+        if kept is not None and kept.device == device.type:
+            return kept
+    guess = guess_of(plan, str(device))
+    if guess is not None:
+        return guess
+    from headwater.cost.calibration import count
+
+    asked = _asked(plan, str(device))
+    return count(plan.study, asked.arms, asked.timm_names, device.type)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be known, and where it is kept."""
+
+    path: Path
+    arms: dict[str, PlannedArm]
+    """One for each method and recipe, by `recipe_key`."""
+    timm_names: list[str]
+    split: bool
+    """Whether batches are split."""
+
+    def kept(self) -> Measured | None:
+        kept = _read(self.path)
+        same = (
+            kept is not None
+            and set(kept.image_flops) == set(self.arms)
+            and set(kept.timm) == set(self.timm_names)
+        )
+        return kept if same else None
+
+
+def _asked(plan: Plan, device_name: str) -> _Asked:
     arms = {recipe_key(arm): arm for arm in plan.every_arm if arm.recipe is not None}
     split = any(arm.recipe is not None and arm.recipe.micro_batch for arm in arms.values())
     timm_names = sorted({name for arm in plan.arms if (name := _timm_name(arm)) is not None})
-    path = _folder() / f"{_identity(plan, list(arms), timm_names, device_name, split)}.json"
-    kept = None if fresh else _read(path)
-    if (
-        kept is not None
-        and set(kept.image_flops) == set(arms)
-        and set(kept.timm) == set(timm_names)
-    ):
-        return kept
-    from headwater.cost.calibration import measure
-
-    found = measure(study, arms, timm_names, device_name=device_name, batch_is_split=split)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, no more
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(digests.sealed(asdict(found))) + "\n")
-    return found
+    name = _identity(plan, list(arms), timm_names, device_name, split)
+    return _Asked(_folder() / f"{name}.json", arms, timm_names, split)
 
 
 def _timm_name(arm: PlannedArm) -> str | None:

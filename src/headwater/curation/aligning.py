@@ -182,13 +182,15 @@ def _align(big: torch.Tensor, small: torch.Tensor, pairs: torch.Tensor) -> Align
     flipped, x, y = _start(big, small, pairs)
     big, small = big[pairs[:, 0]].double(), small[pairs[:, 1]].double()
     small = torch.where(flipped[:, None, None, None], small.flip(-1), small)
-    colour, contrasts, _ = _compared(big, small, x, y)
+    colour, contrasts, similarity = _compared(big, small, x, y)
     least, most = contrasts.aminmax(dim=0)
     hope = torch.nonzero(
         (colour <= _COLOUR_HOPE) & (most <= _CONTRASTS_HOPE * least) & (least >= FLAT / 2)
     )[:, 0]
-    x[hope], y[hope] = _search(big[hope, 0], small[hope, 0], x[hope], y[hope])
-    colour, contrasts, similarity = _compared(big, small, x, y)
+    big, small = big[hope], small[hope]
+    x[hope], y[hope] = _search(big[:, 0], small[:, 0], x[hope], y[hope])
+    better = _compared(big, small, x[hope], y[hope])  # the windows of all others are as they were
+    colour[hope], contrasts[:, hope], similarity[hope] = better
     contrast = contrasts.amin(dim=0)
     noise = contrast**2 / (contrast**2 + NOISE**2)
     copies = similarity >= (SIMILAR * noise).clamp(min=LEAST)

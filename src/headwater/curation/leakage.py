@@ -4,8 +4,10 @@ the likely ones aligned and compared.
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from headwater.curation.hashing import hash_distances, perceptual_hashes, pixel_
 from headwater.curation.matches import KINDS, Matches
 from headwater.curation.nearest import Nearest
 from headwater.curation.squares import squares
+from headwater.curation.threads import in_threads
 from headwater.curation.windows import Coefficients, alike, coefficients
 from headwater.errors import InputError
 from headwater.sources.pixels import Images
@@ -200,6 +203,64 @@ def _suggested(
     return pairs.astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The likeliest pairs so far of a block of the test set, by what they are likely by."""
+
+    of_test: Nearest
+    of_source: Nearest
+    by_hash: Nearest
+    by_pixels: Nearest
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Blocks of the source are looked at side by side; which is first changes nothing."""
+
+    def of_block(
+        self,
+        asked: _Looked,
+        source: Images,
+        start: int,
+        at: int,
+        stop: int,
+        block: int,
+        same: bool,
+    ) -> list[_Pairs]:
+        """Takes in rows `at` to `stop` - 1 of the source; the likeliest pairs of each of them."""
+        known = _Looked.at(source, at, stop, block)
+        num = len(asked.pixels)
+        own_of_test, own_of_source = (
+            Nearest(stop - at, PER_SOURCE, least=LIKELY),
+            Nearest(stop - at, PER_SOURCE, least=LIKELY),
+        )
+        for first in range(0, num, _WINDOWED):
+            some = slice(first, min(first + _WINDOWED, num))
+            later = (
+                np.arange(at, stop)[None, :]
+                > np.arange(start + some.start, start + some.stop)[:, None]
+                if same
+                else None
+            )
+            of_windows = (
+                (alike(asked.banks[some], known.wholes).numpy(), self.of_test, own_of_test),
+                (_transposed(known.banks, asked.wholes[some]), self.of_source, own_of_source),
+            )
+            hashes = -hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(
+                np.int8
+            )
+            pixels = (asked.pixels[some, None] == known.pixels[None, :]).astype(np.int8)
+            for likeness, _, of_known in of_windows:
+                of_known.add(likeness.T, 0, first, None if later is None else later.T)
+            with self.lock:
+                for likeness, of_image, _ in of_windows:
+                    of_image.add(likeness, first, at, later)
+                self.by_hash.add(hashes, first, at, later)
+                self.by_pixels.add(pixels, first, at, later)
+        pairs = []
+        for ways, nearest in ((False, own_of_test), (True, own_of_source)):
+            others, rows, _ = nearest.pairs()
+            pairs.append(_Pairs("crop", ways, rows + start, others + at))
+        return pairs
+
+
 def _candidates(
     source: Images,
     test: Images,
@@ -216,46 +277,18 @@ def _candidates(
     of_test, of_source = Nearest(num, most, least=LIKELY), Nearest(num, most, least=LIKELY)
     kept: list[_Pairs] = []
     by_hash, by_pixels = Nearest(num, most, least=-NEAR_BITS), Nearest(num, most, least=1)
-    for at in range(0, len(source), block):
+    best = _Best(of_test, of_source, by_hash, by_pixels)
+    done = itertools.count(1)
+
+    def look(at: int) -> list[_Pairs]:
         stop = min(at + block, len(source))
-        known = _Looked.at(source, at, stop, block)
-        own_of_test, own_of_source = (
-            Nearest(stop - at, PER_SOURCE, least=LIKELY),
-            Nearest(stop - at, PER_SOURCE, least=LIKELY),
-        )
-        for first in range(0, num, _WINDOWED):
-            some = slice(first, min(first + _WINDOWED, num))
-            later = (
-                np.arange(at, stop)[None, :]
-                > np.arange(start + some.start, start + some.stop)[:, None]
-                if same
-                else None
-            )
-            for likeness, of_image, of_known in (
-                (alike(asked.banks[some], known.wholes).numpy(), of_test, own_of_test),
-                (_transposed(known.banks, asked.wholes[some]), of_source, own_of_source),
-            ):
-                of_image.add(likeness, first, at, later)
-                of_known.add(likeness.T, 0, first, None if later is None else later.T)
-            by_hash.add(
-                -hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(
-                    np.int8
-                ),
-                first,
-                at,
-                later,
-            )
-            by_pixels.add(
-                (asked.pixels[some, None] == known.pixels[None, :]).astype(np.int8),
-                first,
-                at,
-                later,
-            )
-        for ways, nearest in ((False, own_of_test), (True, own_of_source)):
-            others, rows, _ = nearest.pairs()
-            kept.append(_Pairs("crop", ways, rows + start, others + at))
+        found = best.of_block(asked, source, start, at, stop, block, same)
         if progress is not None:
-            progress(stop)
+            progress(min(next(done) * block, len(source)))
+        return found
+
+    for found in in_threads(look, range(0, len(source), block)):
+        kept += found
     for kind, ways, nearest in (
         ("pixels", False, by_pixels),
         ("hash", False, by_hash),
@@ -323,9 +356,12 @@ def _aligned(source: Images, test: Images, candidates: list[_Pairs]) -> Matches:
         (big, big_rows), (small, small_rows) = sides[::-1] if source_first else sides
         unsure = np.flatnonzero(wanted & ~equal)
         unsure = unsure[np.lexsort((small_rows[unsure], big_rows[unsure]))]
-        for first in range(0, len(unsure), _ALIGNED_AT_ONCE):
-            which = unsure[first : first + _ALIGNED_AT_ONCE]
-            aligned = _align_some(big, big_rows[which], small, small_rows[which])
+        chunks = [
+            unsure[first : first + _ALIGNED_AT_ONCE]
+            for first in range(0, len(unsure), _ALIGNED_AT_ONCE)
+        ]
+        looked = in_threads(_side(big, big_rows, small, small_rows), chunks)
+        for which, aligned in zip(chunks, looked, strict=True):
             closer = aligned.similarity > torch.from_numpy(similarity[which])
             better = (aligned.copies & closer).numpy()
             which = which[better]
@@ -346,6 +382,12 @@ def _aligned(source: Images, test: Images, candidates: list[_Pairs]) -> Matches:
         window=window[order],
         window_of_source=of_source[order],
     )
+
+
+def _side(
+    big: Images, big_rows: NDArray[np.int64], small: Images, small_rows: NDArray[np.int64]
+) -> Callable[[NDArray[np.int64]], Aligned]:
+    return lambda which: _align_some(big, big_rows[which], small, small_rows[which])
 
 
 def _align_some(

@@ -77,19 +77,25 @@ class Coefficients:
         return len(self.even)
 
 
+@functools.cache
+def _each_window(kept: int, whole_only: bool) -> torch.Tensor:
+    """[num_windows * kept, SIDE]: the first cosines of every window along one axis."""
+    spans = windows()[:1] if whole_only else windows()
+    return in_units(
+        np.concatenate([cosines(kept, SIDE, start, end) for start, end in spans.tolist()])
+    )
+
+
 def coefficients(squares: torch.Tensor, *, whole_only: bool = False) -> Coefficients:
     """Of int16 [num_images, 3, SIDE, SIDE]: windows() x windows() of each, vertical first; or the
     whole image as one window.
     """
-    spans = windows()[:1] if whole_only else windows()
-    num = len(spans)
-    each = in_units(
-        np.concatenate([cosines(_LUMA, SIDE, start, end) for start, end in spans.tolist()])
-    )
+    num = 1 if whole_only else len(windows())
     parts = []
     for channel, kept in ((0, _LUMA), (1, _COLOUR), (2, _COLOUR)):
+        each = _each_window(kept, whole_only)
         made = each @ squares[:, channel].double() @ each.T
-        made = made.view(-1, num, _LUMA, num, _LUMA).permute(0, 1, 3, 2, 4)[..., :kept, :kept]
+        made = made.view(-1, num, kept, num, kept).permute(0, 1, 3, 2, 4)
         parts.append(made.reshape(len(squares), num * num, kept * kept))
     values = (torch.cat(parts, dim=-1) * (_weights() / UNIT**2)).round_()
     quiet = LEVELS * SIDE * _QUIET

@@ -3,5 +3,16 @@
 An engine is one file that declares its `ENTRY`, an `engine.Engine`.
 """
 
-SHARED = ("cores", "engine", "networks", "pool", "ranks", "schedule", "unit", "worker")
+SHARED = (
+    "cores",
+    "engine",
+    "forecast",
+    "networks",
+    "pool",
+    "progress",
+    "ranks",
+    "schedule",
+    "unit",
+    "worker",
+)
 """Modules of this package that are no engines."""

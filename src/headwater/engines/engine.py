@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from headwater.engines.cores import default_workers
+from headwater.engines.progress import followed
 from headwater.engines.schedule import Event, Pending, is_labelled, pending
 from headwater.plan import Plan
 from headwater.registry import ENGINES
@@ -45,6 +47,8 @@ class Engine:
     order: float
     version: int = 1
     """Enters no identity: engines change no number."""
+    alone: bool = False
+    """Whether it works off one unit after another, whatever the number of workers."""
 
 
 def run(
@@ -80,8 +84,11 @@ def run(
     compute = device_room.resolve(device, plan.study.precision)
     compute = dataclasses.replace(compute, compiled=compiled)
     session = Session(plan, store, compute, checkpoint_every_s)
-    _prepare(session)
-    chosen.run(session, todo, workers=workers, watch=watch)
+    count = 1 if chosen.alone else workers or default_workers(compute.device.type)
+    count = min(count, len(todo.cells))
+    with followed(plan, store, todo, compute, count, watch) as heard:
+        _prepare(session)
+        chosen.run(session, todo, workers=workers, watch=heard)
 
 
 def _check_arms(todo: Pending, store: Store) -> None:

@@ -68,4 +68,4 @@ def _log(session: Session, unit: Unit) -> None:
         log.write(f"{unit.title}\n{traceback.format_exc()}\n")
 
 
-ENTRY = Engine("inline", title="this process alone, for debuggers", run=run, order=1)
+ENTRY = Engine("inline", title="this process alone, for debuggers", run=run, order=1, alone=True)

@@ -41,7 +41,10 @@ class Unit:
 @dataclass(frozen=True)
 class Event:
     """What a watcher of a run hears. `kind` is started, progress, cell, finished, failed or
-    died.
+    died; the first one, `expected`, comes before anything has begun, of the first unit and nobody.
+
+    Every event's fields have `left_s`, seconds until all is done, and where a worker has its unit
+    `unit_left_s`: forecasts (headwater.engines.forecast).
     """
 
     kind: str
@@ -121,6 +124,13 @@ class Schedule:
                 self._waiting.setdefault(arm.needs.id, []).append(Unit(arm))
             else:
                 self.ready.append(Unit(arm))
+
+    def copy(self) -> Schedule:
+        """One that can be played through without this one changing."""
+        played = Schedule(Pending([], []))
+        played.ready, played._waiting = self.ready.copy(), self._waiting.copy()
+        played._cells = self._cells
+        return played
 
     def finished(self, unit: Unit) -> None:
         """What waited for a unit can be begun: the cells of an arm first."""

@@ -29,10 +29,7 @@ def curves_facts(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _arm_facts(arm: PlannedArm, store: Store) -> dict[str, Any]:
-    assert arm.recipe is not None and arm.recipe.batch is not None
-    points, unreadable = read_metrics(
-        _text(arm, store), batch=arm.recipe.batch, images_seen=arm.images_seen
-    )
+    points, unreadable = _points(arm, store)
     record = store.read_arm(arm.id) if store.has_arm(arm.id) else None
     begun = points or store.checkpoints(arm.id).is_dir()
     words = arm.words
@@ -58,6 +55,16 @@ def _arm_facts(arm: PlannedArm, store: Store) -> dict[str, Any]:
         "unreadable_lines": unreadable,
         "points": points,
     }
+
+
+def arm_points(arm: PlannedArm, store: Store) -> list[dict[str, float]]:
+    """The points of an arm's curve so far, ascending in images."""
+    return _points(arm, store)[0]
+
+
+def _points(arm: PlannedArm, store: Store) -> tuple[list[dict[str, float]], int]:
+    assert arm.recipe is not None and arm.recipe.batch is not None
+    return read_metrics(_text(arm, store), batch=arm.recipe.batch, images_seen=arm.images_seen)
 
 
 def _text(arm: PlannedArm, store: Store) -> bytes:

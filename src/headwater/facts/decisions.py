@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from headwater.analysis.words import count
 from headwater.errors import InputError
+from headwater.plan import Plan
 from headwater.steps import looks_error
 from headwater.store import Store
 from headwater.study import Study
@@ -13,7 +15,7 @@ from headwater.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headwater.analysis import Aim
+    from headwater.analysis import Aim, Decision
 
 TABLES = (".csv", ".parquet", ".jsonl")
 
@@ -50,3 +52,36 @@ def read_table(path: Path) -> pd.DataFrame:
     if not len(rows):
         raise InputError(f"{path}: has no rows, so there is nothing to decide")
     return rows
+
+
+def headline(decision: Decision) -> str:
+    """The answer in a sentence."""
+    if decision.best is None:
+        return "Nothing can be concluded."
+    if decision.sure:
+        return f"{decision.best} is the best."
+    if decision.decided:
+        return f"{decision.best}: whatever is better is so by less than your tolerance."
+    others = [name for name in decision.shortlist if name != decision.best]
+    if not others:
+        return f"{decision.best}, for now: {decision.confidence}."
+    return f"{decision.best}, for now; {count(len(others), 'other')} could be the best."
+
+
+def decision_so_far(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """What `headwater decide` says of the cells that are done, as plain values, with the mean of
+    each arm at the headline's setting; None where nothing is done. `headline` is the answer in a
+    sentence, or why there is none.
+    """
+    from headwater.analysis import decide, prepare
+    from headwater.analysis.evidence import NEEDED
+
+    rows = plan.rows(store)
+    if not len(rows) or not (rows["status"] == "done").any():
+        return None
+    table = prepare(rows, only=NEEDED)
+    try:
+        decision = decide(table, aim_of(plan.study, store), answers=store.read_answers)
+    except InputError as error:  # what the study decides by is not there yet
+        return {"best": None, "means": {}, "headline": f"nothing can be decided yet: {error}"}
+    return {**decision.to_dict(), "headline": headline(decision)}

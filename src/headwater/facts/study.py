@@ -9,8 +9,10 @@ from typing import Any
 
 from headwater.cost import estimate, measured
 from headwater.engines.cores import default_workers
+from headwater.engines.progress import runs_of
 from headwater.engines.schedule import pending
 from headwater.errors import InputError, blamed_on
+from headwater.facts.decisions import decision_so_far
 from headwater.plan import Plan
 from headwater.plan.within import known_within
 from headwater.store import Store
@@ -57,10 +59,11 @@ def plan_facts(
     """Arms, cells, what is done, shared and orphaned, and the cost of the rest.
 
     `workers` is one per core of this machine, or one on a GPU, where it is None. `fresh` measures
-    this machine's rate anew. Raises InputError, with the study's line, for a backbone that cannot
-    be, and for a device that is not there.
+    this machine's rate anew; without it a rate that nobody has measured yet is a guess. Raises
+    InputError, with the study's line, for a backbone that cannot be, and for a device that is not
+    there.
     """
-    study, encoder = plan.study, measured(plan, device, fresh=fresh)
+    study, encoder = plan.study, measured(plan, device, fresh=fresh, guessed=True)
     workers = workers or default_workers(encoder.device)
     todo = pending(plan, store)
     finished = store.finished_cells() if store else set()
@@ -68,6 +71,7 @@ def plan_facts(
     cost = estimate(plan, todo.arms, todo.cells, encoder, workers=workers)
     return {
         "study": study.study,
+        "store": None if store is None else str(store.root),
         "question": study.question,
         "tasks": [_task_facts(plan, task) for task in plan.tasks.values()],
         "protocols": {
@@ -156,21 +160,43 @@ def _orphans(plan: Plan, store: Store | None) -> int:
 
 
 def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
-    """Counts, and how far each unfinished arm is."""
-    facts = {
+    """Counts, how far each unfinished arm is, what runs say of the time that is left, the scores so
+    far and what would be decided now.
+    """
+    facts: dict[str, Any] = {
         "study": plan.study.study,
+        "store": None if store is None else str(store.root),
         **counts(plan, store),
         "arms": len(plan.every_arm),
         "arms_done": 0,
         "in_progress": [],
+        "running": [],
+        "left_s": None,
+        "decision": None,
         "failures": [],
         "faults": plan.faults,
     }
     if store is not None:
         facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)
         facts["in_progress"] = list(_in_progress(plan, store))
+        facts["running"] = _running(plan, store)
+        facts["left_s"] = facts["running"][0]["left_s"] if facts["running"] else None
+        facts["decision"] = decision_so_far(plan, store)
         facts["failures"] = failures(plan, store)
     return facts
+
+
+def _running(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """What runs of the study have told last, with the words of the arms that are not done."""
+    arms = {arm.id: arm.words for arm in plan.every_arm}
+    runs = runs_of(plan, store)
+    for run in runs:
+        run["arms_left"] = [
+            {"arm": arm, "title": arms[arm].title, "seed": arms[arm].seed, "left_s": left}
+            for arm, left in sorted(run.pop("arms").items(), key=lambda item: item[1])
+            if arm in arms
+        ]
+    return runs
 
 
 def _in_progress(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:

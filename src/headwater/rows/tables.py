@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import digests
 from headwater.errors import InputError
-from headwater.files import atomic_path
+from headwater.files import atomic_path, near_beside
 from headwater.rows.checks import check_row, conform, sorted_rows
 from headwater.rows.csv_cells import as_written, inert
 from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, VOLATILE
@@ -56,7 +56,9 @@ def read_rows(path: str | Path) -> pd.DataFrame:
     if path.is_dir():
         return to_frame(_cell_rows(path / "rows" if (path / "rows").is_dir() else path))
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file or store; `headwater run` makes one")
+        raise InputError(
+            f"{path}: there is no such file or store{near_beside(path)}; `headwater run` makes one"
+        )
     return conform(_read_table(path), str(path))
 
 

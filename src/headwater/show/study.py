@@ -13,11 +13,16 @@ from headwater import plain
 from headwater.analysis.words import count, listed
 from headwater.engines.schedule import Event, Pending
 from headwater.show.console import console, name_of
+from headwater.show.times import time_words
 
 if TYPE_CHECKING:
     from headwater.steps import Step
 
 _console = console(soft_wrap=True, highlight=False)
+_NO_STORE = "no store yet, so nothing is done: `headwater run` makes one"
+_MOST = 12
+"""Arms that are named."""
+_GUESSED = "a guess: `headwater plan --fresh` measures this machine, and a run corrects it"
 
 
 def print_plan(facts: dict[str, Any]) -> None:
@@ -26,6 +31,8 @@ def print_plan(facts: dict[str, Any]) -> None:
     _console.print(f"[bold]{name_of(facts['study'])}[/bold]{question}")
     _console.print(_arms_table(facts["arms"]))
     _console.print(_tasks_table(facts["tasks"]))
+    if facts["store"] is None:
+        _console.print(_NO_STORE, markup=False)
     cells, cost = facts["cells"], facts["cost"]
     _console.print(
         f"cells: {cells['total']} ({cells['new']} new, {cells['kept']} kept, {cells['orphaned']} "
@@ -35,11 +42,12 @@ def print_plan(facts: dict[str, Any]) -> None:
         _console.print(plain.line(fault), markup=False, style="red")
     for note in facts["notes"]:
         _console.print(plain.line(f"note: {note}"), markup=False)
+    how = f"measured on {cost['measured']}" if cost["measured"] else _GUESSED
     _console.print(
         f"to do: {cost['pretrain_images']:,} images of pre-training, {cost['finetune_images']:,} "
         f"of fine-tuning, {cost['flops']:.2e} FLOPs, about "
         f"{_hours(cost['hours'])} with {facts['workers']} workers at {_rate(cost['images_per_s'])} "
-        f"images/s each (measured on {cost['measured']}), {cost['disk_mb']:,.0f} MB of disk"
+        f"images/s each ({how}), {cost['disk_mb']:,.0f} MB of disk"
     )
 
 
@@ -180,6 +188,8 @@ def say_step(step: Step) -> None:
 
 def print_status(facts: dict[str, Any]) -> None:
     """The status in text."""
+    if facts["store"] is None:
+        _console.print(_NO_STORE, markup=False)
     _console.print(
         f"{facts['study']}: {facts['arms_done']} of {facts['arms']} arms trained; {facts['done']} "
         f"of {facts['cells']} cells done",
@@ -195,7 +205,55 @@ def print_status(facts: dict[str, Any]) -> None:
             f"{arm['steps']}",
             markup=False,
         )
+    for run in facts["running"]:
+        _print_run(run)
     for reason in facts["failures"]:
         _console.print(plain.line(f"failed: {reason}"), markup=False)
+    if facts["decision"] is not None:
+        _print_decision_so_far(facts["decision"], facts["to_do"] + facts["failed"])
     for fault in facts["faults"]:
         _console.print(plain.line(fault), markup=False)
+
+
+def _print_run(run: dict[str, Any]) -> None:
+    """How far a run that is under way is, and when its arms will be done."""
+    _console.print(
+        plain.line(
+            f"running: about {time_words(run['left_s'])} left, of {run['cells']} cells "
+            f"{run['cells_done']} done in {time_words(run['elapsed_s'])} (process {run['pid']} on "
+            f"{run['host']})"
+        ),
+        markup=False,
+    )
+    for unit in run["now"]:
+        _console.print(
+            plain.line(f"  now: {unit['unit']}, about {time_words(unit['left_s'])} left"),
+            markup=False,
+        )
+    arms = run["arms_left"]
+    for arm in arms[:_MOST]:
+        _console.print(
+            plain.line(
+                f"  {arm['title']} \u00b7 seed {arm['seed']}: done in about "
+                f"{time_words(arm['left_s'])}"
+            ),
+            markup=False,
+        )
+    if len(arms) > _MOST:
+        _console.print(f"  and {len(arms) - _MOST} arms more", markup=False)
+
+
+def _print_decision_so_far(decision: dict[str, Any], to_do: int) -> None:
+    """Mean scores and the answer, of what is done."""
+    so_far = f" so far ({count(to_do, 'cell')} to come)" if to_do else ""
+    _console.print(plain.line(f"decision{so_far}: {decision['headline']}"), markup=False)
+    if not decision["means"]:
+        return
+    setting = f"{decision['protocol']}, {listed(list(decision['tasks']))}"
+    table = Table("", "mean %", "could be best", box=None, pad_edge=False)
+    table.columns[1].justify = "right"
+    for name, mean in list(decision["means"].items())[:_MOST]:
+        could = "yes" if name in decision["shortlist"] else ""
+        table.add_row(name_of(name), f"{100 * mean:.1f}", could)
+    _console.print(f"  {setting}", markup=False)
+    _console.print(table)

@@ -12,11 +12,12 @@ from headwater.cli.hardness import hardness
 from headwater.cli.options import (
     DEFAULT_STORE,
     JsonOption,
+    NewStoreOption,
     StoreOption,
     WorkersOption,
     print_json,
-    study_path,
 )
+from headwater.cli.studies import study_path
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def run_theory(
     seeds: SeedsOption = None,
     others: SetOption = None,
     full_size: FullOption = False,
-    store: StoreOption = DEFAULT_STORE,
+    store: NewStoreOption = DEFAULT_STORE,
     out: Annotated[
         Path | None,
         typer.Option(

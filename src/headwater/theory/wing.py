@@ -35,7 +35,7 @@ class TheoryWing(Wing):
         _refuse(
             {
                 "--redo": options.redo,
-                "--report": options.report,
+                "--out": options.report,
                 "--compile": options.compiled,
                 "--device": options.device not in ("auto", "cpu"),
                 "--engine": options.engine != "local",

@@ -1,0 +1,184 @@
+"""A run that tells when it will be done: to whoever watches its events, and in a file of the store
+to whoever asks from another process (`headwater status`).
+
+    <store>/running/<study>-<host>-<pid>.json    how far a run is; gone when it ends
+
+Nothing is believed of these files but times, so they carry no digest; one that cannot be read, or
+whose process is gone, is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headwater.engines.cores import default_workers
+from headwater.engines.forecast import Forecast
+from headwater.engines.schedule import NOBODY, Event, Pending, Schedule
+from headwater.files import write_atomic
+from headwater.plan import Plan
+from headwater.store import Store
+
+if TYPE_CHECKING:
+    from headwater.device import Compute
+
+FOLDER = "running"
+_WRITE_EVERY_S = 2.0
+_MOST_CROWDED = 2.0
+_STALE_S = 3600.0
+"""A run on another machine that has told nothing for so long is taken for dead [ours]."""
+
+
+@dataclass
+class _Told:
+    """What goes to the file of one run."""
+
+    path: Path
+    plan: Plan
+    forecast: Forecast
+    began: float
+    counts: dict[str, int]
+    units: dict[int, str] = field(default_factory=dict)
+    written: float = 0.0
+
+    def heard(self, event: Event) -> None:
+        if event.kind == "started":
+            self.units[event.worker] = event.unit.title
+        elif event.kind in ("finished", "failed", "died"):
+            self.units.pop(event.worker, None)
+        if event.kind == "finished" and event.unit.task is None:
+            self.counts["arms_done"] += 1
+        elif event.kind == "cell":
+            self.counts["cells_done"] += 1
+        if time.monotonic() - self.written > _WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        """Where the disk is full, the run itself will say so."""
+        now = time.time()
+        words = {
+            "study": self.plan.study.study,
+            "pid": os.getpid(),
+            "host": platform.node(),
+            "began": self.began,
+            "updated": now,
+            "left_s": self.forecast.left(),
+            "arms": self.forecast.ends(),
+            **self.counts,
+            "now": [
+                {"worker": worker, "unit": title, "left_s": self.forecast.unit_left(worker)}
+                for worker, title in sorted(self.units.items())
+            ],
+        }
+        with suppress(OSError):
+            write_atomic(self.path, json.dumps(words) + "\n")
+        self.written = time.monotonic()
+
+
+@contextmanager
+def followed(
+    plan: Plan,
+    store: Store,
+    todo: Pending,
+    compute: Compute,
+    workers: int,
+    watch: Callable[[Event], None],
+) -> Iterator[Callable[[Event], None]]:
+    """A watcher that tells `watch` of every event, with how long the rest will take."""
+    forecast = _forecast(plan, store, todo, compute, workers)
+    name = f"{plan.study.study}-{platform.node()}-{os.getpid()}.json"
+    counts = {
+        "arms": len(todo.arms),
+        "arms_done": 0,
+        "cells": len(todo.cells),
+        "cells_done": 0,
+    }
+    told = _Told(store.root / FOLDER / name, plan, forecast, time.time(), counts)
+
+    def hear(event: Event) -> None:
+        forecast.heard(event)
+        told.heard(event)
+        event.fields["left_s"] = forecast.left()
+        own = forecast.unit_left(event.worker)
+        if own is not None:
+            event.fields["unit_left_s"] = own
+        watch(event)
+
+    told.write()
+    hear(Event("expected", NOBODY, Schedule(todo).ready[0], {}))
+    try:
+        yield hear
+    finally:
+        with suppress(OSError):
+            told.path.unlink(missing_ok=True)
+            told.path.parent.rmdir()
+
+
+def _forecast(plan: Plan, store: Store, todo: Pending, compute: Compute, workers: int) -> Forecast:
+    from headwater.cost import expected, known
+
+    pixels = store.cache / "pixels"
+    decoded = pixels.is_dir() and any(pixels.iterdir())
+    images = sum(len(source.table) for source in plan.sources.values())
+    measured = known(plan, compute.device)
+    pieces = expected(plan, todo.arms, todo.cells, measured, undecoded=0 if decoded else images)
+    return Forecast(todo, pieces, workers, crowded=crowded(compute.device.type, workers))
+
+
+def crowded(device: str, workers: int) -> float:
+    """How much slower this machine is for what others compute on it now, by its load: 1 where it is
+    idle, 2 at most; 1 too where the load is not that of our cores alone, and on a GPU.
+    """
+    cores = default_workers("cpu")
+    if device != "cpu" or not hasattr(os, "getloadavg") or cores != os.cpu_count():
+        return 1.0
+    return min(_MOST_CROWDED, max(1.0, (os.getloadavg()[0] + workers) / cores))
+
+
+def runs_of(plan: Plan, store: Store) -> list[dict[str, Any]]:
+    """What runs of a study that are under way have told last, the longest first; times are seconds
+    from now.
+    """
+    told = (_read(path) for path in sorted((store.root / FOLDER).glob("*.json")))
+    runs = [words for words in told if words is not None and words["study"] == plan.study.study]
+    return sorted(runs, key=lambda words: -words["left_s"])
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The last words of a run that lives, its times made anew; None for any other file."""
+    try:
+        words = json.loads(path.read_text(encoding="utf-8"))
+        since = max(0.0, time.time() - float(words["updated"]))
+        if not _lives(words["host"], int(words["pid"]), since):
+            return None
+        for each in (words, *words["now"]):
+            each["left_s"] = max(0.0, float(each["left_s"] or 0.0) - since)
+        words["arms"] = {
+            str(arm): max(0.0, float(left) - since) for arm, left in words["arms"].items()
+        }
+        words |= {"elapsed_s": time.time() - float(words["began"]), "told_s_ago": since}
+        counts = ("arms_done", "cells", "cells_done", "study")
+        return words if all(name in words for name in counts) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _lives(host: str, pid: int, since: float) -> bool:
+    """Whether the process that told something is still there, as far as can be told from here."""
+    if host != platform.node() or sys.platform == "win32":  # where kill 0 is no question
+        return since < _STALE_S
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater import notebook
 from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
-from headwater.engines.schedule import Event
+from headwater.engines.schedule import Event, pending
 from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
@@ -37,14 +41,16 @@ def make_plan(
     `data_root` is HEADWATER_DATA's folder when left out. Byte hashes are remembered in `store`
     where it exists.
     """
+    from headwater.facts.study import progress_facts
+
     words = study if isinstance(study, Study) else Study.load(study)
-    root = _root(data_root)
-    return Plan.make(
+    plan = Plan.make(
         words,
-        data_root=root,
+        data_root=_root(data_root),
         cache=Path(store) / "cache" if Path(store).exists() else None,
         looking=EVERYTHING if verify else A_FEW,
     )
+    return replace(plan, progress=partial(progress_facts, store=Path(store)))
 
 
 def run(
@@ -59,7 +65,7 @@ def run(
     compiled: bool = False,
     until: float | None = None,
     budget_hours: float | None = None,
-    watch: Callable[[Event], None] = lambda event: None,
+    watch: Callable[[Event], None] | None = None,
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md).
 
@@ -72,7 +78,8 @@ def run(
     change the weights. `compiled` trains through torch.compile: other kernels, so other bits, which
     rows say. `until` runs by steps, until the answer is right with this probability: seeds go to
     the arms that are still in doubt, for at most `budget_hours` of one worker's work
-    (headwater.steps). Worker processes need no main guard in the calling script.
+    (headwater.steps). Worker processes need no main guard in the calling script. `watch` hears each
+    event (headwater.engines.schedule.Event); left out, a notebook shows how far the run is.
 
     Raises InputError for a wrong study, wrong data, an unknown engine or a device that is not
     there.
@@ -87,16 +94,17 @@ def run(
         warnings.warn(fault, stacklevel=2)
 
     def compute(part: Plan) -> None:
-        run_plan(
-            part,
-            opened,
-            engine=engine,
-            device=device,
-            workers=workers,
-            checkpoint_every_s=checkpoint_every_s,
-            compiled=compiled,
-            watch=watch,
-        )
+        with _watching(watch, part, opened) as heard:
+            run_plan(
+                part,
+                opened,
+                engine=engine,
+                device=device,
+                workers=workers,
+                checkpoint_every_s=checkpoint_every_s,
+                compiled=compiled,
+                watch=heard,
+            )
 
     if until is None:
         compute(plan)
@@ -190,6 +198,16 @@ def tasks_facts(
         verify=verify,
         looking=EVERYTHING if verify else A_FEW,
     )
+
+
+def _watching(
+    watch: Callable[[Event], None] | None, part: Plan, store: Store
+) -> AbstractContextManager[Callable[[Event], None]]:
+    if watch is not None:
+        return nullcontext(watch)
+    if notebook.inside():
+        return notebook.watched(pending(part, store))
+    return nullcontext(lambda event: None)
 
 
 def _opened(store: str | Path) -> Store | None:

@@ -10,6 +10,6 @@ An estimate, from a second's calibration on this machine.
 
 from headwater.cost.encoder import Measured
 from headwater.cost.estimate import Cost, estimate
-from headwater.cost.kept import measured
+from headwater.cost.kept import measured, remembered
 
-__all__ = ["Cost", "Measured", "estimate", "measured"]
+__all__ = ["Cost", "Measured", "estimate", "measured", "remembered"]

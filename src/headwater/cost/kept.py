@@ -12,7 +12,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -35,25 +35,52 @@ def measured(plan: Plan, device_name: str, *, fresh: bool = False) -> Measured:
     Raises InputError, with the study's line, for a backbone that timm lacks or that does not take
     such images, and for a device that is not there.
     """
-    study = plan.study
-    arms = {recipe_key(arm): arm for arm in plan.every_arm if arm.recipe is not None}
-    split = any(arm.recipe is not None and arm.recipe.micro_batch for arm in arms.values())
-    timm_names = sorted({name for arm in plan.arms if (name := _timm_name(arm)) is not None})
-    path = _folder() / f"{_identity(plan, list(arms), timm_names, device_name, split)}.json"
-    kept = None if fresh else _read(path)
-    if (
-        kept is not None
-        and set(kept.image_flops) == set(arms)
-        and set(kept.timm) == set(timm_names)
-    ):
+    asked = _Asked.of(plan, device_name)
+    kept = None if fresh else asked.read()
+    if kept is not None:
         return kept
     from headwater.cost.calibration import measure
 
-    found = measure(study, arms, timm_names, device_name=device_name, batch_is_split=split)
+    found = measure(
+        plan.study,
+        asked.arms,
+        asked.timm_names,
+        device_name=device_name,
+        batch_is_split=asked.split,
+    )
     with contextlib.suppress(OSError):  # a cache that cannot be written costs seconds, no more
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, json.dumps(digests.sealed(asdict(found))) + "\n")
+        asked.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(asked.path, json.dumps(digests.sealed(asdict(found))) + "\n")
     return found
+
+
+def remembered(plan: Plan, device_name: str) -> Measured | None:
+    """What is kept of a study's encoder from an earlier plan; None where nothing is."""
+    return _Asked.of(plan, device_name).read()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of an encoder, and where the answer is kept."""
+
+    arms: dict[str, PlannedArm]
+    timm_names: list[str]
+    split: bool
+    path: Path
+
+    @classmethod
+    def of(cls, plan: Plan, device_name: str) -> _Asked:
+        arms = {recipe_key(arm): arm for arm in plan.every_arm if arm.recipe is not None}
+        split = any(arm.recipe is not None and arm.recipe.micro_batch for arm in arms.values())
+        names = sorted({name for arm in plan.arms if (name := _timm_name(arm)) is not None})
+        found = _identity(plan, list(arms), names, device_name, split)
+        return cls(arms, names, split, _folder() / f"{found}.json")
+
+    def read(self) -> Measured | None:
+        kept = _read(self.path)
+        if kept is None or set(kept.image_flops) != set(self.arms):
+            return None
+        return kept if set(kept.timm) == set(self.timm_names) else None
 
 
 def _timm_name(arm: PlannedArm) -> str | None:

@@ -25,7 +25,7 @@ def print_decision(
     """The answer, how sure it is, the arms that could be the best, what next, and what its
     uncertainty is made of (`tables`: in all parts).
     """
-    _say(_headline(decision), style="bold")
+    _say(decision.headline, style="bold")
     for note in decision.notes:
         _say(f"  {note}")
     if decision.best is None:
@@ -57,19 +57,6 @@ def print_decision(
             _console.print(_halvings(budget))
     if len(decision.lines) > 1:
         _console.print(_lines(decision))
-
-
-def _headline(decision: Decision) -> str:
-    if decision.best is None:
-        return "Nothing can be concluded."
-    if decision.sure:
-        return f"{decision.best} is the best."
-    if decision.decided:
-        return f"{decision.best}: whatever is better is so by less than your tolerance."
-    others = [name for name in decision.shortlist if name != decision.best]
-    if not others:
-        return f"{decision.best}, for now: {decision.confidence}."
-    return f"{decision.best}, for now; {count(len(others), 'other')} could be the best."
 
 
 def _ground(decision: Decision) -> str:

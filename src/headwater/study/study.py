@@ -24,6 +24,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from headwater import plain, wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
+from headwater.study.composed import Composing, yaml_text
 from headwater.study.data import Data
 from headwater.study.decision import Decide, paid_view
 from headwater.study.file import read_text, tree_of, validated
@@ -34,6 +35,7 @@ from headwater.study.recipe import (
     OnlineProbe,
     Recipes,
 )
+from headwater.study.shown import study_html
 from headwater.study.views import ViewUse
 from headwater.study.words import (
     Flag,
@@ -152,10 +154,12 @@ def _source_shorthand(value: Any) -> Any:
     return value
 
 
-class Study(Words):
+class Study(Words, metaclass=Composing):
     """A whole study.
 
     `Study.load(path)` reads a file; errors name the line, the key and the nearest valid one.
+    `Study(study=..., data=..., ...)`, or `Study({...})`, composes one of the same words in Python;
+    InputError names the key and the nearest valid one, too.
     """
 
     study: Name
@@ -300,6 +304,16 @@ class Study(Words):
                 lines["sources", name] = tree.line(("sources", number))
         study._origin = Origin(where, lines)
         return study
+
+    def _repr_html_(self) -> str:
+        return study_html(self)
+
+    def to_yaml(self) -> str:
+        """The study as the text of a file; `Study.parse` of it is equal to the study.
+
+        It holds the keys that were given: what was left out keeps its default.
+        """
+        return yaml_text(self)
 
     def located(self) -> AbstractContextManager[None]:
         """Within it, an InputError that knows its place in the study (`InputError.at`) is told with

@@ -122,6 +122,7 @@ def outcome_chart(found: list[dict[str, Any]]) -> dict[str, Any]:
     colour = {
         "field": "what",
         "title": None,
+        "legend": {"labelLimit": 400},
         "scale": {
             "domain": [words for words, _ in WAYS.values()],
             "range": [colour for _, colour in WAYS.values()],
@@ -191,7 +192,8 @@ def interval_chart(found: list[dict[str, Any]]) -> dict[str, Any]:
         "title": None,
         "scale": {"domain": ["holds the truth", "misses it"], "range": [BLUE, RED]},
     }
-    y = {"type": "quantitative", "title": "difference, points"}
+    ends = [min(each["low"] for each in found), max(each["high"] for each in found)]
+    y = {"type": "quantitative", "title": "difference, points", "scale": {"domain": ends}}
     panels = []
     for seeds in (3, 6):
         shown = f"{seeds} paired seeds"

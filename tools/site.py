@@ -28,7 +28,7 @@ def project_pages() -> list[str]:
 def place_of(target: str) -> str | None:
     """Where a file of the project lies in the site; None where it has no page there."""
     if target.startswith("docs/"):
-        return target.removeprefix("docs/")
+        return re.sub(r"\.ipynb$", ".md", target.removeprefix("docs/"))
     if target == "README.md":
         return "index.md"
     return target if target in project_pages() else None

@@ -1,6 +1,6 @@
 """Every key of a study file as tables, made from the schema: python tools/make_keys.py prints it.
 
-The site shows it (tools/site.py).
+The site shows it (tools/docs_site.py).
 """
 
 from __future__ import annotations

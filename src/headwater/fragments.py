@@ -21,6 +21,7 @@ _BOX = (
 _FAINT = "opacity:.75"
 _KEY = f"{_FAINT};text-align:left;vertical-align:top;padding:.1em 1.2em .1em 0;font-weight:400"
 _VALUE = "text-align:left;padding:.1em 0"
+_TABLE = "border:0;border-collapse:collapse;margin:.2em 0;font:inherit;color:inherit"
 _MOST = 300
 """Characters of one value."""
 
@@ -48,7 +49,7 @@ def facts(values: Mapping[str, object]) -> str:
         for name, value in values.items()
         if value not in (None, "")
     ]
-    return f'<table style="border:0;border-collapse:collapse;margin:.2em 0">{"".join(rows)}</table>'
+    return f'<table style="{_TABLE}">{"".join(rows)}</table>'
 
 
 def sentences(lines: Iterable[object]) -> str:

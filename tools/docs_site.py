@@ -81,13 +81,13 @@ def python_page() -> str:
     ]
     for name in (*functions, *classes):
         home = getattr(hw, name)
-        lines.append(f"::: {home.__module__}.{home.__qualname__}")
+        heading = f"    options: {{heading: hw.{name}, toc_label: {name}}}"
+        lines.append(f"::: {home.__module__}.{home.__qualname__}\n{heading}")
     return "\n\n".join(lines) + "\n"
 
 
 def commands_page() -> str:
     """Every command with its help text and options, from the command line itself."""
-    import click
     from typer.main import get_command
 
     from headwater.cli import app
@@ -95,10 +95,9 @@ def commands_page() -> str:
     lines = ["# Commands", "Every command has `--help`."]
 
     def tell(command: Any, words: list[str]) -> None:
-        context = click.Context(command, info_name=words[-1])
         lines.append(f"## `{' '.join(words)}`")
         lines.append(" ".join((command.help or "").split()))
-        rows = [_option(each, context) for each in command.params if each.name != "help"]
+        rows = [_option(each) for each in command.params if each.name != "help"]
         if rows:
             head = "| argument or option | default | meaning |\n|---|---|---|\n"
             lines.append(head + "\n".join(rows))
@@ -110,14 +109,13 @@ def commands_page() -> str:
     return "\n\n".join(lines) + "\n"
 
 
-def _option(parameter: Any, context: Any) -> str:
-    names = (
-        parameter.opts if parameter.param_type_name == "option" else [parameter.human_readable_name]
-    )
-    default = parameter.get_default(context)
-    shown = "" if default in (None, False, (), []) or callable(default) else f"`{default}`"
+def _option(parameter: Any) -> str:
+    is_option = parameter.param_type_name == "option"
+    names = parameter.opts if is_option else [parameter.metavar or parameter.name.upper()]
+    default = parameter.default
+    plain = isinstance(default, str | int | float | Path) and not isinstance(default, bool)
     text = " ".join((getattr(parameter, "help", None) or "").split())
-    cells = [", ".join(f"`{name}`" for name in names), shown, text]
+    cells = [", ".join(f"`{name}`" for name in names), f"`{default}`" if plain else "", text]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

@@ -1,0 +1,69 @@
+"""Draws docs/card.png, the decision card of a report, from committed rows.
+
+    python tools/make_card.py
+
+It needs Chromium and its driver (Debian: chromium, chromium-driver).
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from headwater.facts.decisions import aim_of
+from headwater.report import write_report
+from headwater.rows import read_rows
+from headwater.study import Study
+
+ROOT = Path(__file__).parents[1]
+NAME = "grocery"
+CARD = ROOT / "docs" / "card.png"
+WIDTH, HEIGHT = 1000, 1400
+HIDE = "document.querySelectorAll('.grounds, .small').forEach((part) => part.remove())"
+"""The grounds are text; the picture ends with what to run next."""
+COLOURS = 128
+"""A page of few colours needs no more, and is a third of the size."""
+
+
+def page(folder: Path) -> Path:
+    """The report of the study whose card is shown."""
+    study = Study.load(ROOT / "studies" / f"{NAME}.yaml")
+    rows = read_rows(ROOT / "docs" / "results" / f"{NAME}.parquet")
+    return write_report(
+        rows,
+        folder / "report.html",
+        title=study.study,
+        question=study.question,
+        aim=aim_of(study),
+    )
+
+
+def shrunk(path: Path) -> None:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        few = image.convert("RGB").quantize(COLOURS)
+    few.save(path, optimize=True)
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT))
+    from tests.browser import started, wait
+
+    with tempfile.TemporaryDirectory() as folder:
+        drivers = started(Path(folder) / "profile")
+        driver = next(drivers)
+        try:
+            driver.set_window_size(WIDTH, HEIGHT)
+            driver.get(page(Path(folder)).as_uri())
+            wait(driver, "return document.readyState === 'complete'")
+            driver.execute_script(HIDE)
+            driver.find_element("css selector", "section.verdict").screenshot(str(CARD))
+        finally:
+            next(drivers, None)
+    shrunk(CARD)
+
+
+if __name__ == "__main__":
+    main()

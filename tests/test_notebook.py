@@ -77,6 +77,8 @@ def test_the_frame_says_what_failed_and_escapes_it(finished: Finished, tmp_path:
     frame.take(Event("progress", 0, unit, progress))
     assert "25 %, 1,234 images/s, loss 0.500" in frame.html()
     assert "&lt;b&gt;" in frame.html() and "<b>" not in frame.html()
+    frame.take(Event("progress", 0, unit, {**progress, "left_s": 3725.0}))
+    assert "about 1 h 2 min left" in frame.html()
     frame.take(Event("failed", 0, unit, {"reason": "no memory"}))
     assert "no memory" in frame.html() and "worker 1" not in frame.html()
     frame.take(Event("died", 1, unit, {"code": -9}))

@@ -67,10 +67,13 @@ class Frame:
         self._workers: dict[int, tuple[str, str]] = {}
         self._told: list[str] = []
         self._began = time.monotonic()
+        self._ends: float | None = None
 
     def take(self, event: Event) -> None:
         """Hear one event."""
         title, fields = event.unit.title, event.fields
+        if fields.get("left_s") is not None:
+            self._ends = time.monotonic() + fields["left_s"]
         if event.kind == "started":
             self._workers[event.worker] = (title, "")
         elif event.kind == "progress":
@@ -89,12 +92,21 @@ class Frame:
             self._told.append(f"a worker died (exit code {fields['code']}) on: {title}")
 
     def html(self) -> str:
-        seconds = time.monotonic() - self._began
+        now = time.monotonic()
+        took = _clock(now - self._began)
+        ended = self._done == self._total
+        left = "" if self._ends is None or ended else f", about {_clock(self._ends - now)} left"
         bars = {name: _bar(self._done[name], self._total[name]) for name in self._total}
         rows = "".join(f"<div>{name} {bar}</div>" for name, bar in bars.items())
         at = {f"worker {worker + 1}": " ".join(said) for worker, said in self._workers.items()}
         parts = [rows, fragments.facts(at), fragments.sentences(self._told[-_MOST_TOLD:])]
-        return fragments.box("Run", f"{int(seconds // 60)} min {int(seconds % 60)} s", parts)
+        return fragments.box("Run", took + left, parts)
+
+
+def _clock(seconds: float) -> str:
+    whole = max(0, round(seconds))
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
 
 
 def _bar(done: int, total: int) -> str:

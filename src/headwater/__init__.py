@@ -32,9 +32,16 @@ from headwater import wings
 
 if TYPE_CHECKING:
     from headwater.analysis import Aim, Decision, Prices, decide, variance_budget
-    from headwater.api import labels_facts, make_plan, plan_facts, run, status_facts, tasks_facts
+    from headwater.api import (
+        figure,
+        labels_facts,
+        make_plan,
+        plan_facts,
+        run,
+        status_facts,
+        tasks_facts,
+    )
     from headwater.errors import InputError
-    from headwater.facts.figures import figure
     from headwater.labels import Targets
     from headwater.labels.hierarchies import class_list, open_hierarchy
     from headwater.labels.hierarchy import Hierarchy
@@ -59,7 +66,7 @@ _HOMES = {
     "Targets": "headwater.labels",
     "class_list": "headwater.labels.hierarchies",
     "decide": "headwater.analysis",
-    "figure": "headwater.facts.figures",
+    "figure": "headwater.api",
     "labels_facts": "headwater.api",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,6 +15,7 @@ from headwater import notebook
 from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
 from headwater.engines.schedule import Event, pending
+from headwater.errors import InputError
 from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
@@ -23,6 +24,8 @@ from headwater.study import Study
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from headwater.report.inline import Figure
 
 
 def make_plan(
@@ -198,6 +201,45 @@ def tasks_facts(
         verify=verify,
         looking=EVERYTHING if verify else A_FEW,
     )
+
+
+def figure(
+    name: str,
+    of: pd.DataFrame | Study | Plan | Mapping[str, Any] | str | Path,
+    *,
+    protocol: str | None = None,
+    shots: int | str | None = None,
+    tasks: Sequence[str] | None = None,
+    store: str | Path = "headwater-store",
+    data_root: str | Path | None = None,
+) -> Figure:
+    """One chart, which shows itself in a notebook; `.spec` is plain Vega-Lite, `.save` writes it.
+
+    Of rows (a DataFrame, or a .csv, .parquet or .jsonl file, or a store): `accuracy`,
+    `granularity`, `gap`, `shots`, and what analyses of other packages add. `protocol` is
+    fine-tuning (or the first one) when left out, `shots` the largest count (`"all"` is the full
+    split), `tasks` every task. Of a study (words, a file, a plan): `labels`, the classes of its
+    label views, and `curves`, how its arms have learned, from `store`; both also take what
+    `labels_facts` or `headwater curves --json` say.
+
+    Raises InputError for an unknown name, and where there is no such chart to draw.
+    """
+    from headwater.facts import figures
+
+    figures.check_name(name)
+    if name not in figures.OF_STUDIES:
+        return figures.of_rows(name, of, protocol=protocol, shots=shots, tasks=tasks)
+    if isinstance(of, Mapping):
+        return figures.of_facts(name, dict(of))
+    if not isinstance(of, Study | Plan | str | Path):
+        raise InputError(f"figure: {name!r} is drawn from a study, not from a {type(of).__name__}")
+    if name == "labels":
+        words = of.study if isinstance(of, Plan) else of
+        return figures.of_facts(name, labels_facts(words, store=store, data_root=data_root))
+    from headwater.facts.curves import curves_facts
+
+    plan = of if isinstance(of, Plan) else make_plan(of, store=store, data_root=data_root)
+    return figures.of_facts(name, curves_facts(plan, Store(store)))
 
 
 def _watching(

@@ -1,6 +1,5 @@
-"""Draws docs/card.png, the decision card of a report, from committed rows.
-
-    python tools/make_card.py
+"""Draws docs/card.png, the decision card of a report, and docs/report.png, the page from its top,
+from committed rows: python tools/make_card.py
 
 It needs Chromium and its driver (Debian: chromium, chromium-driver).
 """
@@ -18,10 +17,17 @@ from headwater.study import Study
 
 ROOT = Path(__file__).parents[1]
 NAME = "grocery"
-CARD = ROOT / "docs" / "card.png"
-WIDTH, HEIGHT = 1000, 1400
-HIDE = "document.querySelectorAll('.grounds, .small').forEach((part) => part.remove())"
+CARD, TOP = ROOT / "docs" / "card.png", ROOT / "docs" / "report.png"
+WIDTH, HEIGHT = 1000, 1700
+HIDE = """
+for (const part of document.querySelectorAll(".grounds, .small")) {
+  const above = part.previousElementSibling;
+  if (above?.textContent.trim() === "Why") above.remove();
+  part.remove();
+}
+"""
 """The grounds are text; the picture ends with what to run next."""
+DRAWN = "return document.querySelector('figure:not([hidden]) :is(svg, canvas)') !== null"
 COLOURS = 128
 """A page of few colours needs no more, and is a third of the size."""
 
@@ -57,12 +63,14 @@ def main() -> None:
         try:
             driver.set_window_size(WIDTH, HEIGHT)
             driver.get(page(Path(folder)).as_uri())
-            wait(driver, "return document.readyState === 'complete'")
+            wait(driver, DRAWN)
+            driver.save_screenshot(str(TOP))
             driver.execute_script(HIDE)
             driver.find_element("css selector", "section.verdict").screenshot(str(CARD))
         finally:
             next(drivers, None)
-    shrunk(CARD)
+    for path in (CARD, TOP):
+        shrunk(path)
 
 
 if __name__ == "__main__":

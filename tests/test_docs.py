@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -86,6 +87,35 @@ def test_docs_rows_is_the_schema() -> None:
     from headwater.rows import NAMES
 
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(NAMES)
+
+
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.docs
+def test_python_of_the_pages_is_python_and_its_names_are_public() -> None:
+    import headwater as hw
+
+    found = set()
+    for page in PAGES:
+        for block in PYTHON.findall(page.read_text()):
+            tree = ast.parse(block)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "hw":
+                    assert node.attr in {*hw.__all__, "__version__"}, f"{page.name}: hw.{node.attr}"
+                    found.add(node.attr)
+    assert {"run", "decide", "figure", "Study", "read_rows"} <= found
+
+
+@pytest.mark.docs
+def test_the_study_of_the_page_on_notebooks_is_one_that_loads() -> None:
+    import headwater as hw
+
+    (block, *_) = PYTHON.findall((ROOT / "docs" / "notebooks.md").read_text())
+    names: dict[str, object] = {}
+    exec(block, names)
+    study = names["study"]
+    assert isinstance(study, hw.Study) and len(study.arms()) == 9
 
 
 @pytest.mark.docs

@@ -85,6 +85,7 @@ def test_a_plan_and_a_store_show_what_is_done(finished: Finished, tmp_path: Any)
     assert repr(store) == f"Store({str(finished.store)!r})"
 
 
+@pytest.mark.slow
 def test_a_plan_shows_its_cost_where_this_machine_was_measured(
     finished: Finished, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

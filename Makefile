@@ -3,6 +3,7 @@
 #   make test           the checks of a change; says at its end what it left out
 #   make test-docs      that prose, figures and committed results are what the code says
 #   make test-all       both, and the long ones; needs HEADWATER_DATA
+#   make docs           the site, into build/site: open build/site/index.html, it needs no network
 #   make coverage       which lines the checks run: a table, and build/coverage.json
 #   make test-anywhere  make test as other machines would see it: a table, in 45 minutes
 
@@ -14,10 +15,14 @@ ROOMS := src tests benchmarks tools
 # have the machine for themselves.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo style types lint checks test test-docs test-all coverage test-anywhere
+.PHONY: demo docs style types lint checks test test-docs test-all coverage test-anywhere
 
 demo: $(READY)
 	$(BIN)/headwater run demo
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
+	@echo "open build/site/index.html"
 
 style: $(READY)
 	$(BIN)/ruff check $(ROOMS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 from pathlib import Path
@@ -88,50 +89,33 @@ def test_docs_rows_is_the_schema() -> None:
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(NAMES)
 
 
-def readme() -> str:
-    return (ROOT / "README.md").read_text()
-
-
-def shell_lines() -> list[list[str]]:
-    """The words of each command in README's sh blocks; continued lines joined, comments dropped."""
-    blocks = re.findall(r"^```(?:sh|bash|console)\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
-    lines = [
-        line.split("#")[0].strip().removeprefix("$ ")
-        for block in blocks
-        for line in block.replace("\\\n", " ").splitlines()
-    ]
-    return [line.split() for line in lines if line]
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.docs
-def test_the_commands_of_the_readme_exist() -> None:
-    from typer.main import get_command
+def test_python_of_the_pages_is_python_and_its_names_are_public() -> None:
+    import headwater as hw
 
-    from headwater.cli import app
+    found = set()
+    for page in PAGES:
+        for block in PYTHON.findall(page.read_text()):
+            tree = ast.parse(block)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "hw":
+                    assert node.attr in {*hw.__all__, "__version__"}, f"{page.name}: hw.{node.attr}"
+                    found.add(node.attr)
+    assert {"run", "decide", "figure", "Study", "read_rows"} <= found
 
-    commands = get_command(app).commands  # type: ignore[attr-defined]
-    for words in shell_lines():
-        program = words[0].rpartition("/")[2]
-        if program == "make":
-            targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
-            assert {word for word in words[1:] if "=" not in word} <= set(targets), words
-        if program == "headwater" and len(words) > 1 and not words[1].startswith("-"):
-            assert words[1] in commands, words
-            command = commands[words[1]]
-            if hasattr(command, "commands"):
-                if (
-                    words[2:] == [] and "show" in command.commands
-                ):  # the group's command that needs no name
-                    continue
-                assert words[2] in command.commands, words
-                command = command.commands[words[2]]
-            options = {option for parameter in command.params for option in parameter.opts} | {
-                "--help",
-                "-h",
-            }
-            assert {
-                word.split("=")[0] for word in words[2:] if re.match(r"--?[a-z]", word)
-            } <= options, words
+
+@pytest.mark.docs
+def test_the_study_of_the_page_on_notebooks_is_one_that_loads() -> None:
+    import headwater as hw
+
+    (block, *_) = PYTHON.findall((ROOT / "docs" / "notebooks.md").read_text())
+    names: dict[str, object] = {}
+    exec(block, names)
+    study = names["study"]
+    assert isinstance(study, hw.Study) and len(study.arms()) == 9
 
 
 @pytest.mark.docs

@@ -14,7 +14,7 @@ from headwater import wings
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "headwater"
 TORCH = {"torch", "torchvision", "timm", "open_clip"}
-GROUND = {"digests", "errors", "plain", "registry"}
+GROUND = {"digests", "errors", "fragments", "plain", "registry"}
 """What every room may import, and imports nothing of ours but the error."""
 DOING = {
     "api",
@@ -29,6 +29,7 @@ DOING = {
     "loader",
     "methods",
     "models",
+    "notebook",
     "optim",
     "plan",
     "pretrain",
@@ -166,8 +167,20 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "steps": {"analysis", "plan", "store", "files", "errors"},
+    "fragments": {"plain"},
+    "notebook": {"engines"},
     "trackers": {"facts", "engines", "plan", "store", "errors"},
-    "api": {"trackers", "steps", "facts", "engines", "work", "plan", "store", "study"},
+    "api": {
+        "notebook",
+        "trackers",
+        "steps",
+        "facts",
+        "engines",
+        "work",
+        "plan",
+        "store",
+        "study",
+    },
     "facts": {
         "steps",
         "methods",

@@ -14,6 +14,7 @@ Doing ends in rows; concluding starts from them and needs no GPU, data or checkp
 
     rows = hw.run("studies/demo.yaml")  # a DataFrame, one row per (cell, metric, subset)
     hw.write_report(rows, "report.html", title="demo")
+    hw.figure("accuracy", rows)  # shows itself in a notebook; .spec is Vega-Lite
     encoder = hw.load_encoder("headwater-store/arms/<id>")  # a timm module
 
     tree = hw.open_hierarchy("wordnet")
@@ -24,19 +25,30 @@ Doing ends in rows; concluding starts from them and needs no GPU, data or checkp
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 from headwater import wings
 
 if TYPE_CHECKING:
     from headwater.analysis import Aim, Decision, Prices, decide, variance_budget
-    from headwater.api import labels_facts, make_plan, plan_facts, run, status_facts, tasks_facts
+    from headwater.api import (
+        figure,
+        labels_facts,
+        make_plan,
+        plan_facts,
+        run,
+        status_facts,
+        tasks_facts,
+    )
     from headwater.errors import InputError
     from headwater.labels import Targets
     from headwater.labels.hierarchies import class_list, open_hierarchy
     from headwater.labels.hierarchy import Hierarchy
     from headwater.models import load_encoder
+    from headwater.plan import Plan
     from headwater.report import write_report
+    from headwater.report.inline import Figure
     from headwater.rows import read_rows
     from headwater.store import Store
     from headwater.study import Study
@@ -44,14 +56,17 @@ if TYPE_CHECKING:
 _HOMES = {
     "Aim": "headwater.analysis",
     "Decision": "headwater.analysis",
+    "Figure": "headwater.report.inline",
     "Hierarchy": "headwater.labels.hierarchy",
     "InputError": "headwater.errors",
+    "Plan": "headwater.plan",
     "Prices": "headwater.analysis",
     "Store": "headwater.store",
     "Study": "headwater.study",
     "Targets": "headwater.labels",
     "class_list": "headwater.labels.hierarchies",
     "decide": "headwater.analysis",
+    "figure": "headwater.api",
     "labels_facts": "headwater.api",
     "load_encoder": "headwater.models",
     "make_plan": "headwater.api",
@@ -69,14 +84,17 @@ _HOMES = {
 __all__ = [
     "Aim",
     "Decision",
+    "Figure",
     "Hierarchy",
     "InputError",
+    "Plan",
     "Prices",
     "Store",
     "Study",
     "Targets",
     "class_list",
     "decide",
+    "figure",
     "labels_facts",
     "load_encoder",
     "make_plan",
@@ -96,6 +114,8 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are asked for: torch takes seconds, and reading rows does
     not need it.
     """
+    if name == "__version__":
+        return importlib.metadata.version("headwater")
     if name not in _HOMES:
         raise AttributeError(f"module 'headwater' has no attribute {name!r}")
     home, _, own = _HOMES[name].partition(":")
@@ -103,4 +123,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    """Public names and those with two underscores; not what this file happens to import."""
+    dunder = [name for name in globals() if name.startswith("__") and name.endswith("__")]
+    return sorted({*dunder, "__version__", *__all__})

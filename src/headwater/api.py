@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater import notebook
 from headwater.engines.engine import DEFAULT
 from headwater.engines.engine import run as run_plan
-from headwater.engines.schedule import Event
+from headwater.engines.schedule import Event, pending
+from headwater.errors import InputError
 from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
@@ -20,6 +25,8 @@ from headwater.trackers import tracked
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from headwater.report.inline import Figure
 
 
 def make_plan(
@@ -38,14 +45,16 @@ def make_plan(
     `data_root` is HEADWATER_DATA's folder when left out. Byte hashes are remembered in `store`
     where it exists.
     """
+    from headwater.facts.study import progress_facts
+
     words = study if isinstance(study, Study) else Study.load(study)
-    root = _root(data_root)
-    return Plan.make(
+    plan = Plan.make(
         words,
-        data_root=root,
+        data_root=_root(data_root),
         cache=Path(store) / "cache" if Path(store).exists() else None,
         looking=EVERYTHING if verify else A_FEW,
     )
+    return replace(plan, progress=partial(progress_facts, store=Path(store)))
 
 
 def run(
@@ -61,7 +70,7 @@ def run(
     until: float | None = None,
     budget_hours: float | None = None,
     trackers: Sequence[str] = (),
-    watch: Callable[[Event], None] = lambda event: None,
+    watch: Callable[[Event], None] | None = None,
 ) -> pd.DataFrame:
     """Compute what the store lacks of a study and return its rows (docs/rows.md).
 
@@ -76,7 +85,8 @@ def run(
     the arms that are still in doubt, for at most `budget_hours` of one worker's work
     (headwater.steps). `trackers` (tensorboard, trackio, mlflow, wandb, or NAME:WHERE) are told of
     curves and scores (headwater.trackers). Worker processes need no main guard in the calling
-    script.
+    script. `watch` hears each event (headwater.engines.schedule.Event); left out, a notebook shows
+    how far the run is.
 
     Raises InputError for a wrong study, wrong data, an unknown engine or a device that is not
     there.
@@ -90,21 +100,23 @@ def run(
     for fault in plan.faults:
         warnings.warn(fault, stacklevel=2)
 
-    def heard(event: Event) -> None:
-        told(event)
-        watch(event)
-
     def compute(part: Plan) -> None:
-        run_plan(
-            part,
-            opened,
-            engine=engine,
-            device=device,
-            workers=workers,
-            checkpoint_every_s=checkpoint_every_s,
-            compiled=compiled,
-            watch=heard,
-        )
+        with _watching(watch, part, opened) as heard:
+
+            def both(event: Event) -> None:
+                told(event)
+                heard(event)
+
+            run_plan(
+                part,
+                opened,
+                engine=engine,
+                device=device,
+                workers=workers,
+                checkpoint_every_s=checkpoint_every_s,
+                compiled=compiled,
+                watch=both,
+            )
 
     with tracked(trackers, plan, opened) as told:
         if until is None:
@@ -200,6 +212,55 @@ def tasks_facts(
         verify=verify,
         looking=EVERYTHING if verify else A_FEW,
     )
+
+
+def figure(
+    name: str,
+    of: pd.DataFrame | Study | Plan | Mapping[str, Any] | str | Path,
+    *,
+    protocol: str | None = None,
+    shots: int | str | None = None,
+    tasks: Sequence[str] | None = None,
+    store: str | Path = "headwater-store",
+    data_root: str | Path | None = None,
+) -> Figure:
+    """One chart, which shows itself in a notebook; `.spec` is plain Vega-Lite, `.save` writes it.
+
+    Of rows (a DataFrame, or a .csv, .parquet or .jsonl file, or a store): `accuracy`,
+    `granularity`, `gap`, `shots`, and what analyses of other packages add. `protocol` is
+    fine-tuning (or the first one) when left out, `shots` the largest count (`"all"` is the full
+    split), `tasks` every task. Of a study (words, a file, a plan): `labels`, the classes of its
+    label views, and `curves`, how its arms have learned, from `store`; both also take what
+    `labels_facts` or `headwater curves --json` say.
+
+    Raises InputError for an unknown name, and where there is no such chart to draw.
+    """
+    from headwater.facts import figures
+
+    figures.check_name(name)
+    if name not in figures.OF_STUDIES:
+        return figures.of_rows(name, of, protocol=protocol, shots=shots, tasks=tasks)
+    if isinstance(of, Mapping):
+        return figures.of_facts(name, dict(of))
+    if not isinstance(of, Study | Plan | str | Path):
+        raise InputError(f"figure: {name!r} is drawn from a study, not from a {type(of).__name__}")
+    if name == "labels":
+        words = of.study if isinstance(of, Plan) else of
+        return figures.of_facts(name, labels_facts(words, store=store, data_root=data_root))
+    from headwater.facts.curves import curves_facts
+
+    plan = of if isinstance(of, Plan) else make_plan(of, store=store, data_root=data_root)
+    return figures.of_facts(name, curves_facts(plan, Store(store)))
+
+
+def _watching(
+    watch: Callable[[Event], None] | None, part: Plan, store: Store
+) -> AbstractContextManager[Callable[[Event], None]]:
+    if watch is not None:
+        return nullcontext(watch)
+    if notebook.inside():
+        return notebook.watched(pending(part, store))
+    return nullcontext(lambda event: None)
 
 
 def _opened(store: str | Path) -> Store | None:

@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater import digests, files
+from headwater import digests, files, fragments
 from headwater.errors import InputError
 from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
 
@@ -96,6 +96,21 @@ class Store:
             files.write_atomic(mark, json.dumps({"version": _VERSION}) + "\n")
         except OSError as error:
             raise InputError(f"{self.root}: cannot be written ({error.strerror})") from None
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.root)!r})"
+
+    def _repr_html_(self) -> str:
+        held = {
+            "arms": _number(self.arms),
+            "in training": _number(self.partial),
+            "cells": len(self.finished_cells()),
+            "failed cells": len(self.failed_cells()) or None,
+            "made labels": _number(self.labels) or None,
+            "kept answers": _number(self.answers),
+            "set aside as damaged": _number(self.damaged) or None,
+        }
+        return fragments.box("Store", str(self.root), [fragments.facts(held)])
 
     def check(self) -> None:
         """Raises InputError where the store was removed, or moved, since it was opened: what is
@@ -360,6 +375,13 @@ class Store:
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
                     removed += 1
         return removed
+
+
+def _number(folder: Path) -> int:
+    """What a folder holds, but for what is being written or left by a kill."""
+    if not folder.is_dir():
+        return 0
+    return sum(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _is_failed(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from typing import Any
 
 from headwater.analysis.power import FIRST_LOOKS, SECOND_ERROR, Step
 from headwater.analysis.prices import Prices
+from headwater.analysis.words import count
 
 NOTHING, ALONE, ONE_SEED, OPEN, AS_GOOD, SURE = (
     "nothing to conclude",
@@ -18,6 +20,7 @@ NOTHING, ALONE, ONE_SEED, OPEN, AS_GOOD, SURE = (
     "as good in practice",
     "told apart",
 )
+_HTML = "headwater.report.decision_html"
 TOLERANCE = 0.005
 """Differences below half a point do not matter, where a study does not say otherwise [ours]."""
 _FIRST_ERROR, _FIRST_ERROR_OF_TWO = 0.05, 0.035
@@ -162,6 +165,25 @@ class Decision:
             return ()
         less = [name for name in self.as_good if known.get(name, math.inf) < known[self.best]]
         return tuple(sorted(less, key=lambda name: known[name]))
+
+    @property
+    def headline(self) -> str:
+        """The answer in one sentence."""
+        if self.best is None:
+            return "Nothing can be concluded."
+        if self.sure:
+            return f"{self.best} is the best."
+        if self.decided:
+            return f"{self.best}: whatever is better is so by less than your tolerance."
+        others = len(self.shortlist) - (self.best in self.shortlist)
+        if others == 0:
+            return f"{self.best}, for now: {self.confidence}."
+        return f"{self.best}, for now; {count(others, 'other')} could be the best."
+
+    def _repr_html_(self) -> str:
+        # the report imports this room, not the other way round
+        shown: str = importlib.import_module(_HTML).decision_html(self)
+        return shown
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `headwater decide --json` prints them (docs/decide.md)."""

@@ -13,6 +13,16 @@ An estimate, from a second's calibration on this machine; before that, from a gu
 from headwater.cost.encoder import Measured
 from headwater.cost.estimate import Cost, estimate
 from headwater.cost.expected import Expected, Piece, expected
-from headwater.cost.kept import known, measured
+from headwater.cost.kept import known, measured, remembered
 
-__all__ = ["Cost", "Expected", "Measured", "Piece", "estimate", "expected", "known", "measured"]
+__all__ = [
+    "Cost",
+    "Expected",
+    "Measured",
+    "Piece",
+    "estimate",
+    "expected",
+    "known",
+    "measured",
+    "remembered",
+]

@@ -111,6 +111,11 @@ def _asked(plan: Plan, device_name: str) -> _Asked:
     return _Asked(_folder() / f"{name}.json", arms, timm_names, split)
 
 
+def remembered(plan: Plan, device_name: str) -> Measured | None:
+    """What is kept of a study's encoder from an earlier plan; None where nothing is."""
+    return _asked(plan, device_name).kept()
+
+
 def _timm_name(arm: PlannedArm) -> str | None:
     """The model whose features an arm's labels are made from."""
     return None if arm.clusters is None else arm.clusters.timm

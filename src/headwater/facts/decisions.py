@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.words import count
 from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.steps import looks_error
@@ -15,7 +14,7 @@ from headwater.study import Study
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headwater.analysis import Aim, Decision
+    from headwater.analysis import Aim
 
 TABLES = (".csv", ".parquet", ".jsonl")
 
@@ -54,20 +53,6 @@ def read_table(path: Path) -> pd.DataFrame:
     return rows
 
 
-def headline(decision: Decision) -> str:
-    """The answer in a sentence."""
-    if decision.best is None:
-        return "Nothing can be concluded."
-    if decision.sure:
-        return f"{decision.best} is the best."
-    if decision.decided:
-        return f"{decision.best}: whatever is better is so by less than your tolerance."
-    others = [name for name in decision.shortlist if name != decision.best]
-    if not others:
-        return f"{decision.best}, for now: {decision.confidence}."
-    return f"{decision.best}, for now; {count(len(others), 'other')} could be the best."
-
-
 def decision_so_far(plan: Plan, store: Store) -> dict[str, Any] | None:
     """What `headwater decide` says of the cells that are done, as plain values, with the mean of
     each arm at the headline's setting; None where nothing is done. `headline` is the answer in a
@@ -84,4 +69,4 @@ def decision_so_far(plan: Plan, store: Store) -> dict[str, Any] | None:
         decision = decide(table, aim_of(plan.study, store), answers=store.read_answers)
     except InputError as error:  # what the study decides by is not there yet
         return {"best": None, "means": {}, "headline": f"nothing can be decided yet: {error}"}
-    return {**decision.to_dict(), "headline": headline(decision)}
+    return {**decision.to_dict(), "headline": decision.headline}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from headwater.cost import estimate, measured
+from headwater.analysis.words import count, hours_word
+from headwater.cost import estimate, measured, remembered
 from headwater.engines.cores import default_workers
 from headwater.engines.progress import runs_of
 from headwater.engines.schedule import pending
@@ -96,6 +98,25 @@ def plan_facts(
         "workers": workers,
         "cost": cost.as_dict(),
     }
+
+
+def progress_facts(
+    plan: Plan, *, store: Path, device: str = "auto", workers: int | None = None
+) -> dict[str, str]:
+    """What is done of a plan, and what the rest will cost where this machine's rate is known: short
+    words. Nothing is measured.
+    """
+    opened = Store(store) if store.exists() else None
+    todo = pending(plan, opened)
+    total = len({cell.id for cell in plan.cells})
+    done = total - len(todo.cells)
+    said = {"done": f"{done:,} of {total:,} cells", "to train": count(len(todo.arms), "arm")}
+    encoder = remembered(plan, device)
+    if encoder is not None and todo.cells:
+        workers = workers or default_workers(encoder.device)
+        cost = estimate(plan, todo.arms, todo.cells, encoder, workers=workers)
+        said["cost"] = f"about {hours_word(cost.hours)} with {count(workers, 'worker')}"
+    return said
 
 
 def _task_facts(plan: Plan, task: Task) -> dict[str, Any]:

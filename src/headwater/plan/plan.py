@@ -8,12 +8,13 @@ Names are not in ids: two studies that mean the same arm share it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater import fragments
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
 from headwater.plan.cells import CellPlanner, check_shots
@@ -63,6 +64,22 @@ class Plan:
     """Task -> how many of its test images are copies of its own train or val images, byte for
     byte.
     """
+    progress: Callable[[Plan], Mapping[str, str]] | None = None
+    """What a notebook shows of a plan that knows its store: what is done, what the rest costs."""
+
+    def __repr__(self) -> str:
+        arms, cells = len(self.arms), len(self.cells)
+        return f"Plan(study {self.study.study!r}: {arms} arms, {cells} cells)"
+
+    def _repr_html_(self) -> str:
+        held: dict[str, object] = {
+            "arms": f"{len(self.arms):,}",
+            "cells": f"{len({cell.id for cell in self.cells}):,}",
+        }
+        held |= {} if self.progress is None else self.progress(self)
+        told = fragments.sentences([*self.faults, *(f"note: {note}" for note in self.notes)])
+        parts = [fragments.facts(held), told]
+        return fragments.box("Plan", self.study.study, parts, lead=self.study.question or "")
 
     @classmethod
     def make(

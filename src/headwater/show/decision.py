@@ -9,7 +9,6 @@ from rich.table import Table
 from headwater.analysis.conclude import other_images
 from headwater.analysis.prices import price_sentence
 from headwater.analysis.words import count, listed, money_word, shots_words
-from headwater.facts.decisions import headline
 from headwater.show.console import console
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def print_decision(
     """The answer, how sure it is, the arms that could be the best, what next, and what its
     uncertainty is made of (`tables`: in all parts).
     """
-    _say(headline(decision), style="bold")
+    _say(decision.headline, style="bold")
     for note in decision.notes:
         _say(f"  {note}")
     if decision.best is None:

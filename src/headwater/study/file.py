@@ -12,7 +12,7 @@ import functools
 import os
 import stat
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Protocol, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -84,7 +84,7 @@ def validated(model: type[T], tree: Tree) -> T:
     try:
         return model.model_validate(tree.value)
     except ValidationError as error:
-        raise InputError(_first_error(error, tree, model)) from None
+        raise InputError(first_error(error, tree, model)) from None
     except RecursionError:
         raise InputError(f"{tree.where}: is nested too deeply") from None
 
@@ -216,7 +216,7 @@ class Tree:
         if isinstance(value, str):
             self._check_text(value, line, plain.line(ascii(value), 60))
             return (
-                _number(value)
+                number_of(value)
                 if isinstance(node, yaml.ScalarNode) and node.style is None
                 else value
             )  # in quotes it is meant as text
@@ -235,8 +235,11 @@ class Tree:
         """Line of a location, or of the nearest enclosing one."""
         return Origin(self.where, self.lines).line(at)
 
+    def told(self, at: Location) -> str:
+        return f"{self.where}, line {self.line(at)}"
 
-def _number(text: str) -> str | float:
+
+def number_of(text: str) -> str | float:
     """YAML 1.1 reads 3e-4 as text, because it wants a point; people who write learning rates do
     not.
     """
@@ -248,7 +251,21 @@ def _number(text: str) -> str | float:
     return text
 
 
-def _first_error(error: ValidationError, tree: Tree, root: type[BaseModel]) -> str:
+class Placed(Protocol):
+    """Words of a study that know where each of them stands."""
+
+    value: dict[str, Any]
+
+    def line(self, at: Location) -> int:
+        """What comes first has the smaller one."""
+        ...
+
+    def told(self, at: Location) -> str:
+        """How an error names a place."""
+        ...
+
+
+def first_error(error: ValidationError, tree: Placed, root: type[BaseModel]) -> str:
     """One line for the error that stands first in the file; at one line an unknown key comes first,
     since it may explain a missing one.
     """
@@ -267,7 +284,7 @@ def _first_error(error: ValidationError, tree: Tree, root: type[BaseModel]) -> s
     )
     more = len(by_place) - 1
     tail = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
-    return f"{tree.where}, line {tree.line(at)}: {_describe(items, at, tree, root)}{tail}"
+    return f"{tree.told(at)}: {_describe(items, at, tree, root)}{tail}"
 
 
 def _within(loc: Location, value: Any) -> Location:
@@ -287,7 +304,7 @@ def _within(loc: Location, value: Any) -> Location:
     return tuple(at)
 
 
-def _describe(items: list[Any], at: Location, tree: Tree, root: type[BaseModel]) -> str:
+def _describe(items: list[Any], at: Location, tree: Placed, root: type[BaseModel]) -> str:
     """What is wrong at one place; several items are the branches of a union."""
     item, path = items[0], ".".join(str(part) for part in at)
     kind, given = item["type"], item.get("input")

@@ -24,6 +24,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from headwater import plain, wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
+from headwater.study.composed import Composing, yaml_text
 from headwater.study.data import Data
 from headwater.study.decision import Decide, paid_view
 from headwater.study.file import read_text, tree_of, validated
@@ -34,6 +35,7 @@ from headwater.study.recipe import (
     OnlineProbe,
     Recipes,
 )
+from headwater.study.shown import study_html
 from headwater.study.views import ViewUse
 from headwater.study.words import (
     Flag,
@@ -152,10 +154,12 @@ def _source_shorthand(value: Any) -> Any:
     return value
 
 
-class Study(Words):
+class Study(Words, metaclass=Composing):
     """A whole study.
 
     `Study.load(path)` reads a file; errors name the line, the key and the nearest valid one.
+    `Study(study=..., data=..., ...)`, or `Study({...})`, composes one of the same words in Python;
+    InputError names the key and the nearest valid one, too.
     """
 
     study: Name
@@ -169,6 +173,7 @@ class Study(Words):
     )
     """What is pre-trained on: names of data sets, or a mapping with narrowed axes."""
     methods: Several[Method] = ("scratch", "supervised")
+    """How arms are pre-trained; `scratch` is not, and is what the others are compared with."""
     views: dict[Name, ViewUse] = Field(default_factory=dict)
     """Label views that need more than a line of text, by the names that `labels` calls them."""
     labels: Several[Word] = ("level:0",)
@@ -180,18 +185,25 @@ class Study(Words):
     smaller one.
     """
     seeds: Seeds = (0, 1, 2)
+    """Numbers, or how many: 3 means 0, 1, 2. One seed has no interval."""
     budget: Budget
+    """How long every arm is pre-trained."""
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
     """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
     image_size: Annotated[Whole, Field(ge=8, le=1024)] = 32
+    """Side of the images that networks see, in pixels."""
     patch_size: Annotated[Whole, Field(ge=1, le=256)] | None = None
     """Side of a ViT's patches, in pixels; the architecture's own when left out, which is large for
     small images.
     """
     online_probe: OnlineProbe | None = None
+    """Whether held-out images of the source are classified on the way; it decides nothing."""
     recipe: Recipes = Field(default_factory=Recipes)
+    """What is set otherwise than each method's own defaults."""
     tasks: Annotated[dict[Name, TaskUse], Field(min_length=1)]
+    """What transfer is measured on."""
     protocols: Protocols = Field(default_factory=default_protocols)
+    """How it is measured; the probe when left out."""
     decide: Decide = Field(default_factory=Decide)
     """What the decision is made by; left out, what is nearest to use."""
     leakage: Literal["auto", "near", "bytes"] = "auto"
@@ -208,6 +220,7 @@ class Study(Words):
     max_bad_share: Fraction = 0.01
     """The share of a data set's images that `skip` may leave out."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 where the hardware multiplies it, else fp32."""
     _origin: Origin = PrivateAttr(default_factory=Origin)
 
     @model_validator(mode="before")
@@ -308,6 +321,16 @@ class Study(Words):
         """
         file = self._origin.file
         return Path(file).absolute().parent if file and Path(file).is_file() else Path.cwd()
+
+    def _repr_html_(self) -> str:
+        return study_html(self)
+
+    def to_yaml(self) -> str:
+        """The study as the text of a file; `Study.parse` of it is equal to the study.
+
+        It holds the keys that were given: what was left out keeps its default.
+        """
+        return yaml_text(self)
 
     def located(self) -> AbstractContextManager[None]:
         """Within it, an InputError that knows its place in the study (`InputError.at`) is told with

@@ -7,7 +7,6 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -62,6 +61,7 @@ def test_there_are_the_notebooks_that_the_pages_name() -> None:
 def test_a_notebook_runs_from_its_first_cell_to_its_last(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import nbformat
     from nbclient import NotebookClient
 
     monkeypatch.setenv("TMPDIR", str(tmp_path))

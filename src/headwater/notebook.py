@@ -6,6 +6,7 @@ It asks for nothing but IPython, which every notebook has.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,10 +39,9 @@ def watched(todo: Pending) -> Iterator[Callable[[Event], None]]:
     if not todo.cells:
         yield lambda event: None
         return
-    from IPython.display import HTML, display
-
+    shown: Any = importlib.import_module("IPython.display")  # has no types
     frame = Frame(arms=len(todo.arms), cells=len(todo.cells))
-    handle = display(HTML(frame.html()), display_id=True)
+    handle = shown.display(shown.HTML(frame.html()), display_id=True)
     drawn = 0.0
 
     def watch(event: Event) -> None:
@@ -50,12 +50,12 @@ def watched(todo: Pending) -> Iterator[Callable[[Event], None]]:
         now = time.monotonic()
         if now - drawn > _EVERY_S:
             drawn = now
-            handle.update(HTML(frame.html()))
+            handle.update(shown.HTML(frame.html()))
 
     try:
         yield watch
     finally:
-        handle.update(HTML(frame.html()))
+        handle.update(shown.HTML(frame.html()))
 
 
 class Frame:

@@ -104,7 +104,7 @@ class RunDisplay:
         if event.kind == "expected" and not self._live:
             self._say(
                 f"{self._arms} arms to train, {self._cells} cells to measure: about "
-                f"{clock_words(left)}, as far as can be told before the first of them"
+                f"{time_words(left)}, as far as can be told before the first of them"
             )
 
     def _worker_row(self, event: Event) -> None:

@@ -100,6 +100,7 @@ def asked(driver: Any) -> set[str]:
 
 def violations(driver: Any) -> list[str]:
     """What axe-core finds wrong in the page, with the first element of each."""
+    driver.set_script_timeout(120)  # a long page on a busy machine
     driver.execute_script(AXE.read_text(encoding="utf-8"))
     found = driver.execute_async_script(
         "const done = arguments[0];"

@@ -54,6 +54,28 @@ def all_failed(path: Path) -> None:
     write_report(to_frame([row]), path, title="All failed")
 
 
+LONG = "averylongnamewithoutaplacetobreakit" * 3
+
+
+def long_names(path: Path) -> None:
+    rows = synthetic_rows(
+        seeds=2,
+        sources=(LONG, f"{LONG}2"),
+        tasks=("t" * 90, "z\u00e9bra \u0437\u0430\u0434"),
+        shots=(None,),
+    )
+    write_report(rows, path, title=LONG, question=f"{LONG} or {LONG}?")
+
+
+def all_equal(path: Path) -> None:
+    rows = [
+        one_row(cell=f"{level}{seed}", seed=seed, labels=f"level:{level}", task_majority=0.5)
+        for seed in range(3)
+        for level in range(3)
+    ]
+    write_report(to_frame(rows), path, title="All equal, and at the majority's rate")
+
+
 def curves(path: Path) -> None:
     arms = [arm("simclr", seed=seed, knn=lambda done: 0.2 + done / 2) for seed in range(3)]
     arms += [arm("supervised", "level:1", seed=seed) for seed in range(2)]
@@ -93,6 +115,15 @@ def label_facts(count: int) -> dict[str, Any]:
     }
 
 
+def long_labels(path: Path) -> None:
+    told = label_facts(3)
+    source = told["sources"][0]
+    source["source"] = LONG
+    source["targets"][0]["target"] = "t" * 60
+    source["views"][0]["view"] = "cluster:like level:0 within level:1 of " + LONG
+    save_label_chart(told, path)
+
+
 def hardness(path: Path) -> None:
     answers = read_answers(RESULTS / "hardness_answers.parquet")
     told = {"study": "photos", "hard_share": None, "settings": hardness_settings(answers)}
@@ -108,6 +139,8 @@ PAGES: dict[str, Maker] = {
     "report-nothing": nothing,
     "report-one-arm": one_arm,
     "report-all-failed": all_failed,
+    "report-long-names": long_names,
+    "report-all-equal": all_equal,
     "report-grocery": of_results("grocery"),
     "report-photos": of_results("photos"),
     "report-methods": of_results("methods"),
@@ -117,6 +150,7 @@ PAGES: dict[str, Maker] = {
     "curves": curves,
     "labels-one-view": _labels(1),
     "labels-three-views": _labels(3),
+    "labels-long-names": long_labels,
     "hardness": hardness,
     "theory": lambda path: save_theory(story(seeds=3), path),
 }

@@ -149,9 +149,20 @@ def _size_values(source: _Source) -> list[dict[str, Any]]:
                 **_fields(nested, "expected", "reason"),
                 "x": x,
                 "place": place,
+                "align": "left" if place == "right" else "center",
             }
         )
+    if len(values) > 1:  # names at the ends of the axis stay within it
+        values[0]["align"] = "left"
+        values[-1] |= {"align": "right", "place": _at_the_end(values)}
     return values
+
+
+def _at_the_end(values: list[dict[str, Any]]) -> str:
+    """Where the last name stands: not to the right, where the chart ends."""
+    if values[-1]["place"] != "right":
+        return str(values[-1]["place"])
+    return "below" if values[-2]["place"] == "above" else "above"
 
 
 def _fields(facts: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -232,20 +243,22 @@ _SIZES_TIP: list[Spec] = [
 _NAME_PLACES: dict[str, tuple[str, Spec]] = {
     "above": ("largest", {"dy": -7, "baseline": "bottom"}),
     "below": ("smallest", {"dy": 9, "baseline": "top"}),
-    "right": ("median", {"dx": 11, "baseline": "middle", "align": "left"}),
+    "right": ("median", {"dx": 11, "baseline": "middle"}),
 }
 """Place of a name -> the field that it stands beside, and how."""
 
 
 def _view_names(values: list[dict[str, Any]], y: Spec) -> Iterator[Spec]:
-    """Layers with the names of the views, one a place that is used."""
-    for place, (field, offset) in _NAME_PLACES.items():
-        if any(value["place"] == place for value in values):
-            yield {
-                "transform": [{"filter": f"datum.place == '{place}'"}],
-                "mark": {"type": "text", "fontSize": 12, "align": "center"} | offset,
-                "encoding": {"y": y | {"field": field}, "text": {"field": "view"}},
-            }
+    """Layers with the names of the views, one a place and alignment that is used."""
+    used = {(value["place"], value["align"]) for value in values}
+    for place, align in sorted(used):
+        field, offset = _NAME_PLACES[place]
+        mark = {"type": "text", "fontSize": 12, "limit": 190} | offset | {"align": align}
+        yield {
+            "transform": [{"filter": f"datum.place == '{place}' && datum.align == '{align}'"}],
+            "mark": mark,
+            "encoding": {"y": y | {"field": field}, "text": {"field": "view"}},
+        }
 
 
 def _nesting_values(source: _Source, target: int) -> list[dict[str, Any]]:

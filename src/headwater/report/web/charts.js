@@ -49,8 +49,8 @@
     for (const layer of [own, ...(own.layer || [])]) {
       for (const [name, channel] of Object.entries(layer.encoding || {})) {
         if (channel.axis && channel.axis.title) channel.axis.title = inLines(channel.axis.title, name === "y" ? own.height : width - 90);
-        if (channel.legend && channel.legend.labelLimit) channel.legend.labelLimit = Math.min(channel.legend.labelLimit, width - 80);
-        if (width < 420 && channel.legend) Object.assign(channel.legend, { columns: 1, labelLimit: width - 60, orient: "bottom" });
+        if (channel.legend && channel.legend.labelLimit) channel.legend.labelLimit = Math.min(channel.legend.labelLimit, width - 120);
+        if (width < 420 && channel.legend) Object.assign(channel.legend, { columns: 1, labelLimit: width - 120, orient: "bottom" });
       }
     }
     if (own.height && own.height.step) own.height = heightOf(own);

@@ -171,6 +171,7 @@ ALLOWED: dict[str, set[str]] = {
     "notebook": {"engines"},
     "trackers": {"facts", "engines", "plan", "store", "errors"},
     "api": {
+        "proposal",
         "notebook",
         "trackers",
         "steps",

@@ -26,6 +26,7 @@ from headwater.trackers import tracked
 if TYPE_CHECKING:
     import pandas as pd
 
+    from headwater.proposal import Proposal
     from headwater.report.inline import Figure
 
 
@@ -150,6 +151,44 @@ def plan_facts(
 
     plan = make_plan(study, store=store, data_root=data_root, verify=verify)
     return facts.plan_facts(plan, _opened(store), device=device, workers=workers, fresh=fresh)
+
+
+def propose(
+    sources: str | Path | Sequence[str | Path],
+    tasks: str | Path | Sequence[str | Path],
+    *,
+    hours: float = 0.5,
+    store: str | Path = "headwater-store",
+    folder: str | Path | None = None,
+    image_size: int = 32,
+    device: str = "auto",
+    workers: int | None = None,
+) -> Proposal:
+    """A study of folders, as `headwater init` makes it: which of `sources` to pre-train on, and
+    how, for `tasks`.
+
+    Every image is opened. `hours` is what the study may take on this machine, `folder` where its
+    file will lie (the current one when left out): folders below it are written relative to it. What
+    was seen is remembered in `store` where it exists. `Proposal.write("study.yaml")` writes the
+    study and its index files. Raises InputError for a folder that cannot serve.
+    """
+    from headwater.proposal import propose as proposed
+
+    def paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
+        return [Path(given)] if isinstance(given, str | Path) else [Path(each) for each in given]
+
+    words = [*map(str, paths(sources)), *(f"--task {each}" for each in paths(tasks))]
+    return proposed(
+        paths(sources),
+        paths(tasks),
+        hours=hours,
+        made_by=f"hw.propose, {' '.join(words)}",
+        folder=None if folder is None else Path(folder),
+        cache=Path(store) / "cache" if Path(store).exists() else None,
+        image_size=image_size,
+        device=device,
+        workers=workers,
+    )
 
 
 def status_facts(

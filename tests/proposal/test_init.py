@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import headwater as hw
 from headwater.plan import Plan
 from headwater.study import Study
 from tests.conftest import Cli
@@ -266,3 +267,15 @@ def test_the_demo_is_written_where_it_is_asked_for(headwater: Cli, tmp_path: Pat
     code, out, _ = headwater("init", "--demo", "--out", "demo.yaml")
     assert code == 0 and "headwater plan demo.yaml" in out
     assert Study.load(tmp_path / "demo.yaml").study == "demo"
+
+
+def test_python_proposes_the_same_study(
+    asked: Callable[..., Facts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders.bare(tmp_path / "ours")
+    folders.with_splits(tmp_path / "task")
+    asked("ours", "--task", "task", "--time", "30m")
+    found = hw.propose(["ours"], "task", hours=0.5)
+    found.write(tmp_path / "other.yaml")
+    ours, other = ((tmp_path / name).read_text() for name in ("study.yaml", "other.yaml"))
+    assert ours.splitlines()[1:] == other.splitlines()[1:]

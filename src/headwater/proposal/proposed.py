@@ -41,10 +41,11 @@ class Proposal:
     shared: tuple[str, ...] = ()
     """What folders have in common, a sentence each."""
 
-    def write(self, path: Path) -> list[Path]:
+    def write(self, path: str | Path) -> list[Path]:
         """Writes the study and its index files beside it; the files written. Raises InputError
         where one of them is there already, or cannot be written.
         """
+        path = Path(path)
         texts = {path.parent / file.name: file.text for file in self.files} | {path: self.text}
         for each in texts:
             if each.exists():

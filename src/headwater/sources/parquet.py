@@ -87,7 +87,7 @@ class ParquetSource(Source):
             parts.append(part)
             start += len(part["id"])
         notes: list[str] = []
-        whole = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        whole = {key: _joined(parts, key) for key in parts[0]}
         order = np.argsort(whole["id"], kind="stable")
         self._rows = order.astype(np.int64)
         self._starts = [group.start for group in self._groups]
@@ -235,6 +235,10 @@ def parquet_files(root: Path) -> list[Path]:
     return found
 
 
+def _joined(parts: list[dict[str, NDArray[Any]]], key: str) -> NDArray[Any]:
+    return np.concatenate([part[key] for part in parts])
+
+
 def _is_read(schema: Any, name: str) -> bool:
     kind = schema.field(name).type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -292,7 +296,7 @@ def _features(schema: Any) -> dict[str, list[str]]:
         told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = told["info"]["features"]
         return {
-            name: [str(each) for each in words["names"]]
+            name: list(map(str, words["names"]))
             for name, words in features.items()
             if isinstance(words, dict) and words.get("_type") == "ClassLabel" and "names" in words
         }

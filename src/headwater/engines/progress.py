@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 FOLDER = "running"
 _WRITE_EVERY_S = 2.0
-_MOST_CROWDED = 2.0
+_MOST_CROWDED = 4.0
 _STALE_S = 3600.0
 """A run on another machine that has told nothing for so long is taken for dead [ours]."""
 
@@ -135,7 +135,7 @@ def _forecast(plan: Plan, store: Store, todo: Pending, compute: Compute, workers
 
 def crowded(device: str, workers: int) -> float:
     """How much slower this machine is for what others compute on it now, by its load: 1 where it is
-    idle, 2 at most; 1 too where the load is not that of our cores alone, and on a GPU.
+    idle, 4 at most; 1 too where the load is not that of our cores alone, and on a GPU.
     """
     cores = default_workers("cpu")
     if device != "cpu" or not hasattr(os, "getloadavg") or cores != os.cpu_count():

@@ -126,7 +126,7 @@ def test_run_of_a_finished_study_prints_its_verdict_and_where_the_report_is(
     assert "nothing to do" in out
     assert (store / "reports" / "tiny-world.html").stat().st_size > 1000
     code, out, _ = headwater(
-        "run", finished.study, "--store", store, "--json", "--report", store / "own.html"
+        "run", finished.study, "--store", store, "--json", "--out", store / "own.html"
     )
     assert code == 0
     assert json.loads(out)["ran_cells"] == 0

@@ -233,8 +233,8 @@ def test_a_machine_that_others_use_is_expected_to_be_slower(
 ) -> None:
     monkeypatch.setattr(progress, "default_workers", lambda device: 4)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    for load, slower in ((0.0, 1.0), (2.0, 1.5), (40.0, 2.0)):
-        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+    for load, slower in ((0.0, 1.0), (2.0, 1.5), (40.0, 4.0)):
+        monkeypatch.setattr(progress, "_others", lambda load=load: load)
         assert progress.crowded("cpu", 4) == slower
     assert progress.crowded("cuda", 1) == 1.0
     monkeypatch.setattr(os, "cpu_count", lambda: 64)  # the load is of cores that are not ours

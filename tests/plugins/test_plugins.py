@@ -59,7 +59,7 @@ def headwater(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("extras")
     write_study(folder / "study.yaml", STUDY)
-    options = ("--device", "cpu", "--report", "report.html", "--store", "store", "--json")
+    options = ("--device", "cpu", "--out", "report.html", "--store", "store", "--json")
     done = headwater(folder, "run", "study.yaml", "--engine", "backwards", *options)
     assert done.returncode == 0, done.stderr
     return Run(folder, read_rows(folder / "store"), json.loads(done.stdout))

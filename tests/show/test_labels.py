@@ -210,7 +210,7 @@ def test_bare_images_are_described_where_views_that_need_no_labels_are_named(
     assert (source["targets"], [v["against"] for v in source["views"]]) == ([], [[], []])
     assert (
         headwater(
-            "labels", "describe", "bare", "--views", "instance,random:3", "--plot", "bare.svg"
+            "labels", "describe", "bare", "--views", "instance,random:3", "--out", "bare.svg"
         )[0]
         == 0
     )
@@ -232,12 +232,12 @@ def test_a_view_that_waits_for_a_trained_arm_is_a_note(
     }
     assert source["views"][1]["note"] is None
     code, out, _ = headwater(
-        "labels", "describe", study, "--data-root", shop.parent, "--plot", "chart.svg"
+        "labels", "describe", study, "--data-root", shop.parent, "--out", "chart.svg"
     )
     assert (code, (tmp_path / "chart.svg").exists()) == (0, True)
     assert "cluster:4: known after its features are trained" in out
     refused(
-        headwater("labels", "describe", shop, "--views", "cluster:4", "--plot", "chart.svg"),
+        headwater("labels", "describe", shop, "--views", "cluster:4", "--out", "chart.svg"),
         "no view to draw",
     )
 
@@ -290,7 +290,7 @@ def test_tasks_to_which_all_views_lie_alike_share_a_table(
 def test_the_chart_is_written_in_every_format(
     name: str, start: bytes, headwater: Cli, shop: Path, tmp_path: Path
 ) -> None:
-    code, out, err = headwater("labels", "describe", shop, "--plot", name)
+    code, out, err = headwater("labels", "describe", shop, "--out", name)
     assert (code, err) == (0, "")
     assert f"chart: {name}" in out
     written = (tmp_path / name).read_bytes()
@@ -299,7 +299,7 @@ def test_the_chart_is_written_in_every_format(
         assert all(
             word in written.decode() for word in ("level:0", "instance", "too fine", "finer")
         )
-    assert facts_of(headwater("labels", "describe", shop, "--plot", name, "--json"))["plot"] == name
+    assert facts_of(headwater("labels", "describe", shop, "--out", name, "--json"))["plot"] == name
 
 
 def test_a_folder_with_a_hostile_name_stays_text_in_the_page(
@@ -307,7 +307,7 @@ def test_a_folder_with_a_hostile_name_stays_text_in_the_page(
 ) -> None:
     hostile = shop.parent / "[bold]<img src=x onerror=alert(1)>&"
     shutil.copytree(shop, hostile)
-    code, out, _ = headwater("labels", "describe", hostile, "--plot", "page.html")
+    code, out, _ = headwater("labels", "describe", hostile, "--out", "page.html")
     assert code == 0
     assert hostile.name in out
     page = (tmp_path / "page.html").read_text()
@@ -327,8 +327,8 @@ def test_a_folder_with_a_hostile_name_stays_text_in_the_page(
         (("data/shop", "--views", "level:7"), ("no level:7", "level:0 to level:1")),
         (("data/shop", "--views", ""), ("'' is no label view",)),
         (("data/shop", "--views", "random:1000"), ("more classes than there are images",)),
-        (("data/shop", "--plot", "chart.gif"), ("chart.gif", ".svg, .png, .pdf, .html")),
-        (("data/shop", "--plot", "file/chart.svg"), ("chart.svg",)),
+        (("data/shop", "--out", "chart.gif"), ("chart.gif", ".svg, .png, .pdf, .html")),
+        (("data/shop", "--out", "file/chart.svg"), ("chart.svg",)),
         (("data/shop", "--data-root", "nowhere"), ("--data-root", "no such folder")),
         ((), ("STUDY|FOLDER",)),
         (("data/shop", "--nonsense"), ("--nonsense",)),

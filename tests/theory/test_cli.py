@@ -234,7 +234,7 @@ def test_networks_that_diverged_are_counted_where_means_are_shown(headwater: Cli
 
 
 @pytest.mark.parametrize(
-    "option", [("--redo", "abcdef"), ("--report", "r.html"), ("--compile",), ("--device", "cuda")]
+    "option", [("--redo", "abcdef"), ("--out", "r.html"), ("--compile",), ("--device", "cuda")]
 )
 def test_options_that_mean_nothing_to_the_theory_are_refused(
     headwater: Cli, study: Path, option: tuple[str, ...]

@@ -21,9 +21,9 @@ from headwater.cost.estimate import (
 )
 from headwater.plan import Plan, PlannedArm, PlannedCell
 
-START_S = 9.0
+START_S = 5.0
 """Of a worker process, from nothing to its first unit, while others start beside it."""
-DECODED_PER_S = 1500.0
+DECODED_PER_S = 5000.0
 """Images that are decoded and kept before anything is trained."""
 _TRAIN_S, _OPEN_S, _CELL_S = 1.0, 0.3, 0.05
 """What a training, a task that is opened, and a cell take whatever their size."""

@@ -19,6 +19,7 @@ from headwater.cost.calibration import batch_of
 from headwater.cost.encoder import recipe_key
 from headwater.errors import InputError
 from headwater.plan import Plan
+from headwater.store import Store
 from headwater.study import Study
 from tests.conftest import tiny, write_study
 
@@ -158,6 +159,7 @@ def test_a_backbone_that_cannot_be_is_blamed_on_its_line(cache: Path, tmp_path: 
 
 def test_a_second_plan_loads_no_torch_and_says_the_same(cache: Path, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study.yaml", tiny(methods=["scratch", "supervised", "simclr"]))
+    Store(tmp_path / "store", create=True)
     facts = api.plan_facts(study, store=tmp_path / "store", device="cpu")
     code = (
         "import sys\n"

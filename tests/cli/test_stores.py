@@ -21,9 +21,13 @@ def test_a_store_that_is_none_or_cannot_be_written_is_refused(
         refused(headwater("run", study, "--store", store), str(store))
     refused(headwater("run", study, "--store", tmp_path / "full"), "not empty and is no store")
     refused(headwater("status", study, "--store", tmp_path / "full"), "no store here")
-    refused(headwater("rows", "--store", tmp_path / "nothing"), "no store here")
-    refused(headwater("rows", study, "--store", tmp_path / "nothing"), "no store here")
-    refused(headwater("report", study, "--store", tmp_path / "nothing"), "no store here")
+    refused(headwater("rows", "--store", tmp_path / "nothing"), "no such folder, so no store")
+    refused(
+        headwater("rows", study, "--store", tmp_path / "nothing"), "no such folder, so no store"
+    )
+    refused(
+        headwater("report", study, "--store", tmp_path / "nothing"), "no such folder, so no store"
+    )
     assert (tmp_path / "full" / "thesis.doc").read_text() == "mine"
 
 

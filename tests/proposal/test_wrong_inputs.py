@@ -62,7 +62,7 @@ def newcomer(headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("headwater.proposal.timing.measured", _known)
     monkeypatch.setattr(
-        "headwater.facts.study.measured", lambda plan, device, fresh: _known(plan, device)
+        "headwater.facts.study.measured", lambda plan, device, **more: _known(plan, device)
     )
     folders.with_splits(tmp_path / "ours")
     folders.with_splits(tmp_path / "task")

@@ -30,6 +30,7 @@ from headwater.sources.pixels.conversions import (
     conversions_of,
 )
 from headwater.sources.tiff import TiffHeader, read_header
+from headwater.store import Store
 from tests.conftest import Cli, write_study
 
 RGB = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8))
@@ -256,6 +257,7 @@ def test_plan_verify_counts_what_is_converted_and_so_does_every_plan_after_it(
         "protocols": {"ridge": {"shots": ["full"]}},
     }
     study = write_study(tmp_path / "s.yaml", words)
+    Store(tmp_path / "store", create=True)
     told = "data photos: 1 of 6 images of CMYK, converted to RGB"
     for words in (["--verify"], []):
         code, out, _ = headwater("plan", str(study), *words, "--store", str(tmp_path / "store"))

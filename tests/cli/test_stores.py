@@ -21,7 +21,7 @@ def test_a_store_that_is_none_or_cannot_be_written_is_refused(
         refused(headwater("run", study, "--store", store), str(store))
     refused(headwater("run", study, "--store", tmp_path / "full"), "not empty and is no store")
     refused(headwater("status", study, "--store", tmp_path / "full"), "no store here")
-    refused(headwater("rows", "--store", tmp_path / "nothing"), "no such folder, so no store")
+    refused(headwater("rows", "--store", tmp_path / "nothing"), "so no store")
     refused(
         headwater("rows", study, "--store", tmp_path / "nothing"), "no such folder, so no store"
     )

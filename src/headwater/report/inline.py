@@ -28,7 +28,7 @@ class Figure:
     """
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec: dict[str, Any] = plain.cleaned(copy.deepcopy(spec))
+        self.spec: dict[str, Any] = _without_notes(plain.cleaned(copy.deepcopy(spec)))
         # Vega's word, which Vega-Lite hands on and its schema lacks
         self.spec.get("config", {}).get("legend", {}).pop("layout", None)
 
@@ -67,3 +67,12 @@ class Figure:
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         return path
+
+
+def _without_notes(part: Any) -> Any:
+    """A specification without what the report's page notes in its parts for itself, which the
+    schema of Vega-Lite has at the top alone.
+    """
+    if isinstance(part, dict):
+        return {key: _without_notes(each) for key, each in part.items() if key != "usermeta"}
+    return [_without_notes(each) for each in part] if isinstance(part, list) else part

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.sources.kinds.folder import FolderData
+    from headwater.sources.kinds.parquet import ParquetData
     from headwater.sources.kinds.published import PublishedData
     from headwater.sources.kinds.torchvision import TorchvisionData
     from headwater.sources.kinds.world import WorldData
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "headwater.sources.kinds.folder": ("FolderData",),
+    "headwater.sources.kinds.parquet": ("ParquetData",),
     "headwater.sources.kinds.published": ("PublishedData",),
     "headwater.sources.kinds.torchvision": ("TorchvisionData",),
     "headwater.sources.kinds.world": ("WorldData",),
@@ -65,6 +67,7 @@ __all__ = [
     "Noise",
     "OnlineProbe",
     "Origin",
+    "ParquetData",
     "Prices",
     "ProtocolName",
     "Protocols",

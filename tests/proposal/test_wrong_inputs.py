@@ -213,6 +213,18 @@ def test_13_a_path_that_is_in_two_places(
     newcomer.types(f"headwater plan study.yaml --device cpu --data-root {root}")
 
 
+def test_an_index_file_that_is_in_two_places_is_refused(newcomer: Newcomer) -> None:
+    """In the data set's own folder, where it was looked for before, and beside the study."""
+    newcomer.types("headwater tasks split task --out split.csv")
+    (newcomer.home / "task" / "split.csv").write_text((newcomer.home / "split.csv").read_text())
+    newcomer.words["data"]["task"]["split_file"] = "split.csv"
+    newcomer.writes(sources=[], methods=["scratch"])
+    assert "data.task.split_file: 'split.csv' is there twice" in newcomer.is_told()
+    newcomer.words["data"]["task"]["split_file"] = "./split.csv"
+    newcomer.writes()
+    newcomer.is_done()
+
+
 def test_a_study_is_planned_from_any_folder(
     newcomer: Newcomer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

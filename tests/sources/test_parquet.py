@@ -80,6 +80,9 @@ def test_images_classes_and_splits_are_those_of_the_files(root: Path) -> None:
         ("test/0000.parquet", "test"),
         ("default/train/0000.parquet", "train"),
         ("part-7.parquet", "train"),
+        ("mnist-test.parquet", "test"),
+        ("my_dev.parquet", "val"),
+        ("latest.parquet", "train"),
     ],
 )
 def test_a_split_is_the_first_word_of_a_file_or_its_folder(
@@ -135,7 +138,7 @@ def test_broken_images_are_found_and_remembered(tmp_path: Path) -> None:
     for _ in range(2):
         source = ParquetSource("set", tmp_path, cache=tmp_path / "bytes.hashes")
         found = dict(look(source, np.arange(11), 16, EVERYTHING).bad)
-        assert found == {8: "HTML page", 9: "empty file", 10: "empty file"}
+        assert found == {8: "HTML page", 9: "no bytes", 10: "no bytes"}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +151,7 @@ def test_broken_images_are_found_and_remembered(tmp_path: Path) -> None:
         ({"image": [b"1"], "split": ["holiday"]}, "'holiday' is none of train, val, test"),
         ({"image": [b"1"], "label": [["a", "b"]]}, "several labels"),
         ({"image": [b"1"], "label": ["a\x1bb"]}, "holds"),
+        ({"image": [b"1"], "label": [{"a": 1}]}, "'label' holds struct.* which is no class"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_the_reason(
@@ -211,3 +215,69 @@ def test_the_metadata_of_an_image_folder_can_be_parquet(tmp_path: Path) -> None:
     source = FolderSource("set", tmp_path)
     assert source.table.levels[0].tolist() == ["a", "b", "a", "b"]
     assert source.table.texts["text"].tolist() == [["w"], ["x"], ["y"], ["z"]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes"),
+    [
+        (pa.array(["a", "b", "a"]).dictionary_encode(), ["a", "b", "a"]),
+        (pa.array([True, False, None]), ["True", "False", ""]),
+        (pa.array([1.0, 2.0, float("nan")]), ["1", "2", ""]),
+        (pa.array([7, 8, None], pa.int8()), ["7", "8", ""]),
+    ],
+    ids=["category", "bool", "float", "int8"],
+)
+def test_classes_of_any_usual_type_are_read(
+    labels: Any, classes: list[str], tmp_path: Path
+) -> None:
+    table = pa.table({"image": [encoded(row) for row in range(3)], "label": labels, "x": [0.5] * 3})
+    pq.write_table(table, tmp_path / "all.parquet")
+    source = ParquetSource("set", tmp_path)
+    assert source.table.levels[0].tolist() == classes
+    assert any("not read: x" in note for note in source.notes)
+
+
+def test_splits_as_a_category_are_splits(tmp_path: Path) -> None:
+    splits = pa.array(["train", "test", "train"]).dictionary_encode()
+    table = pa.table({"image": [encoded(row) for row in range(3)], "split": splits})
+    pq.write_table(table, tmp_path / "all.parquet")
+    assert ParquetSource("set", tmp_path).table.splits["split"].tolist() == [
+        "train",
+        "test",
+        "train",
+    ]
+
+
+def test_a_file_whose_name_and_column_say_two_things_is_refused(tmp_path: Path) -> None:
+    table = pa.table({"image": [encoded(0), encoded(1)], "split": ["train", "test"]})
+    pq.write_table(table, tmp_path / "train.parquet")
+    with pytest.raises(InputError, match="name says train, and its column split says test"):
+        ParquetSource("set", tmp_path)
+    (tmp_path / "train.parquet").rename(tmp_path / "train_test.parquet")
+    with pytest.raises(InputError, match="names the splits test and train"):
+        ParquetSource("set", tmp_path)
+
+
+def test_a_column_that_is_empty_in_one_file_is_read_in_the_others(tmp_path: Path) -> None:
+    for name, texts in (("train-0", [None, None]), ("train-1", ["a", "b"])):
+        table = pa.table({"image": [encoded(0), encoded(1)], "caption": texts})
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    found = ParquetSource("set", tmp_path).table.texts["caption"].tolist()
+    assert found == [[], [], ["a"], ["b"]]
+
+
+def test_a_disk_that_fails_says_nothing_of_an_image(
+    root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = ParquetSource("set", root, cache=tmp_path / "bytes.hashes")
+    source.byte_hashes(np.arange(16))
+
+    def fails(*given: object, **more: object) -> None:
+        raise OSError("Input/output error")
+
+    source._kept.clear()
+    monkeypatch.setattr(pq, "ParquetFile", fails)
+    with pytest.raises(InputError, match="Input/output error"):
+        look(source, np.arange(16), 16, EVERYTHING)
+    monkeypatch.undo()
+    assert not look(source, np.arange(16), 16, EVERYTHING).bad

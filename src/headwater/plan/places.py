@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.errors import InputError
@@ -13,27 +14,36 @@ _FILES = ("split_file", "hierarchy")
 
 def placed(study: Study, name: str, data_root: Path | None) -> SourceWords:
     """The words of a study's `data:` entry, with absolute paths for what lies beside the study
-    file; other relative paths stay, and are looked for under the data root (files in the data set's
-    own folder before).
+    file; other relative paths stay, and are looked for under the data root, files in the data set's
+    own folder, too.
 
     `./` and `../` at the beginning of a path mean beside the study file and nowhere else. Raises
     InputError for a path that is there in two places.
     """
     words: SourceWords = study.data[name]
     found: dict[str, str] = {}
+    path = getattr(words, "path", None)
+    own = None if not isinstance(path, str) else Path(path)
     for field in ("path", *_FILES):
         written = getattr(words, field, None)
-        if isinstance(written, str):
-            place = _beside(written, study.folder, data_root, f"data.{name}.{field}", field)
-            if place is not None:
-                found[field] = str(place)
+        if not isinstance(written, str):
+            continue
+        file, mark, option = written.partition("#") if field == "hierarchy" else (written, "", "")
+        others = [place for place in (data_root, None if field == "path" else own) if place]
+        place = _beside(file, study.folder, others, f"data.{name}.{field}", field)
+        if place is not None:
+            found[field] = f"{place}{mark}{option}"
+        if field == "path" and own is not None:
+            own = place or (own if data_root is None else data_root / own)
     return words.model_copy(update=found) if found else words
 
 
 def _beside(
-    written: str, folder: Path, data_root: Path | None, where: str, field: str
+    written: str, folder: Path, others: Sequence[Path], where: str, field: str
 ) -> Path | None:
-    """What `written` names beside the study file; None where it does not."""
+    """What `written` names beside the study file; None where it does not. `others` are the folders
+    in which it is looked for otherwise.
+    """
     try:
         asked = Path(written).expanduser()
         beside = folder / asked
@@ -41,12 +51,12 @@ def _beside(
             return None
         if written.startswith(("./", "../")):
             return beside.resolve()
-        under = None if data_root is None else data_root / asked
-        if under is not None and under.exists() and not under.samefile(beside):
-            raise InputError(
-                f"{where}: {written!r} is there twice, beside the study file ({beside}) and under "
-                f"the data root ({under}); write ./{written} for the first, or an absolute path"
-            )
+        for other in (each / asked for each in others):
+            if other.exists() and not other.samefile(beside):
+                raise InputError(
+                    f"{where}: {written!r} is there twice, beside the study file ({beside}) and as "
+                    f"{other}; write ./{written} for the first, or an absolute path"
+                )
     except InputError:
         raise
     except (RuntimeError, OSError, ValueError):  # whoever opens it will say what is wrong

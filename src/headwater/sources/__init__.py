@@ -31,6 +31,16 @@ Positions = NDArray[np.int64]
 Metric = Literal["top1", "mean_per_class"]
 
 
+class BadImage(InputError):
+    """A sample of which it is known without decoding that it is no image; `kind` says why in words
+    that others share.
+    """
+
+    def __init__(self, message: str, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Table:
     """What is known of a source's samples without reading a pixel.

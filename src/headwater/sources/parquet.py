@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from headwater import digests
 from headwater.errors import InputError
 from headwater.files import unless_read_only, write_atomic
-from headwater.sources import Positions, Source, Table, natural_splits
+from headwater.sources import BadImage, Positions, Source, Table, natural_splits
 from headwater.sources.class_names import class_name
 from headwater.sources.file_state import state_of
 from headwater.sources.formats import MAX_FILE_BYTES
@@ -81,17 +81,22 @@ class ParquetSource(Source):
         schema = self._schema(self._files[0])
         self._column = _image_column(schema, column, f"{name}: {self._files[0]}")
         self._groups: list[_Group] = []
+        self._left_out: set[str] = set()
         parts, start = [], 0
         for number, path in enumerate(self._files):
             part = self._part(number, path, schema, start)
             parts.append(part)
             start += len(part["id"])
         notes: list[str] = []
-        whole = {key: _joined(parts, key) for key in parts[0]}
+        keys = {key: None for part in parts for key in part}
+        whole = {key: _joined(parts, key) for key in keys}
         order = np.argsort(whole["id"], kind="stable")
         self._rows = order.astype(np.int64)
         self._starts = [group.start for group in self._groups]
         self.table = _table({key: values[order] for key, values in whole.items()}, notes)
+        if self._left_out:
+            names = ", ".join(sorted(self._left_out)[:6])
+            notes.append(f"columns that hold no texts are not read: {names}")
         self.notes = tuple(notes)
 
     # the tables
@@ -125,7 +130,9 @@ class ParquetSource(Source):
                     self._groups.append(_Group(number, group, at, told.num_rows))
                     at += told.num_rows
                 others = [name for name in own.names if name != self._column]
-                table: Any = file.read(columns=[name for name in others if _is_read(own, name)])
+                read = [name for name in others if _is_read(own, name, str(path))]
+                self._left_out.update(name for name in others if name not in read)
+                table: Any = file.read(columns=read)
                 num_rows = file.metadata.num_rows
         except InputError:
             raise
@@ -149,11 +156,13 @@ class ParquetSource(Source):
         if isinstance(value, dict):
             value = value.get("bytes")
         if not isinstance(value, bytes):
-            raise InputError(f"{self.name}: {self.table.ids[position]!r} has no image")
+            where = f"{self.name}: {self.table.ids[position]!r} has no image"
+            raise BadImage(where, "no bytes")
         if len(value) > MAX_FILE_BYTES:
-            raise InputError(
+            raise BadImage(
                 f"{self.name}: the image {self.table.ids[position]!r} is larger than "
-                f"{MAX_FILE_BYTES >> 20} MiB, which no image here should be"
+                f"{MAX_FILE_BYTES >> 20} MiB, which no image here should be",
+                f"over {MAX_FILE_BYTES >> 20} MiB",
             )
         return value
 
@@ -182,11 +191,12 @@ class ParquetSource(Source):
         """Hex BLAKE2b-128 of each image's bytes, remembered while the files stay as they are."""
         known = self._known_hashes()
         if known is None:
+            # asked before the bytes, so that a file that changes meanwhile is seen as changed
+            state = hashlib.sha256(repr(self._state()).encode()).hexdigest().encode()
             known = self._hashed()
             if self._cache is not None:
                 buffer = io.BytesIO()
                 np.save(buffer, known)
-                state = hashlib.sha256(repr(self._state()).encode()).hexdigest().encode()
                 with unless_read_only():
                     write_atomic(self._cache, digests.framed(_KIND, state + buffer.getvalue()))
         found: list[str] = known[self._rows[positions]].astype("U32").tolist()
@@ -236,16 +246,34 @@ def parquet_files(root: Path) -> list[Path]:
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]], key: str) -> NDArray[Any]:
-    return np.concatenate([part[key] for part in parts])
+    """A column of all files; '' in a file that has nothing under the name."""
+    empty = [np.full(len(part["id"]), "", dtype=object) for part in parts]
+    pairs = zip(parts, empty, strict=True)
+    return np.concatenate([part.get(key, none) for part, none in pairs])
 
 
-def _is_read(schema: Any, name: str) -> bool:
+def _is_meant(name: str) -> bool:
+    """Whether a column is called as classes or splits are."""
+    called = name in ("split", "fine_label", "coarse_label") or re.fullmatch(r"level\d+", name)
+    return bool(called) or class_column([name], "") is not None
+
+
+def _is_read(schema: Any, name: str, where: str) -> bool:
+    """Whether a column holds texts, or what can be a class under a name of classes. Raises
+    InputError for such a name over anything else.
+    """
     kind = schema.field(name).type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         kind = kind.value_type
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
-    )
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind):
+        return True
+    if not _is_meant(name):
+        return False
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_floating(kind):
+        return True
+    raise InputError(f"{where}: the column {name!r} holds {kind}, which is no class; rename it")
 
 
 def _image_column(schema: Any, asked: str | None, where: str) -> str:
@@ -281,12 +309,19 @@ def _holds_bytes(kind: Any) -> bool:
 
 
 def _split_of(below: str) -> str:
-    """The split that a file's path names: its own first word, or a folder's."""
+    """The split that a file's path names: a word of its own name, or else a folder's. Raises
+    InputError for a name of two splits.
+    """
     *folders, stem = below.split("/")
-    for word in (re.split(r"[-.]|_(?=\d)", stem)[0], *reversed(folders)):
-        split = exact_split(word)
-        if split:
-            return split
+    for name in (stem, *reversed(folders)):
+        found = {exact_split(word) for word in re.split(r"[-._ ]+", name)} - {None, ""}
+        if len(found) > 1:
+            splits = " and ".join(sorted(map(str, found)))
+            raise InputError(
+                f"{below}.parquet: {name!r} names the splits {splits}; rename it after one of them"
+            )
+        if found:
+            return str(found.pop())
     return ""
 
 
@@ -308,20 +343,24 @@ def _values(column: Any, names: list[str] | None, where: str) -> NDArray[np.obje
     """A column as texts, or lists of texts; classes by their names."""
     values = column.to_pylist()
     if names is not None:
+        if any(not isinstance(value, int | None) for value in values):
+            raise InputError(f"{where}: its classes are named, and it holds no numbers of them")
         strange = [value for value in values if value is not None and not -1 <= value < len(names)]
         if strange:
             raise InputError(f"{where}: holds the class {strange[0]}, and there are {len(names)}")
         values = ["" if value in (None, -1) else names[value] for value in values]
     out = np.empty(len(values), dtype=object)
     for row, value in enumerate(values):
-        out[row] = (
-            [str(each) for each in value if each is not None]
-            if isinstance(value, list)
-            else ""
-            if value is None
-            else str(value)
-        )
+        many = isinstance(value, list)
+        out[row] = [_text(each) for each in value if each is not None] if many else _text(value)
     return out
+
+
+def _text(value: Any) -> str:
+    """A value as a class or a text; a whole number as one."""
+    if value is None or value != value:  # NaN stands for nothing
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
@@ -329,11 +368,14 @@ def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
     ids, split = columns.pop("id"), columns.pop("split")
     named = {key.removeprefix("column "): values for key, values in columns.items()}
     fields = set(named)
-    if "split" in named and not any(split):
-        split = natural_splits(named["split"].tolist(), "split")
+    if "split" in named:
+        split = _both_splits(ids, split, natural_splits(named["split"].tolist(), "split"))
         fields.discard("split")
     if not any(split):
         split = np.full(len(ids), "train", dtype=object)
+    elif not all(split):
+        count = int((split == "").sum())
+        notes.append(f"{count:,} images are in no split, by the names of their files")
     levels: list[str] = []
     if {"fine_label", "coarse_label"} <= fields:
         levels = ["fine_label", "coarse_label"]
@@ -355,6 +397,22 @@ def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
         levels=tuple(_classes(named[name]) for name in levels),
         texts=texts,
     )
+
+
+def _both_splits(
+    ids: NDArray[Any], by_name: NDArray[np.object_], by_column: NDArray[np.object_]
+) -> NDArray[np.object_]:
+    """The splits of a column, where files' names say nothing else. Raises InputError where they
+    differ.
+    """
+    differ = np.flatnonzero((by_name != "") & (by_column != "") & (by_name != by_column))
+    if len(differ):
+        first = int(differ[0])
+        raise InputError(
+            f"{ids[first]}: its file's name says {by_name[first]}, and its column split says "
+            f"{by_column[first]} ({len(differ):,} such rows); rename the file, or remove the column"
+        )
+    return np.where(by_name != "", by_name, by_column)
 
 
 def _classes(values: NDArray[np.object_]) -> NDArray[np.object_]:

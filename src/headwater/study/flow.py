@@ -19,7 +19,7 @@ def flow(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(flow, value)) + "]"
     if isinstance(value, str):
-        return value if _is_plain(value) else json.dumps(value, ensure_ascii=False)
+        return value if _is_plain(value) else _quoted(value)
     return json.dumps(value)
 
 
@@ -30,3 +30,8 @@ def _is_plain(text: str) -> bool:
         return bool(yaml.safe_load(f"[{text}]") == [text])
     except yaml.YAMLError:
         return False
+
+
+def _quoted(text: str) -> str:
+    """Letters of all scripts stay; what YAML would not read back is escaped."""
+    return json.dumps(text, ensure_ascii=not text.isprintable())

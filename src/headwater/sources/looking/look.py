@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.errors import InputError
-from headwater.sources import Positions, Source
+from headwater.sources import BadImage, Positions, Source
 from headwater.sources.file_state import State, settle, state_of, state_of_bytes
 from headwater.sources.looking.judges import judged
 from headwater.sources.looking.verdicts import Verdict, Verdicts
@@ -131,7 +130,7 @@ def _look_inside(source: Source, positions: Positions, image_size: int, looking:
             known[position] = verdict
     if looking.most is not None and len(unknown) > looking.most:
         return _looked(known, unopened=len(unknown))
-    done, bad = 0, 0
+    done, bad, saved = 0, 0, time.monotonic()
     with ThreadPoolExecutor(looking.workers or _cores()) as pool:
         for start in range(0, len(unknown), _TOGETHER):
             part = unknown[start : start + _TOGETHER]
@@ -141,6 +140,9 @@ def _look_inside(source: Source, positions: Positions, image_size: int, looking:
                 verdicts.put(source.table.ids[position], state, verdict)
                 done, bad = done + 1, bad + bool(verdict.kind)
             looking.watch(source.name, done, len(unknown), bad)
+            if time.monotonic() - saved > _SAVE_EVERY_S:
+                verdicts.save()
+                saved = time.monotonic()
     verdicts.save()
     return _looked(known)
 
@@ -148,15 +150,15 @@ def _look_inside(source: Source, positions: Positions, image_size: int, looking:
 def _first_image(source: Source, positions: Positions) -> bytes | NDArray[np.uint8] | None:
     try:
         return source.image(int(positions[0]))
-    except InputError:  # a row without an image, which is found with the others
+    except BadImage:  # which is found with the others
         return None
 
 
 def _judged_inside(source: Source, position: int, image_size: int) -> Verdict:
     try:
         data = source.image(position)
-    except InputError:  # a row without an image
-        return Verdict(EMPTY)
+    except BadImage as error:
+        return Verdict(error.kind)
     assert isinstance(data, bytes)
     judgement = judge_bytes(data, image_size)
     return Verdict(judgement.kind or "", judgement.converted)

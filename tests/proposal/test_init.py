@@ -67,7 +67,8 @@ def test_a_study_of_sensible_arms_is_written_which_plans_as_it_is(
     assert {cell.words.shots for cell in plan.cells} == {5, None}
     assert {cell.words.protocol for cell in plan.cells} == {"probe", "finetune"}
     text = (tmp_path / "study.yaml").read_text()
-    assert text.startswith("# Made by: headwater init pets web --task task --time 30m\n")
+    first = f"# Made by: headwater init pets web --task task --time 30m, in {tmp_path}"
+    assert text.splitlines()[0] == first
     assert "path: ./pets" in text  # the folder can be moved with its images
 
 
@@ -255,6 +256,9 @@ def test_nothing_is_written_over(
     monkeypatch.setattr("headwater.proposal.timing.measured", _known)
     folders.bare(tmp_path / "ours")
     folders.without_splits(tmp_path / "task")
+    (tmp_path / "other.task.splits.csv").write_text("mine")
+    refused = headwater("init", "ours", "--task", "task", "--time", "5m", "--out", "other.yaml")
+    assert refused[0] == 2 and "other.task.splits.csv: exists already" in refused[2]
     for name in ("study.yaml", "task.splits.csv"):
         (tmp_path / name).write_text("mine")
         code, _, err = headwater("init", "ours", "--task", "task", "--time", "5m")
@@ -279,3 +283,77 @@ def test_python_proposes_the_same_study(
     found.write(tmp_path / "other.yaml")
     ours, other = ((tmp_path / name).read_text() for name in ("study.yaml", "other.yaml"))
     assert ours.splitlines()[1:] == other.splitlines()[1:]
+
+
+def test_several_studies_of_one_folder_have_their_own_index_files(
+    asked: Callable[..., Facts], tmp_path: Path
+) -> None:
+    folders.bare(tmp_path / "ours")
+    folders.without_splits(tmp_path / "task")
+    asked("ours", "--task", "task", "--time", "5m")
+    (tmp_path / "study.yaml").unlink()  # as if it had been killed before the study was written
+    assert asked("ours", "--task", "task", "--time", "5m")["wrote"] == [
+        "task.splits.csv",
+        "study.yaml",
+    ]
+    found = asked("ours", "--task", "task", "--time", "5m", "--out", "b.yaml")["wrote"]
+    assert found == ["b.task.splits.csv", "b.yaml"]
+    assert plan_of(tmp_path / "b.yaml").cells
+
+
+def test_train_and_val_without_test_are_tested_on_val(
+    asked: Callable[..., Facts], tmp_path: Path
+) -> None:
+    folders.bare(tmp_path / "ours")
+    root = folders.with_splits(tmp_path / "task", 12, 6)
+    (root / "test").rename(root / "val")
+    facts = asked("ours", "--task", "task", "--time", "5m")
+    assert facts["tasks"][0]["test"] == 12 and "its 12 val images are the test" in facts["told"][0]
+    task = plan_of(tmp_path / "study.yaml").tasks["task"]
+    assert {Path(task.source.table.ids[at]).parts[0] for at in task.test.tolist()} == {"val"}
+
+
+def test_a_source_of_another_split_alone_is_pre_trained_on(
+    asked: Callable[..., Facts], tmp_path: Path
+) -> None:
+    root = folders.with_splits(tmp_path / "ours", 12, 12)
+    shutil.rmtree(root / "train")
+    folders.with_splits(tmp_path / "task")
+    facts = asked("ours", "--task", "task", "--time", "5m")
+    assert facts["arms"][0]["images"] == 24 or "left out of pre-training" in facts["told"][0]
+    assert plan_of(tmp_path / "study.yaml").arms
+
+
+def test_a_small_source_beside_a_large_one_is_told_and_a_tiny_one_refused(
+    asked: Callable[..., Facts], headwater: Cli, tmp_path: Path
+) -> None:
+    for name, count in (("large", 90), ("small", 12), ("tiny", 4)):
+        folders.bare(tmp_path / name, count)
+    folders.with_splits(tmp_path / "task")
+    why = asked("large", "small", "--task", "task", "--time", "5m")["why"]
+    assert "every source is given 12 images, since small has no more; that is 13% of" in why[0]
+    code, _, err = headwater("init", "large", "tiny", "--task", "task", "--out", "b.yaml")
+    assert code == 2 and "tiny: has 4 images" in " ".join(err.split())
+
+
+def test_one_folder_in_two_spellings_is_one_source(
+    asked: Callable[..., Facts], tmp_path: Path
+) -> None:
+    folders.bare(tmp_path / "ours")
+    folders.with_splits(tmp_path / "task")
+    facts = asked("ours", str(tmp_path / "ours"), "./ours", "--task", "task", "--time", "5m")
+    assert [seen["name"] for seen in facts["sources"]] == ["ours"]
+
+
+def test_a_table_of_something_else_does_not_hide_what_is_wrong(
+    headwater: Cli, tmp_path: Path
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "ours" / "labels.csv").write_text("path,level1\nnowhere.jpg,cat\n")
+    pq.write_table(pa.table({"x": [1.0]}), tmp_path / "ours" / "features.parquet")
+    folders.with_splits(tmp_path / "task")
+    code, _, err = headwater("init", "ours", "--task", "task")
+    assert code == 2 and "nowhere.jpg" in err and "no column" not in err

@@ -61,7 +61,7 @@ def test_one_command_goes_from_folders_to_a_decision_and_goes_on_where_it_was(
 def test_a_study_of_another_command_is_not_written_over(headwater: Cli, tmp_path: Path) -> None:
     folders.bare(tmp_path / "web", 12)
     folders.with_splits(tmp_path / "task")
-    (tmp_path / "study.yaml").write_text("# Made by: headwater init other --task task\n")
+    (tmp_path / "study.yaml").write_text("# Made by: headwater init web --task task, in /x\n")
     code, _, err = headwater("try", "web", "--task", "task")
     assert code == 2 and "was made by another command" in err and "--out" in err
 

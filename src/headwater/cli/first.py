@@ -168,6 +168,7 @@ def _proposed(
             hours=hours,
             made_by=_command(folders, tasks, time, image_size),
             folder=out.absolute().parent,
+            stem=out.stem,
             cache=store / "cache" if (store / "cache").is_dir() else None,
             image_size=image_size,
             device=device,
@@ -182,7 +183,7 @@ def _command(folders: Sequence[Path], tasks: Sequence[Path], time: str, image_si
     for task in tasks:
         words += ["--task", str(task)]
     words += ["--time", time, *([] if image_size == 32 else ["--image-size", str(image_size)])]
-    return plain.line(shlex.join(words))
+    return plain.name(f"{shlex.join(words)}, in {Path.cwd()}")
 
 
 def _check_asked(folders: Sequence[Path] | None, tasks: Sequence[Path] | None, word: str) -> None:

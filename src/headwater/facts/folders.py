@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from headwater.errors import InputError
@@ -38,7 +39,9 @@ def opened_folder(
     name, chosen = path.resolve().name, layout_named(layout)
     try:
         return FolderSource(name, path, layout=chosen, follow_links=follow_links)
-    except InputError:
+    except InputError as as_folder:
         if layout is not None or not parquet_files(path):
             raise
-    return ParquetSource(name, path)
+        with suppress(InputError):  # a table of something else, beside images
+            return ParquetSource(name, path)
+        raise as_folder from None

@@ -32,10 +32,14 @@ def check_captions(resolved: Resolved, source: str, field: str, method: str) -> 
             f"`{_sources(resolved.study, {source: {'captions': 'template'}})}`"
         )
     ways.append(_without(resolved, method, lambda each: field not in each.texts))
+    if resolved.study.data[resolved.study.sources[source].data].kind == "folder":
+        ways.append(
+            "put a captions.jsonl beside the images, a line an image: "
+            '{"path": "a/1.jpg", "captions": ["..."]}'
+        )
     raise InputError(
         f"sources.{source}: {method} learns from captions, and there is no text field {field!r} "
-        f"(it has {has}); write {'; or '.join(ways)}; or put a captions.jsonl beside the images, "
-        'a line an image: {"path": "a/1.jpg", "captions": ["..."]}'
+        f"(it has {has}); write {'; or '.join(ways)}"
     )
 
 

@@ -6,7 +6,7 @@ splits.py    an index file for a task without a test split, or a source that sho
 arms.py      which arms, sizes, shots and protocols make sense of them
 timing.py    how long arms are trained, so that the study fits a time on this machine
 writing.py   the study file, with a comment at each choice
-propose.py   all of it
+proposed.py  all of it
 """
 
 from headwater.proposal.proposed import Proposal, propose

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from headwater.errors import InputError
 from headwater.labels.tokens import read
 from headwater.proposal.folders import Level, Seen
@@ -19,8 +17,14 @@ SHOTS = (5, 2, 1)
 """Few-shot settings, the first that every task's classes allow [ours; 5 is the paper's smallest
 but one].
 """
+FEWEST_IMAGES = 10
+"""Of a source: fewer teach nothing, and would be all that the others are given [ours]."""
 SEEDS = 5
 """[ours] Steps give the arms in doubt as many; see benchmarks/decide.md for what they tell."""
+
+
+_MUCH = 4
+"""Times the smallest source's images: what is then left over is told [ours]."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,19 @@ class Design:
         return self.size or self.sources[0].images
 
     @property
+    def left_over(self) -> str | None:
+        """A sentence, where the smallest source keeps others from most of their images."""
+        least = min(self.sources, key=lambda source: source.images)
+        most = max(self.sources, key=lambda source: source.images)
+        if most.images < _MUCH * least.images:
+            return None
+        return (
+            f"every source is given {least.images:,} images, since {least.seen.name} has no more; "
+            f"that is {least.images / most.images:.0%} of what {most.seen.name} has: leave "
+            f"{least.seen.name} out to compare the others at more, or add `all` to `sizes`"
+        )
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """Of all sources, and no pre-training."""
         asked = [method for source in self.sources for method in source.methods]
@@ -72,11 +89,13 @@ def design(sources: Sequence[Seen], tasks: Sequence[SeenTask], *, finetune: bool
 
 
 def _arms_of(seen: Seen) -> SourceArms:
-    splits = ("train",) if len(seen.train) else tuple(filter(None, seen.splits))
-    positions = seen.sound[np.isin(seen.source.table.splits["split"][seen.sound], splits)]
-    if len(positions) < 2:
+    positions = seen.train
+    if len(positions) < FEWEST_IMAGES:
         images = counted(len(positions), "image")
-        raise InputError(f"{seen.path}: has {images} to pre-train on; at least 2 are needed")
+        raise InputError(
+            f"{seen.path}: has {images} to pre-train on, and every source is given as few as the "
+            f"smallest one has; at least {FEWEST_IMAGES} are needed, or leave it out"
+        )
     methods, why = ["simclr"], []
     labels = _chosen([level for level in seen.levels if level.worth_an_arm])
     if labels:
@@ -92,7 +111,7 @@ def _arms_of(seen: Seen) -> SourceArms:
             why.append(f"its {seen.captions} are one text to the model, so there is no CLIP arm")
     return SourceArms(
         seen,
-        splits,
+        seen.pretrain_splits,
         len(positions),
         tuple(methods),
         tuple(level.view for level in labels),

@@ -79,8 +79,6 @@ class Seen:
     """Its `data:` entry."""
     source: Source
     looked: Looked
-    levels: tuple[Level, ...]
-    """Coarsest first, of the images of its train split that can be read."""
     captions: str | None
     """The text field that holds captions; None where there is none."""
     texts: tuple[str, ...]
@@ -101,9 +99,20 @@ class Seen:
         return {split: count for split, count in counts.items() if count}
 
     @property
+    def pretrain_splits(self) -> tuple[str, ...]:
+        """Train, or all that there are where there is no train."""
+        return ("train",) if "train" in self.splits else tuple(filter(None, self.splits))
+
+    @property
     def train(self) -> Positions:
-        """Images that would be pre-trained on: the train split's that can be read."""
-        return np.intersect1d(self.source.split("split", "train"), self.sound)
+        """Images that would be pre-trained on, ascending: those that can be read."""
+        splits = self.source.table.splits["split"]
+        return self.sound[np.isin(splits[self.sound], self.pretrain_splits)]
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Coarsest first, of the images that would be pre-trained on."""
+        return _levels(self.source, self.train)
 
 
 @dataclass
@@ -142,7 +151,6 @@ class Opener:
             words,
             source,
             looked,
-            _levels(source, np.intersect1d(source.split("split", "train"), sound)),
             captions,
             tuple(source.table.texts),
             tuple(_text_notes(source, captions)),
@@ -169,11 +177,13 @@ def opened(name: str, path: Path, cache: Path | None) -> tuple[dict[str, Any], S
     words = {"kind": "folder", "path": str(path)}
     try:
         return words, _open(name, words, cache)
-    except InputError:
+    except InputError as as_folder:
         if not parquet_files(path):
             raise
-    words = {"kind": "parquet", "path": str(path)}
-    return words, _open(name, words, cache)
+        words = {"kind": "parquet", "path": str(path)}
+        with suppress(InputError):  # a table of something else, beside images
+            return words, _open(name, words, cache)
+        raise as_folder from None
 
 
 def _open(name: str, words: Mapping[str, Any], cache: Path | None) -> Source:
@@ -188,7 +198,7 @@ def _parsed(name: str, words: Mapping[str, Any]) -> Data:
         "budget": {"steps": 1},
         "tasks": {name: {"data": name}},
     }
-    return Study.model_validate(study).data[name]
+    return Study(**study).data[name]
 
 
 def _torchvision(path: Path) -> dict[str, Any] | None:
@@ -203,6 +213,8 @@ def _torchvision(path: Path) -> dict[str, Any] | None:
 def _levels(source: Source, positions: Positions) -> tuple[Level, ...]:
     """The levels of a source's table that tell some images apart, coarsest first."""
     levels: list[Level] = []
+    if not len(positions):
+        return ()
     for number in reversed(range(len(source.table.levels))):
         view = f"level:{number}"
         try:

@@ -6,7 +6,7 @@ import math
 import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,8 @@ class Proposal:
         """
         path = Path(path)
         texts = {path.parent / file.name: file.text for file in self.files} | {path: self.text}
-        for each in texts:
-            if each.exists():
+        for each, text in texts.items():
+            if each.exists() and not _says(each, text):
                 raise InputError(f"{each}: exists already; name another file with --out")
         for each, text in texts.items():
             try:
@@ -94,7 +94,7 @@ class Proposal:
             "workers": timing.workers,
             "images_per_s": timing.images_per_s,
             "fits": timing.fits,
-            "why": list(timing.why),
+            "why": [*filter(None, [timing.design.left_over]), *timing.why],
         }
 
 
@@ -106,6 +106,7 @@ def propose(
     made_by: str,
     name: str | None = None,
     folder: Path | None = None,
+    stem: str = "study",
     cache: Path | None = None,
     image_size: int = IMAGE_SIZE,
     device: str = "auto",
@@ -115,21 +116,25 @@ def propose(
     """A study of folders: which of `sources` to pre-train on, and how, for `tasks`.
 
     Every image is opened. `hours` is the time that the study may take on this machine, `folder`
-    where the study file will be, `cache` where hashes and verdicts on images are kept, `made_by`
-    the command that is written at its top. Raises InputError for a folder that cannot serve.
+    where the study file will be and `stem` its name without an ending, `cache` where hashes and
+    verdicts on images are kept, `made_by` the command that is written at its top. Raises InputError
+    for a folder that cannot serve.
     """
     if not sources or not tasks:
         raise InputError("name the folders of the sources, and with --task those of the tasks")
     with tempfile.TemporaryDirectory(prefix="headwater-") as made:
         place = Path(made)
         opener = Opener(cache or place / "cache", looking or Looking(most=None, workers=workers))
-        seen_tasks = [as_task(opener(path)) for path in dict.fromkeys(tasks)]
-        seen = [opener(path) for path in dict.fromkeys(sources)]
+        folders = {one.name: one for one in map(opener, tasks)}
+        seen_tasks = [as_task(one) for one in folders.values()]
+        seen = list({one.name: one for one in map(opener, sources)}.values())
         files = {each.seen.name: each.index for each in seen_tasks if each.index is not None}
         for one in seen:
             index = without_test_images(one, seen_tasks)
             if index is not None:
                 files[one.name] = index
+        if stem != "study":  # several studies of one folder have their own files
+            files = {key: replace(file, name=f"{stem}.{file.name}") for key, file in files.items()}
         in_common = tuple(shared(seen, seen_tasks))
         bad = [len(one.looked.bad) / len(one.source.table) for one in _every(seen, seen_tasks)]
         setting = Setting(name or _study_name(seen_tasks), image_size, made_by, max(bad))
@@ -139,7 +144,11 @@ def propose(
         def planned(part: Design, epochs: int) -> Plan:
             path = place / "study.yaml"
             write_atomic(path, study_text(part, epochs, setting, files, path_of=str))
-            return Plan.make(Study.load(path), cache=cache or place / "cache")
+            try:
+                return Plan.make(Study.load(path), cache=cache or place / "cache")
+            except InputError as error:  # its line is of a file that nobody sees
+                told = str(error).removeprefix(f"{path}, ").partition(": ")[2] or str(error)
+                raise InputError(f"these folders make no study: {told}") from None
 
         timing = fitted(
             design(seen, seen_tasks, finetune=hours >= _FINETUNE_FROM_HOURS),
@@ -171,12 +180,20 @@ def made_before(path: Path, made_by: str) -> bool:
         first = path.read_text(encoding="utf-8").partition("\n")[0]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({plain.line(error)})") from None
-    if first == f"{MADE_BY}{made_by}":
+    if first == f"{MADE_BY}{plain.name(made_by)}":
         return True
     raise InputError(
         f"{path}: exists already, and was made by another command; run it with `headwater run "
         f"{path} --until 0.95`, or name another file with --out"
     )
+
+
+def _says(path: Path, text: str) -> bool:
+    """Whether a file holds a text already, as one that was left by a run that was killed."""
+    try:
+        return path.read_text(encoding="utf-8") == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _every(sources: Sequence[Seen], tasks: Sequence[SeenTask]) -> list[Seen]:

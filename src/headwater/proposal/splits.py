@@ -54,6 +54,10 @@ def as_task(seen: Seen) -> SeenTask:
         )
     _take_out(seen)
     why = "has no test split"
+    if {"train", "val"} <= set(seen.splits) and "test" not in seen.splits:
+        return _tested_on_val(seen)
+    if "train" not in seen.splits:
+        why = "has no train split"
     if set(seen.splits) >= {"train", "test"}:
         try:
             return SeenTask(seen, resolve_task(name, source, "level:0", split_column="split"), None)
@@ -66,6 +70,19 @@ def as_task(seen: Seen) -> SeenTask:
     told = (
         f"{seen.path} {why}: {len(task.test):,} of its images ({TEST_SHARE:.0%} of each class, "
         "drawn by key, copies of one picture together) are held out for the test"
+    )
+    return SeenTask(seen, task, _file(seen, split, told))
+
+
+def _tested_on_val(seen: Seen) -> SeenTask:
+    """A folder of train and val: its val images are the test, as most people report them."""
+    split = seen.source.table.splits["split"].copy()
+    split[split == "val"] = "test"
+    _give(seen, split)
+    task = resolve_task(seen.name, seen.source, "level:0", split_column="split")
+    told = (
+        f"{seen.path} has train and val and no test split: its {len(task.test):,} val images are "
+        "the test, and validation is cut from train"
     )
     return SeenTask(seen, task, _file(seen, split, told))
 

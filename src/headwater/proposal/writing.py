@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headwater import plain
 from headwater.proposal.arms import Design, SourceArms
 from headwater.proposal.splits import IndexFile
 from headwater.study.flow import flow
@@ -61,7 +62,7 @@ def study_text(
         f"on, and how, for {' and '.join(one.name for one in tasks)}?"
     )
     lines = [
-        f"{MADE_BY}{setting.made_by}",
+        f"{MADE_BY}{plain.name(setting.made_by)}",
         *(f"# {line}" for line in told),
         f"study: {flow(setting.name)}",
         f"question: {flow(question)}",

@@ -209,14 +209,20 @@ def run(
     if redo:
         forget(resolved, opened, redo)
     opened.set_aside_damaged(cell.id for cell in resolved.cells)
-    todo = pending(resolved, opened)
+    todo, checked = pending(resolved, opened), list[bool]()
     if not hushed:
         say_faults(resolved.faults)
-    if todo.cells:
+    if todo.cells and until is None:
         check_backbone(resolved)
 
     def compute(part: Plan) -> None:
-        with watched(pending(part, opened), quiet=hushed) as shown:
+        left = pending(part, opened)
+        if not left.cells and until is not None:
+            return  # a step of before: torch, which takes seconds to load, is not needed
+        if until is not None and not checked:
+            checked.append(True)
+            check_backbone(resolved)
+        with watched(left, quiet=hushed) as shown:
 
             def watch(event: Event) -> None:
                 told(event)

@@ -81,12 +81,25 @@ def test_every_layout_gets_a_decision_without_an_edit(
     made: Callable[[Path], Path], headwater: Cli, tmp_path: Path, quick: None
 ) -> None:
     made(tmp_path / "ours")
-    folders.bare(tmp_path / "web", 30)
-    task = "ours" if made is not folders.with_captions else "task"
-    if task == "task":
-        folders.with_splits(tmp_path / "task")
-    out = answered(headwater, "ours", "web", "--task", task)
+    folders.without_splits(tmp_path / "task", 40)
+    out = answered(headwater, "ours", "--task", "task")
     assert "Verdict" in out and "report: " in out
     code, decided, err = headwater("decide", "study.yaml", "--json")
     assert code == 0, err
-    assert json.loads(decided)["answer"]
+    facts = json.loads(decided)
+    assert facts["best"] or "most frequent class" in " ".join(facts["notes"])
+    assert len(facts["means"]) >= 2 or facts["notes"]
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_source_and_task_is_decided_by_fine_tuning(
+    headwater: Cli, tmp_path: Path, quick: None
+) -> None:
+    """A frozen probe on labels that an arm was trained on decides nothing."""
+    folders.without_splits(tmp_path / "ours", 40)
+    folders.bare(tmp_path / "web", 30)
+    out = answered(headwater, "ours", "web", "--task", "ours")
+    assert "the decision goes by fine-tuning" in out
+    assert "Nothing can be concluded" not in out
+    facts = json.loads(headwater("decide", "study.yaml", "--json")[1])
+    assert facts["protocol"] == "finetune"

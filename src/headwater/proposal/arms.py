@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headwater.errors import InputError
 from headwater.labels.tokens import read
@@ -59,6 +59,14 @@ class Design:
         return self.size or self.sources[0].images
 
     @property
+    def reuses_labels(self) -> bool:
+        """Whether a source is a task, too: a frozen probe on labels that an arm was trained on
+        decides nothing (docs/transfer.md), so that fine-tuning has to.
+        """
+        trained = {source.seen.name for source in self.sources if source.labels}
+        return any(each.seen.name in trained for each in self.tasks)
+
+    @property
     def left_over(self) -> str | None:
         """A sentence, where the smallest source keeps others from most of their images."""
         least = min(self.sources, key=lambda source: source.images)
@@ -85,7 +93,9 @@ def design(sources: Sequence[Seen], tasks: Sequence[SeenTask], *, finetune: bool
     sizes = {source.images for source in arms}
     allowed = [shots for shots in SHOTS if _allow(tasks, shots)]
     few = allowed[0] if allowed else None
-    return Design(arms, tuple(tasks), min(sizes) if len(sizes) > 1 else None, few, SEEDS, finetune)
+    size = min(sizes) if len(sizes) > 1 else None
+    made = Design(arms, tuple(tasks), size, few, SEEDS, finetune)
+    return replace(made, finetune=finetune or made.reuses_labels)
 
 
 def _arms_of(seen: Seen) -> SourceArms:

@@ -57,8 +57,14 @@ def fitted(
 
     `planned(design, epochs)` plans the study.
     """
-    tried = [(design.seeds, design.finetune), (design.seeds, False), (FEWEST_SEEDS, False)]
+    needed = design.reuses_labels
+    tried = [(design.seeds, design.finetune), (design.seeds, needed), (FEWEST_SEEDS, needed)]
     why: list[str] = []
+    if needed:
+        why.append(
+            "a source is a task, too: the decision goes by fine-tuning, since a frozen probe "
+            "favours an arm that was trained on the labels it is asked for"
+        )
     for seeds, finetune in dict.fromkeys(tried):
         chosen = replace(design, seeds=seeds, finetune=finetune)
         found = _timed(chosen, planned, hours * _SHARE, device, workers)

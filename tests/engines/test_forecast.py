@@ -166,6 +166,35 @@ def test_events_in_any_order_break_no_forecast(plan: Plan) -> None:
         assert forecast.left() >= 0
 
 
+def test_a_forecast_that_takes_long_is_made_anew_in_a_fiftieth_of_the_time(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo, clock, slow_s = pending(plan, None), Clock(), 0.2
+    forecast = Forecast(todo, seconds_of(todo, **AS_IT_IS), 1, clock=clock)
+    played: list[float] = []
+    play = Forecast._play
+
+    def slowly(self: Forecast, now: float) -> dict[str, float]:
+        played.append(now)
+        clock.now += slow_s
+        return play(self, now)
+
+    monkeypatch.setattr(Forecast, "_play", slowly)
+    began, schedule = clock.now, Schedule(todo)
+    while schedule.ready:
+        unit = schedule.ready.popleft()
+        forecast.heard(Event("started", 0, unit, {}))
+        for _ in range(4):
+            clock.now += 1
+            assert forecast.left() > 0
+        forecast.heard(Event("finished", 0, unit, {}))
+        schedule.finished(unit)
+        left = forecast.left()
+    assert left == 0, "the end is seen at once"
+    spent = slow_s * (len(played) - 2)
+    assert len(played) > 10 and spent / (clock.now - began) <= 0.02
+
+
 # what other processes are told
 def test_every_event_of_a_run_says_what_is_left(tmp_path: Path) -> None:
     from headwater import api

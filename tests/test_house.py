@@ -318,6 +318,26 @@ def test_a_room_imports_only_what_the_plan_of_the_house_allows() -> None:
     assert not wrong
 
 
+def modules_named(module: str) -> set[str]:
+    """Modules whose full names are texts in a module, as importlib takes them."""
+    texts = {node.value for node in nodes(tree(module)) if isinstance(node, ast.Constant)}
+    return texts & (set(MODULES) - {"headwater"})
+
+
+SOCKETS = {"headwater.registry", "headwater.wings", "headwater.study"}
+"""Where names of modules stand as texts because others are found or offered through them."""
+
+
+def test_what_is_imported_by_its_name_as_a_text_is_allowed_too() -> None:
+    wrong = {}
+    for module in sorted(set(MODULES) - SOCKETS):
+        own = room_of(module)
+        named = {room_of(name) for name in modules_named(module)} - {own}
+        if own in ALLOWED and (others := named - ALLOWED[own] - GROUND):
+            wrong[module] = sorted(others)
+    assert not wrong
+
+
 CONCLUDING = ("analysis", "report", "rows", "study", "keys", "errors", "files", "digests")
 
 

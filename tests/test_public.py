@@ -108,6 +108,20 @@ def test_a_decision_shows_the_card() -> None:
     assert "script" not in Page(renamed._repr_html_()).tags
 
 
+def test_a_decision_shows_its_card_through_the_public_face_and_text_without_it() -> None:
+    code = (
+        "import sys; from tests.analysis.synthetic import synthetic_rows\n"
+        "from headwater.analysis import decide\n"
+        "rows = synthetic_rows(tasks=('birds',), protocols=('finetune',))\n"
+        "print(decide(rows)._repr_html_(), 'headwater.report.decision_html' in sys.modules)\n"
+        "import headwater as hw\n"
+        "print(hw.decide is decide, hw.decide(rows)._repr_html_().count('<svg'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    plain, face = done.stdout.splitlines()
+    assert plain == "None False" and face.startswith("True ") and int(face.split()[1]) > 1
+
+
 def test_a_decision_about_nothing_shows_that() -> None:
     rows = synthetic_rows(tasks=("birds",), protocols=("finetune",)).iloc[:0]
     assert "Nothing can be concluded." in Page(hw.decide(rows)._repr_html_()).text

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import wings
 
 if TYPE_CHECKING:
-    from headwater.analysis import Aim, Decision, Prices, decide, variance_budget
+    from headwater.analysis import Aim, Prices, variance_budget
     from headwater.api import (
         figure,
         labels_facts,
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from headwater.models import load_encoder
     from headwater.plan import Plan
     from headwater.report import write_report
+    from headwater.report.decision_html import Decision, decide
     from headwater.report.inline import Figure
     from headwater.rows import read_rows
     from headwater.store import Store
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Aim": "headwater.analysis",
-    "Decision": "headwater.analysis",
+    "Decision": "headwater.report.decision_html",
     "Figure": "headwater.report.inline",
     "Hierarchy": "headwater.labels.hierarchy",
     "InputError": "headwater.errors",
@@ -66,7 +67,7 @@ _HOMES = {
     "Study": "headwater.study",
     "Targets": "headwater.labels",
     "class_list": "headwater.labels.hierarchies",
-    "decide": "headwater.analysis",
+    "decide": "headwater.report.decision_html",
     "figure": "headwater.api",
     "labels_facts": "headwater.api",
     "load_encoder": "headwater.models",

@@ -128,6 +128,23 @@ def test_a_shell_completes_the_names_of_studies(tmp_path: Path) -> None:
     assert studies.complete_study("wor") == ["world"]
 
 
+def test_a_shell_completes_studies_of_a_folder_as_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "studies").mkdir()
+    for name in ("design.yaml", "studies/one.yaml", "studies/two.yaml"):
+        write_study(tmp_path / name, tiny())
+    monkeypatch.chdir(tmp_path)
+    both = ["studies/one.yaml", "studies/two.yaml"]
+    assert studies.complete_study("studies/") == both
+    assert studies.complete_study("./studies/") == [f"./{name}" for name in both]
+    assert studies.complete_study("./d") == ["./design.yaml"]
+    assert studies.complete_study("studies/t") == both[1:]
+    whole = f"{tmp_path}/studies/"
+    assert studies.complete_study(whole) == [f"{tmp_path}/{name}" for name in both]
+    assert studies.complete_study("nowhere/") == []
+
+
 def test_every_command_that_writes_a_file_calls_it_out(headwater: Cli) -> None:
     import typer.main
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater import device
 from headwater.cost import Expected, Piece
 from headwater.engines import progress
 from headwater.engines.forecast import Forecast
@@ -165,6 +166,35 @@ def test_events_in_any_order_break_no_forecast(plan: Plan) -> None:
         assert forecast.left() >= 0
 
 
+def test_a_forecast_that_takes_long_is_made_anew_in_a_fiftieth_of_the_time(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo, clock, slow_s = pending(plan, None), Clock(), 0.2
+    forecast = Forecast(todo, seconds_of(todo, **AS_IT_IS), 1, clock=clock)
+    played: list[float] = []
+    play = Forecast._play
+
+    def slowly(self: Forecast, now: float) -> dict[str, float]:
+        played.append(now)
+        clock.now += slow_s
+        return play(self, now)
+
+    monkeypatch.setattr(Forecast, "_play", slowly)
+    began, schedule = clock.now, Schedule(todo)
+    while schedule.ready:
+        unit = schedule.ready.popleft()
+        forecast.heard(Event("started", 0, unit, {}))
+        for _ in range(4):
+            clock.now += 1
+            assert forecast.left() > 0
+        forecast.heard(Event("finished", 0, unit, {}))
+        schedule.finished(unit)
+        left = forecast.left()
+    assert left == 0, "the end is seen at once"
+    spent = slow_s * (len(played) - 2)
+    assert len(played) > 10 and spent / (clock.now - began) <= 0.02
+
+
 # what other processes are told
 def test_every_event_of_a_run_says_what_is_left(tmp_path: Path) -> None:
     from headwater import api
@@ -190,6 +220,51 @@ def test_every_event_of_a_run_says_what_is_left(tmp_path: Path) -> None:
     assert lefts[0] > lefts[-1] == 0
     assert set(seen) == {1}
     assert not (tmp_path / "store" / "running").exists(), "gone when the run ends"
+
+
+def test_what_a_run_says_of_itself_is_what_status_reads(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = pending(plan, None)
+    foreseen = Forecast(todo, seconds_of(todo, **AS_IT_IS), 1)
+    monkeypatch.setattr(progress, "_forecast", lambda *_: foreseen)
+    monkeypatch.setattr(progress, "_WRITE_EVERY_S", -1.0)
+    store, compute = Store(tmp_path / "store", create=True), device.resolve("cpu", "fp32")
+    with progress.followed(plan, store, todo, compute, 1, lambda event: None) as hear:
+        hear(Event("started", 0, Unit(todo.arms[0]), {}))
+        (run,) = progress.runs_of(plan, store)
+    assert run["left_s"] == pytest.approx(foreseen.left(), abs=2)
+    assert run["arms"].keys() == {arm.id for arm in todo.arms}
+    assert run["now"][0]["left_s"] == pytest.approx(AS_IT_IS["train"], abs=2)
+    assert (run["cells_done"], run["cells"]) == (0, len(todo.cells))
+
+
+@pytest.mark.parametrize("breaks", ["__init__", "heard", "ends", "unit_left"])
+def test_a_forecast_that_fails_is_told_of_once_and_the_run_goes_on(
+    breaks: str,
+    plan: Plan,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise KeyError("no such piece")
+
+    monkeypatch.setattr(Forecast, breaks, fails)
+    monkeypatch.setattr(progress, "_WRITE_EVERY_S", -1.0)
+    store, todo = Store(tmp_path / "store", create=True), pending(plan, None)
+    unit, heard = Unit(todo.arms[0]), list[Event]()
+    compute = device.resolve("cpu", "fp32")
+    with progress.followed(plan, store, todo, compute, 1, heard.append) as hear:
+        for kind in ("started", "progress", "finished"):
+            hear(Event(kind, 0, unit, {"step": 1, "steps": 2}))
+            (run,) = progress.runs_of(plan, store)
+            assert run["left_s"] is None and run["cells"] == len(todo.cells)
+    assert [event.kind for event in heard] == ["expected", "started", "progress", "finished"]
+    assert "left_s" not in heard[-1].fields
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(lines) == 1 and "how long the rest will take cannot be told" in lines[0]
+    assert "no such piece" in lines[0]
 
 
 def _told(store: Path, **changes: object) -> Path:

@@ -231,3 +231,15 @@ def test_a_page_of_a_part_says_how_many_of_a_numbers_cells_it_holds(
     assert cells == held
     link = driver.execute_script("return document.querySelector('#part a').href")
     assert link == (tmp_path / "report.rows.parquet").as_uri()
+
+
+@pytest.mark.slow
+def test_an_address_that_is_no_encoded_text_breaks_no_page(driver: Any, tmp_path: Path) -> None:
+    rows = synthetic_rows(seeds=2, shots=(5,), draws=1)
+    page = write_report(rows, tmp_path / "report.html", title="An address").as_uri()
+    for end in ("#%", "#cell-%"):
+        driver.get("about:blank")
+        driver.get(page + end)
+        wait(driver, "return document.documentElement.dataset.ready === 'yes'")
+    found = driver.execute_script("return document.getElementById('found').textContent")
+    assert found == "This page holds no cell %"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any
 
 import numpy as np
@@ -58,12 +59,21 @@ def test_a_composed_chart_becomes_sections_of_figures_with_what_it_says_as_text(
     assert all("width" not in spec and "title" not in spec for spec in drawn)
 
 
-def test_anchors_are_made_of_names_alone_and_are_unique() -> None:
-    names = ["a b", "A  b", "a-b", "·", "é", "a b"]
+def test_anchors_are_made_of_names_alone_and_are_unique_in_any_order() -> None:
+    names = ["c d", "a b", "A  b", "a-b", "·", "é", "写真", "", "a b"]
+    named_as_a_digest = anchors("arm", names)["é"].removeprefix("arm-")
+    names.append(named_as_a_digest)
     made = anchors("arm", names)
-    assert made["a b"] == "arm-a-b" and len(set(made.values())) == len(set(names)) == len(made)
-    assert all(re.fullmatch(r"arm(-[a-z0-9]+)*", anchor) for anchor in made.values())
-    assert anchors("arm", ["z", "a b"])["a b"] == "arm-a-b"
+    assert made["c d"] == "arm-c-d" and len(set(made.values())) == len(set(names)) == len(made)
+    assert all(re.fullmatch(r"arm(-[a-z0-9]+)+", anchor) for anchor in made.values())
+    assert anchors("arm", reversed(names)) == made
+    assert anchors("arm", ["写真", "z"])["写真"] == made["写真"], "whatever else is in the report"
+
+
+def test_anchors_of_many_names_that_are_alike_take_no_time() -> None:
+    began = time.perf_counter()
+    assert len(set(anchors("arm", map(chr, range(0x4E00, 0x8E00))).values())) == 0x4000
+    assert time.perf_counter() - began < 5
 
 
 def test_ids_of_a_page_are_unique_whatever_arms_and_charts_are_called() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import runpy
 import struct
 from pathlib import Path
@@ -169,16 +170,19 @@ def test_the_rate_of_the_majority_class_is_a_line_or_told_at_the_edge(
     assert not any("text" in layer["mark"] for layer in panel.spec["layer"])
 
 
-def test_colours_do_not_run_out() -> None:
+@pytest.mark.parametrize(("arms", "differ"), [(40, 40), (1000, 250)])
+def test_colours_do_not_run_out(arms: int, differ: int) -> None:
     many = pd.DataFrame(
         {
-            "order": range(40),
-            "method": [f"m{i}" for i in range(40)],
-            "labels": [None] * 40,
-            "label_kind": [None] * 40,
+            "order": range(arms),
+            "method": [f"m{i}" for i in range(arms)],
+            "labels": [None] * arms,
+            "label_kind": [None] * arms,
         }
     )
-    assert len(arm_colours(many)) == 40
+    colours = arm_colours(many)
+    assert len(colours) == arms and len(set(colours.values())) >= differ
+    assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours.values())
 
 
 def test_figures_are_drawn_without_a_browser(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,34 @@ def test_every_cell_is_counted_once(headwater: Cli, finished: Finished, tmp_path
     )
     assert facts["cells"] == len(others) + 3
     assert facts["failures"] == ["no luck"]
+
+
+@pytest.mark.parametrize(
+    ("left_s", "said"), [(None, "time left not known"), (7225.0, "about 2 h 0 min left")]
+)
+def test_a_run_that_is_under_way_is_shown_with_its_time_where_it_knows_it(
+    headwater: Cli, finished: Finished, tmp_path: Path, left_s: float | None, said: str
+) -> None:
+    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
+    words = {
+        "study": "tiny-world",
+        "pid": os.getpid(),
+        "host": platform.node(),
+        "began": time.time(),
+        "updated": time.time(),
+        "left_s": left_s,
+        "arms": {},
+        "arms_done": 1,
+        "cells": 9,
+        "cells_done": 4,
+        "now": [{"worker": 0, "unit": "train x", "left_s": left_s}],
+    }
+    (store.root / "running").mkdir()
+    (store.root / "running" / "one.json").write_text(json.dumps(words))
+    code, out, _ = headwater("status", finished.study, "--store", store.root)
+    shown = " ".join(out.split())
+    assert code == 0 and f"running: {said}, of 9 cells 4 done" in shown
+    assert "now: train x" in shown and ("about" in shown) == (left_s is not None)
 
 
 @pytest.mark.parametrize(

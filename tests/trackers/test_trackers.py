@@ -113,6 +113,28 @@ def test_a_tracker_that_fails_is_told_of_once_and_left_out(
     ]
 
 
+def test_what_cannot_be_read_is_told_once_of_a_unit_however_many_cells_it_has(
+    fake: type[Fake],
+    finished: Finished,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    plan, store = Plan.make(Study.load(finished.study)), Store(finished.store)
+
+    def unreadable(cell: str) -> list[dict[str, Any]]:
+        raise OSError(5, "Input/output error", cell)
+
+    monkeypatch.setattr(store, "read_cell", unreadable)
+    events = [event for event in events_of(plan) if event.kind == "cell"]
+    with trackers.tracked(["fake"], plan, store) as watch:
+        for event in events:
+            watch(event)
+    units = {event.unit.title for event in events}
+    lines = [record.getMessage() for record in caplog.records]
+    assert len(events) > len(units) == len(lines) == len(set(lines))
+    assert all(line.startswith("trackers: not told of ") for line in lines)
+
+
 def test_no_tracker_is_imported_unless_it_is_asked_for() -> None:
     assert not {"tensorboard", "trackio", "mlflow", "wandb"} & set(sys.modules)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +19,6 @@ NOTHING, ALONE, ONE_SEED, OPEN, AS_GOOD, SURE = (
     "as good in practice",
     "told apart",
 )
-_HTML = "headwater.report.decision_html"
 TOLERANCE = 0.005
 """Differences below half a point do not matter, where a study does not say otherwise [ours]."""
 _FIRST_ERROR, _FIRST_ERROR_OF_TWO = 0.05, 0.035
@@ -180,10 +178,9 @@ class Decision:
             return f"{self.best}, for now: {self.confidence}."
         return f"{self.best}, for now; {count(others, 'other')} could be the best."
 
-    def _repr_html_(self) -> str:
-        # the report imports this room, not the other way round
-        shown: str = importlib.import_module(_HTML).decision_html(self)
-        return shown
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows; None, which it takes for plain text, where nobody shows it."""
+        return _SHOWN_BY[-1](self) if _SHOWN_BY else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `headwater decide --json` prints them (docs/decide.md)."""
@@ -211,6 +208,16 @@ class Decision:
             "new_images": None if self.new_images is None else self.new_images.to_dict(),
             "lines": [line.to_dict() for line in self.lines],
         }
+
+
+_SHOWN_BY: list[Callable[[Decision], str]] = []
+
+
+def shown_by(show: Callable[[Decision], str]) -> None:
+    """Notebooks are given the HTML that `show` makes of decisions, from now on: the report says so,
+    which imports this room and is not imported by it.
+    """
+    _SHOWN_BY[:] = [show]
 
 
 def _how_sure(said: Decision | NewImages) -> dict[str, Any]:

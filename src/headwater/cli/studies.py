@@ -97,6 +97,7 @@ def what_can_run() -> Iterator[str]:
 
 def complete_study(incomplete: str) -> list[str]:
     """Studies whose names begin with what was typed so far, for the completion of a shell."""
-    folder = Path(incomplete).parent if "/" in incomplete else Path()
-    files = [str(path) for path in _files(folder)]
+    folder, slash, _ = incomplete.rpartition("/")
+    beside = _files(Path(folder + slash))
+    files = [f"{folder}{slash}{path.name}" for path in beside]
     return [name for name in (*files, *shipped_studies()) if name.startswith(incomplete)]

@@ -1,8 +1,8 @@
 """Work that is shared out over threads of Python, each with one thread of torch.
 
 torch's own threads wait for each other after every small product, and beside a busy neighbour they
-wait long: the search for copies took 273 seconds of two cores so, and a tenth of that this way
-(docs/log.md).
+wait long: the search for copies took 273 seconds of processor so, and 51 this way under the same
+load (docs/log.md).
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from headwater.cost import Expected, Piece
 
 _OLD_S = 1.0
-"""So long a forecast serves."""
+"""So long a forecast serves, where nothing ends."""
+_SHARE = 0.02
+"""Of the time that passes, what making it anew may take: so it serves longer where that is much."""
 _SURE = 0.1
 """From this share of its steps on, a training is told by its own speed alone [ours]."""
 _TELLING = 0.02
@@ -101,7 +103,9 @@ class Forecast:
         self._found: set[tuple[str, str]] = set()
         """Searches that are done."""
         self._started = False
-        self._made_at = -1.0
+        self._made_at, self._took = -1.0, 0.0
+        self._stale = True
+        """Whether something began or ended since."""
         self._ends: dict[str, float] = {}
 
     def heard(self, event: Event) -> None:
@@ -135,10 +139,19 @@ class Forecast:
     def ends(self) -> dict[str, float]:
         """By arm's id, seconds until all that is to do of it is done."""
         now = self._clock()
-        if self._made_at < 0 or now - self._made_at > _OLD_S:
-            self._ends, self._made_at = self._played(now), now
+        if self._is_due(now):
+            self._ends, self._made_at, self._stale = self._played(now), now, False
+            self._took = self._clock() - now
         since = now - self._made_at
         return {arm: max(0.0, end - since) for arm, end in self._ends.items()}
+
+    def _is_due(self, now: float) -> bool:
+        if self._made_at < 0:
+            return True
+        if not self._busy and not self._schedule.ready:  # the end, which takes no time
+            return self._stale
+        since = now - self._made_at
+        return since >= self._took / _SHARE and (self._stale or since > _OLD_S)
 
     def unit_left(self, worker: int) -> float | None:
         """Seconds until a worker's unit is done; None where it has none."""
@@ -155,7 +168,7 @@ class Forecast:
                 del ready[place]
                 break
         if not self._started:
-            self._started, self._made_at = True, -1.0
+            self._started = self._stale = True
 
     def _cell(self, busy: _Busy, cell: str, now: float) -> None:
         pieces = self._step_pieces(busy, cell)
@@ -166,7 +179,7 @@ class Forecast:
 
     def _end(self, event: Event, busy: _Busy, now: float) -> None:
         del self._busy[event.worker]
-        self._made_at = -1.0
+        self._stale = True
         if event.kind == "died":
             self._schedule.ready.appendleft(busy.unit)
         elif event.kind == "failed":

@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from headwater.digests import reason, tell
 from headwater.engines.cores import default_workers
 from headwater.engines.forecast import Forecast
 from headwater.engines.schedule import NOBODY, Event, Pending, Schedule
@@ -30,11 +31,36 @@ from headwater.store import Store
 if TYPE_CHECKING:
     from headwater.device import Compute
 
+T = TypeVar("T")
+
 FOLDER = "running"
 _WRITE_EVERY_S = 2.0
 _MOST_CROWDED, _SAMPLES = 4.0, 10
 _STALE_S = 3600.0
 """A run on another machine that has told nothing for so long is taken for dead [ours]."""
+
+
+class _Foreseen:
+    """A forecast that ends no run: where it fails, that is told once, and nothing is foreseen
+    any more.
+    """
+
+    def __init__(self, make: Callable[[], Forecast]) -> None:
+        self._forecast: Forecast | None = None
+        self._forecast = self._tried(make)
+
+    def ask(self, question: Callable[[Forecast], T]) -> T | None:
+        """What the forecast says; None where there is none any more."""
+        forecast = self._forecast
+        return None if forecast is None else self._tried(lambda: question(forecast))
+
+    def _tried(self, work: Callable[[], T]) -> T | None:
+        try:
+            return work()
+        except Exception as error:  # whatever it is, the run is worth more
+            self._forecast = None
+            tell(f"how long the rest will take cannot be told ({reason(error)}); the run goes on")
+            return None
 
 
 @dataclass
@@ -43,7 +69,7 @@ class _Told:
 
     path: Path
     plan: Plan
-    forecast: Forecast
+    foreseen: _Foreseen
     began: float
     counts: dict[str, int]
     units: dict[int, str] = field(default_factory=dict)
@@ -61,6 +87,9 @@ class _Told:
         if time.monotonic() - self.written > _WRITE_EVERY_S:
             self.write()
 
+    def unit_left(self, worker: int) -> float | None:
+        return self.foreseen.ask(lambda forecast: forecast.unit_left(worker))
+
     def write(self) -> None:
         """Where the disk is full, the run itself will say so."""
         now = time.time()
@@ -70,11 +99,11 @@ class _Told:
             "host": platform.node(),
             "began": self.began,
             "updated": now,
-            "left_s": self.forecast.left(),
-            "arms": self.forecast.ends(),
+            "left_s": self.foreseen.ask(lambda forecast: forecast.left()),
+            "arms": self.foreseen.ask(lambda forecast: forecast.ends()) or {},
             **self.counts,
             "now": [
-                {"worker": worker, "unit": title, "left_s": self.forecast.unit_left(worker)}
+                {"worker": worker, "unit": title, "left_s": self.unit_left(worker)}
                 for worker, title in sorted(self.units.items())
             ],
         }
@@ -92,24 +121,25 @@ def followed(
     workers: int,
     watch: Callable[[Event], None],
 ) -> Iterator[Callable[[Event], None]]:
-    """A watcher that tells `watch` of every event, with how long the rest will take."""
-    forecast = _forecast(plan, store, todo, compute, workers)
+    """A watcher that tells `watch` of every event, with how long the rest will take, as far as that
+    can be told.
+    """
+    foreseen = _Foreseen(lambda: _forecast(plan, store, todo, compute, workers))
     name = f"{plan.study.study}-{platform.node()}-{os.getpid()}.json"
     counts = {
-        "arms": len(todo.arms),
         "arms_done": 0,
         "cells": len(todo.cells),
         "cells_done": 0,
     }
-    told = _Told(store.root / FOLDER / name, plan, forecast, time.time(), counts)
+    told = _Told(store.root / FOLDER / name, plan, foreseen, time.time(), counts)
 
     def hear(event: Event) -> None:
-        forecast.heard(event)
+        foreseen.ask(lambda forecast: forecast.heard(event))
         told.heard(event)
-        event.fields["left_s"] = forecast.left()
-        own = forecast.unit_left(event.worker)
-        if own is not None:
-            event.fields["unit_left_s"] = own
+        left = foreseen.ask(lambda forecast: forecast.left())
+        own = told.unit_left(event.worker)
+        event.fields.update({} if left is None else {"left_s": left})
+        event.fields.update({} if own is None else {"unit_left_s": own})
         watch(event)
 
     told.write()
@@ -159,11 +189,11 @@ def _others() -> float:
 
 def runs_of(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """What runs of a study that are under way have told last, the longest first; times are seconds
-    from now.
+    from now, None where a run cannot tell.
     """
     told = (_read(path) for path in sorted((store.root / FOLDER).glob("*.json")))
     runs = [words for words in told if words is not None and words["study"] == plan.study.study]
-    return sorted(runs, key=lambda words: -words["left_s"])
+    return sorted(runs, key=lambda words: -(words["left_s"] or 0.0))
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -174,7 +204,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         if not _lives(words["host"], int(words["pid"]), since):
             return None
         for each in (words, *words["now"]):
-            each["left_s"] = max(0.0, float(each["left_s"] or 0.0) - since)
+            left = each["left_s"]
+            each["left_s"] = None if left is None else max(0.0, float(left) - since)
         words["arms"] = {
             str(arm): max(0.0, float(left) - since) for arm, left in words["arms"].items()
         }

@@ -44,7 +44,7 @@ class Event:
     died; the first one, `expected`, comes before anything has begun, of the first unit and nobody.
 
     Every event's fields have `left_s`, seconds until all is done, and where a worker has its unit
-    `unit_left_s`: forecasts (headwater.engines.forecast).
+    `unit_left_s`: forecasts (headwater.engines.forecast); not where the forecast failed.
     """
 
     kind: str

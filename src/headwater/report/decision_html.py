@@ -1,11 +1,17 @@
-"""The decision card as a piece of HTML for a notebook, in the page's own colours."""
+"""The decision card as a piece of HTML for a notebook, in the page's own colours.
+
+`hw.decide` and `hw.Decision` are had from here, so that whoever asks for them sees the card.
+"""
 
 from __future__ import annotations
 
 from headwater import fragments
-from headwater.analysis.decision import Decision
+from headwater.analysis.deciding import decide
+from headwater.analysis.decision import Decision, shown_by
 from headwater.analysis.words import count, listed, shots_words
 from headwater.report.card import MOST_BARS, tiles
+
+__all__ = ["Decision", "decide", "decision_html"]
 
 _GRID = (
     "display:grid;grid-template-columns:minmax(0,16em) minmax(5em,1fr) 7em;gap:.2em .9em;"
@@ -92,3 +98,6 @@ def _bar(name: str, places: tuple[str, str, str], words: str, *, faint: bool) ->
 def _next(decision: Decision) -> str:
     steps = fragments.sentences(step.text for step in decision.next)
     return f'<div style="{_SMALL};margin-top:.5em">Run next</div>{steps}' if steps else ""
+
+
+shown_by(decision_html)

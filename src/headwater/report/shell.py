@@ -7,7 +7,9 @@ scripts, which run as one.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
@@ -16,6 +18,8 @@ from headwater.report.charts.theme import theme
 from headwater.report.offline import bundle, compressed_json, digest, shown_text, trusted
 
 _SHARED = ("tables.js", "charts.js")
+_DIGITS = 8
+"""Of a digest in an anchor, in hex; more where they are another's."""
 _START = '"use strict";\n(async () => {\n'
 _END = """
   document.documentElement.dataset.ready = "yes";
@@ -58,19 +62,20 @@ def rendered(
 
 def anchors(kind: str, names: Iterable[str]) -> dict[str, str]:
     """Name -> the id of its place in a page, such as arm-supervised-level-0-photos: made of the
-    name alone, so that a link to it holds in the next report. Names that would share one are told
-    apart by numbers.
+    name alone, so that a link to it holds in the next report, whatever the order. Names without
+    such letters, and those that would share one, have some of the SHA-256 of the name behind it.
     """
-    chosen: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        first = f"{kind}-{plain}" if plain else kind
-        anchor, number = first, 1
-        while anchor in chosen.values():
-            number += 1
-            anchor = f"{first}-{number}"
-        chosen[name] = anchor
-    return chosen
+    plain = {name: re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names}
+    sharing = Counter(plain.values())
+    chosen = {name: f"{kind}-{word}" for name, word in plain.items() if word and sharing[word] == 1}
+    taken = set(chosen.values())
+    for name in sorted(plain.keys() - chosen.keys()):
+        first = f"{kind}-{plain[name]}".rstrip("-")
+        digest_of = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        ends = (f"{first}-{digest_of[:length]}" for length in range(_DIGITS, 65))
+        chosen[name] = next(anchor for anchor in ends if anchor not in taken)
+        taken.add(chosen[name])
+    return {name: chosen[name] for name in plain}
 
 
 def _file(name: str) -> str:

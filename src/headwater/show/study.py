@@ -215,19 +215,23 @@ def print_status(facts: dict[str, Any]) -> None:
         _console.print(plain.line(fault), markup=False)
 
 
+def _left_words(left_s: float | None, unknown: str, before: str = "") -> str:
+    return unknown if left_s is None else f"{before}about {time_words(left_s)} left"
+
+
 def _print_run(run: dict[str, Any]) -> None:
     """How far a run that is under way is, and when its arms will be done."""
     _console.print(
         plain.line(
-            f"running: about {time_words(run['left_s'])} left, of {run['cells']} cells "
-            f"{run['cells_done']} done in {time_words(run['elapsed_s'])} (process {run['pid']} on "
-            f"{run['host']})"
+            f"running: {_left_words(run['left_s'], 'time left not known')}, of {run['cells']} "
+            f"cells {run['cells_done']} done in {time_words(run['elapsed_s'])} "
+            f"(process {run['pid']} on {run['host']})"
         ),
         markup=False,
     )
     for unit in run["now"]:
         _console.print(
-            plain.line(f"  now: {unit['unit']}, about {time_words(unit['left_s'])} left"),
+            plain.line(f"  now: {unit['unit']}{_left_words(unit['left_s'], '', ', ')}"),
             markup=False,
         )
     arms = run["arms_left"]

@@ -47,16 +47,21 @@ class Feed:
         self._told: dict[str, float] = {}
         """By arm's id, the images at its last point that was told."""
         self._looked: dict[str, float] = {}
+        self._failed: set[str] = set()
+        """Titles of units of which it was told that something could not be read."""
 
     def heard(self, event: Event) -> None:
-        """Reads what the store has of it. What cannot be read is told once, by who needs it."""
+        """Reads what the store has of it. What cannot be read is told of once for each unit."""
         try:
             if event.kind == "cell":
                 self._rows(event.unit.arm, event.fields["cell"])
             elif event.unit.task is None and event.kind in ("progress", "finished"):
                 self._curve(event.unit.arm, last=event.kind == "finished")
         except Exception as error:
-            tell(f"trackers: not told of {event.unit.title} ({plain.line(error, 200)})")
+            title = event.unit.title
+            if title not in self._failed:
+                self._failed.add(title)
+                tell(f"trackers: not told of {title} ({plain.line(error, 200)})")
 
     def _curve(self, arm: PlannedArm, *, last: bool) -> None:
         now = time.monotonic()

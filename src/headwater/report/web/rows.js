@@ -128,8 +128,9 @@
 
   // A link to a cell shows its rows, the first of them open.
   function follow() {
-    const cell = decodeURIComponent(location.hash).replace(/^#cell-/, "");
     if (!location.hash.startsWith("#cell-")) return;
+    let cell = location.hash.slice("#cell-".length);
+    try { cell = decodeURIComponent(cell); } catch { /* no encoded text: as it stands */ }
     const rows = grouped(["cell"])([cell]);
     if (!rows.length) { byId("found").textContent = "This page holds no cell " + cell; byId("rows").scrollIntoView(); return; }
     narrow(rows, "of cell " + cell);

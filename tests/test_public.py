@@ -92,7 +92,7 @@ def test_a_plan_shows_its_cost_where_this_machine_was_measured(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     plan = hw.make_plan(finished.study, store=tmp_path / "none")
     assert "cost" not in Page(plan._repr_html_()).text, "showing measures nothing"
-    facts = hw.plan_facts(finished.study, store=tmp_path / "none")
+    facts = hw.plan_facts(finished.study, store=tmp_path / "none", fresh=True)
     assert f"with {facts['workers']} worker" in Page(plan._repr_html_()).text
 
 

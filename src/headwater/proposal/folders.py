@@ -15,7 +15,7 @@ from headwater.errors import InputError
 from headwater.labels import label_view
 from headwater.labels.tokens import words_of
 from headwater.sources import Positions, Source, open_source
-from headwater.sources.looking import Looked, Looking, look
+from headwater.sources.looking import Looked, Looking, look, named
 from headwater.sources.opening import near_folder
 from headwater.sources.parquet import parquet_files
 from headwater.sources.published import PUBLISHED, on_disk
@@ -141,7 +141,7 @@ class Opener:
         if len(looked.bad) > MOST_LEFT_OUT * len(every):
             raise InputError(
                 f"{path}: {len(looked.bad):,} of {len(every):,} images cannot be read "
-                f"({_kinds(looked)}); mend the folder, or name another one"
+                f"({named(source, looked)}); mend the folder, or name another one"
             )
         sound = np.setdiff1d(every, np.fromiter(looked.bad, dtype=np.int64))
         captions = _caption_field(source, sound)
@@ -250,13 +250,6 @@ def _text_notes(source: Source, captions: str | None) -> list[str]:
     if captions is None and named:
         return [f"{' and '.join(named)} could be captions, but some images have none"]
     return []
-
-
-def _kinds(looked: Looked) -> str:
-    counts: dict[str, int] = {}
-    for kind in looked.bad.values():
-        counts[kind] = counts.get(kind, 0) + 1
-    return ", ".join(f"{kind}: {counts[kind]:,}" for kind in sorted(counts))
 
 
 def _free_name(folder: str, taken: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -230,7 +231,7 @@ def _seen_facts(seen: Seen) -> dict[str, Any]:
         "path": str(seen.path),
         "kind": seen.words["kind"],
         "images": len(seen.source.table),
-        "unreadable": dict(_counts(seen)),
+        "unreadable": dict(Counter(seen.looked.bad.values())),
         "splits": seen.splits,
         "levels": [
             {"view": level.view, "classes": level.classes, "median": level.median}
@@ -239,10 +240,3 @@ def _seen_facts(seen: Seen) -> dict[str, Any]:
         "captions": seen.captions,
         "notes": [*seen.source.notes, *seen.notes],
     }
-
-
-def _counts(seen: Seen) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for kind in seen.looked.bad.values():
-        counts[kind] = counts.get(kind, 0) + 1
-    return counts

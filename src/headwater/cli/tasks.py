@@ -198,7 +198,7 @@ def task_leaks(
     """Test images of a study's tasks that its sources show too: equal files, equal pixels, and
     copies that were compressed, resized, mirrored or cropped.
     """
-    resolved, opened = load(study, store, data_root, create=True)
+    resolved, opened = load(study, store, data_root, create=True, verify=True, quiet=as_json)
     assert opened is not None
     from headwater.facts.leaks import leaks_facts
     from headwater.show import leaks as shown

@@ -7,6 +7,7 @@
     aligning.py     the likely pairs: the window is looked for, and what it shows is compared
     neighbours.py   nearest neighbours by an encoder's features
     leakage.py      near_duplicates, within: all of these together
+    looks.py        what is known of images: kept from one search to the next
     matches.py      what they find
     sheet.py        the pairs, drawn
 
@@ -15,8 +16,17 @@ copies that are not equal files. docs/leakage.md.
 """
 
 from headwater.curation.leakage import near_duplicates, within
+from headwater.curation.looks import Looks
 from headwater.curation.matches import KINDS, Matches
 from headwater.curation.neighbours import embedding_neighbours
 from headwater.curation.sheet import draw_pairs
 
-__all__ = ["KINDS", "Matches", "draw_pairs", "embedding_neighbours", "near_duplicates", "within"]
+__all__ = [
+    "KINDS",
+    "Looks",
+    "Matches",
+    "draw_pairs",
+    "embedding_neighbours",
+    "near_duplicates",
+    "within",
+]

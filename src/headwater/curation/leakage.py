@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from headwater.curation.aligning import Aligned, align
-from headwater.curation.hashing import hash_distances, perceptual_hashes, pixel_hashes
+from headwater.curation.hashing import hash_distances
+from headwater.curation.looks import Look, Looks, looks_of
 from headwater.curation.matches import KINDS, Matches
 from headwater.curation.nearest import Nearest
-from headwater.curation.squares import squares
 from headwater.curation.threads import in_threads
-from headwater.curation.windows import Coefficients, alike, coefficients
+from headwater.curation.windows import Coefficients, alike
 from headwater.errors import InputError
 from headwater.sources.pixels import Images
 
@@ -41,8 +41,10 @@ TEST_BLOCK = 8192
 of them.
 """
 _ALIGNED_AT_ONCE = 1024
-_WINDOWED = 64
-"""Images whose windows are multiplied at a time."""
+_ASKED, _WINDOWED = 512, 64
+"""Test images that are compared with a block of the source at a time, and images whose windows are
+multiplied at a time.
+"""
 
 Progress = Callable[[int], object]
 
@@ -62,53 +64,9 @@ class _Pairs:
     """int64 [num_pairs]: source rows."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Looked:
-    """What is known of some images."""
-
-    pixels: NDArray[np.uint64]
-    hashes: NDArray[np.uint64]
-    mirrored: NDArray[np.uint64]
-    wholes: Coefficients
-    banks: Coefficients
-
-    @classmethod
-    def at(cls, images: Images, start: int, end: int, block: int) -> _Looked:
-        """What is known of rows `start` to `end` - 1, worked out `block` rows at a time."""
-        blocks = []
-        for first in range(start, end, block):
-            rows = np.arange(first, min(first + block, end), dtype=np.int64)
-            blocks.append(cls._of_rows(images, rows))
-        return cls(
-            np.concatenate([looked.pixels for looked in blocks]),
-            np.concatenate([looked.hashes for looked in blocks]),
-            np.concatenate([looked.mirrored for looked in blocks]),
-            _joined([looked.wholes for looked in blocks]),
-            _joined([looked.banks for looked in blocks]),
-        )
-
-    @classmethod
-    def _of_rows(cls, images: Images, rows: NDArray[np.int64]) -> _Looked:
-        small = squares(images, rows)
-        hashes, mirrored = perceptual_hashes(small)
-        return cls(
-            pixel_hashes(images, rows),
-            hashes,
-            mirrored,
-            coefficients(small, whole_only=True),
-            coefficients(small),
-        )
-
-
-def _joined(blocks: list[Coefficients]) -> Coefficients:
-    return Coefficients(
-        torch.cat([block.even for block in blocks]), torch.cat([block.odd for block in blocks])
-    )
-
-
 def near_duplicates(
-    source: Images,
-    test: Images,
+    source: Images | Looks,
+    test: Images | Looks,
     *,
     suggested: NDArray[np.int64] | None = None,
     candidates: int = 8,
@@ -119,7 +77,8 @@ def near_duplicates(
     compression, resizing, mirroring or a crop of either that keeps 80 % of each side or more, or
     several of these.
 
-    `source`, `test`: decoded images (headwater.sources.pixels), of one image size or of two.
+    `source`, `test`: decoded images (headwater.sources.pixels), of one image size or of two; as
+    Looks where they are searched more than once.
     `suggested` int64 [n, 2], (test row, source row), are pairs to look at besides, such as an
     encoder's nearest neighbours (embedding_neighbours). Of each test image the `candidates`
     likeliest pairs of each kind are looked at, of each source image the PER_SOURCE likeliest: a
@@ -135,7 +94,8 @@ def near_duplicates(
     heavier crops, turned images, overlays, copies of flat images. Pairs of one set that are flagged
     are mostly true near-duplicates.
     """
-    return _matches(source, test, suggested, candidates, block, progress, same=False)
+    known = looks_of(source), looks_of(test)
+    return _matches(*known, suggested, candidates, block, progress, same=False)
 
 
 def within(
@@ -144,12 +104,13 @@ def within(
     """Near-duplicates inside one set, each pair once: `test_row` < `source_row`, both rows of
     `images`. As near_duplicates.
     """
-    return _matches(images, images, None, candidates, block, progress, same=True)
+    known = looks_of(images)
+    return _matches(known, known, None, candidates, block, progress, same=True)
 
 
 def _matches(
-    source: Images,
-    test: Images,
+    source: Looks,
+    test: Looks,
     suggested: NDArray[np.int64] | None,
     candidates: int,
     block: int,
@@ -216,8 +177,8 @@ class _Best:
 
     def of_block(
         self,
-        asked: _Looked,
-        source: Images,
+        asked: Look,
+        source: Looks,
         start: int,
         at: int,
         stop: int,
@@ -225,14 +186,14 @@ class _Best:
         same: bool,
     ) -> list[_Pairs]:
         """Takes in rows `at` to `stop` - 1 of the source; the likeliest pairs of each of them."""
-        known = _Looked.at(source, at, stop, block)
+        known = source.at(at, stop, block)
         num = len(asked.pixels)
         own_of_test, own_of_source = (
             Nearest(stop - at, PER_SOURCE, least=LIKELY),
             Nearest(stop - at, PER_SOURCE, least=LIKELY),
         )
-        for first in range(0, num, _WINDOWED):
-            some = slice(first, min(first + _WINDOWED, num))
+        for first in range(0, num, _ASKED):
+            some = slice(first, min(first + _ASKED, num))
             later = (
                 np.arange(at, stop)[None, :]
                 > np.arange(start + some.start, start + some.stop)[:, None]
@@ -240,8 +201,8 @@ class _Best:
                 else None
             )
             of_windows = (
-                (alike(asked.banks[some], known.wholes).numpy(), self.of_test, own_of_test),
-                (_transposed(known.banks, asked.wholes[some]), self.of_source, own_of_source),
+                (_windowed(asked.banks[some], known.wholes), self.of_test, own_of_test),
+                (_windowed(known.banks, asked.wholes[some]).T, self.of_source, own_of_source),
             )
             hashes = -hash_distances(asked.hashes[some], asked.mirrored[some], known.hashes).astype(
                 np.int8
@@ -262,8 +223,8 @@ class _Best:
 
 
 def _candidates(
-    source: Images,
-    test: Images,
+    source: Looks,
+    test: Looks,
     start: int,
     end: int,
     most: int,
@@ -272,7 +233,7 @@ def _candidates(
     same: bool,
 ) -> list[_Pairs]:
     """Pairs that may be copies, for one block of the test set."""
-    asked = _Looked.at(test, start, end, block)
+    asked = test.at(start, end, block)
     num = end - start
     of_test, of_source = Nearest(num, most, least=LIKELY), Nearest(num, most, least=LIKELY)
     kept: list[_Pairs] = []
@@ -300,9 +261,10 @@ def _candidates(
     return kept
 
 
-def _transposed(banks: Coefficients, wholes: Coefficients) -> NDArray[np.float32]:
+def _windowed(banks: Coefficients, wholes: Coefficients) -> NDArray[np.float32]:
+    """float32 [num_banks, num_wholes]: `alike`, of a few banks at a time."""
     parts = [alike(banks[at : at + _WINDOWED], wholes) for at in range(0, len(banks), _WINDOWED)]
-    made: NDArray[np.float32] = torch.cat(parts).T.numpy()
+    made: NDArray[np.float32] = torch.cat(parts).numpy()
     return made
 
 
@@ -342,7 +304,7 @@ def _distinct(candidates: list[_Pairs]) -> _Distinct:
     return _Distinct(tests, sources, plainest, (wanted(True), wanted(False)))
 
 
-def _aligned(source: Images, test: Images, candidates: list[_Pairs]) -> Matches:
+def _aligned(source: Looks, test: Looks, candidates: list[_Pairs]) -> Matches:
     """Every pair once, of its plainest kind, aligned; those that are copies, or equal."""
     pairs = _distinct(candidates)
     tests, sources = pairs.tests, pairs.sources
@@ -385,19 +347,21 @@ def _aligned(source: Images, test: Images, candidates: list[_Pairs]) -> Matches:
 
 
 def _side(
-    big: Images, big_rows: NDArray[np.int64], small: Images, small_rows: NDArray[np.int64]
+    big: Looks, big_rows: NDArray[np.int64], small: Looks, small_rows: NDArray[np.int64]
 ) -> Callable[[NDArray[np.int64]], Aligned]:
     return lambda which: _align_some(big, big_rows[which], small, small_rows[which])
 
 
 def _align_some(
-    big: Images, big_rows: NDArray[np.int64], small: Images, small_rows: NDArray[np.int64]
+    big: Looks, big_rows: NDArray[np.int64], small: Looks, small_rows: NDArray[np.int64]
 ) -> Aligned:
     """`align` of some pairs of rows (int64 [num_pairs] each); an image of several is read once."""
     big_distinct, big_places = np.unique(big_rows, return_inverse=True)
     small_distinct, small_places = np.unique(small_rows, return_inverse=True)
     return align(
-        squares(big, big_distinct),
-        squares(small, small_distinct),
+        big.squares(big_distinct),
+        small.squares(small_distinct),
         torch.from_numpy(np.stack([big_places, small_places], axis=1)),
+        banks=big.banks(big_distinct),
+        wholes=small.wholes(small_distinct),
     )

@@ -54,11 +54,16 @@ def _weights() -> torch.Tensor:
 
 
 @functools.cache
-def _odd() -> torch.Tensor:
-    def columns(num: int) -> torch.Tensor:
+def _columns() -> tuple[torch.Tensor, torch.Tensor]:
+    """int64 each: where the coefficients of even and of odd columns are, but for those that count
+    nothing.
+    """
+
+    def odd(num: int) -> torch.Tensor:
         return (torch.arange(num) % 2 == 1).expand(num, num).reshape(-1)
 
-    return torch.cat([columns(_LUMA), columns(_COLOUR), columns(_COLOUR)])
+    odds = torch.cat([odd(_LUMA), odd(_COLOUR), odd(_COLOUR)])
+    return torch.nonzero(~odds & (_weights() > 0))[:, 0], torch.nonzero(odds)[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +77,23 @@ class Coefficients:
 
     def __getitem__(self, which: slice) -> Coefficients:
         return Coefficients(self.even[which], self.odd[which])
+
+    def of(self, rows: NDArray[np.int64]) -> Coefficients:
+        """Those of some images, copied."""
+        which = torch.from_numpy(rows)
+        return Coefficients(self.even.index_select(0, which), self.odd.index_select(0, which))
+
+    def room_for(self, num: int) -> Coefficients:
+        """As of `num` images, of which nothing is known yet."""
+        return Coefficients(
+            self.even.new_empty((num, *self.even.shape[1:])),
+            self.odd.new_empty((num, *self.odd.shape[1:])),
+        )
+
+    def take(self, other: Coefficients) -> None:
+        """Takes over those of as many images."""
+        self.even.copy_(other.even)
+        self.odd.copy_(other.odd)
 
     def __len__(self) -> int:
         return len(self.even)
@@ -97,14 +119,12 @@ def coefficients(squares: torch.Tensor, *, whole_only: bool = False) -> Coeffici
         made = each @ squares[:, channel].double() @ each.T
         made = made.view(-1, num, kept, num, kept).permute(0, 1, 3, 2, 4)
         parts.append(made.reshape(len(squares), num * num, kept * kept))
-    values = (torch.cat(parts, dim=-1) * (_weights() / UNIT**2)).round_()
+    values = torch.cat(parts, dim=-1).mul_(_weights() / UNIT**2).round_()
     quiet = LEVELS * SIDE * _QUIET
     length = values.square().sum(dim=-1, keepdim=True).add_(quiet**2).sqrt_()
-    values = (values * _LENGTH / length).round_().float()
-    odd = _odd()
-    return Coefficients(
-        values[..., ~odd & (_weights() > 0)].contiguous(), values[..., odd].contiguous()
-    )
+    values = values.mul_(_LENGTH).div_(length).round_().float()
+    even, odd = _columns()
+    return Coefficients(values.index_select(-1, even), values.index_select(-1, odd))
 
 
 def alike(windowed: Coefficients, wholes: Coefficients) -> torch.Tensor:

@@ -147,8 +147,9 @@ class FileSource(Source):
             raise self._unreadable(position, error) from None
 
     def _stat(self, position: int) -> os.stat_result:
+        path, found = self._found(position)
         try:
-            return os.stat(self._path(position))
+            return os.stat(path) if found is None or stat.S_ISLNK(found.st_mode) else found
         except OSError as error:
             raise self._unreadable(position, error) from None
 
@@ -164,22 +165,27 @@ class FileSource(Source):
         )
 
     def _path(self, position: int) -> str:
-        """The file's path, checked to lie inside the root: its folder once, the file itself only
-        where it is a link.
+        return self._found(position)[0]
+
+    def _found(self, position: int) -> tuple[str, os.stat_result | None]:
+        """The file's path, and what lies there, None where nothing does. Checked to lie inside the
+        root: its folder once, the file itself only where it is a link.
 
         A csv written on one system and images unpacked on another can differ in Unicode form: the
         path as written is tried, then its NFC.
         """
-        written = os.path.join(self.root, self._listing.files[position])
-        path = (
-            written
-            if os.path.lexists(written)
-            else os.path.join(self.root, self.table.ids[position])
-        )
+        path = os.path.join(self.root, self._listing.files[position])
+        found = _lies(path)
+        if found is None:
+            path = os.path.join(self.root, self.table.ids[position])
+            found = _lies(path)
         folder = os.path.dirname(path)
         if folder not in self._inside:
             self._inside[folder] = self._contains(folder)
-        if not self._inside[folder] or (_leads(path) and not self._contains(path)):
+        leads = (
+            found is not None and stat.S_ISLNK(found.st_mode) and os.path.exists(path)
+        )  # to something
+        if not self._inside[folder] or (leads and not self._contains(path)):
             where = self._listing.where(position)
             raise InputError(
                 f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of "
@@ -187,7 +193,7 @@ class FileSource(Source):
                 "copy the file, make the folder it leads to the root, or set `follow_links: true` "
                 "on this data entry"
             )
-        return path
+        return path, found
 
     def _contains(self, path: str) -> bool:
         if self._follow_links:
@@ -196,6 +202,9 @@ class FileSource(Source):
         return real == str(self.root) or real.startswith(os.path.join(self.root, ""))
 
 
-def _leads(path: str) -> bool:
-    """Whether a path is a link to something."""
-    return os.path.islink(path) and os.path.exists(path)
+def _lies(path: str) -> os.stat_result | None:
+    """What lies at a path, a link as itself; None where nothing does."""
+    try:
+        return os.lstat(path)
+    except (OSError, ValueError):
+        return None

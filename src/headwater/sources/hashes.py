@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,8 +27,14 @@ from headwater.sources.file_state import STATE, settle, state_of
 
 _KIND = "hashes 2"
 """Raised where the form of the kept file changes; another one is written anew without a word."""
-_CHUNK = 4096
-"""Files per task of the thread pool."""
+_FIRST, _CHUNK = 64, 1024
+"""Files that are asked one after another, and files per task of the threads after them."""
+_QUICK_S = 1e-4
+"""A file that takes no longer is on this machine's own disk, or in its memory: more threads than
+cores would only wait for each other there. On a disk far away they wait together [ours].
+"""
+_AT_ONCE = 1 << 20
+"""Bytes that are read at a time, of files that are no smaller."""
 _LEAST_BYTES = 16
 """Of the file for each row that it may hold: a digest alone takes as much."""
 
@@ -62,12 +69,8 @@ class ByteHashes:
             self._load()
             self._loaded = True
         wanted = np.unique(positions)
-        chunks = [wanted[row : row + _CHUNK] for row in range(0, len(wanted), _CHUNK)]
-        with ThreadPoolExecutor(max_workers=min(16, 4 * (os.cpu_count() or 1))) as pool:
-            stale = np.concatenate([np.empty(0, dtype=np.int64), *pool.map(self._stale, chunks)])
-            small = max(1, min(_CHUNK, len(stale) // 64))
-            parts = [stale[start : start + small] for start in range(0, len(stale), small)]
-            list(pool.map(self._hash, parts))
+        stale = np.concatenate([np.empty(0, dtype=np.int64), *_shared(self._stale, wanted)])
+        _shared(self._hash, stale)
         if len(stale) and self.cache is not None:
             with unless_read_only():
                 self._save(self.cache)
@@ -80,17 +83,20 @@ class ByteHashes:
         stale: NDArray[np.int64] = positions[~same]
         return stale
 
-    def _hash(self, positions: NDArray[np.int64]) -> None:
+    def _hash(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         for position in positions.tolist():
             with self.opened(position) as file:
                 # Before the bytes, so that a file that changes meanwhile is seen as changed.
                 stat = os.fstat(file.fileno())
                 settle(stat.st_ctime_ns)
-                digest = hashlib.file_digest(
-                    file, lambda: hashlib.blake2b(digest_size=16)
-                ).hexdigest()
-            self._digest[position] = digest
+                digest = hashlib.blake2b(digest_size=16)
+                if stat.st_size < _AT_ONCE:
+                    digest.update(file.read())
+                while part := file.read(_AT_ONCE):
+                    digest.update(part)
+            self._digest[position] = digest.hexdigest()
             self._state[position] = state_of(stat)
+        return positions
 
     def _load(self) -> None:
         assert self.cache is not None
@@ -126,3 +132,20 @@ class ByteHashes:
         buffer = io.BytesIO()
         pq.write_table(table, buffer)
         write_atomic(cache, framed(_KIND, buffer.getvalue()))
+
+
+def _shared(
+    work: Callable[[NDArray[np.int64]], NDArray[np.int64]], positions: NDArray[np.int64]
+) -> list[NDArray[np.int64]]:
+    """What `work` makes of parts of some positions, in their order, by threads."""
+    began = time.perf_counter()
+    made = [work(positions[:_FIRST])]
+    rest = positions[_FIRST:]
+    quick = time.perf_counter() - began < _QUICK_S * _FIRST
+    cores = os.cpu_count() or 1
+    size = _CHUNK if quick else max(1, min(_CHUNK, len(rest) // _FIRST))
+    parts = [rest[start : start + size] for start in range(0, len(rest), size)]
+    if len(parts) > 1:
+        with ThreadPoolExecutor(max_workers=cores if quick else min(16, 4 * cores)) as pool:
+            return made + list(pool.map(work, parts))
+    return made + [work(part) for part in parts]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headwater import digests
-from headwater.curation import Matches, embedding_neighbours, near_duplicates
+from headwater.curation import Looks, Matches, embedding_neighbours, near_duplicates
 from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
 from headwater.plan.within import ABOUT, PAIRS, own_images, pairs_folder, within_folder
@@ -104,7 +104,8 @@ def _among(session: Session, images: Images, folder: Path, task_name: str) -> Lo
     test_images = session.pixels(plan.study.tasks[task_name].data).subset(task.test)
     matches = _kept(folder, len(task.test), len(images))
     if matches is None:
-        matches = near_duplicates(images, test_images)
+        looks = session.test_looks.get(task_name, lambda: Looks(test_images))
+        matches = near_duplicates(images, looks)
         remove_folder(folder)
         with atomic_folder(folder) as made:
             _write(made, matches)
@@ -178,27 +179,38 @@ def leak_facts(
     """What every source of a study shares with the test images of every task that its arms are
     measured on, a record a pair of the two.
     """
-    plan, records = session.plan, []
+    plan = session.plan
+    pairs = _measured(plan)
+    for arm, task_name in sorted(pairs, key=lambda pair: pair[1]):  # test images are looked at once
+        if plan.looks_for_copies(arm.words.source, task_name):
+            tell(f"{arm.words.source} and the test images of {task_name}")
+            look(session, arm, task_name)
+    return [_record(session, arm, task_name) for arm, task_name in pairs]
+
+
+def _measured(plan: Plan) -> list[tuple[PlannedArm, str]]:
+    """The largest arm of every source with every task that the source's arms are measured on."""
     trained_on = {arm.words.source for arm in plan.arms}
+    pairs = []
     for source_name in plan.study.sources:
-        if source_name not in trained_on:
-            continue
-        arm = largest_arm(plan, source_name)
-        for task_name in dict.fromkeys(cell.task for cell in plan.study.cells(arm.words)):
-            task = plan.tasks[task_name]
-            equal = int(session.overlaps.of(arm, task_name).leaked_test.sum())
-            record: dict[str, Any] = {
-                "source": source_name,
-                "images": len(arm.positions),
-                "task": task_name,
-                "test_images": len(task.test),
-            }
-            record["equal_files"] = equal
-            if plan.looks_for_copies(source_name, task_name):
-                tell(f"{source_name} and the test images of {task_name}")
-                record |= look(session, arm, task_name).matches.summary()
-            records.append(record)
-    return records
+        if source_name in trained_on:
+            arm = largest_arm(plan, source_name)
+            tasks = dict.fromkeys(cell.task for cell in plan.study.cells(arm.words))
+            pairs += [(arm, task_name) for task_name in tasks]
+    return pairs
+
+
+def _record(session: Session, arm: PlannedArm, task_name: str) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "source": arm.words.source,
+        "images": len(arm.positions),
+        "task": task_name,
+        "test_images": len(session.plan.tasks[task_name].test),
+        "equal_files": int(session.overlaps.of(arm, task_name).leaked_test.sum()),
+    }
+    if session.plan.looks_for_copies(arm.words.source, task_name):
+        record |= look(session, arm, task_name).matches.summary()
+    return record
 
 
 def own_facts(

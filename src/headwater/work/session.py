@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headwater.curation import Looks
 from headwater.device import Compute
 from headwater.plan import Overlaps, Plan, PlannedArm
 from headwater.plan.memo import Memo
@@ -52,6 +53,8 @@ class Session:
     """Seconds between the checkpoints of an arm in training; changes no weight."""
     looked: Memo[Looked] = field(default_factory=Memo, repr=False)
     """Pairs of test images and their copies that were found or read (work/leaks.py)."""
+    test_looks: Memo[Looks] = field(default_factory=lambda: Memo(2), repr=False)
+    """What is known of the test images of the tasks that copies were last looked for of."""
     _decoded: Memo[Decoded] = field(default_factory=Memo, repr=False)
 
     @cached_property

@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 
 from headwater.analysis import read_answers
+from headwater.plan import Plan
 from headwater.rows import read_rows
+from headwater.study import Study
+from tests.needs import DATA, needs_data
 
 pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[1]
+OF_THIS_CODE = {
+    "grid_world": "grid_world",
+    "world": "world",
+}
+"""By the name of the rows: their study."""
 
 
 @pytest.mark.parametrize("name", ["grocery", "world"])
@@ -20,6 +28,27 @@ def test_the_pages_of_the_first_studies_hold_the_figures_of_the_committed_rows(n
     text = script["page_of"](name).read_text()
     assert text.count(f"<!-- {name} -->") == 1
     assert script["with_block"](text, name) == text, "run python tools/make_results.py"
+
+
+def test_the_page_of_decisions_holds_the_cards_of_the_committed_rows() -> None:
+    script = runpy.run_path(str(ROOT / "tools" / "make_decisions.py"))
+    text = script["PAGE"].read_text()
+    assert script["with_blocks"](text) == text, "run python tools/make_decisions.py"
+    for name, (_, page) in script["STUDIES"].items():
+        assert f"headwater decide docs/results/{name}.parquet" in text
+        assert "decisions.md" in (ROOT / "docs" / page).read_text(), page
+
+
+@needs_data
+@pytest.mark.parametrize("name", sorted(OF_THIS_CODE))
+def test_committed_rows_are_what_this_code_would_compute(name: str) -> None:
+    """A cell's id is made of its recipe numbers, the versions of the rooms that make a result, and
+    its images: rows of other ones have ids that no plan of this code has.
+    """
+    study = Study.load(ROOT / "studies" / f"{OF_THIS_CODE[name]}.yaml")
+    plan = Plan.make(study, data_root=Path(str(DATA)))
+    rows = read_rows(ROOT / "docs" / "results" / f"{name}.parquet")
+    assert set(rows["cell"]) == {cell.id for cell in plan.cells}
 
 
 def test_the_page_of_partitions_holds_the_figures_of_the_committed_rows() -> None:

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 BACKWARD = 3.0
 """Forward and backward against forward alone."""
-PROBE_FLOPS_PER_S = 3e10
-_PAIRS_PER_S, _ALIGNED_PER_S = 2e6, 500.0
+PROBE_FLOPS_PER_S = 1e11
+"""Of a probe's fits on one core, as the probe counts them [ours, from runs on two cores]."""
+_PAIRS_PER_S, _ALIGNED_PER_S = 5e6, 2000.0
 """Pairs compared and images aligned by one core in search of copies of test images
 (docs/leakage.md) [ours].
 """

@@ -21,15 +21,17 @@ from headwater.cost.estimate import (
 )
 from headwater.plan import Plan, PlannedArm, PlannedCell
 
-START_S = 5.0
+START_S = 2.5
 """Of a worker process, from nothing to its first unit, while others start beside it."""
 DECODED_PER_S = 5000.0
 """Images that are decoded and kept before anything is trained."""
-_TRAIN_S, _OPEN_S, _CELL_S = 1.0, 0.3, 0.05
+_TRAIN_S, _OPEN_S, _CELL_S = 1.0, 0.13, 0.02
 """What a training, a task that is opened, and a cell take whatever their size."""
+_FEATURED = 6.0
+"""Images whose features are taken in the time of one in training: there are no views to draw."""
 _TOKENS_PER_S = 25_000.0
 """Of captions that a text tower of two layers is trained on, all as long as the longest."""
-_TUNED = 1.3
+_TUNED = 1.1
 """An image of fine-tuning against one of training: validation images are looked at besides."""
 
 
@@ -82,7 +84,7 @@ def expected(
         if (arm.id, task) in opened:
             continue
         images = images_of(plan.tasks[task])
-        opened[arm.id, task] = Piece(("open", task), _OPEN_S + images / (BACKWARD * rate))
+        opened[arm.id, task] = Piece(("open", task), _OPEN_S + images / (_FEATURED * rate))
         searched[arm.id, task] = tuple(_searches(plan, cell))
     measuring = {}
     for cell in cells:

@@ -25,7 +25,9 @@ START_S = 2.5
 """Of a worker process, from nothing to its first unit, while others start beside it."""
 DECODED_PER_S = 5000.0
 """Images that are decoded and kept before anything is trained."""
-_TRAIN_S, _OPEN_S, _CELL_S = 1.0, 0.13, 0.02
+_FIRST_S = 1.8
+"""What the first unit of a worker takes besides: libraries are loaded, kernels are made ready."""
+_TRAIN_S, _OPEN_S, _CELL_S = 0.1, 0.13, 0.02
 """What a training, a task that is opened, and a cell take whatever their size."""
 _FEATURED = 6.0
 """Images whose features are taken in the time of one in training: there are no views to draw."""
@@ -50,6 +52,8 @@ class Expected:
 
     start_s: float
     """Until the first unit begins: images are decoded, workers start."""
+    first: Piece
+    """What the first unit of a worker takes besides."""
     arms: dict[str, Piece]
     """By arm's id, its training."""
     opened: dict[tuple[str, str], Piece]
@@ -92,7 +96,8 @@ def expected(
         seconds = _CELL_S + _TUNED * cost.images / rate + cost.flops / PROBE_FLOPS_PER_S
         measuring[cell.id] = Piece(("cell", cell.words.protocol), seconds)
     start = START_S + undecoded / DECODED_PER_S
-    return Expected(start, trained, opened, searched, measuring)
+    first = Piece(("first", ""), _FIRST_S)
+    return Expected(start, first, trained, opened, searched, measuring)
 
 
 def _text_seconds(arm: PlannedArm) -> float:

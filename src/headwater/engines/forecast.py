@@ -70,6 +70,8 @@ class _Busy:
     """When it began, or its last cell was done."""
     searches: list[Piece]
     """Those that nobody had done when it began."""
+    first: tuple[Piece, ...]
+    """What it takes besides as the first unit of its worker."""
     share: float = 0.0
     """Of a training's steps."""
     told_at: float = 0.0
@@ -98,6 +100,8 @@ class Forecast:
         self._schedule = Schedule(todo)
         self._began = clock()
         self._busy: dict[int, _Busy] = {}
+        self._warm: set[int] = set()
+        """Workers that have had a unit."""
         self._seen: dict[tuple[str, ...], _Sums] = {}
         self._typical = _typical(expected)
         self._found: set[tuple[str, str]] = set()
@@ -161,7 +165,9 @@ class Forecast:
     # what was seen
     def _start(self, worker: int, unit: Unit, now: float) -> None:
         searches = [] if unit.task is None else self._searches((unit.arm.id, unit.task))
-        self._busy[worker] = _Busy(unit, now, now, searches)
+        first = () if worker in self._warm else (self._expected.first,)
+        self._warm.add(worker)
+        self._busy[worker] = _Busy(unit, now, now, searches, first)
         ready = self._schedule.ready
         for place, waiting in enumerate(ready):
             if _key(waiting) == _key(unit):
@@ -181,12 +187,13 @@ class Forecast:
         del self._busy[event.worker]
         self._stale = True
         if event.kind == "died":
+            self._warm.discard(event.worker)
             self._schedule.ready.appendleft(busy.unit)
         elif event.kind == "failed":
             self._schedule.failed(busy.unit, "")
         else:
             if busy.unit.task is None:
-                self._saw([self._expected.arms[busy.unit.arm.id]], now - busy.began)
+                self._saw(self._training(busy), now - busy.began)
             self._schedule.finished(busy.unit)
 
     def _saw(self, pieces: Iterable[Piece], seconds: float) -> None:
@@ -203,8 +210,12 @@ class Forecast:
     def _step_pieces(self, busy: _Busy, cell: str) -> list[Piece]:
         """What lies between what was heard last of a unit and a cell of it."""
         key = (busy.unit.arm.id, str(busy.unit.task))
-        first = [] if busy.cells else [self._expected.opened[key], *busy.searches]
-        return [*first, self._expected.cells[cell]]
+        opened = [*busy.first, self._expected.opened[key], *busy.searches]
+        return [*([] if busy.cells else opened), self._expected.cells[cell]]
+
+    def _training(self, busy: _Busy) -> list[Piece]:
+        """What a training is made of."""
+        return [*busy.first, self._expected.arms[busy.unit.arm.id]]
 
     def _searches(self, key: tuple[str, str]) -> list[Piece]:
         return [piece for piece in self._expected.searched[key] if piece.kind not in self._found]
@@ -226,10 +237,10 @@ class Forecast:
         """Seconds until a unit under way is done."""
         unit = busy.unit
         if unit.task is None:
-            whole = self._seconds([self._expected.arms[unit.arm.id]])
+            whole, first = self._seconds(self._training(busy)), self._seconds(busy.first)
             spent = now - busy.began
             if busy.share >= _TELLING:
-                own = (busy.told_at - busy.began) / busy.share
+                own = first + max(0.0, busy.told_at - busy.began - first) / busy.share
                 trust = min(1.0, busy.share / _SURE)
                 whole = trust * own + (1 - trust) * whole
             return _rest(whole, spent)
@@ -267,8 +278,13 @@ class Forecast:
         heap: list[tuple[float, int, Unit | None]] = [
             (self._left_of(busy, now), next(number), busy.unit) for busy in self._busy.values()
         ]
-        nobody = max(0, self._workers - len(self._busy))
-        heap += [(start, next(number), None) for _ in range(nobody)]
+        idle_workers = max(0, self._workers - len(self._busy))
+        cold = max(0, self._workers - len(self._warm))
+        first = self._seconds([self._expected.first])
+        heap += [
+            (start + (first if place < cold else 0.0), next(number), None)
+            for place in range(idle_workers)
+        ]
         for busy in self._busy.values():
             if not busy.cells:
                 searched |= {piece.kind for piece in busy.searches}
@@ -296,9 +312,11 @@ class Forecast:
         for busy in self._busy.values():
             if busy.unit.task is None:
                 pieces = [self._expected.arms[busy.unit.arm.id]]
-                share, spent = busy.share, busy.told_at - busy.began
+                first = self._seconds(busy.first)
+                share, spent = busy.share, max(0.0, busy.told_at - busy.began - first)
                 if share < _TELLING:
                     share, spent = 1.0, now - busy.began
+                    pieces = self._training(busy)
                     if spent < self._seconds(pieces):
                         continue
             else:
@@ -327,6 +345,7 @@ def _levels(piece: Piece) -> list[tuple[str, ...]]:
 def _typical(expected: Expected) -> dict[tuple[str, ...], float]:
     """Mean seconds of the pieces of each kind, of each group, and of all."""
     pieces = [
+        expected.first,
         *expected.arms.values(),
         *expected.opened.values(),
         *itertools.chain.from_iterable(expected.searched.values()),

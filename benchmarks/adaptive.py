@@ -21,7 +21,7 @@ from decide import BASE, POINT, Floats, drawn, evidence_from
 from pages import share, table
 
 from headwater.analysis import Aim, decide
-from headwater.analysis.adaptive import FIRST_SEEDS, look
+from headwater.analysis.adaptive import FIRST_SEEDS, look, others_in_doubt
 from headwater.analysis.evidence import evidence_of
 from headwater.rows import read_rows
 
@@ -55,8 +55,10 @@ class Path:
         return allowed[-1] if allowed else None
 
 
-def stepped(full: Floats, aim: Aim, prices: Floats | None = None) -> Path:
-    """Steps through a grid of scores in points [seeds, arms]; `prices` [arms] of one seed."""
+def stepped(full: Floats, aim: Aim, prices: Floats | None = None, *, rest: bool = False) -> Path:
+    """Steps through a grid of scores in points [seeds, arms]; `prices` [arms] of one seed. With
+    `rest` there is a budget that is never used up.
+    """
     seeds, arms = full.shape
     prices = np.ones(arms) if prices is None else prices
     have = np.full(arms, FIRST_SEEDS)
@@ -68,6 +70,10 @@ def stepped(full: Floats, aim: Aim, prices: Floats | None = None) -> Path:
         costs.append(float((have * prices).sum() / (seeds * prices.sum())))
         wanted = [int(name.removeprefix("arm")) for name in seen.arms]
         more = [arm for arm in wanted if have[arm] < seeds]
+        if rest and not more:
+            able = [f"arm{arm}" for arm in range(arms) if have[arm] < seeds]
+            doubted = others_in_doubt(seen.decision, able)
+            more = [int(name.removeprefix("arm")) for name in doubted]
         if seen.stop or not more:
             return Path(leaders, costs, seen.stop or "seeds used up")
         have[more] += 1
@@ -164,6 +170,16 @@ def wrong(count: int, missed: list[str]) -> list[str]:
         if np.mean(ends) > 0.05 + 2 * (0.05 * 0.95 / count) ** 0.5:
             missed.append(f"sure and wrong: {arms} arms, {kind}")
         body.append([f"{arms} arms, {kind}, 2 to 15 seeds", share(ends)])
+    for arms, seeds in ((5, 5), (13, 5), (5, 15)):
+        ends = []
+        for _ in range(count):
+            full = drawn("equal", arms, seeds, 1, rng)[0]
+            path = stepped(full, Aim(tolerance=0.0), rest=True)
+            ends.append(path.stop.startswith("decided"))
+        if np.mean(ends) > 0.05 + 2 * (0.05 * 0.95 / count) ** 0.5:
+            missed.append(f"sure and wrong: {arms} arms, {seeds} seeds, a budget with room")
+        line = f"{arms} arms, equal, 2 to {seeds} seeds, a budget with room for all"
+        body.append([line, share(ends)])
     return table(["", "sure %"], body)
 
 

@@ -169,7 +169,7 @@ def test_the_search_is_counted_in_what_a_study_costs(root: Path) -> None:
         encoder = cost.measured(plan, "cpu")
         hours[leakage] = cost.estimate(plan, plan.arms, plan.cells, encoder, workers=1).hours
     assert 3600 * (hours["near"] - hours["bytes"]) == pytest.approx(
-        (45 + 16 + 24 + 16) / 500, rel=0.01
+        (45 + 16 + 24 + 16) / 2000, rel=0.01
     ), "one search for all arms of one source, and one inside the task"
 
 
@@ -186,6 +186,8 @@ def test_the_command_counts_draws_and_asks_an_arm(
         str(tmp_path / "store"),
         "--sheets",
         str(tmp_path / "sheets"),
+        "--out",
+        str(tmp_path / "leaks.html"),
         "--json",
     )
     assert code == 0
@@ -198,6 +200,11 @@ def test_the_command_counts_draws_and_asks_an_arm(
         record["num_flagged"],
     ) == ("source", "kinds", 16, 0, COPIES)
     assert Path(record["sheet"]).read_bytes()[:4] == b"\x89PNG"
+    page = Path(json.loads(out)["page"]).read_text()
+    assert page.count("data:image/png;base64,") == 2 * COPIES and "00.png" in page
+    assert "shown" not in record, "pictures are in the page alone"
+    code, _, err = headwater("tasks", "leaks", str(study), "--out", str(tmp_path / "leaks.png"))
+    assert code == 2 and "end the file's name in .html" in err
     code, out, _ = headwater(
         "tasks",
         "leaks",

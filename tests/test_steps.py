@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.analysis import Aim, decide
+from headwater.analysis import Aim, decide, prepare
 from headwater.analysis.adaptive import FIRST_SEEDS, look
 from headwater.analysis.evidence import evidence_of
 from headwater.errors import InputError
@@ -154,6 +154,26 @@ def test_no_step_exceeds_the_budget(tmp_path: Path, rows_of_a_part: list[Made]) 
     steps, stop = ran(made, Aim(tolerance=0.0), budget_hours=1.5)
     assert stop.startswith("the next step would exceed 1.5 hours")
     assert 1.0 < steps[-1].hours <= 1.5
+
+
+def test_what_is_left_of_a_budget_goes_to_all_that_could_be_the_best(
+    tmp_path: Path, rows_of_a_part: list[Made], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.analysis.adaptive._CHANCE", 1.0)  # two arms a look
+    near = {"scratch": 0.3, "supervised level:0": 0.60, "supervised level:1": 0.60, "simclr": 0.59}
+    aim, runs = Aim(tolerance=0.0), {}
+    for budget in (None, 1000.0):
+        made = Made(tmp_path / str(budget), 4, near, 0.02)
+        rows_of_a_part[:] = [made]
+        steps, stop = ran(made, aim, budget)
+        assert "used up" in stop
+        rows = to_frame(list(made.rows.values()))
+        decision = decide(evidence_of(rows), aim)
+        assert len(decision.shortlist) == 3
+        seeds = prepare(rows).groupby("name")["seed"].nunique()
+        runs[budget] = sorted(seeds[list(decision.shortlist)])
+    assert runs == {None: [2, 4, 4], 1000.0: [4, 4, 4]}
+    assert any("the budget has room" in step.reason for step in steps)
 
 
 def test_a_rerun_takes_the_same_steps_and_computes_nothing(

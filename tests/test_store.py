@@ -166,3 +166,15 @@ def test_what_saves_time_is_let_go_where_a_store_may_only_be_read() -> None:
             raise OSError(code, os.strerror(code))
     with pytest.raises(OSError, match="No space"), files.unless_read_only():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_store_is_where_one_says_or_the_environment_or_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headwater.store import store_path
+
+    monkeypatch.delenv("HEADWATER_STORE", raising=False)
+    assert store_path(None) == Path("headwater-store")
+    monkeypatch.setenv("HEADWATER_STORE", "/elsewhere/results")
+    assert store_path(None) == Path("/elsewhere/results")
+    assert store_path("mine") == Path("mine")

@@ -19,7 +19,7 @@ from headwater.errors import InputError
 from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
 from headwater.registry import ENGINES
-from headwater.store import Store
+from headwater.store import Store, store_path
 from headwater.study import Study
 from headwater.trackers import tracked
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def make_plan(
     study: Study | str | Path,
     *,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     data_root: str | Path | None = None,
     verify: bool = False,
 ) -> Plan:
@@ -43,25 +43,26 @@ def make_plan(
     `verify` opens all that are not known. Raises InputError for a wrong study or wrong data; what
     is broken beside sound data is in `Plan.faults`.
 
-    `data_root` is HEADWATER_DATA's folder when left out. Byte hashes are remembered in `store`
-    where it exists.
+    `data_root` is HEADWATER_DATA's folder when left out, `store` HEADWATER_STORE's, or else
+    headwater-store in the current folder; so it is everywhere in this module. Byte hashes are
+    remembered in `store` where it exists.
     """
     from headwater.facts.study import progress_facts
 
-    words = study if isinstance(study, Study) else Study.load(study)
+    words, place = study if isinstance(study, Study) else Study.load(study), store_path(store)
     plan = Plan.make(
         words,
         data_root=_root(data_root),
-        cache=Path(store) / "cache" if Path(store).exists() else None,
+        cache=place / "cache" if place.exists() else None,
         looking=EVERYTHING if verify else A_FEW,
     )
-    return replace(plan, progress=partial(progress_facts, store=Path(store)))
+    return replace(plan, progress=partial(progress_facts, store=place))
 
 
 def run(
     study: Study | str | Path,
     *,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
     engine: str = DEFAULT,
@@ -94,8 +95,8 @@ def run(
     """
     ENGINES.named(engine, where="engine")  # before a store is made
     words = study if isinstance(study, Study) else Study.load(study)
-    check_store(words, Path(store), _root(data_root))
-    opened = Store(store, create=True)
+    check_store(words, store_path(store), _root(data_root))
+    opened = Store(store_path(store), create=True)
     looking = Looking(most=None, workers=workers, spool=opened.cache)
     plan = Plan.make(words, data_root=_root(data_root), cache=opened.cache, looking=looking)
     for fault in plan.faults:
@@ -134,7 +135,7 @@ def run(
 def plan_facts(
     study: Study | str | Path,
     *,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     data_root: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -158,7 +159,7 @@ def propose(
     tasks: str | Path | Sequence[str | Path],
     *,
     hours: float = 0.5,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     folder: str | Path | None = None,
     image_size: int = 32,
     device: str = "auto",
@@ -184,7 +185,7 @@ def propose(
         hours=hours,
         made_by=f"hw.propose, {' '.join(words)}",
         folder=None if folder is None else Path(folder),
-        cache=Path(store) / "cache" if Path(store).exists() else None,
+        cache=store_path(store) / "cache" if store_path(store).exists() else None,
         image_size=image_size,
         device=device,
         workers=workers,
@@ -194,7 +195,7 @@ def propose(
 def status_facts(
     study: Study | str | Path,
     *,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     data_root: str | Path | None = None,
 ) -> dict[str, Any]:
     """What `headwater status --json` says: cells done, failed and to do, arms in training."""
@@ -207,7 +208,7 @@ def labels_facts(
     study: Study | str | Path,
     *,
     views: Sequence[str] | None = None,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     data_root: str | Path | None = None,
 ) -> dict[str, Any]:
     """What `headwater labels --json` says of a study: the classes of its sources under its label
@@ -260,7 +261,7 @@ def figure(
     protocol: str | None = None,
     shots: int | str | None = None,
     tasks: Sequence[str] | None = None,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     data_root: str | Path | None = None,
 ) -> Figure:
     """One chart, which shows itself in a notebook; `.spec` is plain Vega-Lite, `.save` writes it.
@@ -289,7 +290,7 @@ def figure(
     from headwater.facts.curves import curves_facts
 
     plan = of if isinstance(of, Plan) else make_plan(of, store=store, data_root=data_root)
-    return figures.of_facts(name, curves_facts(plan, Store(store)))
+    return figures.of_facts(name, curves_facts(plan, Store(store_path(store))))
 
 
 def _watching(
@@ -302,8 +303,8 @@ def _watching(
     return nullcontext(lambda event: None)
 
 
-def _opened(store: str | Path) -> Store | None:
-    return Store(store) if Path(store).exists() else None
+def _opened(store: str | Path | None) -> Store | None:
+    return Store(store_path(store)) if store_path(store).exists() else None
 
 
 def _root(data_root: str | Path | None) -> Path | None:

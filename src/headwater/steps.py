@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 from headwater import digests
 from headwater.analysis import Aim, prepare
-from headwater.analysis.adaptive import FIRST_SEEDS, Look, error_of_a_look, look
+from headwater.analysis.adaptive import (
+    FIRST_SEEDS,
+    Look,
+    error_of_a_look,
+    look,
+    others_in_doubt,
+)
 from headwater.analysis.evidence import evidence_of
 from headwater.errors import InputError
 from headwater.files import is_stray, write_atomic
@@ -93,8 +99,9 @@ def run_until(
 
     Stops when the study is decided, when what is better is so by less than the tolerance, when the
     arms in doubt have used up their seeds, or before a step that would exceed `budget_hours` of
-    work (hours of one worker, from the rows' seconds). Every step is a line of the journal. Steps
-    follow from rows alone, so that a run that was killed takes the same ones again.
+    work (hours of one worker, from the rows' seconds). With a budget, arms in doubt are all that
+    could still be the best; without one, those that a look asks for. Every step is a line of the
+    journal. Steps follow from rows alone, so that a run that was killed takes the same ones again.
     """
     families = _families(plan)
     have = {key: min(FIRST_SEEDS, len(arms)) for key, arms in families.items()}
@@ -107,8 +114,12 @@ def run_until(
         rows = part.rows(store)
         seen = look(evidence_of(rows), aim, until=until)
         names = _names(rows, families)
-        following = [key for key, name in names.items() if name in seen.arms]
-        following = [key for key in following if have[key] < len(families[key])]
+        able = {key: name for key, name in names.items() if have[key] < len(families[key])}
+        following = [key for key, name in able.items() if name in seen.arms]
+        if not following and budget_hours is not None:
+            rest = others_in_doubt(seen.decision, able.values())
+            following = [key for key, name in able.items() if name in rest]
+            seen = replace(seen, reason="they can still be the best, and the budget has room")
         hours = _hours(rows)
         stop = seen.stop or _end(following, rows, names, hours, budget_hours)
         steps.append(

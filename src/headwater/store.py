@@ -55,6 +55,11 @@ _KNOWN = 5000
 """Files of rows whose rows are kept in memory [ours]."""
 
 
+def store_path(given: str | Path | None) -> Path:
+    """Where a store is: as given, else HEADWATER_STORE, else headwater-store in this folder."""
+    return Path(given or os.environ.get("HEADWATER_STORE") or "headwater-store")
+
+
 class Store:
     """A results folder. `Store(path)` opens it; `create=True` makes it where it is missing."""
 

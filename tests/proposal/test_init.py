@@ -336,6 +336,20 @@ def test_a_small_source_beside_a_large_one_is_told_and_a_tiny_one_refused(
     assert code == 2 and "tiny: has 4 images" in " ".join(err.split())
 
 
+def test_of_a_huge_folder_some_images_are_opened_and_that_is_told(
+    asked: Callable[..., Facts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.proposal.folders.MOST_OPENED", 40)
+    folders.bare(tmp_path / "ours", 90)
+    folders.with_splits(tmp_path / "task")
+    for number in (0, 89):  # the first and the last are among those that are opened
+        (tmp_path / "ours" / f"ours{number}.png").write_bytes(b"")
+    facts = asked("ours", "--task", "task", "--time", "5m")
+    (ours,) = facts["sources"]
+    assert "ours: 40 of its 90 images were opened" in " ".join(ours["notes"])
+    assert ours["unreadable"] == {"empty file": 2}
+
+
 def test_one_folder_in_two_spellings_is_one_source(
     asked: Callable[..., Facts], tmp_path: Path
 ) -> None:

@@ -225,6 +225,30 @@ def test_an_index_file_that_is_in_two_places_is_refused(newcomer: Newcomer) -> N
     newcomer.is_done()
 
 
+def test_a_file_of_a_view_lies_beside_the_study_or_under_the_data_root(
+    newcomer: Newcomer,
+) -> None:
+    classes = ",".join(["", *folders.CLASSES])
+    ones = [f"{name}{',1' * len(folders.CLASSES)}" for name in folders.CLASSES]
+    table = "\n".join([classes, *ones]) + "\n"
+    noise = {"kind": "confusion", "rate": 0.2, "matrix": "confusion.csv"}
+    newcomer.writes(views={"noisy": {"noise": noise}}, labels=["noisy"])
+    assert "'confusion.csv' is not beside the study file" in newcomer.is_told()
+    (newcomer.home / "confusion.csv").write_text(table)
+    newcomer.is_done()
+    root = newcomer.home / "data"
+    for name in ("ours", "task"):
+        folders.with_splits(root / name)
+        newcomer.words["data"][name]["path"] = f"./{name}"
+    (root / "confusion.csv").write_text(table)
+    newcomer.writes()
+    said = newcomer.is_told("plan", "study.yaml", "--data-root", str(root))
+    assert "views.noisy.noise.matrix: 'confusion.csv' is there twice" in said
+    noise["matrix"] = "./confusion.csv"
+    newcomer.writes()
+    newcomer.types(f"headwater plan study.yaml --device cpu --data-root {root}")
+
+
 def test_a_study_is_planned_from_any_folder(
     newcomer: Newcomer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

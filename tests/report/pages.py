@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from headwater.analysis import read_answers
 from headwater.report import (
@@ -12,6 +16,7 @@ from headwater.report import (
     save_curves,
     save_hardness,
     save_label_chart,
+    save_leaks,
     write_report,
 )
 from headwater.rows import read_rows, to_frame
@@ -130,6 +135,46 @@ def hardness(path: Path) -> None:
     save_hardness(told, path)
 
 
+def leaks(path: Path) -> None:
+    """A source that shares much, one with a long name, and one in which nobody looked."""
+    colours = ("firebrick", "steelblue")
+    pairs = [
+        {
+            "test": f"test/{LONG}/{number}.png",
+            "source": f"train/{number}.png",
+            "kind": "crop",
+            "similarity": 0.9,
+            "mirrored": number % 2 == 0,
+            "pngs": [_png(colour) for colour in colours],
+        }
+        for number in range(12)
+    ]
+    looked = {"images": 4000, "task": "birds", "test_images": 900, "equal_files": 3}
+    kinds = {"pixels": 3, "hash": 40, "crop": 7}
+    found = {"by_kind": kinds, "num_flagged": 50, "share_flagged": 50 / 900, "shown": pairs}
+    none = {"by_kind": dict.fromkeys(kinds, 0), "num_flagged": 0, "share_flagged": 0.0}
+    save_leaks(
+        {
+            "study": "photos",
+            "pairs": [
+                {"source": "web", **looked, **found},
+                {"source": LONG, **looked, **found},
+                {"source": "third", **looked, **found},
+                {"source": "sketches", **looked, **none},
+                {"source": "unlooked", **looked},
+            ],
+            "own": [{**looked, **none}],
+        },
+        path,
+    )
+
+
+def _png(colour: str) -> str:
+    stored = io.BytesIO()
+    Image.new("RGB", (92, 60), colour).save(stored, format="PNG")
+    return base64.b64encode(stored.getvalue()).decode()
+
+
 def _labels(count: int) -> Maker:
     return lambda path: save_label_chart(label_facts(count), path)
 
@@ -152,8 +197,9 @@ PAGES: dict[str, Maker] = {
     "labels-three-views": _labels(3),
     "labels-long-names": long_labels,
     "hardness": hardness,
+    "leaks": leaks,
     "theory": lambda path: save_theory(story(seeds=3), path),
 }
 QUICK = ("report-made-up", "labels-one-view")
 """Enough of both shells for every run of the tests."""
-CHARTLESS = ("report-nothing", "report-all-failed")
+CHARTLESS = ("report-nothing", "report-all-failed", "leaks")

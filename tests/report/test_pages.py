@@ -28,7 +28,7 @@ LOOKS = [(width, scheme) for width in (1440, 360) for scheme in ("light", "dark"
 NAMES = [
     pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow, id=name) for name in PAGES
 ]
-SMALL = ("report-one-arm", "labels-one-view")
+SMALL = ("report-one-arm", "labels-one-view", "leaks")
 """For axe, which takes long on long pages."""
 
 

@@ -9,6 +9,7 @@ the same rows lead to the same step).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from headwater.analysis.certainty import LOOKS_P
@@ -72,6 +73,15 @@ def look(found: Evidence, aim: Aim, *, until: float = 0.95) -> Look:
     arms = (decision.best, rivals[0], *near)
     said = ", ".join(f"{name} {chances[name]:.2f}" for name in arms)
     return Look(decision, None, arms, f"chances to be the best: {said}")
+
+
+def others_in_doubt(decision: Decision, able: Collection[str]) -> tuple[str, ...]:
+    """Of the arms that are `able` to get another seed: the likeliest of those that could still be
+    the best, two at most. What is left of a budget goes to them where the arms of a look have used
+    up their seeds.
+    """
+    doubted = [name for name in decision.shortlist if name in able]
+    return tuple(sorted(doubted, key=lambda name: -decision.p_best[name])[:2])
 
 
 def _unclear(decision: Decision, aim: Aim) -> str | None:

@@ -23,6 +23,9 @@ from headwater.cli.options import (
     print_json,
 )
 
+_PICTURES = 12
+"""Pairs that a page of leaks shows of each source and task."""
+
 
 class _ShowsByDefault(TyperGroup):
     """A group whose command `show` is meant where the first word is no command of it: `headwater
@@ -182,6 +185,12 @@ def task_leaks(
             help="Draw the pairs that were found, a PNG for each source and task.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write a page with the pairs to look at: .html."
+        ),
+    ] = None,
     arm: Annotated[
         str | None,
         typer.Option(
@@ -198,11 +207,22 @@ def task_leaks(
     """Test images of a study's tasks that its sources show too: equal files, equal pixels, and
     copies that were compressed, resized, mirrored or cropped.
     """
+    from headwater.report import check_leaks_page, save_leaks
+
+    if out is not None:
+        check_leaks_page(out)
     resolved, opened = load(study, store, data_root, create=True, verify=True, quiet=as_json)
     assert opened is not None
     from headwater.facts.leaks import leaks_facts
     from headwater.show import leaks as shown
 
     tell = (lambda line: None) if as_json else shown.tell
-    facts = leaks_facts(resolved, opened, sheets=sheets, arm=arm, device=device, tell=tell)
+    pictures = 0 if out is None else _PICTURES
+    facts = leaks_facts(
+        resolved, opened, sheets=sheets, pictures=pictures, arm=arm, device=device, tell=tell
+    )
+    if out is not None:
+        facts["page"] = str(save_leaks(facts, out))
+        for record in (*facts["pairs"], *facts["own"]):
+            record.pop("shown", None)
     print_json(facts) if as_json else shown.print_leaks(facts)

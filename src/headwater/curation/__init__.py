@@ -19,13 +19,15 @@ from headwater.curation.leakage import near_duplicates, within
 from headwater.curation.looks import Looks
 from headwater.curation.matches import KINDS, Matches
 from headwater.curation.neighbours import embedding_neighbours
-from headwater.curation.sheet import draw_pairs
+from headwater.curation.sheet import Pair, draw_pairs, drawn_pairs
 
 __all__ = [
     "KINDS",
     "Looks",
     "Matches",
+    "Pair",
     "draw_pairs",
+    "drawn_pairs",
     "embedding_neighbours",
     "near_duplicates",
     "within",

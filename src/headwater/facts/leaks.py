@@ -4,14 +4,16 @@ too, as plain values.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from headwater.curation import draw_pairs
+from headwater.curation import draw_pairs, drawn_pairs
 from headwater.device import resolve
 from headwater.errors import InputError
 from headwater.plan import Plan, PlannedArm
+from headwater.plan.within import own_images
 from headwater.store import Store
 from headwater.work import Session
 from headwater.work.leaks import (
@@ -30,12 +32,14 @@ def leaks_facts(
     store: Store,
     *,
     sheets: Path | None = None,
+    pictures: int = 0,
     arm: str | None = None,
     device: str = "auto",
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """`pairs`, a record for each source and task; `own`, one for each task and its own train and
-    val; the sheets that were drawn; what an arm's features say.
+    val; the sheets that were drawn; what an arm's features say. With `pictures`, each record has
+    up to so many of its pairs in `shown`, the doubtful first: ids, and PNG files as base64.
 
     `tell` hears of what is being looked at.
 
@@ -55,15 +59,13 @@ def leaks_facts(
     }
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)
-        for record in facts["pairs"]:
-            if record.get("num_pairs"):
-                looked = look(session, largest_arm(plan, record["source"]), record["task"])
-                _draw(looked, sheets / f"{record['source']} and {record['task']}.png", record)
-        for record in facts["own"]:
-            if record.get("num_pairs"):
-                _draw(
-                    look_within(session, record["task"]), sheets / f"{record['task']}.png", record
-                )
+    for record in (*facts["pairs"], *facts["own"]):
+        if record.get("num_pairs"):
+            if sheets is not None:
+                path = sheets / f"{' and '.join(_names(record))}.png"
+                _draw(_looked(session, record), path, record)
+            if pictures:
+                record["shown"] = _shown(session, record, pictures)
     if asked is not None:
         tasks = [
             record["task"]
@@ -72,6 +74,39 @@ def leaks_facts(
         ]
         facts["embedding"] = [embedding_facts(session, asked, task) for task in tasks]
     return facts
+
+
+def _names(record: dict[str, Any]) -> list[str]:
+    return [record[name] for name in ("source", "task") if name in record]
+
+
+def _looked(session: Session, record: dict[str, Any]) -> Looked:
+    if "source" not in record:
+        return look_within(session, record["task"])
+    return look(session, largest_arm(session.plan, record["source"]), record["task"])
+
+
+def _shown(session: Session, record: dict[str, Any], most: int) -> list[dict[str, Any]]:
+    """Pairs of a record, as plain values."""
+    plan, task = session.plan, session.plan.tasks[record["task"]]
+    if "source" in record:
+        arm = largest_arm(plan, record["source"])
+        table, rows = plan.sources[plan.study.sources[record["source"]].data].table, arm.positions
+    else:
+        table, rows = task.source.table, own_images(task)
+    looked = _looked(session, record)
+    pairs = drawn_pairs(looked.matches, looked.source_images, looked.test_images, most=most)
+    return [
+        {
+            "test": str(task.source.table.ids[task.test[pair.test_row]]),
+            "source": str(table.ids[rows[pair.source_row]]),
+            "kind": pair.kind,
+            "similarity": pair.similarity,
+            "mirrored": pair.mirrored,
+            "pngs": [base64.b64encode(png).decode() for png in pair.pngs],
+        }
+        for pair in pairs
+    ]
 
 
 def _draw(looked: Looked, path: Path, record: dict[str, Any]) -> None:

@@ -337,8 +337,8 @@ def find_file(path: str, root: Path | None, where: str) -> Path:
         if not file.is_absolute():
             if root is None:
                 raise InputError(
-                    f"{where}: the file {path!r} is looked for under the data root, and none is "
-                    "given (--data-root or HEADWATER_DATA)"
+                    f"{where}: the file {path!r} is not beside the study file, and no data root is "
+                    "given in which it could be (--data-root or HEADWATER_DATA)"
                 )
             file = root / file
         if file.is_file():

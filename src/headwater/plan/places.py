@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from headwater.errors import InputError
 from headwater.sources.kinds import SourceWords
@@ -36,6 +37,30 @@ def placed(study: Study, name: str, data_root: Path | None) -> SourceWords:
         if field == "path" and own is not None:
             own = place or (own if data_root is None else data_root / own)
     return words.model_copy(update=found) if found else words
+
+
+def with_placed_views(study: Study, data_root: Path | None) -> Study:
+    """The study, with absolute paths for files of its `views:` block that lie beside the study
+    file; others are looked for under the data root. Raises as `placed`.
+    """
+    views = {}
+    for name, use in study.views.items():
+        parts = {"noise": ("matrix",), "features": ("weights", "file")}
+        changed: dict[str, Any] = {}
+        for part, fields in parts.items():
+            words, found = getattr(use, part), {}
+            for field in fields:
+                written = getattr(words, field, None)
+                where = f"views.{name}.{part}.{field}"
+                roots = [] if data_root is None else [data_root]
+                place = _beside(written, study.folder, roots, where, field) if written else None
+                if place is not None:
+                    found[field] = str(place)
+            if found:
+                changed[part] = words.model_copy(update=found)
+        if changed:
+            views[name] = use.model_copy(update=changed)
+    return study.model_copy(update={"views": {**study.views, **views}}) if views else study
 
 
 def _beside(

@@ -11,7 +11,7 @@ from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import distinct_views, resolve_view
 from headwater.labels.hierarchies import open_hierarchy
-from headwater.plan.places import placed
+from headwater.plan.places import placed, with_placed_views
 from headwater.plan.splits import of_source, of_task
 from headwater.plan.unreadable import Fault, Seen, refuse, see_images, without
 from headwater.sources import Positions, Source, open_source
@@ -53,6 +53,7 @@ def resolve_study(
     told (`Resolved.faults`). Raises InputError for what the tables alone can tell to be wrong, and
     where faults leave no task or no source.
     """
+    study = with_placed_views(study, data_root)
     _check_words(study, data_root)
     sources = _opened_sources(study, data_root, cache)
     if cache is not None:

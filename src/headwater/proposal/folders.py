@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,6 +44,10 @@ TORCHVISION_FOLDERS = {
     "SUN397": "SUN397",
 }
 """Folders that torchvision's classes keep their files in, below the root that they are given."""
+MOST_OPENED = 50_000
+"""Images of a folder that are opened to see whether they can be read; of more, so many that are
+spread over all (about 15 seconds) [ours].
+"""
 MOST_LEFT_OUT = 0.2
 """Of the images of a folder: where more cannot be read it is hardly the folder that was meant
 [ours].
@@ -92,6 +96,11 @@ class Seen:
         return np.setdiff1d(np.arange(len(self.source.table), dtype=np.int64), bad)
 
     @property
+    def bad_share(self) -> float:
+        """Of the images that were opened: those that cannot be read."""
+        return len(self.looked.bad) / max(1, min(len(self.source.table), MOST_OPENED))
+
+    @property
     def splits(self) -> dict[str, int]:
         """Images of each split that has one; '' are those of none."""
         values = self.source.table.splits["split"]
@@ -137,10 +146,13 @@ class Opener:
     def _look(self, name: str, path: Path) -> Seen:
         words, source = opened(name, path, self.cache)
         every = np.arange(len(source.table), dtype=np.int64)
-        looked = look(source, every, 32, self.looking)
-        if len(looked.bad) > MOST_LEFT_OUT * len(every):
+        some = every
+        if len(every) > MOST_OPENED:  # spread over all, whatever their order
+            some = every[np.linspace(0, len(every) - 1, MOST_OPENED).astype(np.int64)]
+        looked = look(source, some, 32, self.looking)
+        if len(looked.bad) > MOST_LEFT_OUT * len(some):
             raise InputError(
-                f"{path}: {len(looked.bad):,} of {len(every):,} images cannot be read "
+                f"{path}: {len(looked.bad):,} of {len(some):,} images cannot be read "
                 f"({named(source, looked)}); mend the folder, or name another one"
             )
         sound = np.setdiff1d(every, np.fromiter(looked.bad, dtype=np.int64))
@@ -153,7 +165,15 @@ class Opener:
             looked,
             captions,
             tuple(source.table.texts),
-            tuple(_text_notes(source, captions)),
+            (*_opened_notes(name, len(some), len(every)), *_text_notes(source, captions)),
+        )
+
+
+def _opened_notes(name: str, opened: int, of: int) -> Iterator[str]:
+    if opened < of:
+        yield (
+            f"{name}: {opened:,} of its {of:,} images were opened; `headwater run` opens all, and "
+            "so does `headwater plan --verify`"
         )
 
 

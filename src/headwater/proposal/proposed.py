@@ -116,10 +116,10 @@ def propose(
 ) -> Proposal:
     """A study of folders: which of `sources` to pre-train on, and how, for `tasks`.
 
-    Every image is opened. `hours` is the time that the study may take on this machine, `folder`
-    where the study file will be and `stem` its name without an ending, `cache` where hashes and
-    verdicts on images are kept, `made_by` the command that is written at its top. Raises InputError
-    for a folder that cannot serve.
+    Images are opened, all or very many (folders.MOST_OPENED). `hours` is the time that the study
+    may take on this machine, `folder` where the study file will be and `stem` its name without an
+    ending, `cache` where hashes and verdicts on images are kept, `made_by` the command that is
+    written at its top. Raises InputError for a folder that cannot serve.
     """
     if not sources or not tasks:
         raise InputError("name the folders of the sources, and with --task those of the tasks")
@@ -137,7 +137,7 @@ def propose(
         if stem != "study":  # several studies of one folder have their own files
             files = {key: replace(file, name=f"{stem}.{file.name}") for key, file in files.items()}
         in_common = tuple(shared(seen, seen_tasks))
-        bad = [len(one.looked.bad) / len(one.source.table) for one in _every(seen, seen_tasks)]
+        bad = [one.bad_share for one in _every(seen, seen_tasks)]
         setting = Setting(name or _study_name(seen_tasks), image_size, made_by, max(bad))
         for file in files.values():
             write_atomic(place / file.name, file.text)

@@ -10,6 +10,7 @@ No torch in here, and no network.
     facts of label views -> label_chart.py   before anything is trained
     facts of training -> curves.py           while it is trained and after
     answers by sample -> hardness.py         gains on easy and on hard samples
+    copies of test images -> leaks_page.py   which, and the pairs to look at
     a chart           -> chart_page.py       a page of its own; shell.py and web/ are of every page
 
 Names are imported when they are first used.
@@ -26,11 +27,13 @@ if TYPE_CHECKING:
     from headwater.report.figures import figure, save_figures
     from headwater.report.hardness import hardness_chart, hardness_settings, save_hardness
     from headwater.report.label_chart import label_chart, save_label_chart
+    from headwater.report.leaks_page import check_leaks_page, save_leaks
     from headwater.report.page import write_report
     from headwater.report.text import markdown_table, verdict_lines
 
 __all__ = [
     "check_chart",
+    "check_leaks_page",
     "curves_chart",
     "figure",
     "hardness_chart",
@@ -41,6 +44,7 @@ __all__ = [
     "save_figures",
     "save_hardness",
     "save_label_chart",
+    "save_leaks",
     "verdict_lines",
     "write_report",
 ]
@@ -51,6 +55,7 @@ _HOMES = {
     "figures": ("figure", "save_figures"),
     "hardness": ("hardness_chart", "hardness_settings", "save_hardness"),
     "label_chart": ("label_chart", "save_label_chart"),
+    "leaks_page": ("check_leaks_page", "save_leaks"),
     "page": ("write_report",),
     "text": ("markdown_table", "verdict_lines"),
 }

@@ -74,3 +74,5 @@ def print_leaks(facts: dict[str, Any]) -> None:
             f"  of its nearest 3, {record['confirmed']} test images are confirmed as copies, "
             f"{record['confirmed_by_embedding_alone']} by this alone"
         )
+    if "page" in facts:
+        _console.print(f"page: {plain.name(facts['page'])}", markup=False)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headwater.store import Store
+from headwater.store import Store, store_path
 from headwater.theory.study import TheoryStudy
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def run_theory(
     study: TheoryStudy | str | Path,
     *,
-    store: str | Path = "headwater-store",
+    store: str | Path | None = None,
     workers: int | None = None,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> pd.DataFrame:
@@ -32,6 +32,6 @@ def run_theory(
     from headwater.theory.work import network_rows
 
     words = study if isinstance(study, TheoryStudy) else TheoryStudy.load(study)
-    opened = Store(store, create=True)
+    opened = Store(store_path(store), create=True)
     engine.run(words, opened, workers=workers, watch=watch)
     return network_rows(words, opened)

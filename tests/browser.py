@@ -48,7 +48,7 @@ def draw_all(driver: Any) -> None:
     driver.execute_script(
         """window.scrolled = false;
            (async () => {
-             for (const figure of document.querySelectorAll('figure:not([hidden])')) {
+             for (const figure of document.querySelectorAll('figure[data-panel]:not([hidden])')) {
                figure.scrollIntoView();
                for (let i = 0; i < 400 && !figure.view; i += 1) {
                  await new Promise((done) => setTimeout(done, 25));
@@ -58,7 +58,8 @@ def draw_all(driver: Any) -> None:
            })();"""
     )
     wait(driver, "return window.scrolled", 60)
-    drawn = "return [...document.querySelectorAll('figure:not([hidden])')].every((f) => f.view)"
+    figures = "[...document.querySelectorAll('figure[data-panel]:not([hidden])')]"
+    drawn = f"return {figures}.every((f) => f.view)"
     assert driver.execute_script(drawn)
 
 
@@ -112,7 +113,7 @@ def violations(driver: Any) -> list[str]:
 _MARKS = """
 const outside = [];
 let number = 0;
-for (const figure of document.querySelectorAll('figure:not([hidden])')) {
+for (const figure of document.querySelectorAll('figure[data-panel]:not([hidden])')) {
   const view = figure.view, width = view.width(), height = view.height(), slack = 0.6;
   const check = (mark, x, y) => {
     number += 1;

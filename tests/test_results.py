@@ -17,6 +17,7 @@ pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[1]
 OF_THIS_CODE = {
     "grid_world": "grid_world",
+    "grocery": "grocery",
     "world": "world",
 }
 """By the name of the rows: their study."""

@@ -27,6 +27,8 @@ for (const part of document.querySelectorAll(".grounds, .small")) {
 }
 """
 """The grounds are text; the picture ends with what to run next."""
+TO_THE_CHARTS = "document.querySelector('figure:not([hidden])').scrollIntoView()"
+"""Charts are drawn when they come into sight."""
 DRAWN = "return document.querySelector('figure:not([hidden]) :is(svg, canvas)') !== null"
 COLOURS = 128
 """A page of few colours needs no more, and is a third of the size."""
@@ -63,7 +65,9 @@ def main() -> None:
         try:
             driver.set_window_size(WIDTH, HEIGHT)
             driver.get(page(Path(folder)).as_uri())
+            driver.execute_script(TO_THE_CHARTS)
             wait(driver, DRAWN)
+            driver.execute_script("window.scrollTo(0, 0)")
             driver.save_screenshot(str(TOP))
             driver.execute_script(HIDE)
             driver.find_element("css selector", "section.verdict").screenshot(str(CARD))

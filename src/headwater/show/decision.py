@@ -123,7 +123,7 @@ def _halvings(budget: VarianceBudget) -> Table:
 
 def _lines(decision: Decision) -> Table:
     table = Table(box=None, pad_edge=False, title="By protocol and images", title_justify="left")
-    for heading in ("protocol", "images per class", "best", "", "could be best"):
+    for heading in ("protocol", "images per class", "best", "all together", "could be best, alone"):
         table.add_column(heading)
     for line in decision.lines:
         table.add_row(

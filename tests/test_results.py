@@ -11,6 +11,8 @@ from headwater.analysis import read_answers
 from headwater.plan import Plan
 from headwater.rows import read_rows
 from headwater.study import Study
+from headwater.theory.study import TheoryStudy
+from headwater.theory.work import networks
 from tests.needs import DATA, needs_data
 
 pytestmark = pytest.mark.docs
@@ -38,6 +40,26 @@ def test_the_page_of_decisions_holds_the_cards_of_the_committed_rows() -> None:
     for name, (_, page) in script["STUDIES"].items():
         assert f"headwater decide docs/results/{name}.parquet" in text
         assert "decisions.md" in (ROOT / "docs" / page).read_text(), page
+
+
+def test_committed_networks_are_what_this_code_would_simulate() -> None:
+    study = TheoryStudy.load(ROOT / "studies" / "hong2023" / "theory.yaml")
+    rows = read_rows(ROOT / "docs" / "results" / "theory.parquet")
+    planned = {reading.id for network in networks(study) for reading in network.readings}
+    assert set(rows["cell"]) == planned
+
+
+@needs_data
+def test_the_grid_of_photos_is_of_this_code_but_for_a_task_whose_copies_are_known_now() -> None:
+    """trashnet's test images hold a copy of one of its training images. That was found after these
+    rows, and stands in a cell's id: values of the subset `all` are the same (docs/log.md).
+    """
+    study = Study.load(ROOT / "studies" / "grid_photos.yaml")
+    plan = Plan.make(study, data_root=Path(str(DATA)))
+    rows = read_rows(ROOT / "docs" / "results" / "grid_photos.parquet")
+    later = {cell.id for cell in plan.cells if cell.words.task == "trashnet"}
+    others = rows.loc[rows["task"] != "trashnet", "cell"]
+    assert set(others) == {cell.id for cell in plan.cells} - later
 
 
 @needs_data

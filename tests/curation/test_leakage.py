@@ -16,6 +16,7 @@ from PIL import Image
 
 from headwater.curation import (
     KINDS,
+    Looks,
     Matches,
     draw_pairs,
     embedding_neighbours,
@@ -247,6 +248,57 @@ def test_test_sets_larger_than_a_block_are_searched_in_parts(monkeypatch):
     monkeypatch.setattr("headwater.curation.leakage._ALIGNED_AT_ONCE", 5)
     same(whole, near_duplicates(source, at(originals)))
     assert whole.test_row.tolist() == list(range(9))
+
+
+@pytest.mark.parametrize(("squares", "looks"), [(0, 0), (40, 0), (12, 12)])
+def test_what_is_kept_of_images_changes_no_answer(monkeypatch, squares, looks):
+    originals = scenes(12)
+    source = at([part(image, 0.1, 0, 1, 0.9) for image in originals] + scenes(9, seed=2))
+    whole = near_duplicates(source, at(originals))
+    monkeypatch.setattr("headwater.curation.looks.MOST_SQUARES", squares)
+    monkeypatch.setattr("headwater.curation.looks.MOST_LOOKS", looks)
+    same(whole, near_duplicates(source, at(originals), block=5))
+    assert len(whole) >= 10
+
+
+def test_test_images_that_were_looked_at_serve_the_next_search():
+    class Counted:
+        """Images that count how often their pixels are asked for."""
+
+        def __init__(self, images):
+            self.images, self.asked = images, 0
+
+        def __len__(self):
+            return len(self.images)
+
+        def gather(self, rows):
+            self.asked += len(rows)
+            return self.images.gather(rows)
+
+    originals = scenes(10)
+    test = Counted(at(originals))
+    sources = [
+        at([part(image, 0.1, 0, 1, 0.9) for image in originals]),
+        at([part(image, 0, 0.1, 1, 1) for image in originals[:4]]),
+    ]
+    looks = Looks(test)
+    first = near_duplicates(sources[0], looks)
+    asked = test.asked
+    same(near_duplicates(sources[1], looks), near_duplicates(sources[1], at(originals)))
+    assert test.asked == asked > 0 and len(first) == 10
+
+
+def test_pairs_that_are_given_up_early_are_no_copies(monkeypatch):
+    originals = scenes(8)
+    source = at(
+        [part(image, 0.1, 0, 1, 0.9) for image in originals]
+        + [part(image, 0.05, 0.12, 0.95, 1)[:, ::-1] for image in originals]
+        + scenes(30, seed=3)
+    )
+    whole = near_duplicates(source, at(originals))
+    monkeypatch.setattr("headwater.curation.aligning._STILL", (0.0, 0.0, 0.0, 0.0))
+    same(whole, near_duplicates(source, at(originals)))
+    assert len(whole) >= 14
 
 
 def test_a_suggested_pair_is_looked_at_and_stands_only_if_it_is_a_copy():

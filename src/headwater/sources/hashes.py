@@ -138,6 +138,8 @@ def _shared(
     work: Callable[[NDArray[np.int64]], NDArray[np.int64]], positions: NDArray[np.int64]
 ) -> list[NDArray[np.int64]]:
     """What `work` makes of parts of some positions, in their order, by threads."""
+    if not len(positions):
+        return []
     began = time.perf_counter()
     made = [work(positions[:_FIRST])]
     rest = positions[_FIRST:]

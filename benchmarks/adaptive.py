@@ -21,7 +21,7 @@ from decide import BASE, POINT, Floats, drawn, evidence_from
 from pages import share, table
 
 from headwater.analysis import Aim, decide
-from headwater.analysis.adaptive import FIRST_SEEDS, look, others_in_doubt
+from headwater.analysis.adaptive import FIRST_SEEDS, following, look
 from headwater.analysis.evidence import evidence_of
 from headwater.rows import read_rows
 
@@ -68,12 +68,8 @@ def stepped(full: Floats, aim: Aim, prices: Floats | None = None, *, rest: bool 
         seen = look(evidence_from(scores[None]), aim)
         leaders.append(int(str(seen.decision.best).removeprefix("arm")))
         costs.append(float((have * prices).sum() / (seeds * prices.sum())))
-        wanted = [int(name.removeprefix("arm")) for name in seen.arms]
-        more = [arm for arm in wanted if have[arm] < seeds]
-        if rest and not more:
-            able = [f"arm{arm}" for arm in range(arms) if have[arm] < seeds]
-            doubted = others_in_doubt(seen.decision, able)
-            more = [int(name.removeprefix("arm")) for name in doubted]
+        able = [f"arm{arm}" for arm in range(arms) if have[arm] < seeds]
+        more = [int(name.removeprefix("arm")) for name in following(seen, able, budgeted=rest)]
         if seen.stop or not more:
             return Path(leaders, costs, seen.stop or "seeds used up")
         have[more] += 1
@@ -170,15 +166,18 @@ def wrong(count: int, missed: list[str]) -> list[str]:
         if np.mean(ends) > 0.05 + 2 * (0.05 * 0.95 / count) ** 0.5:
             missed.append(f"sure and wrong: {arms} arms, {kind}")
         body.append([f"{arms} arms, {kind}, 2 to 15 seeds", share(ends)])
-    for arms, seeds in ((5, 5), (13, 5), (5, 15)):
+    for arms, seeds, kind in (
+        *((arms, seeds, "equal") for arms, seeds in ((5, 5), (13, 5), (5, 15), (13, 15))),
+        *((5, seeds, kind) for seeds in (5, 15) for kind in ("tops", "loud tops", "one loud")),
+    ):
         ends = []
         for _ in range(count):
-            full = drawn("equal", arms, seeds, 1, rng)[0]
+            full = drawn(kind, arms, seeds, 1, rng)[0]
             path = stepped(full, Aim(tolerance=0.0), rest=True)
             ends.append(path.stop.startswith("decided"))
         if np.mean(ends) > 0.05 + 2 * (0.05 * 0.95 / count) ** 0.5:
             missed.append(f"sure and wrong: {arms} arms, {seeds} seeds, a budget with room")
-        line = f"{arms} arms, equal, 2 to {seeds} seeds, a budget with room for all"
+        line = f"{arms} arms, {kind}, 2 to {seeds} seeds, a budget with room for all"
         body.append([line, share(ends)])
     return table(["", "sure %"], body)
 

@@ -173,7 +173,7 @@ def test_what_is_left_of_a_budget_goes_to_all_that_could_be_the_best(
         seeds = prepare(rows).groupby("name")["seed"].nunique()
         runs[budget] = sorted(seeds[list(decision.shortlist)])
     assert runs == {None: [2, 4, 4], 1000.0: [4, 4, 4]}
-    assert any("the budget has room" in step.reason for step in steps)
+    assert any("they can still be the best" in step.reason for step in steps)
 
 
 def test_a_rerun_takes_the_same_steps_and_computes_nothing(

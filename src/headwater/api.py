@@ -168,10 +168,11 @@ def propose(
     """A study of folders, as `headwater init` makes it: which of `sources` to pre-train on, and
     how, for `tasks`.
 
-    Every image is opened. `hours` is what the study may take on this machine, `folder` where its
-    file will lie (the current one when left out): folders below it are written relative to it. What
-    was seen is remembered in `store` where it exists. `Proposal.write("study.yaml")` writes the
-    study and its index files. Raises InputError for a folder that cannot serve.
+    Images are opened, all or 50,000 of a folder. `hours` is what the study may take on this
+    machine, `folder` where its file will lie (the current one when left out): folders below it are
+    written relative to it. What was seen is remembered in `store` where it exists.
+    `Proposal.write("study.yaml")` writes the study and its index files. Raises InputError for a
+    folder that cannot serve.
     """
     from headwater.proposal import propose as proposed
 

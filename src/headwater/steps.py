@@ -14,8 +14,8 @@ from headwater.analysis.adaptive import (
     FIRST_SEEDS,
     Look,
     error_of_a_look,
+    following,
     look,
-    others_in_doubt,
 )
 from headwater.analysis.evidence import evidence_of
 from headwater.errors import InputError
@@ -115,13 +115,13 @@ def run_until(
         seen = look(evidence_of(rows), aim, until=until)
         names = _names(rows, families)
         able = {key: name for key, name in names.items() if have[key] < len(families[key])}
-        following = [key for key, name in able.items() if name in seen.arms]
-        if not following and budget_hours is not None:
-            rest = others_in_doubt(seen.decision, able.values())
-            following = [key for key, name in able.items() if name in rest]
-            seen = replace(seen, reason="they can still be the best, and the budget has room")
+        chosen = following(seen, able.values(), budgeted=budget_hours is not None)
+        if chosen and not set(chosen) & set(seen.arms):
+            why = "they can still be the best, and the seeds of the likeliest are used up"
+            seen = replace(seen, reason=why)
+        next_keys = [key for key, name in able.items() if name in chosen]
         hours = _hours(rows)
-        stop = seen.stop or _end(following, rows, names, hours, budget_hours)
+        stop = seen.stop or _end(next_keys, rows, names, hours, budget_hours)
         steps.append(
             Step(
                 step=len(steps) + 1,
@@ -139,8 +139,8 @@ def run_until(
         say(steps[-1])
         if stop:
             return replace(seen, stop=stop)
-        added = {key: [families[key][have[key]]] for key in following}
-        have.update({key: have[key] + 1 for key in following})
+        added = {key: [families[key][have[key]]] for key in next_keys}
+        have.update({key: have[key] + 1 for key in next_keys})
         reason = seen.reason
 
 
@@ -184,19 +184,19 @@ def _hours(rows: pd.DataFrame) -> float:
 
 
 def _end(
-    following: list[str],
+    keys: list[str],
     rows: pd.DataFrame,
     names: Mapping[str, str],
     hours: float,
     budget_hours: float | None,
 ) -> str | None:
     """Why there is no next step, although it is not decided."""
-    if not following:
+    if not keys:
         return "the arms in doubt have used up the study's seeds"
     if budget_hours is None:
         return None
     table = prepare(rows)
-    wanted = {names[key] for key in following}
+    wanted = {names[key] for key in keys}
     next_hours = 0.0
     for _, of_arm in table[table["name"].isin(wanted)].groupby("name"):
         next_hours += _hours(of_arm) / of_arm["seed"].nunique()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -261,20 +262,31 @@ def test_what_is_kept_of_images_changes_no_answer(monkeypatch, squares, looks):
     assert len(whole) >= 10
 
 
+class Counted:
+    """Images that count how often their pixels are asked for."""
+
+    def __init__(self, images):
+        self.images, self.asked = images, 0
+
+    def __len__(self):
+        return len(self.images)
+
+    def gather(self, rows):
+        self.asked += len(rows)
+        return self.images.gather(rows)
+
+
+def test_a_large_set_is_read_once_to_align_its_pairs(monkeypatch):
+    monkeypatch.setattr("headwater.curation.looks.MOST_SQUARES", 0)
+    monkeypatch.setattr("headwater.curation.looks.MOST_LOOKS", 0)
+    originals = scenes(10)
+    source = Counted(at([part(image, 0.1, 0, 1, 0.9) for image in originals]))
+    assert len(near_duplicates(source, at(originals))) == 10
+    looked, sides = 2, 2
+    assert source.asked <= (looked + sides) * len(source), "pixels and squares, each side aligned"
+
+
 def test_test_images_that_were_looked_at_serve_the_next_search():
-    class Counted:
-        """Images that count how often their pixels are asked for."""
-
-        def __init__(self, images):
-            self.images, self.asked = images, 0
-
-        def __len__(self):
-            return len(self.images)
-
-        def gather(self, rows):
-            self.asked += len(rows)
-            return self.images.gather(rows)
-
     originals = scenes(10)
     test = Counted(at(originals))
     sources = [
@@ -286,6 +298,18 @@ def test_test_images_that_were_looked_at_serve_the_next_search():
     asked = test.asked
     same(near_duplicates(sources[1], looks), near_duplicates(sources[1], at(originals)))
     assert test.asked == asked > 0 and len(first) == 10
+
+
+def test_looks_may_be_asked_by_several_threads_at_once():
+    originals = scenes(24)
+    whole = Looks(at(originals)).at(0, 24, 24)
+    looks = Looks(at(originals))
+    with ThreadPoolExecutor(4) as pool:
+        parts = list(pool.map(lambda start: looks.at(start, start + 6, 3), [0, 6, 12, 18, 0, 12]))
+    for part_of, start in zip(parts, [0, 6, 12, 18, 0, 12], strict=True):
+        np.testing.assert_array_equal(part_of.hashes, whole.hashes[start : start + 6])
+        assert torch.equal(part_of.banks.even, whole.banks.even[start : start + 6])
+    assert torch.equal(looks.at(0, 24, 5).wholes.odd, whole.wholes.odd)
 
 
 def test_pairs_that_are_given_up_early_are_no_copies(monkeypatch):

@@ -336,18 +336,25 @@ def test_a_small_source_beside_a_large_one_is_told_and_a_tiny_one_refused(
     assert code == 2 and "tiny: has 4 images" in " ".join(err.split())
 
 
-def test_of_a_huge_folder_some_images_are_opened_and_that_is_told(
-    asked: Callable[..., Facts], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_of_a_huge_folder_some_images_are_opened_and_the_study_bears_what_was_not_seen(
+    asked: Callable[..., Facts], headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headwater.proposal.folders.MOST_OPENED", 40)
-    folders.bare(tmp_path / "ours", 90)
+    for name, count in (("ours", 400), ("others", 300)):
+        folders.bare(tmp_path / name, count)
     folders.with_splits(tmp_path / "task")
-    for number in (0, 9):  # the first and the last by name are among those that are opened
-        (tmp_path / "ours" / f"ours{number}.png").write_bytes(b"")
-    facts = asked("ours", "--task", "task", "--time", "5m")
-    (ours,) = facts["sources"]
-    assert "ours: 40 of its 90 images were opened" in " ".join(ours["notes"])
-    assert ours["unreadable"] == {"empty file": 2}
+    names = sorted((tmp_path / "ours").iterdir())
+    names[0].write_bytes(b"")  # the first by name is opened
+    facts = asked("ours", "others", "--task", "task", "--time", "5m")
+    assert facts["sources"][0]["unreadable"] == {"empty file": 1}
+    assert "ours: 40 of its 400 images were opened" in " ".join(facts["sources"][0]["notes"])
+    text = (tmp_path / "study.yaml").read_text()
+    assert "# Told: others: 40 of its 300 images were opened" in text
+    for name in names[3:9]:  # which were not
+        name.write_bytes(b"")
+    code, out, err = headwater("plan", "study.yaml", "--verify", "--device", "cpu")
+    assert code == 0, err
+    assert "7 of 400" in " ".join((out + err).split())
 
 
 def test_one_folder_in_two_spellings_is_one_source(

@@ -249,6 +249,20 @@ def test_a_file_of_a_view_lies_beside_the_study_or_under_the_data_root(
     newcomer.types(f"headwater plan study.yaml --device cpu --data-root {root}")
 
 
+def test_a_path_that_means_beside_the_study_means_nowhere_else(newcomer: Newcomer) -> None:
+    root = newcomer.home / "data"
+    folders.with_splits(root / "far")
+    newcomer.words["data"]["ours"]["path"] = "./far"
+    newcomer.writes()
+    said = newcomer.is_told("plan", "study.yaml", "--data-root", str(root))
+    assert "'./far' means beside the study file" in said
+    written = re.search(r"write (\S+) for the one under the data root", said)
+    assert written
+    newcomer.words["data"]["ours"]["path"] = written[1]
+    newcomer.writes()
+    newcomer.types(f"headwater plan study.yaml --device cpu --data-root {root}")
+
+
 def test_a_study_is_planned_from_any_folder(
     newcomer: Newcomer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from headwater.report.chart_page import chart_page
 from headwater.report.figures import draw
+from headwater.report.leaks_page import save_leaks
 from headwater.report.page import render
 from headwater.rows import to_frame
 from tests.analysis.synthetic import one_row
@@ -67,3 +68,27 @@ def test_a_chart_page_holds_nothing_that_is_obeyed(tmp_path: Path) -> None:
     page = chart_page(chart(HOSTILE["an override"]), title=HOSTILE["a colour"])
     assert not obeyed(page.split("<script", 1)[0].replace("\n", ""))
     assert not obeyed(_data(page))
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_a_page_of_leaks_shows_names_of_any_origin_and_obeys_none(
+    text: str, tmp_path: Path
+) -> None:
+    hostile = f'{text}"><script>alert(1)</script>'
+    pair = {"test": hostile, "source": hostile, "kind": "crop", "similarity": 0.9}
+    record = {
+        "source": hostile,
+        "task": hostile,
+        "images": 4,
+        "test_images": 3,
+        "equal_files": 0,
+        "by_kind": {"pixels": 0, "hash": 0, "crop": 1},
+        "num_flagged": 1,
+        "share_flagged": 1 / 3,
+        "shown": [pair | {"mirrored": False, "pngs": ["", ""]}],
+    }
+    facts = {"study": hostile, "pairs": [record], "own": [], "told": [hostile]}
+    page = save_leaks(facts, tmp_path / "leaks.html").read_text(encoding="utf-8")
+    before_scripts = page.split('<script type="application/gzip"', 1)[0]
+    assert "<script>alert" not in page and "&lt;script&gt;" in before_scripts
+    assert not obeyed(before_scripts.replace("\n", ""))

@@ -75,13 +75,17 @@ def look(found: Evidence, aim: Aim, *, until: float = 0.95) -> Look:
     return Look(decision, None, arms, f"chances to be the best: {said}")
 
 
-def others_in_doubt(decision: Decision, able: Collection[str]) -> tuple[str, ...]:
-    """Of the arms that are `able` to get another seed: the likeliest of those that could still be
-    the best, two at most. What is left of a budget goes to them where the arms of a look have used
-    up their seeds.
+def following(seen: Look, able: Collection[str], *, budgeted: bool) -> tuple[str, ...]:
+    """The arms that get another seed after a look, of those that are `able` to: the ones that it
+    asks for. Where these have used up their seeds and there is a budget, what is left of it goes to
+    the likeliest of all that could still be the best, two at a time.
     """
-    doubted = [name for name in decision.shortlist if name in able]
-    return tuple(sorted(doubted, key=lambda name: -decision.p_best[name])[:2])
+    asked = tuple(name for name in seen.arms if name in able)
+    if asked or not budgeted:
+        return asked
+    chances = seen.decision.p_best
+    doubted = [name for name in seen.decision.shortlist if name in able]
+    return tuple(sorted(doubted, key=lambda name: -chances[name])[:2])
 
 
 def _unclear(decision: Decision, aim: Aim) -> str | None:

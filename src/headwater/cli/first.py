@@ -86,7 +86,9 @@ def init(
     print_proposal(proposal.as_dict())
     typer.echo(plain.line(f"\nwrote {' and '.join(wrote)}"))
     study = shlex.quote(str(out))
-    typer.echo(plain.line(f"next: headwater plan {study}; then headwater run {study} --until 0.95"))
+    then = f"headwater run {study} --until 0.95"
+    typer.echo(plain.line(f"next: headwater plan {study}; then {then}"))
+    typer.echo(plain.line(f"(copies that were changed: headwater tasks leaks {study})"))
 
 
 def try_(

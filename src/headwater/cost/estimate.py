@@ -22,7 +22,16 @@ _PAIRS_PER_S, _ALIGNED_PER_S = 5e6, 2000.0
 """Pairs compared and images aligned by one core in search of copies of test images
 (docs/leakage.md) [ours].
 """
-_STARTUP_S = 10.0
+FEATURED = 6.0
+"""Images whose features are taken in the time of one in training: there are no views to draw [ours,
+from runs on two cores].
+"""
+TUNED = 1.1
+"""An image of fine-tuning against one of training: validation images are looked at besides."""
+START_S, FIRST_S = 2.5, 1.8
+"""Of a worker process, from nothing to its first unit, while others start beside it; and what its
+first unit takes besides: libraries are loaded, kernels are made ready.
+"""
 _ROW_BYTES = 3e3
 """Of the rows of a cell."""
 
@@ -71,15 +80,15 @@ def estimate(
     clustered_flops = sum(cost.flops for cost in clustered)
     seconds = (
         _search_seconds(plan, cells)
-        + (trained / (BACKWARD * forward) + finetuned) / rate
-        + (extracted + clustered_flops / forward) / (BACKWARD * rate)
+        + (trained / (BACKWARD * forward) + TUNED * finetuned) / rate
+        + (extracted + clustered_flops / forward) / (FEATURED * rate)
         + fitted / PROBE_FLOPS_PER_S
     )
     return Cost(
         pretrain_images=sum(arm.images_seen for arm in arms),
         finetune_images=finetuned,
         flops=trained + forward * (BACKWARD * finetuned + extracted) + clustered_flops + fitted,
-        hours=(seconds / workers + _STARTUP_S) / 3600 if cells else 0.0,
+        hours=(seconds / workers + START_S + FIRST_S) / 3600 if cells else 0.0,
         disk_mb=_disk_bytes(plan, arms, cells, clustered, measured) / 1e6,
         images_per_s=rate,
         measured=measured.date,

@@ -14,27 +14,23 @@ from dataclasses import dataclass
 from headwater.cost.encoder import Measured, recipe_key
 from headwater.cost.estimate import (
     BACKWARD,
+    FEATURED,
+    FIRST_S,
     PROBE_FLOPS_PER_S,
+    START_S,
+    TUNED,
     expense_of,
     images_of,
     pair_seconds,
 )
 from headwater.plan import Plan, PlannedArm, PlannedCell
 
-START_S = 2.5
-"""Of a worker process, from nothing to its first unit, while others start beside it."""
 DECODED_PER_S = 5000.0
 """Images that are decoded and kept before anything is trained."""
-_FIRST_S = 1.8
-"""What the first unit of a worker takes besides: libraries are loaded, kernels are made ready."""
 _TRAIN_S, _OPEN_S, _CELL_S = 0.1, 0.13, 0.02
 """What a training, a task that is opened, and a cell take whatever their size."""
-_FEATURED = 6.0
-"""Images whose features are taken in the time of one in training: there are no views to draw."""
 _TOKENS_PER_S = 25_000.0
 """Of captions that a text tower of two layers is trained on, all as long as the longest."""
-_TUNED = 1.1
-"""An image of fine-tuning against one of training: validation images are looked at besides."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +84,15 @@ def expected(
         if (arm.id, task) in opened:
             continue
         images = images_of(plan.tasks[task])
-        opened[arm.id, task] = Piece(("open", task), _OPEN_S + images / (_FEATURED * rate))
+        opened[arm.id, task] = Piece(("open", task), _OPEN_S + images / (FEATURED * rate))
         searched[arm.id, task] = tuple(_searches(plan, cell))
     measuring = {}
     for cell in cells:
         cost = expense_of(plan, cell, measured.num_features)
-        seconds = _CELL_S + _TUNED * cost.images / rate + cost.flops / PROBE_FLOPS_PER_S
+        seconds = _CELL_S + TUNED * cost.images / rate + cost.flops / PROBE_FLOPS_PER_S
         measuring[cell.id] = Piece(("cell", cell.words.protocol), seconds)
     start = START_S + undecoded / DECODED_PER_S
-    first = Piece(("first", ""), _FIRST_S)
+    first = Piece(("first", ""), FIRST_S)
     return Expected(start, first, trained, opened, searched, measuring)
 
 

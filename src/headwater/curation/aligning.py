@@ -155,7 +155,6 @@ def _search(
     need = need * target.square().sum(dim=(1, 2)).sqrt().clamp(min=1.0)
     still = torch.arange(len(big))
     for step, share in zip(_STEPS, _STILL, strict=True):
-        score = need
         for axis in ("x", "y"):
             near = _neighbours(x if axis == "x" else y, step)
             moved = matrices[near].flatten(1, 2).transpose(1, 2)  # [num_pairs, SIDE, 9 * _NUM]

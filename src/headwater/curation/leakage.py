@@ -37,8 +37,8 @@ TEST_BLOCK: where a test set is full of look-alikes, a copy is the likeliest of 
 long before it is among the likeliest of its test image. Ours.
 """
 TEST_BLOCK = 8192
-"""Test images whose windows are held at a time (about 230 MB); a source is read once for each block
-of them.
+"""Test images whose windows are held at a time (115 MB, twice that while they are made); a source
+is read once for each block of them.
 """
 _ALIGNED_AT_ONCE = 1024
 _ASKED, _WINDOWED = 512, 64

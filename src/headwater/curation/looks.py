@@ -22,7 +22,9 @@ MOST_SQUARES = 16_384
 they are asked for.
 """
 MOST_LOOKS = 8192
-"""A set of no more images keeps its coefficients too (115 MB)."""
+"""A set of no more images keeps its coefficients too (115 MB, and as much again while they are
+worked out).
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,17 +90,17 @@ class Looks:
             self._made[missing] = True
         return self._squares[rows]
 
-    def banks(self, rows: NDArray[np.int64]) -> Coefficients:
-        """Of all windows of some images, as headwater.curation.windows.coefficients."""
+    def banks(self, rows: NDArray[np.int64]) -> Coefficients | None:
+        """Of all windows of some images, as headwater.curation.windows.coefficients; None where
+        they are not kept.
+        """
         look = self._kept(rows)
-        return coefficients(self.squares(rows)) if look is None else look.banks.of(rows)
+        return None if look is None else look.banks.of(rows)
 
-    def wholes(self, rows: NDArray[np.int64]) -> Coefficients:
-        """Of some images as they are, as headwater.curation.windows.coefficients."""
+    def wholes(self, rows: NDArray[np.int64]) -> Coefficients | None:
+        """Of some images as they are, likewise."""
         look = self._kept(rows)
-        if look is None:
-            return coefficients(self.squares(rows), whole_only=True)
-        return look.wholes.of(rows)
+        return None if look is None else look.wholes.of(rows)
 
     def at(self, start: int, end: int, block: int) -> Look:
         """Of rows `start` to `end` - 1, worked out `block` rows at a time."""

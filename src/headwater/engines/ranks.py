@@ -30,7 +30,7 @@ from headwater.plan import EVERYTHING, Plan
 from headwater.pretrain import Progress
 from headwater.ranks import Ranks
 from headwater.registry import METHODS
-from headwater.store import Store
+from headwater.store import Store, store_path
 from headwater.study import Study
 
 _TELL_EVERY_S = 10.0
@@ -103,7 +103,7 @@ def _arguments() -> argparse.Namespace:
         description="Train the arms of a study by all ranks together.",
     )
     parser.add_argument("study", type=Path)
-    parser.add_argument("--store", type=Path, default=Path("headwater-store"))
+    parser.add_argument("--store", type=Path, default=store_path(None))
     root = os.environ.get("HEADWATER_DATA")
     parser.add_argument("--data-root", type=Path, default=Path(root) if root else None)
     parser.add_argument("--device", default="auto")

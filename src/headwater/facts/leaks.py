@@ -23,7 +23,6 @@ from headwater.work.leaks import (
     leak_facts,
     look,
     look_within,
-    own_facts,
 )
 
 
@@ -38,8 +37,9 @@ def leaks_facts(
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """`pairs`, a record for each source and task; `own`, one for each task and its own train and
-    val; the sheets that were drawn; what an arm's features say. With `pictures`, each record has
-    up to so many of its pairs in `shown`, the doubtful first: ids, and PNG files as base64.
+    val; `told`, what the plan says; the sheets that were drawn; what an arm's features say. With
+    `pictures`, each record has up to so many of its pairs in `shown`, the doubtful first: ids, and
+    PNG files as base64.
 
     `tell` hears of what is being looked at.
 
@@ -52,10 +52,12 @@ def leaks_facts(
         )
     asked = None if arm is None else _arm(plan, store, arm)
     session = Session(plan, store, resolve(device, plan.study.precision))
+    pairs, own = leak_facts(session, tell)
     facts: dict[str, Any] = {
         "study": plan.study.study,
-        "pairs": leak_facts(session, tell),
-        "own": own_facts(session, tell),
+        "pairs": pairs,
+        "own": own,
+        "told": [*plan.faults, *plan.notes],
     }
     if sheets is not None:
         sheets.mkdir(parents=True, exist_ok=True)

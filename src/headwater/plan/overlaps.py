@@ -27,6 +27,7 @@ REUSE_AGREEMENT = 0.95
 """Share of the common images on which one labelling must follow from the other for reuse:
 duplicates and slips break exact nesting [ours].
 """
+_NAMED = 3
 LEAK_LIMIT = 0.01
 """Above this share of a task's test images among an arm's training images the study is refused;
 below, they are counted and scored apart.
@@ -123,13 +124,20 @@ def _notes_on_split(
             raise InputError(f"sources.{arm.words.source}: {what}; pre-train on other splits")
         if shared.mean() > LEAK_LIMIT:
             raise InputError(
-                f"sources.{arm.words.source}: {what}, byte for byte; remove them from one of the "
-                "two"
+                f"sources.{arm.words.source}: {what}, byte for byte "
+                f"({_some_names(task, positions[shared])}); remove them from one of the two"
             )
     if not shared.any():
         return []
     more = "; scores are also given without them (subset unleaked)" if split == "test" else ""
     return [f"{what}, byte for byte{more}"]
+
+
+def _some_names(task: Task, positions: Positions) -> str:
+    """The first images of a task at some positions."""
+    ids = [str(sample_id) for sample_id in task.source.table.ids[positions[:_NAMED]]]
+    more = len(positions) - len(ids)
+    return f"{', '.join(ids)}{f' and {more:,} more' if more else ''}"
 
 
 def looks_for_copies(resolved: Resolved, source: str, task: Task) -> bool:

@@ -72,10 +72,18 @@ def _beside(
     try:
         asked = Path(written).expanduser()
         beside = folder / asked
-        if asked.is_absolute() or not (beside.is_dir() if field == "path" else beside.is_file()):
+        if asked.is_absolute():
             return None
+        there = beside.is_dir() if field == "path" else beside.is_file()
         if written.startswith(("./", "../")):
-            return beside.resolve()
+            if not there and any((each / asked).exists() for each in others):
+                raise InputError(
+                    f"{where}: {written!r} means beside the study file, and there is no {beside}; "
+                    f"write {asked.as_posix()} for the one under the data root"
+                )
+            return beside.resolve() if there else None
+        if not there:
+            return None
         for other in (each / asked for each in others):
             if other.exists() and not other.samefile(beside):
                 raise InputError(

@@ -122,11 +122,17 @@ def _arms_of(seen: Seen) -> SourceArms:
     return SourceArms(
         seen,
         seen.pretrain_splits,
-        len(positions),
+        _readable(seen),
         tuple(methods),
         tuple(level.view for level in labels),
         tuple(why),
     )
+
+
+def _readable(seen: Seen) -> int:
+    """Images to pre-train on that can be read for sure, or nearly so where not all were opened."""
+    images = len(seen.train)
+    return images if seen.opening is None else int(images * (1 - seen.bad_share))
 
 
 def _chosen(levels: Sequence[Level]) -> list[Level]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +48,8 @@ MOST_OPENED = 50_000
 """Images of a folder that are opened to see whether they can be read; of more, so many that are
 spread over all (about 15 seconds) [ours].
 """
+_UNOPENED_BAD = 0.01
+"""Of a folder that was not opened whole: what may be broken besides twice what was found [ours]."""
 MOST_LEFT_OUT = 0.2
 """Of the images of a folder: where more cannot be read it is hardly the folder that was meant
 [ours].
@@ -83,6 +85,8 @@ class Seen:
     """Its `data:` entry."""
     source: Source
     looked: Looked
+    opened: int
+    """Images that were opened, which are all unless it has very many."""
     captions: str | None
     """The text field that holds captions; None where there is none."""
     texts: tuple[str, ...]
@@ -97,8 +101,19 @@ class Seen:
 
     @property
     def bad_share(self) -> float:
-        """Of the images that were opened: those that cannot be read."""
-        return len(self.looked.bad) / max(1, min(len(self.source.table), MOST_OPENED))
+        """Of its images: those that cannot be read, with a margin where not all were opened."""
+        share = len(self.looked.bad) / max(1, self.opened)
+        return share if self.opened == len(self.source.table) else 2 * share + _UNOPENED_BAD
+
+    @property
+    def opening(self) -> str | None:
+        """A sentence, where not all images were opened."""
+        if self.opened == len(self.source.table):
+            return None
+        return (
+            f"{self.name}: {self.opened:,} of its {len(self.source.table):,} images were opened; "
+            "`headwater run` opens all and leaves out what cannot be read"
+        )
 
     @property
     def splits(self) -> dict[str, int]:
@@ -152,8 +167,8 @@ class Opener:
         looked = look(source, some, 32, self.looking)
         if len(looked.bad) > MOST_LEFT_OUT * len(some):
             raise InputError(
-                f"{path}: {len(looked.bad):,} of {len(some):,} images cannot be read "
-                f"({named(source, looked)}); mend the folder, or name another one"
+                f"{path}: {len(looked.bad):,} of {len(some):,} images that were opened cannot be "
+                f"read ({named(source, looked)}); mend the folder, or name another one"
             )
         sound = np.setdiff1d(every, np.fromiter(looked.bad, dtype=np.int64))
         captions = _caption_field(source, sound)
@@ -163,17 +178,10 @@ class Opener:
             words,
             source,
             looked,
+            len(some),
             captions,
             tuple(source.table.texts),
-            (*_opened_notes(name, len(some), len(every)), *_text_notes(source, captions)),
-        )
-
-
-def _opened_notes(name: str, opened: int, of: int) -> Iterator[str]:
-    if opened < of:
-        yield (
-            f"{name}: {opened:,} of its {of:,} images were opened; `headwater run` opens all, and "
-            "so does `headwater plan --verify`"
+            tuple(_text_notes(source, captions)),
         )
 
 

@@ -137,7 +137,8 @@ def propose(
         if stem != "study":  # several studies of one folder have their own files
             files = {key: replace(file, name=f"{stem}.{file.name}") for key, file in files.items()}
         in_common = tuple(shared(seen, seen_tasks))
-        bad = [one.bad_share for one in _every(seen, seen_tasks)]
+        every = _every(seen, seen_tasks)
+        bad = [one.bad_share for one in every]
         setting = Setting(name or _study_name(seen_tasks), image_size, made_by, max(bad))
         for file in files.values():
             write_atomic(place / file.name, file.text)
@@ -164,7 +165,7 @@ def propose(
         setting,
         files,
         path_of=lambda path: _written(path, folder or Path.cwd()),
-        told=[plain.line(line) for line in _at_the_top(timing, files)],
+        told=[plain.line(line) for line in _at_the_top(timing, files, every)],
     )
     return Proposal(
         text, tuple(files.values()), tuple(seen), tuple(seen_tasks), timing, made_by, in_common
@@ -202,12 +203,13 @@ def _every(sources: Sequence[Seen], tasks: Sequence[SeenTask]) -> list[Seen]:
     return list({one.name: one for one in [*sources, *of_tasks]}.values())
 
 
-def _at_the_top(timing: Timing, files: dict[str, IndexFile]) -> list[str]:
+def _at_the_top(timing: Timing, files: dict[str, IndexFile], seen: Sequence[Seen]) -> list[str]:
     minutes = max(1, math.ceil(timing.hours * 60))
     return [
         f"Cost:     about {minutes} minutes on this machine for all seeds of all arms "
         f"({timing.workers} workers, {timing.images_per_s:,.0f} images/s each)",
         *(f"Told:     {file.told}" for file in files.values()),
+        *(f"Told:     {one.opening}" for one in seen if one.opening),
         *(f"Why:      {line}" for line in timing.why),
     ]
 
@@ -238,5 +240,5 @@ def _seen_facts(seen: Seen) -> dict[str, Any]:
             for level in seen.levels
         ],
         "captions": seen.captions,
-        "notes": [*seen.source.notes, *seen.notes],
+        "notes": [*filter(None, [seen.opening]), *seen.source.notes, *seen.notes],
     }

@@ -1,4 +1,4 @@
-"""Test images that pre-training has seen, as a page: what each source and task share, and the pairs
+"""Copies of test images, as a page: what each source and task share, and the pairs
 to look at.
 """
 
@@ -16,7 +16,9 @@ _KINDS = ("pixels", "hash", "crop")
 
 
 def check_leaks_page(path: Path) -> None:
-    """Raises InputError for a name that is no page's."""
+    """Raises InputError for a name that is no page's, and for a folder."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
     if path.suffix.lower() != ".html":
         raise InputError(f"{path}: copies are shown as a page; end the file's name in .html")
 
@@ -29,7 +31,7 @@ def save_leaks(facts: dict[str, Any], path: Path) -> Path:
     records = [*facts["pairs"], *facts["own"]]
     lines = [_line(record) for record in records]
     parts = [
-        {"title": f"{line['source']} and {line['task']}", "pairs": record["shown"], "line": line}
+        {"title": _title(record), "pairs": record["shown"], "line": line}
         for record, line in zip(records, lines, strict=True)
         if record.get("shown")
     ]
@@ -38,7 +40,8 @@ def save_leaks(facts: dict[str, Any], path: Path) -> Path:
         part["anchor"] = names[part["title"]]
     page = rendered(
         "leaks.html",
-        title=f"{facts['study']}: test images that pre-training has seen",
+        title=f"{facts['study']}: copies of test images",
+        told=facts["told"],
         answer=_answer(lines),
         lines=lines,
         parts=parts,
@@ -67,15 +70,19 @@ def _line(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _title(record: dict[str, Any]) -> str:
+    if "source" in record:
+        return f"{record['source']} and {record['task']}"
+    return f"{record['task']}, {OWN}"
+
+
 def _answer(lines: list[dict[str, Any]]) -> str:
-    """What all of it says, in a sentence."""
-    with_copies = [line for line in lines if line["flagged"] or line["equal_files"]]
-    unlooked = [line for line in lines if line["flagged"] is None]
-    told = (
-        f"Of {len(lines)} pairs of images and a task, {len(with_copies)} share pictures"
-        if with_copies
-        else "No test image was found among the images that are trained on"
-    )
+    """What all of it says, in a sentence or two."""
+    found = sum(bool(line["flagged"] or line["equal_files"]) for line in lines)
+    unlooked = sum(line["flagged"] is None for line in lines)
+    told = f"{found} of {len(lines)} searches found copies of test images."
+    if not found:
+        told = "No copy of a test image was found."
     if unlooked:
-        told += f"; for {len(unlooked)} only equal files were looked for"
-    return f"{told}."
+        told += f" In {unlooked} of {len(lines)}, only equal files were looked for."
+    return told

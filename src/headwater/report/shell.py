@@ -41,7 +41,8 @@ def rendered(
     import jinja2
 
     own = _START + "\n".join(map(_file, (*_SHARED, *scripts))) + _END
-    everything = {"bundle": bundle(), "page": own}
+    drawing = bundle() if data["panels"] else ""  # it is large
+    everything = {"bundle": drawing, "page": own}
     data = data | {"themes": {"light": theme(dark=False), "dark": theme(dark=True)}}
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_file),

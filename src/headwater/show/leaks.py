@@ -56,6 +56,8 @@ def print_leaks(facts: dict[str, Any]) -> None:
         )
     _console.print(table)
     _console.print(_WORDS)
+    for line in facts["told"]:
+        _console.print(f"note: {plain.line(line)}", markup=False)
     for record in (*facts["pairs"], *facts["own"]):
         if "sheet" in record:
             first = record.get("source", "its own train and val")

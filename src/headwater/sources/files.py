@@ -191,7 +191,7 @@ class FileSource(Source):
                 f"{self.name}: the image {self.table.ids[position]!r} is a link that leads out of "
                 f"{self.root} (listed in {where}); "
                 "copy the file, make the folder it leads to the root, or set `follow_links: true` "
-                "on this data entry"
+                "on its data entry in the study"
             )
         return path, found
 

@@ -186,7 +186,7 @@ def _target(entry: os.DirEntry[str], path: str, top: str, found: Walk, follow_li
         what = "a link to a folder that" if _is_folder(entry) else "a link that"
         raise InputError(
             f"{found.root}: {path!r} is {what} leads out of the root; copy what it leads to, or "
-            "set `follow_links: true` on this data entry"
+            "set `follow_links: true` on its data entry in the study"
         )
     return target
 

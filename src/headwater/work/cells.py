@@ -194,12 +194,14 @@ class _Leaks:
     def of(cls, bench: Bench) -> _Leaks:
         overlap = bench.session.overlaps.of(bench.arm, bench.task_name)
         similar = similar_test_images(bench.session, bench.arm, bench.task_name)
+        own_similar = similar_to_own(bench.session, bench.task_name)
+        bench.session.test_looks.forget()  # they take much memory, and pairs are kept
         return cls(
             overlap.label_reuse,
             overlap.leaked_test,
             similar,
             bench.session.overlaps.own(bench.task_name),
-            similar_to_own(bench.session, bench.task_name),
+            own_similar,
         )
 
     @property

@@ -175,17 +175,26 @@ def largest_arm(plan: Plan, source_name: str) -> PlannedArm:
 
 def leak_facts(
     session: Session, tell: Callable[[str], None] = lambda line: None
-) -> list[dict[str, Any]]:
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """What every source of a study shares with the test images of every task that its arms are
-    measured on, a record a pair of the two.
+    measured on, a record a pair of the two; and what each task's own train and val share with
+    them, a record a task.
     """
     plan = session.plan
     pairs = _measured(plan)
-    for arm, task_name in sorted(pairs, key=lambda pair: pair[1]):  # test images are looked at once
-        if plan.looks_for_copies(arm.words.source, task_name):
-            tell(f"{arm.words.source} and the test images of {task_name}")
-            look(session, arm, task_name)
-    return [_record(session, arm, task_name) for arm, task_name in pairs]
+    for task_name in plan.tasks:  # so that test images are looked at once
+        for arm, of_arm in pairs:
+            if of_arm == task_name and plan.looks_for_copies(arm.words.source, task_name):
+                tell(f"{arm.words.source} and the test images of {task_name}")
+                look(session, arm, task_name)
+        if plan.looks_within(task_name):
+            tell(f"the train and val images of {task_name} and its test images")
+            look_within(session, task_name)
+        session.test_looks.forget()
+    return (
+        [_record(session, arm, task_name) for arm, task_name in pairs],
+        [_own_record(session, task_name) for task_name in plan.tasks],
+    )
 
 
 def _measured(plan: Plan) -> list[tuple[PlannedArm, str]]:
@@ -213,14 +222,7 @@ def _record(session: Session, arm: PlannedArm, task_name: str) -> dict[str, Any]
     return record
 
 
-def own_facts(
-    session: Session, tell: Callable[[str], None] = lambda line: None
-) -> list[dict[str, Any]]:
-    """What each task's own train and val share with its test images, a record a task."""
-    return [_own_record(session, task_name, tell) for task_name in session.plan.tasks]
-
-
-def _own_record(session: Session, task_name: str, tell: Callable[[str], None]) -> dict[str, Any]:
+def _own_record(session: Session, task_name: str) -> dict[str, Any]:
     plan, task = session.plan, session.plan.tasks[task_name]
     record: dict[str, Any] = {
         "images": len(own_images(task)),
@@ -229,7 +231,6 @@ def _own_record(session: Session, task_name: str, tell: Callable[[str], None]) -
         "equal_files": int(session.overlaps.own(task_name).sum()),
     }
     if plan.looks_within(task_name):
-        tell(f"the train and val images of {task_name} and its test images")
         record |= look_within(session, task_name).matches.summary()
     return record
 

@@ -53,8 +53,8 @@ class Session:
     """Seconds between the checkpoints of an arm in training; changes no weight."""
     looked: Memo[Looked] = field(default_factory=Memo, repr=False)
     """Pairs of test images and their copies that were found or read (work/leaks.py)."""
-    test_looks: Memo[Looks] = field(default_factory=lambda: Memo(1), repr=False)
-    """What is known of the test images of the task in which copies were last looked for."""
+    test_looks: Memo[Looks] = field(default_factory=Memo, repr=False)
+    """What is known of the test images of a task while copies of them are looked for."""
     _decoded: Memo[Decoded] = field(default_factory=Memo, repr=False)
 
     @cached_property

@@ -45,7 +45,8 @@ def known(of: Plan) -> Measured:
 
 def test_the_estimate_is_what_one_counts_by_hand() -> None:
     """One arm of 40 steps of 32 images and ten steps of fine-tuning at one rate: 1280 + 320 images
-    of training at 100/s; a tenth more for the latter; features of 208 images cost a sixth of a training image each.
+    of training at 100/s, a tenth more for the latter; features of 208 images cost a sixth of a
+    training image each.
     """
     one = plan(
         methods=["scratch", "supervised"],

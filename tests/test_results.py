@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 OF_THIS_CODE = {
     "grid_world": "grid_world",
     "grocery": "grocery",
+    "hardness": "hong2023/hardness",
     "world": "world",
 }
 """By the name of the rows: their study."""

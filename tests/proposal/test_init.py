@@ -216,12 +216,12 @@ def test_more_time_trains_longer_and_little_time_is_told(
     folders.with_splits(tmp_path / "task")
     found = {
         time: asked("ours", "--task", "task", "--time", time, "--out", f"{time}.yaml")
-        for time in ("0.7m", "0.9m", "1000h", "0.2m")
+        for time in ("0.7m", "0.9m", "1000h", "0.05m")
     }
     assert found["0.7m"]["epochs"] < found["0.9m"]["epochs"] <= found["1000h"]["epochs"] == 100
     assert all(found[time]["hours"] * 60 <= float(time[:-1]) for time in ("0.7m", "0.9m"))
-    assert not found["0.2m"]["fits"] and "give more time" in found["0.2m"]["why"][-1]
-    assert found["0.2m"]["seeds"] == 3 and not found["0.7m"]["finetune"]
+    assert not found["0.05m"]["fits"] and "give more time" in found["0.05m"]["why"][-1]
+    assert found["0.05m"]["seeds"] == 3 and not found["0.7m"]["finetune"]
 
 
 def test_few_images_of_a_class_lower_the_shots(asked: Callable[..., Facts], tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def hardness(path: Path) -> None:
 
 def leaks(path: Path) -> None:
     """A source that shares much, one with a long name, and one in which nobody looked."""
-    colours = ("firebrick", "steelblue")
+    drawn = [_png(colour) for colour in ("firebrick", "steelblue")]
     pairs = [
         {
             "test": f"test/{LONG}/{number}.png",
@@ -145,7 +145,7 @@ def leaks(path: Path) -> None:
             "kind": "crop",
             "similarity": 0.9,
             "mirrored": number % 2 == 0,
-            "pngs": [_png(colour) for colour in colours],
+            "pngs": drawn,
         }
         for number in range(12)
     ]

@@ -105,10 +105,14 @@ def _shown(session: Session, record: dict[str, Any], most: int) -> list[dict[str
             "kind": pair.kind,
             "similarity": pair.similarity,
             "mirrored": pair.mirrored,
-            "pngs": [base64.b64encode(png).decode() for png in pair.pngs],
+            "pngs": list(map(_as_text, pair.pngs)),
         }
         for pair in pairs
     ]
+
+
+def _as_text(png: bytes) -> str:
+    return base64.b64encode(png).decode()
 
 
 def _draw(looked: Looked, path: Path, record: dict[str, Any]) -> None:

@@ -319,6 +319,13 @@ def test_what_headwater_offers_of_the_wing_is_what_it_declares() -> None:
     assert {"run_theory", "networks_table", "theory_findings"} <= {*hw.__all__} & {*dir(hw)}
 
 
+def test_a_study_of_the_theory_is_no_study_of_images() -> None:
+    import headwater as hw
+
+    with pytest.raises(hw.InputError, match="headwater theory"):
+        hw.Study(study="x", theory={})
+
+
 def test_plan_and_run_know_whose_study_a_file_is(headwater: Cli, study: Path) -> None:
     wing = json.loads(headwater("theory", "plan", study, "--json")[1])
     assert json.loads(headwater("plan", study, "--json")[1]) == wing

@@ -248,8 +248,8 @@ def page(times: Mapping[str, Took], forecasts: list[Forecast], load: float) -> s
     lines = [
         "# The first hour: times and forecasts",
         "",
-        f"Made by `benchmarks/first_hour.py` on {os.cpu_count()} cores (load average {load:.1f}, its "
-        "own work included).",
+        f"Made by `benchmarks/first_hour.py` on {os.cpu_count()} cores (load average {load:.1f}, "
+        "its own work included).",
         "",
         "| command | seconds, wall | seconds of processor |",
         "|---|--:|--:|",

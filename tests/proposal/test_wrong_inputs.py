@@ -55,6 +55,18 @@ class Newcomer:
     def is_done(self) -> None:
         self.types("headwater plan study.yaml --device cpu")
 
+    def mends_the_path(self, root: Path, told: str, instead: str) -> None:
+        """Is told of the path of `ours` under a data root, and writes what is to stand `instead`: a
+        pattern whose group it is.
+        """
+        said = self.is_told("plan", "study.yaml", "--data-root", str(root))
+        assert told in said
+        written = re.search(instead, said)
+        assert written
+        self.words["data"]["ours"]["path"] = written[1]
+        self.writes()
+        self.types(f"headwater plan study.yaml --device cpu --data-root {root}")
+
 
 @pytest.fixture
 def newcomer(headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Newcomer:
@@ -204,13 +216,7 @@ def test_13_a_path_that_is_in_two_places(
     root = tmp_path_factory.mktemp("root")
     folders.with_splits(root / "ours")
     newcomer.writes()
-    said = newcomer.is_told("plan", "study.yaml", "--data-root", str(root))
-    assert "is there twice" in said
-    written = re.search(r"write (\./\S+) for the first", said)
-    assert written
-    newcomer.words["data"]["ours"]["path"] = written[1]
-    newcomer.writes()
-    newcomer.types(f"headwater plan study.yaml --device cpu --data-root {root}")
+    newcomer.mends_the_path(root, "is there twice", r"write (\./\S+) for the first")
 
 
 def test_an_index_file_that_is_in_two_places_is_refused(newcomer: Newcomer) -> None:
@@ -254,13 +260,8 @@ def test_a_path_that_means_beside_the_study_means_nowhere_else(newcomer: Newcome
     folders.with_splits(root / "far")
     newcomer.words["data"]["ours"]["path"] = "./far"
     newcomer.writes()
-    said = newcomer.is_told("plan", "study.yaml", "--data-root", str(root))
-    assert "'./far' means beside the study file" in said
-    written = re.search(r"write (\S+) for the one under the data root", said)
-    assert written
-    newcomer.words["data"]["ours"]["path"] = written[1]
-    newcomer.writes()
-    newcomer.types(f"headwater plan study.yaml --device cpu --data-root {root}")
+    told = "'./far' means beside the study file"
+    newcomer.mends_the_path(root, told, r"write (\S+) for the one under the data root")
 
 
 def test_a_study_is_planned_from_any_folder(

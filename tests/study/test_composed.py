@@ -53,6 +53,8 @@ def test_a_mistyped_key_is_told_before_the_key_that_it_leaves_missing() -> None:
     words["buget"] = words.pop("budget")
     assert told(words).startswith("Study: unknown key 'buget'; did you mean 'budget'?")
     assert "the key 'study' is missing" in told({})
+    with pytest.raises(hw.InputError, match=r"^s\.yaml, line 2: unknown key 'buget'; did you mean"):
+        hw.Study.parse("study: x\nbuget: {steps: 3}\n", "s.yaml")
 
 
 def test_what_python_has_and_yaml_has_not_means_the_same() -> None:

@@ -266,8 +266,8 @@ class Placed(Protocol):
 
 
 def first_error(error: ValidationError, tree: Placed, root: type[BaseModel]) -> str:
-    """One line for the error that stands first in the file; at one line an unknown key comes first,
-    since it may explain a missing one.
+    """One line for the error that stands first in the file. An unknown key comes before the keys
+    that are missing beside it, since it may be one of them, written wrong.
     """
     by_place: dict[Location, list[Any]] = {}
     for item in error.errors(include_url=False):
@@ -278,10 +278,15 @@ def first_error(error: ValidationError, tree: Placed, root: type[BaseModel]) -> 
             else _within(tuple(item["loc"]), tree.value)
         )
         by_place.setdefault(at, []).append(item)
-    at, items = min(
-        by_place.items(),
-        key=lambda pair: (tree.line(pair[0]), pair[1][0]["type"] != "extra_forbidden"),
-    )
+    kinds = {at: items[0]["type"] for at, items in by_place.items()}
+    odd = {at[:-1] for at, kind in kinds.items() if kind == "extra_forbidden"}
+
+    def place(at: Location) -> tuple[bool, int, bool]:
+        explained = kinds[at] == "missing" and at[:-1] in odd
+        return explained, tree.line(at), kinds[at] != "extra_forbidden"
+
+    at = min(by_place, key=place)
+    items = by_place[at]
     more = len(by_place) - 1
     tail = f" (and {more} more error{'s' if more > 1 else ''})" if more else ""
     return f"{tree.told(at)}: {_describe(items, at, tree, root)}{tail}"

@@ -62,7 +62,7 @@ def money_word(amount: float) -> str:
 
 def count(number: int, noun: str) -> str:
     """'1 cell', '3 cells'."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def saved_word(regret: float) -> str:

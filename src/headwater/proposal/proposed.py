@@ -20,6 +20,7 @@ from headwater.proposal.folders import Opener, Seen
 from headwater.proposal.splits import IndexFile, SeenTask, as_task, shared, without_test_images
 from headwater.proposal.timing import Timing, fitted
 from headwater.proposal.writing import MADE_BY, Setting, study_text
+from headwater.sources.formats import counted
 from headwater.sources.looking import Looking
 from headwater.study import Study
 
@@ -204,10 +205,11 @@ def _every(sources: Sequence[Seen], tasks: Sequence[SeenTask]) -> list[Seen]:
 
 
 def _at_the_top(timing: Timing, files: dict[str, IndexFile], seen: Sequence[Seen]) -> list[str]:
-    minutes = max(1, math.ceil(timing.hours * 60))
+    minutes = counted(max(1, math.ceil(timing.hours * 60)), "minute")
+    workers = counted(timing.workers, "worker")
     return [
-        f"Cost:     about {minutes} minutes on this machine for all seeds of all arms "
-        f"({timing.workers} workers, {timing.images_per_s:,.0f} images/s each)",
+        f"Cost:     about {minutes} on this machine for all seeds of all arms ({workers}, "
+        f"{timing.images_per_s:,.0f} images/s each)",
         *(f"Told:     {file.told}" for file in files.values()),
         *(f"Told:     {one.opening}" for one in seen if one.opening),
         *(f"Why:      {line}" for line in timing.why),

@@ -14,6 +14,7 @@ from headwater.errors import InputError
 from headwater.plan.overlaps import LEAK_LIMIT
 from headwater.proposal.folders import Seen
 from headwater.sources.copies import pictures_of
+from headwater.sources.formats import counted
 from headwater.tasks import Task, resolve_task, split_index
 
 TEST_SHARE = 0.2
@@ -109,8 +110,8 @@ def without_test_images(seen: Seen, tasks: Sequence[SeenTask]) -> IndexFile | No
     split[seen.train[shown]] = ""
     names = " and ".join(each.seen.name for each in apart)
     told = (
-        f"{int(shown.sum()):,} images of {seen.path} are left out of pre-training, since they are "
-        f"test images of {names}, byte for byte"
+        f"{counted(int(shown.sum()), 'image')} of {seen.path}: left out of pre-training, as test "
+        f"images of {names}, byte for byte"
     )
     _give(seen, split)
     return _file(seen, split, told)
@@ -126,14 +127,15 @@ def shared(sources: Sequence[Seen], tasks: Sequence[SeenTask]) -> list[str]:
         for other in sources[number + 1 :]:
             both = int(np.isin(own[one.name], own[other.name]).sum())
             if both:
-                told.append(f"{both:,} images of {one.path} are in {other.path} too")
+                told.append(f"{counted(both, 'image')} of {one.path}: also in {other.path}")
         for each in tasks:
             if each.seen is not one:
                 train = each.seen.source.digests(each.task.train)
                 both = int(np.isin(own[one.name], train).sum())
                 if both:
-                    told.append(f"{both:,} images of {one.path} are training images of the task "
-                                f"{each.seen.name}")  # fmt: skip
+                    images = counted(both, "image")
+                    told.append(f"{images} of {one.path}: also among the training images of the "
+                                f"task {each.seen.name}")  # fmt: skip
     return told
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from headwater import plain
 from headwater.proposal.arms import Design, SourceArms
 from headwater.proposal.splits import IndexFile
+from headwater.sources.formats import counted
 from headwater.study.flow import flow
 
 MADE_BY = "# Made by: "
@@ -57,10 +58,11 @@ def study_text(
     tasks = [each.seen for each in design.tasks]
     sources = [each.seen for each in design.sources]
     seen = {one.name: one for one in [*sources, *tasks]}
-    question = (
-        f"Which of {', '.join(one.name for one in sources)} should be pre-trained "
-        f"on, and how, for {' and '.join(one.name for one in tasks)}?"
-    )
+    target = " and ".join(one.name for one in tasks)
+    question = f"How should {sources[0].name} be pre-trained on for {target}?"
+    if len(sources) > 1:
+        named = ", ".join(one.name for one in sources)
+        question = f"Which of {named} should be pre-trained on, and how, for {target}?"
     lines = [
         f"{MADE_BY}{plain.name(setting.made_by)}",
         *(f"# {line}" for line in told),
@@ -108,7 +110,7 @@ def _sources(design: Design) -> list[str]:
 
 def _source_comment(each: SourceArms) -> str:
     levels = {level.view: level for level in each.seen.levels}
-    parts = [f"{each.images:,} images"]
+    parts = [counted(each.images, "image")]
     if each.labels:
         classes = ", ".join(f"{levels[view].classes:,}" for view in each.labels)
         parts.append(f"{classes} classes")

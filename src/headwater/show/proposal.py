@@ -39,8 +39,9 @@ def print_proposal(facts: dict[str, Any]) -> None:
         f"{each_of}{facts['images_seen']:,} images seen by each arm ({facts['epochs']} epochs), "
         f"{count(facts['seeds'], 'seed')}, and arms without pre-training"
     )
+    minutes = count(max(1, round(60 * facts["hours"])), "minute")
     _say(
-        f"about {max(1, round(60 * facts['hours']))} minutes for all of them on this machine "
+        f"about {minutes} for all of them on this machine "
         f"({count(facts['workers'], 'worker')}); by steps (--until) it is often less"
     )
     for why in facts["why"]:
@@ -49,7 +50,7 @@ def print_proposal(facts: dict[str, Any]) -> None:
 
 def _holds(seen: dict[str, Any]) -> str:
     splits = {name or "in no split": images for name, images in seen["splits"].items()}
-    parts = [f"{seen['images']:,} images"]
+    parts = [count(seen["images"], "image")]
     if list(splits) != ["train"]:
         parts[0] += f" ({', '.join(f'{name} {images:,}' for name, images in splits.items())})"
     if seen["levels"]:

@@ -21,6 +21,7 @@ OF_THIS_CODE = {
     "grid_world": "grid_world",
     "grocery": "grocery",
     "hardness": "hong2023/hardness",
+    "methods": "methods",
     "world": "world",
 }
 """By the name of the rows: their study."""

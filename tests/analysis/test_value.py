@@ -17,6 +17,7 @@ from headwater.analysis.adaptive import look
 from headwater.analysis.decision import OPEN
 from headwater.analysis.evidence import evidence_of
 from headwater.analysis.value import fall_by_seeds, fall_of_regret
+from headwater.analysis.words import rate_word
 from headwater.rows import to_frame
 from tests.analysis.synthetic import one_row
 
@@ -210,3 +211,17 @@ def test_every_run_reads_right_wherever_it_stands() -> None:
             assert (after in step.text, before in step.text) == (place > at, place < at)
             places.add(place > at)
     assert places == {True, False}
+
+
+@pytest.mark.parametrize(
+    ("rate", "word"),
+    [
+        (121.4, "121"),
+        (12345.6, "12,346"),
+        (9.87, "9.9"),
+        (0.0212, "0.021"),
+        (0.00001, "less than 0.001"),
+    ],
+)
+def test_a_rate_is_never_a_power_of_ten(rate: float, word: str) -> None:
+    assert rate_word(rate) == word

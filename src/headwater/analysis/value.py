@@ -34,7 +34,14 @@ from headwater.analysis.halving import RunHours, run_hours
 from headwater.analysis.moments import arm_by_task, within_blocks
 from headwater.analysis.noise import by_task, cells_of
 from headwater.analysis.power import HOURS_UNKNOWN, Step
-from headwater.analysis.words import count, hours_word, missing, money_word, saved_word
+from headwater.analysis.words import (
+    count,
+    hours_word,
+    missing,
+    money_word,
+    rate_word,
+    saved_word,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -245,7 +252,7 @@ class _Gone:
         if value is None:
             return step
         small = 100 * value < 0.005
-        rate = "" if an_hour is None or small else f", {100 * an_hour:.2g} an hour"
+        rate = "" if an_hour is None or small else f", {rate_word(100 * an_hour)} an hour"
         worth = f"{saved_word(value)} points of regret on average{where}{rate}"
         return replace(
             step,

@@ -72,6 +72,13 @@ def saved_word(regret: float) -> str:
     return "less than 0.01" if 100 * regret < 0.005 else f"{100 * regret:.2f}"
 
 
+def rate_word(rate: float) -> str:
+    """A rate with about two digits, never as a power of ten: 121.4 -> '121', 0.0212 -> '0.021'."""
+    if rate >= 10:
+        return f"{rate:,.0f}"
+    return "less than 0.001" if rate < 0.001 else f"{rate:.2g}"
+
+
 def hours_word(hours: float) -> str:
     """0.2 -> '12 minutes', 3.4 -> '3.4 hours'."""
     if hours < 1:

@@ -204,7 +204,7 @@ def _summary_line(row: dict[Any, Any]) -> dict[str, Any]:
         "mean": None if missing(row["mean"]) else f"{100 * row['mean']:.1f}",
         "half": None if half is None else f"{half:.1f}",
         "seeds": int(row["num_seeds"]),
-        "draws": f"{row['num_draws']:.3g}",
+        "draws": f"{row['num_draws']:,.2f}".removesuffix(".00"),
         "classes": "" if missing(row["num_labels"]) else f"{row['num_labels']:.0f}",
         "n_test": "" if missing(row["n_test"]) else str(row["n_test"]),
         "diverged": int(row["num_diverged"]),

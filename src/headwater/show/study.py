@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from headwater import plain
-from headwater.analysis.words import count, listed
+from headwater.analysis.words import count, listed, rate_word
 from headwater.engines.schedule import Event, Pending
 from headwater.show.console import console, name_of
 from headwater.show.times import time_words
@@ -43,11 +43,12 @@ def print_plan(facts: dict[str, Any]) -> None:
     for note in facts["notes"]:
         _console.print(plain.line(f"note: {note}"), markup=False)
     how = f"measured on {cost['measured']}" if cost["measured"] else _GUESSED
+    rate = rate_word(cost["images_per_s"])
     _console.print(
         f"to do: {cost['pretrain_images']:,} images of pre-training, {cost['finetune_images']:,} "
         f"of fine-tuning, {cost['flops']:.2e} FLOPs, about "
-        f"{_hours(cost['hours'])} with {facts['workers']} workers at {_rate(cost['images_per_s'])} "
-        f"images/s each ({how}), {cost['disk_mb']:,.0f} MB of disk"
+        f"{_hours(cost['hours'])} with {facts['workers']} workers at {rate} images/s each "
+        f"({how}), {cost['disk_mb']:,.0f} MB of disk"
     )
 
 
@@ -94,10 +95,6 @@ def _tasks_table(tasks: list[dict[str, Any]]) -> Table:
             "val is cut from train" if task["val_from"] == "train" else "",
         )
     return table
-
-
-def _rate(images: float) -> str:
-    return f"{images:,.0f}" if images >= 10 else f"{images:.2g}"
 
 
 def _hours(hours: float) -> str:

@@ -100,8 +100,10 @@ def run_until(
     Stops when the study is decided, when what is better is so by less than the tolerance, when the
     arms in doubt have used up their seeds, or before a step that would exceed `budget_hours` of
     work (hours of one worker, from the rows' seconds). With a budget, arms in doubt are all that
-    could still be the best; without one, those that a look asks for. Every step is a line of the
-    journal. Steps follow from rows alone, so that a run that was killed takes the same ones again.
+    could still be the best; without one, those that a look asks for. No pre-training keeps up with
+    the seeds of the arms that a step runs, so that what these are worth can be told. Every step is
+    a line of the journal. Steps follow from rows alone, so that a run that was killed takes the
+    same ones again.
     """
     families = _families(plan)
     have = {key: min(FIRST_SEEDS, len(arms)) for key, arms in families.items()}
@@ -120,6 +122,7 @@ def run_until(
             why = "they can still be the best, and the seeds of the likeliest are used up"
             seen = replace(seen, reason=why)
         next_keys = [key for key, name in able.items() if name in chosen]
+        next_keys += _baselines(families, have, next_keys)
         hours = _hours(rows)
         stop = seen.stop or _end(next_keys, rows, names, hours, budget_hours)
         steps.append(
@@ -142,6 +145,21 @@ def run_until(
         added = {key: [families[key][have[key]]] for key in next_keys}
         have.update({key: have[key] + 1 for key in next_keys})
         reason = seen.reason
+
+
+def _baselines(
+    families: Mapping[str, list[PlannedArm]], have: Mapping[str, int], chosen: list[str]
+) -> list[str]:
+    """Families without pre-training that have fewer seeds than some of the chosen will have. They
+    train nothing, and have their cells alone to measure.
+    """
+    most = max((have[key] + 1 for key in chosen), default=0)
+    return [
+        key
+        for key, arms in families.items()
+        if arms[0].words.method == "scratch" and key not in chosen
+        if have[key] < min(most, len(arms))
+    ]
 
 
 def _seeds(arms: list[PlannedArm]) -> list[int]:

@@ -219,7 +219,7 @@ def test_what_is_asked_is_decided_by() -> None:
     [
         (Aim(protocol="knn"), "the rows have no protocol 'knn'; they have finetune"),
         (Aim(weights={"dogs": 2.0}), "the rows have no task 'dogs'; they have birds"),
-        (Aim(shots=(3,)), "no cell with 3 images per class; they have all images per class"),
+        (Aim(shots=(3,)), "no cell with 3 images per class; they have all images"),
     ],
 )
 def test_what_the_rows_do_not_have_cannot_be_asked(aim: Aim, said: str) -> None:

@@ -28,7 +28,7 @@ def test_a_table_is_decided_in_text_and_in_json(headwater: Cli, table: Path) -> 
     code, out, err = headwater("decide", table)
     assert (code, err) == (0, "")
     assert out.startswith("supervised level:1 · photos is the best.\n")
-    assert "finetune, all images per class, birds and scenes, 3 seeds" in out
+    assert "finetune, all images, birds and scenes, 3 seeds" in out
     assert "By protocol and images" in out
     code, out, _ = headwater("decide", table, "--json")
     words = json.loads(out)

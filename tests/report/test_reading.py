@@ -264,7 +264,7 @@ def test_a_chart_is_downloaded_as_svg_png_and_csv(
 ) -> None:
     show(driver, report)
     draw_all(driver)
-    label = "Download Accuracy of each arm: scenes (finetune, all images per class) as "
+    label = "Download Accuracy of each arm: scenes (finetune, all images) as "
     svg = downloaded(downloads, click(driver, label + "SVG")).read_text()
     assert svg.startswith("<svg") and "Accuracy of each arm: scenes" in svg and "simclr" in svg
     png = downloaded(downloads, click(driver, label + "PNG")).read_bytes()

@@ -169,9 +169,11 @@ def _spelled(best: Configuration) -> str:
 
 
 def _measured(decision: Decision) -> str:
-    tasks = f"{count(len(decision.tasks), 'task')} ({listed(decision.tasks)})"
+    where = f"on {decision.tasks[0]}"
+    if len(decision.tasks) > 1:
+        where = f"on average over {len(decision.tasks)} tasks ({listed(decision.tasks)})"
     return (
-        f"It answers {percent(decision.mean)} right on average over {tasks}, {decision.protocol}, "
+        f"It answers {percent(decision.mean)} right {where}, {decision.protocol}, "
         f"{shots_words(decision.shots)}, {count(decision.num_seeds, 'seed')}."
     )
 

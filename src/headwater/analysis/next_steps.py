@@ -46,8 +46,13 @@ def _beyond_the_end(line: Line, best: Configuration) -> list[str]:
     ]
     if len(tried) < 2 or best.num_labels not in (min(tried), max(tried)):
         return []
-    further = "finer" if best.num_labels == max(tried) else "coarser"
-    return [f"Try {further} labels too: the best view is at the end of what was tried."]
+    if best.num_labels == min(tried):
+        return ["Try coarser labels too: the best view is at the end of what was tried."]
+    return [
+        "Try finer labels too: the best view is the finest of those that were tried. Where the "
+        "source has no finer level, clusters within its classes are a guess at one (cluster:K "
+        "within level:0)."
+    ]
 
 
 def _is_on_the_curve_of(best: Configuration, arm: Configuration) -> bool:

@@ -104,8 +104,16 @@ def shots_place(word: str) -> tuple[bool, int]:
 
 
 def shots_words(shots: Iterable[Any]) -> str:
-    """[1, 5, None] -> '1, 5 and all images per class'."""
-    return listed(sorted(map(shots_word, shots), key=shots_place)) + " images per class"
+    """[1, 5, None] -> '1, 5 and all images per class', [None] -> 'all images'."""
+    counts = shots_counts(shots)
+    if counts == "all":
+        return "all images"
+    return f"{counts} {'image' if counts == '1' else 'images'} per class"
+
+
+def shots_counts(shots: Iterable[Any]) -> str:
+    """[1, 5, None] -> '1, 5 and all'."""
+    return listed(sorted(map(shots_word, shots), key=shots_place))
 
 
 def setting_word(task: str, protocol: str, shots: Any) -> str:

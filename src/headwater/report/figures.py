@@ -114,7 +114,7 @@ def draw(spec: dict[str, Any], suffix: str, *, scale: float = 2.0) -> bytes:
 
 def _compose(chart: Chart, members: list[Panel]) -> dict[str, Any]:
     """Panels of one protocol and shot count side by side."""
-    subtitle = f"{members[0].protocol}{_shots(members[0])}; mean and 95 % interval over seeds"
+    subtitle = f"{members[0].protocol}{members[0].with_images}; mean and 95 % interval over seeds"
     scales = dict.fromkeys(chart.own_scales, "independent")
     return on_white(
         {
@@ -125,12 +125,6 @@ def _compose(chart: Chart, members: list[Panel]) -> dict[str, Any]:
             "resolve": {"scale": scales, "legend": scales} if scales else {},
         }
     )
-
-
-def _shots(panel: Panel) -> str:
-    if panel.shots is None:
-        return ""
-    return ", all images" if panel.shots == "all" else f", {panel.shots} images per class"
 
 
 def _without_schema(panel: Panel) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.words import listed, shots_place, shots_word
+from headwater.analysis.words import listed, shots_place, shots_word, shots_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +47,6 @@ def setting_words(decision: Decision) -> str:
     """'Measured by finetune with all images on trashnet and eurosat.'; '' where nothing is."""
     if decision.protocol is None or not decision.tasks:
         return ""
-    counts = [shots_word(None if each == -1 else each) for each in decision.shots]
-    images = "all images" if counts == ["all"] else f"{listed(counts)} images per class"
     shown = f"Measured by {decision.protocol}"
-    shown += f" with {images}" if counts else ""
+    shown += f" with {shots_words(decision.shots)}" if decision.shots else ""
     return f"{shown} on {listed(list(decision.tasks))}."

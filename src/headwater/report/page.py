@@ -169,12 +169,11 @@ def _rendered(
 
 def _panel_data(panel: Panel, title: str) -> dict[str, Any]:
     """`words` name the panel in a file of its own."""
-    shots = "" if panel.shots is None else f", {panel.shots} images per class"
     return {
         "task": panel.task,
         "protocol": panel.protocol,
         "shots": panel.shots,
-        "words": f"{title}: {panel.title} ({panel.protocol}{shots})",
+        "words": f"{title}: {panel.title} ({panel.protocol}{panel.with_images})",
         "spec": panel.spec,
     }
 

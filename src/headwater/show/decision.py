@@ -8,7 +8,7 @@ from rich.table import Table
 
 from headwater.analysis.conclude import other_images
 from headwater.analysis.prices import price_sentence
-from headwater.analysis.words import count, listed, money_word, shots_words
+from headwater.analysis.words import count, listed, money_word, shots_counts, shots_words
 from headwater.show.console import console
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _lines(decision: Decision) -> Table:
     for line in decision.lines:
         table.add_row(
             line.protocol or "",
-            shots_words(line.shots).removesuffix(" images per class"),
+            shots_counts(line.shots),
             line.best or "",
             line.confidence,
             f"{len(line.shortlist)} of {len(line.means)}",

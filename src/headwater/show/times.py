@@ -4,7 +4,8 @@ from __future__ import annotations
 
 
 def time_words(seconds: float) -> str:
-    """40 s, 7 min, 2 h 5 min, 3 d 4 h."""
+    """40 s, 7 min, 2 h 5 min, 3 d 4 h; 0 s for what should have ended."""
+    seconds = max(0.0, seconds)
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.compare import summarise
 from headwater.analysis.configurations import main_metric, prepare
-from headwater.analysis.words import missing, shots_place, shots_word
+from headwater.analysis.words import missing, shots_place, shots_word, shots_words
 from headwater.report.charts.theme import DASHES, Spec
 from headwater.report.palette import arm_colours, arm_word
 
@@ -32,6 +32,13 @@ class Panel:
     shots: str | None
     title: str
     spec: Spec
+
+    @property
+    def with_images(self) -> str:
+        """', 5 images per class' after a protocol, ', all images'; '' where it spans the shots."""
+        if self.shots is None:
+            return ""
+        return f", {shots_words([None if self.shots == 'all' else self.shots])}"
 
 
 @dataclass(frozen=True)

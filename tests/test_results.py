@@ -22,6 +22,7 @@ OF_THIS_CODE = {
     "grocery": "grocery",
     "hardness": "hong2023/hardness",
     "methods": "methods",
+    "photos": "entezari2023/photos",
     "world": "world",
 }
 """By the name of the rows: their study."""

@@ -117,7 +117,7 @@ def test_the_page_of_photos_holds_the_figures_of_the_committed_rows() -> None:
     assert script["FIGURE"].read_bytes()[:4] == b"\x89PNG"
     five = rows[rows["size"] == "1393"]
     pictures = five.groupby("source")["unique_images"].unique().map(list).to_dict()
-    equal = dict.fromkeys(["grocery", "caltech101", "ucm", "crawl"], [1393])
+    equal = {source: [1393] for source in ("grocery", "caltech101", "ucm", "crawl")}
     assert pictures == {**equal, "noto": [1392]}, "two files of noto are one picture"
     assert rows.loc[rows["shots"].notna() & (rows["protocol"] == "probe"), "draw"].nunique() == 5
     assert rows.groupby("task")["n_test"].max().to_dict() == {

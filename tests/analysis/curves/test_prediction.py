@@ -1,0 +1,160 @@
+"""What a table of curves foretells: the same in any unit, with intervals that hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headwater.analysis.curves import Predictor, curves_of, read_curves
+from headwater.analysis.curves.best_so_far import HIDDEN_NOISE
+from headwater.analysis.curves.hiding import KNOWN, Hidden, factor
+from headwater.errors import InputError
+
+Table = Callable[..., pd.DataFrame]
+
+
+def table(
+    seed: int, *, curves: int = 12, sizes: int = 8, noise: float = 0.01, doublings: float = 1.0
+) -> tuple[pd.DataFrame, dict[str, tuple[float, float, float]]]:
+    """Curves on laws with noise; (rows, the law of each)."""
+    rng = np.random.default_rng(seed)
+    laws = {
+        f"c{i}": (rng.uniform(0, 0.3), rng.uniform(0.2, 0.5), rng.uniform(0.2, 0.8))
+        for i in range(curves)
+    }
+    n = 1000.0 * 2.0 ** (doublings * np.arange(sizes))
+    rows = [
+        {"curve": name, "n": one, "score": at(law, one) + noise * rng.standard_normal()}
+        for name, law in laws.items()
+        for one in n
+    ]
+    return pd.DataFrame(rows), laws
+
+
+def at(law: tuple[float, float, float], n: float) -> float:
+    return law[0] + law[1] * (n / 1000.0) ** -law[2]
+
+
+def predicted(frame: pd.DataFrame, *n: float, better: str | None = None) -> pd.DataFrame:
+    found = Predictor.of(curves_of(frame, named="a table", better=better)).at(n)
+    return pd.DataFrame([one.facts() for one in found])
+
+
+def test_percent_fractions_errors_and_accuracies_say_the_same() -> None:
+    errors, _ = table(0)
+    ahead = 4000 * 2.0**7
+    base = predicted(errors, ahead)
+    accuracy = predicted(errors.assign(score=1 - errors["score"]), ahead)
+    percent = predicted(errors.assign(score=100 - 100 * errors["score"]), ahead)
+    assert accuracy["prediction"].to_numpy() == pytest.approx(1 - base["prediction"].to_numpy())
+    assert percent["low"].to_numpy() == pytest.approx(100 - 100 * base["high"].to_numpy())
+    assert percent["high"].to_numpy() == pytest.approx(100 - 100 * base["low"].to_numpy())
+    assert (percent["told"] == base["told"]).all()
+
+
+def test_a_loss_above_one_and_scores_without_a_best_are_foretold() -> None:
+    errors, _ = table(1)
+    loss = predicted(errors.assign(score=3 + 2 * errors["score"]), 4e5)
+    assert loss["prediction"].between(2.5, 4.5).all() and (loss["low"] >= 0).all()
+    rising = predicted(errors.assign(score=500 - 100 * errors["score"]), 4e5)
+    assert rising["prediction"].between(400, 500).all()
+
+
+@pytest.mark.parametrize(("noise", "ratio"), [(0.01, 2), (0.01, 8), (0.002, 4)])
+def test_intervals_hold_what_is_measured_later(noise: float, ratio: int) -> None:
+    rng, held = np.random.default_rng(9), []
+    for seed in range(6):
+        frame, laws = table(seed, noise=noise)
+        found = predicted(frame, 1000 * 2.0**7 * ratio)
+        for one in found.itertuples():
+            measured = at(laws[one.curve], one.n) + noise * rng.standard_normal()
+            held.append(one.low <= measured <= one.high)
+    assert np.mean(held) >= 0.93
+
+
+def test_more_noise_makes_wider_intervals_and_so_does_a_farther_n() -> None:
+    quiet, loud = (predicted(table(2, noise=noise)[0], 3e5, 1e6) for noise in (0.002, 0.02))
+    width = {name: (each["high"] - each["low"]) for name, each in (("q", quiet), ("l", loud))}
+    assert width["l"].median() > 1.5 * width["q"].median()
+    assert width["q"][1::2].median() > width["q"][::2].median()
+
+
+def test_what_a_curve_does_not_bear_is_given_and_not_told() -> None:
+    frame, _ = table(3, noise=0.0005)
+    near, far = predicted(frame, 2e5), predicted(frame, 2e6)
+    assert near["told"].mean() > 0.8 and not far["told"].any()
+    assert far["why"].str.startswith("more than 4 times").all()
+    assert np.isfinite(far[["low", "high"]].to_numpy()).all()
+    few = frame[frame["n"] <= 4000]
+    assert (predicted(few, 5000.0)["why"] == "3 points, and 5 are needed").all()
+
+
+def test_within_the_range_it_is_the_points_made_monotone() -> None:
+    frame, laws = table(4, noise=0.0)
+    found = predicted(frame, 3000.0)
+    assert (found["form"] == "between points").all() and found["told"].all()
+    for one in found.itertuples():
+        assert one.prediction == pytest.approx(at(laws[one.curve], 3000.0), abs=3e-3)
+
+
+def test_curves_of_the_best_so_far_are_told_and_have_wider_intervals() -> None:
+    rng = np.random.default_rng(5)
+    n = np.geomspace(1e3, 1e5, 600)
+    frames = []
+    for name, floor in (("a", 0.1), ("b", 0.2), ("c", 0.3)):
+        error = floor + 0.4 * (n / 1e3) ** -0.5 + 0.01 * rng.standard_normal(600)
+        frames.append(pd.DataFrame({"curve": name, "n": n, "score": error}))
+    raw = pd.concat(frames)
+    best = raw.assign(score=raw.groupby("curve")["score"].cummin())
+    best = best[best.groupby("curve")["score"].diff().ne(0)]
+    assert not any(Predictor.of(curves_of(raw, named="raw")).best_so_far)
+    smoothed = Predictor.of(curves_of(best, named="best"))
+    assert all(smoothed.best_so_far)
+    halves = [(one.high - one.low) / 2 for one in smoothed.at([5e4, 2e5])]
+    spreads = np.repeat([law.noise.variance**0.5 for law in smoothed.laws], 2)
+    assert (np.array(halves) > 1.96 * HIDDEN_NOISE * spreads).all()
+
+
+def test_a_factor_is_the_quantile_of_like_predictions_once_there_are_many() -> None:
+    rng = np.random.default_rng(6)
+    score = np.abs(rng.standard_normal(4000))
+    many = Hidden(np.arange(4000), np.full(4000, 3.0), np.full(4000, 0.7), score)
+    assert factor(many, 3.0, 0.7) == pytest.approx(1.96, abs=0.1)
+    assert KNOWN[-1][1] <= factor(many, 3.0, 3.0) < 1.25 * KNOWN[-1][1], "none is alike"
+    assert factor(many, 0.2, 0.7) > 5, "a curve at its knee is unlike those"
+    again = Hidden(np.zeros(4000, np.int64), many.past, many.log_ratio, 9 * score)
+    assert factor(again, 3.0, 0.7) < 4, "one curve, however often hidden, is one curve"
+
+
+def test_what_is_missing_or_odd_is_said(tmp_path: Path) -> None:
+    frame, _ = table(7, curves=2)
+    odd = pd.concat([frame, pd.DataFrame([{"curve": "c0", "n": 0.0, "score": 0.9}])])
+    odd = odd.reset_index(drop=True)
+    odd.loc[0, "score"] = np.nan
+    told = curves_of(odd, named="t").told
+    assert told[0].startswith("1 row without a score") and told[1].startswith("1 row at n = 0")
+    path = tmp_path / "curves.csv"
+    frame.rename(columns={"score": "scores"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"no column score; did you mean scores\?"):
+        read_curves(path)
+    path.write_text("curve,n,score\na,1,0.5\na,two,0.4\n")
+    with pytest.raises(InputError, match="row 2: n is 'two'"):
+        read_curves(path)
+    path.write_text("curve,n,score\na,-1,0.5\n")
+    with pytest.raises(InputError, match="row 1: n is below 0"):
+        read_curves(path)
+    path.write_text("curve,n,score\n")
+    with pytest.raises(InputError, match="holds no rows"):
+        read_curves(path)
+    path.write_text("curve,n,score,group\na,1,0.5,x\na,2,0.4,y\n")
+    with pytest.raises(InputError, match="is in two groups"):
+        read_curves(path)
+    with pytest.raises(InputError, match=r"but .*curves\.csv is"):
+        read_curves(tmp_path / "curve.csv")
+    (tmp_path / "curves.txt").write_text("")
+    with pytest.raises(InputError, match=r"is \.csv, \.tsv or \.parquet"):
+        read_curves(tmp_path / "curves.txt")

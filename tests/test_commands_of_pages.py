@@ -14,7 +14,7 @@ import pytest
 
 import headwater as hw
 from headwater.rows import write_rows
-from tests.analysis.synthetic import synthetic_rows
+from tests.analysis.synthetic import rows_of_sizes, synthetic_rows
 from tests.conftest import Cli, tiny, write_study
 
 pytestmark = pytest.mark.docs
@@ -31,6 +31,8 @@ NOT_RUN = {
     r"headwater (run|hardness) studies/.*": "trains for hours on photos that are not here",
     r"headwater theory run.*": "simulates for minutes; tests/theory runs smaller sweeps",
     r"headwater theory plot .*": "draws what the sweep before it left; tests/theory/test_cli.py",
+    r"headwater import Hyper.*": "reads a table that is not here; tests/imports reads it",
+    r"headwater (decide|exchange) entezari.*": "reads the rows of the line before",
     r"wait": "waits for the line before",
 }
 """Commands of blocks that are not run, whole lines -> why."""
@@ -124,6 +126,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = synthetic_rows(tasks=("pets", "birds"), protocols=("probe",), shots=(5, None))
     write_rows(rows, place / "rows.parquet")
     write_rows(rows, place / "rows.csv")
+    write_rows(rows_of_sizes(), place / "sizes.parquet")
+    points = [f"{name},{n},{n**-0.4:.4f}" for name in "ab" for n in (10, 20, 40, 80, 160, 320)]
+    (place / "table.csv").write_text("\n".join(["curve,n,score", *points]) + "\n")
     for folder, count in (("photos", 12), ("renders", 18), ("inspection", 24)):
         lines = ["path,level1,camera"]
         for number in range(count):

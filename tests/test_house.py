@@ -55,6 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "rows": {"errors", "files"},
     "wings": set(),
     "study": {"wings", "errors", "files"},
+    "imports": {"rows", "study", "errors", "files"},
     "analysis": {"rows", "study", "errors", "files"},
     "report": {"analysis", "rows", "study", "errors", "files"},
     "machine": set(),
@@ -183,6 +184,7 @@ ALLOWED: dict[str, set[str]] = {
         "study",
     },
     "facts": {
+        "imports",
         "steps",
         "methods",
         "work",

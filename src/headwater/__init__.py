@@ -32,6 +32,7 @@ from headwater import wings
 
 if TYPE_CHECKING:
     from headwater.analysis import Aim, Prices, variance_budget
+    from headwater.analysis.exchange import exchange_rate
     from headwater.api import (
         figure,
         labels_facts,
@@ -68,6 +69,7 @@ _HOMES = {
     "Targets": "headwater.labels",
     "class_list": "headwater.labels.hierarchies",
     "decide": "headwater.report.decision_html",
+    "exchange_rate": "headwater.analysis.exchange",
     "figure": "headwater.api",
     "labels_facts": "headwater.api",
     "load_encoder": "headwater.models",
@@ -97,6 +99,7 @@ __all__ = [
     "Targets",
     "class_list",
     "decide",
+    "exchange_rate",
     "figure",
     "labels_facts",
     "load_encoder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -204,3 +205,36 @@ def _with_failures(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             }
         out.append(row)
     return out
+
+
+SIZES_OF_ROWS = (500, 1000, 2000, 4000, 8000)
+
+
+def rows_of_sizes(
+    *,
+    names: tuple[str, str] = ("photos", "web"),
+    worth: float = 3.0,
+    seeds: int = 3,
+    **columns: Any,
+) -> pd.DataFrame:
+    """Two sources at five sizes: so many images of the second are worth one of the first."""
+    rng = np.random.default_rng(0)
+    made = []
+    for source, share in zip(names, (1.0, worth), strict=True):
+        for n, seed in itertools.product(SIZES_OF_ROWS, range(seeds)):
+            error = 0.1 + 0.5 * (n / share / 500) ** -0.4 + 0.006 * rng.standard_normal()
+            said = {
+                "cell": f"{source}{n}{seed}",
+                "arm": f"{source}{n}{seed}",
+                "seed": seed,
+                "source": source,
+                "size": str(n),
+                "unique_images": n,
+                "images_seen": 40_000,
+                "value": 1 - error,
+                "labels": "level:0",
+                "method": "supervised",
+                **columns,
+            }
+            made.append(one_row(**said))
+    return to_frame(made)

@@ -69,7 +69,7 @@ def decide(
     # the very question that others ask, where they are asked of one table (`kept`)
     of_metric = {} if metric is None else {"metric": metric}
     found = rows if isinstance(rows, Evidence) else evidence_of(rows, **of_metric)
-    _check(aim, found)
+    check_aim(aim, found)
     headline = headline_of(found, aim)
     notes = (
         *diverged_words(found),
@@ -100,7 +100,8 @@ def decide(
     )
 
 
-def _check(aim: Aim, found: Evidence) -> None:
+def check_aim(aim: Aim, found: Evidence) -> None:
+    """Raises InputError for a protocol, shots, a task or a price that the rows do not have."""
     if aim.protocol is not None:
         known = {setting.protocol for setting in found.settings}
         if known and aim.protocol not in known:

@@ -27,6 +27,8 @@ from headwater.analysis.configurations import (
     prepare,
 )
 from headwater.analysis.copied import COPIED, copies_sentences, leak_free
+from headwater.analysis.defects import COLUMN as DEFECTS
+from headwater.analysis.defects import defects_sentences
 from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
 from headwater.analysis.spent import Spent, hours_of_seeds, repeats_of, spent_by
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 NEEDED = (
     *("subset", "task_majority", "task_classes", "shots", "draw", "n_test", "unique_images"),
     *("status", "seconds", "pretrain_seconds", "leaked_test_images", "similar_test_images"),
+    DEFECTS,
 )
 """Columns of rows that evidence is made of, beside the required ones."""
 BEWARE = "Beware: "
@@ -343,7 +346,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         copied=frozenset(
             zip(task[usable & copied].tolist(), protocol[usable & copied].tolist(), strict=True)
         ),
-        beware=tuple(copies_sentences(table)),
+        beware=(*copies_sentences(table), *defects_sentences(used)),
         never=frozenset(arms[place].id for place in np.flatnonzero(never)),
         draws=table_of,
         spent=spent,

@@ -19,7 +19,9 @@ from headwater import plain, wings
 from headwater.cli import first
 from headwater.cli.decide import decide
 from headwater.cli.ending import guarded as _guarded
+from headwater.cli.exchange import exchange
 from headwater.cli.hardness import hardness
+from headwater.cli.importing import import_
 from headwater.cli.labels import labels_app
 from headwater.cli.options import (
     DEFAULT_STORE,
@@ -66,7 +68,9 @@ app.add_typer(tasks_app)
 app.command("init")(first.init)
 app.command("try")(first.try_)
 app.command("decide")(decide)
+app.command("exchange")(exchange)
 app.command("hardness")(hardness)
+app.command("import")(import_)
 for wing in wings.opened():
     app.add_typer(wing.commands())
 

@@ -92,7 +92,7 @@ def decide(
     aim = replace(
         aim,
         protocol=protocol or aim.protocol,
-        shots=tuple(_shots(word) for word in shots) if shots else aim.shots,
+        shots=tuple(shots_of(word) for word in shots) if shots else aim.shots,
         weights={**aim.weights, **dict(_weight(word) for word in weight or ())},
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
         prices=_prices(price, aim.prices, table) if price else aim.prices,
@@ -131,7 +131,8 @@ def _asked(
     return plan.rows(opened), aim_of(plan.study, opened), opened
 
 
-def _shots(word: str) -> int:
+def shots_of(word: str) -> int:
+    """A word of `--shots` as a number; -1 for all images."""
     if word in ("full", "all"):
         return -1
     if not word.isdigit() or int(word) < 1:

@@ -281,6 +281,12 @@ COLUMNS: tuple[Column, ...] = (
         "images: a frozen probe then decides nothing",
     ),
     Column(
+        "defects",
+        "str",
+        "what is known to be wrong with an imported number, sentences apart by semicolons; null "
+        "where nothing is, and for all that was measured here",
+    ),
+    Column(
         "leaked_test_images",
         "int",
         "test images whose bytes are among the arm's pre-training images",

@@ -1,0 +1,221 @@
+"""What images of one source are worth in images of another: the answer, from rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headwater.analysis.curves.hiding import fitter_of, hidden
+from headwater.analysis.curves.prediction import FARTHEST
+from headwater.analysis.deciding import check_aim, headline_of
+from headwater.analysis.decision import Aim
+from headwater.analysis.evidence import Evidence, evidence_of
+from headwater.analysis.exchange.families import By, Family, counted_by, families, named
+from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
+from headwater.analysis.exchange.seeds import Seeds
+from headwater.analysis.words import listed, shots_words
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headwater.analysis.evidence import Line
+
+_UNIT = {"images": "image", "seen": "image seen"}
+
+
+@dataclass(frozen=True)
+class ExchangeRate:
+    """How many images of `a` are worth one of `b`."""
+
+    a: str
+    b: str
+    by: By
+    where: str
+    """The setting: protocol, shots and tasks."""
+    overall: Rate
+    """One rate for all sizes of b."""
+    rates: tuple[Rate, ...]
+    """At each size of b that was asked for; errors are percent of the test images."""
+    a_sizes: tuple[float, ...]
+    b_sizes: tuple[float, ...]
+    num_seeds: int
+
+    @property
+    def changes(self) -> str:
+        """'grows' or 'shrinks' with the number of images, where the intervals of the first and the
+        last rate do not meet; '' where that cannot be told.
+        """
+        bounded = [rate for rate in self.rates if rate.kind == RATE]
+        if len(bounded) < 2:
+            return ""
+        first, last = bounded[0], bounded[-1]
+        if last.low is not None and first.high is not None and last.low > first.high:
+            return "grows"
+        if last.high is not None and first.low is not None and last.high < first.low:
+            return "shrinks"
+        return ""
+
+    @property
+    def sentences(self) -> list[str]:
+        """The answer in words."""
+        one = f"one {_UNIT[self.by]} of {self.b}"
+        said = [f"Over all sizes {one} is worth {_worth(self.overall, self.a)}."]
+        if self.changes:
+            said.append(f"The rate {self.changes} with the number of images.")
+        for rate in self.rates:
+            said.append(f"At {rate.n:,.0f} {one} is worth {_worth(rate, self.a)}.")
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "changes": self.changes, "sentences": self.sentences}
+
+
+def exchange_rate(
+    rows: pd.DataFrame | Evidence,
+    a: str,
+    b: str,
+    *,
+    by: str = "images",
+    at: Sequence[float] | None = None,
+    protocol: str | None = None,
+    shots: Sequence[int] | None = None,
+    weights: Mapping[str, float] | None = None,
+    level: float = 0.95,
+    reach: float = FARTHEST,
+) -> ExchangeRate:
+    """How many images of `a` are worth one of `b`, from rows of arms at several sizes.
+
+    `a` and `b` are curves: an arm without its size ("supervised level:0 · grocery"), or a source
+    that has one curve. `by` is images (distinct ones) or seen. `at` are sizes of b; those that were
+    run, when left out. `protocol`, `shots` (-1 for all images) and `weights` of tasks are as in
+    `decide`. Intervals hold with probability `level`, each by itself. A rate that needs more than
+    `reach` times the images that a was run with is refused.
+
+    Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
+    """
+    found = rows if isinstance(rows, Evidence) else evidence_of(rows)
+    every = _families(found, counted_by(by))
+    asked = named(every, a), named(every, b)
+    aim = Aim(protocol, None if shots is None else tuple(shots), dict(weights or {}))
+    check_aim(aim, found)
+    line = _line(found, aim, asked)
+    sides = asked[0].seeds(line, weights), asked[1].seeds(line, weights)
+    if len(sides[0].n) < 2:
+        raise InputError(
+            f"{a}: was run at one size alone ({sides[0].n[0]:,.0f}), so nobody knows what more of "
+            "it is worth; add `sizes` to the study, such as `sizes: [500, 1000, 2000, 4000]`"
+        )
+    others = [one.seeds(line, weights) for one in every if _measured(one, line)]
+    exchange = _exchange(others, *sides, reach)
+    sizes = [float(n) for n in (sides[1].n if at is None else at)]
+    if wrong := [n for n in sizes if not n > 0]:
+        raise InputError(f"exchange: a size is a number above 0, not {wrong[0]:g}")
+    return ExchangeRate(
+        a=asked[0].name,
+        b=asked[1].name,
+        by=counted_by(by),
+        where=_where(line),
+        overall=exchange.overall(level),
+        rates=tuple(exchange.at(sizes, level)),
+        a_sizes=tuple(map(float, sides[0].n)),
+        b_sizes=tuple(map(float, sides[1].n)),
+        num_seeds=min(len(side.seeds) for side in sides),
+    )
+
+
+def curves_of_rows(rows: pd.DataFrame | Evidence, *, by: str = "images") -> list[Family]:
+    """The curves that `exchange_rate` can be asked about; errors as there."""
+    found = rows if isinstance(rows, Evidence) else evidence_of(rows)
+    return _families(found, counted_by(by))
+
+
+def _families(found: Evidence, by: By) -> list[Family]:
+    every = families(found.arms, by)
+    if not every:
+        raise InputError("exchange: these rows have no arm that was trained and says its images")
+    return every
+
+
+def _line(found: Evidence, aim: Aim, asked: tuple[Family, Family]) -> Line:
+    """The settings in which all arms of two curves were measured, and all arms that were measured
+    in them.
+    """
+    ids = {arm.id for one in asked for arm in one.arms}
+    places = [place for place, arm in enumerate(found.arms) if arm.id in ids]
+    two = replace(
+        found,
+        arms=tuple(found.arms[place] for place in places),
+        scores=found.scores[:, :, places],
+        hours=found.hours[places],
+        copies=(),
+        draws=None,
+        spent=None,
+    )
+    line = headline_of(two, aim)
+    if line is None:
+        raise InputError(
+            f"exchange: {asked[0].name} and {asked[1].name} were measured nowhere both"
+        )
+    settings = found.places_of(line)
+    there = np.isfinite(found.scores[settings]).any(axis=1).all(axis=0)
+    kept = np.flatnonzero(there)
+    return replace(
+        line,
+        arms=tuple(found.arms[place] for place in kept),
+        scores=found.scores[settings][:, :, kept],
+    )
+
+
+def _measured(one: Family, line: Line) -> bool:
+    """Whether a line has two sizes of a curve, or more."""
+    ids = {arm.id for arm in line.arms}
+    return sum(arm.id in ids for arm in one.arms) > 1
+
+
+def _exchange(curves: list[Seeds], a: Seeds, b: Seeds, reach: float) -> Exchange:
+    """Two curves, fitted as all curves of the line are."""
+    every = [one.curve for one in curves]
+    fitter = fitter_of(every, 0.0)
+    return replace(Exchange.of(a, b, fitter, hidden(every, fitter)), reach=reach)
+
+
+def _where(line: Line) -> str:
+    return f"{line.protocol}, {shots_words(line.shots)}, {listed(line.tasks)}"
+
+
+def _worth(rate: Rate, a: str) -> str:
+    """'2.3 of grocery (1.8 to 3.1)', or why no rate is told."""
+    if rate.kind == NEVER:
+        return f"more than any number of {a}: its curve ends at a higher error"
+    if rate.kind == OUTSIDE:
+        if rate.low is not None:
+            return f"more than {_number(rate.low)} of {a}, which is outside what was measured"
+        return f"fewer than {_number(rate.high)} of {a}, which is outside what was measured"
+    if rate.kind == UNKNOWN:
+        return f"a number of {a} that is not identifiable: the curves are too flat for their noise"
+    point = "" if rate.rate is None else f"{_number(rate.rate)} of {a}"
+    if rate.low is not None and rate.high is not None:
+        return f"{point or a} ({_number(rate.low)} to {_number(rate.high)})".strip()
+    bound = (
+        f"at least {_number(rate.low)}" if rate.high is None else f"at most {_number(rate.high)}"
+    )
+    return f"{point} ({bound})" if point else f"{bound} of {a}"
+
+
+def _number(value: float | None) -> str:
+    assert value is not None
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def rates_frame(answer: ExchangeRate) -> pd.DataFrame:
+    """A line for each size: n, error (percent), kind, rate, low, high."""
+    import pandas as pd
+
+    frame = pd.DataFrame([asdict(rate) for rate in answer.rates])
+    numbers = ["n", "error", "rate", "low", "high"]
+    return frame.assign(**{name: frame[name].astype(np.float64) for name in numbers})

@@ -1,0 +1,130 @@
+"""Arms that differ in how many images they were given alone: a curve each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from headwater.analysis.configurations import CONFIGURATION, Configuration
+from headwater.analysis.evidence import Line
+from headwater.analysis.exchange.seeds import Seeds
+from headwater.analysis.words import missing
+from headwater.errors import InputError
+
+By = Literal["images", "seen"]
+"""What a curve is drawn over: distinct images in pre-training, or images that passed through it
+(those that come again count again).
+"""
+_SAME = 0.02
+"""Numbers of epochs this near each other are one budget: a size is drawn by whole images."""
+
+
+def counted_by(word: str) -> By:
+    """The word of `By`. Raises InputError for another one."""
+    if word == "images":
+        return "images"
+    if word == "seen":
+        return "seen"
+    raise InputError(f"exchange: images or seen are counted, not {word!r}")
+
+
+@dataclass(frozen=True)
+class Family:
+    """An arm at several sizes."""
+
+    name: str
+    source: str | None
+    arms: tuple[Configuration, ...]
+    n: tuple[float, ...]
+    """How many images each arm was given."""
+
+    def seeds(self, line: Line, weights: Mapping[str, float] | None = None) -> Seeds:
+        """Its errors in percent, the mean over the settings of a line that has its arms."""
+        places = {arm.id: place for place, arm in enumerate(line.arms)}
+        scores = line.means(weights)
+        errors: dict[tuple[float, int], float] = {}
+        for arm, n in zip(self.arms, self.n, strict=True):
+            if arm.id in places:
+                of_arm = 100 * (1 - scores[:, places[arm.id]])
+                pairs = zip(line.seeds, of_arm, strict=True)
+                errors |= {(n, seed): float(error) for seed, error in pairs if np.isfinite(error)}
+        return Seeds.of(self.name, errors)
+
+
+def families(arms: Sequence[Configuration], by: By = "images") -> list[Family]:
+    """The curves of some arms, in their order: arms that were trained, alike in all but their size
+    (and, over images, in a budget that is one number of images seen or one of epochs).
+    """
+    alike: dict[tuple[str, ...], list[Configuration]] = {}
+    for arm in arms:
+        if arm.method != "scratch" and np.isfinite(_number_of(arm, by)):
+            alike.setdefault(_key(arm), []).append(arm)
+    parts = [part for of_key in alike.values() for part in _budgets(of_key, by)]
+    return _named([_family(part, by) for part in parts])
+
+
+def _key(arm: Configuration) -> tuple[str, ...]:
+    kept = (column for column in CONFIGURATION if column not in ("size", "images_seen"))
+    return tuple(str(arm.fields.get(column)) for column in kept)
+
+
+def _number_of(arm: Configuration, by: By) -> float:
+    value: Any = arm.fields.get("unique_images" if by == "images" else "images_seen")
+    return float("nan") if missing(value) else float(value)
+
+
+def _budgets(arms: list[Configuration], by: By) -> list[list[Configuration]]:
+    """Arms of one key, apart where they have several budgets at one size (or, over images seen,
+    several sizes at one budget).
+    """
+    other: By = "seen" if by == "images" else "images"
+    numbers = np.array([_number_of(arm, by) for arm in arms])
+    others = np.array([_number_of(arm, other) for arm in arms])
+    if len(set(numbers.tolist())) == len(arms):
+        return [arms]
+    epochs = others / numbers if by == "images" else numbers / others
+    same_epochs = len(set(np.round(np.log(epochs) / _SAME).tolist())) < len(
+        set(others[np.isfinite(others)].tolist())
+    )
+    told_by = np.round(np.log(epochs) / _SAME) if by == "images" and same_epochs else others
+    groups: dict[float, list[Configuration]] = {}
+    for value, arm in zip(told_by, arms, strict=True):
+        groups.setdefault(float(value), []).append(arm)
+    return list(groups.values())
+
+
+def _family(arms: list[Configuration], by: By) -> Family:
+    first = arms[0]
+    labels = "" if first.labels is None else f" {first.labels}"
+    source = "" if first.source is None else f" · {first.source}"
+    n = tuple(_number_of(arm, by) for arm in arms)
+    return Family(f"{first.method}{labels}{source}", first.source, tuple(arms), n)
+
+
+def _named(found: list[Family]) -> list[Family]:
+    """Later ones of an equal name are told by a number: they differ in recipe or budget."""
+    seen: dict[str, int] = {}
+    unique = []
+    for one in found:
+        seen[one.name] = seen.get(one.name, 0) + 1
+        number = seen[one.name]
+        unique.append(one if number == 1 else replace(one, name=f"{one.name} ({number})"))
+    return unique
+
+
+def named(found: list[Family], asked: str) -> Family:
+    """The family of a name or, where there is one, of a source. Raises InputError for none and for
+    several, with the names that there are.
+    """
+    exact = [one for one in found if one.name == asked]
+    of_source = [one for one in found if one.source == asked]
+    chosen = exact or of_source
+    if len(chosen) == 1:
+        return chosen[0]
+    said = ", ".join(one.name for one in (chosen or found)) or "none"
+    if chosen:
+        raise InputError(f"{asked}: several curves are of this source: {said}; name one of them")
+    raise InputError(f"{asked}: is no curve of these rows; there are {said}")

@@ -1,0 +1,273 @@
+"""How many images of A are worth one of B: the rate at which both have the same error.
+
+At a size n of B the rate is the m at which A with m n images has B's error. The interval holds the
+rates that the data do not rule out: those at which the difference of the two errors is less than
+its own standard error times Student's t (Fieller 1954). Such a set can be unbounded, and says so:
+it does not pretend to know a rate that flat curves cannot tell.
+
+Errors between sizes are the law's, with what the law leaves over at the sizes along lines over log
+n. Errors beyond the sizes of A are the law's, with the interval that hiding the ends of curves
+gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headwater.analysis.curves.hiding import Fitter, Hidden, factor, outlook, usual_factor
+from headwater.analysis.curves.prediction import FARTHEST
+from headwater.analysis.exchange.seeds import Seeds
+
+if TYPE_CHECKING:
+    from headwater.analysis.curves.curve import Floats
+    from headwater.analysis.curves.law import Law
+
+RATE = "rate"
+NEVER = "never"
+OUTSIDE = "outside what was measured"
+UNKNOWN = "not identifiable"
+_STEPS = 400
+"""Rates that are tried, evenly over their logarithm."""
+_SHOWN = 0.3
+"""Of the covariance that is seen between two arms, so much is counted on [ours, by simulation]."""
+_NORMAL = 1.96
+"""The 97.5 % quantile of a normal distribution."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """An exchange rate at one size of B."""
+
+    n: float
+    """Images of B."""
+    error: float
+    """B's error there, in the table's unit."""
+    kind: str
+    """RATE, or why there is none: NEVER (A's floor is above this error), OUTSIDE, UNKNOWN."""
+    rate: float | None
+    """Images of A worth one of B; None where the curves do not meet."""
+    low: float | None
+    """The interval's ends; None where it has no end on that side."""
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Side:
+    """One arm with its law, and how its scores vary."""
+
+    seeds: Seeds
+    law: Law
+    variance: float
+    """Of one score around the mean of its size."""
+    alike: float
+    """The correlation of one seed's scores at two sizes, from 0 to 1."""
+    dof: float
+    """What the variance is worth, in degrees of freedom."""
+
+    @classmethod
+    def of(cls, seeds: Seeds, fitter: Fitter) -> Side:
+        left = seeds.errors - np.nanmean(seeds.errors, axis=0)
+        known = np.isfinite(left)
+        spare = np.maximum(known.sum(axis=0) - 1, 0)
+        law = fitter.fit(seeds.curve)
+        if not spare.sum():
+            return cls(seeds, law, law.noise.variance, 0.0, max(law.noise.dof, 1.0))
+        variance = float(np.nansum(left**2) / spare.sum())
+        alike = _alike(left, variance)
+        sizes = len(seeds.n)
+        dof = float(spare.sum()) / (1 + (sizes - 1) * alike**2)
+        return cls(seeds, law, variance, alike, max(dof, 1.0))
+
+    @cached_property
+    def means(self) -> Floats:
+        return np.asarray(np.nanmean(self.seeds.errors, axis=0))
+
+    @cached_property
+    def _left(self) -> Floats:
+        return self.means - self.law.at(self.seeds.n)[0]
+
+    def shares(self, n: Floats) -> Floats:
+        """[points, sizes]: how much of each size's score stands in the error at n."""
+        at, knots = np.log(n), np.log(self.seeds.n)
+        return np.stack([np.interp(at, knots, row) for row in np.eye(len(knots))], axis=1)
+
+    def errors(self, n: Floats) -> Floats:
+        """At n; beyond the largest size what the law leaves over fades within a factor of 2."""
+        beyond = np.log2(np.maximum(n / self.seeds.n[-1], 1.0))
+        left = self.shares(n) @ self._left * np.maximum(0.0, 1 - beyond)
+        return np.asarray(self.law.at(n)[0] + left)
+
+    def squares(self, shares: Floats) -> Floats:
+        """The variance of sums of scores, each the mean over its seeds."""
+        seeds = np.maximum(np.isfinite(self.seeds.errors).sum(axis=0), 1)
+        own = (shares**2 / seeds).sum(axis=-1)
+        common = (shares / np.sqrt(seeds)).sum(axis=-1) ** 2
+        return np.asarray(self.variance * (self.alike * common + (1 - self.alike) * own))
+
+    def doubt(self, n: Floats, known: Hidden) -> Floats:
+        """The variance of errors beyond the largest size, as the law's; 0 within."""
+        out = np.zeros(len(n))
+        far = n > self.seeds.n[-1] * (1 + 1e-9)
+        if far.any():
+            _, scale = outlook(self.law, n[far])
+            ratios = np.log(n[far] / self.seeds.n[-1])
+            wide = np.array([factor(known, self.law.past, ratio) for ratio in ratios])
+            out[far] = (scale * wide / _NORMAL) ** 2
+        return out
+
+
+def _shared(a: Seeds, b: Seeds) -> float:
+    """The covariance of the scores of one seed in two arms (the same few-shot draws, say), not
+    below 0 and a part of what few seeds show of it: it makes differences surer than their parts.
+    """
+    pairs = sorted(set(a.seeds) & set(b.seeds))
+    if len(pairs) < 2:
+        return 0.0
+    means = []
+    for side in (a, b):
+        left = side.rows_of(pairs) - np.nanmean(side.rows_of(pairs), axis=0)
+        means.append(np.nan_to_num(np.nanmean(left, axis=1)))
+    covariance = float((means[0] * means[1]).sum()) / (len(pairs) - 1)
+    return max(0.0, _SHOWN * covariance)
+
+
+def _alike(left: Floats, variance: float) -> float:
+    """The mean correlation of what is left of one seed at two sizes, not below 0."""
+    seeds, sizes = left.shape
+    if sizes < 2 or seeds < 2 or variance <= 0:
+        return 0.0
+    filled = np.nan_to_num(left)
+    between = (filled.sum(axis=1) ** 2 - (filled**2).sum(axis=1)).sum() / (sizes * (sizes - 1))
+    return float(np.clip(between / (seeds - 1) / variance, 0.0, 1.0))
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """Two arms on one ground."""
+
+    a: Side
+    b: Side
+    hidden: Hidden
+    shared: float
+    """The covariance of two scores of one seed, one of each arm."""
+    reach: float = FARTHEST
+    """Rates that ask for more than so many times A's largest size are refused."""
+
+    @classmethod
+    def of(cls, a: Seeds, b: Seeds, fitter: Fitter, known: Hidden) -> Exchange:
+        return cls(Side.of(a, fitter), Side.of(b, fitter), known, _shared(a, b))
+
+    def at(self, sizes: Sequence[float], level: float = 0.95) -> list[Rate]:
+        return [self._at(float(n), level) for n in sizes]
+
+    def overall(self, level: float = 0.95) -> Rate:
+        """One rate for all sizes: at which the two errors are equal on average over the sizes of B
+        whose worth in A was measured, weighed by how steep B is there. `n` and `error` are the
+        means over the sizes of B.
+
+        Right where the rate is the same at all sizes; else it is one in the middle of them.
+        """
+        sizes = self.b.seeds.n
+        slope = -np.gradient(self.b.law.at(sizes)[0], np.log(sizes)) if len(sizes) > 1 else None
+        weights = np.ones(len(sizes)) if slope is None else np.maximum(slope, 1e-12)
+        least, most = self.a.seeds.n[0], self.a.seeds.n[-1]
+        rates = np.geomspace(least / sizes[-1], most / sizes[0], _STEPS)
+        partners = rates[:, None] * sizes[None, :]
+        near = 1 + 1e-9
+        used = (partners >= least / near) & (partners <= most * near)
+        weight = used * weights
+        weight = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-300)
+        errors = self.a.errors(partners.ravel()).reshape(partners.shape)
+        gap = (weight * (errors - self.b.errors(sizes))).sum(axis=1)
+        shares = self.a.shares(partners.ravel()).reshape(*partners.shape, -1)
+        a_square = self.a.squares((weight[:, :, None] * shares).sum(axis=1))
+        b_square = self.b.squares(weight @ self.b.shares(sizes))
+        asked = used.sum(axis=1) > 0
+        mean = float(np.exp(np.log(sizes).mean()))
+        error = float(self.b.errors(np.array([mean]))[0])
+        return self._solved(
+            mean, error, rates[asked], gap[asked], a_square[asked], b_square[asked], level
+        )
+
+    def _at(self, n: float, level: float) -> Rate:
+        one = np.array([n])
+        error = float(self.b.errors(one)[0])
+        b_square = self.b.squares(self.b.shares(one)) + self.b.doubt(one, self.hidden)
+        most = self.reach * self.a.seeds.n[-1]
+        rates = np.geomspace(self.a.seeds.n[0] / n, most / n, _STEPS)
+        gap = self.a.errors(rates * n) - error
+        a_square = self.a.squares(self.a.shares(rates * n)) + self.a.doubt(rates * n, self.hidden)
+        found = self._solved(n, error, rates, gap, a_square, b_square, level)
+        open_above = found.high is None and found.kind != UNKNOWN
+        if open_above and self._never(error, float(b_square[0]), level):
+            return replace(found, kind=NEVER, rate=None)
+        return found
+
+    def _solved(
+        self,
+        n: float,
+        error: float,
+        rates: Floats,
+        gap: Floats,
+        a_square: Floats,
+        b_square: Floats,
+        level: float,
+    ) -> Rate:
+        """The rate at which a gap is 0, and those at which it may be, by the variances of its two
+        sides. The gap is of `rates`, ascending.
+        """
+        from scipy.special import stdtrit
+
+        square = a_square + b_square
+        dof = square**2 / (a_square**2 / self.a.dof + b_square**2 / self.b.dof)
+        pairs = max(1, min(len(self.a.seeds.seeds), len(self.b.seeds.seeds)))
+        square = np.maximum(square - 2 * self.shared / pairs, 0.25 * square)
+        wide = -stdtrit(dof, (1 - level) / 2) * np.sqrt(square)
+        at = np.log(rates)
+        point = _crossing(at, gap)
+        rate = None if point is None else float(np.exp(point))
+        below, above = gap > wide, gap < -wide
+        if below.all() or above.all():
+            far = (float(rates[-1]), None) if below.all() else (None, float(rates[0]))
+            return Rate(n, error, OUTSIDE, None, *far)
+        low = _end(at, gap - wide) if below[0] else None
+        high = _end(-at[::-1], -(gap + wide)[::-1]) if above[-1] else None
+        low, high = (
+            (None if low is None else np.exp(low)),
+            (None if high is None else np.exp(-high)),
+        )
+        if low is None and high is None:
+            return Rate(n, error, UNKNOWN, rate, None, None)
+        return Rate(n, error, RATE, rate, low, high)
+
+    def _never(self, error: float, b_square: float, level: float) -> bool:
+        """Whether A's floor is above an error of B, as sure as `level`."""
+        from scipy.special import stdtrit
+
+        floor, sd = self.a.law.at(np.array([np.inf]))
+        wide = usual_factor(self.a.law.past) / _NORMAL
+        square = float(sd[0] * wide) ** 2 + b_square
+        bound = -float(stdtrit(self.a.dof, 1 - level)) * np.sqrt(square)
+        return bool(floor[0] - error > bound)
+
+
+def _end(at: Floats, over: Floats) -> float:
+    """Where something that begins above 0 first comes down to it, along lines."""
+    first = int(np.argmax(over <= 0))
+    share = over[first - 1] / (over[first - 1] - over[first])
+    return float(at[first - 1] + share * (at[first] - at[first - 1]))
+
+
+def _crossing(at: Floats, gap: Floats) -> float | None:
+    """Where a falling gap first comes to 0, along lines; None where it does not."""
+    below = np.flatnonzero((gap[:-1] > 0) & (gap[1:] <= 0))
+    if not len(below):
+        return None
+    first = int(below[0])
+    share = gap[first] / (gap[first] - gap[first + 1])
+    return float(at[first] + share * (at[first + 1] - at[first]))

@@ -1,0 +1,75 @@
+"""Exchange rates from rows."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from headwater.analysis.exchange import curves_of_rows, exchange_rate, rates_frame
+from headwater.errors import InputError
+from headwater.rows import to_frame
+from tests.analysis.synthetic import SIZES_OF_ROWS, rows_of_sizes
+
+SIZES = SIZES_OF_ROWS
+rows = rows_of_sizes
+
+
+def test_the_rate_of_two_sources_is_found_in_their_rows() -> None:
+    found = exchange_rate(rows(), "web", "photos")
+    assert found.overall.rate == pytest.approx(3.0, rel=0.05)
+    assert found.overall.low is not None and found.overall.high is not None
+    assert found.overall.low < 3 < found.overall.high
+    assert [rate.n for rate in found.rates] == list(map(float, SIZES))
+    assert found.sentences[0].startswith(
+        "Over all sizes one image of supervised level:0 · photos is worth"
+    )
+    frame = rates_frame(found)
+    assert list(frame.columns) == ["n", "error", "kind", "rate", "low", "high"]
+    assert found.to_dict()["changes"] == "" and found.num_seeds == 3
+
+
+def test_a_curve_is_named_by_its_source_or_whole_and_a_wrong_name_is_told() -> None:
+    table = rows()
+    whole = exchange_rate(table, "supervised level:0 · web", "supervised level:0 · photos")
+    assert whole == exchange_rate(table, "web", "photos")
+    assert [one.name for one in curves_of_rows(table)] == [
+        "supervised level:0 · photos",
+        "supervised level:0 · web",
+    ]
+    with pytest.raises(InputError, match="photo: is no curve of these rows; there are supervised"):
+        exchange_rate(table, "photo", "photos")
+    both = pd.concat([table, table.assign(method="simclr", labels=pd.NA, arm=table["arm"] + "s")])
+    both["cell"] = both["cell"] + both["method"]
+    with pytest.raises(InputError, match="several curves are of this source"):
+        exchange_rate(to_frame(both.to_dict("records")), "web", "photos")
+
+
+def test_one_size_of_the_source_that_is_paid_with_is_told_with_the_mend() -> None:
+    table = rows()
+    one = table[(table["source"] == "photos") | (table["size"] == "500")]
+    with pytest.raises(InputError, match=r"was run at one size alone \(500\).*sizes: \["):
+        exchange_rate(one, "web", "photos")
+    bought = exchange_rate(one, "photos", "web")
+    assert len(bought.rates) == 1 and bought.rates[0].n == 500
+
+
+def test_budgets_at_one_size_are_curves_of_their_own() -> None:
+    table = rows()
+    longer = rows(images_seen=80_000)
+    longer["arm"], longer["cell"] = longer["arm"] + "l", longer["cell"] + "l"
+    both = to_frame(pd.concat([table, longer]).to_dict("records"))
+    assert len(curves_of_rows(both)) == 4
+    epochs = table.assign(images_seen=20 * table["unique_images"])
+    assert len(curves_of_rows(epochs)) == 2
+    assert exchange_rate(epochs, "web", "photos", by="seen").overall.rate == pytest.approx(
+        3.0, rel=0.05
+    )
+
+
+def test_other_words_than_images_and_seen_are_refused() -> None:
+    with pytest.raises(InputError, match="images or seen are counted"):
+        exchange_rate(rows(), "web", "photos", by="cost")
+    with pytest.raises(InputError, match="a size is a number above 0"):
+        exchange_rate(rows(), "web", "photos", at=[0])
+    with pytest.raises(InputError, match="no protocol 'probe'"):
+        exchange_rate(rows(), "web", "photos", protocol="probe")

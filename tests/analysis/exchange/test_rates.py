@@ -1,0 +1,132 @@
+"""Exchange rates of curves whose rate is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from headwater.analysis.curves.hiding import fitter_of, hidden
+from headwater.analysis.exchange import Exchange, Seeds, crossing
+from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN
+from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN
+
+SIZES = 1000.0 * 2.0 ** np.arange(5)
+Law = Callable[[np.ndarray], np.ndarray]
+
+
+def power(floor: float, fall: float, exponent: float) -> Law:
+    """Errors in percent."""
+    return lambda n: 100 * (floor + fall * (n / 1000.0) ** -exponent)
+
+
+def drawn(
+    law: Law, rng: np.random.Generator, *, noise: float = 0.6, seeds: int = 3, alike: float = 0.3
+) -> Seeds:
+    """Noise in points; `alike` is how much of its variance the sizes of a seed share."""
+    common = np.sqrt(alike) * rng.standard_normal((seeds, 1))
+    own = np.sqrt(1 - alike) * rng.standard_normal((seeds, len(SIZES)))
+    return Seeds("arm", SIZES, law(SIZES) + noise * (common + own), tuple(range(seeds)))
+
+
+def exchange(a: Seeds, b: Seeds) -> Exchange:
+    curves = [a.curve, b.curve]
+    fitter = fitter_of(curves, 0.0)
+    return Exchange.of(a, b, fitter, hidden(curves, fitter))
+
+
+def test_a_rate_that_is_the_same_at_all_sizes_is_found() -> None:
+    rng = np.random.default_rng(0)
+    b, a = power(0.1, 0.4, 0.5), power(0.1, 0.4 * 2**0.5, 0.5)
+    found = exchange(drawn(a, rng, noise=0.0), drawn(b, rng, noise=0.0))
+    assert found.overall().rate == pytest.approx(2.0, rel=0.01)
+    for rate in found.at([1000, 2500, 8000]):
+        assert rate.kind == RATE and rate.rate == pytest.approx(2.0, rel=0.02)
+    back = exchange(drawn(b, rng, noise=0.0), drawn(a, rng, noise=0.0)).overall()
+    assert back.rate == pytest.approx(0.5, rel=0.01)
+
+
+@pytest.mark.parametrize("ratio", [1.5, 2.0, 4.0])
+def test_the_interval_of_one_rate_holds_it(ratio: float) -> None:
+    rng, held, wide = np.random.default_rng(1), [], []
+    for _ in range(100):
+        floor, fall, exponent = rng.uniform([0, 0.2, 0.25], [0.25, 0.5, 0.7])
+        b, a = power(floor, fall, exponent), power(floor, fall * ratio**exponent, exponent)
+        rate = exchange(drawn(a, rng), drawn(b, rng)).overall()
+        assert rate.low is not None and rate.high is not None
+        held.append(rate.low <= ratio <= rate.high)
+        wide.append(rate.high / rate.low)
+    assert np.mean(held) >= 0.91, "95 % of 100, within two Monte-Carlo errors"
+    assert np.median(wide) < 1.35
+
+
+def test_a_rate_that_grows_is_followed() -> None:
+    rng = np.random.default_rng(2)
+    b, a = power(0.0, 0.4, 0.6), power(0.0, 0.42, 0.35)
+    rates = exchange(drawn(a, rng, noise=0.2), drawn(b, rng, noise=0.2)).at([1000, 2000])
+    truth = [1000 * (b(np.array([n])) / 42) ** (-1 / 0.35) / n for n in (1000.0, 2000.0)]
+    for rate, true in zip(rates, truth, strict=True):
+        assert rate.low is not None and rate.high is not None
+        assert rate.low <= float(true[0]) <= rate.high
+    assert rates[1].low is not None and rates[0].high is not None
+    assert rates[1].low > rates[0].high
+
+
+def test_a_floor_above_an_error_is_never_worth_it() -> None:
+    """Long curves: their floor can be seen."""
+    rng, n = np.random.default_rng(3), 1000.0 * 2.0 ** np.arange(14)
+    a = Seeds("a", n, power(0.3, 0.4, 0.8)(n) + 0.1 * rng.standard_normal((3, 14)), (0, 1, 2))
+    b = Seeds("b", n, power(0.1, 0.4, 0.8)(n) + 0.1 * rng.standard_normal((3, 14)), (0, 1, 2))
+    assert exchange(a, b).at([n[-1]])[0].kind == NEVER
+    assert exchange(b, a).at([n[-1]])[0].kind == RATE
+
+
+def test_what_lies_outside_is_said_with_its_bound() -> None:
+    rng = np.random.default_rng(4)
+    good, poor = power(0.02, 0.2, 0.5), power(0.02, 0.9, 0.5)
+    far = exchange(drawn(poor, rng, noise=0.1), drawn(good, rng, noise=0.1)).at([8000])[0]
+    assert far.kind in (OUTSIDE, NEVER, RATE)
+    near = exchange(drawn(good, rng, noise=0.1), drawn(poor, rng, noise=0.1)).at([1000])[0]
+    assert near.kind == OUTSIDE and near.high == pytest.approx(1.0) and near.low is None
+
+
+def test_flat_curves_tell_no_rate() -> None:
+    rng = np.random.default_rng(5)
+    flat = power(0.4, 0.001, 0.5)
+    found = exchange(drawn(flat, rng), drawn(flat, rng))
+    assert found.overall().kind == UNKNOWN and found.at([2000])[0].kind == UNKNOWN
+
+
+def test_a_missing_seed_of_a_size_is_a_gap_and_no_fault() -> None:
+    rng = np.random.default_rng(6)
+    a, b = drawn(power(0.1, 0.6, 0.5), rng), drawn(power(0.1, 0.4, 0.5), rng)
+    a.errors[2, 4] = np.nan
+    rate = exchange(a, b).overall()
+    assert rate.low is not None and rate.high is not None and 1.5 < rate.low < rate.high < 3.5
+
+
+def test_an_order_that_flips_is_told_where_the_curves_tell_it() -> None:
+    rng = np.random.default_rng(7)
+    first, second = power(0.1, 0.4, 0.5), power(0.3, 0.4, 0.5)
+    found = exchange(drawn(first, rng, noise=0.1), drawn(second, rng, noise=0.1))
+    keeps = crossing(found.a, found.b, found.hidden, 32000)
+    assert keeps.answer == KEEPS and keeps.now < 0 and keeps.gap < 0 and keeps.at is None
+    near = exchange(
+        drawn(power(0.1, 0.40, 0.5), rng, noise=0.3), drawn(power(0.1, 0.41, 0.5), rng, noise=0.3)
+    )
+    assert crossing(near.a, near.b, near.hidden, 64000).answer == OPEN
+
+
+def test_a_wrong_word_on_a_crossing_is_rare() -> None:
+    """The second arm is behind now, and ahead from between one and four times the last size on."""
+    rng, wrong = np.random.default_rng(8), 0
+    for _ in range(60):
+        meets = SIZES[-1] * rng.uniform(1.05, 3.8)
+        first = power(0.05, 0.4, 0.35)
+        second = power(0.05, 0.4 * (meets / 1000) ** 0.2, 0.55)
+        found = exchange(drawn(first, rng), drawn(second, rng))
+        said = crossing(found.a, found.b, found.hidden, 4 * SIZES[-1])
+        assert said.answer in (FLIPS, KEEPS, OPEN) and said.low < said.gap < said.high
+        wrong += said.answer == KEEPS
+    assert wrong <= 3

@@ -44,8 +44,8 @@ def written(
         found.setdefault(type(value), set()).update(value.model_fields_set)
         for name in type(value).model_fields:
             written(getattr(value, name), found)
-    elif isinstance(value, Mapping):
-        for inner in value.values():
+    elif isinstance(value, Mapping | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
             written(inner, found)
     return found
 

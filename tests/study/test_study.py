@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from headwater.errors import InputError
+from headwater.plan import Plan
 from headwater.study import Budget, Recipes, Study, canonical, identity
 from tests.conftest import tiny
 
@@ -267,3 +269,45 @@ def _reversed(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _reversed(v) for k, v in reversed(value.items())}
     return [_reversed(v) for v in value] if isinstance(value, list) else value
+
+
+def test_several_budgets_are_an_axis_and_one_is_none() -> None:
+    two = [{"images_seen": 100}, {"images_seen": 400}]
+    words = tiny(methods=["scratch", "supervised"], sizes=[50, "all"], budget=two)
+    crossed = Study.model_validate(words)
+    titles = [arm.title for arm in crossed.arms()]
+    assert titles == [
+        "scratch",
+        "supervised · paint · level:0 · 50 images · 100 seen",
+        "supervised · paint · level:0 · 50 images · 400 seen",
+        "supervised · paint · level:0 · 100 seen",
+        "supervised · paint · level:0 · 400 seen",
+    ]
+    seen = [crossed.budget_of(arm).images_seen for arm in crossed.arms()[1:]]
+    assert seen == [100, 400, 100, 400]
+    assert Study.parse(crossed.to_yaml()) == crossed
+    alone = Study.model_validate(tiny(methods=["supervised"], budget={"epochs": 2}))
+    assert alone == Study.model_validate(tiny(methods=["supervised"], budget=[{"epochs": 2}]))
+    assert all(arm.budget is None for arm in alone.arms())
+
+
+def test_an_arm_under_one_of_several_budgets_is_the_arm_under_that_one_alone() -> None:
+    both = [{"steps": 4}, {"steps": 8}]
+    ids = {}
+    for name, budget in (("both", both), ("four", both[0]), ("eight", both[1])):
+        plan = Plan.make(Study.model_validate(tiny(methods=["supervised"], budget=budget)))
+        ids[name] = [arm.id for arm in plan.arms]
+    assert ids["both"] == ids["four"] + ids["eight"]
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        ([{"epochs": 2}, {"epochs": 2}], r"\{'epochs': 2.0\} is listed twice"),
+        ([{"epochs": 2}, {"epochs": 2, "steps": 3}], "give exactly one of"),
+        ([], "at least 1"),
+    ],
+)
+def test_a_wrong_list_of_budgets_is_refused(budget: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Study(tiny(budget=budget))

@@ -225,14 +225,16 @@ class ArmPlanner:
         """Images of the whole training, where there are so many different ones: an epoch is a pass
         over pictures, however many files each has. Raises InputError for too few and too many.
         """
-        seen = self._study.budget.images(images, batch)
+        budget = self._study.budget_of(words)
+        seen = budget.images(images, batch)
         if not 2 <= seen <= MAX_IMAGES_SEEN:
-            (unit,) = self._study.budget.words()
+            (unit,) = budget.words()
+            place = () if words.budget is None else (self._study.budget.index(budget),)
             many = "fewer than 2" if seen < 2 else f"more than {MAX_IMAGES_SEEN:.0e}"
             raise InputError(
                 f"budget.{unit}: {many} images would be seen in training (sources.{words.source} "
                 f"has {images})",
-                at=("budget", unit),
+                at=("budget", *place, unit),
             )
         return seen
 

@@ -106,6 +106,7 @@ class ClusterPlanner:
                 source=words.source if method.trains else None,
                 size=words.size if method.trains else None,
                 labels=labels,
+                budget=words.budget if method.trains else None,
                 seed=words.seed,
             )
         )

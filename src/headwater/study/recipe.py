@@ -49,6 +49,13 @@ class Budget(Words):
             )
         return self
 
+    @property
+    def title(self) -> str:
+        """'40,000 seen', '20 epochs', '500 steps'."""
+        if self.epochs is not None:
+            return f"{self.epochs:g} epochs"
+        return f"{self.images_seen:,} seen" if self.images_seen else f"{self.steps:,} steps"
+
     def images(self, unique_images: int, batch: int) -> int:
         """Images seen by an arm of `unique_images` images at this batch (at least 1)."""
         if self.epochs is not None:

@@ -3,12 +3,13 @@
 A study file is YAML in the closed schema below (docs/study.md shows all of it). `Study.arms()`
 crosses the axes
 
-    sources x sizes x methods x (labels | captions) x seeds        plus one `scratch` arm a seed
+    sources x sizes x budgets x methods x (labels | captions) x seeds
+                                                                   plus one `scratch` arm a seed
 
 and every arm is transferred to every task under every protocol, at every shot count and draw. An
 axis that means nothing to a method (labels to SimCLR) is not crossed with it; a source can narrow
-the axes for itself, a task the sources that it is a question of. All else (budget, backbone, image
-size, recipe, grids) is one value for the study: arms differ only in what the study varies.
+the axes for itself, a task the sources that it is a question of. All else (backbone, image size,
+recipe, grids) is one value for the study: arms differ only in what the study varies.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -106,6 +108,8 @@ class Arm(Words):
     size: Size | None = None
     labels: str | None = None
     """Label view of a method that needs labels, caption field of one that needs captions."""
+    budget: Budget | None = None
+    """Its budget, in a study that has several; None where there is one for all."""
     seed: int
 
     @property
@@ -116,6 +120,7 @@ class Arm(Words):
             self.source,
             self.labels,
             None if self.size in (None, "all") else f"{self.size} images",
+            None if self.budget is None else self.budget.title,
         ]
         return " · ".join(str(p) for p in parts if p is not None)
 
@@ -186,8 +191,8 @@ class Study(Words, metaclass=Composing):
     """
     seeds: Seeds = (0, 1, 2)
     """Numbers, or how many: 3 means 0, 1, 2. One seed has no interval."""
-    budget: Budget
-    """How long every arm is pre-trained."""
+    budget: Several[Budget]
+    """How long every arm is pre-trained; several are an axis: every arm is trained under each."""
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
     """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
     image_size: Annotated[Whole, Field(ge=8, le=1024)] = 32
@@ -361,13 +366,27 @@ class Study(Words, metaclass=Composing):
             for name, use in self.sources.items():
                 if seed not in _own(use.seeds, self.seeds):
                     continue
-                for size in _own(use.sizes, self.sizes):
+                for size, budget in product(_own(use.sizes, self.sizes), self._budgets()):
                     for method in _own(use.methods, self.methods):
                         for labels in self._views(use, method):
-                            arms[
-                                Arm(method=method, source=name, size=size, labels=labels, seed=seed)
-                            ] = None
+                            arm = Arm(
+                                method=method,
+                                source=name,
+                                size=size,
+                                labels=labels,
+                                budget=budget,
+                                seed=seed,
+                            )
+                            arms[arm] = None
         return list(arms)
+
+    def budget_of(self, arm: Arm) -> Budget:
+        """How long an arm is pre-trained."""
+        return self.budget[0] if arm.budget is None else arm.budget
+
+    def _budgets(self) -> tuple[Budget | None, ...]:
+        """What arms say of their budget: nothing where there is one for all."""
+        return self.budget if len(self.budget) > 1 else (None,)
 
     def _views(self, use: SourceUse, method: Method) -> tuple[str | None, ...]:
         entry = METHODS[method]

@@ -56,7 +56,7 @@ def identity(value: Any) -> str:
 
 def one_as_list(value: Any) -> Any:
     """A single value where a list is expected stands for a list of one."""
-    return [value] if isinstance(value, str | int | float) else value
+    return [value] if isinstance(value, str | int | float | Mapping | BaseModel) else value
 
 
 def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -64,7 +64,8 @@ def distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for value in values:
         if value in seen:
-            raise ValueError(f"{value!r} is listed twice")
+            said = value.words() if isinstance(value, Words) else value
+            raise ValueError(f"{said!r} is listed twice")
         seen.add(value)
     return values
 

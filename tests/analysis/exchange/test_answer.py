@@ -58,7 +58,16 @@ def test_budgets_at_one_size_are_curves_of_their_own() -> None:
     longer = rows(images_seen=80_000)
     longer["arm"], longer["cell"] = longer["arm"] + "l", longer["cell"] + "l"
     both = to_frame(pd.concat([table, longer]).to_dict("records"))
-    assert len(curves_of_rows(both)) == 4
+    assert {one.name for one in curves_of_rows(both)} == {
+        "supervised level:0, 40,000 seen · photos",
+        "supervised level:0, 80,000 seen · photos",
+        "supervised level:0, 40,000 seen · web",
+        "supervised level:0, 80,000 seen · web",
+    }
+    other = table.assign(backbone="resnet18", arm=table["arm"] + "r", cell=table["cell"] + "r")
+    networks = to_frame(pd.concat([table, other]).to_dict("records"))
+    names = {one.name for one in curves_of_rows(networks)}
+    assert "supervised level:0 · web, resnet18" in names and len(names) == 4
     epochs = table.assign(images_seen=20 * table["unique_images"])
     assert len(curves_of_rows(epochs)) == 2
     assert exchange_rate(epochs, "web", "photos", by="seen").overall.rate == pytest.approx(

@@ -63,7 +63,7 @@ def families(arms: Sequence[Configuration], by: By = "images") -> list[Family]:
         if arm.method != "scratch" and np.isfinite(_number_of(arm, by)):
             alike.setdefault(_key(arm), []).append(arm)
     parts = [part for of_key in alike.values() for part in _budgets(of_key, by)]
-    return _named([_family(part, by) for part in parts])
+    return _named([_family(apart, of_part, by) for apart, of_part in parts])
 
 
 def _key(arm: Configuration) -> tuple[str, ...]:
@@ -76,39 +76,55 @@ def _number_of(arm: Configuration, by: By) -> float:
     return float("nan") if missing(value) else float(value)
 
 
-def _budgets(arms: list[Configuration], by: By) -> list[list[Configuration]]:
+def _budgets(arms: list[Configuration], by: By) -> list[tuple[str, list[Configuration]]]:
     """Arms of one key, apart where they have several budgets at one size (or, over images seen,
-    several sizes at one budget).
+    several sizes at one budget), with what tells them apart.
     """
-    other: By = "seen" if by == "images" else "images"
     numbers = np.array([_number_of(arm, by) for arm in arms])
-    others = np.array([_number_of(arm, other) for arm in arms])
     if len(set(numbers.tolist())) == len(arms):
-        return [arms]
-    epochs = others / numbers if by == "images" else numbers / others
-    same_epochs = len(set(np.round(np.log(epochs) / _SAME).tolist())) < len(
-        set(others[np.isfinite(others)].tolist())
-    )
-    told_by = np.round(np.log(epochs) / _SAME) if by == "images" and same_epochs else others
+        return [("", arms)]
+    other: By = "seen" if by == "images" else "images"
+    others = np.array([_number_of(arm, other) for arm in arms])
+    unit: str = other
+    values = others
+    if by == "images":
+        epochs = others / numbers
+        near = np.exp(_SAME * np.round(np.log(epochs) / _SAME))
+        if len(set(near.tolist())) < len(set(others[np.isfinite(others)].tolist())):
+            unit, values = "epochs", near
     groups: dict[float, list[Configuration]] = {}
-    for value, arm in zip(told_by, arms, strict=True):
+    for value, arm in zip(values, arms, strict=True):
         groups.setdefault(float(value), []).append(arm)
-    return list(groups.values())
+    return [(f", {_amount(value)} {unit}", of_value) for value, of_value in groups.items()]
 
 
-def _family(arms: list[Configuration], by: By) -> Family:
+def _amount(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _family(apart: str, arms: list[Configuration], by: By) -> Family:
     first = arms[0]
     labels = "" if first.labels is None else f" {first.labels}"
     source = "" if first.source is None else f" · {first.source}"
     n = tuple(_number_of(arm, by) for arm in arms)
-    return Family(f"{first.method}{labels}{source}", first.source, tuple(arms), n)
+    return Family(f"{first.method}{labels}{apart}{source}", first.source, tuple(arms), n)
 
 
 def _named(found: list[Family]) -> list[Family]:
-    """Later ones of an equal name are told by a number: they differ in recipe or budget."""
+    """Equal names are told apart by the backbone; what is still equal (it differs in the recipe)
+    by a number.
+    """
+    names = [one.name for one in found]
+    several = len({one.arms[0].backbone for one in found}) > 1
+    told = [
+        replace(one, name=f"{one.name}, {one.arms[0].backbone}")
+        if several and names.count(one.name) > 1
+        else one
+        for one in found
+    ]
     seen: dict[str, int] = {}
     unique = []
-    for one in found:
+    for one in told:
         seen[one.name] = seen.get(one.name, 0) + 1
         number = seen[one.name]
         unique.append(one if number == 1 else replace(one, name=f"{one.name} ({number})"))

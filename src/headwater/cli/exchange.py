@@ -55,6 +55,10 @@ def exchange(
         list[str] | None,
         typer.Option("--shots", help="Images per class, or full; several are averaged."),
     ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", help="Only this task; several are averaged. All, if left out."),
+    ] = None,
     reach: Annotated[
         float,
         typer.Option(
@@ -112,7 +116,15 @@ def exchange(
         return
     sizes = None if at is None else _numbers(at, "--at")
     facts = rate_facts(
-        table, a, b, at=sizes, by=by, protocol=protocol, shots=_shots(shots), reach=reach
+        table,
+        a,
+        b,
+        at=sizes,
+        by=by,
+        protocol=protocol,
+        shots=_shots(shots),
+        tasks=task,
+        reach=reach,
     )
     print_json(facts) if as_json else print_rate(facts)
 

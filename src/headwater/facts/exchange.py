@@ -60,10 +60,13 @@ def rate_facts(
     by: str,
     protocol: str | None,
     shots: Sequence[int] | None,
+    tasks: Sequence[str] | None,
     reach: float,
 ) -> dict[str, Any]:
     """How many images of a are worth one of b (`analysis.exchange.exchange_rate`)."""
-    answer = exchange_rate(rows, a, b, by=by, at=at, protocol=protocol, shots=shots, reach=reach)
+    answer = exchange_rate(
+        rows, a, b, by=by, at=at, protocol=protocol, shots=shots, tasks=tasks, reach=reach
+    )
     return answer.to_dict()
 
 

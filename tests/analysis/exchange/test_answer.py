@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from headwater.analysis.exchange import curves_of_rows, exchange_rate, rates_frame
+from headwater.analysis.exchange.rates import UNKNOWN
 from headwater.errors import InputError
 from headwater.rows import to_frame
 from tests.analysis.synthetic import SIZES_OF_ROWS, rows_of_sizes
@@ -82,3 +83,23 @@ def test_other_words_than_images_and_seen_are_refused() -> None:
         exchange_rate(rows(), "web", "photos", at=[0])
     with pytest.raises(InputError, match="no protocol 'probe'"):
         exchange_rate(rows(), "web", "photos", protocol="probe")
+
+
+def test_three_sizes_of_one_seed_tell_nothing() -> None:
+    """A law goes through three points: nothing is left over that could be noise."""
+    table = rows(seeds=1)
+    three = table[table["size"].isin(["500", "2000", "8000"])]
+    found = exchange_rate(three, "web", "photos")
+    assert found.overall.kind == UNKNOWN and {rate.kind for rate in found.rates} == {UNKNOWN}
+
+
+def test_tasks_can_be_chosen() -> None:
+    both = rows()
+    other = rows(task="cars", worth=1.5)
+    other["cell"] = other["cell"] + "c"
+    table = to_frame(pd.concat([both, other]).to_dict("records"))
+    mixed = exchange_rate(table, "web", "photos").overall.rate
+    cars = exchange_rate(table, "web", "photos", tasks=["cars"]).overall.rate
+    assert mixed is not None and cars == pytest.approx(1.5, rel=0.05) and cars < mixed
+    with pytest.raises(InputError, match="no task 'bikes' in these rows; they have"):
+        exchange_rate(table, "web", "photos", tasks=["bikes"])

@@ -40,6 +40,8 @@ _SEES_A_KNEE = 9
 """So many points more than three are needed to see that the knee is past [ours, from learning
 curves of other learners on photos, docs/log.md].
 """
+_GUESSED = 0.25
+"""Of the range of a curve that has too few points to show its noise [ours]."""
 _NOISE_FLOOR = 1e-6
 """Of the curve's range: points that lie on a law exactly still have a spread."""
 
@@ -174,8 +176,12 @@ def fit(curve: Curve, *, least: float | None, noise: Noise | None = None) -> Law
 
 
 def own_noise(curve: Curve, left: float, points: int) -> Noise:
-    """The noise by what the best law leaves over, on all degrees of freedom but three."""
+    """The noise by what the best law leaves over, on all degrees of freedom but three. A law goes
+    through three points whatever their noise is: of so few it is guessed from how far apart they
+    lie, and worth no degree of freedom.
+    """
     dof = max(points - 3, 0)
     extent = float(curve.error.max() - curve.error.min()) or 1.0
-    floor = (_NOISE_FLOOR * extent) ** 2
-    return Noise(max(left / max(dof, 1), floor), float(dof))
+    if not dof:
+        return Noise((_GUESSED * extent) ** 2, 0.0)
+    return Noise(max(left / dof, (_NOISE_FLOOR * extent) ** 2), float(dof))

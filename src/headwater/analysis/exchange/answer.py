@@ -85,6 +85,7 @@ def exchange_rate(
     protocol: str | None = None,
     shots: Sequence[int] | None = None,
     weights: Mapping[str, float] | None = None,
+    tasks: Sequence[str] | None = None,
     level: float = 0.95,
     reach: float = FARTHEST,
 ) -> ExchangeRate:
@@ -93,12 +94,13 @@ def exchange_rate(
     `a` and `b` are curves: an arm without its size ("supervised level:0 · grocery"), or a source
     that has one curve. `by` is images (distinct ones) or seen. `at` are sizes of b; those that were
     run, when left out. `protocol`, `shots` (-1 for all images) and `weights` of tasks are as in
-    `decide`. Intervals hold with probability `level`, each by itself. A rate that needs more than
-    `reach` times the images that a was run with is refused.
+    `decide`; `tasks` are the only ones that enter. Intervals hold with probability `level`, each by
+    itself; of one seed they stand on how far its sizes lie from a law, and five sizes tell little
+    of that. A rate that needs more than `reach` times the images that a was run with is refused.
 
     Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
     """
-    found = rows if isinstance(rows, Evidence) else evidence_of(rows)
+    found = _of_tasks(rows if isinstance(rows, Evidence) else evidence_of(rows), tasks)
     every = _families(found, counted_by(by))
     asked = named(every, a), named(every, b)
     aim = Aim(protocol, None if shots is None else tuple(shots), dict(weights or {}))
@@ -132,6 +134,28 @@ def curves_of_rows(rows: pd.DataFrame | Evidence, *, by: str = "images") -> list
     """The curves that `exchange_rate` can be asked about; errors as there."""
     found = rows if isinstance(rows, Evidence) else evidence_of(rows)
     return _families(found, counted_by(by))
+
+
+def _of_tasks(found: Evidence, tasks: Sequence[str] | None) -> Evidence:
+    """The evidence of some tasks alone. Raises InputError for one that the rows do not have."""
+    if tasks is None:
+        return found
+    known = dict.fromkeys(setting.task for setting in found.settings)
+    for task in tasks:
+        if task not in known:
+            raise InputError(
+                f"exchange: no task {task!r} in these rows; they have {listed(list(known))}"
+            )
+    places = [at for at, setting in enumerate(found.settings) if setting.task in tasks]
+    return replace(
+        found,
+        settings=tuple(found.settings[place] for place in places),
+        scores=found.scores[places],
+        steps=found.steps[places],
+        chance=found.chance[places],
+        draws=None,
+        spent=None,
+    )
 
 
 def _families(found: Evidence, by: By) -> list[Family]:
@@ -197,7 +221,8 @@ def _worth(rate: Rate, a: str) -> str:
             return f"more than {_number(rate.low)} of {a}, which is outside what was measured"
         return f"fewer than {_number(rate.high)} of {a}, which is outside what was measured"
     if rate.kind == UNKNOWN:
-        return f"a number of {a} that is not identifiable: the curves are too flat for their noise"
+        why = "the curves are too flat for their noise, or that noise is not known"
+        return f"a number of {a} that is not identifiable: {why}"
     point = "" if rate.rate is None else f"{_number(rate.rate)} of {a}"
     if rate.low is not None and rate.high is not None:
         return f"{point or a} ({_number(rate.low)} to {_number(rate.high)})".strip()

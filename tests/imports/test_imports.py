@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,7 @@ def test_a_map_that_is_not_there_is_told_with_the_near_one(headwater: Cli, tmp_p
     assert set(shipped_maps()) == {"alabdulmohsin2022", "entezari2023"}
 
 
+ROOT = Path(__file__).parents[2]
 SIX = ["CIFAR100", "DTD", "CALTECH101", "PETS", "REAL", "CLIPART"]
 REFERENCE = {
     ("Shutterstock", "2.7M", "clip"): (10.1, 36.1, 49.1, 80.0),
@@ -182,3 +184,11 @@ def test_the_public_curves_come_with_their_split_flagged() -> None:
     )
     assert len(found.rows) == 18_883
     assert found.defects["the best so far, so its noise cannot be seen"] == 3_902
+
+
+@needs_data
+def test_the_page_of_the_authors_table_holds_its_figures() -> None:
+    script = runpy.run_path(str(ROOT / "tools" / "make_authors_table.py"))
+    text = script["PAGE"].read_text(encoding="utf-8")
+    rows = script["rows_of"](Path(str(DATA)))
+    assert script["with_block"](text, rows) == text, "run python tools/make_authors_table.py"

@@ -59,6 +59,12 @@ def exchange(
         list[str] | None,
         typer.Option("--task", help="Only this task; several are averaged. All, if left out."),
     ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target", help="Ask whether the order of A and B flips at so many images of each."
+        ),
+    ] = None,
     reach: Annotated[
         float,
         typer.Option(
@@ -124,6 +130,7 @@ def exchange(
         protocol=protocol,
         shots=_shots(shots),
         tasks=task,
+        target=target,
         reach=reach,
     )
     print_json(facts) if as_json else print_rate(facts)

@@ -61,11 +61,21 @@ def rate_facts(
     protocol: str | None,
     shots: Sequence[int] | None,
     tasks: Sequence[str] | None,
+    target: float | None,
     reach: float,
 ) -> dict[str, Any]:
     """How many images of a are worth one of b (`analysis.exchange.exchange_rate`)."""
     answer = exchange_rate(
-        rows, a, b, by=by, at=at, protocol=protocol, shots=shots, tasks=tasks, reach=reach
+        rows,
+        a,
+        b,
+        by=by,
+        at=at,
+        protocol=protocol,
+        shots=shots,
+        tasks=tasks,
+        target=target,
+        reach=reach,
     )
     return answer.to_dict()
 

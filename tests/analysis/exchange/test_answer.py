@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from headwater.analysis.exchange import curves_of_rows, exchange_rate, rates_frame
+from headwater.analysis.exchange.crossing import KEEPS
 from headwater.analysis.exchange.rates import UNKNOWN
 from headwater.errors import InputError
 from headwater.rows import to_frame
@@ -91,6 +92,18 @@ def test_three_sizes_of_one_seed_tell_nothing() -> None:
     three = table[table["size"].isin(["500", "2000", "8000"])]
     found = exchange_rate(three, "web", "photos")
     assert found.overall.kind == UNKNOWN and {rate.kind for rate in found.rates} == {UNKNOWN}
+
+
+def test_a_target_asks_whether_the_order_flips() -> None:
+    near = exchange_rate(rows(), "web", "photos", target=16_000)
+    assert near.crossing is not None and near.crossing.answer == KEEPS
+    assert near.crossing.low < near.crossing.gap < near.crossing.high
+    said = near.sentences[-1]
+    assert said.startswith("At 16,000 images of each supervised level:0 · photos is foretold")
+    far = exchange_rate(rows(), "web", "photos", target=64_000)
+    assert far.sentences[-1] == "What would tell: both at 16,000 images."
+    with pytest.raises(InputError, match=r"a size beyond what was run \(8,000\)"):
+        exchange_rate(rows(), "web", "photos", target=4_000)
 
 
 def test_tasks_can_be_chosen() -> None:

@@ -13,6 +13,7 @@ from headwater.analysis.curves.prediction import FARTHEST
 from headwater.analysis.deciding import check_aim, headline_of
 from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import Evidence, evidence_of
+from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN, Crossing, crossing
 from headwater.analysis.exchange.families import By, Family, counted_by, families, named
 from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
 from headwater.analysis.exchange.seeds import Seeds
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from headwater.analysis.evidence import Line
 
+_ANSWERS = {FLIPS: "flips", KEEPS: "stays", OPEN: "is open"}
 _UNIT = {"images": "image", "seen": "image seen"}
 
 
@@ -43,6 +45,8 @@ class ExchangeRate:
     a_sizes: tuple[float, ...]
     b_sizes: tuple[float, ...]
     num_seeds: int
+    crossing: Crossing | None = None
+    """What becomes of the order of a and b at a target size, where one was asked for."""
 
     @property
     def changes(self) -> str:
@@ -68,6 +72,8 @@ class ExchangeRate:
             said.append(f"The rate {self.changes} with the number of images.")
         for rate in self.rates:
             said.append(f"At {rate.n:,.0f} {one} is worth {_worth(rate, self.a)}.")
+        if self.crossing is not None:
+            said += _order_words(self.crossing, self.a, self.b)
         return said
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,6 +92,7 @@ def exchange_rate(
     shots: Sequence[int] | None = None,
     weights: Mapping[str, float] | None = None,
     tasks: Sequence[str] | None = None,
+    target: float | None = None,
     level: float = 0.95,
     reach: float = FARTHEST,
 ) -> ExchangeRate:
@@ -97,6 +104,7 @@ def exchange_rate(
     `decide`; `tasks` are the only ones that enter. Intervals hold with probability `level`, each by
     itself; of one seed they stand on how far its sizes lie from a law, and five sizes tell little
     of that. A rate that needs more than `reach` times the images that a was run with is refused.
+    `target` is a number of images of each at which it is asked whether their order flips.
 
     Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
     """
@@ -127,6 +135,7 @@ def exchange_rate(
         a_sizes=tuple(map(float, sides[0].n)),
         b_sizes=tuple(map(float, sides[1].n)),
         num_seeds=min(len(side.seeds) for side in sides),
+        crossing=None if target is None else _crossing(exchange, target),
     )
 
 
@@ -206,6 +215,32 @@ def _exchange(curves: list[Seeds], a: Seeds, b: Seeds, reach: float) -> Exchange
     every = [one.curve for one in curves]
     fitter = fitter_of(every, 0.0)
     return replace(Exchange.of(a, b, fitter, hidden(every, fitter)), reach=reach)
+
+
+def _crossing(exchange: Exchange, target: float) -> Crossing:
+    last = min(exchange.a.seeds.n[-1], exchange.b.seeds.n[-1])
+    if not target > last:
+        raise InputError(
+            f"exchange: the target is a size beyond what was run ({last:,.0f}), not {target:g}"
+        )
+    return crossing(exchange.a, exchange.b, exchange.hidden, target)
+
+
+def _order_words(found: Crossing, a: str, b: str) -> list[str]:
+    """What a crossing says, in points."""
+    ahead = a if found.gap < 0 else b
+    gap = abs(found.gap)
+    ends = sorted((-found.low, -found.high)) if found.gap < 0 else [found.low, found.high]
+    said = [
+        f"At {found.n:,.0f} images of each {ahead} is foretold to be {gap:.1f} points ahead "
+        f"({ends[0]:.1f} to {ends[1]:.1f}); that the order is another one than now has a "
+        f"probability of {found.flips:.2f}: it {_ANSWERS[found.answer]}."
+    ]
+    if found.at is not None:
+        said.append(f"The curves are foretold to meet at {found.at:,.0f}.")
+    if found.answer == OPEN:
+        said.append(f"What would tell: both at {found.next:,.0f} images.")
+    return said
 
 
 def _where(line: Line) -> str:

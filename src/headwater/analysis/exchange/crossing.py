@@ -35,6 +35,8 @@ class Crossing:
     """Where the two curves are foretold to meet, between the largest size and the target; None
     where they do not.
     """
+    next: float
+    """The size that would tell most: twice the largest, or the target where that is nearer."""
 
 
 def crossing(first: Side, second: Side, known: Hidden, n: float) -> Crossing:
@@ -54,7 +56,8 @@ def crossing(first: Side, second: Side, known: Hidden, n: float) -> Crossing:
     gaps = first.errors(sizes) - second.errors(sizes)
     change = np.flatnonzero(np.sign(gaps[:-1]) * np.sign(gaps[1:]) < 0)
     at = float(sizes[change[0]]) if len(change) else None
-    return Crossing(n, now, gap, gap - half, gap + half, flips, answer, at)
+    next_size = float(min(n, 2 * max(first.seeds.n[-1], second.seeds.n[-1])))
+    return Crossing(n, now, gap, gap - half, gap + half, flips, answer, at, next_size)
 
 
 def _gap(first: Side, second: Side, known: Hidden, n: float) -> tuple[float, float, float]:

@@ -31,6 +31,8 @@ from headwater.analysis.defects import COLUMN as DEFECTS
 from headwater.analysis.defects import defects_sentences
 from headwater.analysis.draws import over_draws
 from headwater.analysis.kept import kept
+from headwater.analysis.rates import NEEDED as RATES
+from headwater.analysis.rates import Chosen, chosen_rates
 from headwater.analysis.spent import Spent, hours_of_seeds, repeats_of, spent_by
 from headwater.analysis.words import count, listed, setting_word
 
@@ -44,6 +46,7 @@ NEEDED = (
     *("subset", "task_majority", "task_classes", "shots", "draw", "n_test", "unique_images"),
     *("status", "seconds", "pretrain_seconds", "leaked_test_images", "similar_test_images"),
     DEFECTS,
+    *RATES,
 )
 """Columns of rows that evidence is made of, beside the required ones."""
 BEWARE = "Beware: "
@@ -166,6 +169,8 @@ class Evidence:
     """(task, protocol) of which every test image is a copy of the task's own train or val
     images.
     """
+    rates: Chosen | None = None
+    """What validation chose, where learning rates are an axis."""
     beware: tuple[str, ...] = ()
     """What a reader must know of such copies, a sentence each."""
 
@@ -293,7 +298,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
     """The evidence that rows hold. `metric` is one for all tasks; each task's own where it is
     left out. Raises InputError where a required column of the schema is missing.
     """
-    table = prepare(rows, only=NEEDED)
+    table, rates = chosen_rates(prepare(rows, only=NEEDED))
     arms = tuple(configurations(table).values())
     used = _entering(table, metric)
     lost = used["status"].eq("diverged").to_numpy()
@@ -350,6 +355,7 @@ def evidence_of(rows: pd.DataFrame, *, metric: str | None = None) -> Evidence:
         never=frozenset(arms[place].id for place in np.flatnonzero(never)),
         draws=table_of,
         spent=spent,
+        rates=rates,
     )
 
 

@@ -79,6 +79,8 @@ class ArmPlanner:
         if recipe is None:
             return PlannedArm(self._id(words), words)
         assert words.source is not None
+        if words.lr_factor is not None:
+            recipe = recipe.model_copy(update={"lr": recipe.lr * words.lr_factor})
         lesson = self._lesson(words, recipe)
         source = self._resolved.source_of(words.source)
         images_seen = self._images_seen(words, recipe.batch, source.num_pictures(lesson.positions))

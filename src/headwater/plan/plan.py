@@ -207,6 +207,7 @@ class Plan:
             "labels": labels,
             "label_kind": arm.label_kind,
             "label_level": arm.label_level,
+            "lr_factor": arm.words.lr_factor,
             "task": cell.words.task,
             "task_labels": self.tasks[cell.words.task].view,
         }

@@ -191,6 +191,13 @@ COLUMNS: tuple[Column, ...] = (
     Column("batch", "int", "pre-training batch, in images", least=0),
     Column("optimiser", "str", "pre-training optimiser"),
     Column("lr", "float", "pre-training base learning rate"),
+    Column(
+        "lr_factor",
+        "float",
+        "that rate over the method's own in the study, where rates are an axis; null for the "
+        "method's own",
+        least=0,
+    ),
     Column("weight_decay", "float", "pre-training weight decay"),
     Column("recipe", "str", "the whole resolved pre-training recipe, as canonical JSON"),
     Column(

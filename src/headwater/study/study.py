@@ -3,7 +3,7 @@
 A study file is YAML in the closed schema below (docs/study.md shows all of it). `Study.arms()`
 crosses the axes
 
-    sources x sizes x budgets x methods x (labels | captions) x seeds
+    sources x sizes x budgets x lr_factors x methods x (labels | captions) x seeds
                                                                    plus one `scratch` arm a seed
 
 and every arm is transferred to every task under every protocol, at every shot count and draw. An
@@ -45,6 +45,7 @@ from headwater.study.words import (
     Misplaced,
     Name,
     Origin,
+    Positive,
     Seeds,
     Several,
     Whole,
@@ -110,6 +111,10 @@ class Arm(Words):
     """Label view of a method that needs labels, caption field of one that needs captions."""
     budget: Budget | None = None
     """Its budget, in a study that has several; None where there is one for all."""
+    lr_factor: float | None = None
+    """Its learning rate over its method's own, in a study that has several; None where there is one
+    for all, and for the method's own.
+    """
     seed: int
 
     @property
@@ -121,6 +126,7 @@ class Arm(Words):
             self.labels,
             None if self.size in (None, "all") else f"{self.size} images",
             None if self.budget is None else self.budget.title,
+            None if self.lr_factor is None else f"{self.lr_factor:g} x lr",
         ]
         return " · ".join(str(p) for p in parts if p is not None)
 
@@ -193,6 +199,10 @@ class Study(Words, metaclass=Composing):
     """Numbers, or how many: 3 means 0, 1, 2. One seed has no interval."""
     budget: Several[Budget]
     """How long every arm is pre-trained; several are an axis: every arm is trained under each."""
+    lr_factors: Several[Annotated[Positive, Field(ge=1e-3, le=1e3)]] = (1.0,)
+    """Learning rates as multiples of each method's own. Several are an axis: every arm is trained
+    at each, and decisions take the one that validation chooses, for every arm alike.
+    """
     backbone: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.]{1,80}$")] = "tiny"
     """A timm architecture (from scratch, never downloaded), or `tiny`: timm's test_resnet."""
     image_size: Annotated[Whole, Field(ge=8, le=1024)] = 32
@@ -366,7 +376,8 @@ class Study(Words, metaclass=Composing):
             for name, use in self.sources.items():
                 if seed not in _own(use.seeds, self.seeds):
                     continue
-                for size, budget in product(_own(use.sizes, self.sizes), self._budgets()):
+                sizes = _own(use.sizes, self.sizes)
+                for size, budget, factor in product(sizes, self._budgets(), self._factors()):
                     for method in _own(use.methods, self.methods):
                         for labels in self._views(use, method):
                             arm = Arm(
@@ -375,6 +386,7 @@ class Study(Words, metaclass=Composing):
                                 size=size,
                                 labels=labels,
                                 budget=budget,
+                                lr_factor=factor,
                                 seed=seed,
                             )
                             arms[arm] = None
@@ -387,6 +399,10 @@ class Study(Words, metaclass=Composing):
     def _budgets(self) -> tuple[Budget | None, ...]:
         """What arms say of their budget: nothing where there is one for all."""
         return self.budget if len(self.budget) > 1 else (None,)
+
+    def _factors(self) -> tuple[float | None, ...]:
+        """What arms say of their learning rate: nothing of the method's own."""
+        return tuple(None if factor == 1 else factor for factor in self.lr_factors)
 
     def _views(self, use: SourceUse, method: Method) -> tuple[str | None, ...]:
         entry = METHODS[method]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headwater.analysis import Prices, prepare
-from headwater.cli.decide import _prices
+from headwater.cli.decide import prices_of
 from headwater.cli.options import print_json
 from headwater.rows import write_rows
 from tests.analysis.synthetic import synthetic_rows
@@ -76,10 +76,10 @@ def test_a_price_of_one_view_leaves_the_others_theirs() -> None:
         Prices(label=0.02, image=1.0),
         Prices(label={"level:0": 0.02, "level:2": 0.02}),
     ):
-        found = _prices(["label:level:1=5"], of_study, table)
+        found = prices_of(["label:level:1=5"], of_study, table)
         assert found.label == {"level:0": 0.02, "level:1": 5.0, "level:2": 0.02}
         assert found.image == of_study.image
-    assert _prices(["label:level:1=5"], None, table).label == {"level:1": 5.0}
+    assert prices_of(["label:level:1=5"], None, table).label == {"level:1": 5.0}
 
 
 def test_json_has_no_number_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:

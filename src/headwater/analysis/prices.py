@@ -200,6 +200,16 @@ def _cost(arm: Configuration, prices: Prices, found: Evidence) -> _Cost:
     return _Cost(total) if math.isfinite(total) else _Cost(None, "it is beyond any number")
 
 
+def image_price(arm: Configuration, prices: Prices) -> float | None:
+    """What one more image of an arm costs: the image, and its label or caption; None where the
+    label's price is not known.
+    """
+    if not trains(arm):
+        return 0.0
+    own = _of_an_image(arm, prices)
+    return None if own is None else prices.image + own
+
+
 def _of_an_image(arm: Configuration, prices: Prices) -> float | None:
     """Of what is attached to an image; None where it is not known."""
     if arm.labels is None or _needs(arm.method) not in ("labels", "captions"):

@@ -95,7 +95,7 @@ def decide(
         shots=tuple(shots_of(word) for word in shots) if shots else aim.shots,
         weights={**aim.weights, **dict(_weight(word) for word in weight or ())},
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
-        prices=_prices(price, aim.prices, table) if price else aim.prices,
+        prices=prices_of(price, aim.prices, table) if price else aim.prices,
     )
     if answers is not None:
         kept = Store(answers)
@@ -151,7 +151,7 @@ def _weight(word: str) -> tuple[str, float]:
     return task, weight
 
 
-def _prices(words: list[str], of_study: Prices | None, table: pd.DataFrame) -> Prices:
+def prices_of(words: list[str], of_study: Prices | None, table: pd.DataFrame) -> Prices:
     """The study's prices, with those of the command line in their place. One price for all views
     stays that of the views that the command line does not name.
     """

@@ -59,6 +59,15 @@ def exchange(
         list[str] | None,
         typer.Option("--task", help="Only this task; several are averaged. All, if left out."),
     ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--price",
+            metavar="WHAT=NUMBER",
+            help="What one image, label or caption costs, as of `headwater decide`; the answer is "
+            "in money as well.",
+        ),
+    ] = None,
     target: Annotated[
         float | None,
         typer.Option(
@@ -112,6 +121,8 @@ def exchange(
             "name rows or a study and two sources (headwater exchange STUDY A B), or a table of "
             "curves (--curves TABLE --predict N,N)"
         )
+    from headwater.analysis import prepare
+    from headwater.cli.decide import prices_of
     from headwater.facts.exchange import curve_names, rate_facts
     from headwater.show.exchange import print_names, print_rate
 
@@ -131,6 +142,7 @@ def exchange(
         shots=_shots(shots),
         tasks=task,
         target=target,
+        prices=None if not price else prices_of(price, None, prepare(table)),
         reach=reach,
     )
     print_json(facts) if as_json else print_rate(facts)

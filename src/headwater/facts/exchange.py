@@ -14,6 +14,8 @@ from headwater.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from headwater.analysis import Prices
+
 MOST_PREDICTIONS = 1000
 """Sizes that one call may ask for."""
 
@@ -62,6 +64,7 @@ def rate_facts(
     shots: Sequence[int] | None,
     tasks: Sequence[str] | None,
     target: float | None,
+    prices: Prices | None,
     reach: float,
 ) -> dict[str, Any]:
     """How many images of a are worth one of b (`analysis.exchange.exchange_rate`)."""
@@ -75,6 +78,7 @@ def rate_facts(
         shots=shots,
         tasks=tasks,
         target=target,
+        prices=prices,
         reach=reach,
     )
     return answer.to_dict()

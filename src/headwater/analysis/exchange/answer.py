@@ -17,7 +17,8 @@ from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN, Crossing, c
 from headwater.analysis.exchange.families import By, Family, counted_by, families, named
 from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
 from headwater.analysis.exchange.seeds import Seeds
-from headwater.analysis.words import listed, shots_words
+from headwater.analysis.prices import Prices, image_price
+from headwater.analysis.words import listed, money_word, shots_words
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class ExchangeRate:
     num_seeds: int
     crossing: Crossing | None = None
     """What becomes of the order of a and b at a target size, where one was asked for."""
+    prices: tuple[float, float] | None = None
+    """Of one more image of a and of b, with its label or caption, where prices were given."""
 
     @property
     def changes(self) -> str:
@@ -72,6 +75,8 @@ class ExchangeRate:
             said.append(f"The rate {self.changes} with the number of images.")
         for rate in self.rates:
             said.append(f"At {rate.n:,.0f} {one} is worth {_worth(rate, self.a)}.")
+        if self.prices is not None:
+            said.append(_money_words(self.overall, self.prices, self.a, self.b))
         if self.crossing is not None:
             said += _order_words(self.crossing, self.a, self.b)
         return said
@@ -93,6 +98,7 @@ def exchange_rate(
     weights: Mapping[str, float] | None = None,
     tasks: Sequence[str] | None = None,
     target: float | None = None,
+    prices: Prices | None = None,
     level: float = 0.95,
     reach: float = FARTHEST,
 ) -> ExchangeRate:
@@ -104,7 +110,8 @@ def exchange_rate(
     `decide`; `tasks` are the only ones that enter. Intervals hold with probability `level`, each by
     itself; of one seed they stand on how far its sizes lie from a law, and five sizes tell little
     of that. A rate that needs more than `reach` times the images that a was run with is refused.
-    `target` is a number of images of each at which it is asked whether their order flips.
+    `target` is a number of images of each at which it is asked whether their order flips. With
+    `prices` the answer is in money as well: what an image of b is worth in images of a, and costs.
 
     Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
     """
@@ -136,6 +143,7 @@ def exchange_rate(
         b_sizes=tuple(map(float, sides[1].n)),
         num_seeds=min(len(side.seeds) for side in sides),
         crossing=None if target is None else _crossing(exchange, target),
+        prices=None if prices is None else _prices(asked, prices),
     )
 
 
@@ -215,6 +223,36 @@ def _exchange(curves: list[Seeds], a: Seeds, b: Seeds, reach: float) -> Exchange
     every = [one.curve for one in curves]
     fitter = fitter_of(every, 0.0)
     return replace(Exchange.of(a, b, fitter, hidden(every, fitter)), reach=reach)
+
+
+def _prices(asked: tuple[Family, Family], prices: Prices) -> tuple[float, float]:
+    """Of an image of both. Raises InputError for one that is not known."""
+    found = []
+    for side in asked:
+        price = image_price(side.arms[0], prices)
+        if price is None:
+            raise InputError(
+                f"exchange: no price is given for the labels {side.arms[0].labels} of {side.name}"
+            )
+        found.append(price)
+    return found[0], found[1]
+
+
+def _money_words(rate: Rate, prices: tuple[float, float], a: str, b: str) -> str:
+    """What a thousand images of b cost, and what they are worth in images of a."""
+    paid, bought = (1000 * price for price in prices)
+    said = f"In money: 1,000 more images of {b} cost {money_word(bought)}"
+    if rate.low is None and rate.high is None:
+        return f"{said}; what they are worth in images of {a} is not told."
+    low = "0" if rate.low is None else money_word(rate.low * paid)
+    high = "any price" if rate.high is None else money_word(rate.high * paid)
+    point = "" if rate.rate is None else f"{money_word(rate.rate * paid)}, "
+    worth = f"{said}; as many of {a} as they are worth cost {point}from {low} to {high}"
+    if rate.low is not None and rate.low * paid > bought:
+        return f"{worth}: {b} is the cheaper one."
+    if rate.high is not None and rate.high * paid < bought:
+        return f"{worth}: {a} is the cheaper one."
+    return f"{worth}: which is the cheaper one is open."
 
 
 def _crossing(exchange: Exchange, target: float) -> Crossing:

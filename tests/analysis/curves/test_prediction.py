@@ -158,3 +158,21 @@ def test_what_is_missing_or_odd_is_said(tmp_path: Path) -> None:
     (tmp_path / "curves.txt").write_text("")
     with pytest.raises(InputError, match=r"is \.csv, \.tsv or \.parquet"):
         read_curves(tmp_path / "curves.txt")
+
+
+def test_standard_errors_and_groups_enter_the_noise() -> None:
+    frame, _ = table(11, curves=4, sizes=6, noise=0.004)
+    bare = predicted(frame, 1e5)
+    told = predicted(frame.assign(score_se=0.03), 1e5)
+    width = {
+        name: (each["high"] - each["low"]).median() for name, each in (("b", bare), ("t", told))
+    }
+    assert width["t"] > 2 * width["b"]
+    loud, _ = table(12, curves=4, sizes=8, noise=0.03)
+    loud["curve"] = "l" + loud["curve"]
+    mixed = pd.concat([frame, loud])
+    groups = mixed.assign(group=np.where(mixed["curve"].str.startswith("l"), "loud", "quiet"))
+    apart, joined = predicted(groups, 1e5), predicted(mixed, 1e5)
+    quiet = ~apart["curve"].str.startswith("l")
+    widths = [(each["high"] - each["low"])[quiet].median() for each in (apart, joined)]
+    assert widths[0] < widths[1], "a quiet group does not share the noise of a loud one"

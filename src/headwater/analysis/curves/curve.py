@@ -63,13 +63,20 @@ class Curve:
 
     def upto(self, count: int) -> Curve:
         """Its first `count` points."""
+        return self._part(slice(0, count))
+
+    def upto_end(self, first: int) -> Curve:
+        """Its points from the one with the number `first` on."""
+        return self._part(slice(first, None))
+
+    def _part(self, part: slice) -> Curve:
         return Curve(
             self.name,
             self.group,
-            self.n[:count],
-            self.error[:count],
-            self.se[:count],
-            self.repeats[:count],
+            self.n[part],
+            self.error[part],
+            self.se[part],
+            self.repeats[part],
         )
 
 

@@ -13,7 +13,7 @@ curves show (`KNOWN`): a table of two curves has an interval, too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ import numpy as np
 
 from headwater.analysis.curves.curve import Curve
 from headwater.analysis.curves.law import LEAST_POINTS, Law, fit
-from headwater.analysis.curves.noise import common_noise, together
+from headwater.analysis.curves.noise import common_noise, measured_noise, together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,14 +81,27 @@ class Fitter:
     """The least error there can be."""
     common: Noise | None
     """What their noise has in common."""
+    of_groups: Mapping[str, Noise]
+    """The same of groups that have enough curves of their own."""
 
     def fit(self, curve: Curve) -> Law:
         first = fit(curve, least=self.least)
-        return fit(curve, least=self.least, noise=together(first.noise, self.common))
+        common = self.of_groups.get(curve.group, self.common)
+        own = together(first.noise, measured_noise(curve.upto_end(first.first)))
+        return fit(curve, least=self.least, noise=together(own, common))
 
 
 def fitter_of(curves: Sequence[Curve], least: float | None) -> Fitter:
-    return Fitter(least, common_noise(fit(curve, least=least).noise for curve in curves))
+    """How curves are fitted together. `least` is the least error there can be."""
+    every: list[Noise] = []
+    of_groups: dict[str, list[Noise]] = {}
+    for curve in curves:
+        every.append(fit(curve, least=least).noise)
+        if curve.group:
+            of_groups.setdefault(curve.group, []).append(every[-1])
+    known = {name: common_noise(noises) for name, noises in of_groups.items()}
+    enough = {name: noise for name, noise in known.items() if noise is not None}
+    return Fitter(least, common_noise(every), enough)
 
 
 def outlook(law: Law, n: Floats) -> tuple[Floats, Floats]:

@@ -14,10 +14,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from headwater.analysis.curves.curve import Curve
 from headwater.analysis.curves.law import Noise
 
 FEWEST_CURVES = 3
 """Fewer say nothing about how variances differ."""
+_GIVEN = 5.0
+"""Degrees of freedom of a standard error that somebody gives: seldom of more seeds [ours]."""
 _MOST_DOF = 100.0
 """A prior is worth no more: no table shows that all variances are equal."""
 
@@ -39,6 +42,18 @@ def common_noise(found: Iterable[Noise]) -> Noise | None:
         return Noise(float(np.exp(np.median(logs))), _MOST_DOF)
     dof = 2 * brentq(lambda x: float(polygamma(1, x)) - beyond, 1e-3, _MOST_DOF)
     return Noise(float(np.exp(np.median(logs))), max(1.0, min(dof, _MOST_DOF)))
+
+
+def measured_noise(curve: Curve) -> Noise | None:
+    """The noise that the standard errors of a curve's points tell, given or over seeds; None where
+    they are not known. A standard error that was given is worth `_GIVEN` degrees of freedom.
+    """
+    known = np.isfinite(curve.se)
+    if not known.any():
+        return None
+    spare = np.where(curve.repeats[known] > 1, curve.repeats[known] - 1, _GIVEN)
+    variance = float((spare * curve.se[known] ** 2).sum() / spare.sum())
+    return None if variance <= 0 else Noise(variance, float(spare.sum()))
 
 
 def together(own: Noise, common: Noise | None) -> Noise:

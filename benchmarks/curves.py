@@ -3,8 +3,9 @@ intervals hold what is measured later in 93 to 97 %, on public curves and on oth
 
     python benchmarks/curves.py [--write]       (HEADWATER_DATA: docs/data.md; five minutes)
 
-Public curves: 72 few-shot curves of Alabdulmohsin et al. 2022, with their own split. Learners:
-scikit-learn's on photos (learners.py), on which nothing of the engine was made. A line hides the
+Public curves: 72 few-shot curves of Alabdulmohsin et al. 2022, with their own split; most constants
+of the engine were found on them. Learners: scikit-learn's on photos (learners.py), on which one
+constant was found (that few points cannot show a knee). A line hides the
 ends of all curves, predicts the point nearest to `ratio` times the last one that is shown, and
 compares with the law fitted by least squares from the same start, with the delta method and t.
 """

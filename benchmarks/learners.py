@@ -2,8 +2,8 @@
 
     python benchmarks/learners.py OUT.csv       (HEADWATER_DATA: docs/data.md; two minutes)
 
-They are curves that the engine of `headwater exchange` was not made on: nine learners on colours of
-16 x 16 px in 48 principal components, of eleven tasks.
+Nine learners on colours of 16 x 16 px in 48 principal components, of eleven tasks: curves of
+another kind than those that most constants of `headwater exchange` were found on.
 """
 
 from __future__ import annotations

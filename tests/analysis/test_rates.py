@@ -96,3 +96,20 @@ def test_rates_are_an_axis_of_a_study_and_the_methods_own_keeps_its_arms() -> No
     assert {arm.id for arm in own.arms} < {arm.id for arm in plan.arms}
     named = [plan.names(cell)["lr_factor"] for cell in plan.cells]
     assert set(named) == {None, 0.5, 2.0}
+
+
+def test_a_rate_that_diverged_is_not_chosen_and_spoils_no_choice() -> None:
+    scores: Scores = {("a", 0.5): (0.4, 0.43), ("a", 1.0): (0.6, 0.63), ("a", 2.0): (0.9, 0.3)}
+    table = rows(scores)
+    lost = table["lr_factor"].eq(2.0).fillna(False).astype(bool) & (table["seed"] > 0)
+    table.loc[lost, ["status", "reason"]] = ["diverged", "a loss that is not finite"]
+    table.loc[lost, ["value", "val_value"]] = pd.NA
+    _, chosen = chosen_rates(prepare(table))
+    assert chosen is not None and list(chosen.kept.values()) == [1.0]
+
+
+def test_without_validation_nothing_is_chosen() -> None:
+    table = rows({("a", 0.5): (0.4, 0.43), ("a", 1.0): (0.6, 0.63)}).assign(val_value=pd.NA)
+    prepared = prepare(to_frame(table.to_dict("records")))
+    rest, chosen = chosen_rates(prepared)
+    assert chosen is None and rest is prepared

@@ -125,15 +125,20 @@ def _rates(table: pd.DataFrame, aim: Aim, found: Evidence, best: Configuration) 
         return []
     tried = listed([f"{factor:g}" for factor in found.rates.factors])
     said = f"Learning rate: of {tried} times each method's own, chosen on validation for every arm."
-    others = []
+    others, unknown = [], []
     for factor in found.rates.factors:
         line = headline_of(evidence_of(at_factor(table, factor)), aim)
         leader = None if line is None else decide(at_factor(table, factor), aim, lines=False).best
         arm = next((each for each in line.arms if each.name == leader), None) if line else None
-        if arm is not None and not _same_but_rate(arm, best):
+        if arm is None:
+            unknown.append(f"{factor:g}")
+        elif not _same_but_rate(arm, best):
             others.append(f"at {factor:g} times {arm.name}")
+    if unknown:
+        said += f" At {listed(unknown)} times nothing can be compared."
     if not others:
-        return [f"{said} The verdict survives each: the same arm leads."]
+        survived = "the others" if unknown else "each"
+        return [f"{said} The verdict survives {survived}: the same arm leads."]
     return [f"{said} It hangs on the rate: {listed(others)} leads."]
 
 

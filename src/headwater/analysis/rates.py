@@ -17,6 +17,7 @@ import numpy as np
 
 from headwater.analysis.configurations import CONFIGURATION
 from headwater.analysis.words import missing
+from headwater.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,8 @@ def chosen_rates(table: pd.DataFrame) -> tuple[pd.DataFrame, Chosen | None]:
     for row in distinct.to_dict("records"):
         if not missing(row["lr"]):
             factor = 1.0 if missing(row[FACTOR]) else float(row[FACTOR])
+            if factor <= 0:
+                raise InputError(f"lr_factor: {factor:g} is no rate above 0")
             groups.setdefault(_key(row, factor), []).append((str(row["configuration"]), factor))
     axes = [group for group in groups.values() if len(group) > 1]
     if not axes:
@@ -54,8 +57,12 @@ def chosen_rates(table: pd.DataFrame) -> tuple[pd.DataFrame, Chosen | None]:
     kept, dropped = {}, set()
     for group in axes:
         best = _best(table, [configuration for configuration, _ in group])
+        if best is None:  # nobody validated: nothing is chosen
+            continue
         kept[best] = dict(group)[best]
         dropped |= {configuration for configuration, _ in group} - {best}
+    if not kept:
+        return table, None
     factors = sorted({factor for group in axes for _, factor in group})
     rest = table[~table["configuration"].isin(dropped)]
     return rest, Chosen(kept, tuple(factors))
@@ -63,31 +70,38 @@ def chosen_rates(table: pd.DataFrame) -> tuple[pd.DataFrame, Chosen | None]:
 
 def at_factor(table: pd.DataFrame, factor: float) -> pd.DataFrame:
     """The rows of one rate over the methods' own, and of arms that have none."""
-    own = table[FACTOR].isna() if factor == 1 else table[FACTOR].eq(factor).fillna(False)
-    return table[own.astype(bool) | table["lr"].isna()]
+    own = table[FACTOR].eq(factor).fillna(False).astype(bool)
+    if factor == 1:
+        own |= table[FACTOR].isna()
+    return table[own | table["lr"].isna()]
 
 
 def _key(row: Mapping[Any, Any], factor: float) -> str:
     """What arms that differ in their rate alone have in common."""
     fields = {c: None if missing(row[c]) else str(row[c]) for c in CONFIGURATION}
     fields["lr"] = f"{float(row['lr']) / factor:.6g}"
-    recipe = None if missing(row["recipe"]) else json.loads(str(row["recipe"]))
+    try:
+        recipe = None if missing(row["recipe"]) else json.loads(str(row["recipe"]))
+    except ValueError:
+        recipe = str(row["recipe"])
     if isinstance(recipe, dict):
         recipe.pop("lr", None)
     fields["recipe"] = json.dumps(recipe, sort_keys=True)
     return json.dumps(fields, sort_keys=True)
 
 
-def _best(table: pd.DataFrame, group: list[str]) -> str:
-    """The configuration with the best mean on validation, over cells that all of the group have;
-    the first where nobody knows.
+def _best(table: pd.DataFrame, group: list[str]) -> str | None:
+    """The configuration with the best mean on validation, over all cells that any of the group has:
+    a cell that has no score there (its training diverged, say) counts as 0. None where nobody knows
+    a score.
     """
-    found: Any = None
-    columns = [column for column in _CELL if column in table]
-    for configuration in group:
-        rows = table[table["configuration"].eq(configuration) & table[VALIDATION].notna()]
-        rows = rows.drop_duplicates("cell")
-        scores = rows.groupby(columns, dropna=False)[VALIDATION].mean().rename(configuration)
-        found = scores.to_frame() if found is None else found.join(scores, how="inner")
-    means = found.astype("float64").mean()
-    return group[0] if not len(found) else group[int(np.argmax(means.to_numpy()))]
+    rows = table[table["configuration"].isin(group)].drop_duplicates("cell")
+    if not rows[VALIDATION].notna().any():
+        return None
+    columns = [column for column in _CELL if column in rows]
+    keys = rows[columns].astype("string").fillna("").agg("|".join, axis=1)
+    scores = rows.assign(key=keys).pivot_table(
+        index="key", columns="configuration", values=VALIDATION, aggfunc="mean", dropna=False
+    )
+    means = scores.reindex(columns=group).astype("float64").fillna(0.0).mean()
+    return group[int(np.argmax(means.to_numpy()))]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.curves import Predictor, checklist, read_curves
+from headwater.analysis.curves.tables import MOST_N
 from headwater.analysis.exchange import curves_of_rows, exchange_rate
 from headwater.errors import InputError
 
@@ -28,8 +28,10 @@ def curve_facts(path: Path, predict: Sequence[float], *, better: str | None) -> 
     fitted. told: what was left out or taken for granted. Raises InputError for a table that is
     none, and for an n that is not above 0.
     """
-    if wrong := [n for n in predict if not (math.isfinite(n) and n > 0)]:
-        raise InputError(f"an n to predict is a number above 0, not {wrong[0]:g}")
+    if wrong := [n for n in predict if not 0 < n <= MOST_N]:
+        raise InputError(
+            f"an n to predict is a number from above 0 to {MOST_N:g}, not {wrong[0]:g}"
+        )
     if len(predict) > MOST_PREDICTIONS:
         raise InputError(f"{len(predict):,} n to predict, more than {MOST_PREDICTIONS:,}")
     table = read_curves(path, better=better)

@@ -194,8 +194,8 @@ COLUMNS: tuple[Column, ...] = (
     Column(
         "lr_factor",
         "float",
-        "that rate over the method's own in the study, where rates are an axis; null for the "
-        "method's own",
+        "that rate over the method's own in the study, above 0, where rates are an axis; null for "
+        "the method's own",
         least=0,
     ),
     Column("weight_decay", "float", "pre-training weight decay"),

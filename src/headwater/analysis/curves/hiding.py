@@ -21,7 +21,7 @@ import numpy as np
 
 from headwater.analysis.curves.curve import Curve
 from headwater.analysis.curves.law import LEAST_POINTS, Law, fit
-from headwater.analysis.curves.noise import common_noise, measured_noise, together
+from headwater.analysis.curves.noise import common_noise, mean_noise, measured_noise, together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,6 +41,8 @@ _LESS_AFAR = 0.2
 """The spread of the laws that fit grows faster with the ratio than the errors of predictions do: a
 scale is divided by the ratio to this power [ours, from the same curves].
 """
+_FARTHEST_SEEN = 10.0
+"""Beyond this ratio nothing was seen, and no scale is made smaller."""
 KNOWN = ((0.0, 7.0), (0.5, 5.0), (1.0, 3.2), (2.0, 2.2))
 """(doublings past the knee, the 95 % quantile of scores), from the public few-shot curves [ours,
 docs/log.md]; in between along lines, beyond the last as there.
@@ -83,11 +85,20 @@ class Fitter:
     """What their noise has in common."""
     of_groups: Mapping[str, Noise]
     """The same of groups that have enough curves of their own."""
+    others: Noise | None = None
+    """For a curve that shows no noise of its own, where too few do to have one in common: the mean
+    of those that do.
+    """
 
     def fit(self, curve: Curve) -> Law:
         first = fit(curve, least=self.least)
         common = self.of_groups.get(curve.group, self.common)
-        own = together(first.noise, measured_noise(curve.upto_end(first.first)))
+        own, measured = first.noise, measured_noise(curve.upto_end(first.first))
+        # seeds say nothing of how far a law lies from its curve, so they only raise the noise
+        if measured is not None and (measured.variance > own.variance or not own.dof):
+            own = together(own, measured)
+        if common is None and not own.dof:
+            common = self.others
         return fit(curve, least=self.least, noise=together(own, common))
 
 
@@ -101,7 +112,7 @@ def fitter_of(curves: Sequence[Curve], least: float | None) -> Fitter:
             of_groups.setdefault(curve.group, []).append(every[-1])
     known = {name: common_noise(noises) for name, noises in of_groups.items()}
     enough = {name: noise for name, noise in known.items() if noise is not None}
-    return Fitter(least, common_noise(every), enough)
+    return Fitter(least, common_noise(every), enough, mean_noise(every))
 
 
 def outlook(law: Law, n: Floats) -> tuple[Floats, Floats]:
@@ -113,7 +124,7 @@ def outlook(law: Law, n: Floats) -> tuple[Floats, Floats]:
     tails = float(stdtrit(dof, 0.025) / -1.96)
     fall = law.floor + law.fall - mean
     scale = np.sqrt((sd**2 + law.noise.variance) * tails**2 + (DRIFT * fall) ** 2)
-    return mean, scale / np.maximum(n / law.reference, 1.0) ** _LESS_AFAR
+    return mean, scale / np.clip(n / law.reference, 1.0, _FARTHEST_SEEN) ** _LESS_AFAR
 
 
 def hidden(curves: Sequence[Curve], fitter: Fitter) -> Hidden:

@@ -181,7 +181,8 @@ def own_noise(curve: Curve, left: float, points: int) -> Noise:
     lie, and worth no degree of freedom.
     """
     dof = max(points - 3, 0)
-    extent = float(curve.error.max() - curve.error.min()) or 1.0
+    extent = float(curve.error.max() - curve.error.min())
+    extent = extent or float(np.abs(curve.error).max()) or 1.0
     if not dof:
         return Noise((_GUESSED * extent) ** 2, 0.0)
     return Noise(max(left / dof, (_NOISE_FLOOR * extent) ** 2), float(dof))

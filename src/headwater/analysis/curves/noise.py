@@ -44,6 +44,15 @@ def common_noise(found: Iterable[Noise]) -> Noise | None:
     return Noise(float(np.exp(np.median(logs))), max(1.0, min(dof, _MOST_DOF)))
 
 
+def mean_noise(found: Iterable[Noise]) -> Noise | None:
+    """The mean variance by degrees of freedom; None where no curve shows any."""
+    known = [noise for noise in found if noise.dof >= 1]
+    if not known:
+        return None
+    dof = sum(noise.dof for noise in known)
+    return Noise(sum(noise.dof * noise.variance for noise in known) / dof, dof)
+
+
 def measured_noise(curve: Curve) -> Noise | None:
     """The noise that the standard errors of a curve's points tell, given or over seeds; None where
     they are not known. A standard error that was given is worth `_GIVEN` degrees of freedom.

@@ -14,6 +14,7 @@ from headwater.analysis.curves.hiding import Fitter, Hidden, factor, fitter_of, 
 from headwater.analysis.curves.inside import inside
 from headwater.analysis.curves.law import CENTRE, EXPONENTS, LEAST_POINTS, SPREAD
 from headwater.analysis.curves.tables import CurveTable
+from headwater.analysis.words import count
 
 if TYPE_CHECKING:
     from headwater.analysis.curves.curve import Floats
@@ -103,11 +104,23 @@ class Predictor:
         return float(np.sqrt(half**2 + unseen**2 * self.laws[number].noise.variance))
 
     def _between(self, number: int, n: float, level: float) -> Prediction:
-        curve = self.curves[number]
-        mean, half = inside(curve, self.laws[number], n, level)
+        curve, law = self.curves[number], self.laws[number]
+        if n < curve.n[0]:
+            return self._before(number, n, level)
+        mean, half = inside(curve, law, n, level)
         half = self._with_unseen(number, half, level)
-        why = "before the first point that was measured" if n < curve.n[0] else ""
-        return self._said(curve, n, mean, half, INSIDE, why)
+        few = len(curve.n) < LEAST_POINTS
+        return self._said(curve, n, mean, half, INSIDE, _few(curve) if few else "")
+
+    def _before(self, number: int, n: float, level: float) -> Prediction:
+        """Before the first point: the law backwards, doubted by all that it rises."""
+        curve, law = self.curves[number], self.laws[number]
+        mean = float(law.at(np.array([n]))[0][0])
+        _, half = inside(curve, law, curve.n[0], level)
+        rise = abs(mean - float(curve.error[0]))
+        half = self._with_unseen(number, half + 2 * rise, level)
+        why = "before the first point that was measured"
+        return self._said(curve, n, mean, half, LAW, why)
 
     def _said(
         self, curve: Curve, n: float, error: float, half: float, form: str, why: str
@@ -126,7 +139,7 @@ class Predictor:
     def _untold(self, curve: Curve, law: Law, n: float, mean: float) -> str:
         """Why a curve does not bear a prediction; '' where it does."""
         if len(curve.n) < LEAST_POINTS:
-            return f"{len(curve.n)} points, and {LEAST_POINTS} are needed"
+            return _few(curve)
         if law.past < 0.5:
             return "its fall has not begun to slow down, so that no law can be seen"
         if n > 1.01 * FARTHEST * curve.n[-1]:
@@ -137,19 +150,23 @@ class Predictor:
         """Hides the end of the curve, as far from its last point as n is, and predicts that point:
         no more is told than the fall that is foretold, if the error there exceeds it.
         """
-        count = int(np.searchsorted(curve.n, curve.n[-1] ** 2 / n * (1 + 1e-6)))
-        count = min(max(count, LEAST_POINTS - 1), len(curve.n) - 1)
-        off = self.held_out(curve, count)
+        shown = int(np.searchsorted(curve.n, curve.n[-1] ** 2 / n * (1 + 1e-6)))
+        shown = min(max(shown, LEAST_POINTS - 1), len(curve.n) - 1)
+        off = self.held_out(curve, shown)
         law = self.fitter.fit(curve)
         foretold = law.floor + law.fall - mean
         if abs(off) <= foretold:
             return ""
         return "with its end hidden it is missed by more than it is foretold to fall"
 
-    def held_out(self, curve: Curve, count: int) -> float:
-        """How far the last point lies above the law of its first `count` points."""
-        mean, _ = self.fitter.fit(curve.upto(count)).at(curve.n[-1:])
+    def held_out(self, curve: Curve, shown: int) -> float:
+        """How far the last point lies above the law of its first `shown` points."""
+        mean, _ = self.fitter.fit(curve.upto(shown)).at(curve.n[-1:])
         return float(curve.error[-1] - mean[0])
+
+
+def _few(curve: Curve) -> str:
+    return f"{count(len(curve.n), 'point')}, and {LEAST_POINTS} are needed"
 
 
 def checklist(predictor: Predictor) -> dict[str, dict[str, Any]]:

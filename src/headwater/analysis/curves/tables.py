@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 NEEDED = ("curve", "n", "score")
 OPTIONAL = ("group", "score_se")
+MOST_N, MOST_SCORE = 1e30, 1e12
+"""Larger ones are slips of the pen, and their squares no numbers."""
 MOST_ROWS = 5_000_000
 """A table of more rows is refused: it would not be one of curves [ours]."""
 
@@ -70,6 +72,10 @@ def curves_of(frame: pd.DataFrame, *, named: str, better: str | None = None) -> 
     score = _numbers(frame, "score", named, empty=True)
     if (n < 0).any():
         raise InputError(f"{named}, row {int(np.argmax(n < 0)) + 1}: n is below 0")
+    for column, values, most in (("n", n, MOST_N), ("score", score, MOST_SCORE)):
+        if (np.abs(values) > most).any():
+            row = int(np.argmax(np.abs(values) > most)) + 1
+            raise InputError(f"{named}, row {row}: {column} is beyond {most:g}")
     given = "score_se" in frame.columns
     se = _numbers(frame, "score_se", named, empty=True) if given else np.full(len(n), np.nan)
     if (se < 0).any():
@@ -83,8 +89,8 @@ def curves_of(frame: pd.DataFrame, *, named: str, better: str | None = None) -> 
     kept = ~(empty | at_none)
     if not kept.any():
         raise InputError(f"{named}: no row has both an n above 0 and a score")
-    names = frame["curve"].astype(str).to_numpy()[kept]
-    groups = frame["group"].astype(str).to_numpy()[kept] if "group" in frame.columns else None
+    names = _texts(frame, "curve")[kept]
+    groups = _texts(frame, "group")[kept] if "group" in frame.columns else None
     n, score, se = n[kept], score[kept], se[kept]
     order, places = _by_name(names)
     unit = _unit(n, score, [places[name] for name in order], better)
@@ -124,6 +130,11 @@ def _frame(path: Path) -> pd.DataFrame:
     if len(frame) > MOST_ROWS:
         raise InputError(f"{path}: {len(frame):,} rows, more than {MOST_ROWS:,}")
     return frame
+
+
+def _texts(frame: pd.DataFrame, column: str) -> Any:
+    """A column as texts, empty where nothing is written."""
+    return frame[column].astype("string").fillna("").to_numpy(dtype=object).astype(str)
 
 
 def _rows(which: Any) -> str:

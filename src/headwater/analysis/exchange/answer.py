@@ -10,6 +10,7 @@ import numpy as np
 
 from headwater.analysis.curves.hiding import fitter_of, hidden
 from headwater.analysis.curves.prediction import FARTHEST
+from headwater.analysis.curves.tables import MOST_N
 from headwater.analysis.deciding import check_aim, headline_of
 from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import Evidence, evidence_of
@@ -130,8 +131,9 @@ def exchange_rate(
     others = [one.seeds(line, weights) for one in every if _measured(one, line)]
     exchange = _exchange(others, *sides, reach)
     sizes = [float(n) for n in (sides[1].n if at is None else at)]
-    if wrong := [n for n in sizes if not n > 0]:
-        raise InputError(f"exchange: a size is a number above 0, not {wrong[0]:g}")
+    asked_for = [*sizes, reach, *([] if target is None else [target])]
+    if wrong := [n for n in asked_for if not 0 < n <= MOST_N]:
+        raise InputError(f"exchange: a size is a number above 0 to {MOST_N:g}, not {wrong[0]:g}")
     return ExchangeRate(
         a=asked[0].name,
         b=asked[1].name,
@@ -290,6 +292,8 @@ def _worth(rate: Rate, a: str) -> str:
     if rate.kind == NEVER:
         return f"more than any number of {a}: its curve ends at a higher error"
     if rate.kind == OUTSIDE:
+        if rate.low is None and rate.high is None:
+            return f"a number of {a} that is not told: nothing near this size was run"
         if rate.low is not None:
             return f"more than {_number(rate.low)} of {a}, which is outside what was measured"
         return f"fewer than {_number(rate.high)} of {a}, which is outside what was measured"

@@ -35,6 +35,8 @@ _STEPS = 400
 """Rates that are tried, evenly over their logarithm."""
 _SHOWN = 0.3
 """Of the covariance that is seen between two arms, so much is counted on [ours, by simulation]."""
+_NEAR = 0.02
+"""A size this near one that was run is that size."""
 _NORMAL = 1.96
 """The 97.5 % quantile of a normal distribution."""
 
@@ -109,9 +111,22 @@ class Side:
         common = (shares / np.sqrt(seeds)).sum(axis=-1) ** 2
         return np.asarray(self.variance * (self.alike * common + (1 - self.alike) * own))
 
+    def _between(self, n: Floats) -> Floats:
+        """Of errors between two sizes: the laws' variance, by how far the nearer size is."""
+        sizes = self.seeds.n
+        if len(sizes) < 2:
+            return np.zeros(len(n))
+        place = np.clip(np.searchsorted(sizes, n) - 1, 0, len(sizes) - 2)
+        at, low, high = np.log(n), np.log(sizes[place]), np.log(sizes[place + 1])
+        share = np.clip((at - low) / (high - low), 0.0, 1.0)
+        _, sd = self.law.at(n)
+        return np.asarray((4 * share * (1 - share) * sd) ** 2)
+
     def doubt(self, n: Floats, known: Hidden) -> Floats:
-        """The variance of errors beyond the largest size, as the law's; 0 within."""
-        out = np.zeros(len(n))
+        """The variance of errors that nobody measured: beyond the largest size as hiding the ends
+        of curves shows it, between two sizes as the laws that fit differ there, 0 at a size.
+        """
+        out = self._between(n)
         far = n > self.seeds.n[-1] * (1 + 1e-9)
         if far.any():
             _, scale = outlook(self.law, n[far])
@@ -185,7 +200,9 @@ class Exchange:
         errors = self.a.errors(partners.ravel()).reshape(partners.shape)
         gap = (weight * (errors - self.b.errors(sizes))).sum(axis=1)
         shares = self.a.shares(partners.ravel()).reshape(*partners.shape, -1)
+        doubt = np.sqrt(self.a.doubt(partners.ravel(), self.hidden)).reshape(partners.shape)
         a_square = self.a.squares((weight[:, :, None] * shares).sum(axis=1))
+        a_square = a_square + (weight * doubt).sum(axis=1) ** 2
         b_square = self.b.squares(weight @ self.b.shares(sizes))
         asked = used.sum(axis=1) > 0
         mean = float(np.exp(np.log(sizes).mean()))
@@ -197,6 +214,10 @@ class Exchange:
     def _at(self, n: float, level: float) -> Rate:
         one = np.array([n])
         error = float(self.b.errors(one)[0])
+        first, last = self.b.seeds.n[0], self.b.seeds.n[-1]
+        alone = len(self.b.seeds.n) == 1
+        if n < first * (1 - _NEAR) or n > last * (1 + _NEAR if alone else self.reach):
+            return Rate(n, error, OUTSIDE, None, None, None)
         b_square = self.b.squares(self.b.shares(one)) + self.b.doubt(one, self.hidden)
         most = self.reach * self.a.seeds.n[-1]
         rates = np.geomspace(self.a.seeds.n[0] / n, most / n, _STEPS)

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 OF_THIS_CODE = {
     "grid_world": "grid_world",
     "grocery": "grocery",
+    "grocery_partitions": "hong2023/grocery_partitions",
     "hardness": "hong2023/hardness",
     "methods": "methods",
     "photos": "entezari2023/photos",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from headwater.analysis import Aim
 from headwater.analysis.exchange import Rate, exchange_rate
 from headwater.imports import imported, map_of
 
@@ -100,9 +101,7 @@ def _rates(rows: pd.DataFrame) -> list[str]:
 
 
 def _rate_line(rows: pd.DataFrame, shots: int, tasks: tuple[str, ...]) -> str:
-    answer = exchange_rate(
-        rows, PAID, BOUGHT, protocol="finetune", shots=[shots], tasks=tasks, reach=4
-    )
+    answer = exchange_rate(rows, PAID, BOUGHT, Aim("finetune", (shots,)), tasks=tasks, reach=4)
     where = ", ".join(tasks) if len(tasks) < len(SIX) else "all six"
     return f"| {SHOTS[shots]} | {where} | {len(answer.a_sizes)} | {_said(answer.overall)} |"
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headwater.analysis import Prices, prepare
-from headwater.cli.decide import prices_of
+from headwater.cli.asking import prices_of
 from headwater.cli.options import print_json
 from headwater.rows import write_rows
 from tests.analysis.synthetic import synthetic_rows

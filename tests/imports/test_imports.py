@@ -192,3 +192,30 @@ def test_the_page_of_the_authors_table_holds_its_figures() -> None:
     text = script["PAGE"].read_text(encoding="utf-8")
     rows = script["rows_of"](Path(str(DATA)))
     assert script["with_block"](text, rows) == text, "run python tools/make_authors_table.py"
+
+
+def test_words_of_a_map_that_meet_nothing_are_told(files: tuple[Path, Path]) -> None:
+    table, words = files
+    words.write_text(MAP.replace("where: {target: birds}", "where: {target: bird}"))
+    told = imported(table, map_of(str(words))).told
+    assert any("no line has 'bird'" in line for line in told)
+
+
+def test_shares_that_are_called_percent_and_broken_whole_numbers_are_refused(
+    files: tuple[Path, Path],
+) -> None:
+    table, words = files
+    table.write_text(TABLE.replace("20,60", "0.2,0.6").replace("30,55.5", "0.3,0.5").replace(
+        ",,70", ",,0.7").replace("5,40", "0.05,0.4"))  # fmt: skip
+    with pytest.raises(InputError, match="say unit: share"):
+        imported(table, map_of(str(words)))
+    table.write_text(TABLE.replace("a,0.5,birds,0.1", "a,0.5000001,birds,0.1"))
+    with pytest.raises(InputError, match="must be a whole number"):
+        imported(table, map_of(str(words)))
+
+
+def test_rows_are_not_written_over_their_table(headwater: Cli, files: tuple[Path, Path]) -> None:
+    table, words = files
+    result = headwater("import", str(table), "--map", str(words), "--out", str(table))
+    refused(result, "is the table itself")
+    assert table.read_text() == TABLE

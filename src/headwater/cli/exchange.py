@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from headwater.cli.options import (
-    DEFAULT_STORE,
-    DataOption,
-    JsonOption,
-    StoreOption,
-    load,
-    print_json,
+from headwater import plain
+from headwater.analysis.words import listed
+from headwater.cli.asking import (
+    PriceOption,
+    ProtocolOption,
+    RowsArgument,
+    ShotsOption,
+    asked_of,
+    prices_of,
+    shots_of,
 )
+from headwater.cli.options import DEFAULT_STORE, DataOption, JsonOption, StoreOption, print_json
 from headwater.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def exchange(
-    rows: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="ROWS|STUDY",
-            help="A table of rows (.csv, .parquet, .jsonl), a store, or a study that ran.",
-        ),
-    ] = None,
+    rows: Annotated[str | None, RowsArgument] = None,
     a: Annotated[
         str | None,
         typer.Argument(metavar="A", help="What is paid with: a source, or an arm without size."),
@@ -48,26 +44,13 @@ def exchange(
             help="What is counted: distinct images, or images seen in pre-training.",
         ),
     ] = "images",
-    protocol: Annotated[
-        str | None, typer.Option("--protocol", help="Compare under this protocol.")
-    ] = None,
-    shots: Annotated[
-        list[str] | None,
-        typer.Option("--shots", help="Images per class, or full; several are averaged."),
-    ] = None,
+    protocol: ProtocolOption = None,
+    shots: ShotsOption = None,
     task: Annotated[
         list[str] | None,
         typer.Option("--task", help="Only this task; several are averaged. All, if left out."),
     ] = None,
-    price: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--price",
-            metavar="WHAT=NUMBER",
-            help="What one image, label or caption costs, as of `headwater decide`; the answer is "
-            "in money as well.",
-        ),
-    ] = None,
+    price: PriceOption = None,
     target: Annotated[
         float | None,
         typer.Option(
@@ -111,8 +94,19 @@ def exchange(
     """How many images of A are worth one of B, or what curves are at sizes that were not run, with
     intervals (docs/exchange.md). Trains nothing.
     """
+    of_rows = {
+        "rows": rows,
+        "--at": at,
+        "--protocol": protocol,
+        "--shots": shots,
+        "--task": task,
+        "--price": price,
+        "--target": target,
+    }
     if curves is not None:
-        _of_curves(curves, predict, better, rows, as_json)
+        if ignored := [name for name, given in of_rows.items() if given]:
+            raise InputError(f"--curves: {listed(ignored)} would be of rows; leave that out")
+        _of_curves(curves, predict, better, as_json)
         return
     if predict is not None or better is not None:
         raise InputError("--predict and --better are of a table of curves; name it with --curves")
@@ -122,61 +116,43 @@ def exchange(
             "curves (--curves TABLE --predict N,N)"
         )
     from headwater.analysis import prepare
-    from headwater.cli.decide import prices_of
-    from headwater.facts.exchange import curve_names, rate_facts
+    from headwater.analysis.exchange import curves_of_rows, exchange_rate
     from headwater.show.exchange import print_names, print_rate
 
-    table = _rows(rows, store, data_root)
-    if a is None or b is None:
-        names = curve_names(table, by=by)
+    table, aim, _ = asked_of(rows, store, data_root)
+    if a is None:
+        found = curves_of_rows(table, by=by)
+        names = [{"name": one.name, "source": one.source, "sizes": sorted(one.n)} for one in found]
         print_json(names) if as_json else print_names(names, rows)
         return
-    sizes = None if at is None else _numbers(at, "--at")
-    facts = rate_facts(
-        table,
-        a,
-        b,
-        at=sizes,
-        by=by,
-        protocol=protocol,
-        shots=_shots(shots),
-        tasks=task,
-        target=target,
-        prices=None if not price else prices_of(price, None, prepare(table)),
-        reach=reach,
+    if b is None:
+        raise InputError(f"name what one image of is bought, too: headwater exchange {rows} {a} B")
+    aim = replace(
+        aim,
+        protocol=protocol or aim.protocol,
+        shots=tuple(shots_of(word) for word in shots) if shots else aim.shots,
+        prices=prices_of(price, aim.prices, prepare(table)) if price else aim.prices,
     )
-    print_json(facts) if as_json else print_rate(facts)
+    sizes = None if at is None else _numbers(at, "--at")
+    answer = exchange_rate(
+        table, a, b, aim, at=sizes, by=by, tasks=task, target=target, reach=reach
+    )
+    print_json(answer.to_dict()) if as_json else print_rate(answer.to_dict())
 
 
-def _of_curves(
-    curves: Path, predict: str | None, better: str | None, rows: str | None, as_json: bool
-) -> None:
+def _of_curves(curves: Path, predict: str | None, better: str | None, as_json: bool) -> None:
     from headwater.facts.exchange import curve_facts
     from headwater.show.exchange import print_curves
 
-    if rows is not None:
-        raise InputError("give rows and two sources, or a table with --curves, not both")
     if predict is None:
         raise InputError("--curves: say with --predict at which n")
     facts = curve_facts(curves, _numbers(predict, "--predict"), better=better)
-    print_json(facts["predictions"]) if as_json else print_curves(facts)
-
-
-def _rows(name: str, store: Path, data_root: Path | None) -> pd.DataFrame:
-    from headwater.facts.decisions import is_table, read_table
-
-    if is_table(Path(name)):
-        return read_table(Path(name))
-    plan, opened = load(name, store, data_root)
-    if opened is None:
-        raise InputError(f"{store}: there is no store yet; run it first: headwater run {name}")
-    return plan.rows(opened)
-
-
-def _shots(words: list[str] | None) -> list[int] | None:
-    from headwater.cli.decide import shots_of
-
-    return None if not words else [shots_of(word) for word in words]
+    if not as_json:
+        print_curves(facts)
+        return
+    print_json(facts["predictions"])
+    for line in facts["told"]:
+        typer.echo(plain.line(f"note: {line}"), err=True)
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -1,20 +1,14 @@
-"""Learning curves and what images are worth, as plain values."""
+"""Learning curves of any table, as plain values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headwater.analysis.curves import Predictor, checklist, read_curves
 from headwater.analysis.curves.tables import MOST_N
-from headwater.analysis.exchange import curves_of_rows, exchange_rate
 from headwater.errors import InputError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from headwater.analysis import Prices
 
 MOST_PREDICTIONS = 1000
 """Sizes that one call may ask for."""
@@ -53,42 +47,3 @@ def curve_facts(path: Path, predict: Sequence[float], *, better: str | None) -> 
         "predictions": [one.facts() | {"fit": fits[one.curve]} for one in predictor.at(predict)],
         "told": told,
     }
-
-
-def rate_facts(
-    rows: pd.DataFrame,
-    a: str,
-    b: str,
-    *,
-    at: Sequence[float] | None,
-    by: str,
-    protocol: str | None,
-    shots: Sequence[int] | None,
-    tasks: Sequence[str] | None,
-    target: float | None,
-    prices: Prices | None,
-    reach: float,
-) -> dict[str, Any]:
-    """How many images of a are worth one of b (`analysis.exchange.exchange_rate`)."""
-    answer = exchange_rate(
-        rows,
-        a,
-        b,
-        by=by,
-        at=at,
-        protocol=protocol,
-        shots=shots,
-        tasks=tasks,
-        target=target,
-        prices=prices,
-        reach=reach,
-    )
-    return answer.to_dict()
-
-
-def curve_names(rows: pd.DataFrame, *, by: str) -> list[dict[str, Any]]:
-    """The curves of rows: {name, source, sizes}."""
-    return [
-        {"name": one.name, "source": one.source, "sizes": sorted(one.n)}
-        for one in curves_of_rows(rows, by=by)
-    ]

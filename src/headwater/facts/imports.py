@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from headwater.errors import InputError
 from headwater.imports import imported, map_of
 from headwater.rows import write_rows
 
@@ -14,6 +15,8 @@ def import_facts(table: Path, words: str, out: Path) -> dict[str, Any]:
     rows), told (what was left out). Raises InputError as `imports.imported`, and where `out` cannot
     be written.
     """
+    if out.exists() and table.exists() and out.samefile(table):
+        raise InputError(f"--out {out}: is the table itself; name another file")
     found = imported(table, map_of(words))
     write_rows(found.rows, out)
     return {

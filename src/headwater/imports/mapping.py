@@ -15,6 +15,7 @@ from headwater.errors import InputError
 from headwater.files import near_beside
 from headwater.imports.words import FIELDS, Defect, FromColumn, ImportMap, Scalar, Values
 from headwater.rows import SCHEMA_VERSION, check_row, to_frame
+from headwater.rows.words import check_distinct
 from headwater.study.file import read_text, tree_of, validated
 from headwater.study.words import identity
 
@@ -94,6 +95,9 @@ def imported(table: Path, words: ImportMap) -> Imported:
             f"{len(made):,} rows are the best of {before:,} points of a grid over "
             f"{', '.join(words.best_over)}"
         )
+    if words.unit == "percent" and made and max(row["value"] for row in made) <= 0.01:
+        raise InputError(f"{table}: no score is above 1, so these are shares; say unit: share")
+    told += _idle(words, kept)
     _check_once(made, table)
     rows = [check_row(_identified(row), str(table)) for row in made]
     if not rows:
@@ -106,6 +110,21 @@ def imported(table: Path, words: ImportMap) -> Imported:
     return Imported(to_frame(rows), tuple(told), counts)
 
 
+def _idle(words: ImportMap, kept: Sequence[tuple[int, Mapping[str, str]]]) -> list[str]:
+    """Words of a map that met nothing in the table: a slip of the pen, maybe."""
+    found: list[str] = []
+    asked = [(f"only: {c}", c, values) for c, values in words.only.items()]
+    for defect in words.defects:
+        asked += [(f"defect {defect.says!r}: {c}", c, v) for c, v in defect.where.items()]
+    for name, said in words.rows.items():
+        if isinstance(said, FromColumn):
+            asked.append((f"rows: {name}", said.column, tuple(said.names)))
+    for place, column, values in asked:
+        there = {row[column] for _, row in kept}
+        found += [f"{place}: no line has {str(v)!r}" for v in values if str(v) not in there]
+    return found
+
+
 def _lines(table: Path, words: ImportMap) -> list[tuple[int, dict[str, str]]]:
     import csv
 
@@ -115,6 +134,7 @@ def _lines(table: Path, words: ImportMap) -> list[tuple[int, dict[str, str]]]:
         with table.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, delimiter=_SEPARATORS[words.separator], strict=True)
             headings = list(reader.fieldnames or [])
+            check_distinct(headings, str(table))
             for column in words.columns():
                 if column not in headings:
                     near = difflib.get_close_matches(column, headings, n=1)
@@ -168,7 +188,11 @@ def _typed(name: str, value: Scalar, times: float, place: str) -> Any:
         number = float(value) * times
     except ValueError:
         raise InputError(f"{place}: {name} is {plain.name(str(value))!r}, no number") from None
-    return round(number) if kind == "int" else number
+    if kind != "int":
+        return number
+    if not math.isfinite(number) or abs(number - round(number)) > 1e-9 * max(1.0, abs(number)):
+        raise InputError(f"{place}: {name} is {number:g}, and must be a whole number")
+    return round(number)
 
 
 def _score(text: str, words: ImportMap, place: str) -> float | None:

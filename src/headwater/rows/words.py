@@ -87,15 +87,23 @@ def check_headings(headings: list[Any], where: str) -> None:
     """Raises InputError for a column's name that holds control characters, is there twice, or is a
     column of the schema in other letters, whose numbers would be passed over without a word.
     """
+    check_distinct(headings, where)
     known = {_bare(column.name): column.name for column in COLUMNS}
+    for heading in map(str, headings):
+        meant = known.get(_bare(heading))
+        if meant is not None and heading != meant:
+            raise InputError(f"{where}: the column {heading!r} should be written {meant!r}")
+
+
+def check_distinct(headings: list[Any], where: str) -> None:
+    """Raises InputError for a column's name that holds control characters, or is there twice: of
+    any table.
+    """
     seen: set[str] = set()
     for heading in map(str, headings):
         found = plain.stray(heading)
         if found is not None:
             raise InputError(f"{where}: the name of the column {plain.name(heading)} holds {found}")
-        meant = known.get(_bare(heading))
-        if meant is not None and heading != meant:
-            raise InputError(f"{where}: the column {heading!r} should be written {meant!r}")
         if heading in seen:
             raise InputError(f"{where}: the column {heading!r} is there twice")
         seen.add(heading)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from headwater.analysis.curves import Predictor, curves_of, read_curves
+from headwater.analysis.curves import Predictor, curve_of, curves_of, read_curves
 from headwater.analysis.curves.best_so_far import HIDDEN_NOISE
 from headwater.analysis.curves.hiding import KNOWN, Hidden, factor
+from headwater.analysis.curves.law import Law, fit
 from headwater.errors import InputError
 
 Table = Callable[..., pd.DataFrame]
@@ -119,15 +121,23 @@ def test_curves_of_the_best_so_far_are_told_and_have_wider_intervals() -> None:
     assert (np.array(halves) > 1.96 * HIDDEN_NOISE * spreads).all()
 
 
+def at_knee(past: float) -> Law:
+    """A law of a curve so many doublings past its knee."""
+    n = 1000.0 * 2.0 ** np.linspace(0, past, 20)
+    law = fit(curve_of("c", n, 0.1 + 0.4 * (n / 1e3) ** -0.5), least=0.0)
+    return replace(law, past=past, doublings=past)
+
+
 def test_a_factor_is_the_quantile_of_like_predictions_once_there_are_many() -> None:
     rng = np.random.default_rng(6)
     score = np.abs(rng.standard_normal(4000))
     many = Hidden(np.arange(4000), np.full(4000, 3.0), np.full(4000, 0.7), score)
-    assert factor(many, 3.0, 0.7) == pytest.approx(1.96, abs=0.1)
-    assert KNOWN[-1][1] <= factor(many, 3.0, 3.0) < 1.25 * KNOWN[-1][1], "none is alike"
-    assert factor(many, 0.2, 0.7) > 5, "a curve at its knee is unlike those"
-    again = Hidden(np.zeros(4000, np.int64), many.past, many.log_ratio, 9 * score)
-    assert factor(again, 3.0, 0.7) < 4, "one curve, however often hidden, is one curve"
+    late, early = at_knee(3.0), at_knee(0.2)
+    assert factor(many, late, 0.7) == pytest.approx(1.96, abs=0.1)
+    assert KNOWN[-1][1] <= factor(many, late, 3.0) < 1.25 * KNOWN[-1][1], "none is alike"
+    assert factor(many, early, 0.7) > 5, "a curve at its knee is unlike those"
+    again = Hidden(np.zeros(4000, np.int64), many.doublings, many.log_ratio, 9 * score)
+    assert factor(again, late, 0.7) < 4, "one curve, however often hidden, is one curve"
 
 
 def test_what_is_missing_or_odd_is_said(tmp_path: Path) -> None:
@@ -176,3 +186,42 @@ def test_standard_errors_and_groups_enter_the_noise() -> None:
     quiet = ~apart["curve"].str.startswith("l")
     widths = [(each["high"] - each["low"])[quiet].median() for each in (apart, joined)]
     assert widths[0] < widths[1], "a quiet group does not share the noise of a loud one"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("curve,n,score\na,1,000,0.5\na,2,000,0.4\n", "cannot be read as a table"),
+        ("curve,n,score,score\na,1,0.5,0.4\n", "'score' is there twice"),
+        ("curve,n,score\na,1,0.5\na,2,0.4\nb,1,0.5\nb,2,0.6\n", r"a falls\); say --better"),
+        ("curve,n,score\na,1,0.5\nb,1,0.4\n", "do not tell whether higher scores are better"),
+        ("curve,n,score\na,1,0.5\na,1e300,0.4\n", r"row 2: n is beyond 1e\+30"),
+    ],
+)
+def test_a_table_that_can_be_read_in_two_ways_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    path = tmp_path / "curves.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said):
+        read_curves(path)
+
+
+def test_headings_with_spaces_and_empty_names_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "curves.csv"
+    path.write_text("curve, n, score\n,1,0.5\n,2,0.4\n")
+    assert list(read_curves(path).curves) == [""]
+
+
+def test_far_out_and_before_the_first_point_intervals_only_grow() -> None:
+    frame, _ = table(13)
+    far = predicted(frame, 1e6, 1e9, 1e20)
+    width = (far["high"] - far["low"]).to_numpy().reshape(-1, 3)
+    assert (np.diff(width, axis=1) >= -1e-9).all()
+    before = predicted(frame, 900.0, 100.0)
+    assert not before["told"].any()
+    held = [one.low <= at(_LAWS[one.curve], one.n) <= one.high for one in before.itertuples()]
+    assert np.mean(held) > 0.9
+
+
+_LAWS = table(13)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from headwater.analysis import Prices
+from headwater.analysis import Aim, Prices
 from headwater.analysis.exchange import curves_of_rows, exchange_rate, rates_frame
 from headwater.analysis.exchange.crossing import KEEPS
 from headwater.analysis.exchange.rates import UNKNOWN
@@ -84,7 +84,7 @@ def test_other_words_than_images_and_seen_are_refused() -> None:
     with pytest.raises(InputError, match="a size is a number above 0"):
         exchange_rate(rows(), "web", "photos", at=[0])
     with pytest.raises(InputError, match="no protocol 'probe'"):
-        exchange_rate(rows(), "web", "photos", protocol="probe")
+        exchange_rate(rows(), "web", "photos", aim=Aim(protocol="probe"))
 
 
 def test_three_sizes_of_one_seed_tell_nothing() -> None:
@@ -109,15 +109,15 @@ def test_a_target_asks_whether_the_order_flips() -> None:
 
 def test_prices_make_it_money_and_name_the_cheaper_one() -> None:
     table = rows()
-    same = exchange_rate(table, "web", "photos", prices=Prices(image=0.001, label=0.05))
+    same = exchange_rate(table, "web", "photos", aim=Aim(prices=Prices(image=0.001, label=0.05)))
     assert same.prices == pytest.approx((0.051, 0.051))
     (said,) = (each for each in same.sentences if each.startswith("In money"))
     assert "1,000 more images of supervised level:0 · photos cost 51.00" in said
     assert "photos is the cheaper one" in said
-    none = exchange_rate(table, "web", "photos", prices=Prices(gpu_hour=2.0))
+    none = exchange_rate(table, "web", "photos", aim=Aim(prices=Prices(gpu_hour=2.0)))
     assert none.prices == (0.0, 0.0) and "is open" in none.sentences[-1]
-    with pytest.raises(InputError, match="no price is given for the labels level:0"):
-        exchange_rate(table, "web", "photos", prices=Prices(label={"level:1": 0.05}))
+    with pytest.raises(InputError, match="no arm has labels 'level:1'"):
+        exchange_rate(table, "web", "photos", aim=Aim(prices=Prices(label={"level:1": 0.05})))
 
 
 def test_tasks_can_be_chosen() -> None:

@@ -51,8 +51,12 @@ _KNOWN_CURVES = 30.0
 """So many curves the known scores stand for [ours]."""
 _ENOUGH = 150.0
 """Where a table has so many like curves, the known ones count for nothing [ours]."""
-_LIKE_PAST, _LIKE_RATIO = 1.0, np.log(2.0)
-"""Predictions this far apart are not alike, in doublings past the knee and in log of the ratio."""
+_LIKE_PAST, _LIKE_RATIO = 2.0, np.log(2.5)
+"""Predictions this far apart are not alike, in doublings past the knee and in log of the ratio
+[ours]: wide enough for the shortened curves of a table whose points are a factor 2 apart.
+"""
+_FAR_PAST = 5.0
+"""Curves that are farther past their knee than this are all alike."""
 _TAIL_DOF = 6.0
 """Scores that are known have the tails of Student's t with so many degrees of freedom [ours]."""
 
@@ -62,8 +66,8 @@ class Hidden:
     """Hidden predictions, arrays of one length."""
 
     curve: NDArray[np.int64]
-    past: Floats
-    """Doublings from the knee to the last point that was shown."""
+    doublings: Floats
+    """From the knee to the last point that was shown."""
     log_ratio: Floats
     """Of the n asked for to the last one that was shown."""
     score: Floats
@@ -72,7 +76,9 @@ class Hidden:
     def without(self, curve: int) -> Hidden:
         """Those of the other curves."""
         kept = self.curve != curve
-        return Hidden(self.curve[kept], self.past[kept], self.log_ratio[kept], self.score[kept])
+        return Hidden(
+            self.curve[kept], self.doublings[kept], self.log_ratio[kept], self.score[kept]
+        )
 
 
 @dataclass(frozen=True)
@@ -137,7 +143,7 @@ def hidden(curves: Sequence[Curve], fitter: Fitter) -> Hidden:
             law = fitter.fit(shown)
             mean, scale = outlook(law, curve.n[asked])
             score = np.abs(curve.error[asked] - mean) / scale
-            found.append((number, law.past, np.log(curve.n[asked] / shown.n[-1]), score))
+            found.append((number, law.doublings, np.log(curve.n[asked] / shown.n[-1]), score))
     if not found:
         empty = np.empty(0)
         return Hidden(np.empty(0, np.int64), empty, empty, empty)
@@ -150,9 +156,11 @@ def hidden(curves: Sequence[Curve], fitter: Fitter) -> Hidden:
     )
 
 
-def factor(known: Hidden, past: float, log_ratio: float, level: float = 0.95) -> float:
-    """By how much a scale is multiplied for an interval that holds with probability `level`."""
-    apart = np.minimum(known.past, KNOWN[-1][0] + 2) - min(past, KNOWN[-1][0] + 2)
+def factor(known: Hidden, law: Law, log_ratio: float, level: float = 0.95) -> float:
+    """By how much the scale of a law is multiplied for an interval that holds with probability
+    `level`, at a log of the ratio of n to the last one.
+    """
+    apart = np.minimum(known.doublings, _FAR_PAST) - min(law.doublings, _FAR_PAST)
     like = np.maximum(0.0, 1 - (apart / _LIKE_PAST) ** 2)
     like = like * np.maximum(0.0, 1 - ((known.log_ratio - log_ratio) / _LIKE_RATIO) ** 2)
     at = like > 0
@@ -163,7 +171,7 @@ def factor(known: Hidden, past: float, log_ratio: float, level: float = 0.95) ->
     weight = like / total[curve] * most[curve]
     curves = float(most.sum())
     prior = _KNOWN_CURVES * max(0.0, 1 - curves / _ENOUGH)
-    usual = _usual_scores() * usual_factor(past)
+    usual = _usual_scores() * usual_factor(law.past)
     scores = np.concatenate([usual, score])
     weights = np.concatenate([np.full(len(usual), prior / len(usual)), weight])
     order = np.argsort(scores)

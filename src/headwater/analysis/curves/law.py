@@ -62,6 +62,8 @@ class Law:
     """The first point that was fitted; those before are left out."""
     past: float
     """Doublings of n from the knee to the last point, fewer where few points could show a knee."""
+    doublings: float
+    """The same, however few points there are."""
     points: int
     noise: Noise
     reference: float
@@ -164,6 +166,7 @@ def fit(curve: Curve, *, least: float | None, noise: Noise | None = None) -> Law
     return Law(
         first=first,
         past=seen_past(curve, start),
+        doublings=float(np.log2(curve.n[-1] / curve.n[start])),
         points=points,
         noise=found,
         reference=float(n[-1]),

@@ -89,7 +89,7 @@ class Predictor:
     def _beyond(self, number: int, n: float, level: float) -> Prediction:
         curve, law = self.curves[number], self.laws[number]
         mean, scale = outlook(law, np.array([n]))
-        wide = factor(self.hidden, law.past, float(np.log(n / curve.n[-1])), level)
+        wide = factor(self.hidden, law, float(np.log(n / curve.n[-1])), level)
         half = self._with_unseen(number, float(wide * scale[0]), level)
         why = self._untold(curve, law, n, float(mean[0]))
         return self._said(curve, n, float(mean[0]), half, LAW, why)

@@ -15,12 +15,17 @@ from headwater.analysis.curves.curve import Curve, Unit, curve_of
 from headwater.analysis.words import count
 from headwater.errors import InputError
 from headwater.files import near_beside
+from headwater.rows.words import check_distinct
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from headwater.analysis.curves.curve import Floats
 
+_DOUBT = 0.25
+"""Where so many of the curves go the other way, nobody knows which scores are better [ours]."""
+_NEAR = 1 + 1e-6
+"""A share may be above 1 by rounding."""
 NEEDED = ("curve", "n", "score")
 OPTIONAL = ("group", "score_se")
 MOST_N, MOST_SCORE = 1e30, 1e12
@@ -93,9 +98,9 @@ def curves_of(frame: pd.DataFrame, *, named: str, better: str | None = None) -> 
     groups = _texts(frame, "group")[kept] if "group" in frame.columns else None
     n, score, se = n[kept], score[kept], se[kept]
     order, places = _by_name(names)
-    unit = _unit(n, score, [places[name] for name in order], better)
-    if better is None:
-        told.append(f"{'higher' if unit.rising else 'lower'} scores are taken for the better ones")
+    unit = _unit(n, score, {name: places[name] for name in order}, better, named)
+    best = "" if unit.best is None else f", {unit.best:g} for the best there can be"
+    told.append(f"{'higher' if unit.rising else 'lower'} scores are the better ones{best}")
     curves = {}
     for name in order:
         at = places[name]
@@ -112,15 +117,7 @@ def _frame(path: Path) -> pd.DataFrame:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         elif path.suffix in readers:
-            frame = pd.read_csv(
-                path,
-                sep=readers[path.suffix],
-                dtype="string",
-                keep_default_na=False,
-                na_values=[""],
-                index_col=False,
-                encoding="utf-8-sig",
-            )
+            frame = _texts_of(path, readers[path.suffix])
         else:
             raise InputError(f"{path}: a table of curves is .csv, .tsv or .parquet")
     except InputError:
@@ -139,6 +136,31 @@ def _texts(frame: pd.DataFrame, column: str) -> Any:
 
 def _rows(which: Any) -> str:
     return count(int(which.sum()), "row")
+
+
+def _texts_of(path: Path, separator: str) -> pd.DataFrame:
+    """A table as texts. Raises for rows with more fields than there are columns."""
+    import csv
+    import warnings
+
+    import pandas as pd
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        headings = [heading.strip() for heading in next(csv.reader(file, delimiter=separator), [])]
+    check_distinct(headings, str(path))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            path,
+            sep=separator,
+            names=headings,
+            header=0,
+            dtype="string",
+            keep_default_na=False,
+            na_values=[""],
+            index_col=False,
+            encoding="utf-8-sig",
+        )
 
 
 def _numbers(frame: pd.DataFrame, column: str, named: str, *, empty: bool = False) -> Floats:
@@ -178,21 +200,31 @@ def _group(groups: Any, at: Any, name: str, named: str) -> str:
     return str(found[0])
 
 
-def _unit(n: Floats, score: Floats, parts: list[Any], better: str | None) -> Unit:
+def _unit(
+    n: Floats, score: Floats, parts: Mapping[str, Any], better: str | None, named: str
+) -> Unit:
     """Whether higher is better, by what most curves do, and the best score there can be: 1 for
-    shares, 100 for percent, 0 for what falls.
+    shares, 100 for percent, 0 for what falls. Raises InputError where curves do not agree.
     """
     if better is None:
-        trends = [_trend(n[at], score[at]) for at in parts if len(at) > 1]
-        rising = sum(trends) >= 0
+        trends = {name: _trend(n[at], score[at]) for name, at in parts.items() if len(at) > 1}
+        up = [name for name, trend in trends.items() if trend > 0]
+        down = [name for name, trend in trends.items() if trend < 0]
+        if _DOUBT * len(trends) <= min(len(up), len(down)) or not up + down:
+            of = f" ({plain.name(up[0])} rises, {plain.name(down[0])} falls)" if up and down else ""
+            raise InputError(
+                f"{named}: its curves do not tell whether higher scores are better{of}; say "
+                "--better higher or --better lower"
+            )
+        rising = len(up) > len(down)
     else:
         rising = better == "higher"
     least, most = float(score.min()), float(score.max())
     if not rising:
         return Unit(False, 0.0 if least >= 0 else None)
-    if least < 0 or most > 100:
+    if least < 0 or most > 100 * _NEAR:
         return Unit(True, None)
-    return Unit(True, 1.0 if most <= 1 else 100.0)
+    return Unit(True, 1.0 if most <= _NEAR else 100.0)
 
 
 def _trend(n: Floats, score: Floats) -> float:

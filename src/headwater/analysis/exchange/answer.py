@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from headwater.analysis.curves.prediction import FARTHEST
 from headwater.analysis.curves.tables import MOST_N
 from headwater.analysis.deciding import check_aim, headline_of
 from headwater.analysis.decision import Aim
-from headwater.analysis.evidence import Evidence, evidence_of
+from headwater.analysis.evidence import BEWARE, Evidence, evidence_of
 from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN, Crossing, crossing
 from headwater.analysis.exchange.families import By, Family, counted_by, families, named
 from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
@@ -51,6 +51,8 @@ class ExchangeRate:
     """What becomes of the order of a and b at a target size, where one was asked for."""
     prices: tuple[float, float] | None = None
     """Of one more image of a and of b, with its label or caption, where prices were given."""
+    beware: tuple[str, ...] = ()
+    """What a reader must know of the rows: copies, defects of imported numbers."""
 
     @property
     def changes(self) -> str:
@@ -80,7 +82,7 @@ class ExchangeRate:
             said.append(_money_words(self.overall, self.prices, self.a, self.b))
         if self.crossing is not None:
             said += _order_words(self.crossing, self.a, self.b)
-        return said
+        return [*said, *(f"{BEWARE}{sentence}" for sentence in self.beware)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -91,15 +93,12 @@ def exchange_rate(
     rows: pd.DataFrame | Evidence,
     a: str,
     b: str,
+    aim: Aim | None = None,
     *,
     by: str = "images",
     at: Sequence[float] | None = None,
-    protocol: str | None = None,
-    shots: Sequence[int] | None = None,
-    weights: Mapping[str, float] | None = None,
     tasks: Sequence[str] | None = None,
     target: float | None = None,
-    prices: Prices | None = None,
     level: float = 0.95,
     reach: float = FARTHEST,
 ) -> ExchangeRate:
@@ -107,28 +106,30 @@ def exchange_rate(
 
     `a` and `b` are curves: an arm without its size ("supervised level:0 · grocery"), or a source
     that has one curve. `by` is images (distinct ones) or seen. `at` are sizes of b; those that were
-    run, when left out. `protocol`, `shots` (-1 for all images) and `weights` of tasks are as in
-    `decide`; `tasks` are the only ones that enter. Intervals hold with probability `level`, each by
-    itself; of one seed they stand on how far its sizes lie from a law, and five sizes tell little
-    of that. A rate that needs more than `reach` times the images that a was run with is refused.
-    `target` is a number of images of each at which it is asked whether their order flips. With
-    `prices` the answer is in money as well: what an image of b is worth in images of a, and costs.
+    run, when left out. `aim` is as in `decide`: protocol, shots and weights of tasks; with prices
+    the answer is in money as well, what images of b are worth in images of a, and cost. `tasks` are
+    the only ones that enter. `target` is a number of images of each at which it is asked whether
+    their order flips. A rate that needs more than `reach` times the images that a was run with is
+    refused.
+
+    Intervals hold with probability `level`, each by itself; of one seed they stand on how far its
+    sizes lie from a law, and five sizes tell little of that.
 
     Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
     """
     found = _of_tasks(rows if isinstance(rows, Evidence) else evidence_of(rows), tasks)
     every = _families(found, counted_by(by))
     asked = named(every, a), named(every, b)
-    aim = Aim(protocol, None if shots is None else tuple(shots), dict(weights or {}))
+    aim = aim or Aim()
     check_aim(aim, found)
     line = _line(found, aim, asked)
-    sides = asked[0].seeds(line, weights), asked[1].seeds(line, weights)
+    sides = asked[0].seeds(line, aim.weights), asked[1].seeds(line, aim.weights)
     if len(sides[0].n) < 2:
         raise InputError(
             f"{a}: was run at one size alone ({sides[0].n[0]:,.0f}), so nobody knows what more of "
             "it is worth; add `sizes` to the study, such as `sizes: [500, 1000, 2000, 4000]`"
         )
-    others = [one.seeds(line, weights) for one in every if _measured(one, line)]
+    others = [one.seeds(line, aim.weights) for one in every if _measured(one, line)]
     exchange = _exchange(others, *sides, reach)
     sizes = [float(n) for n in (sides[1].n if at is None else at)]
     asked_for = [*sizes, reach, *([] if target is None else [target])]
@@ -145,7 +146,8 @@ def exchange_rate(
         b_sizes=tuple(map(float, sides[1].n)),
         num_seeds=min(len(side.seeds) for side in sides),
         crossing=None if target is None else _crossing(exchange, target),
-        prices=None if prices is None else _prices(asked, prices),
+        prices=None if aim.prices is None else _prices(asked, aim.prices),
+        beware=found.beware,
     )
 
 

@@ -131,7 +131,7 @@ class Side:
         if far.any():
             _, scale = outlook(self.law, n[far])
             ratios = np.log(n[far] / self.seeds.n[-1])
-            wide = np.array([factor(known, self.law.past, ratio) for ratio in ratios])
+            wide = np.array([factor(known, self.law, ratio) for ratio in ratios])
             out[far] = (scale * wide / _NORMAL) ** 2
         return out
 

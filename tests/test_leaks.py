@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +220,33 @@ def test_the_command_counts_draws_and_asks_an_arm(
         "tasks", "leaks", str(study), "--store", str(tmp_path / "store"), "--arm", "zzzzzz"
     )
     assert code == 2 and err.count("\n") == 1 and "0 arms" in err
+
+
+def test_clean_writes_an_index_file_without_leaks_and_copies_that_a_study_takes(
+    headwater: Cli, root: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(root / "source", source)
+    again = picture(1007).resize((56, 56))  # a copy of an image that the source has already
+    again.save(source / "train" / "class1" / "zz.jpg", quality=60)
+    data = {**words(root)["data"], "source": {"kind": "folder", "path": str(source)}}
+    study = write_study(tmp_path / "leaky.yaml", words(root, data=data))
+    store = ("--store", str(tmp_path / "store"))
+    clean = ("--clean", str(tmp_path / "clean"))
+    code, out, _ = headwater("tasks", "leaks", str(study), *store, *clean, "--json")
+    (record,) = json.loads(out)["cleaned"]
+    assert code == 0
+    assert (record["images"], record["leaking"], record["copies"]) == (46, COPIES, 1)
+    lines = Path(record["wrote"]).read_text().splitlines()
+    left_out = {line.partition(",")[0] for line in lines[1:] if line.endswith(",")}
+    assert left_out == {"train/class1/zz.jpg"} | {
+        f"train/class0/copy{i}.jpg" for i in range(COPIES)
+    }
+    data["source"]["split_file"] = record["wrote"]
+    plan = Plan.make(Study.model_validate(words(root, data=data)))
+    assert plan.arms[1].unique_images == 40
+    code, out, _ = headwater("tasks", "leaks", str(study), *store, *clean)
+    assert code == 0 and "40 of 46 images of source; left out are 5 that a test set" in out
+    Path(record["wrote"]).write_text("path,split\n")
+    code, _, err = headwater("tasks", "leaks", str(study), *store, *clean)
+    assert code == 2 and "exists already and holds another split" in err

@@ -78,7 +78,7 @@ STUDY = "study: s\ndata: {d: %s}\nbudget: {epochs: 1}\ntasks: {t: {data: d}}\nme
     [
         ("{kind: foldr, path: x}", "data.d: 'foldr' is none of folder, parquet, "
         "published, torchvision, "
-         "world; did you mean 'folder'?"),
+         "world, mix, view; did you mean 'folder'?"),
         ("{kind: folder, pth: x}", "unknown key 'data.d.pth'; did you mean 'path'?"),
         ("{path: x}", "data.d: say what kind of data it is"),
         ("{kind: published, name: cifar10}", "data.d.name: 'cifar10' is none of caltech101, "),

@@ -121,7 +121,10 @@ def _source_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
     only where they have as many images.
     """
     fingerprint = table["source_fingerprint"].astype(object)
-    drawn = (table["size"].notna() & (table["size"] != "all")).astype(bool)
+    sized = table["size"].notna() & (table["size"] != "all")
+    if "curation" in table:  # a mix draws its parts
+        sized |= table["curation"].notna()
+    drawn = sized.astype(bool)
     apart = None
     for rows, within in (
         (drawn, ["source", "method", "labels", "size", "seed"]),

@@ -199,6 +199,15 @@ def task_leaks(
             help="Ask this trained arm's features as well (6 characters of its id will do).",
         ),
     ] = None,
+    clean: Annotated[
+        Path | None,
+        typer.Option(
+            "--clean",
+            metavar="DIR",
+            help="Write an index file for every source without the images that a test set shows, "
+            "and without copies of one another; `split_file` in the study takes it.",
+        ),
+    ] = None,
     store: NewStoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     device: DeviceOption = "auto",
@@ -219,7 +228,14 @@ def task_leaks(
     tell = (lambda line: None) if as_json else shown.tell
     pictures = 0 if out is None else _PICTURES
     facts = leaks_facts(
-        resolved, opened, sheets=sheets, pictures=pictures, arm=arm, device=device, tell=tell
+        resolved,
+        opened,
+        sheets=sheets,
+        pictures=pictures,
+        arm=arm,
+        clean=clean,
+        device=device,
+        tell=tell,
     )
     if out is not None:
         facts["page"] = str(save_leaks(facts, out))

@@ -12,10 +12,12 @@ from typing import Any
 from headwater.curation import draw_pairs, drawn_pairs
 from headwater.device import resolve
 from headwater.errors import InputError
+from headwater.facts.tasks import write_index
 from headwater.plan import Plan, PlannedArm
 from headwater.plan.within import own_images
 from headwater.store import Store
 from headwater.work import Session
+from headwater.work.cleaning import Cleaned, cleaned
 from headwater.work.leaks import (
     Looked,
     embedding_facts,
@@ -33,6 +35,7 @@ def leaks_facts(
     sheets: Path | None = None,
     pictures: int = 0,
     arm: str | None = None,
+    clean: Path | None = None,
     device: str = "auto",
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
@@ -41,9 +44,14 @@ def leaks_facts(
     `pictures`, each record has up to so many of its pairs in `shown`, the doubtful first: ids, and
     PNG files as base64.
 
+    `clean` is a folder in which an index file is written for every data set that is pre-trained on,
+    without the images that a test set shows and without copies of one another (`cleaned`, a record
+    each).
+
     `tell` hears of what is being looked at.
 
-    Raises InputError for an arm that is not there.
+    Raises InputError for an arm that is not there, and for an index file that is there already and
+    says otherwise.
     """
     if plan.study.leakage == "bytes":
         raise InputError(
@@ -75,7 +83,16 @@ def leaks_facts(
             if record["source"] == asked.words.source and "num_pairs" in record
         ]
         facts["embedding"] = [embedding_facts(session, asked, task) for task in tasks]
+    if clean is not None:
+        facts["cleaned"] = [_written(each, clean) for each in cleaned(session, tell)]
     return facts
+
+
+def _written(one: Cleaned, folder: Path) -> dict[str, Any]:
+    """Write the index file of a data set; what it leaves out."""
+    path = folder / f"{one.data}.csv"
+    write_index(path, one.csv().encode())
+    return {**one.summary(), "wrote": str(path)}
 
 
 def _names(record: dict[str, Any]) -> list[str]:

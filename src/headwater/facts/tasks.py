@@ -277,6 +277,23 @@ def _group_facts(table: Table) -> dict[str, int]:
     return num_groups
 
 
+def write_index(out: Path, text: bytes) -> None:
+    """Write an index file.
+
+    Raises InputError where it cannot be written, and where it exists, unless it holds the same: a
+    fixed split is not replaced by accident.
+    """
+    if out.exists() and (out.is_dir() or out.read_bytes() != text):
+        raise InputError(
+            f"{out}: exists already and holds another split; name another file, or remove it first"
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        files.write_atomic(out, text)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+
+
 def write_split(
     name: str,
     out: Path,
@@ -294,21 +311,12 @@ def write_split(
 
     `labels` None means level:0 where there are classes.
 
-    Raises InputError where a split cannot be made and where `out` exists, unless it holds the same:
-    a fixed split is not replaced by accident.
+    Raises InputError where a split cannot be made, and as `write_index`.
     """
     source = open_named(name, data_root, layout=layout, follow_links=follow_links)
     view = labels or ("level:0" if source.table.levels else None)
     index = split_index(source, labels=view, test=test, val=val, seed=seed, group=group)
-    text = index.csv().encode()
-    if out.exists() and (out.is_dir() or out.read_bytes() != text):
-        raise InputError(
-            f"{out}: exists already and holds another split; name another file, or remove it first"
-        )
-    try:
-        files.write_atomic(out, text)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror})") from None
+    write_index(out, index.csv().encode())
     facts: dict[str, Any] = {
         "wrote": str(out),
         "source": source.name,

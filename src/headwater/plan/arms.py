@@ -12,7 +12,7 @@ from headwater.labels import Targets, View, label_view, parse_captions, resolve_
 from headwater.labels.captions import caption_lists
 from headwater.labels.tokens import Reading, read
 from headwater.plan.clusters import ClusterPlanner
-from headwater.plan.images import held_out, images_of
+from headwater.plan.images import held_out, images_of, seed_of_images
 from headwater.plan.memo import Memo
 from headwater.plan.mends import check_captions, check_labels
 from headwater.plan.planned import Clusters, PlannedArm
@@ -181,7 +181,7 @@ class ArmPlanner:
     def _labelled(self, words: Arm, view: View, positions: Positions) -> Targets:
         """The labels of an arm under a view; seeds that they do not depend on share them."""
         assert words.source is not None
-        seed = words.seed if view.drawn else _seed_of_size(words)
+        seed = words.seed if view.drawn else seed_of_images(self._resolved, words)
         source, where = self._resolved.source_of(words.source), f"sources.{words.source}"
         return self._targets.get(
             (words.source, words.size, view, seed),
@@ -197,13 +197,14 @@ class ArmPlanner:
         check_captions(self._resolved, words.source, text, words.method)
         images = (words.source, words.size, text)
         clean = self._captions.get(
-            (*images, _seed_of_size(words)),
+            (*images, seed_of_images(self._resolved, words)),
             lambda: caption_lists(text, source.table, positions, where),
         )
         reading, context = None, METHODS[words.method].context(recipe)
         if context is not None:
             reading = self._readings.get(
-                (*images, _seed_of_size(words), context), lambda: read(clean, context)
+                (*images, seed_of_images(self._resolved, words), context),
+                lambda: read(clean, context),
             )
             check_reading(reading, len(clean), text, where, f"recipe: {{{words.method}: {{context:")
         if rate is None:
@@ -217,7 +218,7 @@ class ArmPlanner:
         return Lesson(positions, captions=swapped, reading=reading, caption_noise=noise)
 
     def _images(self, words: Arm) -> Positions:
-        key = (words.source, words.size, _seed_of_size(words))
+        key = (words.source, words.size, seed_of_images(self._resolved, words))
         return self._positions.get(key, lambda: images_of(self._resolved, words))
 
     def _held(self, name: str) -> Positions:
@@ -239,11 +240,6 @@ class ArmPlanner:
                 at=("budget", *place, unit),
             )
         return seen
-
-
-def _seed_of_size(words: Arm) -> int | None:
-    """The seed that draws an arm's images; None where it has all that there are."""
-    return None if words.size in (None, "all") else words.seed
 
 
 def _captions_digest(captions: list[list[str]]) -> str:

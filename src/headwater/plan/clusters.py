@@ -14,6 +14,7 @@ from headwater import recipes
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels import Partition, View, partition, resolve_view
+from headwater.plan.images import seed_of_images
 from headwater.plan.memo import Memo
 from headwater.plan.planned import Clusters, PlannedArm
 from headwater.plan.resolved import Resolved
@@ -81,7 +82,7 @@ class ClusterPlanner:
         )
 
     def _partition(self, words: Arm, view: View, source: Source, positions: Positions) -> Partition:
-        drawn = words.seed if words.size not in (None, "all") else None
+        drawn = seed_of_images(self._resolved, words)
         return self._partitions.get(
             (words.source, words.size, view.name, drawn),
             lambda: partition(view, source.table, positions, f"sources.{words.source}"),

@@ -39,7 +39,7 @@ def held_out(resolved: Resolved, name: str) -> Positions:
 
 def images_of(resolved: Resolved, words: Arm) -> Positions:
     """The images of an arm, ascending: the source's splits, and of these the first `size` in a
-    keyed order, so that a larger size holds a smaller.
+    keyed order, so that a larger size holds a smaller; of a source with shares (a mix), in these.
 
     Raises InputError for a size that is not there.
     """
@@ -53,17 +53,30 @@ def images_of(resolved: Resolved, words: Arm) -> Positions:
             "needs at least 2",
             at=("sources", name, "splits"),
         )
-    if words.size in (None, "all"):
+    strata, everything = source.strata, words.size in (None, "all")
+    if strata is None and everything:
         return positions
-    assert isinstance(words.size, int)
-    if not 2 <= words.size <= len(positions):
+    most = len(positions) if strata is None else strata.most(positions)
+    size = most if everything else words.size
+    assert isinstance(size, int)
+    if not 2 <= size <= most:
+        there = "images that there are" if strata is None else "images that have its shares"
         raise InputError(
-            f"sources.{name}: size {words.size} is not between 2 and the {len(positions)} images "
-            "that there are",
-            at=study.place(name, "sizes", words.size),
+            f"sources.{name}: size {size} is not between 2 and the {most} {there}",
+            at=("sources", name) if everything else study.place(name, "sizes", words.size),
         )
     order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
-    return np.sort(positions[order[: words.size]])
+    if strata is not None:
+        return strata.drawn(positions, order, size)
+    return np.sort(positions[order[:size]])
+
+
+def seed_of_images(resolved: Resolved, words: Arm) -> int | None:
+    """The seed that draws an arm's images; None where it has all that there are."""
+    if words.source is None:
+        return None
+    shares = resolved.source_of(words.source).strata is not None
+    return words.seed if shares or words.size not in (None, "all") else None
 
 
 @dataclass(frozen=True)

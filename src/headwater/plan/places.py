@@ -10,7 +10,7 @@ from headwater.errors import InputError
 from headwater.sources.kinds import SourceWords
 from headwater.study import Study
 
-_FILES = ("split_file", "hierarchy")
+_FILES = ("split_file", "hierarchy", "table")
 
 
 def placed(study: Study, name: str, data_root: Path | None) -> SourceWords:

@@ -204,6 +204,7 @@ class Plan:
             "study": self.study.study,
             "source": arm.words.source,
             "size": None if arm.words.size is None else str(arm.words.size),
+            "curation": self.study.curation_of(arm.words),
             "labels": labels,
             "label_kind": arm.label_kind,
             "label_level": arm.label_level,

@@ -12,7 +12,7 @@ from headwater.errors import InputError, blamed_on
 from headwater.labels import distinct_views, resolve_view
 from headwater.labels.hierarchies import open_hierarchy
 from headwater.plan.places import placed, with_placed_views
-from headwater.plan.splits import of_source, of_task
+from headwater.plan.splits import of_source, of_task, parts_first
 from headwater.plan.unreadable import Fault, Seen, refuse, see_images, without
 from headwater.sources import Positions, Source, open_source
 from headwater.sources.looking import Looking
@@ -144,16 +144,17 @@ def _check_words(study: Study, data_root: Path | None) -> None:
 
 
 def _opened_sources(study: Study, data_root: Path | None, cache: Path | None) -> dict[str, Source]:
-    """The data that some source or task uses, by name."""
+    """The data that some source or task uses, and what these are made of, by name; what a mix or a
+    view is made of comes before it.
+    """
     used = {use.data for use in study.sources.values()}
     used |= {use.data for use in study.tasks.values()}
     opened: dict[str, Source] = {}
-    for name in study.data:
-        if name not in used:
-            continue
+    for name in parts_first(study, used):
         with blamed_on("data", name, "path"):
             words = placed(study, name, data_root)
-            opened[name] = open_source(name, words, data_root=data_root, cache=cache)
+            parts = {part: opened[part] for part in words.parts().values()}
+            opened[name] = open_source(name, words, data_root=data_root, cache=cache, parts=parts)
         hierarchy = opened[name].table.hierarchy
         if hierarchy is not None:
             with blamed_on("data", name, "hierarchy"):
@@ -186,6 +187,12 @@ def _opened_tasks(
         with blamed_on("tasks", name, "labels"):
             view = resolve_view(words.labels, study.views, data_root)
         source = sources[words.data]
+        if source.strata is not None:
+            raise InputError(
+                f"tasks.{name}: {words.data} has shares that only pre-training draws in; name a "
+                "data set without mix, balance and like",
+                at=("tasks", name, "data"),
+            )
         try:
             tasks[name] = resolve_task(
                 name, source, view, split_column=words.split_column, group=words.group

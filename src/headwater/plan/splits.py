@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from headwater.errors import InputError, blamed_on
@@ -29,6 +31,23 @@ def of_source(study: Study, source: Source, name: str) -> Positions:
                 )
             of_each.append(positions)
     return np.unique(np.concatenate(of_each))
+
+
+def parts_first(study: Study, names: Collection[str]) -> list[str]:
+    """These entries of the study's `data` and what they are made of, in the study's order, but for
+    what is made of others, which comes after these.
+    """
+    order: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        for part in study.data[name].parts().values():
+            add(part)
+        order.setdefault(name)
+
+    for name in study.data:
+        if name in names:
+            add(name)
+    return list(order)
 
 
 def of_task(study: Study, source: Source, name: str) -> Positions:

@@ -101,6 +101,12 @@ COLUMNS: tuple[Column, ...] = (
     Column("source_fingerprint", "str", "digest of the source's training images (ids and bytes)"),
     Column("size", "str", "how much of the source the study asked for: all, or a number of images"),
     Column(
+        "curation",
+        "str",
+        "what the source is made of, if it is a mix or a view of other data (docs/curation.md): "
+        "its words as canonical JSON; null for data as it is",
+    ),
+    Column(
         "unique_images",
         "int",
         "different pictures in pre-training, by their bytes: files that are copies count once",

@@ -76,5 +76,13 @@ def print_leaks(facts: dict[str, Any]) -> None:
             f"  of its nearest 3, {record['confirmed']} test images are confirmed as copies, "
             f"{record['confirmed_by_embedding_alone']} by this alone"
         )
+    for record in facts.get("cleaned", ()):
+        _console.print(
+            f"{plain.name(record['wrote'])}: {record['kept']:,} of {record['images']:,} images of "
+            f"{name_of(record['data'])}; left out are {record['leaking']:,} that a test set shows "
+            f"and {record['copies']:,} copies. In the study: "
+            f"data: {{{name_of(record['data'])}: {{split_file: {plain.name(record['wrote'])}}}}}",
+            markup=False,
+        )
     if "page" in facts:
         _console.print(f"page: {plain.name(facts['page'])}", markup=False)

@@ -25,6 +25,7 @@ from headwater.registry import SOURCE_KINDS
 from headwater.sources.split_words import exact_split
 
 if TYPE_CHECKING:
+    from headwater.sources.composed.strata import Strata
     from headwater.study.data import Data
 
 Positions = NDArray[np.int64]
@@ -102,6 +103,10 @@ class Source(ABC):
     """
     verdicts: Path | None = None
     """The file in which it is remembered which of its images can be read."""
+    strata: Strata | None = None
+    """Groups of images that a subset of any size holds in given shares; None where a subset is
+    drawn of all alike.
+    """
     kind_version: int = 1
     """Version of the kind of data that opened it (headwater.sources.kinds)."""
     _digests: tuple[NDArray[np.bool_], NDArray[np.bytes_]] | None = None
@@ -245,9 +250,18 @@ def natural_splits(values: Sequence[str], where: str) -> NDArray[np.object_]:
     return out
 
 
-def open_source(name: str, words: Data, *, data_root: Path | None, cache: Path | None) -> Source:
-    """The source that a study's `data:` entry means.
+def open_source(
+    name: str,
+    words: Data,
+    *,
+    data_root: Path | None,
+    cache: Path | None,
+    parts: Mapping[str, Source] | None = None,
+) -> Source:
+    """The source that a study's `data:` entry means; `parts` are the opened ones that its words
+    name.
 
     Raises InputError where it cannot be found or read.
     """
-    return SOURCE_KINDS[words.kind].open(name, words, data_root, cache)  # type: ignore[no-any-return]
+    kind = SOURCE_KINDS[words.kind]
+    return kind.open(name, words, data_root, cache, parts)  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ from headwater import plain, wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
 from headwater.study.composed import Composing, yaml_text
-from headwater.study.data import Data
+from headwater.study.data import Data, circle, curation, named_parts
 from headwater.study.decision import Decide, paid_view
 from headwater.study.file import read_text, tree_of, validated
 from headwater.study.protocols import ProtocolName, Protocols, default_protocols
@@ -51,6 +51,7 @@ from headwater.study.words import (
     Whole,
     Word,
     Words,
+    canonical,
 )
 
 T = TypeVar("T")
@@ -249,6 +250,13 @@ class Study(Words, metaclass=Composing):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:
+        for at, part in named_parts(self.data):
+            _known(at, part, self.data)
+        round_trip = circle(self.data)
+        if round_trip is not None:
+            raise Misplaced(
+                ("data", round_trip[0]), f"is made of itself: {' of '.join(round_trip)}"
+            )
         for name, use in self.sources.items():
             _known(("sources", name, "data"), use.data, self.data)
             for i, method in enumerate(use.methods or ()):
@@ -395,6 +403,13 @@ class Study(Words, metaclass=Composing):
     def budget_of(self, arm: Arm) -> Budget:
         """How long an arm is pre-trained."""
         return self.budget[0] if arm.budget is None else arm.budget
+
+    def curation_of(self, arm: Arm) -> str | None:
+        """What an arm's source is made of, if it is a mix or a view, as canonical JSON."""
+        if arm.source is None:
+            return None
+        made = curation(self.data, self.sources[arm.source].data)
+        return None if made is None else canonical(made)
 
     def _budgets(self) -> tuple[Budget | None, ...]:
         """What arms say of their budget: nothing where there is one for all."""

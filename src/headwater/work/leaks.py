@@ -98,18 +98,33 @@ def _look_within(session: Session, task_name: str) -> Looked:
     return _among(session, images, within_folder(plan, session.store, task_name), task_name)
 
 
+def _test_images(session: Session, task_name: str) -> Images:
+    plan = session.plan
+    return session.pixels(plan.study.tasks[task_name].data).subset(plan.tasks[task_name].test)
+
+
+def looks_of_test(session: Session, task_name: str) -> Looks:
+    """What is known of a task's test images, decoded."""
+    return session.test_looks.get(task_name, lambda: Looks(_test_images(session, task_name)))
+
+
 def _among(session: Session, images: Images, folder: Path, task_name: str) -> Looked:
-    """The pairs of some images and a task's test images: kept ones, or else found and kept."""
-    plan, task = session.plan, session.plan.tasks[task_name]
-    test_images = session.pixels(plan.study.tasks[task_name].data).subset(task.test)
-    matches = _kept(folder, len(task.test), len(images))
+    """The pairs of some images and a task's test images."""
+    matches = pairs_among(images, looks_of_test(session, task_name), folder)
+    return Looked(matches, images, _test_images(session, task_name))
+
+
+def pairs_among(images: Images, looks: Looks, folder: Path) -> Matches:
+    """The pairs of some images and test images: those that `folder` keeps, or else found and kept
+    there.
+    """
+    matches = _kept(folder, len(looks), len(images))
     if matches is None:
-        looks = session.test_looks.get(task_name, lambda: Looks(test_images))
         matches = near_duplicates(images, looks)
         remove_folder(folder)
         with atomic_folder(folder) as made:
             _write(made, matches)
-    return Looked(matches, images, test_images)
+    return matches
 
 
 def _kept(folder: Path, num_test: int, num_source: int) -> Matches | None:

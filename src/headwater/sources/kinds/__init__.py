@@ -7,11 +7,12 @@ when a source is opened.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
+from headwater.errors import Location
 from headwater.sources import Source
 from headwater.study.words import Words
 
@@ -24,6 +25,24 @@ class SourceWords(Words):
     """Base of the words of a kind of data. Each kind narrows `kind` to its own name."""
 
     kind: str
+
+    def parts(self) -> dict[Location, str]:
+        """The other `data:` entries that this one is made of, each by where these words name it."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Making(Generic[W]):
+    """What a source that is made of others is made from."""
+
+    name: str
+    """The entry's name in the study."""
+    words: W
+    data_root: Path | None
+    cache: Path | None
+    """A folder in which hashes of bytes and verdicts on images are kept."""
+    parts: Mapping[str, Source] = field(default_factory=dict)
+    """The opened sources that the words name (`SourceWords.parts`), by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,16 +63,33 @@ class SourceKind(Generic[W]):
     """What must be there before it can be opened, for people."""
     offers: tuple[Offer, ...]
     """What its sources can bring besides images."""
-    make: Callable[[str, W, Path | None, Path | None], Source]
+    make: Callable[[str, W, Path | None, Path | None], Source] | None = None
     """(name, words, data root, cache) -> source. `name` is the entry's name in the study, `cache` a
     folder in which hashes of bytes are kept. Raises InputError where the data cannot be found or
     read.
     """
+    compose: Callable[[Making[W]], Source] | None = None
+    """The same, for a kind that is made of other entries; a kind has one of the two."""
 
-    def open(self, name: str, words: W, data_root: Path | None, cache: Path | None) -> Source:
+    def __post_init__(self) -> None:
+        if (self.make is None) == (self.compose is None):
+            raise TypeError(f"kind of data {self.name!r}: give one of make and compose")
+
+    def open(
+        self,
+        name: str,
+        words: W,
+        data_root: Path | None,
+        cache: Path | None,
+        parts: Mapping[str, Source] | None = None,
+    ) -> Source:
         """The source that an entry of this kind means. Raises InputError as `make` does."""
-        source = self.make(name, words, data_root, cache)
-        source.kind_version = self.version
+        if self.make is not None:
+            source = self.make(name, words, data_root, cache)
+        else:
+            assert self.compose is not None
+            source = self.compose(Making(name, words, data_root, cache, parts or {}))
+        source.kind_version = max(self.version, source.kind_version)
         return source
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.errors import InputError
-from headwater.plan import Plan
+from headwater.plan import EVERYTHING, Looking, Plan
 from headwater.sources.composed.strata import Division, Strata
 from headwater.study import Study
 from tests.sources.folders import put_images
@@ -266,3 +267,32 @@ def test_every_subset_is_within_an_image_of_its_shares_and_holds_the_smaller_one
         before = set(drawn.tolist())
         got = np.bincount(of[drawn], minlength=len(shares))
         assert (np.abs(got - size * shares) < max(1.0, len(shares) / 2)).all()
+
+
+def test_what_is_known_of_a_part_is_known_of_all_that_is_made_of_it(
+    root: Path, tmp_path: Path
+) -> None:
+    opened: list[str] = []
+    watch = Looking(most=None, watch=lambda name, done, total, bad: opened.append(name))
+    data = {**MIX, "even": {"kind": "view", "of": "a", "balance": "level:0"}}
+    words = study(root, data, ["both", "even"], seeds=1)
+    Plan.make(words, cache=tmp_path, looking=watch)
+    assert {"a", "b"} <= set(opened) and "both" not in opened and "even" not in opened
+    opened.clear()
+    Plan.make(words, cache=tmp_path, looking=watch)
+    assert not opened
+
+
+def test_a_broken_image_of_a_part_is_named_and_left_out_where_that_is_asked_for(
+    root: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "a"
+    shutil.copytree(root / "a", broken)
+    (broken / "train" / ONLY_A / "03.png").write_bytes(b"no image")
+    data = {**MIX, "a": {"kind": "folder", "path": str(broken)}}
+    with pytest.raises(InputError, match=r"data\.both: 1 of 80 images .* cannot be read"):
+        Plan.make(study(root, data, ["both"]), looking=EVERYTHING)
+    left = study(root, data, ["both"], on_bad_images="skip", max_bad_share=0.1, seeds=1)
+    plan = Plan.make(left, looking=EVERYTHING)
+    ids = ids_of(plan, "both")
+    assert len(ids) == 52 and f"a/train/{ONLY_A}/03.png" not in ids

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -126,6 +126,12 @@ class Source(ABC):
         together.
         """
         return [self.image(position) for position in positions.tolist()]
+
+    def divided(self, positions: Positions) -> Iterator[tuple[Source, Positions, Positions]]:
+        """(source that has the images, rows of `positions`, their positions in it): itself, but for
+        a source that is made of others.
+        """
+        yield self, np.arange(len(positions)), positions
 
     def file(self, position: int) -> str | None:
         """The path of the file that a sample is; None where it is none by itself.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ def mixed(
     shares: Mapping[str, float],
     *,
     apart: bool = False,
-    verdicts: Path | None = None,
 ) -> ComposedSource:
     """The mix of `parts`, by name, with the share of each (the sum is 1).
 
@@ -54,7 +52,6 @@ def mixed(
         table,
         strata=_strata(sources, np.array([shares[part] for part in names])),
         notes=list(_notes(names, tables, depth, apart=apart)),
-        verdicts=verdicts,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -31,15 +30,11 @@ class ComposedSource(Source):
         *,
         strata: Strata | None = None,
         notes: Sequence[str] = (),
-        verdicts: Path | None = None,
     ) -> None:
-        """`table` has a sample for each one of the parts, in their order. `verdicts` is where it is
-        kept which images can be read.
-        """
+        """`table` has a sample for each one of the parts, in their order."""
         self.name, self.table, self.parts = name, table, tuple(parts)
         self.strata = strata
         self.notes = tuple(notes)
-        self.verdicts = verdicts
         self.generated = all(part.generated for part in parts)
         self.metric = parts[0].metric
         self.templates = parts[0].templates if len(parts) == 1 else ()
@@ -53,7 +48,7 @@ class ComposedSource(Source):
         number = int(np.searchsorted(self._ends, position, side="right"))
         return self.parts[number], int(position - self._starts[number])
 
-    def _divided(self, positions: Positions) -> Iterator[tuple[Source, Positions, Positions]]:
+    def divided(self, positions: Positions) -> Iterator[tuple[Source, Positions, Positions]]:
         """(part, rows of `positions` that are its, its own positions), for every part that has
         some.
         """
@@ -67,7 +62,7 @@ class ComposedSource(Source):
         self, positions: Positions, ask: Callable[[Source, Positions], Sequence[T]]
     ) -> list[T]:
         found: list[T | None] = [None] * len(positions)
-        for part, rows, own in self._divided(positions):
+        for part, rows, own in self.divided(positions):
             for row, value in zip(rows.tolist(), ask(part, own), strict=True):
                 found[row] = value
         return found  # type: ignore[return-value]  # every row is one part's
@@ -96,14 +91,14 @@ class ComposedSource(Source):
 
     def reading_marks(self, positions: Positions) -> list[str]:
         marks = []
-        for part, _, own in self._divided(positions):
+        for part, _, own in self.divided(positions):
             if len(self.parts) > 1 and part.kind_version > 1:
                 marks.append(f"{part.name}: version {part.kind_version}")
             marks += part.reading_marks(own)
         return marks
 
     def bytes_to_hash(self, positions: Positions) -> int:
-        return sum(part.bytes_to_hash(own) for part, _, own in self._divided(positions))
+        return sum(part.bytes_to_hash(own) for part, _, own in self.divided(positions))
 
     @cached_property
     def hashes(self) -> NDArray[np.int64]:

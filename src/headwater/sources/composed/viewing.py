@@ -66,7 +66,6 @@ def viewed(making: Making[ViewData]) -> ComposedSource:
         table,
         strata=strata,
         notes=[*_left_out(words.of, len(base.table), int(mask.sum()), left), *notes],
-        verdicts=base.verdicts,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -48,18 +47,8 @@ class MixData(SourceWords):
 def _make(making: Making[MixData]) -> Source:
     from headwater.sources.composed.mixing import mixed
 
-    names = "\x1f".join(sorted(making.words.of))
-    verdicts = None
-    if making.cache is not None:
-        kept_as = hashlib.sha256(f"{making.name}\x1f{names}".encode()).hexdigest()[:16]
-        verdicts = making.cache / f"looked-mix-{kept_as}"
-    return mixed(
-        making.name,
-        making.parts,
-        making.words.shares(),
-        apart=making.words.classes == "apart",
-        verdicts=verdicts,
-    )
+    words = making.words
+    return mixed(making.name, making.parts, words.shares(), apart=words.classes == "apart")
 
 
 ENTRY = SourceKind(

@@ -7,9 +7,9 @@ import shutil
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +90,9 @@ def look(
     """
     if not len(positions) or source.generated:
         return Looked({})
+    parts = list(source.divided(positions))
+    if parts[0][0] is not source:
+        return _of_parts(parts, positions, image_size, looking)
     if source.file(int(positions[0])) is None:
         return _look_inside(source, positions, image_size, looking)
     verdicts, known = Verdicts(source.verdicts), dict[int, Verdict]()
@@ -111,6 +114,30 @@ def look(
         return _looked(known, unopened=len(unknown))
     kept = _opened(source, unknown, image_size, looking, verdicts, known)
     return _looked(known, kept=kept)
+
+
+def _of_parts(
+    parts: Sequence[tuple[Source, Positions, Positions]],
+    positions: Positions,
+    image_size: int,
+    looking: Looking,
+) -> Looked:
+    """`look` at the parts of a source that is made of others: what is known of a part is known of
+    all that is made of it.
+    """
+    bad: dict[int, str] = {}
+    kept: dict[int, Kept] = {}
+    unopened, converted = 0, Counter[str]()
+    for number, (part, rows, own) in enumerate(parts):
+        spool = None if looking.spool is None else looking.spool / str(number)
+        found = look(part, own, image_size, replace(looking, spool=spool))
+        places = dict(zip(own.tolist(), positions[rows].tolist(), strict=True))
+        bad |= {places[at]: kind for at, kind in found.bad.items()}
+        kept |= {places[at]: one for at, one in found.kept.items()}
+        unopened += found.unopened
+        converted.update(found.converted)
+    counts = dict(sorted(converted.items(), key=lambda pair: (-pair[1], pair[0])))
+    return Looked(dict(sorted(bad.items())), unopened, counts, kept)
 
 
 def _look_inside(source: Source, positions: Positions, image_size: int, looking: Looking) -> Looked:

@@ -33,6 +33,7 @@ from headwater import wings
 if TYPE_CHECKING:
     from headwater.analysis import Aim, Prices, variance_budget
     from headwater.analysis.exchange import exchange_rate
+    from headwater.analysis.mixes import best_mix
     from headwater.api import (
         figure,
         labels_facts,
@@ -67,6 +68,7 @@ _HOMES = {
     "Store": "headwater.store",
     "Study": "headwater.study",
     "Targets": "headwater.labels",
+    "best_mix": "headwater.analysis.mixes",
     "class_list": "headwater.labels.hierarchies",
     "decide": "headwater.report.decision_html",
     "exchange_rate": "headwater.analysis.exchange",
@@ -97,6 +99,7 @@ __all__ = [
     "Store",
     "Study",
     "Targets",
+    "best_mix",
     "class_list",
     "decide",
     "exchange_rate",

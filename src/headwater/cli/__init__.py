@@ -23,6 +23,7 @@ from headwater.cli.exchange import exchange
 from headwater.cli.hardness import hardness
 from headwater.cli.importing import import_
 from headwater.cli.labels import labels_app
+from headwater.cli.mixes import mixes
 from headwater.cli.options import (
     DEFAULT_STORE,
     BudgetOption,
@@ -71,6 +72,7 @@ app.command("decide")(decide)
 app.command("exchange")(exchange)
 app.command("hardness")(hardness)
 app.command("import")(import_)
+app.command("mixes")(mixes)
 for wing in wings.opened():
     app.add_typer(wing.commands())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headwater.analysis.axes import axis_sentences
 from headwater.analysis.configurations import Configuration, prepare
 from headwater.analysis.copied import copies_sentences
-from headwater.analysis.deciding import decide, headline_of
+from headwater.analysis.deciding import decide
 from headwater.analysis.decision import (
     ALONE,
     AS_GOOD,
@@ -20,10 +20,10 @@ from headwater.analysis.decision import (
 from headwater.analysis.evidence import BEWARE, Evidence, Line, evidence_of
 from headwater.analysis.images import Answers
 from headwater.analysis.kept import kept
+from headwater.analysis.lines import headline_of
 from headwater.analysis.meanings import told
 from headwater.analysis.next_steps import further_steps
 from headwater.analysis.prices import price_sentence
-from headwater.analysis.rates import at_factor
 from headwater.analysis.words import count, listed, percent, points, shots_words
 from headwater.registry import ANALYSES
 
@@ -102,7 +102,7 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
             *_price(decision),
             *other_images(decision),
             *axis_sentences(line, decision, best),
-            *_rates(table, aim, found, best),
+            *decision.elsewhere,
             *_asides(decision, found),
             *(sentence for question in ANALYSES for sentence in question.grounds(table)),
             *_beware(table),
@@ -117,34 +117,6 @@ def _advice(table: pd.DataFrame, asked: _Asked) -> Verdict:
         method=best.method,
         cells=_cells(table, line),
     )
-
-
-def _rates(table: pd.DataFrame, aim: Aim, found: Evidence, best: Configuration) -> list[str]:
-    """Whether the verdict survives other learning rates, where they are an axis."""
-    if found.rates is None:
-        return []
-    tried = listed([f"{factor:g}" for factor in found.rates.factors])
-    said = f"Learning rate: of {tried} times each method's own, chosen on validation for every arm."
-    others, unknown = [], []
-    for factor in found.rates.factors:
-        line = headline_of(evidence_of(at_factor(table, factor)), aim)
-        leader = None if line is None else decide(at_factor(table, factor), aim, lines=False).best
-        arm = next((each for each in line.arms if each.name == leader), None) if line else None
-        if arm is None:
-            unknown.append(f"{factor:g}")
-        elif not _same_but_rate(arm, best):
-            others.append(f"at {factor:g} times {arm.name}")
-    if unknown:
-        said += f" At {listed(unknown)} times nothing can be compared."
-    if not others:
-        survived = "the others" if unknown else "each"
-        return [f"{said} The verdict survives {survived}: the same arm leads."]
-    return [f"{said} It hangs on the rate: {listed(others)} leads."]
-
-
-def _same_but_rate(one: Configuration, other: Configuration) -> bool:
-    kept = ("method", "source", "size", "labels", "images_seen", "backbone", "image_size")
-    return all(str(one.fields[name]) == str(other.fields[name]) for name in kept)
 
 
 def _beware(table: pd.DataFrame) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headwater.analysis.certainty import Certainty, certainty_of, joined
-from headwater.analysis.configurations import LOWER_IS_BETTER, Configuration
+from headwater.analysis.configurations import LOWER_IS_BETTER, Configuration, prepare
 from headwater.analysis.decision import (
     ALONE,
     AS_GOOD,
@@ -21,6 +21,7 @@ from headwater.analysis.decision import (
     NewImages,
     threshold_of,
 )
+from headwater.analysis.elsewhere import at_other_rates, with_more_images
 from headwater.analysis.evidence import (
     BEWARE,
     Evidence,
@@ -31,6 +32,7 @@ from headwater.analysis.evidence import (
 )
 from headwater.analysis.images import Answers, ImageNoise, image_noise
 from headwater.analysis.leads import LEVEL
+from headwater.analysis.lines import check_aim, headline_of
 from headwater.analysis.power import Step, next_steps
 from headwater.analysis.prices import costs_of, unknown_words
 from headwater.analysis.value import valued_steps
@@ -96,52 +98,23 @@ def decide(
     return replace(
         decision,
         notes=(*notes, *decision.notes, *conflicts(decision, shared_error(decision, each))),
+        elsewhere=tuple(_elsewhere(rows, found, headline, decision, aim)),
         lines=tuple(shared_error(decision, each)),
     )
 
 
-def check_aim(aim: Aim, found: Evidence) -> None:
-    """Raises InputError for a protocol, shots, a task or a price that the rows do not have."""
-    if aim.protocol is not None:
-        known = {setting.protocol for setting in found.settings}
-        if known and aim.protocol not in known:
-            raise InputError(
-                f"decide: the rows have no protocol {aim.protocol!r}; they have "
-                f"{', '.join(sorted(known))}"
-            )
-    numbers = {
-        setting.shots for setting in found.settings if aim.protocol in (None, setting.protocol)
-    }
-    for shots in aim.shots or ():
-        if numbers and shots not in numbers:
-            raise InputError(
-                f"decide: the rows have no cell with {shots_words([shots])}; they have "
-                f"{shots_words(numbers)}"
-            )
-    tasks = {setting.task for setting in found.settings}
-    for task in aim.weights:
-        if tasks and task not in tasks:
-            raise InputError(
-                f"decide: the rows have no task {task!r}; they have {', '.join(sorted(tasks))}"
-            )
-    if aim.prices is not None and found.arms:
-        aim.prices.check(arm.labels for arm in found.arms if arm.labels is not None)
-
-
-def headline_of(found: Evidence, aim: Aim) -> Line | None:
-    """The line that is decided by: as the aim says, else the one nearest to use in which two arms
-    meet. None where nothing enters.
-    """
-    lines = found.lines()
-    if aim.protocol is not None or aim.shots is not None:
-        named = [aim.protocol] if aim.protocol else [line.protocol for line in lines]
-        for protocol in dict.fromkeys(named):
-            line = found.line(protocol, aim.shots)
-            if line is not None and set(aim.shots or ()) <= set(line.shots):
-                return line
-        return None
-    several = [line for line in lines if len(line.arms) > 1]
-    return next(iter(several or lines), None)
+def _elsewhere(
+    rows: pd.DataFrame | Evidence, found: Evidence, line: Line, decision: Decision, aim: Aim
+) -> list[str]:
+    """Whether the leader still leads with more images, and at other learning rates."""
+    best = next((arm for arm in line.arms if arm.name == decision.best), None)
+    said = with_more_images(line, decision, aim)
+    if best is None or isinstance(rows, Evidence):
+        return said
+    rates = at_other_rates(
+        prepare(rows), found, best, aim, lambda table: decide(table, aim, lines=False).best
+    )
+    return [*said, *rates]
 
 
 def of_line(

@@ -53,6 +53,10 @@ class Aim:
     """Smaller differences do not matter; a share, 0.01 is one point."""
     prices: Prices | None = None
     """None leaves costs in hours."""
+    target: float | None = None
+    """Images of each source with which the leader will be pre-trained; None asks about four times
+    what was run.
+    """
     error: float | None = None
     """Share of tables in which the decision may be wrong where it is sure; bounds and shortlist are
     as careful. None takes `threshold_of`; of one look among many it is small (adaptive.py).
@@ -129,6 +133,10 @@ class Decision:
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Arms and tasks that do not enter -> why."""
     notes: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    """Whether the leader still leads with more images, and at other learning rates; of a headline
+    alone.
+    """
     protocol: str | None = None
     shots: tuple[int, ...] = ()
     """Images per class, -1 for all."""
@@ -199,6 +207,7 @@ class Decision:
             "next": [step.to_dict() for step in self.next],
             "left_out": dict(self.left_out),
             "notes": list(self.notes),
+            "elsewhere": list(self.elsewhere),
             "protocol": self.protocol,
             "shots": ["full" if shots == -1 else shots for shots in self.shots],
             "tasks": list(self.tasks),

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from scipy.special import fdtri
 
 from headwater.analysis.configurations import CONFIGURATION, Configuration, prepare
-from headwater.analysis.deciding import check_aim, headline_of
 from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import Line, evidence_of
+from headwater.analysis.lines import check_aim, headline_of
 from headwater.analysis.words import listed, shots_words
 from headwater.errors import InputError
 

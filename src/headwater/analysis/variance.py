@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headwater.analysis.deciding import decide, headline_of
+from headwater.analysis.deciding import decide
 from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.halving import Budget, Ways, halvings
+from headwater.analysis.lines import headline_of
 from headwater.analysis.moments import arm_by_task, within_blocks
 from headwater.analysis.noise import Cells, by_task, cells_of
 from headwater.analysis.order import tuned_protocols

@@ -35,6 +35,16 @@ def decide(
         float | None,
         typer.Option("--tolerance", min=0, max=100, help="Points that do not matter; 0.5."),
     ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target",
+            min=1,
+            max=1e13,
+            help="Images of each source in the end: is the order the same there? Four times what "
+            "was run, if left out.",
+        ),
+    ] = None,
     price: PriceOption = None,
     variance: Annotated[
         bool,
@@ -69,6 +79,7 @@ def decide(
         shots=tuple(shots_of(word) for word in shots) if shots else aim.shots,
         weights={**aim.weights, **dict(_weight(word) for word in weight or ())},
         tolerance=aim.tolerance if tolerance is None else tolerance / 100,
+        target=aim.target if target is None else target,
         prices=prices_of(price, aim.prices, table) if price else aim.prices,
     )
     if answers is not None:

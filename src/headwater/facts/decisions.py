@@ -39,6 +39,7 @@ def aim_of(study: Study, store: Store | None = None) -> Aim:
         weights=dict(words.weights),
         tolerance=words.tolerance / 100,
         prices=prices,
+        target=words.target,
         error=None if store is None else looks_error(store, study.study),
     )
 

@@ -30,7 +30,7 @@ def decision_html(decision: Decision) -> str:
     parts = [
         _tiles(decision),
         _picture(decision),
-        fragments.sentences(decision.notes),
+        fragments.sentences((*decision.notes, *decision.elsewhere)),
         _next(decision),
     ]
     return fragments.box(

@@ -36,7 +36,7 @@ def print_decision(
             f"  If it is not the best, it costs at most {100 * decision.regret_bound:.1f} points "
             f"(95 %), {100 * decision.expected_regret[decision.best]:.1f} on average."
         )
-    for sentence in other_images(decision):
+    for sentence in (*other_images(decision), *decision.elsewhere):
         _say(f"  {sentence}")
     if decision.as_good:
         _say(f"  As good within {100 * decision.tolerance:g} points: {listed(decision.as_good)}.")

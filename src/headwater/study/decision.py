@@ -68,5 +68,11 @@ class Decide(Words):
     """Of tasks; 1 where one is not named."""
     tolerance: Annotated[Real, Field(ge=0, le=100)] = default(0.5, "[ours]")
     """Points: smaller differences do not matter."""
+    target: Annotated[Real, Field(ge=1, le=1e13)] | None = default(
+        None, "[ours] four times what was run"
+    )
+    """Images of each source with which you will pre-train in the end: whether the order of arms is
+    foretold to be the same there.
+    """
     prices: Prices | None = default(None, "[ours] costs are hours")
     """What an arm costs to have, so that the cheapest of those that are as good can be named."""

@@ -11,13 +11,13 @@ import numpy as np
 from headwater.analysis.curves.hiding import fitter_of, hidden
 from headwater.analysis.curves.prediction import FARTHEST
 from headwater.analysis.curves.tables import MOST_N
-from headwater.analysis.deciding import check_aim, headline_of
 from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import BEWARE, Evidence, evidence_of
 from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN, Crossing, crossing
 from headwater.analysis.exchange.families import By, Family, counted_by, families, named
 from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
 from headwater.analysis.exchange.seeds import Seeds
+from headwater.analysis.lines import check_aim, headline_of
 from headwater.analysis.prices import Prices, image_price
 from headwater.analysis.words import listed, money_word, shots_words
 from headwater.errors import InputError

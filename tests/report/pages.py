@@ -11,9 +11,11 @@ from typing import Any
 from PIL import Image
 
 from headwater.analysis import read_answers
+from headwater.analysis.exchange import exchange_rate
 from headwater.report import (
     hardness_settings,
     save_curves,
+    save_exchange,
     save_hardness,
     save_label_chart,
     save_leaks,
@@ -21,7 +23,7 @@ from headwater.report import (
 )
 from headwater.rows import read_rows, to_frame
 from headwater.theory.report import save_theory
-from tests.analysis.synthetic import one_row, synthetic_rows
+from tests.analysis.synthetic import one_row, rows_of_sizes, synthetic_rows
 from tests.report.test_curves import arm, facts
 from tests.theory.simulated_table import story
 
@@ -135,6 +137,11 @@ def hardness(path: Path) -> None:
     save_hardness(told, path)
 
 
+def exchange(path: Path) -> None:
+    found = exchange_rate(rows_of_sizes(names=(LONG, "web")), "web", LONG, target=16_000)
+    save_exchange(found.to_dict(), path)
+
+
 def leaks(path: Path) -> None:
     """A source that shares much, one with a long name, and one in which nobody looked."""
     drawn = [_png(colour) for colour in ("firebrick", "steelblue")]
@@ -198,6 +205,7 @@ PAGES: dict[str, Maker] = {
     "labels-three-views": _labels(3),
     "labels-long-names": long_labels,
     "hardness": hardness,
+    "exchange": exchange,
     "leaks": leaks,
     "theory": lambda path: save_theory(story(seeds=3), path),
 }

@@ -87,6 +87,15 @@ def exchange(
             "out.",
         ),
     ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Draw both curves and the rates: .html (offline), .svg, .png or .pdf.",
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
@@ -102,6 +111,7 @@ def exchange(
         "--task": task,
         "--price": price,
         "--target": target,
+        "--out": out,
     }
     if curves is not None:
         if ignored := [name for name, given in of_rows.items() if given]:
@@ -117,8 +127,11 @@ def exchange(
         )
     from headwater.analysis import prepare
     from headwater.analysis.exchange import curves_of_rows, exchange_rate
+    from headwater.report import check_chart
     from headwater.show.exchange import print_names, print_rate
 
+    if out is not None:
+        check_chart(out)
     table, aim, _ = asked_of(rows, store, data_root)
     if a is None:
         found = curves_of_rows(table, by=by)
@@ -137,7 +150,12 @@ def exchange(
     answer = exchange_rate(
         table, a, b, aim, at=sizes, by=by, tasks=task, target=target, reach=reach
     )
-    print_json(answer.to_dict()) if as_json else print_rate(answer.to_dict())
+    facts = answer.to_dict()
+    if out is not None:
+        from headwater.report import save_exchange
+
+        facts["chart"] = str(save_exchange(facts, out))
+    print_json(facts) if as_json else print_rate(facts)
 
 
 def _of_curves(curves: Path, predict: str | None, better: str | None, as_json: bool) -> None:

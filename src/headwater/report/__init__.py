@@ -10,6 +10,7 @@ No torch in here, and no network.
     facts of label views -> label_chart.py   before anything is trained
     facts of training -> curves.py           while it is trained and after
     answers by sample -> hardness.py         gains on easy and on hard samples
+    what images are worth -> exchange.py     both curves, and the rate at each size
     copies of test images -> leaks_page.py   which, and the pairs to look at
     a chart           -> chart_page.py       a page of its own; shell.py and web/ are of every page
 
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headwater.report.chart_file import check_chart
     from headwater.report.curves import curves_chart, save_curves
+    from headwater.report.exchange import exchange_chart, save_exchange
     from headwater.report.figures import figure, save_figures
     from headwater.report.hardness import hardness_chart, hardness_settings, save_hardness
     from headwater.report.label_chart import label_chart, save_label_chart
@@ -35,12 +37,14 @@ __all__ = [
     "check_chart",
     "check_leaks_page",
     "curves_chart",
+    "exchange_chart",
     "figure",
     "hardness_chart",
     "hardness_settings",
     "label_chart",
     "markdown_table",
     "save_curves",
+    "save_exchange",
     "save_figures",
     "save_hardness",
     "save_label_chart",
@@ -52,6 +56,7 @@ __all__ = [
 _HOMES = {
     "chart_file": ("check_chart",),
     "curves": ("curves_chart", "save_curves"),
+    "exchange": ("exchange_chart", "save_exchange"),
     "figures": ("figure", "save_figures"),
     "hardness": ("hardness_chart", "hardness_settings", "save_hardness"),
     "label_chart": ("label_chart", "save_label_chart"),

@@ -45,6 +45,8 @@ def print_rate(facts: dict[str, Any]) -> None:
     for sentence in facts["sentences"]:
         _console.print(plain.line(sentence), markup=False)
     _console.print("in parentheses: 95 % intervals, each by itself, over seeds", markup=False)
+    if "chart" in facts:
+        _console.print(plain.line(f"chart: {plain.name(facts['chart'])}"), markup=False)
 
 
 def print_names(names: list[dict[str, Any]], rows: str) -> None:

@@ -130,3 +130,19 @@ def test_tasks_can_be_chosen() -> None:
     assert mixed is not None and cars == pytest.approx(1.5, rel=0.05) and cars < mixed
     with pytest.raises(InputError, match="no task 'bikes' in these rows; they have"):
         exchange_rate(table, "web", "photos", tasks=["bikes"])
+
+
+def test_the_curves_are_drawn_through_what_was_run_and_say_how_they_were_fitted() -> None:
+    found = exchange_rate(rows(), "web", "photos", target=16_000)
+    web, photos = found.drawn
+    assert (web.name, photos.name) == (found.a, found.b)
+    assert [point["n"] for point in web.points] == list(map(float, SIZES))
+    line = {point["n"]: point for point in web.line}
+    for point in web.points:
+        assert line[point["n"]]["error"] == pytest.approx(point["error"], abs=1e-9)
+        assert point["low"] < point["error"] < point["high"]
+    assert max(line) == pytest.approx(16_000)
+    widths = [point["high"] - point["low"] for point in web.line]
+    assert widths[-1] > 5 * widths[0], "beyond what was run the law is doubted"
+    assert web.fit["bounds"]["a"] == [0.03, 3.0] and web.fit["starts"] == 0
+    assert 0 < web.fit["held_out_error"] < 3

@@ -177,24 +177,33 @@ def checklist(predictor: Predictor) -> dict[str, dict[str, Any]]:
     found = {}
     for curve, law in zip(predictor.curves, predictor.laws, strict=True):
         off = predictor.held_out(curve, len(curve.n) - 1) if len(curve.n) > LEAST_POINTS else None
-        found[curve.name] = {
-            "form": LAW,
-            "optimiser": f"none: E and B by least squares at each of {len(EXPONENTS)} exponents",
-            "starts": 0,
-            "bounds": {
-                "a": [float(EXPONENTS[0]), float(EXPONENTS[-1])],
-                "E": [predictor.unit.least, None],
-                "B": [0.0, None],
-            },
-            "prior": f"log a is normal around log {CENTRE:g} with standard deviation {SPREAD:g}",
-            "weights": "equal",
-            "points": len(curve.n),
-            "points_left_out": law.first,
-            "from_n": float(curve.n[law.first]),
-            "floor": law.floor,
-            "fall": law.fall,
-            "exponent": law.exponent,
-            "noise": float(np.sqrt(law.noise.variance)),
-            "held_out_error": off,
-        }
+        found[curve.name] = fit_facts(curve, law, least=predictor.unit.least, held_out=off)
     return found
+
+
+def fit_facts(
+    curve: Curve, law: Law, *, least: float | None, held_out: float | None
+) -> dict[str, Any]:
+    """How one curve was fitted; `held_out` is by how much its last point is missed when it is
+    hidden.
+    """
+    return {
+        "form": LAW,
+        "optimiser": f"none: E and B by least squares at each of {len(EXPONENTS)} exponents",
+        "starts": 0,
+        "bounds": {
+            "a": [float(EXPONENTS[0]), float(EXPONENTS[-1])],
+            "E": [least, None],
+            "B": [0.0, None],
+        },
+        "prior": f"log a is normal around log {CENTRE:g} with standard deviation {SPREAD:g}",
+        "weights": "equal",
+        "points": len(curve.n),
+        "points_left_out": law.first,
+        "from_n": float(curve.n[law.first]),
+        "floor": law.floor,
+        "fall": law.fall,
+        "exponent": law.exponent,
+        "noise": float(np.sqrt(law.noise.variance)),
+        "held_out_error": held_out,
+    }

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headwater.analysis.curves.hiding import fitter_of, hidden
+from headwater.analysis.curves.hiding import Fitter, fitter_of, hidden
 from headwater.analysis.curves.prediction import FARTHEST
 from headwater.analysis.curves.tables import MOST_N
 from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import BEWARE, Evidence, evidence_of
 from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN, Crossing, crossing
+from headwater.analysis.exchange.drawn import DrawnCurve, drawn
 from headwater.analysis.exchange.families import By, Family, counted_by, families, named
 from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
-from headwater.analysis.exchange.seeds import Seeds
 from headwater.analysis.lines import check_aim, headline_of
 from headwater.analysis.prices import Prices, image_price
 from headwater.analysis.words import listed, money_word, shots_words
@@ -53,6 +53,8 @@ class ExchangeRate:
     """Of one more image of a and of b, with its label or caption, where prices were given."""
     beware: tuple[str, ...] = ()
     """What a reader must know of the rows: copies, defects of imported numbers."""
+    drawn: tuple[DrawnCurve, ...] = ()
+    """Both curves, a first: points, law, and how it was fitted."""
 
     @property
     def changes(self) -> str:
@@ -130,7 +132,9 @@ def exchange_rate(
             "it is worth; add `sizes` to the study, such as `sizes: [500, 1000, 2000, 4000]`"
         )
     others = [one.seeds(line, aim.weights) for one in every if _measured(one, line)]
-    exchange = _exchange(others, *sides, reach)
+    curves = [one.curve for one in others]
+    fitter = fitter_of(curves, 0.0)
+    exchange = replace(Exchange.of(*sides, fitter, hidden(curves, fitter)), reach=reach)
     sizes = [float(n) for n in (sides[1].n if at is None else at)]
     asked_for = [*sizes, reach, *([] if target is None else [target])]
     if wrong := [n for n in asked_for if not 0 < n <= MOST_N]:
@@ -148,6 +152,7 @@ def exchange_rate(
         crossing=None if target is None else _crossing(exchange, target),
         prices=None if aim.prices is None else _prices(asked, aim.prices),
         beware=found.beware,
+        drawn=_drawn(exchange, fitter, target),
     )
 
 
@@ -222,11 +227,11 @@ def _measured(one: Family, line: Line) -> bool:
     return sum(arm.id in ids for arm in one.arms) > 1
 
 
-def _exchange(curves: list[Seeds], a: Seeds, b: Seeds, reach: float) -> Exchange:
-    """Two curves, fitted as all curves of the line are."""
-    every = [one.curve for one in curves]
-    fitter = fitter_of(every, 0.0)
-    return replace(Exchange.of(a, b, fitter, hidden(every, fitter)), reach=reach)
+def _drawn(exchange: Exchange, fitter: Fitter, target: float | None) -> tuple[DrawnCurve, ...]:
+    """Both curves, up to twice what was run or the target."""
+    last = max(exchange.a.seeds.n[-1], exchange.b.seeds.n[-1])
+    far = 2 * last if target is None else target
+    return tuple(drawn(side, fitter, exchange.hidden, far) for side in (exchange.a, exchange.b))
 
 
 def _prices(asked: tuple[Family, Family], prices: Prices) -> tuple[float, float]:

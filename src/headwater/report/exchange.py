@@ -81,7 +81,7 @@ def _curves(facts: dict[str, Any], unit: str) -> Spec:
         "field": "n",
         "type": "quantitative",
         "scale": {"type": "log", "nice": False},
-        "axis": {"title": unit, "format": "~s", "tickCount": 6},
+        "axis": {"title": unit, "format": "~s", "tickCount": 4, "labelBound": True},
     }
     y: Spec = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": "error, %"}}
     line = [one | {"arm": curve["name"]} for curve in facts["drawn"] for one in curve["line"]]
@@ -150,7 +150,12 @@ def _rate_panel(rates: Sequence[dict[str, Any]], unit: str) -> Spec:
         "field": "n",
         "type": "quantitative",
         "scale": {"type": "log", "nice": False, "padding": 20},
-        "axis": {"title": f"{unit} of B", "format": "~s", "tickCount": 6},
+        "axis": {
+            "title": f"{unit} of B",
+            "format": "~s",
+            "values": sorted({one["n"] for one in rates}),
+            "labelOverlap": True,
+        },
     }
     ends = [one[name] for one in rates for name in ("low", "high")]
     y: Spec = {

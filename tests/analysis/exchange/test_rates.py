@@ -47,7 +47,9 @@ def test_a_rate_that_is_the_same_at_all_sizes_is_found() -> None:
     assert back.rate == pytest.approx(0.5, rel=0.01)
 
 
-@pytest.mark.parametrize("ratio", [1.5, 2.0, 4.0])
+@pytest.mark.parametrize(
+    "ratio", [2.0, *(pytest.param(r, marks=pytest.mark.slow) for r in (1.5, 4.0))]
+)
 def test_the_interval_of_one_rate_holds_it(ratio: float) -> None:
     rng, held, wide = np.random.default_rng(1), [], []
     for _ in range(100):
@@ -91,11 +93,13 @@ def test_what_lies_outside_is_said_with_its_bound() -> None:
     assert near.kind == OUTSIDE and near.high == pytest.approx(1.0) and near.low is None
 
 
-def test_flat_curves_tell_no_rate() -> None:
-    rng = np.random.default_rng(5)
-    flat = power(0.4, 0.001, 0.5)
-    found = exchange(drawn(flat, rng), drawn(flat, rng))
-    assert found.overall().kind == UNKNOWN and found.at([2000])[0].kind == UNKNOWN
+def test_flat_curves_tell_no_rate_but_as_often_as_an_interval_may_be_wrong() -> None:
+    flat, told = power(0.4, 0.001, 0.5), []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        found = exchange(drawn(flat, rng), drawn(flat, rng))
+        told += [found.overall().kind != UNKNOWN, found.at([2000])[0].kind != UNKNOWN]
+    assert np.mean(told) <= 0.1
 
 
 def test_a_missing_seed_of_a_size_is_a_gap_and_no_fault() -> None:

@@ -33,7 +33,11 @@ OUTSIDE = "outside what was measured"
 UNKNOWN = "not identifiable"
 _STEPS = 400
 """Rates that are tried, evenly over their logarithm."""
-_SHOWN = 0.3
+_BETWEEN = 0.25
+"""Of the spread of the laws that fit, between two sizes that were run: a curve bends less there
+than they differ [ours, by simulation].
+"""
+_SHOWN = 0.7
 """Of the covariance that is seen between two arms, so much is counted on [ours, by simulation]."""
 _NEAR = 0.02
 """A size this near one that was run is that size."""
@@ -120,7 +124,7 @@ class Side:
         at, low, high = np.log(n), np.log(sizes[place]), np.log(sizes[place + 1])
         share = np.clip((at - low) / (high - low), 0.0, 1.0)
         _, sd = self.law.at(n)
-        return np.asarray((4 * share * (1 - share) * sd) ** 2)
+        return np.asarray((_BETWEEN * 4 * share * (1 - share) * sd) ** 2)
 
     def doubt(self, n: Floats, known: Hidden) -> Floats:
         """The variance of errors that nobody measured: beyond the largest size as hiding the ends

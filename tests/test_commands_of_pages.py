@@ -14,7 +14,7 @@ import pytest
 
 import headwater as hw
 from headwater.rows import write_rows
-from tests.analysis.synthetic import rows_of_sizes, synthetic_rows
+from tests.analysis.synthetic import rows_of_shots, rows_of_sizes, synthetic_rows
 from tests.conftest import Cli, tiny, write_study
 
 pytestmark = pytest.mark.docs
@@ -127,6 +127,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_rows(rows, place / "rows.parquet")
     write_rows(rows, place / "rows.csv")
     write_rows(rows_of_sizes(), place / "sizes.parquet")
+    write_rows(rows_of_shots(), place / "shots.parquet")
     points = [f"{name},{n},{n**-0.4:.4f}" for name in "ab" for n in (10, 20, 40, 80, 160, 320)]
     (place / "table.csv").write_text("\n".join(["curve,n,score", *points]) + "\n")
     for folder, count in (("photos", 12), ("renders", 18), ("inspection", 24)):

@@ -238,3 +238,23 @@ def rows_of_sizes(
             }
             made.append(one_row(**said))
     return to_frame(made)
+
+
+def rows_of_shots(*, worth: float = 2.0, seeds: int = 4) -> pd.DataFrame:
+    """No pre-training and SimCLR at six numbers of shots and with all images: one labelled image
+    after the latter is worth so many after the former.
+    """
+    rng = np.random.default_rng(0)
+    made = []
+    for method, source, better in (("scratch", None, 1.0), ("simclr", "photos", worth)):
+        for shots, seed in itertools.product((1, 2, 5, 10, 20, 40, None), range(seeds)):
+            error = 0.05 + 0.7 * ((shots or 200) * better) ** -0.4 + 0.004 * rng.standard_normal()
+            made.append(
+                one_row(
+                    cell=f"{method}{shots}{seed}", arm=f"{method}{seed}", seed=seed, method=method,
+                    source=source, source_fingerprint=source, labels=None, shots=shots,
+                    draw=None if shots is None else 0, value=1 - error, protocol="probe",
+                    label_kind=None, label_level=None, head_init=None,
+                )
+            )  # fmt: skip
+    return to_frame(made)

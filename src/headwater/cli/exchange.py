@@ -40,8 +40,9 @@ def exchange(
         str,
         typer.Option(
             "--by",
-            metavar="images|seen",
-            help="What is counted: distinct images, or images seen in pre-training.",
+            metavar="images|seen|shots",
+            help="What is counted: distinct images, images seen in pre-training, or labelled "
+            "images per class of the task.",
         ),
     ] = "images",
     protocol: ProtocolOption = None,

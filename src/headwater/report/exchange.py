@@ -14,6 +14,7 @@ from headwater.report.charts.theme import REFERENCE, Spec, on_white
 from headwater.report.palette import BLUE, VERMILLION
 
 _WIDTH, _HEIGHT, _LINE = 420, 260, 150
+_UNITS = {"images": "images", "seen": "images seen", "shots": "images per class"}
 
 
 def save_exchange(facts: dict[str, Any], path: Path) -> Path:
@@ -29,7 +30,7 @@ def exchange_chart(facts: dict[str, Any]) -> Spec:
     """The Vega-Lite specification: errors of both arms over their sizes, with the law that was
     fitted; what one image of b is worth in images of a at each size of b; how the laws were fitted.
     """
-    unit = "images" if facts["by"] == "images" else "images seen"
+    unit = _UNITS[facts["by"]]
     rates = _rates(facts)
     told = [
         f"A: {facts['a']}",
@@ -44,7 +45,7 @@ def exchange_chart(facts: dict[str, Any]) -> Spec:
     return on_white(
         {
             "title": {
-                "text": f"Images of {facts['a']} worth one of {facts['b']}",
+                "text": f"What {facts['b']} is worth in {facts['a']}",
                 "subtitle": [line for text in told for line in wrap(text, _LINE)],
                 "fontSize": 16,
                 "offset": 14,

@@ -11,7 +11,7 @@ from headwater.analysis.exchange.crossing import KEEPS
 from headwater.analysis.exchange.rates import UNKNOWN
 from headwater.errors import InputError
 from headwater.rows import to_frame
-from tests.analysis.synthetic import SIZES_OF_ROWS, rows_of_sizes
+from tests.analysis.synthetic import SIZES_OF_ROWS, rows_of_shots, rows_of_sizes
 
 SIZES = SIZES_OF_ROWS
 rows = rows_of_sizes
@@ -79,7 +79,7 @@ def test_budgets_at_one_size_are_curves_of_their_own() -> None:
 
 
 def test_other_words_than_images_and_seen_are_refused() -> None:
-    with pytest.raises(InputError, match="images or seen are counted"):
+    with pytest.raises(InputError, match="images, seen or shots are counted"):
         exchange_rate(rows(), "web", "photos", by="cost")
     with pytest.raises(InputError, match="a size is a number above 0"):
         exchange_rate(rows(), "web", "photos", at=[0])
@@ -146,3 +146,23 @@ def test_the_curves_are_drawn_through_what_was_run_and_say_how_they_were_fitted(
     assert widths[-1] > 5 * widths[0], "beyond what was run the law is doubted"
     assert web.fit["bounds"]["a"] == [0.03, 3.0] and web.fit["starts"] == 0
     assert 0 < web.fit["held_out_error"] < 3
+
+
+def test_shots_are_exchanged_between_arms_and_no_pre_training_is_one() -> None:
+    table = rows_of_shots()
+    found = exchange_rate(table, "scratch", "simclr · photos", by="shots")
+    assert found.overall.rate == pytest.approx(2.0, rel=0.1)
+    assert found.overall.low is not None and found.overall.high is not None
+    assert found.overall.low < 2 < found.overall.high
+    assert found.sentences[0].startswith(
+        "Over all numbers of shots one labelled image per class after simclr · photos is worth "
+    )
+    assert "after scratch" in found.sentences[0] and found.prices is None
+    assert {one.name for one in curves_of_rows(table, by="shots")} == {"scratch", "simclr · photos"}
+    some = exchange_rate(table, "scratch", "simclr · photos", Aim(shots=(2, 5, 10)), by="shots")
+    assert some.b_sizes == (2.0, 5.0, 10.0)
+    few = table[table["shots"].isna() | (table["shots"] == 5)]
+    with pytest.raises(InputError, match="were not both measured at 2 numbers of shots"):
+        exchange_rate(few, "scratch", "simclr · photos", by="shots")
+    with pytest.raises(InputError, match="images, seen or shots are counted, not 'hours'"):
+        exchange_rate(table, "scratch", "simclr · photos", by="hours")

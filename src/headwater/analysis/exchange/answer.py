@@ -28,7 +28,19 @@ if TYPE_CHECKING:
     from headwater.analysis.evidence import Line
 
 _ANSWERS = {FLIPS: "flips", KEEPS: "stays", OPEN: "is open"}
-_UNIT = {"images": "image", "seen": "image seen"}
+_ONE = {
+    "images": "one image of",
+    "seen": "one image seen of",
+    "shots": "one labelled image per class after",
+}
+_OF = {"images": "of", "seen": "of", "shots": "after"}
+_EACH = {
+    "images": "images of each",
+    "seen": "images seen of each",
+    "shots": "labelled images per class",
+}
+_FEW_SHOTS = 2
+"""A curve over shots has so many at least."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +86,18 @@ class ExchangeRate:
     @property
     def sentences(self) -> list[str]:
         """The answer in words."""
-        one = f"one {_UNIT[self.by]} of {self.b}"
-        said = [f"Over all sizes {one} is worth {_worth(self.overall, self.a)}."]
+        one, a = f"{_ONE[self.by]} {self.b}", f"{_OF[self.by]} {self.a}"
+        every = "numbers of shots" if self.by == "shots" else "sizes"
+        said = [f"Over all {every} {one} is worth {_worth(self.overall, a)}."]
         if self.changes:
-            said.append(f"The rate {self.changes} with the number of images.")
+            what = "shots" if self.by == "shots" else "images"
+            said.append(f"The rate {self.changes} with the number of {what}.")
         for rate in self.rates:
-            said.append(f"At {rate.n:,.0f} {one} is worth {_worth(rate, self.a)}.")
+            said.append(f"At {rate.n:,.0f} {one} is worth {_worth(rate, a)}.")
         if self.prices is not None:
             said.append(_money_words(self.overall, self.prices, self.a, self.b))
         if self.crossing is not None:
-            said += _order_words(self.crossing, self.a, self.b)
+            said += _order_words(self.crossing, self.a, self.b, _EACH[self.by])
         return [*said, *(f"{BEWARE}{sentence}" for sentence in self.beware)]
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,26 +121,29 @@ def exchange_rate(
     """How many images of `a` are worth one of `b`, from rows of arms at several sizes.
 
     `a` and `b` are curves: an arm without its size ("supervised level:0 · grocery"), or a source
-    that has one curve. `by` is images (distinct ones) or seen. `at` are sizes of b; those that were
-    run, when left out. `aim` is as in `decide`: protocol, shots and weights of tasks; with prices
-    the answer is in money as well, what images of b are worth in images of a, and cost. `tasks` are
-    the only ones that enter. `target` is a number of images of each at which it is asked whether
-    their order flips. A rate that needs more than `reach` times the images that a was run with is
-    refused.
+    that has one curve. `by` is images (distinct ones) or seen; or shots, labelled images per class
+    of the tasks, of which one after pre-training as `b` is worth so many after `a`: these are whole
+    arms then, with their size where they have one, and no pre-training is one, too. `at` are sizes
+    of b; those that were run, when left out. `aim` is as in `decide`: protocol, shots and weights
+    of tasks; with prices the answer is in money as well, what images of b are worth in images of a,
+    and cost. `tasks` are the only ones that enter. `target` is a number of images of each at which
+    it is asked whether their order flips. A rate that needs more than `reach` times the images that
+    a was run with is refused.
 
     Intervals hold with probability `level`, each by itself; of one seed they stand on how far its
     sizes lie from a law, and five sizes tell little of that.
 
     Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
     """
+    unit = counted_by(by)
     found = _of_tasks(rows if isinstance(rows, Evidence) else evidence_of(rows), tasks)
-    every = _families(found, counted_by(by))
+    every = _families(found, unit)
     asked = named(every, a), named(every, b)
     aim = aim or Aim()
     check_aim(aim, found)
-    line = _line(found, aim, asked)
+    line = _line_over_shots(found, aim, asked) if unit == "shots" else _line(found, aim, asked)
     sides = asked[0].seeds(line, aim.weights), asked[1].seeds(line, aim.weights)
-    if len(sides[0].n) < 2:
+    if len(sides[0].n) < 2 and unit != "shots":
         raise InputError(
             f"{a}: was run at one size alone ({sides[0].n[0]:,.0f}), so nobody knows what more of "
             "it is worth; add `sizes` to the study, such as `sizes: [500, 1000, 2000, 4000]`"
@@ -142,7 +159,7 @@ def exchange_rate(
     return ExchangeRate(
         a=asked[0].name,
         b=asked[1].name,
-        by=counted_by(by),
+        by=unit,
         where=_where(line),
         overall=exchange.overall(level),
         rates=tuple(exchange.at(sizes, level)),
@@ -150,7 +167,7 @@ def exchange_rate(
         b_sizes=tuple(map(float, sides[1].n)),
         num_seeds=min(len(side.seeds) for side in sides),
         crossing=None if target is None else _crossing(exchange, target),
-        prices=None if aim.prices is None else _prices(asked, aim.prices),
+        prices=None if aim.prices is None or unit == "shots" else _prices(asked, aim.prices),
         beware=found.beware,
         drawn=_drawn(exchange, fitter, target),
     )
@@ -221,9 +238,40 @@ def _line(found: Evidence, aim: Aim, asked: tuple[Family, Family]) -> Line:
     )
 
 
+def _line_over_shots(found: Evidence, aim: Aim, asked: tuple[Family, Family]) -> Line:
+    """All numbers of shots of one protocol, but for the full set, in which both arms were measured:
+    the aim's protocol, or the one with the most of them.
+    """
+    ids = {one.arms[0].id for one in asked}
+    places = [place for place, arm in enumerate(found.arms) if arm.id in ids]
+    there = np.asarray(np.isfinite(found.scores[:, :, places]).any(axis=1), dtype=np.bool_)
+    kept = np.flatnonzero(there.all(axis=1))
+    by_protocol: dict[str, set[int]] = {}
+    for place in kept:
+        setting = found.settings[place]
+        wanted = aim.shots is None or setting.shots in aim.shots
+        if setting.shots > 0 and wanted and aim.protocol in (None, setting.protocol):
+            by_protocol.setdefault(setting.protocol, set()).add(setting.shots)
+    if not by_protocol or max(map(len, by_protocol.values())) < _FEW_SHOTS:
+        raise InputError(
+            f"exchange: {asked[0].name} and {asked[1].name} were not both measured at "
+            f"{_FEW_SHOTS} numbers of shots; add them to the study's protocols, such as "
+            "`shots: [1, 2, 5, 10, 20]`"
+        )
+    protocol = max(by_protocol, key=lambda name: len(by_protocol[name]))
+    line = found.line(protocol, tuple(sorted(by_protocol[protocol])))
+    if line is None or not ids <= {arm.id for arm in line.arms}:
+        raise InputError(
+            f"exchange: {asked[0].name} and {asked[1].name} were measured nowhere both"
+        )
+    return line
+
+
 def _measured(one: Family, line: Line) -> bool:
     """Whether a line has two sizes of a curve, or more."""
     ids = {arm.id for arm in line.arms}
+    if not one.n:
+        return one.arms[0].id in ids
     return sum(arm.id in ids for arm in one.arms) > 1
 
 
@@ -273,20 +321,20 @@ def _crossing(exchange: Exchange, target: float) -> Crossing:
     return crossing(exchange.a, exchange.b, exchange.hidden, target)
 
 
-def _order_words(found: Crossing, a: str, b: str) -> list[str]:
+def _order_words(found: Crossing, a: str, b: str, each: str) -> list[str]:
     """What a crossing says, in points."""
     ahead = a if found.gap < 0 else b
     gap = abs(found.gap)
     ends = sorted((-found.low, -found.high)) if found.gap < 0 else [found.low, found.high]
     said = [
-        f"At {found.n:,.0f} images of each {ahead} is foretold to be {gap:.1f} points ahead "
+        f"At {found.n:,.0f} {each} {ahead} is foretold to be {gap:.1f} points ahead "
         f"({ends[0]:.1f} to {ends[1]:.1f}); that the order is another one than now has a "
         f"probability of {found.flips:.2f}: it {_ANSWERS[found.answer]}."
     ]
     if found.at is not None:
         said.append(f"The curves are foretold to meet at {found.at:,.0f}.")
     if found.answer == OPEN:
-        said.append(f"What would tell: both at {found.next:,.0f} images.")
+        said.append(f"What would tell: both at {found.next:,.0f} {each.removesuffix(' of each')}.")
     return said
 
 
@@ -294,26 +342,26 @@ def _where(line: Line) -> str:
     return f"{line.protocol}, {shots_words(line.shots)}, {listed(line.tasks)}"
 
 
-def _worth(rate: Rate, a: str) -> str:
-    """'2.3 of grocery (1.8 to 3.1)', or why no rate is told."""
+def _worth(rate: Rate, of: str) -> str:
+    """'2.3 of grocery (1.8 to 3.1)', or why no rate is told; `of` is 'of grocery'."""
     if rate.kind == NEVER:
-        return f"more than any number of {a}: its curve ends at a higher error"
+        return f"more than any number {of}: its curve ends at a higher error"
     if rate.kind == OUTSIDE:
         if rate.low is None and rate.high is None:
-            return f"a number of {a} that is not told: nothing near this size was run"
+            return f"a number {of} that is not told: nothing near this size was run"
         if rate.low is not None:
-            return f"more than {_number(rate.low)} of {a}, which is outside what was measured"
-        return f"fewer than {_number(rate.high)} of {a}, which is outside what was measured"
+            return f"more than {_number(rate.low)} {of}, which is outside what was measured"
+        return f"fewer than {_number(rate.high)} {of}, which is outside what was measured"
     if rate.kind == UNKNOWN:
         why = "the curves are too flat for their noise, or that noise is not known"
-        return f"a number of {a} that is not identifiable: {why}"
-    point = "" if rate.rate is None else f"{_number(rate.rate)} of {a}"
+        return f"a number {of} that is not identifiable: {why}"
+    point = "" if rate.rate is None else f"{_number(rate.rate)} {of}"
     if rate.low is not None and rate.high is not None:
-        return f"{point or a} ({_number(rate.low)} to {_number(rate.high)})".strip()
+        return f"{point or of} ({_number(rate.low)} to {_number(rate.high)})".strip()
     bound = (
         f"at least {_number(rate.low)}" if rate.high is None else f"at most {_number(rate.high)}"
     )
-    return f"{point} ({bound})" if point else f"{bound} of {a}"
+    return f"{point} ({bound})" if point else f"{bound} {of}"
 
 
 def _number(value: float | None) -> str:

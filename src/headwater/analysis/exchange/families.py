@@ -14,9 +14,9 @@ from headwater.analysis.exchange.seeds import Seeds
 from headwater.analysis.words import missing
 from headwater.errors import InputError
 
-By = Literal["images", "seen"]
-"""What a curve is drawn over: distinct images in pre-training, or images that passed through it
-(those that come again count again).
+By = Literal["images", "seen", "shots"]
+"""What a curve is drawn over: distinct images in pre-training, images that passed through it (those
+that come again count again), or labelled images per class of the task.
 """
 _SAME = 0.02
 """Numbers of epochs this near each other are one budget: a size is drawn by whole images."""
@@ -28,22 +28,26 @@ def counted_by(word: str) -> By:
         return "images"
     if word == "seen":
         return "seen"
-    raise InputError(f"exchange: images or seen are counted, not {word!r}")
+    if word == "shots":
+        return "shots"
+    raise InputError(f"exchange: images, seen or shots are counted, not {word!r}")
 
 
 @dataclass(frozen=True)
 class Family:
-    """An arm at several sizes."""
+    """An arm at several sizes; over shots, one arm."""
 
     name: str
     source: str | None
     arms: tuple[Configuration, ...]
     n: tuple[float, ...]
-    """How many images each arm was given."""
+    """How many images each arm was given; over shots nothing, as its cells say it."""
 
     def seeds(self, line: Line, weights: Mapping[str, float] | None = None) -> Seeds:
         """Its errors in percent, the mean over the settings of a line that has its arms."""
         places = {arm.id: place for place, arm in enumerate(line.arms)}
+        if not self.n:
+            return self._by_shots(line, weights, places[self.arms[0].id])
         scores = line.means(weights)
         errors: dict[tuple[float, int], float] = {}
         for arm, n in zip(self.arms, self.n, strict=True):
@@ -53,11 +57,31 @@ class Family:
                 errors |= {(n, seed): float(error) for seed, error in pairs if np.isfinite(error)}
         return Seeds.of(self.name, errors)
 
+    def _by_shots(self, line: Line, weights: Mapping[str, float] | None, place: int) -> Seeds:
+        errors: dict[tuple[float, int], float] = {}
+        for shots in line.shots:
+            at = [number for number, each in enumerate(line.settings) if each.shots == shots]
+            some = replace(
+                line,
+                settings=tuple(line.settings[number] for number in at),
+                scores=line.scores[at],
+                steps=line.steps[at],
+                chance=line.chance[at],
+            )
+            pairs = zip(line.seeds, 100 * (1 - some.means(weights)[:, place]), strict=True)
+            errors |= {
+                (float(shots), seed): float(error) for seed, error in pairs if np.isfinite(error)
+            }
+        return Seeds.of(self.name, errors)
+
 
 def families(arms: Sequence[Configuration], by: By = "images") -> list[Family]:
     """The curves of some arms, in their order: arms that were trained, alike in all but their size
-    (and, over images, in a budget that is one number of images seen or one of epochs).
+    (and, over images, in a budget that is one number of images seen or one of epochs). Over shots
+    every arm is one, no pre-training too.
     """
+    if by == "shots":
+        return [Family(arm.name, arm.source, (arm,), ()) for arm in arms]
     alike: dict[tuple[str, ...], list[Configuration]] = {}
     for arm in arms:
         if arm.method != "scratch" and np.isfinite(_number_of(arm, by)):

@@ -10,6 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from headwater.registry import PROTOCOLS
+from headwater.sources.kinds.mix import MixData
+from headwater.sources.kinds.view import Like, Score, ViewData
 from headwater.study import (
     Augmentation,
     Budget,
@@ -56,6 +58,7 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     for block in blocks:  # a method's settings are shown under its own name
         found[Recipes] |= found.pop(block)
     data = {FolderData, ParquetData, PublishedData, TorchvisionData, WorldData}
+    data |= {MixData, ViewData, Score, Like}
     protocols = {Protocols, *(protocol.words for protocol in PROTOCOLS)}
     parts = (
         data

@@ -357,3 +357,16 @@ def test_a_position_outside_the_table_and_an_unknown_split_column_are_input_erro
 
 def test_the_contact_sheet_has_a_cell_for_every_family_and_domain() -> None:
     assert contact_sheet(per_domain=1, zoom=1).shape == (16 + 6 * 40, 72 + 4 * 40, 3)
+
+
+def test_empty_images_are_called_what_they_are_where_that_is_asked_for() -> None:
+    wrong = WorldSource("w", WorldData(train=400, val=8, test=8, dilution=4))
+    told = WorldSource("w", WorldData(train=400, val=8, test=8, dilution=4, empty_labels="clutter"))
+    empty = np.array([content == ["clutter"] for content in told.table.texts["content"]])
+    assert 250 < empty.sum() < 350
+    for level, other in zip(told.table.levels, wrong.table.levels, strict=True):
+        assert set(level[empty]) == {"clutter"} and "clutter" not in set(other)
+        assert (level[~empty] == other[~empty]).all()
+    assert all("clutter" in caption for caption in told.table.texts["captions"][empty][0])
+    positions = np.arange(len(told.table))
+    assert told.fingerprint(positions) == wrong.fingerprint(positions), "pixels are the same"

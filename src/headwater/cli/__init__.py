@@ -17,6 +17,7 @@ import typer
 
 from headwater import plain, wings
 from headwater.cli import first
+from headwater.cli.backtest import backtest
 from headwater.cli.decide import decide
 from headwater.cli.ending import guarded as _guarded
 from headwater.cli.exchange import exchange
@@ -68,6 +69,7 @@ app.add_typer(labels_app)
 app.add_typer(tasks_app)
 app.command("init")(first.init)
 app.command("try")(first.try_)
+app.command("backtest")(backtest)
 app.command("decide")(decide)
 app.command("exchange")(exchange)
 app.command("hardness")(hardness)

@@ -95,7 +95,7 @@ def _notes_on_splits(arm: PlannedArm, images: Positions, task: Task) -> list[str
     """Notes on a task's held-out images among the images of an arm's source."""
     splits = {"test": task.test} if task.carved else {"val": task.val, "test": task.test}
     notes = []
-    if task.carved and arm.source is task.source:
+    if task.carved and arm.source is not None and arm.source.shows(task.source):
         notes.append(
             f"the validation split of task {task.name} is cut from train, which source "
             f"{arm.words.source} pre-trains on"

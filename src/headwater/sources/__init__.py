@@ -133,6 +133,10 @@ class Source(ABC):
         """
         yield self, np.arange(len(positions)), positions
 
+    def shows(self, other: Source) -> bool:
+        """Whether it is another source, or is made of it."""
+        return self is other
+
     def file(self, position: int) -> str | None:
         """The path of the file that a sample is; None where it is none by itself.
 

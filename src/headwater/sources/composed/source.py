@@ -78,6 +78,9 @@ class ComposedSource(Source):
             return self.parts[0].images(positions)
         return self._gathered(positions, lambda part, own: list(part.images(own)))
 
+    def shows(self, other: Source) -> bool:
+        return self is other or any(part.shows(other) for part in self.parts)
+
     def file(self, position: int) -> str | None:
         part, own = self._at(position)
         return part.file(own)

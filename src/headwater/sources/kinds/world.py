@@ -75,6 +75,10 @@ class WorldData(SourceWords):
     each creature r times less often and the rate comes out above r
     (benchmarks/world_learnability.md). val and test stay undiluted.
     """
+    empty_labels: Literal["wrong", "clutter"] = "wrong"
+    """What images without a creature are called: a class of which they show nothing (label noise,
+    beside what they take away), or `clutter`, a class of their own at every level.
+    """
     wrong_captions: Real = Field(default=0.0, ge=0, le=1)
     """Share of images whose captions all name another species (uniform over the others), in every
     split.

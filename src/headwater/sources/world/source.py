@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 HUES = 16
 """Bins of the background hue; with two heights of the creature they make 32 `misaligned` labels."""
 
+CLUTTER = "clutter"
+"""What an image without a creature shows."""
 _FEWEST_LOBES = 2
 
 
@@ -112,7 +114,10 @@ class WorldSource(Source):
         orders = np.array(
             [words.order_of(f, self.spec.families) for f in range(self.spec.families)], dtype=object
         )
-        return names[self._class], families[self._family()], orders[self._family()]
+        told = names[self._class], families[self._family()], orders[self._family()]
+        if self.spec.empty_labels == "wrong":
+            return told
+        return tuple(np.where(self._empty, CLUTTER, level).astype(object) for level in told)
 
     def _texts(self, chance: NDArray[np.float32]) -> dict[str, NDArray[np.object_]]:
         """Text fields; `chance` holds the uniforms of each sample, of which 5-7 are used here."""
@@ -126,15 +131,16 @@ class WorldSource(Source):
             for field in ("captions", "misaligned", "content")
         }
         for i, one in enumerate(told.tolist()):
+            empty = spec.empty_labels == "clutter" and self._empty[i]
             out["captions"][i] = words.captions(
-                names[one],
-                families[one // spec.species],
+                CLUTTER if empty else names[one],
+                CLUTTER if empty else families[one // spec.species],
                 spec.domain,
                 int(first[i]),
                 spec.captions_per_image,
             )
             out["misaligned"][i] = [f"hue{self._bin[i]:02d}-{'low' if self._low[i] else 'high'}"]
-            out["content"][i] = ["clutter" if self._empty[i] else "creature"]
+            out["content"][i] = [CLUTTER if self._empty[i] else "creature"]
         return out
 
     def image(self, position: int) -> NDArray[np.uint8]:

@@ -1,0 +1,218 @@
+"""Rebuilds the tables and figures of docs/noise_vs_size.md, docs/exchange_photos.md and
+docs/mixes.md from the committed rows:
+
+    python tools/make_sizes.py [noise_vs_size] [exchange] [mixes]
+
+The rows are what `headwater run studies/NAME.yaml` left behind, exported with `headwater rows`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headwater.analysis import Aim
+from headwater.analysis.exchange import ExchangeRate, curves_of_rows, exchange_rate
+from headwater.analysis.exchange.rates import Rate
+from headwater.analysis.mixes import best_mix
+from headwater.report.charts.theme import Spec, on_white
+from headwater.report.figures import draw
+from headwater.rows import read_rows
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+AIM = Aim(protocol="probe")
+NOISES = (0, 20, 40, 60)
+"""Percent of labels, or captions, that are wrong."""
+
+
+def rows_of(name: str) -> pd.DataFrame:
+    return read_rows(DOCS / "results" / f"{name}.parquet")
+
+
+def said(rate: Rate) -> str:
+    """'1.35 (1.1 to 1.7)', or why there is none."""
+    if rate.low is None and rate.high is None:
+        return rate.kind
+    point = "" if rate.rate is None else f"{rate.rate:.3g} "
+    if rate.low is not None and rate.high is not None:
+        return f"{point}({rate.low:.3g} to {rate.high:.3g})"
+    bound = f"{rate.low:.3g} or more" if rate.low is not None else f"{rate.high:.3g} or less"
+    return f"{point}({bound})"
+
+
+def noisy(method: str, percent: int) -> str:
+    """The curve of a method with so much noise."""
+    if method == "clip":
+        swaps = "" if percent == 0 else f" with swaps:{percent / 100:g}"
+        return f"clip template{swaps} · swaps-{percent}"
+    noise = "" if percent == 0 else f" with symmetric:{percent / 100:g}"
+    return f"supervised level:0{noise} · caltech101"
+
+
+def noise_block(rows: pd.DataFrame) -> str:
+    """What one image with the right label is worth in images of which some have wrong ones."""
+    lines = []
+    tasks: list[list[str] | None] = [None, *([task] for task in sorted(rows["task"].unique()))]
+    for method, what in (("supervised", "labels"), ("clip", "captions")):
+        head = " | ".join(f"{percent} % wrong" for percent in NOISES[1:])
+        lines += [f"| {method}, {what} | {head} |", "|---|" + "---:|" * len(NOISES[1:])]
+        for task in tasks:
+            name = "mean of the tasks" if task is None else task[0]
+            cells = [
+                said(rate_of(rows, noisy(method, percent), noisy(method, 0), task).overall)
+                for percent in NOISES[1:]
+            ]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += [
+        "| accuracy by size, mean of the tasks, % | "
+        + " | ".join(f"{n:,.0f}" for n in sizes(rows))
+        + " |",
+        "|---|" + "---:|" * len(sizes(rows)),
+    ]
+    for method in ("supervised", "clip"):
+        for percent in NOISES:
+            found = rate_of(rows, noisy(method, percent), noisy(method, 0))
+            values = [f"{100 - one['error']:.1f}" for one in found.drawn[0].points]
+            lines.append(f"| {method}, {percent} % wrong | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def sizes(rows: pd.DataFrame) -> list[float]:
+    return list(rate_of(rows, noisy("clip", 0), noisy("clip", 0)).b_sizes)
+
+
+def rate_of(rows: pd.DataFrame, a: str, b: str, tasks: list[str] | None = None) -> ExchangeRate:
+    return exchange_rate(rows, a, b, AIM, tasks=tasks)
+
+
+def noise_figure(rows: pd.DataFrame) -> Spec:
+    """Accuracy by size, a line for each share that is wrong, a panel for each method."""
+    panels = []
+    for method, what in (("supervised", "labels"), ("clip", "captions")):
+        values = []
+        for percent in NOISES:
+            found = rate_of(rows, noisy(method, percent), noisy(method, 0))
+            values += [
+                {"n": one["n"], "noise": f"{percent} %", "accuracy": 100 - one["error"],
+                 "low": 100 - one["high"], "high": 100 - one["low"]}
+                for one in found.drawn[0].points
+            ]  # fmt: skip
+        panels.append(_panel(values, f"{method}: wrong {what}"))
+    return on_white(
+        {
+            "title": {"text": "Noise against size", "anchor": "start", "fontSize": 15},
+            "hconcat": panels,
+            "spacing": 30,
+        }
+    )
+
+
+def _panel(values: list[dict[str, Any]], title: str) -> Spec:
+    x = {
+        "field": "n",
+        "type": "quantitative",
+        "scale": {"type": "log", "nice": False, "padding": 12},
+        "axis": {"title": "images", "values": sorted({one["n"] for one in values})},
+    }
+    y: Spec = {
+        "type": "quantitative",
+        "scale": {"zero": False},
+        "axis": {"title": "accuracy, %, mean of the tasks"},
+    }
+    colour = {
+        "field": "noise",
+        "type": "ordinal",
+        "scale": {"scheme": "viridis"},
+        "legend": {"title": "wrong"},
+    }
+    line = {"x": x, "color": colour, "y": y | {"field": "accuracy"}}
+    ends = {"x": x, "color": colour, "y": y | {"field": "low"}, "y2": {"field": "high"}}
+    return {
+        "title": {"text": title, "fontSize": 12},
+        "data": {"values": values},
+        "width": 330,
+        "height": 240,
+        "layer": [
+            {"mark": {"type": "rule"}, "encoding": ends},
+            {"mark": {"type": "line", "point": True}, "encoding": line},
+        ],
+    }
+
+
+def exchange_block(rows: pd.DataFrame) -> str:
+    """What one image of each source is worth in images of each other one."""
+    names = [one.name for one in curves_of_rows(rows)]
+    lines = []
+    for method in ("supervised", "simclr"):
+        own = [name for name in names if name.split()[0] == method]
+        lines += [
+            f"| {method}: one image of | is worth, of | mean of the tasks | eurosat | trashnet |",
+            "|---|---|---:|---:|---:|",
+        ]
+        for b, a in permutations(own, 2):
+            cells = [
+                said(rate_of(rows, a, b, tasks).overall)
+                for tasks in (None, ["eurosat"], ["trashnet"])
+            ]
+            pair = (name.rpartition(" · ")[2] for name in (b, a))
+            lines.append("| " + " | ".join([*pair, *cells]) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def mixes_block(rows: pd.DataFrame) -> str:
+    """The mixes of both methods, the best first, and what is said of them."""
+    lines = []
+    for method in ("supervised", "simclr"):
+        found = best_mix(rows, AIM, method=method)
+        lines += [
+            f"| {method} | " + " | ".join(found.parts) + " | accuracy, % | by the fit |",
+            "|---|" + "---:|" * (len(found.parts) + 2),
+        ]
+        for mix in sorted(found.mixes, key=lambda one: -float(one["mean"])):
+            weights = [f"{100 * mix['weights'][part]:.0f} %" for part in found.parts]
+            scores = [f"{mix['mean']:.1f}", f"{mix['fitted']:.1f}"]
+            lines.append(f"| {mix['name']} | " + " | ".join([*weights, *scores]) + " |")
+        lines += ["", *found.sentences, ""]
+    return "\n".join(lines).rstrip()
+
+
+BLOCKS: dict[str, tuple[str, Callable[[pd.DataFrame], str]]] = {
+    "noise_vs_size": ("noise_vs_size.md", noise_block),
+    "exchange": ("exchange_photos.md", exchange_block),
+    "mixes": ("mixes.md", mixes_block),
+}
+"""By the name of the rows: the page, and what makes its tables."""
+
+
+def with_block(name: str, text: str) -> str:
+    """The page's text with its tables made anew."""
+    made = BLOCKS[name][1](rows_of(name))
+    return re.sub(
+        r"(<!-- results -->\n).*?(\n<!-- /results -->)",
+        lambda match: match[1] + made + match[2],
+        text,
+        flags=re.DOTALL,
+    )
+
+
+def main(names: list[str]) -> None:
+    for name in names or BLOCKS:
+        page = DOCS / BLOCKS[name][0]
+        page.write_text(with_block(name, page.read_text(encoding="utf-8")), encoding="utf-8")
+        if name == "noise_vs_size":
+            figure = DOCS / "noise_vs_size.png"
+            figure.write_bytes(draw(noise_figure(rows_of(name)), "png"))
+        print(f"wrote {page.name}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

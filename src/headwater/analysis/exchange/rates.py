@@ -37,8 +37,10 @@ _BETWEEN = 0.25
 """Of the spread of the laws that fit, between two sizes that were run: a curve bends less there
 than they differ [ours, by simulation].
 """
-_SHOWN = 0.7
-"""Of the covariance that is seen between two arms, so much is counted on [ours, by simulation]."""
+_SHOWN, _SHOWN_OVER_ALL = 0.7, 0.3
+"""Of the covariance that is seen between two arms, so much is counted on, of a rate at a size and
+of one for all sizes [ours, by simulation].
+"""
 _NEAR = 0.02
 """A size this near one that was run is that size."""
 _NORMAL = 1.96
@@ -115,7 +117,7 @@ class Side:
         common = (shares / np.sqrt(seeds)).sum(axis=-1) ** 2
         return np.asarray(self.variance * (self.alike * common + (1 - self.alike) * own))
 
-    def _between(self, n: Floats) -> Floats:
+    def _between(self, n: Floats, share_of: float) -> Floats:
         """Of errors between two sizes: the laws' variance, by how far the nearer size is."""
         sizes = self.seeds.n
         if len(sizes) < 2:
@@ -124,13 +126,13 @@ class Side:
         at, low, high = np.log(n), np.log(sizes[place]), np.log(sizes[place + 1])
         share = np.clip((at - low) / (high - low), 0.0, 1.0)
         _, sd = self.law.at(n)
-        return np.asarray((_BETWEEN * 4 * share * (1 - share) * sd) ** 2)
+        return np.asarray((share_of * 4 * share * (1 - share) * sd) ** 2)
 
-    def doubt(self, n: Floats, known: Hidden) -> Floats:
+    def doubt(self, n: Floats, known: Hidden, between: float = _BETWEEN) -> Floats:
         """The variance of errors that nobody measured: beyond the largest size as hiding the ends
         of curves shows it, between two sizes as the laws that fit differ there, 0 at a size.
         """
-        out = self._between(n)
+        out = self._between(n, between)
         far = n > self.seeds.n[-1] * (1 + 1e-9)
         if far.any():
             _, scale = outlook(self.law, n[far])
@@ -142,7 +144,7 @@ class Side:
 
 def _shared(a: Seeds, b: Seeds) -> float:
     """The covariance of the scores of one seed in two arms (the same few-shot draws, say), not
-    below 0 and a part of what few seeds show of it: it makes differences surer than their parts.
+    below 0: it makes differences surer than their parts.
     """
     pairs = sorted(set(a.seeds) & set(b.seeds))
     if len(pairs) < 2:
@@ -152,7 +154,7 @@ def _shared(a: Seeds, b: Seeds) -> float:
         left = side.rows_of(pairs) - np.nanmean(side.rows_of(pairs), axis=0)
         means.append(np.nan_to_num(np.nanmean(left, axis=1)))
     covariance = float((means[0] * means[1]).sum()) / (len(pairs) - 1)
-    return max(0.0, _SHOWN * covariance)
+    return max(0.0, covariance)
 
 
 def _alike(left: Floats, variance: float) -> float:
@@ -204,7 +206,9 @@ class Exchange:
         errors = self.a.errors(partners.ravel()).reshape(partners.shape)
         gap = (weight * (errors - self.b.errors(sizes))).sum(axis=1)
         shares = self.a.shares(partners.ravel()).reshape(*partners.shape, -1)
-        doubt = np.sqrt(self.a.doubt(partners.ravel(), self.hidden)).reshape(partners.shape)
+        # what lies between two sizes is wrong alike at all of them
+        doubt = np.sqrt(self.a.doubt(partners.ravel(), self.hidden, between=1.0))
+        doubt = doubt.reshape(partners.shape)
         a_square = self.a.squares((weight[:, :, None] * shares).sum(axis=1))
         a_square = a_square + (weight * doubt).sum(axis=1) ** 2
         b_square = self.b.squares(weight @ self.b.shares(sizes))
@@ -212,7 +216,14 @@ class Exchange:
         mean = float(np.exp(np.log(sizes).mean()))
         error = float(self.b.errors(np.array([mean]))[0])
         return self._solved(
-            mean, error, rates[asked], gap[asked], a_square[asked], b_square[asked], level
+            mean,
+            error,
+            rates[asked],
+            gap[asked],
+            a_square[asked],
+            b_square[asked],
+            level,
+            _SHOWN_OVER_ALL,
         )
 
     def _at(self, n: float, level: float) -> Rate:
@@ -242,6 +253,7 @@ class Exchange:
         a_square: Floats,
         b_square: Floats,
         level: float,
+        shown: float = _SHOWN,
     ) -> Rate:
         """The rate at which a gap is 0, and those at which it may be, by the variances of its two
         sides. The gap is of `rates`, ascending.
@@ -251,7 +263,7 @@ class Exchange:
         square = a_square + b_square
         dof = square**2 / (a_square**2 / self.a.dof + b_square**2 / self.b.dof)
         pairs = max(1, min(len(self.a.seeds.seeds), len(self.b.seeds.seeds)))
-        square = np.maximum(square - 2 * self.shared / pairs, 0.25 * square)
+        square = np.maximum(square - 2 * shown * self.shared / pairs, 0.25 * square)
         wide = -stdtrit(dof, (1 - level) / 2) * np.sqrt(square)
         at = np.log(rates)
         point = _crossing(at, gap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -127,9 +127,9 @@ def exchange(
             "curves (--curves TABLE --predict N,N)"
         )
     from headwater.analysis import prepare
-    from headwater.analysis.exchange import curves_of_rows, exchange_rate
+    from headwater.analysis.exchange import curves_of_rows, exchange_rate, over_budgets
     from headwater.report import check_chart
-    from headwater.show.exchange import print_names, print_rate
+    from headwater.show.exchange import print_budgets, print_names, print_rate
 
     if out is not None:
         check_chart(out)
@@ -148,9 +148,18 @@ def exchange(
         prices=prices_of(price, aim.prices, prepare(table)) if price else aim.prices,
     )
     sizes = None if at is None else _numbers(at, "--at")
-    answer = exchange_rate(
-        table, a, b, aim, at=sizes, by=by, tasks=task, target=target, reach=reach
-    )
+    more: dict[str, Any] = {"at": sizes, "by": by, "tasks": task, "target": target, "reach": reach}
+    several = over_budgets(table, a, b, aim, **more)
+    if several is not None:
+        if out is not None:
+            raise InputError(
+                f"--out: {a} and {b} were run with several budgets; name one curve of each "
+                f"(headwater exchange {rows} lists them)"
+            )
+        told = several.to_dict()
+        print_json(told) if as_json else print_budgets(told)
+        return
+    answer = exchange_rate(table, a, b, aim, **more)
     facts = answer.to_dict()
     if out is not None:
         from headwater.report import save_exchange

@@ -49,6 +49,16 @@ def print_rate(facts: dict[str, Any]) -> None:
         _console.print(plain.line(f"chart: {plain.name(facts['chart'])}"), markup=False)
 
 
+def print_budgets(facts: dict[str, Any]) -> None:
+    """The rate under each budget, and over all of them."""
+    first = facts["budgets"][0]
+    seeds = count(first["num_seeds"], "seed")
+    _console.print(plain.line(f"{first['where']}, {seeds}"), markup=False)
+    for sentence in facts["sentences"]:
+        _console.print(plain.line(sentence), markup=False)
+    _console.print("in parentheses: 95 % intervals, each by itself, over seeds", markup=False)
+
+
 def print_names(names: list[dict[str, Any]], rows: str) -> None:
     """The curves that can be named."""
     table = Table(box=None, pad_edge=False, header_style="bold")

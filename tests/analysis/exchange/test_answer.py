@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from headwater.analysis import Aim, Prices
-from headwater.analysis.exchange import curves_of_rows, exchange_rate, rates_frame
+from headwater.analysis.exchange import curves_of_rows, exchange_rate, over_budgets, rates_frame
 from headwater.analysis.exchange.crossing import KEEPS
 from headwater.analysis.exchange.rates import UNKNOWN
 from headwater.errors import InputError
@@ -166,3 +166,24 @@ def test_shots_are_exchanged_between_arms_and_no_pre_training_is_one() -> None:
         exchange_rate(few, "scratch", "simclr · photos", by="shots")
     with pytest.raises(InputError, match="images, seen or shots are counted, not 'hours'"):
         exchange_rate(table, "scratch", "simclr · photos", by="hours")
+
+
+def test_several_budgets_are_answered_each_and_over_all() -> None:
+    few, many = rows(images_seen=40_000), rows(worth=4.0, images_seen=80_000)
+    many["arm"], many["cell"] = many["arm"] + "l", many["cell"] + "l"
+    both = to_frame(pd.concat([few, many]).to_dict("records"))
+    found = over_budgets(both, "web", "photos")
+    assert found is not None and [budget for budget, _ in found.answers] == [
+        "40,000 seen",
+        "80,000 seen",
+    ]
+    low, high = found.span
+    assert low is not None and high is not None and 2.5 < low < 3 and 4 < high < 4.6
+    assert found.sentences[0].startswith("With 40,000 seen of each: Over all sizes one image of")
+    assert "is worth 2." in found.sentences[-1] and found.to_dict()["low"] == low
+    whole = over_budgets(both, "supervised level:0 · web", "supervised level:0 · photos")
+    assert whole is not None and whole.span == found.span
+    assert over_budgets(few, "web", "photos") is None
+    named = "supervised level:0, 40,000 seen · web", "supervised level:0, 40,000 seen · photos"
+    assert over_budgets(both, *named) is None
+    assert over_budgets(both, "scratch", "web", by="shots") is None

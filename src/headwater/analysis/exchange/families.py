@@ -42,6 +42,10 @@ class Family:
     arms: tuple[Configuration, ...]
     n: tuple[float, ...]
     """How many images each arm was given; over shots nothing, as its cells say it."""
+    budget: str = ""
+    """What tells its budget from that of other curves of the same arm, such as '12 epochs'; empty
+    where there is one.
+    """
 
     def seeds(self, line: Line, weights: Mapping[str, float] | None = None) -> Seeds:
         """Its errors in percent, the mean over the settings of a line that has its arms."""
@@ -119,7 +123,7 @@ def _budgets(arms: list[Configuration], by: By) -> list[tuple[str, list[Configur
     groups: dict[float, list[Configuration]] = {}
     for value, arm in zip(values, arms, strict=True):
         groups.setdefault(float(value), []).append(arm)
-    return [(f", {_amount(value)} {unit}", of_value) for value, of_value in groups.items()]
+    return [(f", {_amount(value)} {unit}", groups[value]) for value in sorted(groups)]
 
 
 def _amount(value: float) -> str:
@@ -131,7 +135,8 @@ def _family(apart: str, arms: list[Configuration], by: By) -> Family:
     labels = "" if first.labels is None else f" {first.labels}"
     source = "" if first.source is None else f" · {first.source}"
     n = tuple(_number_of(arm, by) for arm in arms)
-    return Family(f"{first.method}{labels}{apart}{source}", first.source, tuple(arms), n)
+    name = f"{first.method}{labels}{apart}{source}"
+    return Family(name, first.source, tuple(arms), n, apart.removeprefix(", "))
 
 
 def _named(found: list[Family]) -> list[Family]:
@@ -153,6 +158,26 @@ def _named(found: list[Family]) -> list[Family]:
         number = seen[one.name]
         unique.append(one if number == 1 else replace(one, name=f"{one.name} ({number})"))
     return unique
+
+
+def budgets_of(found: list[Family], a: str, b: str) -> dict[str, tuple[str, str]]:
+    """Budget -> the names of two curves, of all budgets under which both were run; empty where
+    either is one curve alone. `a` and `b` are sources, or names without the budget.
+    """
+    sides = []
+    for asked in (a, b):
+        of = [one for one in found if one.budget and asked in (one.source, _without_budget(one))]
+        by_budget = {one.budget: one.name for one in of}
+        if len(by_budget) < 2 or len(by_budget) < len(of):
+            return {}
+        sides.append(by_budget)
+    return {
+        budget: (name, sides[1][budget]) for budget, name in sides[0].items() if budget in sides[1]
+    }
+
+
+def _without_budget(one: Family) -> str:
+    return one.name.replace(f", {one.budget}", "", 1)
 
 
 def named(found: list[Family], asked: str) -> Family:

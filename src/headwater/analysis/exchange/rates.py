@@ -33,11 +33,12 @@ OUTSIDE = "outside what was measured"
 UNKNOWN = "not identifiable"
 _STEPS = 400
 """Rates that are tried, evenly over their logarithm."""
-_BETWEEN = 0.25
+_BETWEEN, _BETWEEN_OVER_ALL = 0.25, 0.5
 """Of the spread of the laws that fit, between two sizes that were run: a curve bends less there
-than they differ [ours, by simulation].
+than they differ; of a rate at a size and of one for all sizes, where what is wrong between two
+sizes is wrong alike [ours, by simulation].
 """
-_SHOWN, _SHOWN_OVER_ALL = 0.7, 0.3
+_SHOWN, _SHOWN_OVER_ALL = 0.7, 0.5
 """Of the covariance that is seen between two arms, so much is counted on, of a rate at a size and
 of one for all sizes [ours, by simulation].
 """
@@ -207,7 +208,7 @@ class Exchange:
         gap = (weight * (errors - self.b.errors(sizes))).sum(axis=1)
         shares = self.a.shares(partners.ravel()).reshape(*partners.shape, -1)
         # what lies between two sizes is wrong alike at all of them
-        doubt = np.sqrt(self.a.doubt(partners.ravel(), self.hidden, between=1.0))
+        doubt = np.sqrt(self.a.doubt(partners.ravel(), self.hidden, between=_BETWEEN_OVER_ALL))
         doubt = doubt.reshape(partners.shape)
         a_square = self.a.squares((weight[:, :, None] * shares).sum(axis=1))
         a_square = a_square + (weight * doubt).sum(axis=1) ** 2

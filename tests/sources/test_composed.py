@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -296,3 +298,46 @@ def test_a_broken_image_of_a_part_is_named_and_left_out_where_that_is_asked_for(
     plan = Plan.make(left, looking=EVERYTHING)
     ids = ids_of(plan, "both")
     assert len(ids) == 52 and f"a/train/{ONLY_A}/03.png" not in ids
+
+
+@pytest.mark.parametrize("kind", ["int", "float", "string", "bool"])
+def test_a_table_in_parquet_has_columns_of_its_own_types(root: Path, kind: str) -> None:
+    values: dict[str, list[Any]] = {
+        "int": [i % 3 for i in range(19)] + [None],
+        "float": [i % 4 / 2 for i in range(19)] + [None],
+        "string": [str(i % 3) for i in range(19)] + [""], "bool": [i % 2 == 0 for i in range(20)],
+    }  # fmt: skip
+    path = root / "web" / f"{kind}.parquet"
+    names = [f"{i:02}.png" for i in range(20)]
+    pq.write_table(pa.table({"path": names[::-1], "value": pa.array(values[kind][::-1])}), path)
+    wanted = {"bool": ["true"], "float": ["0.5"]}.get(kind, ["1"])
+    plan = view(root, table=path.name, where={"value": wanted})
+    truth = {"bool": True, "float": 0.5, "int": 1, "string": "1"}[kind]
+    assert ids_of(plan, "some") == [
+        n for n, v in zip(names, values[kind], strict=True) if v == truth
+    ]
+    if kind != "bool":
+        plan = view(root, table=path.name, score={"column": "value", "at_least": 0.5})
+        least = [n for n, v in zip(names, values[kind], strict=True) if v not in (None, "")
+                 and float(v) >= 0.5]  # fmt: skip
+        assert ids_of(plan, "some") == least
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"name": ["a"]}, "there is no column 'path'"),
+        ({"path": ["00.png", "00.png"]}, "row 2: '00.png' is listed twice"),
+        ({"path": ["00.png"]}, "does not list 19 of the 20 images, the first is '01.png'"),
+        ({"path": [f"{i:02}.png" for i in range(20)], "value": [[1]] * 20}, "holds no"),
+    ],
+)
+def test_a_table_in_parquet_that_cannot_serve_is_refused(
+    root: Path, columns: dict[str, list[Any]], message: str
+) -> None:
+    pq.write_table(pa.table(columns), root / "web" / "odd.parquet")
+    with pytest.raises(InputError, match=message):
+        view(root, table="odd.parquet", where={"value": "1"})
+    (root / "web" / "broken.parquet").write_bytes(b"no table")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        view(root, table="broken.parquet", where={"value": "1"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError
 from headwater.sources import Table
-from headwater.sources.composed.columns import Objects, column, numbers
+from headwater.sources.composed.columns import Columns, Objects
 
 Mask = NDArray[np.bool_]
 
@@ -43,13 +43,11 @@ def kept(filters: Sequence[Filter], num: int) -> tuple[Mask, list[Left]]:
     return mask, left
 
 
-def by_values(
-    columns: Mapping[str, Objects], name: str, values: Sequence[str], where: str
-) -> Filter:
+def by_values(columns: Columns, name: str, values: Sequence[str], where: str) -> Filter:
     """Images whose column `name` is one of `values`. Raises InputError for a column that is not
     there, and for a value that no image has.
     """
-    said = column(columns, name, where)
+    said = columns.texts(name, where)
     there = set(said.tolist())
     for value in values:
         if value not in there:
@@ -60,9 +58,8 @@ def by_values(
 
 
 def by_score(
-    columns: Mapping[str, Objects],
+    columns: Columns,
     name: str,
-    table: Table,
     where: str,
     *,
     at_least: float | None = None,
@@ -73,7 +70,7 @@ def by_score(
     have the highest, of equal ones those whose ids come first. An image without a number is left
     out. Raises InputError for a column that is not there, and for what is no number.
     """
-    score = numbers(column(columns, name, where), name, table.ids, where)
+    score = columns.numbers(name, where)
     if top is None:
         low = -np.inf if at_least is None else at_least
         high = np.inf if at_most is None else at_most

@@ -87,7 +87,6 @@ def _scored(making: Making[ViewData], base: Source) -> Filter:
         return by_score(
             columns_of(base.table, _table(making, base), f"data.{making.name}.table"),
             score.column,
-            base.table,
             where,
             at_least=score.at_least,
             at_most=score.at_most,

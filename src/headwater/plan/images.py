@@ -59,15 +59,28 @@ def images_of(resolved: Resolved, words: Arm) -> Positions:
     most = len(positions) if strata is None else strata.most(positions)
     size = most if everything else words.size
     assert isinstance(size, int)
+    if strata is not None and (missing := strata.absent(positions)):
+        raise InputError(
+            f"sources.{name}: {source.name} has no image of {missing[0]} in "
+            f"{', '.join(study.sources[name].splits)}; name other `splits`, or leave it out",
+            at=("sources", name),
+        )
     if not 2 <= size <= most:
         there = "images that there are" if strata is None else "images that have its shares"
         raise InputError(
             f"sources.{name}: size {size} is not between 2 and the {most} {there}",
             at=("sources", name) if everything else study.place(name, "sizes", words.size),
         )
-    order = keys.permutation(keys.key(words.seed, "size"), source.hashes[positions])
+    order = keys.permutation(keys.key(words.seed, "size"), source.size_hashes[positions])
     if strata is not None:
-        return strata.drawn(positions, order, size)
+        drawn = strata.drawn(positions, order, size)
+        if missing := strata.left_out(drawn):
+            raise InputError(
+                f"sources.{name}: of {size} images the share of {missing[0]} is less than one; "
+                "raise its weight or the size, or leave it out",
+                at=("sources", name) if everything else study.place(name, "sizes", words.size),
+            )
+        return drawn
     return np.sort(positions[order[:size]])
 
 

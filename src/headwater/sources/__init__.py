@@ -185,6 +185,13 @@ class Source(ABC):
         return keys.sample_hashes(list(self.table.ids))
 
     @cached_property
+    def size_hashes(self) -> NDArray[np.int64]:
+        """int64 [len(table)]: what the order is drawn by in which a size takes images; `hashes`,
+        but for a source that is made of others.
+        """
+        return self.hashes
+
+    @cached_property
     def _seen_bytes(self) -> dict[str, _Seen]:
         return {}
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
@@ -33,9 +34,11 @@ class Left:
     images: int
 
 
-def kept(filters: Sequence[Filter], num: int) -> tuple[Mask, list[Left]]:
-    """What is kept after all filters, one after the other, and what each left out."""
-    mask, left = np.ones(num, dtype=bool), []
+def kept(filters: Sequence[Filter], there: Mask) -> tuple[Mask, list[Left]]:
+    """What is kept of the images that are `there` after all filters, one after the other, and what
+    each left out.
+    """
+    mask, left = there, []
     for one in filters:
         then = one.keep(mask) & mask
         left.append(Left(one.says, int(mask.sum() - then.sum())))
@@ -48,27 +51,28 @@ def by_values(columns: Columns, name: str, values: Sequence[str], where: str) ->
     there, and for a value that no image has.
     """
     said = columns.texts(name, where)
-    there = set(said.tolist())
+    there = set(pd.unique(said).tolist())
     for value in values:
         if value not in there:
             some = ", ".join(map(repr, sorted(there - {""})[:5])) or "no values"
             raise InputError(f"{where}: no image has the {name} {value!r}; they have {some}")
-    wanted = np.isin(said.astype(str), list(values))
+    wanted = np.asarray(pd.Index(said).isin(list(values)), dtype=np.bool_)
     return Filter(f"{name} is not {' or '.join(values)}", lambda mask: wanted)
 
 
 def by_score(
     columns: Columns,
     name: str,
+    splits: Objects,
     where: str,
     *,
     at_least: float | None = None,
     at_most: float | None = None,
     top: float | None = None,
 ) -> Filter:
-    """Images whose number in column `name` is within limits; or the share `top` of the images that
-    have the highest, of equal ones those whose ids come first. An image without a number is left
-    out. Raises InputError for a column that is not there, and for what is no number.
+    """Images whose number in column `name` is within limits; or the share `top` of the images of
+    each split that have the highest, of equal ones those whose ids come first. An image without a
+    number is left out. Raises InputError for a column that is not there, and for what is no number.
     """
     score = columns.numbers(name, where)
     if top is None:
@@ -82,10 +86,11 @@ def by_score(
         return Filter(f"{name} is {' or '.join(parts)}, or not there", lambda mask: inside)
 
     def highest(mask: Mask) -> Mask:
-        scored = np.flatnonzero(mask & ~np.isnan(score))
-        wanted = round(top * len(scored))
         out = np.zeros(len(mask), dtype=bool)
-        out[scored[np.argsort(-score[scored], kind="stable")[:wanted]]] = True
+        for split in pd.unique(splits[mask]):
+            scored = np.flatnonzero(mask & ~np.isnan(score) & (splits == split))
+            wanted = round(top * len(scored))
+            out[scored[np.argsort(-score[scored], kind="stable")[:wanted]]] = True
         return out
 
     return Filter(f"{name} is not among the highest {100 * top:g} %", highest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -50,29 +51,51 @@ def mixed(
         name,
         sources,
         table,
-        strata=_strata(sources, np.array([shares[part] for part in names])),
+        strata=_strata(names, sources, [shares[part] for part in names]),
         notes=list(_notes(names, tables, depth, apart=apart)),
     )
 
 
-def _strata(sources: Sequence[Source], shares: NDArray[np.float64]) -> Strata:
-    """The parts, and within them their own divisions; a part with fewer of these is one group."""
-    depth = max(0 if source.strata is None else len(source.strata.divisions) for source in sources)
-    of_part = np.repeat(np.arange(len(sources)), [len(source.table) for source in sources])
-    divisions = [Division(of_part.astype(np.int64), shares)]
-    for level in range(depth):
-        groups, of_groups, first = [], [], 0
-        for source in sources:
-            own = () if source.strata is None else source.strata.divisions
-            if level < len(own):
-                groups.append(np.where(own[level].of < 0, -1, own[level].of + first))
-                of_groups.append(own[level].shares)
-            else:
-                groups.append(np.full(len(source.table), first, dtype=np.int64))
-                of_groups.append(np.ones(1))
-            first += len(of_groups[-1])
-        divisions.append(Division(np.concatenate(groups), np.concatenate(of_groups)))
+def _strata(names: Sequence[str], sources: Sequence[Source], shares: Sequence[float]) -> Strata:
+    """The parts, and within them their own divisions; the last one of a part with fewer of these
+    goes on, as groups that have one group each.
+    """
+    lengths = [len(source.table) for source in sources]
+    of_part = np.repeat(np.arange(len(sources), dtype=np.int64), lengths)
+    own = [() if source.strata is None else source.strata.divisions for source in sources]
+    divisions = [Division.made(of_part, np.array(shares), tuple(map(repr, names)))]
+    for level in range(max(map(len, own))):
+        parts = [
+            _level_of(one, level, name, length)
+            for one, name, length in zip(own, names, lengths, strict=True)
+        ]
+        sizes = [len(part.shares) for part in parts]
+        firsts = np.cumsum(sizes) - sizes
+        divisions.append(
+            Division(
+                np.concatenate(
+                    [
+                        np.where(part.of < 0, -1, part.of + first)
+                        for part, first in zip(parts, firsts, strict=True)
+                    ]
+                ),
+                np.concatenate([part.shares for part in parts]),
+                tuple(itertools.chain.from_iterable(part.names for part in parts)),
+                np.concatenate([part.of_those_there for part in parts]),
+            )
+        )
     return Strata(tuple(divisions))
+
+
+def _level_of(own: Sequence[Division], level: int, name: str, length: int) -> Division:
+    """A part's division of a level."""
+    if level < len(own):
+        return own[level]
+    if not own:
+        whole = np.zeros(length, dtype=np.int64)
+        return Division.made(whole, np.ones(1), (repr(name),), of_those_there=True)
+    last = own[-1]
+    return Division.made(last.of, np.ones(len(last.shares)), last.names, of_those_there=True)
 
 
 def _joined(columns: Sequence[Objects]) -> Objects:

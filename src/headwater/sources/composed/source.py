@@ -18,8 +18,9 @@ T = TypeVar("T")
 class ComposedSource(Source):
     """The images of one source after another, under a table of its own.
 
-    The hash of a sample, from which all keyed draws come, is that of its own source. So the first
-    700 images that a mix takes of a source are the first 700 that an arm on that source takes.
+    Which images of a part come first is drawn by their hashes in the part: the first 700 images
+    that a mix takes of a source are the first 700 that an arm on that source takes. All else is
+    drawn by hashes of the ids here, of which no two are one.
     """
 
     def __init__(
@@ -104,6 +105,6 @@ class ComposedSource(Source):
         return sum(part.bytes_to_hash(own) for part, _, own in self.divided(positions))
 
     @cached_property
-    def hashes(self) -> NDArray[np.int64]:
+    def size_hashes(self) -> NDArray[np.int64]:
         """int64 [len(table)]: the keyed hash of every sample in its own source."""
-        return np.concatenate([part.hashes for part in self.parts])
+        return np.concatenate([part.size_hashes for part in self.parts])

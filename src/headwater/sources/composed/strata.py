@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+Positions = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class Division:
@@ -14,10 +17,28 @@ class Division:
 
     of: NDArray[np.int64]
     """int64 [num_samples]: each sample's group, -1 where it is in none and is never drawn."""
-    shares: NDArray[np.float64]
+    shares: Floats
     """float64 [num_groups], above 0: each group's share, of the group around it where there is
     one.
     """
+    names: tuple[str, ...]
+    """What messages call each group."""
+    of_those_there: NDArray[np.bool_]
+    """bool [num_groups]: whether its share is one of the groups that have images; otherwise the
+    group must have some.
+    """
+
+    @classmethod
+    def made(
+        cls,
+        of: NDArray[np.int64],
+        shares: Floats,
+        names: tuple[str, ...],
+        *,
+        of_those_there: bool = False,
+    ) -> Division:
+        """One whose groups are all of one kind."""
+        return cls(of, shares, names, np.full(len(shares), of_those_there))
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,43 +49,79 @@ class Strata:
 
     divisions: tuple[Division, ...]
 
-    @classmethod
-    def of(cls, groups: NDArray[np.int64], shares: NDArray[np.float64]) -> Strata:
-        """One division."""
-        return cls((Division(groups, shares),))
-
-    def most(self, positions: NDArray[np.int64]) -> int:
-        """The most images of `positions` that have the shares, to within an image a group."""
+    def most(self, positions: Positions) -> int:
+        """The most images of `positions` that have the shares, to within an image a group; 0 where
+        a group that must have some has none.
+        """
         inside = positions[self._drawable(positions)]
-        if not len(inside):
+        if not len(inside) or self.absent(positions):
             return 0
         share = np.ones(len(inside))
-        for division in self.divisions:
-            share *= division.shares[division.of[inside]]
+        for division, shares in zip(self.divisions, self._shares(inside), strict=True):
+            share *= shares[division.of[inside]]
         inner = self.divisions[-1]
         counts = np.bincount(inner.of[inside], minlength=len(inner.shares))
-        if not counts.all():
-            return 0
         return int(np.floor(np.min(counts[inner.of[inside]] / share) + 1e-9))
 
-    def drawn(
-        self, positions: NDArray[np.int64], order: NDArray[np.int64], size: int
-    ) -> NDArray[np.int64]:
+    def absent(self, positions: Positions) -> list[str]:
+        """Groups that must have images, and have none among these."""
+        inside = positions[self._drawable(positions)]
+        names = []
+        for division in self.divisions:
+            counts = np.bincount(division.of[inside], minlength=len(division.shares))
+            empty = (counts == 0) & ~division.of_those_there
+            names += [division.names[group] for group in np.flatnonzero(empty)]
+        return names
+
+    def left_out(self, drawn: Positions) -> list[str]:
+        """The outermost groups of which nothing was drawn, though they have a share."""
+        outer = self.divisions[0]
+        counts = np.bincount(outer.of[drawn], minlength=len(outer.shares))
+        empty = (counts == 0) & ~outer.of_those_there
+        return [outer.names[group] for group in np.flatnonzero(empty)]
+
+    def drawn(self, positions: Positions, order: NDArray[np.int64], size: int) -> Positions:
         """`size` images of `positions` in the shares, ascending, `order` int64 [len(positions)]
         being the order in which each group's are taken. A larger size holds a smaller.
 
-        The n-th image of a group of share s comes at (n - 1/2) / s: Webster's method of dividing
-        seats, which favours neither large groups nor small ones.
+        This is systematic sampling: the n-th image of a group of share s comes at (n - u) / s, and
+        the u of the groups lie evenly in (0, 1), in the order in which their first images come. So
+        small groups do not all come at one moment.
         """
         taken = positions[order]
         taken = taken[self._drawable(taken)]
-        for division in reversed(self.divisions):
+        first_seen, shares = taken, self._shares(taken)
+        outer_of: NDArray[np.int64] = np.zeros(len(taken), dtype=np.int64)
+        starts = []
+        for division in self.divisions:
+            of = division.of[first_seen]
+            starts.append(_offsets(of, outer_of, len(division.shares)))
+            outer_of = of
+        for division, of_groups, start in reversed(
+            list(zip(self.divisions, shares, starts, strict=True))
+        ):
             of = division.of[taken]
-            turn = (_ranks(of) + 0.5) / division.shares[of]
+            turn = (_ranks(of) + start[of]) / of_groups[of]
             taken = taken[np.argsort(turn, kind="stable")]
         return np.sort(taken[:size])
 
-    def _drawable(self, positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    def _shares(self, inside: Positions) -> list[Floats]:
+        """The shares of each division among the groups that have images."""
+        found = []
+        outer: NDArray[np.int64] = np.zeros(len(inside), dtype=np.int64)
+        for division in self.divisions:
+            of = division.of[inside]
+            groups, at = np.unique(of, return_index=True)
+            around = outer[at]
+            total = np.bincount(around, division.shares[groups])
+            shares = division.shares.copy()
+            relative = division.of_those_there[groups]
+            shares[groups[relative]] /= total[around[relative]]
+            found.append(shares)
+            outer = of
+        return found
+
+    def _drawable(self, positions: Positions) -> NDArray[np.bool_]:
         inside: NDArray[np.bool_] = np.ones(len(positions), dtype=bool)
         for division in self.divisions:
             inside &= division.of[positions] >= 0
@@ -79,3 +136,17 @@ def _ranks(of: NDArray[np.int64]) -> NDArray[np.int64]:
     ranks = np.empty(len(of), dtype=np.int64)
     ranks[by_group] = np.arange(len(of)) - np.repeat(starts, counts)
     return ranks
+
+
+def _offsets(of: NDArray[np.int64], outer: NDArray[np.int64], num: int) -> Floats:
+    """float64 [num]: of each group, evenly in (0, 1) among those of the same outer group, in the
+    order in which they first come.
+    """
+    groups, first = np.unique(of, return_index=True)
+    order = np.lexsort((first, outer[first]))
+    around = outer[first][order]
+    ranks = _ranks(around)
+    counts = np.bincount(around)
+    offsets = np.full(num, 0.5)
+    offsets[groups[order]] = (ranks + 0.5) / counts[around]
+    return offsets

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from headwater.errors import InputError, blamed_on
 from headwater.sources import Source, Table
-from headwater.sources.composed.columns import Objects, columns_of
+from headwater.sources.composed.columns import Columns, Objects, columns_of
 from headwater.sources.composed.filters import (
     Filter,
     Left,
@@ -24,7 +24,7 @@ from headwater.sources.composed.filters import (
     kept,
 )
 from headwater.sources.composed.source import ComposedSource
-from headwater.sources.composed.strata import Strata
+from headwater.sources.composed.strata import Division, Strata
 from headwater.sources.opening import Place
 from headwater.sources.tables.listing import Texts
 
@@ -43,8 +43,9 @@ def viewed(making: Making[ViewData]) -> ComposedSource:
     base = making.parts[words.of]
     where = f"data.{name}"
     filters, texts = [], {}
-    if words.where:
+    if words.where or words.score is not None:
         columns = columns_of(base.table, _table(making, base), f"{where}.table")
+    if words.where:
         for each, values in words.where.items():
             with blamed_on("data", name, "where", each):
                 filters.append(by_values(columns, each, values, f"{where}.where"))
@@ -54,8 +55,9 @@ def viewed(making: Making[ViewData]) -> ComposedSource:
             by_length, texts[words.text] = by_words(base.table, words.text, few, many, where)
             filters.append(by_length)
     if words.score is not None:
-        filters.append(_scored(making, base))
-    mask, left = kept(filters, len(base.table))
+        filters.append(_scored(making, columns, _split_of(base.table)))
+    before = _in_a_split(base.table)
+    mask, left = kept(filters, before)
     if not mask.any():
         raise InputError(f"{where}: its conditions leave no image", at=("data", name))
     table = _masked(base.table, mask, texts)
@@ -65,8 +67,15 @@ def viewed(making: Making[ViewData]) -> ComposedSource:
         [base],
         table,
         strata=strata,
-        notes=[*_left_out(words.of, len(base.table), int(mask.sum()), left), *notes],
+        notes=[*_left_out(words.of, int(before.sum()), int(mask.sum()), left), *notes],
     )
+
+
+def _root_of(source: Source) -> Path | None:
+    """The folder of a source, or of the one that it is a view of."""
+    if isinstance(source, ComposedSource):
+        return _root_of(source.parts[0]) if len(source.parts) == 1 else None
+    return getattr(source, "root", None)
 
 
 def _table(making: Making[ViewData], base: Source) -> Path | None:
@@ -74,19 +83,25 @@ def _table(making: Making[ViewData], base: Source) -> Path | None:
     written = making.words.table
     if written is None:
         return None
-    folder = getattr(base, "root", None) or making.data_root or Path()
+    folder = _root_of(base) or making.data_root or Path()
     with blamed_on("data", making.name, "table"):
         return Place(making.name, folder, making.data_root).file(written, "table")
 
 
-def _scored(making: Making[ViewData], base: Source) -> Filter:
+def _split_of(table: Table) -> Objects:
+    """The split of each image, by the first split column."""
+    return np.asarray(table.splits.get("split", next(iter(table.splits.values()))), dtype=object)
+
+
+def _scored(making: Making[ViewData], columns: Columns, splits: Objects) -> Filter:
     score = making.words.score
     assert score is not None
     where = f"data.{making.name}.score"
     with blamed_on("data", making.name, "score"):
         return by_score(
-            columns_of(base.table, _table(making, base), f"data.{making.name}.table"),
+            columns,
             score.column,
+            splits,
             where,
             at_least=score.at_least,
             at_most=score.at_most,
@@ -114,12 +129,21 @@ def _shares(
 ) -> tuple[Strata | None, list[str]]:
     """The shares of classes that the words ask for; those of the source without."""
     words = making.words
+    shares = "balance" if words.balance is not None else "like"
+    if base.strata is not None and (words.balance is not None or words.like is not None):
+        raise InputError(
+            f"data.{making.name}.{shares}: {words.of} has shares already, which could be kept or "
+            f"dropped; write `{shares}` on its parts, and mix these",
+            at=("data", making.name, shares),
+        )
     if words.balance is not None:
         with blamed_on("data", making.name, "balance"):
             classes = _classes(base, words.balance, f"data.{making.name}.balance")
         codes, names = _codes(classes, _in_a_split(table))
-        strata = Strata.of(codes, np.full(len(names), 1 / len(names)))
-        return strata, [f"{len(names):,} classes of {words.balance} have equal shares"]
+        even = Division.made(
+            codes, np.ones(len(names)), tuple(map(repr, names)), of_those_there=True
+        )
+        return Strata((even,)), [f"{len(names):,} classes of {words.balance} have equal shares"]
     if words.like is not None:
         with blamed_on("data", making.name, "like"):
             return _as_in(making, base, words.like, table)
@@ -136,7 +160,8 @@ def _as_in(
     if not len(counts):
         raise InputError(f"{where}: {like.data} has no image with a class in {like.split}")
     codes, names = _codes(_classes(base, like.labels, where), _in_a_split(table))
-    missing = [name for name in counts.index if name not in set(names)]
+    known = set(names)
+    missing = [name for name in counts.index if name not in known]
     if missing and like.rest == "error":
         raise InputError(
             f"{where}: {len(missing)} of the {len(counts)} classes of {like.data} are not among "
@@ -147,12 +172,21 @@ def _as_in(
     if not there:
         raise InputError(f"{where}: no class of {like.data} is one of {making.words.of}")
     number = {name: code for code, name in enumerate(there)}
-    renumbered = np.array([number.get(name, -1) for name in names] + [-1], dtype=np.int64)
+    renumbered = np.array([number.get(name, -1) for name in names] + [-1], dtype=np.int64)[codes]
     shares = counts[there].to_numpy(dtype=np.float64)
+    outside = int((_in_a_split(table) & (renumbered < 0)).sum())
     note = f"{len(there):,} classes have the shares of {like.split} of {like.data}"
+    if outside:
+        note += f"; {outside:,} images of other classes or of none are left out"
     if missing:
         note += f"; {len(missing):,} of its classes are not there"
-    return Strata.of(renumbered[codes], shares / shares.sum()), [note]
+    shared = Division.made(
+        renumbered,
+        shares / shares.sum(),
+        tuple(map(repr, there)),
+        of_those_there=like.rest == "drop",
+    )
+    return Strata((shared,)), [note]
 
 
 def _classes(source: Source, level: str, where: str) -> Objects:

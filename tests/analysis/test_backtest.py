@@ -79,3 +79,10 @@ def test_the_command_prints_the_lines_and_gives_them_as_json(
     assert code == 0 and "500 to 4,000" in out and "100 % of orders right" in out
     code, out, _ = headwater("backtest", str(path), "--json")
     assert code == 0 and json.loads(out)["lines"][0]["right"] == 1.0
+
+
+def test_sizes_that_are_nearly_one_are_one_line() -> None:
+    near = {"a": STAYS["a"], "b": {490: 0.6, 3990: 0.4}, "c": STAYS["c"]}
+    found = backtest(rows(near))
+    assert len(found) == 3 and (found["pairs"] == 3).all()
+    assert set(zip(found["small"], found["large"], strict=True)) == {(500, 4000)}

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from headwater.analysis import Aim, decide
+from headwater.analysis.backtest import backtest
 from headwater.analysis.conclude import verdict
 from headwater.rows import to_frame
 from tests.analysis.synthetic import one_row
@@ -58,7 +59,22 @@ def test_one_size_says_nothing_unless_a_target_is_asked_for() -> None:
     assert decide(one).elsewhere == ()
     (said,) = decide(one, Aim(target=50_000)).elsewhere
     assert "was run at one size" in said and "add `sizes`" in said
-    assert decide(table, Aim(target=3_000)).elsewhere == ()
+    (said,) = decide(table, Aim(target=3_000)).elsewhere
+    assert "was run with 16,000" in said
+    alone = pd.concat([table[table["source"] == "near"], one])
+    (said,) = decide(alone.drop_duplicates("cell"), Aim(target=50_000)).elsewhere
+    assert "no other arm was run at several sizes" in said
+
+
+def test_arms_without_a_seed_in_all_tasks_are_left_out_and_nothing_fails() -> None:
+    table = rows({**STAYS, "third": (0.3, 0.4, 0.5)})
+    other = table.assign(task="cars", task_fingerprint="cars", cell=table["cell"] + "c")
+    both = pd.concat([table, other], ignore_index=True)
+    apart = (both["source"] == "third") & ((both["seed"] == 0) == (both["task"] == "cars"))
+    holes = to_frame(both[~apart].to_dict("records"))
+    (said,) = decide(holes).elsewhere
+    assert "far" in said and "third" not in said
+    assert len(backtest(holes))
 
 
 def test_the_verdict_and_plain_values_carry_it() -> None:

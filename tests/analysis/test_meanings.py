@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -131,3 +132,25 @@ def test_rows_that_were_there_twice_are_told_in_the_warnings_and_the_verdict() -
     assert len(table) == 2
     assert any(line.startswith("1 row was left out") for line in warnings(table))
     assert any("1 row was left out" in line for line in verdict(table).sentences)
+
+
+def test_one_name_of_two_mixes_is_kept_apart_and_a_mix_may_differ_by_seed() -> None:
+    made = []
+    for seed in range(4):
+        for name in ("blend", "other"):
+            weight = 7 if name == "other" or seed < 2 else 3
+            words = {"kind": "mix", "of": {"a": weight, "b": 10 - weight}}
+            made.append(
+                one_row(cell=f"{name}{seed}", arm=f"{name}{seed}", seed=seed, source=name,
+                        source_fingerprint=f"{name}{seed}", curation=json.dumps(words))
+            )  # fmt: skip
+    table = prepare(to_frame(made))
+    names = set(table["source"])
+    assert "other" in names and sum(name.startswith("blend@") for name in names) == 2
+    view = json.dumps({"kind": "view", "of": "web", "where": {"language": ["en"]}})
+    both = [
+        one_row(cell=f"v{seed}", arm=f"v{seed}", seed=seed, source="some",
+                source_fingerprint=f"f{seed % 2}", curation=view)
+        for seed in range(4)
+    ]  # fmt: skip
+    assert len(set(prepare(to_frame(both))["source"])) == 2, "conditions draw nothing by seed"

@@ -70,12 +70,12 @@ def test_of_equal_mixes_it_is_said_that_nothing_can_be_told() -> None:
         told.append(found.told)
         proposed.append((found.over_alone or ("", 0, -1, 0))[2] > 0)
         if not found.told:
-            assert "cannot be told" in found.sentences[-1]
+            assert "foretells nothing of mixes that were not run" in found.sentences[-1]
     assert np.mean(told) < 0.35 and np.mean(proposed) <= 0.05
 
 
 def test_a_linear_score_is_fitted_by_a_line_and_its_best_is_a_part_alone() -> None:
-    found = best_of(drawn(1, pairs=0.0))
+    found = best_of(drawn(2, sd=0.1, pairs=0.0))
     assert found.best["photos"] == 1.0 and found.over_alone is not None
     assert found.over_alone[1] == 0.0 and "It is the best part alone, photos." in found.sentences
 
@@ -155,3 +155,70 @@ def test_mixes_are_found_in_rows_with_the_parts_that_were_run_alone(
     assert code == 0 and "Best by the fit" in out and "67 %" in out
     code, out, _ = headwater("mixes", str(path), "--method", "simclr", "--json")
     assert code == 0 and json.loads(out)["told"] is True
+
+
+def test_mixes_of_mixes_parts_under_other_names_and_seeds_without_scores() -> None:
+    table = rows()
+    table = table[table["method"] == "simclr"]
+    alone = {"photos": ["p1"], "web": ["w1"], "renders": ["r1"]}
+
+    def renamed(row: pd.Series) -> pd.Series:
+        if pd.isna(row["curation"]):
+            row["source"] = alone[row["source"]][0]
+        else:
+            row["curation"] = json.dumps(json.loads(row["curation"]) | {"alone": alone})
+        return row
+
+    named = table.apply(renamed, axis=1)
+    assert len(best_mix(to_frame(named.to_dict("records"))).mixes) == len(ALL)
+    inner = {"kind": "mix", "of": {"photos": 1, "web": 1}}
+    outer = {"kind": "mix", "of": {"pw": 1, "renders": 1}, "made_of": {"pw": inner}}
+    nested = table.copy()
+    nested.loc[nested["source"] == "all", "curation"] = json.dumps(outer)
+    found = best_mix(to_frame(nested.to_dict("records")))
+    weights = {one["name"]: one["weights"] for one in found.mixes}
+    assert found.parts == ("photos", "renders", "web")
+    assert weights["all"] == {"photos": 0.25, "renders": 0.5, "web": 0.25}
+    more = [
+        one_row(cell=f"s{seed}", arm=f"s{seed}", seed=seed, method="scratch", source=None,
+                source_fingerprint=None, size=None, unique_images=None, labels=None)
+        for seed in range(5)
+    ]  # fmt: skip
+    found = best_mix(to_frame([*table.to_dict("records"), *more]))
+    assert found.num_seeds == 3 and np.isfinite(found.predicted)
+
+
+@pytest.mark.parametrize("weight", [0, -1, "x", None, float("inf"), True])
+def test_weights_that_are_none_are_refused(weight: object) -> None:
+    table = rows()
+    bad = json.dumps({"kind": "mix", "of": {"photos": weight, "web": 1}})
+    table.loc[table["source"] == "pw", "curation"] = bad
+    with pytest.raises(InputError, match="a weight of its mix is"):
+        best_mix(table, method="simclr")
+
+
+def test_sizes_are_sets_of_their_own_and_other_numbers_of_images_are_refused() -> None:
+    small = rows()
+    small = small[small["method"] == "simclr"].assign(size="500", unique_images=500)
+    large = small.assign(size="4000", unique_images=4000, arm=small["arm"] + "l",
+                         cell=small["cell"] + "l")  # fmt: skip
+    both = to_frame(pd.concat([small, large]).to_dict("records"))
+    with pytest.raises(InputError, match=r"several sets .*simclr, 500 images.* or the size"):
+        best_mix(both)
+    assert best_mix(both, size=500).name == "simclr, 500 images"
+    with pytest.raises(InputError, match="no mixes of this kind; there are"):
+        best_mix(both, size=77)
+    uneven = small.assign(unique_images=np.where(small["source"] == "pw", 5000, 500))
+    with pytest.raises(InputError, match="they were given 500 to 5,000 images"):
+        best_mix(to_frame(uneven.to_dict("records")))
+
+
+def test_what_was_run_is_compared_where_no_fit_serves() -> None:
+    root = WEIGHTS**0.25
+    rng = np.random.default_rng(0)
+    scores = 40 + 12 * root[:, 0] + 10 * root[:, 1] + 3 * root[:, 2] + rng.normal(0, 0.3, (3, 10))
+    found = best_of(Mixes("simclr", tuple(PURE), tuple(ALL), WEIGHTS, scores))
+    assert found.measured is not None
+    mix, part, gain, low, high = found.measured
+    assert mix in MIXED and part == "photos" and low > 0 and gain > 5 and high > gain
+    assert any(sentence.startswith("Of those that were run") for sentence in found.sentences)

@@ -311,7 +311,7 @@ def test_a_table_in_parquet_has_columns_of_its_own_types(root: Path, kind: str) 
     path = root / "web" / f"{kind}.parquet"
     names = [f"{i:02}.png" for i in range(20)]
     pq.write_table(pa.table({"path": names[::-1], "value": pa.array(values[kind][::-1])}), path)
-    wanted = {"bool": ["true"], "float": ["0.5"]}.get(kind, ["1"])
+    wanted: list[Any] = {"bool": [True], "float": [0.5], "int": [1]}.get(kind, ["1"])
     plan = view(root, table=path.name, where={"value": wanted})
     truth = {"bool": True, "float": 0.5, "int": 1, "string": "1"}[kind]
     assert ids_of(plan, "some") == [
@@ -342,3 +342,51 @@ def test_a_table_in_parquet_that_cannot_serve_is_refused(
     (root / "web" / "broken.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         view(root, table="broken.parquet", where={"value": "1"})
+
+
+def test_a_view_of_a_view_ranks_and_counts_what_is_still_there(root: Path) -> None:
+    data = {
+        "low": {"kind": "view", "of": "web", "table": "known.csv",
+                "score": {"column": "match", "at_most": 0.45}},
+        "some": {"kind": "view", "of": "low", "table": "known.csv",
+                 "score": {"column": "match", "top": 0.5}},
+    }  # fmt: skip
+    plan = Plan.make(study(root, data, ["some"], seeds=1))
+    assert ids_of(plan, "some") == ["06.png", "07.png", "08.png", "09.png"]
+    assert any("4 of the 8 images of low are kept" in note for note in plan.notes)
+
+
+def test_samples_of_one_name_in_two_parts_have_keys_of_their_own(root: Path) -> None:
+    source = Plan.make(study(root, MIX, ["both"])).arms[0].source
+    assert source is not None
+    assert len(set(source.hashes.tolist())) == len(source.table)
+    assert len(set(source.size_hashes.tolist())) < len(source.table)
+
+
+def test_shares_within_parts_of_a_mix_of_mixes_are_held(root: Path) -> None:
+    data = {
+        **MIX,
+        "even": {"kind": "view", "of": "b", "balance": "level:0"},
+        "outer": {"kind": "mix", "of": {"both": 1, "even": 3}},
+    }
+    plan = Plan.make(study(root, data, ["outer"]))
+    parts = _parts(ids_of(plan, "outer"))
+    classes = Counter(each.split("/")[2] for each in ids_of(plan, "outer") if each[:4] == "even")
+    assert abs(parts["even"] - 3 * parts["both"]) <= 3 and sum(parts.values()) == 53
+    assert abs(classes[SHARED] - classes[ONLY_B]) <= 1
+
+
+def test_shares_over_shares_are_refused_with_both_readings(root: Path) -> None:
+    for words in ({"balance": "level:0"}, {"like": {"data": "a"}}):
+        data = {**MIX, "m": {"kind": "view", "of": "both", **words}}
+        with pytest.raises(InputError, match="both has shares already, which could be kept or"):
+            Plan.make(study(root, data, ["m"]))
+
+
+def test_a_share_of_less_than_an_image_and_a_part_without_images_are_refused(root: Path) -> None:
+    tiny = {"m": {"kind": "mix", "of": {"a": 1e6, "b": 1}}}
+    with pytest.raises(InputError, match="of 40 images the share of 'b' is less than one"):
+        Plan.make(study(root, tiny, ["m"]))
+    none = {"m": {"kind": "mix", "of": {"a": 1, "task": 1}}}
+    with pytest.raises(InputError, match="m has no image of 'a' in test; name other `splits`"):
+        Plan.make(study(root, none, {"m": {"splits": ["test"]}}))

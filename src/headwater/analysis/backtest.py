@@ -18,10 +18,12 @@ import numpy as np
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.exchange.families import Family, families
 from headwater.analysis.exchange.seeds import Seeds
-from headwater.analysis.words import listed, shots_words
+from headwater.analysis.words import count, shots_words
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from headwater.analysis.curves.curve import Floats
 
 _SAME = 1.1
 """Sizes of two arms this near each other (a ratio) are one size: copies count once."""
@@ -60,7 +62,8 @@ def backtest(rows: pd.DataFrame | Evidence) -> pd.DataFrame:
     found = rows if isinstance(rows, Evidence) else evidence_of(rows)
     body = []
     for line in found.lines():
-        every = [one for one in families(line.arms) if len(one.arms) > 1]
+        measured = [one.measured(line) for one in families(line.arms)]
+        every = [one for one in measured if one is not None and len(one.arms) > 1]
         if len(every) < 2:
             continue
         target = [one.seeds(line) for one in every]
@@ -81,7 +84,7 @@ def _of_task(line: Line, every: list[Family], task: str) -> list[Seeds]:
 def _scored(
     criterion: str, target: str, near: list[Seeds], far: list[Seeds]
 ) -> Iterator[dict[str, object]]:
-    pairs = list(_pairs(near, far))
+    pairs = list(_pairs(near, far, _sizes(near)))
     for small, large in sorted({(pair.small, pair.large) for pair in pairs}):
         of = [pair for pair in pairs if (pair.small, pair.large) == (small, large)]
         known = [pair for pair in of if pair.far_told]
@@ -100,23 +103,33 @@ def _scored(
         }
 
 
-def _pairs(near: list[Seeds], far: list[Seeds]) -> Iterator[Pair]:
+def _sizes(curves: list[Seeds]) -> list[float]:
+    """The sizes of all curves, ascending; of some that are one (_SAME), the largest."""
+    found: list[float] = []
+    for n in sorted({float(n) for one in curves for n in one.n}, reverse=True):
+        if not found or found[-1] / n >= _SAME:
+            found.append(n)
+    return found[::-1]
+
+
+def _pairs(near: list[Seeds], far: list[Seeds], sizes: list[float]) -> Iterator[Pair]:
     """All pairs of arms at all pairs of sizes that both arms have."""
     for one, other in combinations(range(len(near)), 2):
-        sizes = _common(near[one].n, near[other].n)
-        for (small, a, b), (large, c, d) in combinations(sizes, 2):
+        both = _common(near[one].n, near[other].n, sizes)
+        for (small, a, b), (large, c, d) in combinations(both, 2):
             gap, told = _gap(near[one], a, near[other], b)
             later, later_told = _gap(far[one], c, far[other], d)
             yield Pair(small, large, gap, later, told, later_told)
 
 
-def _common(one: np.ndarray, other: np.ndarray) -> list[tuple[float, int, int]]:
+def _common(one: Floats, other: Floats, sizes: list[float]) -> list[tuple[float, int, int]]:
     """(size, its place in each) of the sizes that two arms share, ascending."""
-    found = []
-    for place, n in enumerate(one.tolist()):
-        at = int(np.argmin(np.abs(np.log(other / n))))
-        if max(other[at] / n, n / other[at]) < _SAME:
-            found.append((float(round(n)), place, at))
+    found: list[tuple[float, int, int]] = []
+    for size in sizes:
+        places = [int(np.argmin(np.abs(np.log(n / size)))) for n in (one, other)]
+        nearest = (one[places[0]], other[places[1]])
+        if all(max(n / size, size / n) < _SAME for n in nearest):
+            found.append((round(size), places[0], places[1]))
     return found
 
 
@@ -148,9 +161,8 @@ def backtest_sentences(table: pd.DataFrame) -> list[str]:
         if not len(of):
             continue
         right = (of["right"] * of["pairs"]).sum() / of["pairs"].sum()
-        best = of.sort_values(["right", "pairs"], ascending=False)["criterion"].iloc[0]
         said.append(
             f"From {small:,.0f} to {large:,.0f} images: {100 * right:.0f} % of orders right, over "
-            f"{listed([str(len(of))])} criteria; the best is {best}."
+            f"{count(len(of), 'way')} to judge them."
         )
     return said

@@ -34,16 +34,30 @@ def with_more_images(line: Line, decision: Decision, aim: Aim) -> list[str]:
     """
     if decision.best is None:
         return []
-    every = families(line.arms)
+    measured = [one.measured(line, aim.weights) for one in families(line.arms)]
+    every = [one for one in measured if one is not None]
     own = next((one for one in every if _has(one, decision.best)), None)
     wanted = 2 if aim.target is not None else FEWEST
     if own is None or len(own.arms) < wanted:
-        return _one_size(decision.best, aim)
+        return _one_size(decision.best, own, aim)
     rivals = _rivals(every, own, decision, wanted)
     last = max(own.n)
     target = FARTHEST * last if aim.target is None else aim.target
-    if not rivals or target <= last:
-        return []
+    if target <= last:
+        return [
+            f"At {target:,.0f} images: {own.name} was run with {last:,.0f}, so that is no question "
+            "of what comes."
+        ]
+    if not rivals:
+        return (
+            []
+            if aim.target is None
+            else [
+                f"At {target:,.0f} images: no other arm was run at several sizes, so whether "
+                f"{own.name} still leads there cannot be told; give `sizes` to the other sources, "
+                "too."
+            ]
+        )
     curves = [one.seeds(line, aim.weights) for one in every if len(one.arms) > 1]
     fitter = fitter_of([one.curve for one in curves], 0.0)
     known = hidden([one.curve for one in curves], fitter)
@@ -91,9 +105,14 @@ def _has(family: Family, name: str) -> bool:
     return any(arm.name == name for arm in family.arms)
 
 
-def _one_size(best: str, aim: Aim) -> list[str]:
+def _one_size(best: str, own: Family | None, aim: Aim) -> list[str]:
     if aim.target is None:
         return []
+    if own is None:
+        return [
+            f"At {aim.target:,.0f} images: {best} leads and is given none, and what arms that are "
+            "given more would do there is not asked."
+        ]
     return [
         f"At {aim.target:,.0f} images: {best} was run at one size, so whether it still leads there "
         "cannot be told; add `sizes` to the study."

@@ -10,6 +10,7 @@ its own, photos@3f9a01, after the digest that tells it apart.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,8 +123,13 @@ def _source_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
     """
     fingerprint = table["source_fingerprint"].astype(object)
     sized = table["size"].notna() & (table["size"] != "all")
-    if "curation" in table:  # a mix draws its parts
-        sized |= table["curation"].notna()
+    if "curation" in table:
+        said = table["curation"].astype(object)
+        several = said.where(said.notna(), "").groupby(table["source"]).transform("nunique") > 1
+        if several.any():
+            marks = _digests(table, ("curation",)).where(said.notna(), "whole")
+            return _marked(marks.where(several))
+        sized |= said.map(_draws, na_action="ignore").fillna(False).astype(bool)
     drawn = sized.astype(bool)
     apart = None
     for rows, within in (
@@ -140,6 +146,24 @@ def _source_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
     apart = (apart | both.isin(set(both[apart].dropna()))) & fingerprint.notna()
     apart &= table["source"].notna()
     return _marked(fingerprint.str[:_DIGITS].where(apart))
+
+
+def _draws(curation: str) -> bool:
+    """Whether a source's words, or those of a part of it, say shares: its images are then drawn by
+    seed.
+    """
+    try:
+        return _says_shares(json.loads(curation))
+    except ValueError:
+        return False
+
+
+def _says_shares(words: Any) -> bool:
+    if not isinstance(words, dict):
+        return False
+    own = words.get("kind") == "mix" or any(words.get(each) for each in ("balance", "like"))
+    inner = words.get("made_of")
+    return own or (isinstance(inner, dict) and any(map(_says_shares, inner.values())))
 
 
 _OF_LABELS = ("label_kind", "label_level", "label_noise", "label_features", "num_labels")

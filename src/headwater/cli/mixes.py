@@ -17,6 +17,10 @@ def mixes(
         str | None,
         typer.Option("--method", help="Of arms of this method, where mixes of several were run."),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option("--size", help="Of so many images, where mixes of several sizes were run."),
+    ] = None,
     protocol: ProtocolOption = None,
     shots: ShotsOption = None,
     store: StoreOption = DEFAULT_STORE,
@@ -35,5 +39,5 @@ def mixes(
         protocol=protocol or aim.protocol,
         shots=tuple(shots_of(word) for word in shots) if shots else aim.shots,
     )
-    found = best_mix(table, aim, method=method)
+    found = best_mix(table, aim, method=method, size=size)
     print_json(found.to_dict()) if as_json else print_mix(found.to_dict())

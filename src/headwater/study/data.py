@@ -60,3 +60,15 @@ def curation(data: Mapping[str, Data], name: str) -> dict[str, Any] | None:
         return None
     made_of = {part: found for part in parts if (found := curation(data, part)) is not None}
     return {**words.words(), **({"made_of": made_of} if made_of else {})}
+
+
+def mixed_parts(data: Mapping[str, Data], name: str) -> list[str]:
+    """The parts of a mix, and of the mixes among these, that are no mixes themselves; none of an
+    entry that is no mix.
+    """
+    if data[name].kind != "mix":
+        return []
+    found: dict[str, None] = {}
+    for part in data[name].parts().values():
+        found |= dict.fromkeys(mixed_parts(data, part) or [part])
+    return list(found)

@@ -27,7 +27,7 @@ from headwater import plain, wings
 from headwater.errors import InputError, Location
 from headwater.registry import METHODS, PROTOCOLS
 from headwater.study.composed import Composing, yaml_text
-from headwater.study.data import Data, circle, curation, named_parts
+from headwater.study.data import Data, circle, curation, mixed_parts, named_parts
 from headwater.study.decision import Decide, paid_view
 from headwater.study.file import read_text, tree_of, validated
 from headwater.study.protocols import ProtocolName, Protocols, default_protocols
@@ -405,11 +405,20 @@ class Study(Words, metaclass=Composing):
         return self.budget[0] if arm.budget is None else arm.budget
 
     def curation_of(self, arm: Arm) -> str | None:
-        """What an arm's source is made of, if it is a mix or a view, as canonical JSON."""
+        """What an arm's source is made of, if it is a mix or a view, as canonical JSON; of a mix
+        with the sources that each of its parts is by itself (`alone`).
+        """
         if arm.source is None:
             return None
-        made = curation(self.data, self.sources[arm.source].data)
-        return None if made is None else canonical(made)
+        name = self.sources[arm.source].data
+        made = curation(self.data, name)
+        if made is None:
+            return None
+        alone: dict[str, list[str]] = {part: [] for part in mixed_parts(self.data, name)}
+        for source, use in sorted(self.sources.items()):
+            if use.data in alone:
+                alone[use.data].append(source)
+        return canonical({**made, "alone": alone or None})
 
     def _budgets(self) -> tuple[Budget | None, ...]:
         """What arms say of their budget: nothing where there is one for all."""

@@ -47,6 +47,21 @@ class Family:
     where there is one.
     """
 
+    def measured(self, line: Line, weights: Mapping[str, float] | None = None) -> Family | None:
+        """With the arms alone that have a score of some seed in all settings of a line; None where
+        none has.
+        """
+        places = {arm.id: place for place, arm in enumerate(line.arms)}
+        known = np.asarray(np.isfinite(line.means(weights)).any(axis=0), dtype=np.bool_)
+        kept = [
+            (arm, n)
+            for arm, n in zip(self.arms, self.n, strict=True)
+            if arm.id in places and known[places[arm.id]]
+        ]
+        if not kept:
+            return None
+        return replace(self, arms=tuple(arm for arm, _ in kept), n=tuple(n for _, n in kept))
+
     def seeds(self, line: Line, weights: Mapping[str, float] | None = None) -> Seeds:
         """Its errors in percent, the mean over the settings of a line that has its arms."""
         places = {arm.id: place for place, arm in enumerate(line.arms)}

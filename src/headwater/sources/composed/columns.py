@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,7 +111,10 @@ def _of_parquet(table: Table, path: Path, where: str) -> dict[str, Callable[[], 
         names = list(file.schema_arrow.names)
         if "path" not in names:
             raise InputError(f"{path}: there is no column 'path', which says the image of each row")
-        ids = file.read(columns=["path"])["path"].to_pandas().astype(str)
+        if twice := [name for name, number in Counter(names).items() if number > 1]:
+            raise InputError(f"{path}: the column {twice[0]!r} is there twice")
+        written = file.read(columns=["path"])["path"].to_pandas().astype(str)
+        ids = written.str.normalize("NFC").str.removeprefix("./")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({error})") from None
     again = np.flatnonzero(ids.duplicated())

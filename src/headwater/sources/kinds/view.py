@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from headwater.errors import Location
 from headwater.sources import Source
@@ -12,6 +12,17 @@ from headwater.sources.kinds import Making, SourceKind, SourceWords
 from headwater.study.words import Name, Real, Several, Whole, Words
 
 Level = Annotated[str, Field(pattern=r"^(class|level:\d{1,3})$")]
+
+
+def _as_text(value: Any) -> Any:
+    """A number or a truth as it is written in a table."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+Value = Annotated[str, BeforeValidator(_as_text)]
+"""What a column says of an image."""
 
 
 class Score(Words):
@@ -64,8 +75,8 @@ class ViewData(SourceWords):
     beside the study file, in the data set's folder, or under the data root. Without it, the columns
     are the data set's own.
     """
-    where: dict[str, Several[str]] = Field(default_factory=dict)
-    """Columns, and the values that are kept: {language: [en, de]}."""
+    where: dict[str, Several[Value]] = Field(default_factory=dict)
+    """Columns, and the values that are kept: {language: [en, de], year: 2020, safe: true}."""
     caption_words: tuple[Annotated[Whole, Field(ge=0)], Annotated[Whole, Field(ge=1)]] | None = None
     """The least and the most words of a caption. Others are left out, and images without any."""
     text: str = "captions"

@@ -78,3 +78,15 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(
     assert len(drawn) >= 3 and all("image/png" in each for each in drawn)
     cards = [each for each in data if "Decision" in each.get("text/html", "")]
     assert len(cards) == 1, "it ends in a decision"
+
+
+def test_the_tables_of_mixes_are_those_of_the_committed_rows() -> None:
+    made = tool("sizes")
+    text = (DOCS / "mixes.md").read_text(encoding="utf-8")
+    assert made["with_block"]("mixes", text) == text, "run python tools/make_sizes.py mixes"
+    assert "Run next" in text
+
+
+def test_the_page_of_the_backtest_holds_the_figures_of_the_committed_rows() -> None:
+    made = tool("backtest")
+    assert made["block"](made["tables"]()) in (DOCS / "backtest.md").read_text(encoding="utf-8")

@@ -23,6 +23,7 @@ OF_THIS_CODE = {
     "grocery_partitions": "hong2023/grocery_partitions",
     "hardness": "hong2023/hardness",
     "methods": "methods",
+    "mixes": "mixes",
     "photos": "entezari2023/photos",
     "world": "world",
 }

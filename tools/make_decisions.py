@@ -23,6 +23,7 @@ STUDIES = {
     "grocery_partitions": ("hong2023/grocery_partitions", "partitions.md"),
     "hardness": ("hong2023/hardness", "hardness.md"),
     "world": ("world", "world.md"),
+    "mixes": ("mixes", "mixes.md"),
 }
 """By the name of the rows: the study, and the page of all its results."""
 WIDTH = 110

@@ -77,7 +77,10 @@ def test_of_equal_mixes_it_is_said_that_nothing_can_be_told() -> None:
 def test_a_linear_score_is_fitted_by_a_line_and_its_best_is_a_part_alone() -> None:
     found = best_of(drawn(2, sd=0.1, pairs=0.0))
     assert found.best["photos"] == 1.0 and found.over_alone is not None
-    assert found.over_alone[1] == 0.0 and "It is the best part alone, photos." in found.sentences
+    assert (
+        found.over_alone[1] == 0.0
+        and "By the fit it is the best part alone, photos." in found.sentences
+    )
 
 
 def test_the_next_mix_is_one_that_was_not_run_or_none() -> None:

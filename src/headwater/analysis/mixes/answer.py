@@ -135,8 +135,9 @@ def _counted(mixes: int) -> str:
 def _gain_words(what: str, name: str, gain: float, low: float, high: float) -> str:
     """How far the best mix is above another one."""
     if low == high:
-        return f"It is the best {what}, {name}."
-    said = f"It is {gain:+.1f} points ({low:+.1f} to {high:+.1f}) from the best {what}, {name}"
+        return f"By the fit it is the best {what}, {name}."
+    points = f"{gain:+.1f} points ({low:+.1f} to {high:+.1f})"
+    said = f"By the fit it is {points} from the best {what}, {name}"
     return f"{said}." if low > 0 else f"{said}: which is better is open."
 
 
@@ -220,10 +221,11 @@ def _measured(mixes: Mixes, alone: Sequence[int]) -> tuple[str, str, float, floa
     )
     gaps = mixes.scores[:, mix] - mixes.scores[:, part]
     gaps = gaps[np.isfinite(gaps)]
-    if len(gaps) < 2:
+    variance, df = mixes.noise
+    if not df or not len(gaps):
         return None
     share = (1 - LEVEL) / (2 * len(others) * len(alone))
-    half = -float(stdtrit(len(gaps) - 1, share) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+    half = -float(stdtrit(df, share) * np.sqrt(2 * variance / len(gaps)))
     gain = float(gaps.mean())
     return mixes.names[mix], mixes.names[part], gain, gain - half, gain + half
 

@@ -50,7 +50,7 @@ def test_the_best_of_planted_mixes_is_found_within_its_ranges() -> None:
 
 def test_intervals_over_the_best_alone_hold_as_often_as_they_say() -> None:
     held = []
-    for seed in range(60):
+    for seed in range(40):
         found = best_of(drawn(seed, sd=0.8))
         if not found.told or found.over_alone is None:
             continue
@@ -58,13 +58,13 @@ def test_intervals_over_the_best_alone_hold_as_often_as_they_say() -> None:
         best = np.array([[found.best[part] for part in PURE]])
         truth = float(score(best)[0] - score(np.array([ALL[name]]))[0])
         held.append(low - 1e-9 <= truth <= high + 1e-9)
-    assert len(held) > 45 and np.mean(held) >= 0.93
+    assert len(held) > 30 and np.mean(held) >= 0.93
 
 
 def test_of_equal_mixes_it_is_said_that_nothing_can_be_told() -> None:
     rng = np.random.default_rng(3)
     told, proposed = [], []
-    for _ in range(40):
+    for _ in range(25):
         scores = 50 + rng.normal(0, 0.5, (3, len(ALL)))
         found = best_of(Mixes("simclr", tuple(PURE), tuple(ALL), WEIGHTS, scores))
         told.append(found.told)

@@ -333,7 +333,7 @@ def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
 
 
 def test_odd_tables_get_an_answer_and_never_an_error() -> None:
-    rows = synthetic_rows(seeds=2, shots=(5, None), draws=1, tasks=("birds", "scenes"))
+    rows = synthetic_rows(seeds=2, shots=(None,), tasks=("birds", "scenes"))
     bad = rows.assign(status="failed", value=pd.NA, reason=pd.NA)
     tables: dict[str, tuple[pd.DataFrame, str | None]] = {
         "empty": (rows.iloc[:0], NOTHING),

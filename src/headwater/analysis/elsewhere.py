@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FEWEST = 3
 """Sizes of a curve that is followed without being asked to [ours]."""
+_CURVES = 30
+"""So many curves at most say how far a law is off beyond its points [ours]."""
 _RIVALS = 3
 """Curves that the leader's is compared with: those that come nearest to it now [ours]."""
 
@@ -58,7 +60,8 @@ def with_more_images(line: Line, decision: Decision, aim: Aim) -> list[str]:
                 "too."
             ]
         )
-    curves = [one.seeds(line, aim.weights) for one in every if len(one.arms) > 1]
+    others = [one for one in every if one is not own and one not in rivals and len(one.arms) > 1]
+    curves = [one.seeds(line, aim.weights) for one in [own, *rivals, *others][:_CURVES]]
     fitter = fitter_of([one.curve for one in curves], 0.0)
     known = hidden([one.curve for one in curves], fitter)
     leader = Side.of(own.seeds(line, aim.weights), fitter)

@@ -147,6 +147,27 @@ def test_a_dark_page_redraws_its_charts_in_light_ink(driver: Any, report: Path) 
         "Emulation.setEmulatedMedia",
         {"features": [{"name": "prefers-color-scheme", "value": "light"}]},
     )
+    # the page hears of it in its own time, and what it then draws is what the next test looks at
+    light = f"const inks = (() => {{ {inks} }})(); return inks.length > 0 && !inks.includes"
+    wait(driver, light + "('#e6e8eb')")
+
+
+def test_a_scheme_that_changes_while_charts_are_drawn_leaves_the_last_ones_ink(
+    driver: Any, report: Path
+) -> None:
+    driver.get(report.as_uri())
+    for scheme in ("dark", "light"):
+        driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+        )
+    wait(driver, "return document.documentElement.dataset.ready === 'yes'")
+    draw_all(driver)
+    inks = driver.execute_script(
+        "return [...document.querySelectorAll('figure:not([hidden]) svg .role-axis-label text')]"
+        ".map((t) => t.getAttribute('fill').toLowerCase())"
+    )
+    assert inks and set(inks).isdisjoint({"#e6e8eb"})
 
 
 def test_nothing_went_wrong_and_nothing_was_asked_of_a_network(driver: Any, report: Path) -> None:

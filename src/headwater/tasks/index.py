@@ -34,14 +34,17 @@ class SplitIndex:
     num_groups: int | None
 
     def csv(self) -> str:
-        """The index file: a header `path,split`, then a row a sample, lines that end in a line
-        feed.
-        """
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("path", "split"))
-        writer.writerows(zip(self.ids.tolist(), self.split.tolist(), strict=True))
-        return out.getvalue()
+        """The index file."""
+        return index_csv(self.ids, self.split)
+
+
+def index_csv(ids: NDArray[np.object_], split: NDArray[np.object_]) -> str:
+    """An index file: a header `path,split`, then a row a sample, lines that end in a line feed."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(("path", "split"))
+    writer.writerows(zip(ids.tolist(), split.tolist(), strict=True))
+    return out.getvalue()
 
 
 def split_index(

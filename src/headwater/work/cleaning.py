@@ -4,8 +4,6 @@ one another.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +19,7 @@ from headwater.plan.splits import of_source, parts_first
 from headwater.plan.within import pairs_folder
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import Images
+from headwater.tasks.index import index_csv
 from headwater.work.decoded import decoded
 from headwater.work.leaks import looks_of_test, pairs_among
 from headwater.work.session import Session
@@ -59,11 +58,7 @@ class Cleaned:
         """
         split = np.array(self.source.table.splits[self.split_column], dtype=object)
         split[self.positions[self.leaking | self.copies]] = ""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(("path", "split"))
-        writer.writerows(zip(self.source.table.ids.tolist(), split.tolist(), strict=True))
-        return out.getvalue()
+        return index_csv(self.source.table.ids, split)
 
 
 def cleaned(session: Session, tell: Callable[[str], None] = lambda line: None) -> Iterator[Cleaned]:

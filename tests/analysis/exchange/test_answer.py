@@ -158,7 +158,8 @@ def test_shots_are_exchanged_between_arms_and_no_pre_training_is_one() -> None:
         "Over all numbers of shots one labelled image per class after simclr · photos is worth "
     )
     assert "after scratch" in found.sentences[0] and found.prices is None
-    assert {one.name for one in curves_of_rows(table, by="shots")} == {"scratch", "simclr · photos"}
+    names = {one.name for one in curves_of_rows(table, by="shots")}
+    assert names == {"scratch", "simclr · photos"}
     some = exchange_rate(table, "scratch", "simclr · photos", Aim(shots=(2, 5, 10)), by="shots")
     assert some.b_sizes == (2.0, 5.0, 10.0)
     few = table[table["shots"].isna() | (table["shots"] == 5)]

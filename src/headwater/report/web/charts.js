@@ -56,6 +56,7 @@
     if (own.height && own.height.step) own.height = heightOf(own);
     return Object.assign(own, { width: "container", autosize: { type: "fit-x", contains: "padding" } });
   }
+  const stale = new Set();
   function draw(figure) {
     if (views.has(figure)) return;
     views.set(figure, null);
@@ -65,6 +66,12 @@
     config.legend = Object.assign({}, config.legend, { columns, labelLimit: Math.floor((chart.clientWidth - 50) / columns) - 30 });
     window.vegaEmbed(chart, fitted(panelOf(figure).spec, chart.clientWidth), options(config)).then(
       (result) => {
+        if (stale.delete(figure)) {  // the scheme or the width changed while it was drawn
+          result.finalize();
+          views.delete(figure);
+          draw(figure);
+          return;
+        }
         views.set(figure, result);
         figure.view = result.view;
         const drawn = chart.querySelector("svg");
@@ -79,7 +86,8 @@
   const figures = [...document.querySelectorAll("figure[data-panel]")];
   function drawAgain() {
     for (const [figure, result] of views) {
-      if (result) result.finalize();
+      if (!result) { stale.add(figure); continue; }
+      result.finalize();
       views.delete(figure);
       figure.view = null;
       watcher.unobserve(figure);

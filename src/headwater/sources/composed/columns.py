@@ -6,6 +6,7 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,7 @@ def columns_of(table: Table, path: Path | None, where: str) -> Columns:
     others.
     """
     read: dict[str, Callable[[], Any]] = {
-        name: (lambda name=name: table.groups[name])  # type: ignore[misc]
-        for name in table.groups
+        name: partial(table.groups.__getitem__, name) for name in table.groups
     }
     if path is not None:
         is_parquet = path.suffix.lower() == ".parquet"
@@ -99,10 +99,11 @@ def columns_of(table: Table, path: Path | None, where: str) -> Columns:
 def _of_csv(table: Table, path: Path, where: str) -> dict[str, Callable[[], Any]]:
     listed = read_labels(path).table
     at = _places(listed.ids, table, path, where)
-    return {
-        name: (lambda name=name: np.asarray(listed.groups[name], dtype=object)[at])  # type: ignore[misc]
-        for name in listed.groups
-    }
+
+    def column(name: str) -> Objects:
+        return np.asarray(listed.groups[name], dtype=object)[at]
+
+    return {name: partial(column, name) for name in listed.groups}
 
 
 def _of_parquet(table: Table, path: Path, where: str) -> dict[str, Callable[[], Any]]:
@@ -125,11 +126,7 @@ def _of_parquet(table: Table, path: Path, where: str) -> dict[str, Callable[[], 
     def column(name: str) -> Any:
         return file.read(columns=[name])[name].combine_chunks().take(at)
 
-    return {
-        name: (lambda name=name: column(name))  # type: ignore[misc]
-        for name in names
-        if name != "path"
-    }
+    return {name: partial(column, name) for name in names if name != "path"}
 
 
 def _places(ids: Objects, table: Table, path: Path, where: str) -> NDArray[np.int64]:

@@ -6,7 +6,8 @@ said in 95 %.
 
 Two arms at five sizes, a factor 2 apart, two to five seeds. Their errors are laws with planted
 rates: the same at all sizes, growing, reversing (above 1, then below) and never (a floor above).
-Noise is of seeds: a part that all sizes of a seed share (rho), a part that both arms share (rho_a).
+Noise is of seeds: a part that all sizes of a seed share (rho), a part that both arms share (rho_a);
+as large at all sizes, or less at larger ones.
 """
 
 from __future__ import annotations
@@ -87,10 +88,16 @@ class Noise:
     sd: float = 0.008
     sizes: float = 0.3
     arms: float = 0.2
+    power: float = 0.0
+    """Of n, with which the variance goes; `sd` is in the middle of the sizes."""
 
     @property
     def title(self) -> str:
-        return f"{self.seeds} seeds, sd {100 * self.sd:g}, rho {self.sizes:g}, rho_a {self.arms:g}"
+        shape = f", variance as n^{self.power:g}" if self.power else ""
+        return (
+            f"{self.seeds} seeds, sd {100 * self.sd:g}, rho {self.sizes:g}, rho_a {self.arms:g}"
+            f"{shape}"
+        )
 
 
 NOISES = (
@@ -100,6 +107,8 @@ NOISES = (
     Noise(seeds=2, arms=0.0),
     Noise(sizes=0.0, arms=0.0),
     Noise(sizes=0.8),
+    Noise(power=-1.0),
+    Noise(power=-2.0),
 )
 
 
@@ -112,9 +121,8 @@ def drawn(laws: tuple[Law, Law], noise: Noise, rng: np.random.Generator) -> Exch
         rest = max(noise.sizes - noise.arms, 0.0)
         left = 1 - max(noise.sizes, noise.arms)
         parts = np.sqrt(noise.arms) * both + np.sqrt(rest) * one + np.sqrt(left) * own
-        sides.append(
-            Seeds(name, SIZES, law.at(SIZES) + noise.sd * parts, tuple(range(noise.seeds)))
-        )
+        sd = noise.sd * (SIZES / SIZES[2]) ** (noise.power / 2)
+        sides.append(Seeds(name, SIZES, law.at(SIZES) + sd * parts, tuple(range(noise.seeds))))
     curves = [side.curve for side in sides]
     fitter = fitter_of(curves, 0.0)
     return Exchange.of(sides[0], sides[1], fitter, hidden(curves, fitter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -15,8 +16,10 @@ from pydantic import ValidationError
 from scipy.stats import binom
 
 from headwater.errors import InputError
+from headwater.plan import Plan
 from headwater.sources.world import Domain, WorldData, WorldSource, contact_sheet
 from headwater.sources.world import species as words
+from headwater.study import Study
 
 DOMAINS = get_args(Domain)
 
@@ -370,3 +373,55 @@ def test_empty_images_are_called_what_they_are_where_that_is_asked_for() -> None
     assert all("clutter" in caption for caption in told.table.texts["captions"][empty][0])
     positions = np.arange(len(told.table))
     assert told.fingerprint(positions) == wrong.fingerprint(positions), "pixels are the same"
+
+
+@pytest.mark.parametrize("rate", [4, 2.5])
+def test_copies_show_the_creatures_of_as_many_undiluted_images_once_each(rate: float) -> None:
+    whole = WorldSource("whole", WorldData(train=40, val=8, test=8))
+    told = WorldData(train=int(40 * rate), val=8, test=8, dilution=rate, diluted_by="copies")
+    copied = WorldSource("copied", told)
+    train = copied.split("split", "train")
+    owner = np.floor(np.arange(len(train)) / rate).astype(int)
+    assert set(owner) == set(range(40))
+    names, classes = whole.table.levels[0], copied.table.levels[0]
+    assert (classes[train] == names[whole.split("split", "train")][owner]).all()
+    assert all(content == ["creature"] for content in copied.table.texts["content"])
+    near = copied.images(train).astype(int) - whole.images(whole.split("split", "train")[owner])
+    assert 0 < np.abs(near).mean() < 20, "the same but for noise on pixels"
+    digests = copied.byte_hashes(np.arange(len(copied.table)))
+    assert len(set(digests)) == len(digests), "no image twice, byte for byte"
+    assert copied.byte_hashes(copied.split("split", "test")) == whole.byte_hashes(
+        whole.split("split", "test")
+    )
+
+
+def test_a_size_takes_all_copies_of_a_creature_or_none(tmp_path: Path) -> None:
+    world = {"kind": "world", "val": 0, "test": 0}
+    task = {"kind": "world", "collection": 1, "train": 64, "val": 32, "test": 32}
+    study = Study.model_validate(
+        {
+            "study": "copies",
+            "data": {
+                "whole": {**world, "train": 50},
+                "copied": {**world, "train": 200, "dilution": 4, "diluted_by": "copies"},
+                "others": task,
+            },
+            "sources": {"whole": {"sizes": [10, 20]}, "copied": {"sizes": [40, 80]}},
+            "methods": ["supervised"],
+            "seeds": 2,
+            "budget": {"images_seen": 64},
+            "tasks": {"others": {"data": "others"}},
+            "protocols": {"probe": {"shots": ["full"]}},
+        }
+    )
+    plan = Plan.make(study, data_root=tmp_path)
+    taken = {
+        (arm.words.source, arm.words.size, arm.words.seed): set(arm.positions.tolist())
+        for arm in plan.arms
+    }
+    for seed in (0, 1):
+        for size in (10, 20):
+            creatures = taken["whole", size, seed]
+            assert taken["copied", 4 * size, seed] == {
+                4 * one + copy for one in creatures for copy in range(4)
+            }

@@ -63,6 +63,21 @@ def test_the_interval_of_one_rate_holds_it(ratio: float) -> None:
     assert np.median(wide) < 1.35
 
 
+@pytest.mark.parametrize("planted", [-2.0, 0.0, 1.5])
+def test_scores_may_vary_less_at_one_end_of_the_sizes_than_at_the_other(planted: float) -> None:
+    """A variance that is one for all sizes is too small where scores vary most."""
+    rng, shape, found = np.random.default_rng(2), (SIZES / SIZES[2]) ** (planted / 2), []
+    for _ in range(20):
+        errors = 30 + 0.6 * shape * rng.standard_normal((5, len(SIZES)))
+        one = Seeds("arm", SIZES, errors, tuple(range(5)))
+        side = exchange(one, drawn(power(0.1, 0.4, 0.5), rng, noise=0.0, seeds=5)).a
+        assert np.sqrt(np.mean(side.spread**2)) == pytest.approx(
+            np.sqrt(np.mean(errors.var(axis=0, ddof=1))), rel=0.7
+        )
+        found.append(2 * np.log(side.spread[-1] / side.spread[0]) / np.log(SIZES[-1] / SIZES[0]))
+    assert np.mean(found) == pytest.approx(0.8 * planted, abs=0.3), "shrunk to 0"
+
+
 def test_a_rate_that_grows_is_followed() -> None:
     rng = np.random.default_rng(2)
     b, a = power(0.0, 0.4, 0.6), power(0.0, 0.42, 0.35)

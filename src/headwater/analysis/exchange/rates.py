@@ -42,6 +42,10 @@ _SHOWN, _SHOWN_OVER_ALL = 0.7, 0.5
 """Of the covariance that is seen between two arms, so much is counted on, of a rate at a size and
 of one for all sizes [ours, by simulation].
 """
+_STEEP, _STEEPEST = 0.7, 3.0
+"""The prior's standard deviation of the power of n with which the variance of a score goes, and
+the largest one [ours].
+"""
 _NEAR = 0.02
 """A size this near one that was run is that size."""
 _NORMAL = 1.96
@@ -71,26 +75,27 @@ class Side:
 
     seeds: Seeds
     law: Law
-    variance: float
-    """Of one score around the mean of its size."""
+    spread: Floats
+    """[sizes] Standard deviation of one score around the mean of its size."""
     alike: float
     """The correlation of one seed's scores at two sizes, from 0 to 1."""
     dof: float
     """What the variance is worth, in degrees of freedom."""
 
     @classmethod
-    def of(cls, seeds: Seeds, fitter: Fitter) -> Side:
-        left = seeds.errors - np.nanmean(seeds.errors, axis=0)
-        known = np.isfinite(left)
-        spare = np.maximum(known.sum(axis=0) - 1, 0)
+    def of(cls, seeds: Seeds, fitter: Fitter, steepness: float = 0.0) -> Side:
+        """`steepness`: the variance of a score goes with n to this power."""
+        left, spare = seeds.left, seeds.spare
         law = fitter.fit(seeds.curve)
-        if not spare.sum():
-            return cls(seeds, law, law.noise.variance, 0.0, max(law.noise.dof, 1.0))
-        variance = float(np.nansum(left**2) / spare.sum())
-        alike = _alike(left, variance)
         sizes = len(seeds.n)
+        if not spare.sum():
+            spread = np.full(sizes, law.noise.variance**0.5)
+            return cls(seeds, law, spread, 0.0, max(law.noise.dof, 1.0))
+        shape = (seeds.n / np.exp(np.log(seeds.n).mean())) ** (steepness / 2)
+        variance = float(np.nansum((left / shape) ** 2) / spare.sum())
+        alike = _alike(left / shape, variance)
         dof = float(spare.sum()) / (1 + (sizes - 1) * alike**2)
-        return cls(seeds, law, variance, alike, max(dof, 1.0))
+        return cls(seeds, law, variance**0.5 * shape, alike, max(dof, 1.0))
 
     @cached_property
     def means(self) -> Floats:
@@ -114,9 +119,13 @@ class Side:
     def squares(self, shares: Floats) -> Floats:
         """The variance of sums of scores, each the mean over its seeds."""
         seeds = np.maximum(np.isfinite(self.seeds.errors).sum(axis=0), 1)
-        own = (shares**2 / seeds).sum(axis=-1)
-        common = (shares / np.sqrt(seeds)).sum(axis=-1) ** 2
-        return np.asarray(self.variance * (self.alike * common + (1 - self.alike) * own))
+        each = shares * self.spread / np.sqrt(seeds)
+        own, common = (each**2).sum(axis=-1), each.sum(axis=-1) ** 2
+        return np.asarray(self.alike * common + (1 - self.alike) * own)
+
+    def spreads(self, shares: Floats) -> Floats:
+        """Standard deviations of sums of scores of one seed that go up and down together."""
+        return np.asarray(shares @ self.spread)
 
     def _between(self, n: Floats, share_of: float) -> Floats:
         """Of errors between two sizes: the laws' variance, by how far the nearer size is."""
@@ -143,19 +152,37 @@ class Side:
         return out
 
 
-def _shared(a: Seeds, b: Seeds) -> float:
-    """The covariance of the scores of one seed in two arms (the same few-shot draws, say), not
+def _steepness(sides: Sequence[Seeds]) -> float:
+    """The power of n with which the variance of a score goes, the same for all: its posterior mean
+    by the squares of what seeds leave over, with a normal prior around 0 [ours]. Below 0 where
+    larger sizes vary less.
+    """
+    grid = np.linspace(-_STEEPEST, _STEEPEST, 61)
+    score = -(grid**2) / (2 * _STEEP**2)
+    for side in sides:
+        squares, spare = np.nansum(side.left**2, axis=0), side.spare
+        if not spare.any() or not squares.any():
+            continue
+        at = np.log(side.n) - (spare * np.log(side.n)).sum() / spare.sum()
+        variance = (squares * np.exp(-grid[:, None] * at)).sum(axis=1) / spare.sum()
+        score = score - spare.sum() / 2 * np.log(variance)
+    weights = np.exp(score - score.max())
+    return float((grid * weights).sum() / weights.sum())
+
+
+def _together(a: Side, b: Side) -> float:
+    """The correlation of the scores of one seed in two arms (the same few-shot draws, say), not
     below 0: it makes differences surer than their parts.
     """
-    pairs = sorted(set(a.seeds) & set(b.seeds))
+    pairs = sorted(set(a.seeds.seeds) & set(b.seeds.seeds))
     if len(pairs) < 2:
         return 0.0
     means = []
     for side in (a, b):
-        left = side.rows_of(pairs) - np.nanmean(side.rows_of(pairs), axis=0)
+        errors = side.seeds.rows_of(pairs)
+        left = (errors - np.nanmean(errors, axis=0)) / np.maximum(side.spread, 1e-12)
         means.append(np.nan_to_num(np.nanmean(left, axis=1)))
-    covariance = float((means[0] * means[1]).sum()) / (len(pairs) - 1)
-    return max(0.0, covariance)
+    return float(np.clip((means[0] * means[1]).sum() / (len(pairs) - 1), 0.0, 1.0))
 
 
 def _alike(left: Floats, variance: float) -> float:
@@ -176,13 +203,15 @@ class Exchange:
     b: Side
     hidden: Hidden
     shared: float
-    """The covariance of two scores of one seed, one of each arm."""
+    """The correlation of two scores of one seed, one of each arm."""
     reach: float = FARTHEST
     """Rates that ask for more than so many times A's largest size are refused."""
 
     @classmethod
     def of(cls, a: Seeds, b: Seeds, fitter: Fitter, known: Hidden) -> Exchange:
-        return cls(Side.of(a, fitter), Side.of(b, fitter), known, _shared(a, b))
+        power = _steepness((a, b))
+        first, second = Side.of(a, fitter, power), Side.of(b, fitter, power)
+        return cls(first, second, known, _together(first, second))
 
     def at(self, sizes: Sequence[float], level: float = 0.95) -> list[Rate]:
         return [self._at(float(n), level) for n in sizes]
@@ -210,9 +239,11 @@ class Exchange:
         # what lies between two sizes is wrong alike at all of them
         doubt = np.sqrt(self.a.doubt(partners.ravel(), self.hidden, between=_BETWEEN_OVER_ALL))
         doubt = doubt.reshape(partners.shape)
-        a_square = self.a.squares((weight[:, :, None] * shares).sum(axis=1))
-        a_square = a_square + (weight * doubt).sum(axis=1) ** 2
-        b_square = self.b.squares(weight @ self.b.shares(sizes))
+        a_shares = (weight[:, :, None] * shares).sum(axis=1)
+        b_shares = weight @ self.b.shares(sizes)
+        a_square = self.a.squares(a_shares) + (weight * doubt).sum(axis=1) ** 2
+        b_square = self.b.squares(b_shares)
+        common = self._common(a_shares, b_shares)
         asked = used.sum(axis=1) > 0
         mean = float(np.exp(np.log(sizes).mean()))
         error = float(self.b.errors(np.array([mean]))[0])
@@ -223,8 +254,8 @@ class Exchange:
             gap[asked],
             a_square[asked],
             b_square[asked],
+            _SHOWN_OVER_ALL * common[asked],
             level,
-            _SHOWN_OVER_ALL,
         )
 
     def _at(self, n: float, level: float) -> Rate:
@@ -234,16 +265,25 @@ class Exchange:
         alone = len(self.b.seeds.n) == 1
         if n < first * (1 - _NEAR) or n > last * (1 + _NEAR if alone else self.reach):
             return Rate(n, error, OUTSIDE, None, None, None)
-        b_square = self.b.squares(self.b.shares(one)) + self.b.doubt(one, self.hidden)
+        b_shares = self.b.shares(one)
+        b_square = self.b.squares(b_shares) + self.b.doubt(one, self.hidden)
         most = self.reach * self.a.seeds.n[-1]
         rates = np.geomspace(self.a.seeds.n[0] / n, most / n, _STEPS)
         gap = self.a.errors(rates * n) - error
-        a_square = self.a.squares(self.a.shares(rates * n)) + self.a.doubt(rates * n, self.hidden)
-        found = self._solved(n, error, rates, gap, a_square, b_square, level)
+        a_shares = self.a.shares(rates * n)
+        a_square = self.a.squares(a_shares) + self.a.doubt(rates * n, self.hidden)
+        common = _SHOWN * self._common(a_shares, b_shares)
+        found = self._solved(n, error, rates, gap, a_square, b_square, common, level)
         open_above = found.high is None and found.kind != UNKNOWN
         if open_above and self._never(error, float(b_square[0]), level):
             return replace(found, kind=NEVER, rate=None)
         return found
+
+    def _common(self, a_shares: Floats, b_shares: Floats) -> Floats:
+        """The covariance of sums of the mean scores of both."""
+        pairs = max(1, min(len(self.a.seeds.seeds), len(self.b.seeds.seeds)))
+        both = self.a.spreads(a_shares) * self.b.spreads(b_shares)
+        return np.asarray(self.shared * both / pairs)
 
     def _solved(
         self,
@@ -253,18 +293,17 @@ class Exchange:
         gap: Floats,
         a_square: Floats,
         b_square: Floats,
+        common: Floats,
         level: float,
-        shown: float = _SHOWN,
     ) -> Rate:
         """The rate at which a gap is 0, and those at which it may be, by the variances of its two
-        sides. The gap is of `rates`, ascending.
+        sides and their covariance. The gap is of `rates`, ascending.
         """
         from scipy.special import stdtrit
 
         square = a_square + b_square
         dof = square**2 / (a_square**2 / self.a.dof + b_square**2 / self.b.dof)
-        pairs = max(1, min(len(self.a.seeds.seeds), len(self.b.seeds.seeds)))
-        square = np.maximum(square - 2 * shown * self.shared / pairs, 0.25 * square)
+        square = np.maximum(square - 2 * common, 0.25 * square)
         wide = -stdtrit(dof, (1 - level) / 2) * np.sqrt(square)
         at = np.log(rates)
         point = _crossing(at, gap)

@@ -41,6 +41,16 @@ class Seeds:
         return cls(name, np.array(sizes, dtype=np.float64), errors, tuple(seeds))
 
     @property
+    def left(self) -> Floats:
+        """[seeds, sizes]: errors less the mean of their size."""
+        return np.asarray(self.errors - np.nanmean(self.errors, axis=0))
+
+    @property
+    def spare(self) -> NDArray[np.int64]:
+        """[sizes]: seeds beyond the first."""
+        return np.asarray(np.maximum(np.isfinite(self.errors).sum(axis=0) - 1, 0))
+
+    @property
     def curve(self) -> Curve:
         """Its means over seeds."""
         seed, size = np.nonzero(np.isfinite(self.errors))

@@ -67,17 +67,24 @@ class WorldData(SourceWords):
     Below about 8 coarse labels learn the codes as well, and there is nothing to show.
     """
     dilution: Real = Field(default=1.0, ge=1, le=1000)
-    """A planted exchange rate r: of r TRAINING images one (drawn by key) shows a creature; the
-    others show background only, under a label and captions that they do not deserve, distributed as
-    the right ones are. r images of such a source hold the creatures that one image of an undiluted
-    source holds. What a study measures depends on what it holds equal: at equal epochs the diluted
-    source takes r times the steps and the rate comes out below r, at equal images seen it shows
-    each creature r times less often and the rate comes out above r
-    (benchmarks/world_learnability.md). val and test stay undiluted.
+    """A planted exchange rate r: r TRAINING images of this source hold the creatures that one image
+    of an undiluted source holds (`diluted_by`). val and test stay undiluted.
+    """
+    diluted_by: Literal["empty", "copies"] = "empty"
+    """What the others show. `empty`: background only; which images show a creature is drawn by key.
+    `copies`: the same creature again in the same pose and light, with other pixel noise, as
+    near-duplicates in web data do; a size takes all copies of a creature or none.
+
+    With copies and equal images seen, r n images teach what n undiluted ones teach: the rate is r
+    (benchmarks/dilution.md). Empty images plant no exact rate. At equal epochs a diluted source
+    takes r times the steps, and the rate comes out below r; with wrong labels they cost more than
+    their number, and it comes out above; at equal images seen each creature is shown r times less
+    often, and it comes out above (benchmarks/world_learnability.md, docs/log.md).
     """
     empty_labels: Literal["wrong", "clutter"] = "wrong"
     """What images without a creature are called: a class of which they show nothing (label noise,
-    beside what they take away), or `clutter`, a class of their own at every level.
+    beside what they take away), distributed as the right ones are; or `clutter`, a class of their
+    own at every level.
     """
     wrong_captions: Real = Field(default=0.0, ge=0, le=1)
     """Share of images whose captions all name another species (uniform over the others), in every

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,10 @@ CLUTTER = "clutter"
 _FEWEST_LOBES = 2
 
 
+def _ids(numbers: Mapping[str, NDArray[np.int64]]) -> list[str]:
+    return [f"{split}/{i:06d}" for split, each in numbers.items() for i in each.tolist()]
+
+
 class WorldSource(Source):
     """The images of one `WorldData`.
 
@@ -46,20 +51,21 @@ class WorldSource(Source):
     def __init__(self, name: str, spec: WorldData) -> None:
         self.name = name
         self.spec = spec
-        self._class = (
-            np.concatenate([np.arange(count) for count in self._counts().values()])
-            % self.num_species
-        )
-        ids = np.array(
-            [f"{split}/{i:06d}" for split, count in self._counts().items() for i in range(count)],
-            dtype=object,
-        )
+        shown = self._shown()
+        self._class = np.concatenate(list(shown.values())) % self.num_species
+        counts = {split: np.arange(count) for split, count in self._counts().items()}
+        ids = np.array(_ids(counts), dtype=object)
         split_of = np.repeat(
             np.array(list(self._counts()), dtype=object), list(self._counts().values())
         )
         self._hashes = keys.sample_hashes(list(ids))
-        chance = self._uniform("world sample", self._hashes, 8)
-        self._empty = (split_of == "train") & (chance[:, 0] >= 1 / spec.dilution)
+        self._creatures = ids
+        if spec.diluted_by == "copies":
+            self._creatures = np.array(_ids(shown), dtype=object)
+        self._creature_hashes = keys.sample_hashes(list(self._creatures))
+        chance = self._uniform("world sample", self._creature_hashes, 8)
+        empty = spec.diluted_by == "empty"
+        self._empty = (split_of == "train") & (chance[:, 0] >= 1 / spec.dilution) & empty
         shares = {split: spec.hard_share(split) for split in self._counts()}
         self._hard = (
             chance[:, 1] < np.array([shares[split] for split in split_of], dtype=np.float64)
@@ -90,6 +96,21 @@ class WorldSource(Source):
             "train": self.spec.train,
             "val": self.spec.val,
         }  # sorted, as ids are
+
+    def _shown(self) -> dict[str, NDArray[np.int64]]:
+        """Split -> the number of the creature that each image shows: its own, but for copies."""
+        spec = self.spec
+        shown = {split: np.arange(count) for split, count in self._counts().items()}
+        if spec.diluted_by == "copies":
+            shown["train"] = np.floor(shown["train"] / spec.dilution).astype(np.int64)
+        return shown
+
+    @cached_property
+    def size_hashes(self) -> NDArray[np.int64]:
+        """int64 [len(table)]: those of the creatures, so that a size takes all copies of one or
+        none.
+        """
+        return self._creature_hashes
 
     def _key(self, purpose: str) -> int:
         """The key of a purpose; the domain is part of it unless images are paired across
@@ -164,7 +185,7 @@ class WorldSource(Source):
 
     def _scene(self, at: Positions) -> Scene:
         spec = self.spec
-        draws = self._uniform("world draws", self._hashes[at], NUM_DRAWS)
+        draws = self._uniform("world draws", self._creature_hashes[at], NUM_DRAWS)
         hard, empty = self._hard[at], self._empty[at]
         return Scene(
             domain=spec.domain,
@@ -212,6 +233,8 @@ class WorldSource(Source):
         out = []
         for at in np.asarray(positions, dtype=np.int64).tolist():
             parts = [shared, self.table.ids[at].encode()]
+            if self._creatures[at] != self.table.ids[at]:
+                parts.append(self._creatures[at].encode())
             if not self._empty[at]:
                 parts += [
                     creature,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from headwater.analysis import evidence_of
+from headwater.analysis.exchange import curves_of_rows
 from headwater.errors import InputError
 from headwater.imports import imported, map_of, shipped_maps
 from headwater.rows import read_rows
@@ -219,3 +220,23 @@ def test_rows_are_not_written_over_their_table(headwater: Cli, files: tuple[Path
     result = headwater("import", str(table), "--map", str(words), "--out", str(table))
     refused(result, "is the table itself")
     assert table.read_text() == TABLE
+
+
+def test_arms_that_differ_in_their_images_alone_have_these_as_their_size(tmp_path: Path) -> None:
+    """Without a size they would be one arm, and curves of one point."""
+    table, words = tmp_path / "table.csv", tmp_path / "map.yaml"
+    lines = [f"web,{n},{seed},{0.4 + n / 1e5}" for n in (1000, 2000, 4000) for seed in (0, 1)]
+    table.write_text("data,n,seed,birds\n" + "\n".join(lines) + "\n")
+    words.write_text(
+        "name: theirs\nunit: share\nvalues:\n  birds: {shots: full}\nrows:\n"
+        "  method: supervised\n  backbone: tiny\n  protocol: probe\n  task: birds\n"
+        "  task_labels: level:0\n  source: {column: data}\n"
+        "  unique_images: {column: n}\n  seed: {column: seed}\n"
+    )
+    found = imported(table, map_of(str(words)))
+    assert found.rows["size"].tolist() == found.rows["unique_images"].astype(str).tolist()
+    assert found.told == (
+        "6 rows are of arms that differ in their images alone: these are their size",
+    )
+    one = [curve.n for curve in curves_of_rows(found.rows)]
+    assert one == [(1000.0, 2000.0, 4000.0)]

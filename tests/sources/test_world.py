@@ -375,13 +375,13 @@ def test_empty_images_are_called_what_they_are_where_that_is_asked_for() -> None
     assert told.fingerprint(positions) == wrong.fingerprint(positions), "pixels are the same"
 
 
-@pytest.mark.parametrize("rate", [4, 2.5])
-def test_copies_show_the_creatures_of_as_many_undiluted_images_once_each(rate: float) -> None:
+@pytest.mark.parametrize("rate", [4, 7])
+def test_copies_show_the_creatures_of_as_many_undiluted_images_once_each(rate: int) -> None:
     whole = WorldSource("whole", WorldData(train=40, val=8, test=8))
-    told = WorldData(train=int(40 * rate), val=8, test=8, dilution=rate, diluted_by="copies")
+    told = WorldData(train=40 * rate, val=8, test=8, dilution=rate, diluted_by="copies")
     copied = WorldSource("copied", told)
     train = copied.split("split", "train")
-    owner = np.floor(np.arange(len(train)) / rate).astype(int)
+    owner = np.arange(len(train)) // rate
     assert set(owner) == set(range(40))
     names, classes = whole.table.levels[0], copied.table.levels[0]
     assert (classes[train] == names[whole.split("split", "train")][owner]).all()
@@ -393,6 +393,19 @@ def test_copies_show_the_creatures_of_as_many_undiluted_images_once_each(rate: f
     assert copied.byte_hashes(copied.split("split", "test")) == whole.byte_hashes(
         whole.split("split", "test")
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"dilution": 2.5}, "a whole number of them, not 2.5"),
+        ({"dilution": 2, "noise": 0}, "one image many times"),
+        ({"dilution": 2, "empty_labels": "clutter"}, "no empty images"),
+    ],
+)
+def test_copies_that_plant_no_rate_are_refused(words: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        WorldData(diluted_by="copies", **words)
 
 
 def test_a_size_takes_all_copies_of_a_creature_or_none(tmp_path: Path) -> None:

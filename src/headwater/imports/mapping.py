@@ -98,6 +98,10 @@ def imported(table: Path, words: ImportMap) -> Imported:
     if words.unit == "percent" and made and max(row["value"] for row in made) <= 0.01:
         raise InputError(f"{table}: no score is above 1, so these are shares; say unit: share")
     told += _idle(words, kept)
+    if "size" not in words.rows and (sized := _sized(made)):
+        told.append(
+            f"{sized:,} rows are of arms that differ in their images alone: these are their size"
+        )
     _check_once(made, table)
     rows = [check_row(_identified(row), str(table)) for row in made]
     if not rows:
@@ -108,6 +112,26 @@ def imported(table: Path, words: ImportMap) -> Imported:
             if said:
                 counts[said] = counts.get(said, 0) + 1
     return Imported(to_frame(rows), tuple(told), counts)
+
+
+def _sized(made: list[dict[str, Any]]) -> int:
+    """Gives arms that differ in `unique_images` alone these as their `size`, without which they
+    would be one arm; the number of rows of them.
+    """
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in made:
+        alike = {name: row.get(name) for name in _OF_ARMS if name not in ("unique_images", "seed")}
+        groups.setdefault(json.dumps(alike, sort_keys=True, default=str), []).append(row)
+    several = [
+        row
+        for rows in groups.values()
+        if len({row.get("unique_images") for row in rows}) > 1
+        for row in rows
+    ]
+    for row in several:
+        images = row.get("unique_images")
+        row["size"] = None if images is None else str(images)
+    return len(several)
 
 
 def _idle(words: ImportMap, kept: Sequence[tuple[int, Mapping[str, str]]]) -> list[str]:

@@ -95,6 +95,15 @@ def test_what_a_curve_does_not_bear_is_given_and_not_told() -> None:
     assert (predicted(few, 5000.0)["why"] == "3 points, and 5 are needed").all()
 
 
+def test_a_curve_that_does_not_move_is_not_told_and_no_score_is_outside_its_interval() -> None:
+    frame, _ = table(5, noise=0.0005)
+    still = frame[frame["curve"] == frame["curve"].iat[0]].assign(curve="still", score=0.5)
+    found = predicted(pd.concat([frame, still]), 10.0, 2e5, 1e6)
+    beyond = (found["curve"] == "still") & (found["n"] > 128_000)
+    assert not found.loc[beyond, "told"].any()
+    assert (found["prediction"].between(found["low"], found["high"])).all()
+
+
 def test_within_the_range_it_is_the_points_made_monotone() -> None:
     frame, laws = table(4, noise=0.0)
     found = predicted(frame, 3000.0)
@@ -196,6 +205,7 @@ def test_standard_errors_and_groups_enter_the_noise() -> None:
         ("curve,n,score\na,1,0.5\na,2,0.4\nb,1,0.5\nb,2,0.6\n", r"a falls\); say --better"),
         ("curve,n,score\na,1,0.5\nb,1,0.4\n", "do not tell whether higher scores are better"),
         ("curve,n,score\na,1,0.5\na,1e300,0.4\n", r"row 2: n is beyond 1e\+30"),
+        ("curve,n,score\na,1,0.5\na,2,0.6\nb,1,50\nb,2,60\n", "shares and percent"),
     ],
 )
 def test_a_table_that_can_be_read_in_two_ways_is_refused(

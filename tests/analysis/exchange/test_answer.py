@@ -188,3 +188,29 @@ def test_several_budgets_are_answered_each_and_over_all() -> None:
     named = "supervised level:0, 40,000 seen · web", "supervised level:0, 40,000 seen · photos"
     assert over_budgets(both, *named) is None
     assert over_budgets(both, "scratch", "web", by="shots") is None
+
+
+def test_what_two_curves_differ_in_besides_their_images_is_told() -> None:
+    table = rows()
+    web = table["source"] == "web"
+    assert not exchange_rate(table, "web", "photos").beware
+    other = table.assign(backbone=table["backbone"].mask(web, "resnet18"))
+    said = exchange_rate(other, "web", "photos").sentences[-1]
+    assert said.startswith("Beware: the two differ in their backbone too (resnet18 and ")
+    longer = table.assign(images_seen=table["images_seen"].mask(web, 160_000))
+    assert (
+        "neither the images seen nor the epochs" in exchange_rate(longer, "web", "photos").beware[0]
+    )
+    epochs = table.assign(images_seen=20 * table["unique_images"])
+    assert not exchange_rate(epochs, "web", "photos").beware
+
+
+def test_a_target_and_prices_are_answered_under_each_budget() -> None:
+    longer = rows(images_seen=160_000)
+    longer["arm"], longer["cell"] = longer["arm"] + "l", longer["cell"] + "l"
+    both = to_frame(pd.concat([rows(), longer]).to_dict("records"))
+    found = over_budgets(both, "web", "photos", Aim(prices=Prices(image=0.1)), target=16_000)
+    assert found is not None
+    for budget in ("40,000 seen", "160,000 seen"):
+        own = [one for one in found.sentences if one.startswith(f"With {budget} of each: ")]
+        assert any("In money" in one for one in own) and any("At 16,000" in one for one in own)

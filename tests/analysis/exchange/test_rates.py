@@ -10,7 +10,7 @@ import pytest
 from headwater.analysis.curves.hiding import fitter_of, hidden
 from headwater.analysis.exchange import Exchange, Seeds, crossing
 from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN
-from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN
+from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, VARIES
 
 SIZES = 1000.0 * 2.0 ** np.arange(5)
 Law = Callable[[np.ndarray], np.ndarray]
@@ -97,6 +97,44 @@ def test_a_floor_above_an_error_is_never_worth_it() -> None:
     b = Seeds("b", n, power(0.1, 0.4, 0.8)(n) + 0.1 * rng.standard_normal((3, 14)), (0, 1, 2))
     assert exchange(a, b).at([n[-1]])[0].kind == NEVER
     assert exchange(b, a).at([n[-1]])[0].kind == RATE
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        power(0.02, 0.7, 0.05),
+        lambda n: 100 * (0.1 + 0.85 / (1 + (n / 60_000) ** 2)),
+        lambda n: 100 * (0.1 + 0.85 / (1 + (n / 300_000) ** 2)),
+    ],
+    ids=["a small exponent", "leaves chance at the end", "at chance"],
+)
+@pytest.mark.parametrize("noise", [0.2, 0.8])
+def test_never_is_not_said_of_a_curve_that_comes_down_later(law: Law, noise: float) -> None:
+    rng, said = np.random.default_rng(6), []
+    for _ in range(20):
+        b = drawn(power(0.0, 0.5, 0.3), rng, noise=noise)
+        said += [rate.kind for rate in exchange(drawn(law, rng, noise=noise), b).at(SIZES.tolist())]
+    assert said.count(NEVER) <= 0.05 * len(said)
+
+
+def test_where_rates_at_the_sizes_contradict_one_rate_none_is_said() -> None:
+    rng = np.random.default_rng(7)
+    b, a = power(0.0, 0.4, 0.7), power(0.0, 0.5, 0.25)
+    found = exchange(drawn(a, rng, noise=0.2), drawn(b, rng, noise=0.2)).overall()
+    assert (found.kind, found.rate, found.low, found.high) == (VARIES, None, None, None)
+
+
+def test_scores_that_do_not_vary_and_seeds_that_do_not_meet_give_numbers() -> None:
+    rng = np.random.default_rng(8)
+    still = drawn(power(0.1, 0.4, 0.5), rng, noise=0.0)
+    for rate in exchange(still, still).at(SIZES.tolist()):
+        assert rate.rate == pytest.approx(1.0, rel=1e-3)
+        ends = [end for end in (rate.low, rate.high) if end is not None]
+        assert ends == pytest.approx([1.0] * len(ends), rel=0.02) and ends
+    gaps = drawn(power(0.1, 0.4, 0.5), rng)
+    gaps.errors[1:, 0], gaps.errors[0, 1:] = np.nan, np.nan
+    other = Seeds("other", SIZES, drawn(power(0.1, 0.4, 0.5), rng).errors, (0, 8, 9))
+    assert exchange(gaps, other).overall().kind in (RATE, UNKNOWN)
 
 
 def test_what_lies_outside_is_said_with_its_bound() -> None:

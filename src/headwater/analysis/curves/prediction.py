@@ -132,7 +132,7 @@ class Predictor:
         if self.unit.rising and self.unit.best is not None:
             ends = np.minimum(ends, self.unit.best)
         scores = np.sort(self.unit.score(ends))
-        score = float(self.unit.score(np.array([error]))[0])
+        score = float(self.unit.score(np.clip(error, ends.min(), ends.max())[None])[0])
         low, high = float(scores[0]), float(scores[1])
         return Prediction(curve.name, n, score, low, high, form, not why, why)
 
@@ -140,6 +140,8 @@ class Predictor:
         """Why a curve does not bear a prediction; '' where it does."""
         if len(curve.n) < LEAST_POINTS:
             return _few(curve)
+        if np.ptp(curve.error) == 0:
+            return "it does not move, as a curve that has not left chance does not"
         if law.past < 0.5:
             return "its fall has not begun to slow down, so that no law can be seen"
         if n > 1.01 * FARTHEST * curve.n[-1]:

@@ -224,6 +224,13 @@ def _unit(
         return Unit(False, 0.0 if least >= 0 else None)
     if least < 0 or most > 100 * _NEAR:
         return Unit(True, None)
+    shares = [name for name, at in parts.items() if score[at].max() <= 1]
+    percent = [name for name, at in parts.items() if score[at].min() > 1]
+    if shares and percent:
+        raise InputError(
+            f"{named}: {plain.name(shares[0])} lies between 0 and 1 and {plain.name(percent[0])} "
+            "above 1: are these shares and percent? Give all curves in one unit"
+        )
     return Unit(True, 1.0 if most <= _NEAR else 100.0)
 
 

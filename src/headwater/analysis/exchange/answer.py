@@ -15,8 +15,15 @@ from headwater.analysis.decision import Aim
 from headwater.analysis.evidence import BEWARE, Evidence, evidence_of
 from headwater.analysis.exchange.crossing import FLIPS, KEEPS, OPEN, Crossing, crossing
 from headwater.analysis.exchange.drawn import DrawnCurve, drawn
-from headwater.analysis.exchange.families import By, Family, counted_by, families, named
-from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, Exchange, Rate
+from headwater.analysis.exchange.families import (
+    By,
+    Family,
+    counted_by,
+    differences,
+    families,
+    named,
+)
+from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, VARIES, Exchange, Rate
 from headwater.analysis.lines import check_aim, headline_of
 from headwater.analysis.prices import Prices, image_price
 from headwater.analysis.words import listed, money_word, shots_words
@@ -168,7 +175,7 @@ def exchange_rate(
         num_seeds=min(len(side.seeds) for side in sides),
         crossing=None if target is None else _crossing(exchange, target),
         prices=None if aim.prices is None or unit == "shots" else _prices(asked, aim.prices),
-        beware=found.beware,
+        beware=(*found.beware, *differences(*asked, unit)),
         drawn=_drawn(exchange, fitter, target),
     )
 
@@ -352,6 +359,8 @@ def _worth(rate: Rate, of: str) -> str:
         if rate.low is not None:
             return f"more than {_number(rate.low)} {of}, which is outside what was measured"
         return f"fewer than {_number(rate.high)} {of}, which is outside what was measured"
+    if rate.kind == VARIES:
+        return f"different numbers {of}, from size to size: there is no one rate"
     if rate.kind == UNKNOWN:
         why = "the curves are too flat for their noise, or that noise is not known"
         return f"a number {of} that is not identifiable: {why}"

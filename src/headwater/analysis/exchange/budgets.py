@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.analysis.evidence import Evidence, evidence_of
+from headwater.analysis.evidence import BEWARE, Evidence, evidence_of
 from headwater.analysis.exchange.answer import ExchangeRate, curves_of_rows, exchange_rate
 from headwater.analysis.exchange.families import budgets_of
-from headwater.analysis.exchange.rates import RATE
+from headwater.analysis.exchange.rates import RATE, VARIES
 from headwater.analysis.words import listed
 
 if TYPE_CHECKING:
@@ -42,16 +42,23 @@ class OverBudgets:
     @property
     def sentences(self) -> list[str]:
         """The answer in words, budget by budget, and for all of them."""
-        said = [f"With {budget} of each: {answer.sentences[0]}" for budget, answer in self.answers]
-        low, high = self.span
+        said = []
+        for budget, answer in self.answers:
+            own = [one for one in answer.sentences if not one.startswith(BEWARE)]
+            said += [f"With {budget} of each: {one}" for one in own]
         budgets = listed([budget for budget, _ in self.answers])
-        if low is None or high is None:
-            return [*said, f"Over {budgets} the rate is not bounded on both sides."]
-        return [
-            *said,
-            f"Whichever of {budgets} is held equal, one image of {self.b} is worth {low:.3g} to "
-            f"{high:.3g} of {self.a}.",
-        ]
+        low, high = self.span
+        if low is not None and high is not None:
+            said.append(
+                f"Whichever of {budgets} is held equal, one image of {self.b} is worth {low:.3g} "
+                f"to {high:.3g} of {self.a}."
+            )
+        elif any(answer.overall.kind == VARIES for _, answer in self.answers):
+            said.append(f"Over {budgets} there is no one rate: it differs from size to size.")
+        else:
+            said.append(f"Over {budgets} the rate is not bounded on both sides.")
+        beware = dict.fromkeys(one for _, answer in self.answers for one in answer.beware)
+        return [*said, *(f"{BEWARE}{sentence}" for sentence in beware)]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from headwater.analysis.configurations import CONFIGURATION, Configuration
 from headwater.analysis.evidence import Line
 from headwater.analysis.exchange.seeds import Seeds
-from headwater.analysis.words import missing
+from headwater.analysis.words import listed, missing
 from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.analysis.curves.curve import Floats
 
 By = Literal["images", "seen", "shots"]
 """What a curve is drawn over: distinct images in pre-training, images that passed through it (those
@@ -20,6 +23,8 @@ that come again count again), or labelled images per class of the task.
 """
 _SAME = 0.02
 """Numbers of epochs this near each other are one budget: a size is drawn by whole images."""
+_BUDGET = 0.1
+"""Budgets that differ by no more than this share are held to be equal: whole batches, copies."""
 
 
 def counted_by(word: str) -> By:
@@ -173,6 +178,60 @@ def _named(found: list[Family]) -> list[Family]:
         number = seen[one.name]
         unique.append(one if number == 1 else replace(one, name=f"{one.name} ({number})"))
     return unique
+
+
+_WORDS = {
+    "backbone": "backbone",
+    "image_size": "image size",
+    "batch": "batch",
+    "optimiser": "optimiser",
+    "lr": "learning rate",
+    "weight_decay": "weight decay",
+}
+"""Columns in which two curves of one method should be alike, as they are called."""
+
+
+def differences(a: Family, b: Family, by: By) -> list[str]:
+    """What two curves differ in besides their source and labels, in words: settings, and how long
+    their arms were trained, where neither all images seen nor all epochs are the same.
+    """
+    said = []
+    for column, word in _WORDS.items():
+        if a.arms[0].method != b.arms[0].method and column not in ("backbone", "image_size"):
+            continue  # each method has a recipe of its own
+        values = [_values(one, column) for one in (a, b)]
+        if values[0] != values[1] and all(values):
+            both = " and ".join(listed(sorted(value)) for value in values)
+            said.append(f"the two differ in their {word} too ({both})")
+    if by == "images":
+        said += _budget_words(a, b)
+    return said
+
+
+def _values(one: Family, column: str) -> set[str]:
+    values: list[Any] = [arm.fields.get(column) for arm in one.arms]
+    return {str(value) for value in values if not missing(value)}
+
+
+def _budget_words(a: Family, b: Family) -> list[str]:
+    """Nothing where the same was held equal in all arms of both."""
+    seen = [np.array([_number_of(arm, "seen") for arm in one.arms]) for one in (a, b)]
+    both = np.concatenate(seen)
+    epochs = both / np.concatenate([a.n, b.n]) if a.n and b.n else both
+    if not np.isfinite(both).all() or min(_spread(both), _spread(epochs)) <= 1 + _BUDGET:
+        return []
+    words = [
+        f"{one.name}: {of.min():,.0f} to {of.max():,.0f}"
+        for one, of in zip((a, b), seen, strict=True)
+    ]
+    return [
+        "neither the images seen nor the epochs of the two are held equal, so that the rate is of "
+        f"training too (images seen of {' and of '.join(words)})"
+    ]
+
+
+def _spread(values: Floats) -> float:
+    return float(values.max() / values.min()) if values.min() > 0 else np.inf
 
 
 def budgets_of(found: list[Family], a: str, b: str) -> dict[str, tuple[str, str]]:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headwater.analysis.curves.hiding import Fitter, Hidden, factor, outlook, usual_factor
+from headwater.analysis.curves.hiding import Fitter, Hidden, factor, outlook
+from headwater.analysis.curves.law import EXPONENTS
 from headwater.analysis.curves.prediction import FARTHEST
 from headwater.analysis.exchange.seeds import Seeds
 
@@ -31,6 +32,7 @@ RATE = "rate"
 NEVER = "never"
 OUTSIDE = "outside what was measured"
 UNKNOWN = "not identifiable"
+VARIES = "differs from size to size"
 _STEPS = 400
 """Rates that are tried, evenly over their logarithm."""
 _BETWEEN, _BETWEEN_OVER_ALL = 0.25, 0.5
@@ -42,10 +44,16 @@ _SHOWN, _SHOWN_OVER_ALL = 0.7, 0.5
 """Of the covariance that is seen between two arms, so much is counted on, of a rate at a size and
 of one for all sizes [ours, by simulation].
 """
-_STEEP, _STEEPEST = 0.7, 3.0
+_STEEP, _STEEPEST = 1.2, 3.0
 """The prior's standard deviation of the power of n with which the variance of a score goes, and
 the largest one [ours].
 """
+_FLOOR_SIZES = 4
+"""Sizes from which a floor can be told: three parameters go through three points."""
+_EXACT = 1e-4
+"""Of a curve's range: scores that vary by less are taken to vary so much."""
+_CLEARLY = 0.05
+"""Intervals further apart than this share contradict each other."""
 _NEAR = 0.02
 """A size this near one that was run is that size."""
 _NORMAL = 1.96
@@ -61,7 +69,9 @@ class Rate:
     error: float
     """B's error there, in the table's unit."""
     kind: str
-    """RATE, or why there is none: NEVER (A's floor is above this error), OUTSIDE, UNKNOWN."""
+    """RATE, or why there is none: NEVER (A's floor is above this error), OUTSIDE, UNKNOWN; over all
+    sizes VARIES, where what is told at a size contradicts one rate for all.
+    """
     rate: float | None
     """Images of A worth one of B; None where the curves do not meet."""
     low: float | None
@@ -127,6 +137,37 @@ class Side:
         """Standard deviations of sums of scores of one seed that go up and down together."""
         return np.asarray(shares @ self.spread)
 
+    def floors(self, level: float) -> tuple[Floats, Floats]:
+        """(floors, their variances) of the laws, one for each exponent, that the scores do not rule
+        out, by least squares with no prior: a small exponent has a floor far below, and where the
+        curve bends too little to tell it from a large one, nobody knows the floor. Empty where no
+        law fits, where the least exponent does, which is all but a line over log n and has no
+        floor (a curve that has not left chance is flat), and for fewer than `_FLOOR_SIZES` sizes.
+        """
+        from scipy.special import stdtrit
+
+        if len(self.seeds.n) < _FLOOR_SIZES:
+            return np.empty(0), np.empty(0)
+        y, seeds = self.means, self.seeds.spare + 1
+        extent = float(np.ptp(y)) or 1.0
+        own = np.maximum(self.spread**2 * (1 - self.alike) / seeds, (_EXACT * extent) ** 2)
+        x = (self.seeds.n / self.seeds.n[-1])[None, :] ** -EXPONENTS[:, None]
+        weight = 1 / own
+        total = weight.sum()
+        centre, mean = x @ weight / total, float(y @ weight / total)
+        apart = x - centre[:, None]
+        square = (weight * apart**2).sum(axis=1)
+        fall = np.maximum((weight * apart) @ (y - mean) / square, 0.0)
+        floor = mean - fall * centre
+        left = (weight * (y - floor[:, None] - fall[:, None] * x) ** 2).sum(axis=1)
+        most = float(stdtrit(self.dof, (1 - level) / 2)) ** 2
+        kept = left - left.min() <= most
+        if kept[0] or left.min() > most * (len(y) - 2):
+            return np.empty(0), np.empty(0)
+        together = self.alike * float(np.mean(self.spread**2 / seeds))
+        variance = 1 / total + centre**2 / square + together
+        return floor[kept], variance[kept]
+
     def _between(self, n: Floats, share_of: float) -> Floats:
         """Of errors between two sizes: the laws' variance, by how far the nearer size is."""
         sizes = self.seeds.n
@@ -180,8 +221,10 @@ def _together(a: Side, b: Side) -> float:
     means = []
     for side in (a, b):
         errors = side.seeds.rows_of(pairs)
-        left = (errors - np.nanmean(errors, axis=0)) / np.maximum(side.spread, 1e-12)
-        means.append(np.nan_to_num(np.nanmean(left, axis=1)))
+        there = np.isfinite(errors)
+        mean = np.nansum(errors, axis=0) / np.maximum(there.sum(axis=0), 1)
+        left = np.where(there, errors - mean, 0.0) / np.maximum(side.spread, 1e-12)
+        means.append(left.sum(axis=1) / np.maximum(there.sum(axis=1), 1))
     return float(np.clip((means[0] * means[1]).sum() / (len(pairs) - 1), 0.0, 1.0))
 
 
@@ -221,8 +264,15 @@ class Exchange:
         whose worth in A was measured, weighed by how steep B is there. `n` and `error` are the
         means over the sizes of B.
 
-        Right where the rate is the same at all sizes; else it is one in the middle of them.
+        Right where the rate is the same at all sizes. Where its interval and that of a size do not
+        meet there is none, and it says so (VARIES).
         """
+        found = self._on_average(level)
+        if any(_apart(found, one) for one in self.at(self.b.seeds.n.tolist(), level)):
+            return replace(found, kind=VARIES, rate=None, low=None, high=None)
+        return found
+
+    def _on_average(self, level: float) -> Rate:
         sizes = self.b.seeds.n
         slope = -np.gradient(self.b.law.at(sizes)[0], np.log(sizes)) if len(sizes) > 1 else None
         weights = np.ones(len(sizes)) if slope is None else np.maximum(slope, 1e-12)
@@ -281,9 +331,10 @@ class Exchange:
 
     def _common(self, a_shares: Floats, b_shares: Floats) -> Floats:
         """The covariance of sums of the mean scores of both."""
-        pairs = max(1, min(len(self.a.seeds.seeds), len(self.b.seeds.seeds)))
+        of_a, of_b = self.a.seeds.seeds, self.b.seeds.seeds
+        pairs = len(set(of_a) & set(of_b)) / (len(of_a) * len(of_b))
         both = self.a.spreads(a_shares) * self.b.spreads(b_shares)
-        return np.asarray(self.shared * both / pairs)
+        return np.asarray(self.shared * both * pairs)
 
     def _solved(
         self,
@@ -302,7 +353,9 @@ class Exchange:
         from scipy.special import stdtrit
 
         square = a_square + b_square
-        dof = square**2 / (a_square**2 / self.a.dof + b_square**2 / self.b.dof)
+        parts = a_square**2 / self.a.dof + b_square**2 / self.b.dof
+        least = min(self.a.dof, self.b.dof)
+        dof = np.where(parts > 0, square**2 / np.where(parts > 0, parts, 1.0), least)
         square = np.maximum(square - 2 * common, 0.25 * square)
         wide = -stdtrit(dof, (1 - level) / 2) * np.sqrt(square)
         at = np.log(rates)
@@ -323,14 +376,28 @@ class Exchange:
         return Rate(n, error, RATE, rate, low, high)
 
     def _never(self, error: float, b_square: float, level: float) -> bool:
-        """Whether A's floor is above an error of B, as sure as `level`."""
+        """Whether A's floor is above an error of B, as sure as `level`, by every law that A's own
+        scores do not rule out (`floors`).
+        """
         from scipy.special import stdtrit
 
-        floor, sd = self.a.law.at(np.array([np.inf]))
-        wide = usual_factor(self.a.law.past) / _NORMAL
-        square = float(sd[0] * wide) ** 2 + b_square
-        bound = -float(stdtrit(self.a.dof, 1 - level)) * np.sqrt(square)
-        return bool(floor[0] - error > bound)
+        floors, squares = self.a.floors(level)
+        t = -float(stdtrit(self.a.dof, 1 - level))
+        return bool(len(floors) and np.all(floors - error > t * np.sqrt(squares + b_square)))
+
+
+def _apart(over_all: Rate, one: Rate) -> bool:
+    """Whether the intervals of two rates do not meet. A rate that is larger than any number is
+    above every other one.
+    """
+    if over_all.kind != RATE or one.kind == UNKNOWN:
+        return False
+    if one.kind == NEVER:
+        return over_all.high is not None
+    far = 1 + _CLEARLY
+    below = over_all.high is not None and one.low is not None and over_all.high * far < one.low
+    above = over_all.low is not None and one.high is not None and over_all.low > one.high * far
+    return below or above
 
 
 def _end(at: Floats, over: Floats) -> float:
@@ -342,6 +409,8 @@ def _end(at: Floats, over: Floats) -> float:
 
 def _crossing(at: Floats, gap: Floats) -> float | None:
     """Where a falling gap first comes to 0, along lines; None where it does not."""
+    if gap[0] == 0:
+        return float(at[0])
     below = np.flatnonzero((gap[:-1] > 0) & (gap[1:] <= 0))
     if not len(below):
         return None

@@ -73,7 +73,9 @@ class WorldData(SourceWords):
     diluted_by: Literal["empty", "copies"] = "empty"
     """What the others show. `empty`: background only; which images show a creature is drawn by key.
     `copies`: the same creature again in the same pose and light, with other pixel noise, as
-    near-duplicates in web data do; a size takes all copies of a creature or none.
+    near-duplicates in web data do; r is a whole number then, and a size that r divides takes all
+    copies of a creature or none. A task on such data needs a val split of its own: one that is cut
+    from train shows the same creatures.
 
     With copies and equal images seen, r n images teach what n undiluted ones teach: the rate is r
     (benchmarks/dilution.md). Empty images plant no exact rate. At equal epochs a diluted source
@@ -134,6 +136,22 @@ class WorldData(SourceWords):
             raise ValueError(
                 f"{self.families} families x {self.species} species are more than the "
                 f"{MAX_SPECIES} distinct codes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_are_planted(self) -> WorldData:
+        if self.diluted_by != "copies":
+            return self
+        if self.dilution != int(self.dilution):
+            raise ValueError(
+                f"dilution by copies takes a whole number of them, not {self.dilution:g}"
+            )
+        if self.noise == 0:
+            raise ValueError("copies without noise are one image many times: set `noise` above 0")
+        if self.empty_labels != "wrong":
+            raise ValueError(
+                "a world that is diluted by copies has no empty images: leave `empty_labels` out"
             )
         return self
 

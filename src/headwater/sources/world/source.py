@@ -102,7 +102,7 @@ class WorldSource(Source):
         spec = self.spec
         shown = {split: np.arange(count) for split, count in self._counts().items()}
         if spec.diluted_by == "copies":
-            shown["train"] = np.floor(shown["train"] / spec.dilution).astype(np.int64)
+            shown["train"] = shown["train"] // int(spec.dilution)
         return shown
 
     @cached_property

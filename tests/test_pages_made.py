@@ -80,11 +80,11 @@ def test_a_notebook_runs_from_its_first_cell_to_its_last(
     assert len(cards) == 1, "it ends in a decision"
 
 
-def test_the_tables_of_mixes_are_those_of_the_committed_rows() -> None:
+@pytest.mark.parametrize("name", ["exchange", "mixes", "noise_vs_size"])
+def test_the_tables_of_sizes_and_mixes_are_those_of_the_committed_rows(name: str) -> None:
     made = tool("sizes")
-    text = (DOCS / "mixes.md").read_text(encoding="utf-8")
-    assert made["with_block"]("mixes", text) == text, "run python tools/make_sizes.py mixes"
-    assert "Run next" in text
+    text = (DOCS / made["BLOCKS"][name][0]).read_text(encoding="utf-8")
+    assert made["with_block"](name, text) == text, f"run python tools/make_sizes.py {name}"
 
 
 def test_the_page_of_the_backtest_holds_the_figures_of_the_committed_rows() -> None:

@@ -18,12 +18,14 @@ from tests.needs import DATA, needs_data
 pytestmark = pytest.mark.docs
 ROOT = Path(__file__).parents[1]
 OF_THIS_CODE = {
+    "exchange": "exchange",
     "grid_world": "grid_world",
     "grocery": "grocery",
     "grocery_partitions": "hong2023/grocery_partitions",
     "hardness": "hong2023/hardness",
     "methods": "methods",
     "mixes": "mixes",
+    "noise_vs_size": "entezari2023/noise_vs_size",
     "photos": "entezari2023/photos",
     "world": "world",
 }

@@ -7,6 +7,7 @@ that the page holds what this script writes.
 
 from __future__ import annotations
 
+import itertools
 import re
 import runpy
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import Any
 import pandas as pd
 
 from headwater.analysis import Interval, gap_trend, read_answers, t_interval
+from headwater.analysis.exchange import ExchangeRate
 from headwater.analysis.gap import POOLED
 from headwater.facts.levels import list_facts
 from headwater.report import hardness_settings
@@ -37,6 +39,8 @@ ABOUT = (0.8, 1.25)
 """Exponents that "about 1/k" allows [ours]."""
 PARTITIONS = "headwater run studies/hong2023/grocery_partitions.yaml"
 PHOTOS = "headwater run studies/entezari2023/photos.yaml"
+NOISE = "headwater run studies/entezari2023/noise_vs_size.yaml"
+EXCHANGE = "headwater run studies/exchange.yaml"
 HARDNESS = "headwater hardness studies/hong2023/hardness.yaml"
 THEORY = "headwater run studies/hong2023/theory.yaml"
 
@@ -336,6 +340,58 @@ def entezari() -> Iterator[Claim]:
         "authors_table.md",
         tuple(authors_rates()),
     )
+    yield Claim(
+        "Noise against size: images with wrong labels or captions are needed in larger numbers "
+        "for the same accuracy, so many for one of a source without wrong ones",
+        NOISE,
+        "noise_vs_size.md",
+        tuple(noise_rates()),
+    )
+    yield Claim(
+        "Sources differ in what an image is worth: images of the one that are worth one of the "
+        "other, mean of two tasks",
+        EXCHANGE,
+        "exchange_photos.md",
+        tuple(source_rates()),
+    )
+
+
+def noise_rates() -> Iterator[Line]:
+    """What one image with the right label or caption is worth in images some of which are wrong."""
+    made = tool("sizes")
+    rows = made["rows_of"]("noise_vs_size")
+    where = (("the source itself, fine-tuned", "TUNED"), ("three other data sets, probe", "AIM"))
+    for (method, what), (tasks, aim) in itertools.product(made["NOISY"], where):
+        for percent in made["NOISES"][1:]:
+            names = made["noisy"](method, percent), made["noisy"](method, 0)
+            setting = f"{method}, {percent} % of the {what} wrong: {tasks}"
+            yield of_rate(setting, made["rate_of"](rows, *names, aim=made[aim]))
+
+
+def source_rates() -> Iterator[Line]:
+    """Every pair of sources by each method, on two tasks that are neither's own; the one named
+    first is worth more images.
+    """
+    made = tool("sizes")
+    rows = made["rows_of"]("exchange")
+    for method in made["METHODS"]:
+        for a, b in itertools.combinations(made["curves"](rows, method), 2):
+            found = made["rate_of"](rows, a, b)
+            if found.overall.rate is not None and found.overall.rate < 1:
+                a, b = b, a
+                found = made["rate_of"](rows, a, b)
+            first, second = (name.rpartition(" · ")[2] for name in (b, a))
+            yield of_rate(f"{method}: one of {first} in images of {second}", found)
+
+
+def of_rate(setting: str, found: ExchangeRate) -> Line:
+    """A rate that the claim says to be above 1."""
+    rate, seeds = found.overall, f"{found.num_seeds} seeds"
+    low = 0.0 if rate.low is None else rate.low
+    high = float("inf") if rate.high is None else rate.high
+    verdict = SEEN if low > 1 else NOT_SEEN if high < 1 else UNDECIDED
+    told = rate.low is not None or rate.high is not None
+    return Line(setting, f"{tool('sizes')['said'](rate)}{' times' * told}, {seeds}", verdict)
 
 
 def authors_rates() -> Iterator[Line]:

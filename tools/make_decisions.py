@@ -24,6 +24,8 @@ STUDIES = {
     "hardness": ("hong2023/hardness", "hardness.md"),
     "world": ("world", "world.md"),
     "mixes": ("mixes", "mixes.md"),
+    "noise_vs_size": ("entezari2023/noise_vs_size", "noise_vs_size.md"),
+    "exchange": ("exchange", "exchange_photos.md"),
 }
 """By the name of the rows: the study, and the page of all its results."""
 WIDTH = 110

@@ -28,8 +28,15 @@ from headwater.rows import read_rows
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 AIM = Aim(protocol="probe")
+TUNED = Aim(protocol="finetune")
 NOISES = (0, 20, 40, 60)
 """Percent of labels, or captions, that are wrong."""
+NOISY = (("supervised", "labels"), ("clip", "captions"))
+"""Methods, and what of them is wrong."""
+METHODS = ("supervised", "simclr")
+"""Of the study of exchange rates."""
+OWN = ("caltech101", "plantvillage15")
+"""Its tasks that show what two of its sources show."""
 
 
 def rows_of(name: str) -> pd.DataFrame:
@@ -59,58 +66,66 @@ def noisy(method: str, percent: int) -> str:
 def noise_block(rows: pd.DataFrame) -> str:
     """What one image with the right label is worth in images of which some have wrong ones."""
     lines = []
-    tasks: list[list[str] | None] = [None, *([task] for task in sorted(rows["task"].unique()))]
-    for method, what in (("supervised", "labels"), ("clip", "captions")):
+    probed = sorted(rows.loc[rows["protocol"] == "probe", "task"].unique())
+    asked: list[tuple[str, Aim, list[str] | None]] = [
+        ("caltech101 itself, fine-tuned", TUNED, None),
+        ("mean of the other three, probe", AIM, None),
+        *((f"{task}, probe", AIM, [task]) for task in probed),
+    ]
+    for method, what in NOISY:
         head = " | ".join(f"{percent} % wrong" for percent in NOISES[1:])
         lines += [f"| {method}, {what} | {head} |", "|---|" + "---:|" * len(NOISES[1:])]
-        for task in tasks:
-            name = "mean of the tasks" if task is None else task[0]
+        for name, aim, tasks in asked:
             cells = [
-                said(rate_of(rows, noisy(method, percent), noisy(method, 0), task).overall)
+                said(rate_of(rows, noisy(method, percent), noisy(method, 0), tasks, aim).overall)
                 for percent in NOISES[1:]
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         lines.append("")
-    lines += [
-        "| accuracy by size, mean of the tasks, % | "
-        + " | ".join(f"{n:,.0f}" for n in sizes(rows))
-        + " |",
-        "|---|" + "---:|" * len(sizes(rows)),
-    ]
-    for method in ("supervised", "clip"):
-        for percent in NOISES:
-            found = rate_of(rows, noisy(method, percent), noisy(method, 0))
-            values = [f"{100 - one['error']:.1f}" for one in found.drawn[0].points]
-            lines.append(f"| {method}, {percent} % wrong | " + " | ".join(values) + " |")
-    return "\n".join(lines)
+    for name, aim, _ in asked[:2]:
+        sizes = [f"{n:,.0f}" for n in points(rows, "clip", 0, aim)]
+        lines += [f"| {name}: accuracy, % | " + " | ".join(sizes) + " |"]
+        lines += ["|---|" + "---:|" * len(sizes)]
+        for method, _ in NOISY:
+            for percent in NOISES:
+                values = points(rows, method, percent, aim).values()
+                cells = [f"{100 - one['error']:.1f}" for one in values]
+                lines.append(f"| {method}, {percent} % wrong | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
-def sizes(rows: pd.DataFrame) -> list[float]:
-    return list(rate_of(rows, noisy("clip", 0), noisy("clip", 0)).b_sizes)
+def points(rows: pd.DataFrame, method: str, percent: int, aim: Aim) -> dict[float, dict[str, Any]]:
+    """Size -> error there, with its interval."""
+    found = rate_of(rows, noisy(method, percent), noisy(method, 0), aim=aim)
+    return {one["n"]: one for one in found.drawn[0].points}
 
 
-def rate_of(rows: pd.DataFrame, a: str, b: str, tasks: list[str] | None = None) -> ExchangeRate:
-    return exchange_rate(rows, a, b, AIM, tasks=tasks)
+def rate_of(
+    rows: pd.DataFrame, a: str, b: str, tasks: list[str] | None = None, aim: Aim = AIM
+) -> ExchangeRate:
+    return exchange_rate(rows, a, b, aim, tasks=tasks)
 
 
 def noise_figure(rows: pd.DataFrame) -> Spec:
-    """Accuracy by size, a line for each share that is wrong, a panel for each method."""
-    panels = []
-    for method, what in (("supervised", "labels"), ("clip", "captions")):
-        values = []
-        for percent in NOISES:
-            found = rate_of(rows, noisy(method, percent), noisy(method, 0))
-            values += [
-                {"n": one["n"], "noise": f"{percent} %", "accuracy": 100 - one["error"],
-                 "low": 100 - one["high"], "high": 100 - one["low"]}
-                for one in found.drawn[0].points
-            ]  # fmt: skip
-        panels.append(_panel(values, f"{method}: wrong {what}"))
+    """Accuracy by size, a line for each share that is wrong, a panel for each method and task."""
+    of_tasks = []
+    for aim, name in ((TUNED, "caltech101 itself, fine-tuned"), (AIM, "three others, probe")):
+        panels = []
+        for method, what in NOISY:
+            values = []
+            for percent in NOISES:
+                values += [
+                    {"n": n, "noise": f"{percent} %", "accuracy": 100 - one["error"],
+                     "low": 100 - one["high"], "high": 100 - one["low"]}
+                    for n, one in points(rows, method, percent, aim).items()
+                ]  # fmt: skip
+            panels.append(_panel(values, f"{method}, wrong {what}: {name}"))
+        of_tasks.append({"hconcat": panels, "spacing": 30})
     return on_white(
         {
             "title": {"text": "Noise against size", "anchor": "start", "fontSize": 15},
-            "hconcat": panels,
-            "spacing": 30,
+            "vconcat": of_tasks,
         }
     )
 
@@ -125,7 +140,7 @@ def _panel(values: list[dict[str, Any]], title: str) -> Spec:
     y: Spec = {
         "type": "quantitative",
         "scale": {"zero": False},
-        "axis": {"title": "accuracy, %, mean of the tasks"},
+        "axis": {"title": "accuracy, %"},
     }
     colour = {
         "field": "noise",
@@ -139,7 +154,7 @@ def _panel(values: list[dict[str, Any]], title: str) -> Spec:
         "title": {"text": title, "fontSize": 12},
         "data": {"values": values},
         "width": 330,
-        "height": 240,
+        "height": 200,
         "layer": [
             {"mark": {"type": "rule"}, "encoding": ends},
             {"mark": {"type": "line", "point": True}, "encoding": line},
@@ -147,23 +162,43 @@ def _panel(values: list[dict[str, Any]], title: str) -> Spec:
     }
 
 
+def curves(rows: pd.DataFrame, method: str) -> list[str]:
+    """The curves of a method."""
+    return [one.name for one in curves_of_rows(rows) if one.name.split()[0] == method]
+
+
 def exchange_block(rows: pd.DataFrame) -> str:
     """What one image of each source is worth in images of each other one."""
-    names = [one.name for one in curves_of_rows(rows)]
     lines = []
-    for method in ("supervised", "simclr"):
-        own = [name for name in names if name.split()[0] == method]
+    heads = ["mean of two tasks, probe", "eurosat", "trashnet"]
+    heads += [f"{task}, fine-tuned" for task in OWN]
+    for method in METHODS:
+        own = curves(rows, method)
         lines += [
-            f"| {method}: one image of | is worth, of | mean of the tasks | eurosat | trashnet |",
-            "|---|---|---:|---:|---:|",
+            f"| {method}: one image of | is worth, of | {' | '.join(heads)} |",
+            "|---|---|" + "---:|" * len(heads),
         ]
         for b, a in permutations(own, 2):
-            cells = [
-                said(rate_of(rows, a, b, tasks).overall)
-                for tasks in (None, ["eurosat"], ["trashnet"])
-            ]
+            found = [rate_of(rows, a, b, tasks) for tasks in (None, ["eurosat"], ["trashnet"])]
+            found += [rate_of(rows, a, b, [task], TUNED) for task in OWN]
             pair = (name.rpartition(" · ")[2] for name in (b, a))
+            cells = [said(each.overall) for each in found]
             lines.append("| " + " | ".join([*pair, *cells]) + " |")
+        lines.append("")
+    for name, aim, task in (
+        ("mean of two tasks, probe", AIM, None),
+        *((f"{task}, fine-tuned", TUNED, [task]) for task in OWN),
+    ):
+        rate = rate_of(rows, *curves(rows, METHODS[0])[:1] * 2, tasks=task, aim=aim)
+        sizes = [one["n"] for one in rate.drawn[0].points]
+        lines += [f"| {name}: accuracy, % | {' | '.join(f'{n:,.0f}' for n in sizes)} |"]
+        lines += ["|---|" + "---:|" * len(sizes)]
+        for method in METHODS:
+            for curve in curves(rows, method):
+                drawn = rate_of(rows, curve, curve, tasks=task, aim=aim).drawn[0].points
+                values = {one["n"]: f"{100 - one['error']:.1f}" for one in drawn}
+                cells = [values.get(n, "") for n in sizes]
+                lines.append(f"| {curve} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines).rstrip()
 

@@ -323,7 +323,8 @@ class Exchange:
         a_shares = self.a.shares(rates * n)
         a_square = self.a.squares(a_shares) + self.a.doubt(rates * n, self.hidden)
         common = _SHOWN * self._common(a_shares, b_shares)
-        found = self._solved(n, error, rates, gap, a_square, b_square, common, level)
+        inside = int(np.searchsorted(rates * n, self.a.seeds.n[-1] * (1 + 1e-9))) - 1
+        found = self._solved(n, error, rates, gap, a_square, b_square, common, level, inside)
         open_above = found.high is None and found.kind != UNKNOWN
         if open_above and self._never(error, float(b_square[0]), level):
             return replace(found, kind=NEVER, rate=None)
@@ -346,9 +347,12 @@ class Exchange:
         b_square: Floats,
         common: Floats,
         level: float,
+        inside: int = -1,
     ) -> Rate:
         """The rate at which a gap is 0, and those at which it may be, by the variances of its two
-        sides and their covariance. The gap is of `rates`, ascending.
+        sides and their covariance. The gap is of `rates`, ascending; `inside` is the last that asks
+        for no more images of A than were run. If A is surely the better one there, it is so beyond,
+        however little is known of its curve: more images do no harm.
         """
         from scipy.special import stdtrit
 
@@ -358,6 +362,10 @@ class Exchange:
         dof = np.where(parts > 0, square**2 / np.where(parts > 0, parts, 1.0), least)
         square = np.maximum(square - 2 * common, 0.25 * square)
         wide = -stdtrit(dof, (1 - level) / 2) * np.sqrt(square)
+        if inside >= 0 and gap[inside] < -wide[inside]:
+            beyond = slice(inside + 1, None)
+            gap, wide = gap.copy(), wide.copy()
+            gap[beyond], wide[beyond] = gap[inside], wide[inside]
         at = np.log(rates)
         point = _crossing(at, gap)
         rate = None if point is None else float(np.exp(point))

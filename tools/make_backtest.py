@@ -30,20 +30,34 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def block(found: dict[str, pd.DataFrame]) -> str:
-    lines = [
-        MARK[0],
-        "| study | judged by | sizes | pairs | right | told | of these right |",
-        "|---|---|---|---:|---:|---:|---:|",
-    ]
-    for study, table in found.items():
-        for row in table[table["pairs"] > 0].to_dict("records"):
-            sizes = f"{row['small']:,.0f} to {row['large']:,.0f}"
-            told = f"{100 * row['told_right']:.0f} %" if row["told"] else ""
+    """By how many times more images the larger size has, over all studies; and by study, over all
+    sizes.
+    """
+    every = pd.concat([table.assign(study=study) for study, table in found.items()])
+    every = every[every["pairs"] > 0]
+    mean = every["criterion"].str.endswith("mean over tasks")
+    every["judge"] = mean.map({True: "the mean over tasks", False: "one task"})
+    every["times"] = (every["large"] / every["small"]).round().astype(int)
+    every["told_hits"] = every["told"] * every["told_right"].astype(float).fillna(0)
+    every["hits"] = every["pairs"] * every["right"]
+    lines = [MARK[0]]
+    for keys, heads in (
+        (["judge", "times"], "judged by | times the images"),
+        (["study", "criterion"], "study | judged by"),
+    ):
+        lines += [
+            f"| {heads} | pairs | right | told | of these right |",
+            "|---|---|---:|---:|---:|---:|",
+        ]
+        sums = every.groupby(keys, sort=False)[["pairs", "hits", "told", "told_hits"]].sum()
+        for key, row in (sums.sort_index() if keys[0] == "judge" else sums).iterrows():
+            told = f"{100 * row['told_hits'] / row['told']:.0f} %" if row["told"] else ""
             lines.append(
-                f"| {study} | {row['criterion']} | {sizes} | {row['pairs']} | "
-                f"{100 * row['right']:.0f} % | {row['told']} | {told} |"
+                f"| {key[0]} | {key[1]} | {row['pairs']:,.0f} | "
+                f"{100 * row['hits'] / row['pairs']:.0f} % | {row['told']:,.0f} | {told} |"
             )
-    return "\n".join([*lines, MARK[1]])
+        lines.append("")
+    return "\n".join([*lines[:-1], MARK[1]])
 
 
 def main() -> None:

@@ -76,6 +76,7 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     if simulated.any():
         table = table[~simulated].reset_index(drop=True)
     table = kept_apart(table, CONFIGURATION)
+    table["images_seen"] = _budgets(table)
     value = table["value"].astype("float64")
     table["usable"] = ((table["status"] == "done") & value.notna()).astype(bool)
     table["value"] = value.where(table["usable"])
@@ -84,6 +85,32 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
     table["copied"] = wholly_copied(table)
     table["decides"] = (table["usable"] & ~frozen_reuse & ~table["copied"]).astype(bool)
     return table.assign(**_names(table))
+
+
+_ONE_BUDGET = 1.02
+"""Images seen that differ by less than this factor are one budget."""
+
+
+def _budgets(table: pd.DataFrame) -> pd.Series[Any]:
+    """Images seen, made one number over the seeds of an arm that differ by next to nothing: each
+    seed draws its own images of a size, of which some may be copies of others, and a budget in
+    epochs is of different pictures. Two budgets of one seed stay two.
+    """
+    seen = table["images_seen"]
+    if seen.nunique() < 2:
+        return seen
+    others = [column for column in CONFIGURATION if column != "images_seen"]
+    arm = table.groupby(others, dropna=False, sort=False).ngroup()
+    by_arm = seen.groupby(arm)
+    least, most = by_arm.transform("min").astype(float), by_arm.transform("max").astype(float)
+    near = ((least < most) & (most < _ONE_BUDGET * least)).fillna(False)
+    if not near.any():
+        return seen
+    each = table.loc[near, ["seed"]].assign(arm=arm[near], seen=seen[near])
+    twice = each.drop_duplicates().groupby(["arm", "seed"], dropna=False)["seen"].transform("size")
+    several = set(each.drop_duplicates().loc[twice > 1, "arm"])
+    one = near & ~arm.isin(several)
+    return seen.mask(one, by_arm.transform("max"))
 
 
 _OF_LABELS = ("num_labels", "label_kind", "label_level")

@@ -154,9 +154,21 @@ def _family(apart: str, arms: list[Configuration], by: By) -> Family:
     first = arms[0]
     labels = "" if first.labels is None else f" {first.labels}"
     source = "" if first.source is None else f" · {first.source}"
-    n = tuple(_number_of(arm, by) for arm in arms)
+    n = _as_sizes([_number_of(arm, by) for arm in arms])
     name = f"{first.method}{labels}{apart}{source}"
     return Family(name, first.source, tuple(arms), n, apart.removeprefix(", "))
+
+
+def _as_sizes(numbers: list[float]) -> tuple[float, ...]:
+    """Numbers of images, those that are near each other made the largest of them: seeds draw
+    images of their own, of which some may be copies of others.
+    """
+    largest: dict[float, float] = {}
+    last = np.inf
+    for number in sorted(set(numbers), reverse=True):
+        last = number if number < last * (1 - _SAME) else last
+        largest[number] = last
+    return tuple(largest[number] for number in numbers)
 
 
 def _named(found: list[Family]) -> list[Family]:

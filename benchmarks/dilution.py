@@ -6,7 +6,7 @@ their curves and their noise.
     python benchmarks/dilution.py --store DIR --write   writes the page and the rows as well
     python benchmarks/dilution.py                       from the committed rows; draws alone
 
-Cost: MINUTES on 2 cores. Each study is drawn, pre-trained and measured in a store of its own under
+Cost: 30 minutes on 2 cores beside other work. Each study is drawn, pre-trained and measured in a store of its own under
 DIR, so that a benchmark that was killed goes on.
 
 Each creature of the diluted source is there r times, in one pose and light, with other noise on its

@@ -122,12 +122,10 @@ def _sized(made: list[dict[str, Any]]) -> int:
     for row in made:
         alike = {name: row.get(name) for name in _OF_ARMS if name not in ("unique_images", "seed")}
         groups.setdefault(json.dumps(alike, sort_keys=True, default=str), []).append(row)
-    several = [
-        row
-        for rows in groups.values()
-        if len({row.get("unique_images") for row in rows}) > 1
-        for row in rows
-    ]
+    several: list[dict[str, Any]] = []
+    for rows in groups.values():
+        if len({row.get("unique_images") for row in rows}) > 1:
+            several += rows
     for row in several:
         images = row.get("unique_images")
         row["size"] = None if images is None else str(images)

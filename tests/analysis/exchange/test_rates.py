@@ -130,7 +130,7 @@ def test_scores_that_do_not_vary_and_seeds_that_do_not_meet_give_numbers() -> No
     for rate in exchange(still, still).at(SIZES.tolist()):
         assert rate.rate == pytest.approx(1.0, rel=1e-3)
         ends = [end for end in (rate.low, rate.high) if end is not None]
-        assert ends == pytest.approx([1.0] * len(ends), rel=0.02) and ends
+        assert ends == pytest.approx([1.0] * len(ends), rel=0.2) and ends
     gaps = drawn(power(0.1, 0.4, 0.5), rng)
     gaps.errors[1:, 0], gaps.errors[0, 1:] = np.nan, np.nan
     other = Seeds("other", SIZES, drawn(power(0.1, 0.4, 0.5), rng).errors, (0, 8, 9))
@@ -147,12 +147,14 @@ def test_what_lies_outside_is_said_with_its_bound() -> None:
 
 
 def test_flat_curves_tell_no_rate_but_as_often_as_an_interval_may_be_wrong() -> None:
-    flat, told = power(0.4, 0.001, 0.5), []
-    for seed in range(20):
+    flat, told, wrong = power(0.4, 0.001, 0.5), [], []
+    for seed in range(40):
         rng = np.random.default_rng(seed)
         found = exchange(drawn(flat, rng), drawn(flat, rng))
-        told += [found.overall().kind != UNKNOWN, found.at([2000])[0].kind != UNKNOWN]
-    assert np.mean(told) <= 0.1
+        for rate in (found.overall(), found.at([2000])[0]):
+            told.append(rate.kind != UNKNOWN)
+            wrong.append(not (rate.low or 0) <= 1 <= (rate.high or np.inf))
+    assert np.mean(told) <= 0.12 and np.mean(wrong) <= 0.06
 
 
 def test_a_missing_seed_of_a_size_is_a_gap_and_no_fault() -> None:

@@ -227,7 +227,7 @@ def _values(one: Family, column: str) -> set[str]:
 
 def _budget_words(a: Family, b: Family) -> list[str]:
     """Nothing where the same was held equal in all arms of both."""
-    seen = [np.array([_number_of(arm, "seen") for arm in one.arms]) for one in (a, b)]
+    seen = [_seen(one) for one in (a, b)]
     both = np.concatenate(seen)
     epochs = both / np.concatenate([a.n, b.n]) if a.n and b.n else both
     if not np.isfinite(both).all() or min(_spread(both), _spread(epochs)) <= 1 + _BUDGET:
@@ -240,6 +240,10 @@ def _budget_words(a: Family, b: Family) -> list[str]:
         "neither the images seen nor the epochs of the two are held equal, so that the rate is of "
         f"training too (images seen of {' and of '.join(words)})"
     ]
+
+
+def _seen(one: Family) -> Floats:
+    return np.array([_number_of(arm, "seen") for arm in one.arms])
 
 
 def _spread(values: Floats) -> float:

@@ -115,20 +115,6 @@ class Side:
     def _left(self) -> Floats:
         return self.means - self.law.at(self.seeds.n)[0]
 
-    def steepness(self) -> Floats:
-        """[sizes]: how fast the error falls there over log n, in units of how much it varies: half
-        of it the law's, half that of the scores, which a curve that leaves chance late follows
-        better.
-        """
-        sizes = self.seeds.n
-        if len(sizes) < 2:
-            return np.ones(len(sizes))
-        falls = sum(
-            np.maximum(-np.gradient(errors, np.log(sizes)), 0.0)
-            for errors in (self.law.at(sizes)[0], self.means)
-        )
-        return np.asarray(np.maximum(falls / np.maximum(self.spread, 1e-12) ** 2, 1e-12))
-
     def shares(self, n: Floats) -> Floats:
         """[points, sizes]: how much of each size's score stands in the error at n."""
         at, knots = np.log(n), np.log(self.seeds.n)
@@ -288,7 +274,8 @@ class Exchange:
 
     def _on_average(self, level: float) -> Rate:
         sizes = self.b.seeds.n
-        weights = self.b.steepness()
+        slope = -np.gradient(self.b.law.at(sizes)[0], np.log(sizes)) if len(sizes) > 1 else None
+        weights = np.ones(len(sizes)) if slope is None else np.maximum(slope, 1e-12)
         least, most = self.a.seeds.n[0], self.a.seeds.n[-1]
         rates = np.geomspace(least / sizes[-1], most / sizes[0], _STEPS)
         partners = rates[:, None] * sizes[None, :]

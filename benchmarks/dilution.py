@@ -6,8 +6,8 @@ their curves and their noise.
     python benchmarks/dilution.py --store DIR --write   writes the page and the rows as well
     python benchmarks/dilution.py                       from the committed rows; draws alone
 
-Cost: 30 minutes on 2 cores beside other work. Each study is drawn, pre-trained and measured in a store of its own under
-DIR, so that a benchmark that was killed goes on.
+Cost: 30 minutes on 2 cores beside other work. Each study is drawn, pre-trained and measured in a
+store of its own under DIR, so that a benchmark that was killed goes on.
 
 Each creature of the diluted source is there r times, in one pose and light, with other noise on its
 pixels (`diluted_by: copies`). Arms see equally many images, so that every creature is seen as often

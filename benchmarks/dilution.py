@@ -156,13 +156,6 @@ def inside(rate: Rate, truth: float) -> bool:
     return rate.low is not None and rate.high is not None and rate.low <= truth <= rate.high
 
 
-def words_of(rate: Rate) -> str:
-    point, low, high = (
-        "" if end is None else f"{end:.2f}" for end in (rate.rate, rate.low, rate.high)
-    )
-    return f"{point} ({low} to {high})"
-
-
 def wide(rate: Rate) -> float:
     """The upper end over the lower one."""
     if rate.low is None or rate.high is None:
@@ -180,9 +173,9 @@ def measured(page: Page, rows: pd.DataFrame) -> None:
         body.append(
             [
                 f"{plant.rate}, {plant.domain}",
-                words_of(found.overall),
+                found.overall.words,
                 f"{wide(found.overall):.2f}",
-                *(words_of(rate) for rate in found.rates),
+                *(rate.words for rate in found.rates),
             ]
         )
     head = ["planted, world", "over all sizes", "wide", *(f"at {n:,} whole" for n in SIZES)]

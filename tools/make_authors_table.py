@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from headwater.analysis import Aim
-from headwater.analysis.exchange import Rate, exchange_rate
+from headwater.analysis.exchange import exchange_rate
 from headwater.imports import imported, map_of
 
 ROOT = Path(__file__).parents[1]
@@ -103,19 +103,7 @@ def _rates(rows: pd.DataFrame) -> list[str]:
 def _rate_line(rows: pd.DataFrame, shots: int, tasks: tuple[str, ...]) -> str:
     answer = exchange_rate(rows, PAID, BOUGHT, Aim("finetune", (shots,)), tasks=tasks, reach=4)
     where = ", ".join(tasks) if len(tasks) < len(SIX) else "all six"
-    return f"| {SHOTS[shots]} | {where} | {len(answer.a_sizes)} | {_said(answer.overall)} |"
-
-
-def _said(rate: Rate) -> str:
-    if rate.low is None and rate.high is None:
-        return rate.kind
-    if rate.rate is None:
-        return f"{rate.low:.3g} or more" if rate.high is None else f"{rate.high:.3g} or less"
-    if rate.high is None:
-        return f"{rate.rate:.3g} ({rate.low:.3g} or more)"
-    if rate.low is None:
-        return f"{rate.rate:.3g} ({rate.high:.3g} or less)"
-    return f"{rate.rate:.3g} ({rate.low:.3g} to {rate.high:.3g})"
+    return f"| {SHOTS[shots]} | {where} | {len(answer.a_sizes)} | {answer.overall.words} |"
 
 
 def with_block(text: str, rows: pd.DataFrame) -> str:

@@ -391,7 +391,7 @@ def of_rate(setting: str, found: ExchangeRate) -> Line:
     high = float("inf") if rate.high is None else rate.high
     verdict = SEEN if low > 1 else NOT_SEEN if high < 1 else UNDECIDED
     told = rate.low is not None or rate.high is not None
-    return Line(setting, f"{tool('sizes')['said'](rate)}{' times' * told}, {seeds}", verdict)
+    return Line(setting, f"{rate.words}{' times' * told}, {seeds}", verdict)
 
 
 def authors_rates() -> Iterator[Line]:

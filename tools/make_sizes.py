@@ -19,7 +19,6 @@ import pandas as pd
 
 from headwater.analysis import Aim
 from headwater.analysis.exchange import ExchangeRate, curves_of_rows, exchange_rate
-from headwater.analysis.exchange.rates import Rate
 from headwater.analysis.mixes import best_mix
 from headwater.report.charts.theme import Spec, on_white
 from headwater.report.figures import draw
@@ -45,17 +44,6 @@ def rows_of(name: str) -> pd.DataFrame:
     return read_rows(DOCS / "results" / f"{name}.parquet")
 
 
-def said(rate: Rate) -> str:
-    """'1.35 (1.1 to 1.7)', or why there is none."""
-    if rate.low is None and rate.high is None:
-        return rate.kind
-    point = "" if rate.rate is None else f"{rate.rate:.3g} "
-    if rate.low is not None and rate.high is not None:
-        return f"{point}({rate.low:.3g} to {rate.high:.3g})"
-    bound = f"{rate.low:.3g} or more" if rate.low is not None else f"{rate.high:.3g} or less"
-    return f"{point}({bound})"
-
-
 def noisy(method: str, percent: int) -> str:
     """The curve of a method with so much noise."""
     if method == "clip":
@@ -79,7 +67,7 @@ def noise_block(rows: pd.DataFrame) -> str:
         lines += [f"| {method}, {what} | {head} |", "|---|" + "---:|" * len(NOISES[1:])]
         for name, aim, tasks in asked:
             cells = [
-                said(rate_of(rows, noisy(method, percent), noisy(method, 0), tasks, aim).overall)
+                rate_of(rows, noisy(method, percent), noisy(method, 0), tasks, aim).overall.words
                 for percent in NOISES[1:]
             ]
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -184,7 +172,7 @@ def exchange_block(rows: pd.DataFrame) -> str:
             found = [rate_of(rows, a, b, tasks) for tasks in (None, ["eurosat"], ["trashnet"])]
             found += [rate_of(rows, a, b, [task], TUNED) for task in OWN]
             pair = (name.rpartition(" · ")[2] for name in (b, a))
-            cells = [said(each.overall) for each in found]
+            cells = [each.overall.words for each in found]
             lines.append("| " + " | ".join([*pair, *cells]) + " |")
         lines.append("")
     for name, aim, task in (

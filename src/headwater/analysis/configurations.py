@@ -96,21 +96,26 @@ def _budgets(table: pd.DataFrame) -> pd.Series[Any]:
     seed draws its own images of a size, of which some may be copies of others, and a budget in
     epochs is of different pictures. Two budgets of one seed stay two.
     """
+    import pandas as pd
+
     seen = table["images_seen"]
     if seen.nunique() < 2:
         return seen
     others = [column for column in CONFIGURATION if column != "images_seen"]
-    arm = table.groupby(others, dropna=False, sort=False).ngroup()
-    by_arm = seen.groupby(arm)
-    least, most = by_arm.transform("min").astype(float), by_arm.transform("max").astype(float)
-    near = ((least < most) & (most < _ONE_BUDGET * least)).fillna(False)
-    if not near.any():
+    arm = table.groupby(others, dropna=False, sort=False).ngroup().rename("arm")
+    each = table[["seed", "images_seen"]].assign(arm=arm).dropna().drop_duplicates()
+    each = each.sort_values(["arm", "images_seen"])
+    far = each["images_seen"] > _ONE_BUDGET * each["images_seen"].shift(fill_value=0)
+    budget = (far | (each["arm"] != each["arm"].shift())).cumsum()
+    several = budget[each.assign(budget=budget).duplicated(["budget", "seed"])]
+    kept = ~budget.isin(several)
+    most = each["images_seen"].groupby(budget).transform("max")
+    changed = each[kept & (most > each["images_seen"])].assign(most=most)
+    if not len(changed):
         return seen
-    each = table.loc[near, ["seed"]].assign(arm=arm[near], seen=seen[near])
-    twice = each.drop_duplicates().groupby(["arm", "seed"], dropna=False)["seen"].transform("size")
-    several = set(each.drop_duplicates().loc[twice > 1, "arm"])
-    one = near & ~arm.isin(several)
-    return seen.mask(one, by_arm.transform("max"))
+    named = changed.drop_duplicates(["arm", "images_seen"]).set_index(["arm", "images_seen"])
+    found = pd.MultiIndex.from_arrays([arm, seen])
+    return seen.where(~found.isin(named.index), named["most"].reindex(found).to_numpy())
 
 
 _OF_LABELS = ("num_labels", "label_kind", "label_level")

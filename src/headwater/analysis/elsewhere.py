@@ -11,7 +11,7 @@ from headwater.analysis.decision import Aim, Decision
 from headwater.analysis.evidence import Evidence, Line, evidence_of
 from headwater.analysis.exchange.crossing import Crossing, crossing
 from headwater.analysis.exchange.families import Family, families
-from headwater.analysis.exchange.rates import Side
+from headwater.analysis.exchange.rates import Exchange
 from headwater.analysis.lines import headline_of
 from headwater.analysis.rates import at_factor
 from headwater.analysis.words import listed
@@ -64,11 +64,11 @@ def with_more_images(line: Line, decision: Decision, aim: Aim) -> list[str]:
     curves = [one.seeds(line, aim.weights) for one in [own, *rivals, *others][:_CURVES]]
     fitter = fitter_of([one.curve for one in curves], 0.0)
     known = hidden([one.curve for one in curves], fitter)
-    leader = Side.of(own.seeds(line, aim.weights), fitter)
-    found = [
-        (rival, crossing(leader, Side.of(rival.seeds(line, aim.weights), fitter), known, target))
-        for rival in rivals
-    ]
+    found = []
+    for rival in rivals:
+        both = own.seeds(line, aim.weights), rival.seeds(line, aim.weights)
+        two = Exchange.of(*both, fitter, known)
+        found.append((rival, crossing(two.a, two.b, known, target)))
     return _order_words(own, found, target, last)
 
 

@@ -214,3 +214,23 @@ def test_a_target_and_prices_are_answered_under_each_budget() -> None:
     for budget in ("40,000 seen", "160,000 seen"):
         own = [one for one in found.sentences if one.startswith(f"With {budget} of each: ")]
         assert any("In money" in one for one in own) and any("At 16,000" in one for one in own)
+
+
+def test_seeds_that_drew_a_picture_or_two_fewer_are_of_one_arm_and_near_sizes_are_two() -> None:
+    """30 epochs of 5,438 and of 5,439 different pictures; also where two budgets are an axis."""
+    table = rows()
+    fewer = table["unique_images"] - table["seed"] % 2
+    epochs = table.assign(unique_images=fewer, images_seen=30 * fewer)
+    longer = epochs.assign(images_seen=60 * fewer, arm=table["arm"] + "l", cell=table["cell"] + "l")
+    for some, curves in (
+        (epochs, 2),
+        (to_frame(pd.concat([epochs, longer]).to_dict("records")), 4),
+    ):
+        found = curves_of_rows(some)
+        assert [len(one.n) for one in found] == [len(SIZES)] * curves
+    assert exchange_rate(epochs, "web", "photos").num_seeds == 3
+    near = table.assign(
+        size="505", unique_images=505, arm=table["arm"] + "n", cell=table["cell"] + "n"
+    )
+    both = to_frame(pd.concat([table, near[table["size"] == "500"]]).to_dict("records"))
+    assert all(len(one.n) == len(SIZES) + 1 for one in curves_of_rows(both))

@@ -15,7 +15,7 @@ Two things are ours, found on the public few-shot curves of Alabdulmohsin et al.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -137,6 +137,48 @@ def first_fitted(curve: Curve, start: int) -> int:
     return max(0, min(max(start, back), len(curve.n) - LEAST_POINTS))
 
 
+@dataclass(frozen=True)
+class Lines:
+    """Least squares of errors on n^-a, for each exponent a of the grid; arrays [exponents]."""
+
+    x: Floats
+    """[exponents, points]: (n / the last n)^-a."""
+    floors: Floats
+    falls: Floats
+    """Not below 0."""
+    centres: Floats
+    """Weighted means of x."""
+    squares: Floats
+    """Weighted squares of x around them."""
+    error: Floats
+    weight: Floats
+
+    @classmethod
+    def of(cls, n: Floats, error: Floats, weight: Floats | None = None) -> Lines:
+        """`weight` is of each point; they count alike when it is left out."""
+        weight = np.ones(len(n)) if weight is None else weight
+        x = (n / n[-1])[None, :] ** -EXPONENTS[:, None]
+        total = weight.sum()
+        centres, mean = x @ weight / total, float(error @ weight / total)
+        apart = x - centres[:, None]
+        squares = np.maximum(apart**2 @ weight, 1e-12)
+        falls = np.maximum(apart @ (weight * (error - mean)) / squares, 0.0)
+        return cls(x, mean - falls * centres, falls, centres, squares, error, weight)
+
+    def not_below(self, least: float) -> Lines:
+        """The best of those that end at `least` or above."""
+        below = self.floors < least
+        through = self.x @ (self.weight * (self.error - least)) / (self.x**2 @ self.weight)
+        falls = np.where(below, np.maximum(through, 0.0), self.falls)
+        return replace(self, falls=falls, floors=np.where(below, least, self.floors))
+
+    @property
+    def left(self) -> Floats:
+        """[exponents]: weighted squares of what they leave over."""
+        off = self.error - self.floors[:, None] - self.falls[:, None] * self.x
+        return np.asarray(off**2 @ self.weight)
+
+
 def fit(curve: Curve, *, least: float | None, noise: Noise | None = None) -> Law:
     """The laws of a curve. `least` is the least error there can be, None where there is no bound.
     `noise` is what is known of it from elsewhere; left out, it is what this curve's points leave
@@ -146,18 +188,10 @@ def fit(curve: Curve, *, least: float | None, noise: Noise | None = None) -> Law
     first = first_fitted(curve, start)
     n, error = curve.n[first:], curve.error[first:]
     points = len(n)
-    x = (n / n[-1])[None, :] ** -EXPONENTS[:, None]
-    centre, mean = x.mean(axis=1), error.mean()
-    apart = x - centre[:, None]
-    squares = np.maximum((apart**2).sum(axis=1), 1e-12)
-    fall = np.maximum(apart @ (error - mean) / squares, 0.0)
-    floor = mean - fall * centre
+    lines = Lines.of(n, error)
     if least is not None:
-        below = floor < least
-        through = x @ (error - least) / (x * x).sum(axis=1)
-        fall = np.where(below, np.maximum(through, 0.0), fall)
-        floor = np.where(below, least, floor)
-    left = ((error - floor[:, None] - fall[:, None] * x) ** 2).sum(axis=1)
+        lines = lines.not_below(least)
+    left = lines.left
     found = noise or own_noise(curve, float(left.min()), points)
     share = min(points, WORTH) / points
     logs = -0.5 * share * left / found.variance
@@ -170,11 +204,11 @@ def fit(curve: Curve, *, least: float | None, noise: Noise | None = None) -> Law
         points=points,
         noise=found,
         reference=float(n[-1]),
-        floors=floor,
-        falls=fall,
+        floors=lines.floors,
+        falls=lines.falls,
         weights=weights / weights.sum(),
-        _centres=centre,
-        _squares=squares,
+        _centres=lines.centres,
+        _squares=lines.squares,
     )
 
 

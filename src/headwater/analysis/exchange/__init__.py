@@ -1,6 +1,7 @@
 """Exchange rates: how many images of one source are worth one of another.
 
 rows -> families    families.py, seeds.py: arms that differ in their size alone
+     -> a side      side.py: an arm with its law, and how its scores vary
      -> rates       rates.py: at which number of images two curves are equal
      -> crossing    crossing.py: whether their order flips at a size that was not run
      -> the answer  answer.py; budgets.py: under each budget, where these are an axis

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headwater.analysis.curves.hiding import Hidden
-from headwater.analysis.exchange.rates import Side
+from headwater.analysis.exchange.side import Side
 
 FLIPS, KEEPS, OPEN = "flips", "keeps", "open"
 SURE = 0.95

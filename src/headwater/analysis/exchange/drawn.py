@@ -10,7 +10,7 @@ import numpy as np
 from headwater.analysis.curves.hiding import Fitter, Hidden
 from headwater.analysis.curves.law import LEAST_POINTS
 from headwater.analysis.curves.prediction import fit_facts
-from headwater.analysis.exchange.rates import Side
+from headwater.analysis.exchange.side import Side
 
 _STEPS = 60
 """Places of the law that are drawn."""

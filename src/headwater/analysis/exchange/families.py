@@ -23,8 +23,6 @@ that come again count again), or labelled images per class of the task.
 """
 _SAME = 0.02
 """Numbers of epochs this near each other are one budget: a size is drawn by whole images."""
-_BUDGET = 0.1
-"""Budgets that differ by no more than this share are held to be equal: whole batches, copies."""
 
 
 def counted_by(word: str) -> By:
@@ -154,21 +152,9 @@ def _family(apart: str, arms: list[Configuration], by: By) -> Family:
     first = arms[0]
     labels = "" if first.labels is None else f" {first.labels}"
     source = "" if first.source is None else f" · {first.source}"
-    n = _as_sizes([_number_of(arm, by) for arm in arms])
+    n = tuple(_number_of(arm, by) for arm in arms)
     name = f"{first.method}{labels}{apart}{source}"
     return Family(name, first.source, tuple(arms), n, apart.removeprefix(", "))
-
-
-def _as_sizes(numbers: list[float]) -> tuple[float, ...]:
-    """Numbers of images, those that are near each other made the largest of them: seeds draw
-    images of their own, of which some may be copies of others.
-    """
-    largest: dict[float, float] = {}
-    last = np.inf
-    for number in sorted(set(numbers), reverse=True):
-        last = number if number < last * (1 - _SAME) else last
-        largest[number] = last
-    return tuple(largest[number] for number in numbers)
 
 
 def _named(found: list[Family]) -> list[Family]:
@@ -230,7 +216,7 @@ def _budget_words(a: Family, b: Family) -> list[str]:
     seen = [_seen(one) for one in (a, b)]
     both = np.concatenate(seen)
     epochs = both / np.concatenate([a.n, b.n]) if a.n and b.n else both
-    if not np.isfinite(both).all() or min(_spread(both), _spread(epochs)) <= 1 + _BUDGET:
+    if not np.isfinite(both).all() or min(_spread(both), _spread(epochs)) <= 1 + _SAME:
         return []
     words = [
         f"{one.name}: {of.min():,.0f} to {of.max():,.0f}"

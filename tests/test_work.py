@@ -114,6 +114,7 @@ def prepared(root: Path, folder: Path, **changes: Any) -> tuple[Plan, Store]:
     return plan, store
 
 
+@pytest.mark.slow
 def test_cells_that_are_measured_together_have_the_rows_that_each_has_alone_in_any_order(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ def told_u(views: pd.DataFrame) -> bool:
 _SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "heights",
     [
@@ -44,6 +45,7 @@ def test_a_u_three_points_high_is_told_with_three_seeds(heights: list[float]) ->
     assert share_of_us(heights, 3) > 0.70 - 2 * (0.7 * 0.3 / CURVES) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [3, *(pytest.param(more, marks=_SLOW) for more in (5, 10))])
 @pytest.mark.parametrize(
     "heights",

@@ -156,6 +156,7 @@ def test_other_images_never_make_anything_surer(arms: int, seeds: int, level: fl
             assert other.halves(0, 1, error)[0] >= these.halves(0, 1, error)[0]
 
 
+@pytest.mark.slow
 def test_a_decision_is_no_surer_of_other_images_whatever_the_error_of_a_look() -> None:
     rng = np.random.default_rng(8)
     for _ in range(12):
@@ -172,6 +173,7 @@ def test_a_decision_is_no_surer_of_other_images_whatever_the_error_of_a_look() -
             assert new.behind[name][1] <= low and new.behind[name][2] >= high
 
 
+@pytest.mark.slow
 def test_a_decision_says_both_and_is_never_surer_of_other_images() -> None:
     rng = np.random.default_rng(0)
     right, _ = drawn(rng, 8, 4, 150, lead=0.15)

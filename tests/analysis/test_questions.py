@@ -332,6 +332,7 @@ def test_probes_that_reuse_labels_are_set_aside_for_every_arm() -> None:
     assert alone.confidence == NOTHING and "Fine-tune" in alone.next_steps[0]
 
 
+@pytest.mark.slow
 def test_odd_tables_get_an_answer_and_never_an_error() -> None:
     rows = synthetic_rows(seeds=2, shots=(None,), tasks=("birds", "scenes"))
     bad = rows.assign(status="failed", value=pd.NA, reason=pd.NA)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pandas as pd
+import pytest
 
 from headwater.analysis import (
     Chart,
@@ -66,6 +67,7 @@ LARGEST = Question(
 )
 
 
+@pytest.mark.slow
 def test_a_declared_analysis_is_in_findings_report_figures_and_verdict() -> None:
     without = verdict(ROWS)
     with ANALYSES.registered(LARGEST):

@@ -269,6 +269,7 @@ def test_label_reuse_is_seen_through_partitions_and_features() -> None:
         )
 
 
+@pytest.mark.slow
 def test_features_can_come_from_a_file_a_timm_model_and_any_arm(tmp_path: Path) -> None:
     import timm
 

@@ -215,6 +215,7 @@ def test_two_runs_at_once_into_one_store_end_with_the_same_rows(
     assert_same_results(store, finished.store)
 
 
+@pytest.mark.slow
 def test_a_damaged_encoder_fails_its_cells_until_its_folder_is_removed(
     finished: Finished,
     tmp_path: Path,

@@ -38,6 +38,7 @@ def answered(headwater: Cli, *words: str) -> str:
     return out
 
 
+@pytest.mark.slow
 def test_one_command_goes_from_folders_to_a_decision_and_goes_on_where_it_was(
     headwater: Cli, tmp_path: Path, quick: None
 ) -> None:

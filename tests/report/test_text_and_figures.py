@@ -185,6 +185,7 @@ def test_colours_do_not_run_out(arms: int, differ: int) -> None:
     assert all(re.fullmatch("#[0-9A-F]{6}", colour) for colour in colours.values())
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_without_a_browser(tmp_path: Path) -> None:
     rows = synthetic_rows(
         seeds=2, tasks=("birds", "scenes"), protocols=("finetune",), shots=(5, None), draws=1

@@ -60,6 +60,7 @@ print(peak // 1024 if sys.platform == "darwin" else peak)
 """
 
 
+@pytest.mark.slow
 def test_an_image_of_9400_by_9400_with_alpha_takes_less_than_500_mb(tmp_path: Path) -> None:
     """In a process of its own, its imports included; a shell starts it, as a process begins with
     the peak of the one that it is split from.

@@ -74,6 +74,7 @@ def scored(model: torch.nn.Module, rows: np.ndarray, labels: np.ndarray = LABELS
     )
 
 
+@pytest.mark.slow
 def test_training_images_are_learned_and_carry_over_to_others():
     model, chosen, val_value = run(steps=60)
     assert scored(model, TRAIN.rows) > 0.9

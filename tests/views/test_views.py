@@ -210,6 +210,7 @@ def test_an_operation_with_probability_zero_changes_nothing(changed):
     assert torch.equal(with_it, without)
 
 
+@pytest.mark.slow
 def test_flips_greys_jitters_and_blurs_come_at_their_rates():
     """1500 views of one image; each rate within 4 binomial standard errors of what was asked."""
     n = 1500

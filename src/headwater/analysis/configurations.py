@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from headwater.analysis.copied import COLUMNS as COPIES
 from headwater.analysis.copied import wholly_copied
@@ -88,13 +88,13 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
 
 
 _ONE_BUDGET = 1.02
-"""Images seen that differ by less than this factor are one budget."""
+"""Images seen, or epochs, that differ by less than this factor are one budget."""
 
 
 def _budgets(table: pd.DataFrame) -> pd.Series[Any]:
-    """Images seen, made one number over the seeds of an arm that differ by next to nothing: each
-    seed draws its own images of a size, of which some may be copies of others, and a budget in
-    epochs is of different pictures. Two budgets of one seed stay two.
+    """Images seen, made one number over the seeds of an arm that had one budget: each seed draws
+    its own images of a size, of which some may be copies of others, and a budget in epochs is of
+    different pictures. Two budgets of one seed stay two.
     """
     import pandas as pd
 
@@ -103,19 +103,35 @@ def _budgets(table: pd.DataFrame) -> pd.Series[Any]:
         return seen
     others = [column for column in CONFIGURATION if column != "images_seen"]
     arm = table.groupby(others, dropna=False, sort=False).ngroup().rename("arm")
-    each = table[["seed", "images_seen"]].assign(arm=arm).dropna().drop_duplicates()
-    each = each.sort_values(["arm", "images_seen"])
-    far = each["images_seen"] > _ONE_BUDGET * each["images_seen"].shift(fill_value=0)
-    budget = (far | (each["arm"] != each["arm"].shift())).cumsum()
-    several = budget[each.assign(budget=budget).duplicated(["budget", "seed"])]
-    kept = ~budget.isin(several)
-    most = each["images_seen"].groupby(budget).transform("max")
-    changed = each[kept & (most > each["images_seen"])].assign(most=most)
-    if not len(changed):
+    each = table[["seed", "images_seen"]].assign(arm=arm)
+    each["epochs"] = each["images_seen"] / table["unique_images"].astype("float64")
+    each = each[each["seed"].notna() & each["images_seen"].notna()].drop_duplicates()
+    most: dict[tuple[int, float], float] = {}
+    for at, of_arm in each.groupby("arm", sort=False):
+        if of_arm["images_seen"].nunique() > 1:
+            pairs = _one_budget_each(of_arm).items()
+            most |= {(cast("int", at), images): largest for images, largest in pairs}
+    if not most:
         return seen
-    named = changed.drop_duplicates(["arm", "images_seen"]).set_index(["arm", "images_seen"])
     found = pd.MultiIndex.from_arrays([arm, seen])
-    return seen.where(~found.isin(named.index), named["most"].reindex(found).to_numpy())
+    named = pd.Series(most)
+    return seen.where(~found.isin(named.index), named.reindex(found).to_numpy())
+
+
+def _one_budget_each(of_arm: pd.DataFrame) -> dict[float, float]:
+    """Images seen -> the most that a seed saw under the same budget, of one arm's (seed, images
+    seen, epochs).
+    """
+    by = "epochs" if of_arm["epochs"].notna().all() else "images_seen"
+    left = of_arm.sort_values(by)
+    found: dict[float, float] = {}
+    while len(left):
+        near = left[by] <= _ONE_BUDGET * left[by].iloc[0]
+        group, left = left[near], left[~near]
+        if not group["seed"].duplicated().any():
+            images = group["images_seen"]
+            found |= dict.fromkeys(images.tolist(), float(images.max()))
+    return found
 
 
 _OF_LABELS = ("num_labels", "label_kind", "label_level")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from headwater.analysis import Aim, Prices
 from headwater.analysis.exchange import curves_of_rows, exchange_rate, over_budgets, rates_frame
 from headwater.analysis.exchange.crossing import KEEPS
-from headwater.analysis.exchange.rates import UNKNOWN
+from headwater.analysis.exchange.rates import UNKNOWN, VARIES
 from headwater.errors import InputError
 from headwater.rows import to_frame
 from tests.analysis.synthetic import SIZES_OF_ROWS, rows_of_shots, rows_of_sizes
@@ -219,18 +220,55 @@ def test_a_target_and_prices_are_answered_under_each_budget() -> None:
 def test_seeds_that_drew_a_picture_or_two_fewer_are_of_one_arm_and_near_sizes_are_two() -> None:
     """30 epochs of 5,438 and of 5,439 different pictures; also where two budgets are an axis."""
     table = rows()
-    fewer = table["unique_images"] - table["seed"] % 2
-    epochs = table.assign(unique_images=fewer, images_seen=30 * fewer)
-    longer = epochs.assign(images_seen=60 * fewer, arm=table["arm"] + "l", cell=table["cell"] + "l")
-    for some, curves in (
-        (epochs, 2),
-        (to_frame(pd.concat([epochs, longer]).to_dict("records")), 4),
-    ):
-        found = curves_of_rows(some)
-        assert [len(one.n) for one in found] == [len(SIZES)] * curves
-    assert exchange_rate(epochs, "web", "photos").num_seeds == 3
+    first_fewer, other_fewer, many_fewer = (
+        table["unique_images"] - (table["seed"] == 0),
+        table["unique_images"] - table["seed"] % 2,
+        (table["unique_images"] * (1 - 0.01 * table["seed"])).round(),
+    )
+    for fewer in (first_fewer, other_fewer, many_fewer):
+        for short, long in ((30, 60), (5, 10), (15, 30), (40, 80)):
+            epochs = table.assign(unique_images=fewer, images_seen=short * fewer)
+            words = {"arm": table["arm"] + "l", "cell": table["cell"] + "l"}
+            longer = epochs.assign(images_seen=long * fewer, **words)
+            both = to_frame(pd.concat([epochs, longer]).to_dict("records"))
+            for some, curves in ((epochs, 2), (both, 4)):
+                found = curves_of_rows(some)
+                assert [len(one.n) for one in found] == [len(SIZES)] * curves
+            assert {one.budget for one in found} == {f"{short} epochs", f"{long} epochs"}
+        assert exchange_rate(epochs, "web", "photos").num_seeds == 3
     near = table.assign(
         size="505", unique_images=505, arm=table["arm"] + "n", cell=table["cell"] + "n"
     )
     both = to_frame(pd.concat([table, near[table["size"] == "500"]]).to_dict("records"))
     assert all(len(one.n) == len(SIZES) + 1 for one in curves_of_rows(both))
+
+
+def test_two_arms_of_one_number_of_images_are_told_and_the_first_is_counted() -> None:
+    """505 images were asked for, of which 500 are different."""
+    table = rows()
+    again = table.assign(
+        size="505", value=0.3 * table["value"], arm=table["arm"] + "n", cell=table["cell"] + "n"
+    )
+    both = to_frame(pd.concat([table, again[table["size"] == "500"]]).to_dict("records"))
+    plain, told = exchange_rate(table, "web", "photos"), exchange_rate(both, "web", "photos")
+    assert told.rates == plain.rates
+    assert sum("2 arms of 500 images (sizes 500 and 505)" in one for one in told.beware) == 2
+
+
+def test_sizes_that_contradict_one_rate_leave_none() -> None:
+    """The rate doubles with each doubling above 2,000 images, in which three images are one."""
+    table = rows()
+    n = table["unique_images"].astype(float)
+    grown = np.where(n > 2000, n * n / 2000, n)
+    worth = np.where(table["source"] == "photos", grown, n / 3)
+    noise = 0.003 * np.random.default_rng(3).standard_normal(len(table))
+    found = exchange_rate(
+        table.assign(value=1 - (0.1 + 0.5 * (worth / 500) ** -0.4 + noise)), "web", "photos"
+    )
+    assert found.changes == "grows" and found.overall.kind == VARIES
+
+
+@pytest.mark.parametrize("level", [95, 1.0, 0.0, float("nan")])
+def test_a_level_that_is_no_probability_is_refused(level: float) -> None:
+    with pytest.raises(InputError, match="level is a probability"):
+        exchange_rate(rows(), "web", "photos", level=level)

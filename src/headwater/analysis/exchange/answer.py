@@ -22,6 +22,7 @@ from headwater.analysis.exchange.families import (
     differences,
     families,
     named,
+    repeated,
 )
 from headwater.analysis.exchange.rates import NEVER, OUTSIDE, RATE, UNKNOWN, VARIES, Exchange, Rate
 from headwater.analysis.lines import check_aim, headline_of
@@ -140,8 +141,11 @@ def exchange_rate(
     Intervals hold with probability `level`, each by itself; of one seed they stand on how far its
     sizes lie from a law, and five sizes tell little of that.
 
-    Raises InputError where the rows have no such curve, and where a has fewer than two sizes.
+    Raises InputError where the rows have no such curve, where a has fewer than two sizes, and for a
+    level that is no probability.
     """
+    if not 0 < level < 1:
+        raise InputError(f"exchange: the level is a probability, such as 0.95, not {level:g}")
     unit = counted_by(by)
     found = _of_tasks(rows if isinstance(rows, Evidence) else evidence_of(rows), tasks)
     every = _families(found, unit)
@@ -175,7 +179,7 @@ def exchange_rate(
         num_seeds=min(len(side.seeds) for side in sides),
         crossing=None if target is None else _crossing(exchange, target),
         prices=None if aim.prices is None or unit == "shots" else _prices(asked, aim.prices),
-        beware=(*found.beware, *differences(*asked, unit)),
+        beware=(*found.beware, *differences(*asked, unit), *repeated(asked)),
         drawn=_drawn(exchange, fitter, target),
     )
 

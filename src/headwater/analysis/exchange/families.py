@@ -72,12 +72,19 @@ class Family:
             return self._by_shots(line, weights, places[self.arms[0].id])
         scores = line.means(weights)
         errors: dict[tuple[float, int], float] = {}
-        for arm, n in zip(self.arms, self.n, strict=True):
+        for arm, n in self._once():
             if arm.id in places:
                 of_arm = 100 * (1 - scores[:, places[arm.id]])
                 pairs = zip(line.seeds, of_arm, strict=True)
                 errors |= {(n, seed): float(error) for seed, error in pairs if np.isfinite(error)}
         return Seeds.of(self.name, errors)
+
+    def _once(self) -> list[tuple[Configuration, float]]:
+        """(arm, images) of the first arm of each number of images (`repeated` tells of others)."""
+        first: dict[float, Configuration] = {}
+        for arm, n in zip(self.arms, self.n, strict=True):
+            first.setdefault(n, arm)
+        return [(arm, n) for n, arm in first.items()]
 
     def _by_shots(self, line: Line, weights: Mapping[str, float] | None, place: int) -> Seeds:
         errors: dict[tuple[float, int], float] = {}
@@ -134,14 +141,28 @@ def _budgets(arms: list[Configuration], by: By) -> list[tuple[str, list[Configur
     unit: str = other
     values = others
     if by == "images":
-        epochs = others / numbers
-        near = np.exp(_SAME * np.round(np.log(epochs) / _SAME))
+        near = _brought_together(others / numbers)
         if len(set(near.tolist())) < len(set(others[np.isfinite(others)].tolist())):
             unit, values = "epochs", near
     groups: dict[float, list[Configuration]] = {}
     for value, arm in zip(values, arms, strict=True):
         groups.setdefault(float(value), []).append(arm)
+    if len(groups) == 1:  # sizes of which equally many pictures are different
+        return [("", arms)]
     return [(f", {_amount(value)} {unit}", groups[value]) for value in sorted(groups)]
+
+
+def _brought_together(values: Floats) -> Floats:
+    """Values of which those that differ by next to nothing are one: the median of each such group,
+    none of which is wider than that.
+    """
+    found = values.copy()
+    left = np.sort(values[np.isfinite(values)])
+    while len(left):
+        group = left[left <= left[0] * (1 + _SAME)]
+        found[(values >= group[0]) & (values <= group[-1])] = np.median(group)
+        left = left[len(group) :]
+    return found
 
 
 def _amount(value: float) -> str:
@@ -203,6 +224,22 @@ def differences(a: Family, b: Family, by: By) -> list[str]:
             said.append(f"the two differ in their {word} too ({both})")
     if by == "images":
         said += _budget_words(a, b)
+    return said
+
+
+def repeated(sides: Sequence[Family]) -> list[str]:
+    """Numbers of images at which a curve has several arms, of which the first alone enters: sizes
+    that were asked for and of which so many pictures are different.
+    """
+    said = []
+    for one in dict.fromkeys(sides):
+        for n in sorted({n for n in one.n if one.n.count(n) > 1}):
+            of = [arm for arm, each in zip(one.arms, one.n, strict=True) if each == n]
+            sizes = listed([str(arm.fields.get("size")) for arm in of])
+            said.append(
+                f"{one.name} has {len(of)} arms of {n:,.0f} images (sizes {sizes}), and the first "
+                "alone is counted"
+            )
     return said
 
 

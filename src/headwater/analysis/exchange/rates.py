@@ -64,7 +64,7 @@ class Rate:
     @property
     def words(self) -> str:
         """'1.35 (1.1 to 1.7)', '3 or more', or why there is none."""
-        if self.low is None and self.high is None:
+        if self.kind == NEVER or (self.low is None and self.high is None):
             return self.kind
         if self.low is not None and self.high is not None:
             ends = f"{self.low:.3g} to {self.high:.3g}"
@@ -99,12 +99,11 @@ class Exchange:
         whose worth in A was measured, weighed by how steep B is there. `n` and `error` are the
         means over the sizes of B.
 
-        Right where the rate is the same at all sizes. Where its interval and that of a size, by
-        what was measured of A, do not meet there is none, and it says so (VARIES).
+        Right where the rate is the same at all sizes. Where its interval and that of a size do not
+        meet there is none, and it says so (VARIES).
         """
         found = self._on_average(level)
-        measured = replace(self, reach=1.0)
-        if any(_apart(found, one) for one in measured.at(self.b.seeds.n.tolist(), level)):
+        if any(_apart(found, one) for one in self.at(self.b.seeds.n.tolist(), level)):
             return replace(found, kind=VARIES, rate=None, low=None, high=None)
         return found
 

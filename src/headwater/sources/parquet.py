@@ -33,7 +33,7 @@ from headwater.sources import BadImage, Positions, Source, Table, natural_splits
 from headwater.sources.class_names import class_name
 from headwater.sources.file_state import state_of
 from headwater.sources.formats import MAX_FILE_BYTES
-from headwater.sources.split_words import exact_split
+from headwater.sources.split_words import split_of_path
 from headwater.sources.tables.columns import class_column
 from headwater.sources.walking import METADATA
 
@@ -141,7 +141,7 @@ class ParquetSource(Source):
         below = path.relative_to(self.root).with_suffix("").as_posix()
         ids = [f"{below}/{row:06d}" for row in range(num_rows)]
         columns = {"id": np.array(ids, dtype=object)}
-        columns["split"] = np.full(num_rows, _split_of(below), dtype=object)
+        columns["split"] = np.full(num_rows, split_of_path(below, ".parquet"), dtype=object)
         features = _features(own)
         for name in table.column_names:
             columns[f"column {name}"] = _values(table[name], features.get(name), f"{path}, {name}")
@@ -306,23 +306,6 @@ def _holds_bytes(kind: Any) -> bool:
         inside = [kind.field(number) for number in range(kind.num_fields)]
         return any(field.name == "bytes" and _holds_bytes(field.type) for field in inside)
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
-
-
-def _split_of(below: str) -> str:
-    """The split that a file's path names: a word of its own name, or else a folder's. Raises
-    InputError for a name of two splits.
-    """
-    *folders, stem = below.split("/")
-    for name in (stem, *reversed(folders)):
-        found = {exact_split(word) for word in re.split(r"[-._ ]+", name)} - {None, ""}
-        if len(found) > 1:
-            splits = " and ".join(sorted(map(str, found)))
-            raise InputError(
-                f"{below}.parquet: {name!r} names the splits {splits}; rename it after one of them"
-            )
-        if found:
-            return str(found.pop())
-    return ""
 
 
 def _features(schema: Any) -> dict[str, list[str]]:

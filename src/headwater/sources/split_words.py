@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from headwater.errors import InputError
+
 _WORDS = {
     **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "devel"), "val"),
@@ -141,3 +143,20 @@ def two_meanings(names: Iterable[str]) -> tuple[str, str] | None:
         elif word is not None and word.split == "test":
             test = test or name
     return (either, test) if either is not None and test is not None else None
+
+
+def split_of_path(below: str, ending: str) -> str:
+    """The split that a file's path names: a word of its own name, or else a folder's. Raises
+    InputError for a name of two splits.
+    """
+    *folders, stem = below.split("/")
+    for name in (stem, *reversed(folders)):
+        found = {exact_split(word) for word in re.split(r"[-._ ]+", name)} - {None, ""}
+        if len(found) > 1:
+            splits = " and ".join(sorted(map(str, found)))
+            raise InputError(
+                f"{below}{ending}: {name!r} names the splits {splits}; rename it after one of them"
+            )
+        if found:
+            return str(found.pop())
+    return ""

@@ -1,0 +1,60 @@
+"""Shards: tars of image-text pairs, as webdataset and img2dataset write them, read where they lie.
+
+places.py    which tars a path means
+tar.py       where the members of a tar lie, and which are refused
+samples.py   members as samples
+fields.py    texts, classes and JSON beside images, as columns
+parts.py     one shard read through
+index.py     all of them: built once by many processes, mapped
+tables.py    what the columns mean
+manifest.py  what a folder that `headwater shard` packed says of itself
+source.py    images by place
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from headwater.sources.shards.index import open_index
+from headwater.sources.shards.manifest import read_manifest
+from headwater.sources.shards.places import local_shards
+from headwater.sources.shards.source import ShardSource
+
+__all__ = ["ShardSource", "open_shards"]
+
+
+def open_shards(
+    name: str,
+    written: str,
+    *,
+    bases: Sequence[Path] = (),
+    image: str | None = None,
+    names_ids: str | None = None,
+    cache: Path | None = None,
+    workers: int | None = None,
+) -> ShardSource:
+    """The source that shards are. `written` is a folder, a tar or a pattern, absolute or below one
+    of `bases`; `cache` a folder that keeps the index: without one it is made for this process
+    alone. The other words are those of `kind: shards`. Raises InputError for shards that cannot be
+    found or used.
+    """
+    root, shards = local_shards(written, list(bases), f"data.{name}.path")
+    held = None
+    if cache is None:
+        held = tempfile.TemporaryDirectory(prefix="headwater-shards-")
+        cache = Path(held.name)
+    place = hashlib.sha256(f"{root.resolve()}|{written}|{image}".encode()).hexdigest()[:16]
+    index = open_index(shards, cache / f"shards-{place}", title=name, image=image, workers=workers)
+    source = ShardSource(
+        name,
+        root,
+        shards,
+        index,
+        names_ids=names_ids or read_manifest(root, [shard.name for shard in shards]),
+        cache=None if held is not None else cache / f"looked-shards-{place}.hashes",
+    )
+    source.held = held
+    return source

@@ -1,0 +1,215 @@
+"""What stands beside the images of a shard: texts, classes and fields of JSON, or a Parquet table
+of the same name, as columns of texts.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json as pj
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from headwater import digests
+from headwater.errors import InputError
+from headwater.sources.shards.samples import Samples
+
+KEY = "key"
+"""The column of a Parquet table beside a shard that names the samples, as img2dataset writes it."""
+_LEFT_OUT = frozenset(["key", "status", "error_message", "exif", "sha256", "md5"])
+"""Fields that say how an image was fetched, and its digest: never a text that is learned from."""
+_LEAST_ROW_BYTES = 1
+_MOST_TEXT = 1 << 20
+"""Bytes of one text: a longer one is no caption [ours]."""
+
+
+def fields_of(data: Any, samples: Samples, beside: Any, where: str) -> tuple[Any, dict[str, int]]:
+    """(a pyarrow table with a row for each sample, what was left out, counted by reason).
+
+    Columns are `txt`, `cls` and the fields of JSON whose values are texts, numbers or lists of
+    texts; all as large_string, or lists of it. `beside` is a file that pyarrow can read, a Parquet
+    table with a column `key`, from which fields come in place of JSON; None without. Raises
+    InputError for one that cannot be read.
+    """
+    left_out: dict[str, int] = {}
+    columns: dict[str, Any] = {}
+    for ending in ("txt", "cls"):
+        if ending in samples.texts:
+            columns[ending] = _texts(data, samples.texts[ending], left_out, ending)
+    if beside is not None:
+        told = _beside(beside, samples, where)
+    elif "json" in samples.texts:
+        told = _objects(data, samples.texts["json"], left_out)
+    else:
+        told = {}
+    for name, column in told.items():
+        if name not in columns and name not in _LEFT_OUT:
+            columns[name] = column
+    return pa.table(columns) if columns else _empty(len(samples)), left_out
+
+
+def _empty(count: int) -> Any:
+    return pa.table({"": pa.nulls(count)}).select([]) if count else pa.table({})
+
+
+def _pieces(data: Any, places: NDArray[np.int64]) -> Iterator[bytes | None]:
+    view = memoryview(data)
+    for begin, size in places.tolist():
+        yield None if begin < 0 or size > _MOST_TEXT else bytes(view[begin : begin + size])
+
+
+def _texts(data: Any, places: NDArray[np.int64], left_out: dict[str, int], ending: str) -> Any:
+    """A column of texts, without the line end behind each; null where there is none."""
+    pieces = pa.array(_pieces(data, places), pa.large_binary())
+    try:
+        texts = pieces.view(pa.large_string())
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        decoded = [_decoded(piece) for piece in pieces.to_pylist()]
+        wrong = sum(
+            text is None and piece is not None
+            for text, piece in zip(decoded, pieces.to_pylist(), strict=True)
+        )
+        left_out[f".{ending} that is not UTF-8"] = wrong
+        texts = pa.array(decoded, pa.large_string())
+    long = int((places[:, 1] > _MOST_TEXT).sum())
+    if long:
+        left_out[f".{ending} over {_MOST_TEXT >> 20} MiB"] = long
+    return pc.utf8_rtrim(texts, "\r\n")
+
+
+def _decoded(piece: bytes | None) -> str | None:
+    try:
+        return None if piece is None else piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _objects(data: Any, places: NDArray[np.int64], left_out: dict[str, int]) -> dict[str, Any]:
+    """The fields of JSON members; pyarrow reads them where each of them is as the others are."""
+    pieces = list(_pieces(data, places))
+    there = [piece for piece in pieces if piece]
+    rows = pa.array(np.cumsum([bool(piece) for piece in pieces]) - 1)
+    rows = pc.if_else(pa.array([bool(piece) for piece in pieces]), rows, None)
+    try:
+        if any(b"\n" in piece for piece in there):
+            raise pa.ArrowInvalid("an object of several lines")
+        read = _read_json(there, [])
+        dates = [field.name for field in read.schema if pa.types.is_temporal(field.type)]
+        read = _read_json(there, dates) if dates else read
+        if len(read) != len(there):
+            raise pa.ArrowInvalid("not an object each")
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError):
+        return _objects_one_by_one(pieces, left_out)
+    found = {}
+    for name in read.column_names:
+        column = _as_texts(read[name].combine_chunks())
+        if column is not None:
+            found[name] = column.take(rows)
+    return found
+
+
+def _read_json(pieces: list[bytes], texts: list[str]) -> Any:
+    """A table of JSON objects; columns that are `texts` are taken for nothing else."""
+    schema = pa.schema([(name, pa.string()) for name in texts]) if texts else None
+    return pj.read_json(
+        io.BytesIO(b"\n".join(pieces)),
+        read_options=pj.ReadOptions(block_size=max(1 << 20, *map(len, pieces)) + 1),
+        parse_options=pj.ParseOptions(explicit_schema=schema),
+    )
+
+
+def _objects_one_by_one(pieces: list[bytes | None], left_out: dict[str, int]) -> dict[str, Any]:
+    objects: list[dict[str, Any]] = []
+    wrong = 0
+    for piece in pieces:
+        try:
+            said = json.loads(piece) if piece else {}
+        except (ValueError, RecursionError):
+            said = None
+        wrong += not isinstance(said, dict)
+        objects.append(said if isinstance(said, dict) else {})
+    if wrong:
+        left_out[".json that is no object"] = wrong
+    names = dict.fromkeys(name for said in objects for name in said)
+    columns = {name: [_value(said.get(name)) for said in objects] for name in names}
+    found = {}
+    for name, values in columns.items():
+        if any(isinstance(value, list) for value in values):
+            values = [[value] if isinstance(value, str) else value for value in values]
+            found[name] = pa.array(values, pa.large_list(pa.large_string()))
+        elif any(value is not None for value in values):
+            found[name] = pa.array(values, pa.large_string())
+    return found
+
+
+def _value(value: Any) -> str | list[str] | None:
+    """A text, a number as a text, or a list of texts; None of anything else."""
+    if isinstance(value, list):
+        return value if all(isinstance(each, str) for each in value) else None
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _as_texts(column: Any) -> Any | None:
+    """A column as texts or lists of texts; None where it holds neither them nor numbers."""
+    kind = column.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        if pa.types.is_string(kind.value_type) or pa.types.is_large_string(kind.value_type):
+            return column.cast(pa.large_list(pa.large_string()))
+        return None
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return column.cast(pa.large_string())
+    if pa.types.is_dictionary(kind):
+        return _as_texts(column.dictionary_decode())
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return column.cast(pa.large_string())
+    return None
+
+
+def _beside(file: Any, samples: Samples, where: str) -> dict[str, Any]:
+    """The columns of a Parquet table beside a shard, in the order of its samples."""
+    try:
+        with pq.ParquetFile(file) as table:
+            if KEY not in table.schema_arrow.names:
+                return {}
+            read = table.read()
+    except Exception as error:  # pyarrow has kinds of its own for damaged files
+        raise InputError(
+            f"{where}: the Parquet file beside it cannot be read ({digests.reason(error)}); get it "
+            "again, or move it away"
+        ) from None
+    keys = _as_texts(read[KEY].combine_chunks())
+    own = pa.array(samples.keys.tolist(), pa.large_binary()).view(pa.large_string())
+    if keys is None:
+        return {}
+    rows = pc.index_in(own, keys)
+    return {
+        name: column.take(rows)
+        for name in read.column_names
+        if (column := _as_texts(read[name].combine_chunks())) is not None
+    }
+
+
+def joined(parts: list[Any], name: str, lengths: list[int]) -> Any:
+    """One column of several shards' tables, nulls where a shard lacks it; lists where any is."""
+    columns = [part[name].combine_chunks() if name in part.column_names else None for part in parts]
+    lists = pa.large_list(pa.large_string())
+    kinds = {column.type for column in columns if column is not None}
+    kind = lists if lists in kinds else pa.large_string()
+    whole = []
+    for column, length in zip(columns, lengths, strict=True):
+        if column is None:
+            column = pa.nulls(length, kind)
+        elif column.type != kind:
+            offsets = pa.array(np.arange(len(column) + 1), pa.int64())
+            column = pa.LargeListArray.from_arrays(offsets, column)
+        whole.append(column)
+    return pa.chunked_array(whole, kind).combine_chunks() if whole else pa.array([], kind)

@@ -1,0 +1,44 @@
+"""What a folder of shards that `headwater shard` packed says of itself: which field names its
+samples, so that they are the very samples of the folder that was packed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from headwater import digests
+from headwater.errors import InputError
+
+NAME = "headwater-shards.json"
+_FORM = 1
+
+
+def manifest(shards: dict[str, int], ids: str) -> dict[str, Any]:
+    """The record of a packed folder: samples by shard, and the field that names them."""
+    return digests.sealed({"headwater": "shards", "version": _FORM, "ids": ids, "shards": shards})
+
+
+def read_manifest(root: Path, shards: Sequence[str]) -> str | None:
+    """The field that names the samples of a packed folder; None of any other one.
+
+    Raises InputError for a record that is damaged, and for shards of it that are not there.
+    """
+    path = root / NAME
+    try:
+        said = digests.read_record(path)
+        missing = sorted(set(said["shards"]) - set(shards))
+        ids = said["ids"]
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: is damaged ({digests.reason(error)}); pack the folder again, or remove it, "
+            "and samples are called by shard and key"
+        ) from None
+    if missing and len(missing) < len(said["shards"]):
+        return str(ids)  # some of the shards were asked for
+    if missing:
+        raise InputError(f"{path}: speaks of other shards, such as {missing[0]}.tar; remove it")
+    return str(ids)

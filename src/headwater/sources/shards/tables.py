@@ -1,0 +1,289 @@
+"""What the fields of shards mean: ids, splits, classes and texts, each read when asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from headwater.errors import InputError
+from headwater.sources import Positions, Table, natural_splits
+from headwater.sources.class_names import class_name
+from headwater.sources.shards.index import Index
+from headwater.sources.shards.places import Shard
+from headwater.sources.split_words import split_of_path
+from headwater.sources.tables.columns import class_column
+from headwater.sources.tables.listing import Texts
+
+Objects = NDArray[np.object_]
+
+
+class Strings:
+    """Texts of many samples, as they lie in memory in one piece: taken for an array of objects,
+    which would need 70 bytes more for each. A text for each index, an array for several.
+    """
+
+    dtype = np.dtype(object)
+    ndim = 1
+
+    def __init__(self, values: Any) -> None:
+        """`values`: a pyarrow array of large_string."""
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (len(self._values),)
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, int | np.integer):
+            return self._values[int(at)].as_py()
+        if isinstance(at, slice):
+            at = np.arange(len(self))[at]
+        at = np.asarray(at)
+        if at.dtype == bool:
+            at = np.flatnonzero(at)
+        return self._values.take(pa.array(at)).to_numpy(zero_copy_only=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
+        found: Objects = self._values.to_numpy(zero_copy_only=False)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _AT_ONCE):
+            yield from self._values.slice(start, _AT_ONCE).to_pylist()
+
+    def tolist(self) -> list[str]:
+        found: list[str] = self._values.to_pylist()
+        return found
+
+
+class Lists(Strings):
+    """Lists of texts of many samples: a list for each index."""
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, int | np.integer):
+            return self._values[int(at)].as_py() or []
+        if isinstance(at, slice):
+            at = np.arange(len(self))[at]
+        at = np.asarray(at)
+        if at.dtype == bool:
+            at = np.flatnonzero(at)
+        return Lists(self._values.take(pa.array(at)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
+        out = np.empty(len(self), dtype=object)
+        out[:] = self.tolist()
+        return out
+
+    def tolist(self) -> Any:
+        return [value or [] for value in self._values.to_pylist()]
+
+
+_AT_ONCE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Read:
+    """The table of shards, and where each of its samples stands in their index."""
+
+    table: Table
+    rows: Positions | None
+    """int64 [num_samples]; None where the table follows the index."""
+
+
+def table_of(
+    name: str, shards: Sequence[Shard], index: Index, names_ids: str | None, notes: list[str]
+) -> Read:
+    """What the fields of an index mean.
+
+    `.txt` is the text field `captions` (`txt`, where JSON has captions of its own), `.cls` the
+    class; fields of JSON that are called split, level1 ... levelN, label and the like are what they
+    are of a CSV, and all others are text fields. `names_ids` is the field that names samples; what
+    was read under another name goes to `notes`. Raises InputError for fields that can be read in
+    two ways, and ids that come twice.
+    """
+    fields = _Fields(name, index)
+    ids, rows = _ids(name, shards, index, names_ids, fields)
+    fields.rows = rows
+    split = _splits(name, shards, index, fields, notes)
+    levels = _levels(name, fields, notes)
+    texts = {}
+    used = {*levels, "split", *([names_ids] if names_ids else [])}
+    for field in index.fields:
+        if field in used:
+            continue
+        called = "captions" if field == "txt" and "captions" not in index.fields else field
+        texts[called] = _text_field(fields, field)
+    table = Table(
+        ids=cast("Objects", ids),
+        splits={"split": split},
+        levels=tuple(_classes(fields, field) for field in levels),
+        texts=Texts(texts),
+    )
+    return Read(table, rows)
+
+
+class _Fields:
+    """Columns of the index, in the order of the table."""
+
+    def __init__(self, name: str, index: Index) -> None:
+        self.name, self._index, self.rows = name, index, None
+
+    rows: Positions | None
+
+    def __contains__(self, field: str) -> bool:
+        return field in self._index.fields
+
+    def column(self, field: str) -> Any:
+        found = self._index.column(field)
+        return found if self.rows is None else found.take(pa.array(self.rows))
+
+    def names(self) -> tuple[str, ...]:
+        return self._index.fields
+
+
+def _ids(
+    name: str, shards: Sequence[Shard], index: Index, names_ids: str | None, fields: _Fields
+) -> tuple[Strings, Positions | None]:
+    if names_ids is None:
+        if not _nested([shard.stem for shard in shards]):
+            return LazyStrings(len(index), lambda: index.ids([s.stem for s in shards])), None
+        ids = index.ids([shard.stem for shard in shards])
+        told = "two shards call a sample"
+    else:
+        if names_ids not in fields:
+            raise InputError(
+                f"data.{name}.ids: the samples have no field {names_ids!r}; they have "
+                f"{', '.join(fields.names()) or 'none'}"
+            )
+        ids = fields.column(names_ids)
+        one_each = pa.types.is_large_string(ids.type) and not ids.null_count
+        if not one_each or pc.any(pc.equal(ids, "")).as_py():
+            raise InputError(f"data.{name}.ids: not every sample has one {names_ids!r}")
+        ids = pc.utf8_normalize(ids, form="NFC")
+        told = f"two samples have the {names_ids}"
+    order = pc.sort_indices(ids)
+    ids = ids.take(order)
+    twice = pc.equal(ids[1:], ids[:-1])
+    if pc.any(twice).as_py():
+        raise InputError(f"{name}: {told} {ids[pc.index(twice, True).as_py()].as_py()!r}")
+    return Strings(ids), order.to_numpy().astype(np.int64)
+
+
+def _nested(stems: Sequence[str]) -> bool:
+    """Whether what stands before one shard's keys begins with what stands before another's: their
+    samples may then come in each other's order.
+    """
+    return any(after.startswith(before) for before, after in pairwise(stems))
+
+
+class LazyStrings(Strings):
+    """`Strings` that are made when one is asked for."""
+
+    def __init__(self, count: int, make: Callable[[], Any]) -> None:
+        self._count, self._make, self._made = count, make, None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def shape(self) -> tuple[int]:
+        return (self._count,)
+
+    @property
+    def _values(self) -> Any:
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    _made: Any
+
+
+def _splits(
+    name: str, shards: Sequence[Shard], index: Index, fields: _Fields, notes: list[str]
+) -> Objects:
+    """By a field `split`, or else by the names of shards and folders; all is train where neither
+    says anything.
+    """
+    by_name = [split_of_path(shard.name, ".tar") for shard in shards]
+    lengths = np.diff(index.starts)
+    split = np.repeat(np.array(by_name, dtype=object), lengths)
+    if fields.rows is not None:
+        split = split[fields.rows]
+    if "split" in fields:
+        words = fields.column("split")
+        if not pa.types.is_large_string(words.type):
+            raise InputError(f"{name}: the field split of some samples holds several texts")
+        coded = words.fill_null("").dictionary_encode()
+        meant = natural_splits(coded.dictionary.to_pylist(), f"{name}: the field split")
+        own = meant[coded.indices.to_numpy()]
+        differ = np.flatnonzero((split != "") & (own != "") & (split != own))
+        if len(differ):
+            raise InputError(
+                f"{name}: the names of shards say other splits than the field split does "
+                f"({len(differ):,} samples); rename the shards"
+            )
+        split = np.where(split != "", split, own)
+    if not (split != "").any():
+        return np.full(len(index), "train", dtype=object)
+    missing = int((split == "").sum())
+    if missing:
+        notes.append(f"{missing:,} samples are in no split")
+    return cast("Objects", split)
+
+
+def _levels(name: str, fields: _Fields, notes: list[str]) -> list[str]:
+    """The fields that are classes, finest first."""
+    names = set(fields.names())
+    numbered = sorted(
+        (field for field in names if re.fullmatch(r"level[1-9]\d*", field)),
+        key=lambda field: -int(field[5:]),
+    )
+    if numbered:
+        if {int(field[5:]) for field in numbered} != set(range(1, len(numbered) + 1)):
+            raise InputError(
+                f"{name}: the fields {', '.join(numbered)} have a gap; number levels "
+                "from 1 (coarsest)"
+            )
+        return numbered
+    called = class_column(sorted(names - {"txt", "cls"}), name)
+    found = [field for field in ("cls", called) if field is not None and field in names]
+    if len(found) > 1:
+        notes.append(f"classes are .cls, and the field {called} is a text field")
+    elif found and found[0] != "cls":
+        notes.append(f"classes are the field {found[0]}")
+    return found[:1]
+
+
+def _classes(fields: _Fields, field: str) -> Objects:
+    """object [num_samples]: a field as classes."""
+    words = fields.column(field)
+    if not pa.types.is_large_string(words.type):
+        raise InputError(f"{fields.name}: the field {field} holds several classes of a sample")
+    coded = words.fill_null("").dictionary_encode()
+    names = [class_name(raw, fields.name) for raw in coded.dictionary.to_pylist()]
+    found: Objects = np.array(names or [""], dtype=object)[coded.indices.to_numpy()]
+    return found
+
+
+def _text_field(fields: _Fields, field: str) -> Callable[[], Objects]:
+    return lambda: cast("Objects", Lists(_as_lists(fields.column(field))))
+
+
+def _as_lists(column: Any) -> Any:
+    """Lists of the texts that say something."""
+    if not pa.types.is_large_string(column.type):
+        return column
+    said = pc.fill_null(pc.not_equal(column, ""), False)
+    offsets = np.concatenate([[0], np.cumsum(said.to_numpy(zero_copy_only=False))])
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), column.filter(said))

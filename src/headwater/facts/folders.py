@@ -9,6 +9,7 @@ from headwater.errors import InputError
 from headwater.sources.folder import FolderSource
 from headwater.sources.layouts import layout_named
 from headwater.sources.parquet import ParquetSource, parquet_files
+from headwater.sources.shards import ShardSource, open_shards
 
 
 def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
@@ -30,9 +31,10 @@ def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
 
 def opened_folder(
     path: Path, *, layout: str | None = None, follow_links: bool = False
-) -> FolderSource | ParquetSource:
-    """The images of a folder, or of the Parquet files in it, under its own name. `layout` and
-    `follow_links` are as the keys of a study's `data:` entry.
+) -> FolderSource | ParquetSource | ShardSource:
+    """The images of a folder, or of the tars or Parquet files in it, under its own name.
+
+    `layout` and `follow_links` are as the keys of a study's `data:` entry.
 
     Raises InputError for a folder that cannot be read, or in two ways.
     """
@@ -40,8 +42,11 @@ def opened_folder(
     try:
         return FolderSource(name, path, layout=chosen, follow_links=follow_links)
     except InputError as as_folder:
-        if layout is not None or not parquet_files(path):
+        if layout is not None:
             raise
-        with suppress(InputError):  # a table of something else, beside images
-            return ParquetSource(name, path)
+        if any(path.rglob("*.tar")):
+            return open_shards(name, str(path.resolve()))
+        if parquet_files(path):
+            with suppress(InputError):  # a table of something else, beside images
+                return ParquetSource(name, path)
         raise as_folder from None

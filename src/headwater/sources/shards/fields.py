@@ -200,16 +200,19 @@ def _beside(file: Any, samples: Samples, where: str) -> dict[str, Any]:
 
 def joined(parts: list[Any], name: str, lengths: list[int]) -> Any:
     """One column of several shards' tables, nulls where a shard lacks it; lists where any is."""
-    columns = [part[name].combine_chunks() if name in part.column_names else None for part in parts]
+    columns = [part[name] if name in part.column_names else None for part in parts]
     lists = pa.large_list(pa.large_string())
-    kinds = {column.type for column in columns if column is not None}
-    kind = lists if lists in kinds else pa.large_string()
-    whole = []
+    several = any(pa.types.is_large_list(each.type) for each in columns if each is not None)
+    kind = lists if several else pa.large_string()
+    whole: list[Any] = []
     for column, length in zip(columns, lengths, strict=True):
         if column is None:
             column = pa.nulls(length, kind)
-        elif column.type != kind:
+        elif pa.types.is_large_list(column.type):
+            column = column.cast(lists)  # whatever its items are called
+        elif several:
             offsets = pa.array(np.arange(len(column) + 1), pa.int64())
-            column = pa.LargeListArray.from_arrays(offsets, column)
-        whole.append(column)
-    return pa.chunked_array(whole, kind).combine_chunks() if whole else pa.array([], kind)
+            column = pa.LargeListArray.from_arrays(offsets, column.combine_chunks())
+        whole += column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    found = pa.chunked_array(whole, kind).combine_chunks()
+    return found.chunk(0) if isinstance(found, pa.ChunkedArray) and found.num_chunks else found

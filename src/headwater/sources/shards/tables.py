@@ -115,10 +115,10 @@ def table_of(
     fields = _Fields(name, index)
     ids, rows = _ids(name, shards, index, names_ids, fields)
     fields.rows = rows
-    split = _splits(name, shards, index, fields, notes)
+    splits = _splits(name, shards, index, fields, notes)
     levels = _levels(name, fields, notes)
     texts = {}
-    used = {*levels, "split", *([names_ids] if names_ids else [])}
+    used = {*levels, *splits, *([names_ids] if names_ids else [])}
     for field in index.fields:
         if field in used:
             continue
@@ -126,9 +126,12 @@ def table_of(
         texts[called] = _text_field(fields, field)
     table = Table(
         ids=cast("Objects", ids),
-        splits={"split": split},
+        splits=splits,
         levels=tuple(_classes(fields, field) for field in levels),
         texts=Texts(texts),
+        groups=Texts(
+            {field: _group(fields, field) for field in index.fields if field != names_ids}
+        ),
     )
     return Read(table, rows)
 
@@ -211,22 +214,22 @@ class LazyStrings(Strings):
 
 def _splits(
     name: str, shards: Sequence[Shard], index: Index, fields: _Fields, notes: list[str]
-) -> Objects:
-    """By a field `split`, or else by the names of shards and folders; all is train where neither
-    says anything.
+) -> dict[str, Objects]:
+    """`split` by a field of that name, or else by the names of shards and folders; all is train
+    where neither says anything. Other fields that begin with it are split columns of their own.
     """
     by_name = [split_of_path(shard.name, ".tar") for shard in shards]
     lengths = np.diff(index.starts)
     split = np.repeat(np.array(by_name, dtype=object), lengths)
     if fields.rows is not None:
         split = split[fields.rows]
+    others = {
+        field: _split_field(fields, field)
+        for field in fields.names()
+        if field.casefold().startswith("split") and field != "split"
+    }
     if "split" in fields:
-        words = fields.column("split")
-        if not pa.types.is_large_string(words.type):
-            raise InputError(f"{name}: the field split of some samples holds several texts")
-        coded = words.fill_null("").dictionary_encode()
-        meant = natural_splits(coded.dictionary.to_pylist(), f"{name}: the field split")
-        own = meant[coded.indices.to_numpy()]
+        own = _split_field(fields, "split")
         differ = np.flatnonzero((split != "") & (own != "") & (split != own))
         if len(differ):
             raise InputError(
@@ -234,12 +237,23 @@ def _splits(
                 f"({len(differ):,} samples); rename the shards"
             )
         split = np.where(split != "", split, own)
-    if not (split != "").any():
-        return np.full(len(index), "train", dtype=object)
     missing = int((split == "").sum())
-    if missing:
+    if missing == len(split):
+        split = np.full(len(index), "train", dtype=object)
+    elif missing:
         notes.append(f"{missing:,} samples are in no split")
-    return cast("Objects", split)
+    return {"split": cast("Objects", split), **others}
+
+
+def _split_field(fields: _Fields, field: str) -> Objects:
+    """object [num_samples]: a field as splits."""
+    words = fields.column(field)
+    if not pa.types.is_large_string(words.type):
+        raise InputError(f"{fields.name}: the field {field} of some samples holds several texts")
+    coded = words.fill_null("").dictionary_encode()
+    meant = natural_splits(coded.dictionary.to_pylist(), f"{fields.name}: the field {field}")
+    found: Objects = meant[coded.indices.to_numpy()]
+    return found
 
 
 def _levels(name: str, fields: _Fields, notes: list[str]) -> list[str]:
@@ -278,6 +292,16 @@ def _classes(fields: _Fields, field: str) -> Objects:
 
 def _text_field(fields: _Fields, field: str) -> Callable[[], Objects]:
     return lambda: cast("Objects", Lists(_as_lists(fields.column(field))))
+
+
+def _group(fields: _Fields, field: str) -> Callable[[], Objects]:
+    def column() -> Objects:
+        words = fields.column(field)
+        if not pa.types.is_large_string(words.type):
+            words = pc.binary_join(words, ", ")
+        return cast("Objects", Strings(words.fill_null("")))
+
+    return column
 
 
 def _as_lists(column: Any) -> Any:

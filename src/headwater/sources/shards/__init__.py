@@ -14,7 +14,9 @@ source.py    images by place
 from __future__ import annotations
 
 import hashlib
+import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,10 +44,9 @@ def open_shards(
     found or used.
     """
     root, shards = local_shards(written, list(bases), f"data.{name}.path")
-    held = None
+    kept = cache is not None
     if cache is None:
-        held = tempfile.TemporaryDirectory(prefix="headwater-shards-")
-        cache = Path(held.name)
+        cache = Path(tempfile.mkdtemp(prefix="headwater-shards-"))
     place = hashlib.sha256(f"{root.resolve()}|{written}|{image}".encode()).hexdigest()[:16]
     index = open_index(shards, cache / f"shards-{place}", title=name, image=image, workers=workers)
     source = ShardSource(
@@ -54,7 +55,8 @@ def open_shards(
         shards,
         index,
         names_ids=names_ids or read_manifest(root, [shard.name for shard in shards]),
-        cache=None if held is not None else cache / f"looked-shards-{place}.hashes",
+        cache=cache / f"looked-shards-{place}.hashes" if kept else None,
     )
-    source.held = held
+    if not kept:
+        weakref.finalize(index, shutil.rmtree, cache, ignore_errors=True)
     return source

@@ -35,11 +35,11 @@ from numpy.typing import NDArray
 from headwater import digests
 from headwater.errors import InputError
 from headwater.files import atomic_path, blamed_on_file, file_sha256, write_atomic
+from headwater.sources.shards.answering import answer
 from headwater.sources.shards.fields import joined
 from headwater.sources.shards.parts import (
     SAMPLE,
     Written,
-    answer,
     fields_path,
     read_fields,
     read_written,
@@ -55,7 +55,7 @@ _FEW_BYTES = 64 << 20
 [ours].
 """
 _TELL_EVERY_S = 20.0
-_COMMAND = (sys.executable, "-m", "headwater.sources.shards.parts")
+_COMMAND = (sys.executable, "-m", "headwater.sources.shards.jobs")
 
 Fetch = Callable[[Shard], Path]
 """Gives the path of a shard's bytes on this machine."""
@@ -157,10 +157,8 @@ def _opened(folder: Path, title: str) -> Index | None:
             return None
         file = folder / _SAMPLES
         starts, key_starts = tuple(said["starts"]), tuple(said["key_starts"])
-        if file_sha256(file) != said["samples"]:
+        if [file_sha256(file), file_sha256(folder / _KEYS)] != said["sha256"]:
             raise digests.Damaged("it is not what was written: its digest is another")
-        if (folder / _KEYS).stat().st_size != key_starts[-1]:
-            raise digests.Damaged("its files do not fit each other")
         empty = starts[-1] == 0
         mapped = np.zeros(0, SAMPLE) if empty else np.memmap(file, dtype=SAMPLE, mode="r")
         return Index(
@@ -234,7 +232,7 @@ def _read_through(
     total = sum(shard.size for shard, _ in jobs)
     count = min(workers or _cores(), len(jobs))
     told = _Telling(title, len(jobs), total)
-    ask = answer if total <= _FEW_BYTES or count < 1 else None
+    here = total <= _FEW_BYTES
 
     def job(shard: Shard, name: str) -> dict[str, Any]:
         path = shard.path if fetch is None else str(fetch(shard))
@@ -254,7 +252,7 @@ def _read_through(
 
     def work() -> None:
         with contextlib.ExitStack() as stack:
-            asked = ask or stack.enter_context(_Reader()).answer
+            asked = answer if here else stack.enter_context(_Reader()).answer
             while not failed:
                 try:
                     shard, name = waiting.get_nowait()
@@ -340,7 +338,7 @@ def _join(names: Sequence[str], folder: Path, before: Index | None, known: dict[
     """Writes the index from its parts, one after the other."""
     old_keys = b"" if before is None else (folder / "keys.bin").read_bytes()
     starts, key_starts, fields, left_out = [0], [0], dict[str, None](), list[dict[str, int]]()
-    digest = hashlib.sha256()
+    all_samples, all_keys = hashlib.sha256(), hashlib.sha256()
     with (
         atomic_path(folder / _SAMPLES) as samples_path,
         atomic_path(folder / _KEYS) as keys_path,
@@ -350,7 +348,8 @@ def _join(names: Sequence[str], folder: Path, before: Index | None, known: dict[
         for name in names:
             part = _part_of(folder, name, before, known, old_keys)
             data = np.ascontiguousarray(part.samples).tobytes()
-            digest.update(data)
+            all_samples.update(data)
+            all_keys.update(part.keys)
             samples_out.write(data)
             keys_out.write(part.keys)
             starts.append(starts[-1] + len(part.samples))
@@ -359,7 +358,7 @@ def _join(names: Sequence[str], folder: Path, before: Index | None, known: dict[
             left_out.append(part.left_out)
     record = {
         "index": _FORM,
-        "samples": digest.hexdigest(),
+        "sha256": [all_samples.hexdigest(), all_keys.hexdigest()],
         "starts": starts,
         "key_starts": key_starts,
         "fields": list(fields),

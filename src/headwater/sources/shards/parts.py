@@ -1,8 +1,5 @@
 """One shard read through once: where each image lies, a digest of its bytes, and what stands
 beside it.
-
-A process of `python -m headwater.sources.shards.parts` does so for many: it is given jobs as JSON
-lines, and answers each with one.
 """
 
 from __future__ import annotations
@@ -11,7 +8,8 @@ import hashlib
 import io
 import json
 import mmap
-import sys
+import os
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from numpy.typing import NDArray
 
 from headwater import digests
 from headwater.errors import InputError
-from headwater.files import write_atomic
 from headwater.sources.shards.fields import fields_of
 from headwater.sources.shards.samples import samples
 from headwater.sources.shards.tar import BLOCK, LONGEST_NAME, members
@@ -39,6 +36,8 @@ BLAKE2b-128, and the keyed hash of its id (headwater.keys).
 NOWHERE = (1 << 32) - 1
 """The block of a sample without an image."""
 _CODEC = "zstd"
+_IN_MEMORY = 256 << 20
+"""Bytes of a shard that is read whole; a larger one is mapped [ours]."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +63,14 @@ def read_part(path: Path, stem: str, beside: Path | None, image: str | None, whe
     """
     try:
         with path.open("rb") as file:
-            if not file.seek(0, io.SEEK_END):
-                raise InputError(f"{where}: is an empty file; get it again")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                if hasattr(data, "madvise"):
-                    data.madvise(mmap.MADV_SEQUENTIAL)
-                return _part(data, stem, beside, image, where)
+            size = file.seek(0, io.SEEK_END)
+            if size <= _IN_MEMORY:
+                file.seek(0)
+                return _part(file.read(), stem, beside, image, where)
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if hasattr(data, "madvise"):
+                data.madvise(mmap.MADV_SEQUENTIAL)
+            return _part(data, stem, beside, image, where)
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
 
@@ -117,11 +118,23 @@ def write_part(part: Part, path: Path) -> None:
     """Two files: `path`, with the samples, and `path`.fields, a Parquet table."""
     buffer = io.BytesIO()
     pq.write_table(part.fields, buffer, compression=_CODEC)
-    write_atomic(fields_path(path), digests.framed(KIND, buffer.getvalue()))
+    _write(fields_path(path), digests.framed(KIND, buffer.getvalue()))
     said = {"left_out": part.left_out, "fields": part.fields.column_names}
     head, keys = json.dumps(said).encode(), pack_keys(part.keys)
     line = b"%d %d\n" % (len(head), len(keys))
-    write_atomic(path, digests.framed(KIND, line + head + keys + part.samples.tobytes()))
+    _write(path, digests.framed(KIND, line + head + keys + part.samples.tobytes()))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Written beside and renamed. It is not waited for until the disk has it, which would take
+    longer than to read the shard again: what is not whole is found by its digest.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -187,29 +200,3 @@ def unpack_keys(packed: bytes, count: int) -> Any:
     if len(keys) != count:
         raise digests.Damaged("it holds another number of keys than it says")
     return pa.array(keys, pa.large_string())
-
-
-def answer(job: dict[str, Any]) -> dict[str, Any]:
-    """Reads the shard of a job and writes its part."""
-    beside = None if job["beside"] is None else Path(job["beside"])
-    try:
-        part = read_part(Path(job["path"]), job["stem"], beside, job["image"], job["where"])
-        write_part(part, Path(job["part"]))
-    except InputError as error:
-        return {"wrong": str(error)}
-    except (OSError, MemoryError) as error:
-        return {"error": f"{type(error).__name__}: {error}"}
-    return {"samples": len(part.samples)}
-
-
-def main() -> None:
-    """Does jobs until there are none."""
-    out = sys.stdout
-    sys.stdout = sys.stderr
-    for line in sys.stdin:
-        out.write(json.dumps(answer(json.loads(line))) + "\n")
-        out.flush()
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,6 @@ they lie.
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -38,9 +37,6 @@ class ShardSource(Source):
     samples, where they are not called by shard and key. Raises InputError for shards that cannot be
     used.
     """
-
-    held: tempfile.TemporaryDirectory[str] | None = None
-    """Where the index lies that is this process's alone."""
 
     def __init__(
         self,

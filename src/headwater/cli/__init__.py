@@ -46,6 +46,7 @@ from headwater.cli.options import (
     load,
     print_json,
 )
+from headwater.cli.shards import shard
 from headwater.cli.studies import (
     SHIPPED,
     complete_study,
@@ -75,6 +76,7 @@ app.command("exchange")(exchange)
 app.command("hardness")(hardness)
 app.command("import")(import_)
 app.command("mixes")(mixes)
+app.command("shard")(shard)
 for wing in wings.opened():
     app.add_typer(wing.commands())
 

@@ -21,8 +21,8 @@ class LookDisplay:
     `headwater.sources.looking.look.Watch`.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet, self._console = quiet, console(errors=True)
+    def __init__(self, *, quiet: bool = False, doing: str = "looking at") -> None:
+        self._quiet, self._console, self._doing = quiet, console(errors=True), doing
         self._bar: Progress | None = None
         self._rows: dict[str, TaskID] = {}
         self._told = time.monotonic()
@@ -46,7 +46,8 @@ class LookDisplay:
             self._draw(name, done, total, bad)
         elif time.monotonic() - self._told > _EVERY_S:
             self._told = time.monotonic()
-            line = f"looking at the images of {name}: {done:,} of {total:,}, {bad:,} cannot be read"
+            line = f"{self._doing} the images of {name}: {done:,} of {total:,}"
+            line += f", {bad:,} cannot be read" if self._doing == "looking at" else ""
             self._console.print(plain.line(line), markup=False, highlight=False, soft_wrap=True)
 
     def _draw(self, name: str, done: int, total: int, bad: int) -> None:

@@ -15,6 +15,7 @@ import io
 import json
 import re
 import threading
+import unicodedata
 from bisect import bisect_right
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -61,13 +62,20 @@ class _Group:
 class ParquetSource(Source):
     """Images in Parquet files under one root; see the module for its shapes.
 
-    `column` names the column of images where it is not called as usual, `cache` is a file in which
-    hashes of the images' bytes are kept. Raises InputError for files that cannot be used, with the
+    `column` names the column of images where it is not called as usual, `names_ids` the column that
+    names samples where they are not called by file and row, `cache` is a file in which hashes of
+    the images' bytes are kept. Raises InputError for files that cannot be used, with the
     reason.
     """
 
     def __init__(
-        self, name: str, root: Path, *, column: str | None = None, cache: Path | None = None
+        self,
+        name: str,
+        root: Path,
+        *,
+        column: str | None = None,
+        names_ids: str | None = None,
+        cache: Path | None = None,
     ) -> None:
         self.name, self.root = name, root
         self._files = parquet_files(root)
@@ -90,6 +98,8 @@ class ParquetSource(Source):
         notes: list[str] = []
         keys = {key: None for part in parts for key in part}
         whole = {key: _joined(parts, key) for key in keys}
+        if names_ids is not None:
+            whole["id"] = _own_ids(whole, names_ids, name)
         order = np.argsort(whole["id"], kind="stable")
         self._rows = order.astype(np.int64)
         self._starts = [group.start for group in self._groups]
@@ -243,6 +253,25 @@ def parquet_files(root: Path) -> list[Path]:
         if path.is_file():
             found.append(path)
     return found
+
+
+def _own_ids(columns: dict[str, NDArray[Any]], names_ids: str, name: str) -> NDArray[Any]:
+    """Ids by a column, which is taken away. Raises InputError for one that cannot be ids."""
+    values = columns.pop(f"column {names_ids}", None)
+    if values is None:
+        known = [key.removeprefix("column ") for key in columns if key.startswith("column ")]
+        raise InputError(
+            f"data.{name}.ids: there is no column {names_ids!r} of texts; there are "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    if not all(isinstance(value, str) and value for value in values.tolist()):
+        raise InputError(f"data.{name}.ids: not every row has one {names_ids!r}")
+    ids = np.array([unicodedata.normalize("NFC", value) for value in values], dtype=object)
+    told = np.sort(ids)
+    twice = np.flatnonzero(told[1:] == told[:-1])
+    if len(twice):
+        raise InputError(f"{name}: two rows have the {names_ids} {told[twice[0]]!r}")
+    return ids
 
 
 def _joined(parts: list[dict[str, NDArray[Any]]], key: str) -> NDArray[Any]:

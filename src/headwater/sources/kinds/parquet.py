@@ -19,6 +19,8 @@ class ParquetData(SourceWords):
     """The folder of the files, absolute, or relative to the study file or the data root."""
     column: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """The column of images, where several could be."""
+    ids: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """The column that names samples. Left out, they are called by file and row."""
     split_file: Annotated[str, Field(min_length=1)] | None = None
     """As of a folder."""
 
@@ -29,7 +31,7 @@ def _make(name: str, words: ParquetData, data_root: Path | None, cache: Path | N
 
     folder = folder_of(words.path, data_root, f"data.{name}")
     hashes = hash_file(cache, f"parquet:{folder.resolve()}")
-    source = ParquetSource(name, folder, column=words.column, cache=hashes)
+    source = ParquetSource(name, folder, column=words.column, names_ids=words.ids, cache=hashes)
     Place(name, folder, data_root).add_splits(source, words.split_file)
     return source
 

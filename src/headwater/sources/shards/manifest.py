@@ -15,9 +15,12 @@ NAME = "headwater-shards.json"
 _FORM = 1
 
 
-def manifest(shards: dict[str, int], ids: str) -> dict[str, Any]:
-    """The record of a packed folder: samples by shard, and the field that names them."""
-    return digests.sealed({"headwater": "shards", "version": _FORM, "ids": ids, "shards": shards})
+def manifest(shards: dict[str, int], ids: str, made_from: dict[str, Any]) -> dict[str, Any]:
+    """The record of a packed folder: samples by shard, the field that names them, and what it was
+    made from.
+    """
+    said = {"headwater": "shards", "version": _FORM, "ids": ids, "shards": shards}
+    return digests.sealed({**said, "made_from": made_from})
 
 
 def read_manifest(root: Path, shards: Sequence[str]) -> str | None:

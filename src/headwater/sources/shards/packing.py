@@ -70,7 +70,15 @@ def pack(
         raise InputError(f"{source.name}: has no image to pack")
     if source.generated or isinstance(_first(source), np.ndarray):
         raise InputError(f"{source.name}: its images are made, or are pixels, and no files to pack")
-    _begin(source, out, per_shard)
+    made_from = {
+        "source": source.fingerprint(np.arange(len(source.table))),
+        "per_shard": per_shard,
+    }
+    before = _begin(out, made_from)
+    if before is not None:
+        sizes = [(out / f"{shard}.tar").stat().st_size for shard in before]
+        done = sum(before.values())
+        return Packed(out, len(before), done, sum(sizes), len(source.table) - done)
     samples, counts, total, left_out = len(source.table), dict[str, int](), 0, 0
     columns = _Columns(source.table)
     for number, positions in enumerate(_divided(source, per_shard)):
@@ -82,7 +90,7 @@ def pack(
         total += path.stat().st_size
         left_out += len(positions) - written
         watch(int(positions[-1]) + 1, samples)
-    write_atomic(out / NAME, json.dumps(manifest(counts, IDS)))
+    write_atomic(out / NAME, json.dumps(manifest(counts, IDS, made_from)))
     (out / _PACKING).unlink(missing_ok=True)
     return Packed(out, len(counts), sum(counts.values()), total, left_out)
 
@@ -94,21 +102,30 @@ def _first(source: Source) -> Any:
         return b""
 
 
-def _begin(source: Source, out: Path, per_shard: int) -> None:
-    """Makes the folder. Raises InputError for one that holds anything but a packing of the same
-    that was stopped.
+def _begin(out: Path, made_from: dict[str, Any]) -> dict[str, int] | None:
+    """Makes the folder; samples by shard where it holds them all already. Raises InputError for one
+    that holds anything but a packing of the same.
     """
-    every = np.arange(len(source.table))
-    words = {"source": source.fingerprint(every), "per_shard": per_shard}
     try:
-        if digests.read_record(out / _PACKING) == words:
-            return
+        said = digests.read_record(out / NAME)
+        there = all((out / f"{shard}.tar").is_file() for shard in said["shards"])
+        if there and said["made_from"] == made_from:
+            return dict(said["shards"])
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        if digests.read_record(out / _PACKING) == made_from:
+            return None
     except (OSError, ValueError):
         pass
     if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out}: is not empty; name a folder that is not there yet with --out")
+        raise InputError(
+            f"{out}: is not empty, and holds no packing of these images; name a folder that is not "
+            "there yet with --out"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / _PACKING, json.dumps(digests.sealed(words)))
+    write_atomic(out / _PACKING, json.dumps(digests.sealed(made_from)))
+    return None
 
 
 def _divided(source: Source, per_shard: int) -> Iterator[Positions]:

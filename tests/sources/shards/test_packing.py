@@ -93,7 +93,7 @@ def test_the_command_packs_a_folder_and_the_data_of_a_study(
                 "world": {"kind": "world"},
                 "both": {"kind": "mix", "of": {"ours": 1, "packed": 1}},
             },
-            "sources": ["ours"],
+            "sources": ["ours", "packed"],
             "methods": ["scratch"],
             "seeds": 1,
             "budget": {"steps": 1},

@@ -19,7 +19,7 @@ class ShardData(SourceWords):
     kind: Literal["shards"]
     path: Annotated[str, Field(min_length=1)]
     """A folder of tars, one tar, or a pattern such as cc12m/{00000..01242}.tar; absolute, or
-    relative to the study file or the data root.
+    relative to the study file or the data root. Or an address: http(s)://, s3://, gs://, az://.
     """
     image: Annotated[str, Field(min_length=1, max_length=24)] | None = None
     """The ending of the images, where samples hold several (`jpg`, `photo.png`)."""
@@ -41,7 +41,7 @@ def _make(name: str, words: ShardData, data_root: Path | None, cache: Path | Non
     source = open_shards(
         name, words.path, bases=bases, image=words.image, names_ids=words.ids, cache=cache
     )
-    place = Place(name, source.root, data_root)
+    place = Place(name, source.root or data_root or Path(), data_root)
     place.add_splits(source, words.split_file)
     place.add_hierarchy(source, words.hierarchy)
     return source

@@ -5,6 +5,7 @@ tar.py       where the members of a tar lie, and which are refused
 samples.py   members as samples
 fields.py    texts, classes and JSON beside images, as columns
 parts.py     one shard read through
+remote.py    those that lie on other machines
 index.py     all of them: built once by many processes, mapped
 tables.py    what the columns mean
 manifest.py  what a folder that `headwater shard` packed says of itself
@@ -21,8 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from headwater.sources.shards.index import open_index
-from headwater.sources.shards.manifest import read_manifest
-from headwater.sources.shards.places import local_shards
+from headwater.sources.shards.manifest import ids_of_manifest, read_manifest
+from headwater.sources.shards.places import ADDRESS, Shard, local_shards
+from headwater.sources.shards.remote import Remote, kept_limit
 from headwater.sources.shards.source import ShardSource
 
 __all__ = ["ShardSource", "open_shards"]
@@ -43,20 +45,47 @@ def open_shards(
     alone. The other words are those of `kind: shards`. Raises InputError for shards that cannot be
     found or used.
     """
-    root, shards = local_shards(written, list(bases), f"data.{name}.path")
+    where = f"data.{name}.path"
     kept = cache is not None
     if cache is None:
         cache = Path(tempfile.mkdtemp(prefix="headwater-shards-"))
-    place = hashlib.sha256(f"{root.resolve()}|{written}|{image}".encode()).hexdigest()[:16]
-    index = open_index(shards, cache / f"shards-{place}", title=name, image=image, workers=workers)
+    root, remote = None, None
+    if ADDRESS.match(written) is None:
+        root, shards = local_shards(written, list(bases), where)
+        read_as = f"{root.resolve()}|{written}|{image}"
+    else:
+        remote = Remote(written, where, cache / "brought", kept_limit(cache))
+        shards = remote.shards()
+        read_as = f"{written}|{image}"
+    place = hashlib.sha256(read_as.encode()).hexdigest()[:16]
+    index = open_index(
+        shards,
+        cache / f"shards-{place}",
+        title=name,
+        image=image,
+        elsewhere=remote,
+        workers=workers,
+    )
+    ids = names_ids or _ids_of(root, remote, shards)
     source = ShardSource(
         name,
         root,
         shards,
         index,
-        names_ids=names_ids or read_manifest(root, [shard.name for shard in shards]),
+        names_ids=ids,
+        remote=remote,
         cache=cache / f"looked-shards-{place}.hashes" if kept else None,
     )
     if not kept:
         weakref.finalize(index, shutil.rmtree, cache, ignore_errors=True)
     return source
+
+
+def _ids_of(root: Path | None, remote: Remote | None, shards: Sequence[Shard]) -> str | None:
+    """The field that names samples, where `headwater shard` packed them."""
+    names = [shard.name for shard in shards]
+    if root is not None:
+        return read_manifest(root, names)
+    assert remote is not None
+    record = remote.record()
+    return None if record is None else ids_of_manifest(record, remote.base, names)

@@ -22,10 +22,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -57,8 +57,17 @@ _FEW_BYTES = 64 << 20
 _TELL_EVERY_S = 20.0
 _COMMAND = (sys.executable, "-m", "headwater.sources.shards.jobs")
 
-Fetch = Callable[[Shard], Path]
-"""Gives the path of a shard's bytes on this machine."""
+
+class Elsewhere(Protocol):
+    """Shards that do not lie on this machine."""
+
+    def fetch(self, shard: Shard) -> tuple[Path, Path | None]:
+        """(a shard, the Parquet table beside it) as files on this machine."""
+        ...
+
+    def release(self, shard: Shard) -> None:
+        """Says that a shard was read through."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,21 +131,21 @@ def open_index(
     *,
     title: str,
     image: str | None = None,
-    fetch: Fetch | None = None,
+    elsewhere: Elsewhere | None = None,
     workers: int | None = None,
 ) -> Index:
     """The index of shards, kept in `folder`; built where it is not there or does not fit.
 
     `title` is what messages call the set, `image` the ending of its images where samples hold
-    several, `fetch` brings shards here that lie elsewhere. Raises InputError for a shard that
-    cannot be used.
+    several, `elsewhere` brings shards here that lie on other machines. Raises InputError for a
+    shard that cannot be used.
     """
     names = [shard.id(image, _FORM) for shard in shards]
     before = _opened(folder, title)
     if before is not None and before.parts == tuple(names) and _has_fields(before):
         return before
     with blamed_on_file(folder):
-        _build(shards, names, folder, before, title, image, fetch, workers)
+        _build(shards, names, folder, before, title, image, elsewhere, workers)
     built = _opened(folder, title)
     if built is None:
         raise InputError(f"{title}: its index {folder} cannot be read back; is the disk full?")
@@ -185,7 +194,7 @@ def _build(
     before: Index | None,
     title: str,
     image: str | None,
-    fetch: Fetch | None,
+    elsewhere: Elsewhere | None,
     workers: int | None,
 ) -> None:
     parts = folder / "parts"
@@ -197,7 +206,7 @@ def _build(
         for shard, name in zip(shards, names, strict=True)
         if not _is_read(folder, name, known)
     ]
-    _read_through(jobs, parts, title, image, fetch, workers)
+    _read_through(jobs, parts, title, image, elsewhere, workers)
     for _, name in jobs:
         os.replace(fields_path(parts / name), folder / _FIELDS / name)
     _join(names, folder, before, known)
@@ -226,7 +235,7 @@ def _read_through(
     parts: Path,
     title: str,
     image: str | None,
-    fetch: Fetch | None,
+    elsewhere: Elsewhere | None,
     workers: int | None,
 ) -> None:
     total = sum(shard.size for shard, _ in jobs)
@@ -235,11 +244,14 @@ def _read_through(
     here = total <= _FEW_BYTES
 
     def job(shard: Shard, name: str) -> dict[str, Any]:
-        path = shard.path if fetch is None else str(fetch(shard))
+        path, beside = shard.path, shard.beside
+        if elsewhere is not None:
+            file, table = elsewhere.fetch(shard)
+            path, beside = str(file), None if table is None else str(table)
         return {
             "path": path,
             "stem": shard.stem,
-            "beside": shard.beside,
+            "beside": beside,
             "image": image,
             "where": f"{title}: {shard.path}",
             "part": str(parts / name),
@@ -263,6 +275,8 @@ def _read_through(
                     raise InputError(said["wrong"])
                 if "error" in said:
                     raise InputError(f"{title}: {shard.path}: {said['error']}")
+                if elsewhere is not None:
+                    elsewhere.release(shard)
                 told.done(shard.size)
 
     def guarded() -> None:

@@ -30,18 +30,25 @@ def read_manifest(root: Path, shards: Sequence[str]) -> str | None:
     """
     path = root / NAME
     try:
-        said = digests.read_record(path)
-        missing = sorted(set(said["shards"]) - set(shards))
-        ids = said["ids"]
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    return ids_of_manifest(data, str(path), shards)
+
+
+def ids_of_manifest(data: bytes, path: str, shards: Sequence[str]) -> str | None:
+    """The same, of the bytes of a record."""
+    try:
+        said = digests.opened(data)
+        missing = sorted(set(said["shards"]) - set(shards))
+        ids = str(said["ids"])
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: is damaged ({digests.reason(error)}); pack the folder again, or remove it, "
             "and samples are called by shard and key"
         ) from None
-    if missing and len(missing) < len(said["shards"]):
-        return str(ids)  # some of the shards were asked for
-    if missing:
+    if missing and len(missing) == len(said["shards"]):
         raise InputError(f"{path}: speaks of other shards, such as {missing[0]}.tar; remove it")
-    return str(ids)
+    return ids  # also where some of its shards alone were asked for

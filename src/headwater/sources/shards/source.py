@@ -4,6 +4,7 @@ they lie.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from bisect import bisect_right
@@ -21,6 +22,7 @@ from headwater.sources.formats import MAX_FILE_BYTES
 from headwater.sources.shards.index import Index
 from headwater.sources.shards.parts import NOWHERE
 from headwater.sources.shards.places import Shard
+from headwater.sources.shards.remote import Remote
 from headwater.sources.shards.tables import table_of
 from headwater.sources.shards.tar import BLOCK
 
@@ -41,15 +43,16 @@ class ShardSource(Source):
     def __init__(
         self,
         name: str,
-        root: Path,
+        root: Path | None,
         shards: Sequence[Shard],
         index: Index,
         *,
         names_ids: str | None = None,
         cache: Path | None = None,
+        remote: Remote | None = None,
     ) -> None:
         self.name, self.root = name, root
-        self._shards, self._index = tuple(shards), index
+        self._shards, self._index, self._remote = tuple(shards), index, remote
         self._starts = list(index.starts)
         if cache is not None:
             self.verdicts = cache
@@ -80,18 +83,50 @@ class ShardSource(Source):
         """The encoded image. Raises BadImage where a sample has none, and InputError where its
         shard cannot be read.
         """
+        at, begin, size = self._place(position)
+        if self._remote is not None and self._remote.local(self._shards[at]) is None:
+            return self._brought([(at, begin, size)], np.array([position]))[0]
+        data = self._file(at).read(begin, size)
+        if len(data) != size:
+            raise self._changed(at)
+        return data
+
+    def images(self, positions: Positions) -> list[bytes]:
+        """`image` of several; of shards that lie elsewhere, several are asked for at a time."""
+        if self._remote is None:
+            return [self.image(position) for position in positions.tolist()]
+        places = [self._place(position) for position in positions.tolist()]
+        here = {at: self._remote.local(self._shards[at]) for at in {at for at, _, _ in places}}
+        far = [number for number, (at, _, _) in enumerate(places) if here[at] is None]
+        came = self._brought([places[number] for number in far], positions[far])
+        found = dict(zip(far, came, strict=True))
+        return [
+            found[number] if number in found else self.image(position)
+            for number, position in enumerate(positions.tolist())
+        ]
+
+    def _brought(self, places: list[tuple[int, int, int]], positions: Positions) -> list[bytes]:
+        """Images of shards that lie elsewhere, held to their digests."""
+        assert self._remote is not None
+        names = [self._shards[at].path[len(self._remote.base) :] for at, _, _ in places]
+        asked = [(name, begin, size) for name, (_, begin, size) in zip(names, places, strict=True)]
+        came = self._remote.read_many(asked)
+        for (at, _, _), data, digest in zip(places, came, self.digests(positions), strict=True):
+            if hashlib.blake2b(data, digest_size=16).hexdigest().encode() != digest:
+                raise self._changed(at)
+        return came
+
+    def _place(self, position: int) -> tuple[int, int, int]:
+        """(shard, byte, size) of an image. Raises BadImage where a sample has none."""
         row = position if self._rows is None else int(self._rows[position])
         sample = self._samples[row]
         block, size = int(sample["block"]), int(sample["size"])
         if block == NOWHERE or size > MAX_FILE_BYTES:
             raise self._bad(position, block)
-        at = bisect_right(self._starts, row) - 1
-        data = self._file(at).read(block * BLOCK, size)
-        if len(data) != size:
-            raise InputError(
-                f"{self._shards[at].path}: has changed since it was opened; start again"
-            )
-        return data
+        return bisect_right(self._starts, row) - 1, block * BLOCK, size
+
+    def _changed(self, at: int) -> InputError:
+        return InputError(f"{self._shards[at].path}: has changed since it was opened; start again")
 
     def _bad(self, position: int, block: int) -> BadImage:
         where = f"{self.name}: {self.table.ids[position]!r}"
@@ -109,7 +144,9 @@ class ShardSource(Source):
             if found is not None:
                 self._open.move_to_end(at)
                 return found
-            found = self._open[at] = _File(self._shards[at])
+            shard = self._shards[at]
+            kept = None if self._remote is None else self._remote.local(shard)
+            found = self._open[at] = _File(shard, kept)
             while len(self._open) > _OPEN:
                 self._open.popitem(last=False)  # closed when its last reader has let go of it
             return found
@@ -132,14 +169,15 @@ class _File:
     mapped file that somebody shortens would end the process.
     """
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, kept: Path | None) -> None:
         self._handle = -1
         try:
-            self._handle = os.open(shard.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            self._handle = os.open(kept or shard.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
             status = os.fstat(self._handle)
         except OSError as error:
             raise InputError(f"{shard.path}: cannot be read ({error.strerror or error})") from None
-        if (status.st_size, status.st_mtime_ns) != (shard.size, shard.mtime_ns):
+        known = (shard.size, status.st_mtime_ns if kept else shard.mtime_ns)
+        if (status.st_size, status.st_mtime_ns) != known:
             raise InputError(f"{shard.path}: has changed since it was opened; start again")
         self._path = shard.path
 

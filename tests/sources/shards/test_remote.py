@@ -1,0 +1,181 @@
+"""Shards on a web server and in an object store: what a study reads there is what lies here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from headwater.errors import InputError
+from headwater.sources.shards import ShardSource, open_shards, remote
+from tests.sources.shards.servers import Served, web
+from tests.sources.shards.tars import corpus, jpeg, samples, write
+
+N = 40
+EVERY = np.arange(N)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Four shards of ten samples, one of them with a Parquet table."""
+    found = corpus(tmp_path / "web", 4, 10)
+    names = [f"{n:09d}" for n in range(20, 30)]
+    table = pa.table({"key": names, "caption": [f"told {name}" for name in names]})
+    pq.write_table(table, found / "00002.parquet")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_STALLED_S", 0.3)
+    monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(remote, "_CHUNK", 4096)
+
+
+@pytest.fixture
+def served(root: Path) -> Iterator[Served]:
+    with web(root) as found:
+        yield found
+
+
+def far(served: Served, cache: Path, **words: Any) -> ShardSource:
+    return open_shards("web", f"{served.url}/{{00000..00003}}.tar", cache=cache, **words)
+
+
+def same(one: ShardSource, other: ShardSource) -> None:
+    assert one.table.ids.tolist() == other.table.ids.tolist()
+    assert one.fingerprint(EVERY) == other.fingerprint(EVERY)
+    assert one.hashes.tolist() == other.hashes.tolist()
+    for name in other.table.texts:
+        assert one.table.texts[name].tolist() == other.table.texts[name].tolist()
+    order = np.random.default_rng(0).permutation(N)
+    assert list(one.images(order)) == list(other.images(order))
+    assert [one.image(at) for at in range(N)] == [jpeg(at) for at in range(N)]
+
+
+def test_shards_of_a_web_server_are_those_of_the_disk(
+    root: Path, served: Served, tmp_path: Path
+) -> None:
+    same(far(served, tmp_path / "cache"), open_shards("web", str(root)))
+    files = [*root.glob("*.tar"), *root.glob("*.parquet")]
+    assert served.sent == sum(path.stat().st_size for path in files)  # each byte once
+    before = served.sent
+    again = far(served, tmp_path / "cache")
+    again.image(3)
+    assert served.sent == before
+
+
+def test_where_there_is_no_room_images_alone_are_asked_for(
+    root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_CACHE_GB", "0")
+    source = far(served, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.tar"))
+    before = served.sent
+    order = np.random.default_rng(0).permutation(N)[:30]
+    assert list(source.images(order)) == [jpeg(at) for at in order.tolist()]
+    assert served.sent - before == sum(len(jpeg(at)) for at in order.tolist())
+    same(source, open_shards("web", str(root)))
+
+
+@pytest.mark.parametrize("room", ["0", "1"])
+def test_requests_that_fail_stall_or_are_cut_change_nothing(
+    room: str, root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One in twenty, and more than half of it at once."""
+    monkeypatch.setenv("HEADWATER_CACHE_GB", room)
+    served.wrong = 0.05
+    same(far(served, tmp_path / "cache"), open_shards("web", str(root)))
+    served.wrong = 0.3
+    same(far(served, tmp_path / "cache"), open_shards("web", str(root)))
+    assert set(served.faults) == {"fails", "stalls", "cut"} or room == "1"
+
+
+def test_a_shard_whose_fetching_was_stopped_goes_on_where_it_was(
+    root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, asked = remote.Remote.read, list[int]()
+
+    def stopped(self: remote.Remote, name: str, begin: int, size: int) -> bytes:
+        if len(asked) == 5:
+            raise KeyboardInterrupt
+        asked.append(size)
+        return read(self, name, begin, size)
+
+    monkeypatch.setattr(remote.Remote, "read", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        far(served, tmp_path / "cache", workers=1)
+    monkeypatch.setattr(remote.Remote, "read", read)
+    same(far(served, tmp_path / "cache", workers=1), open_shards("web", str(root)))
+    files = [*root.glob("*.tar"), *root.glob("*.parquet")]
+    assert served.sent == sum(path.stat().st_size for path in files)
+
+
+def test_bytes_that_are_not_those_of_the_index_are_refused(
+    root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_CACHE_GB", "0")
+    source = far(served, tmp_path / "cache")
+    write(root / "00001.tar", samples(70, 10))
+    assert source.image(0) == jpeg(0)
+    with pytest.raises(InputError, match="has changed since it was opened; start again"):
+        source.images(np.array([0, 15]))
+    assert far(served, tmp_path / "cache").image(10) == jpeg(70)
+
+
+def test_what_is_not_there_is_told(served: Served, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no http://127\.0\.0\.1:\d+/00004\.tar"):
+        open_shards("web", f"{served.url}/{{00000..00004}}.tar", cache=tmp_path)
+    with pytest.raises(InputError, match="a web server does not say which files it has"):
+        open_shards("web", f"{served.url}/", cache=tmp_path)
+    with pytest.raises(InputError, match="begins with none of"):
+        open_shards("web", "ftp://example.invalid/{0..1}.tar", cache=tmp_path)
+    (served.root / "index.json").write_text('{"shardlist": [{"url": "00001.tar"}]}')
+    assert len(open_shards("web", f"{served.url}/", cache=tmp_path).table) == 10
+
+
+def test_a_server_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "_TRIES", 2)
+    with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/ cannot be read"):
+        open_shards("web", "http://127.0.0.1:9/{0..1}.tar", cache=tmp_path)
+
+
+def test_shards_of_an_object_store_are_those_of_the_disk(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto's server speaks S3 on this machine."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        for word, value in {
+            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(word, value)
+        import boto3
+
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+        client.create_bucket(Bucket="corpora")
+        for path in root.iterdir():
+            client.upload_file(str(path), "corpora", f"web/{path.name}")
+        here = open_shards("web", str(root))
+        for written in ("s3://corpora/web/", "s3://corpora/web/{00000..00003}.tar"):
+            same(open_shards("web", written, cache=tmp_path / "cache"), here)
+        few = open_shards("web", "s3://corpora/web/0000[01].tar", cache=tmp_path / "cache")
+        assert len(few.table) == 20
+        monkeypatch.setenv("HEADWATER_CACHE_GB", "0")
+        same(open_shards("web", "s3://corpora/web/", cache=tmp_path / "none"), here)
+        with pytest.raises(InputError, match=r"there is no \.tar at"):
+            open_shards("web", "s3://corpora/nothing/", cache=tmp_path / "cache")
+    finally:
+        server.stop()

@@ -18,7 +18,7 @@ from headwater.study import Study
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "src" / "headwater" / "sources" / "recipes"
-STUDY = "study: s\ndata: {d: %s}\nbudget: {epochs: 1}\ntasks: {t: {data: d}}\nmethods: [simclr]\n"
+STUDY = "study: s\ndata: {d: %s}\nbudget: {epochs: 1}\ntasks: {t: {data: d}}\nmethods: [scratch]\n"
 ASKED = {
     *("cc3m", "cc12m", "datacomp", "imagenet1k", "imagenet21k", "imagenet_captions", "inat2021"),
     *("inat2021_mini", "laion400m", "laion2b", "redcaps", "shutterstock", "wit", "yfcc15m"),

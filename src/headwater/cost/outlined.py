@@ -1,7 +1,7 @@
 """The cost of a study that was outlined without its data: FLOPs, GPU-hours and disk.
 
-The encoder is built without memory for its weights, so that FLOPs of any network are counted in a
-second.
+FLOPs of common encoders were counted before; any other one is built without memory for its weights
+and counted in seconds.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from headwater.cost.estimate import BACKWARD, PROBE_FLOPS_PER_S, ROW_BYTES
 from headwater.cost.gpus import GPUS, UTILISATION, Gpu
+from headwater.cost.guess import CONVS, LEAST_SIDE, TIMM, VITS, counts_plainly
 from headwater.errors import InputError, blamed_on
 from headwater.plan.outline import Outline, OutlinedArm
 from headwater.registry import METHODS, PROTOCOLS
@@ -77,10 +78,7 @@ def outlined_cost(
     """
     if not 0 < utilisation <= 1:
         raise InputError(f"--utilisation: {utilisation:g} is no share above 0 and up to 1")
-    import torch
-
-    with torch.device("meta"):
-        network = _Network.of(outline)
+    network = _Network.known(outline) or _Network.counted(outline)
     trained = [arm for arm in (*outline.arms, *outline.supports) if arm.recipe is not None]
     flops = [arm.images_seen * network.image_flops[_key(arm)] for arm in trained]
     expenses = list(_expenses(outline, network.num_features))
@@ -125,28 +123,73 @@ class _Network:
     """FLOPs of an image through models that clusters are made from."""
 
     @classmethod
-    def of(cls, outline: Outline) -> _Network:
+    def known(cls, outline: Outline) -> _Network | None:
+        """Of an encoder that was counted before, without torch, which takes seconds to load; None
+        for another one, and for a method that counts in its own way.
+        """
+        study, size, arms = outline.study, outline.study.image_size, _recipes(outline)
+        names = _of_timm(outline)
+        plain = all(counts_plainly(METHODS[arm.words.method]) for arm in arms.values())
+        if study.patch_size is not None or not plain or not set(names) <= set(TIMM):
+            return None
+        patches = (study.backbone, size) in VITS
+        if patches:
+            forward, num_features, weight_bytes = VITS[study.backbone, size]
+        elif study.backbone in CONVS and size >= LEAST_SIDE:
+            of_pixel, num_features, weight_bytes = CONVS[study.backbone]
+            forward = of_pixel * size**2
+        else:
+            return None
+        flops = {}
+        for key, arm in arms.items():
+            method, views = METHODS[arm.words.method], 0.0
+            for crop in method.crops(arm.recipe, size):
+                side = crop.image_size or size
+                if patches and side != size:
+                    return None
+                views += crop.count * (side / size) ** 2
+            flops[key] = 3.0 * views * forward + method.caption_flops(arm.recipe)
+        timm = {name: TIMM[name] for name in names}
+        return cls(forward, num_features, weight_bytes, patches, flops, timm)
+
+    @classmethod
+    def counted(cls, outline: Outline) -> _Network:
+        """Of any encoder, built without memory for its weights."""
+        import torch
+
+        with torch.device("meta"):
+            return cls._built(outline)
+
+    @classmethod
+    def _built(cls, outline: Outline) -> _Network:
         from headwater import models
         from headwater.methods import check_encoder
 
-        study, size = outline.study, outline.study.image_size
-        arms = {
-            _key(arm): arm for arm in (*outline.arms, *outline.supports) if arm.recipe is not None
-        }
+        study, size, arms = outline.study, outline.study.image_size, _recipes(outline)
         with study.located(), blamed_on("backbone" if study.patch_size is None else "patch_size"):
             encoder = models.build_encoder(
                 study.backbone, size, seed=0, patch_size=study.patch_size
             )
             check_encoder(encoder, size, {arm.words.method: arm.recipe for arm in arms.values()})
-        names = sorted({arm.features for arm in outline.arms if arm.features is not None})
         return cls(
             forward=models.forward_flops(encoder, size),
             num_features=int(encoder.num_features),  # type: ignore[arg-type]
             weight_bytes=sum(t.numel() * t.element_size() for t in encoder.state_dict().values()),
             patches=models.num_tokens(encoder) is not None,
             image_flops={key: _image_flops(arm, encoder, size) for key, arm in arms.items()},
-            timm={name: models.timm_cost(name)[0] for name in names},
+            timm={name: models.timm_cost(name)[0] for name in _of_timm(outline)},
         )
+
+
+def _recipes(outline: Outline) -> dict[str, OutlinedArm]:
+    """An arm of each method and recipe."""
+    trained = (arm for arm in (*outline.arms, *outline.supports) if arm.recipe is not None)
+    return {_key(arm): arm for arm in trained}
+
+
+def _of_timm(outline: Outline) -> list[str]:
+    """Models that clusters are made from."""
+    return sorted({arm.features for arm in outline.arms if arm.features is not None})
 
 
 def _key(arm: OutlinedArm) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.markup import escape
@@ -31,6 +31,8 @@ def print_outline(facts: Mapping[str, Any]) -> None:
         _console.print(f"beside these {number} for features that labels are made from")
     for line in (_work(facts), _disk(facts["cost"])):
         _console.print(plain.line(line), markup=False)
+    for line in _origins(facts["data"]):
+        _console.print(plain.line(line), markup=False)
     for note in facts["notes"]:
         _console.print(plain.line(f"note: {note}"), markup=False)
     if facts["missing"]:
@@ -50,7 +52,7 @@ def _data_table(data: list[dict[str, Any]]) -> Table:
     table.add_column("where the number of images is from")
     for row in data:
         images = sum(row["images"].values())
-        used = ", ".join(f"{value:,}" for value in row["used_by"].values())
+        used = ", ".join(dict.fromkeys(f"{value:,}" for value in row["used_by"].values()))
         table.add_row(
             name_of(row["data"]),
             f"{images:,}",
@@ -60,6 +62,16 @@ def _data_table(data: list[dict[str, Any]]) -> Table:
             name_of(row["images_from"]),
         )
     return table
+
+
+def _origins(data: list[dict[str, Any]]) -> Iterator[str]:
+    """Where numbers of classes and sizes of images are from."""
+    for row in data:
+        sources = "; ".join(dict.fromkeys(level["source"] for level in row["levels"]))
+        if sources:
+            yield f"classes of {row['data']}: {sources}"
+        if row["gb_from"]:
+            yield f"GB of {row['data']}: {row['gb_from']}"
 
 
 def _arms_table(arms: list[dict[str, Any]]) -> Table:

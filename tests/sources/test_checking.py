@@ -9,6 +9,8 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -199,6 +201,19 @@ def test_a_folder_is_counted_by_its_classes(tmp_path: Path) -> None:
         "8 images, and the whole has 1,331,167",
         "2 classes, and the whole has 1,000",
     )
+
+
+def test_parquet_files_are_counted_by_their_rows(tmp_path: Path) -> None:
+    images = [{"bytes": jpeg(i), "path": f"{i}.jpg"} for i in range(5)]
+    captions = ["a dog", "a dog", "a cat", "", "one"]
+    columns = {"image": images, "caption": captions, "label": ["a", "b", "a", "b", "a"]}
+    pq.write_table(pa.table(columns), tmp_path / "train-00000.parquet")
+    found = found_in(tmp_path)
+    assert (found.form, found.images, found.classes) == ("parquet", 5, 2)
+    assert found.captions is not None and found.sampled is not None
+    assert (found.captions.without, found.captions.duplicates) == (1, 1)
+    assert found.sampled.images == 5 and not found.sampled.bad
+    assert "the recipe makes shards" in verdict_of(recipe(6), found).notes[0]
 
 
 def test_without_statistics_a_small_copy_is_not_whole_and_a_large_one_is_told_of(

@@ -57,11 +57,12 @@ def is_there(study: Study, name: str, data_root: Path | None) -> bool:
     """Whether an entry's folder is there; true of what lies in no folder."""
     if _folder(study, name) is None:
         return True
-    words = placed(study, name, data_root)
-    written = getattr(words, "path", None) or _folder(study, name)
     try:
-        path = Path(str(written)).expanduser()
-        return path.is_dir() or (data_root is not None and (data_root / path).is_dir())
+        words = placed(study, name, data_root)
+        path = Path(str(getattr(words, "path", None) or _folder(study, name))).expanduser()
+        if path.is_absolute():
+            return path.is_dir()
+        return data_root is not None and (data_root / path).is_dir()
     except (RuntimeError, OSError, ValueError):  # whoever opens it will say what is wrong
         return True
 

@@ -95,5 +95,6 @@ def _data_facts(outline: Outline, known: KnownData) -> dict[str, Any]:
         ]
         if recipe.bytes_per_image is not None:
             facts["whole_gb"] = recipe.bytes_per_image.value * recipe.expected_images / 1e9
-            facts["gb_from"] = recipe.bytes_per_image.how or recipe.bytes_per_image.source
+            size = recipe.bytes_per_image
+            facts["gb_from"] = " ".join(filter(None, (size.source, size.how)))
     return facts

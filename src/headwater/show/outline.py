@@ -87,25 +87,28 @@ def _arms_table(arms: list[dict[str, Any]]) -> Table:
         first = seeds[0]
         numbers = (first["images"], first["classes"], first["images_seen"], first["steps"])
         table.add_row(
-            name_of(arm_title(first)),
+            name_of(_title(first)),
             *(f"{number:,}" if number else "-" for number in numbers),
             f"{len(seeds)}",
             f"{sum(arm['cells'] for arm in seeds):,}",
-            hours_word(sum(arm["gpu_hours"] for arm in seeds)),
+            _hours(sum(arm["gpu_hours"] for arm in seeds)),
         )
     return table
 
 
-def arm_title(arm: Mapping[str, Any]) -> str:
+def _title(arm: Mapping[str, Any]) -> str:
     """How a person calls an arm, without its seed."""
     size = arm.get("size")
     words = [arm["method"], arm.get("source"), arm.get("labels")]
     words += [None if size in (None, "all") else f"{size:,} images"]
-    words += [" ".join(f"{value:,} {unit}" for unit, value in (arm.get("budget") or {}).items())]
+    for unit, value in (arm.get("budget") or {}).items():
+        words.append(f"{value:,.15g} {unit.replace('_', ' ')}")
+    factor = arm.get("lr_factor")
+    words += [None if factor is None else f"{factor:g} x lr"]
     return " · ".join(str(word) for word in words if word)
 
 
-def hours_word(hours: float) -> str:
+def _hours(hours: float) -> str:
     """Hours, with two digits where they are few."""
     if hours and hours < 0.01:
         return "< 0.01"
@@ -127,13 +130,13 @@ def _work(facts: Mapping[str, Any]) -> str:
     cost, gpu = facts["cost"], facts["gpu"]
     flops = cost["pretrain_flops"] + cost["finetune_flops"] + cost["feature_flops"]
     fits = cost["fit_core_hours"]
-    cores = f", and {hours_word(fits)} core-hours of fits" if fits >= 0.1 else ""
+    cores = f", and {_hours(fits)} core-hours of fits" if fits >= 0.1 else ""
     return (
         f"{len(facts['arms'])} arms, {facts['cells']:,} cells: {cost['pretrain_images']:,} images "
         f"of pre-training, {cost['finetune_images']:,} of fine-tuning, {flops:.2e} FLOPs: "
-        f"{hours_word(cost['gpu_hours'])} hours of one {gpu['title']} at "
+        f"{_hours(cost['gpu_hours'])} hours of one {gpu['title']} at "
         f"{gpu['utilisation']:g} of its {gpu['tflops']:,g} TFLOP/s "
-        f"({hours_word(cost['pretrain_gpu_hours'])} of them pre-training){cores}"
+        f"({_hours(cost['pretrain_gpu_hours'])} of them pre-training){cores}"
     )
 
 

@@ -29,6 +29,7 @@ NOT_RUN = {
     r"headwater try .*": "trains for half an hour; tests of the command run it on less",
     r"torchrun .*": "asks for eight processes; tests/pretrain/test_scale.py has two",
     r"headwater (run|hardness) studies/.*": "trains for hours on photos that are not here",
+    r"headwater sources check .*": "checks a copy that is not here; tests/cli/test_sources.py",
     r"headwater theory run.*": "simulates for minutes; tests/theory runs smaller sweeps",
     r"headwater theory plot .*": "draws what the sweep before it left; tests/theory/test_cli.py",
     r"headwater import Hyper.*": "reads a table that is not here; tests/imports reads it",

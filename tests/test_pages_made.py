@@ -40,6 +40,12 @@ def test_every_verdict_of_a_claim_follows_from_its_interval() -> None:
         assert text.count(f"<!-- {paper} -->") == 1
 
 
+def test_the_costs_at_full_size_are_those_of_the_code() -> None:
+    made = tool("full_scale")
+    text = (DOCS / "full_scale.md").read_text(encoding="utf-8")
+    assert made["with_blocks"](text) == text, "run python tools/make_full_scale.py"
+
+
 def test_the_numbers_of_how_sure_are_those_of_the_simulation() -> None:
     made = tool("how_sure")
     text = (DOCS / "how_sure.md").read_text(encoding="utf-8")

@@ -25,6 +25,7 @@ from headwater.study import (
     Protocols,
     PublishedData,
     Recipes,
+    ShardsData,
     SourceUse,
     Study,
     TaskUse,
@@ -57,7 +58,7 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     blocks = [model for model in found if model.__name__.endswith("_recipe")]
     for block in blocks:  # a method's settings are shown under its own name
         found[Recipes] |= found.pop(block)
-    data = {FolderData, ParquetData, PublishedData, TorchvisionData, WorldData}
+    data = {FolderData, ParquetData, PublishedData, ShardsData, TorchvisionData, WorldData}
     data |= {MixData, ViewData, Score, Like}
     protocols = {Protocols, *(protocol.words for protocol in PROTOCOLS)}
     parts = (

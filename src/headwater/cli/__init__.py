@@ -33,6 +33,7 @@ from headwater.cli.options import (
     DeviceOption,
     EngineOption,
     FreshOption,
+    GpuOption,
     JsonOption,
     NewStoreOption,
     QuietOption,
@@ -40,13 +41,16 @@ from headwater.cli.options import (
     StudyArgument,
     TrackerOption,
     UntilOption,
+    UtilisationOption,
     VerifyOption,
     WorkersOption,
     hours_of,
     load,
+    outlined,
     print_json,
 )
 from headwater.cli.shards import shard
+from headwater.cli.sources import sources_app
 from headwater.cli.studies import (
     SHIPPED,
     complete_study,
@@ -68,6 +72,7 @@ app = typer.Typer(
 )
 app.add_typer(labels_app)
 app.add_typer(tasks_app)
+app.add_typer(sources_app)
 app.command("init")(first.init)
 app.command("try")(first.try_)
 app.command("backtest")(backtest)
@@ -111,15 +116,29 @@ def plan(
     workers: WorkersOption = None,
     fresh: FreshOption = False,
     verify: VerifyOption = False,
+    gpu: GpuOption = None,
+    utilisation: UtilisationOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing."""
+    """List arms and cells, what is shared and done, and what the rest will cost. Runs nothing.
+
+    Where data is missing of which numbers are published (`headwater sources`, `headwater tasks`),
+    the plan is outlined from these.
+    """
     from headwater.study.file import wing_of
 
     owner = wing_of(study_path(study))
     if owner is not None:
         options = wings.Options(store, device=device, workers=workers, as_json=as_json)
         owner.plan(study_path(study), options)
+        return
+    known = outlined(study, data_root, asked=gpu is not None or utilisation is not None)
+    if known is not None:
+        from headwater.facts.outline import outline_facts
+        from headwater.show.outline import print_outline
+
+        outlines = outline_facts(known, gpu=gpu, utilisation=utilisation)
+        print_json(outlines) if as_json else print_outline(outlines)
         return
     resolved, opened = load(study, store, data_root, verify=verify, workers=workers, quiet=as_json)
     from headwater.facts.study import plan_facts

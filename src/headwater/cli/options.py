@@ -22,6 +22,7 @@ from headwater.errors import InputError
 
 if TYPE_CHECKING:
     from headwater.plan import Plan
+    from headwater.plan.outline import Outline
     from headwater.store import Store
 
 
@@ -153,6 +154,19 @@ TrackerOption = Annotated[
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress display.")]
+GpuOption = Annotated[
+    str | None,
+    typer.Option(
+        "--gpu",
+        metavar="NAME",
+        help="Outline the cost on this GPU (v100, a100, h100, ...) from published numbers; so it "
+        "is, on an h100, where data is missing.",
+    ),
+]
+UtilisationOption = Annotated[
+    float | None,
+    typer.Option("--utilisation", help="Share of its peak that the GPU reaches; 0.35."),
+]
 DEFAULT_STORE = Path("headwater-store")
 
 
@@ -200,6 +214,18 @@ def load(
             looking = replace(looking, spool=cache)
         plan = Plan.make(words, data_root=data_root, cache=cache, looking=looking)
     return plan, opened
+
+
+def outlined(study: str, data_root: Path | None, *, asked: bool) -> Outline | None:
+    """The outline of a study of which data is missing, or of any where it is `asked` for; None
+    where it is planned as ever.
+    """
+    from headwater.plan.outline import outline
+    from headwater.study import Study
+
+    words = Study.load(study_path(study))
+    check_root(data_root)
+    return outline(words, data_root, asked=asked)
 
 
 def check_root(data_root: Path | None) -> None:

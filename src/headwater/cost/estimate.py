@@ -32,7 +32,7 @@ START_S, FIRST_S = 2.5, 1.8
 """Of a worker process, from nothing to its first unit, while others start beside it; and what its
 first unit takes besides: libraries are loaded, kernels are made ready.
 """
-_ROW_BYTES = 3e3
+ROW_BYTES = 3e3
 """Of the rows of a cell."""
 
 
@@ -165,7 +165,7 @@ def _disk_bytes(
         + features
         + images * side * side * 3 * 1.1
         + sum(size for _, size in decoded)
-        + _ROW_BYTES * len(cells)
+        + ROW_BYTES * len(cells)
     )
 
 

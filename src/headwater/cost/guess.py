@@ -15,7 +15,7 @@ from headwater.cost.encoder import Measured, recipe_key
 from headwater.methods import Method
 from headwater.plan import Plan, PlannedArm
 
-_LEAST_SIDE = 32
+LEAST_SIDE = 32
 CONVS = {
     "tiny": (8004.0, 96, 1_499_192),
     "test_resnet": (8004.0, 96, 1_499_192),
@@ -25,6 +25,10 @@ CONVS = {
     "resnet50": (162_912.0, 2048, 94_245_032),
 }
 """Backbone -> forward FLOPs of a pixel, features, bytes of weights."""
+VITS = {("vit_base_patch16_224", 224): (35_126_120_448.0, 768, 343_194_624)}
+"""(backbone, image size) -> forward FLOPs of an image, features, bytes of weights, counted so."""
+TIMM = {"vit_large_patch14_clip_224.openai": 162_023_964_672.0}
+"""FLOPs of an image through a timm model at its own size, counted so."""
 FLOPS_PER_S = {"cpu": 6e10, "cuda": 5e12, "mps": 1e12}
 """Of one worker in training, by kind of device: `tiny` and resnet18 at 32 px came to 5.6e10 and
 6.7e10 on one core of a server; the others are [ours].
@@ -41,7 +45,7 @@ def guess(plan: Plan, device_name: str) -> Measured | None:
     if (
         study.backbone not in CONVS
         or study.patch_size is not None
-        or study.image_size < _LEAST_SIDE
+        or study.image_size < LEAST_SIDE
         or not (device_name == "cpu" or (device_name == "auto" and not _may_have_gpu()))
         or not all(_plain(arm) for arm in arms)
     ):
@@ -61,16 +65,19 @@ def guess(plan: Plan, device_name: str) -> Measured | None:
     )
 
 
+def counts_plainly(method: type[Method]) -> bool:
+    """Whether a method costs three forward passes of the encoder a view."""
+    return (
+        method.image_flops.__func__ is Method.image_flops.__func__  # type: ignore[attr-defined]
+        and method.prepared.__func__ is Method.prepared.__func__  # type: ignore[attr-defined]
+    )
+
+
 def _plain(arm: PlannedArm) -> bool:
     """Whether an arm costs three forward passes a view, and nothing else needs to be looked at."""
     assert arm.recipe is not None
-    own = arm.method
-    same = (
-        own.image_flops.__func__ is Method.image_flops.__func__  # type: ignore[attr-defined]
-        and own.prepared.__func__ is Method.prepared.__func__  # type: ignore[attr-defined]
-    )
     of_timm = arm.clusters is not None and arm.clusters.timm is not None
-    return same and not arm.recipe.micro_batch and not of_timm
+    return counts_plainly(arm.method) and not arm.recipe.micro_batch and not of_timm
 
 
 def _image_flops(arm: PlannedArm, of_pixel: float, image_size: int) -> float:

@@ -197,6 +197,13 @@ class Method(ABC):
         )
 
     @classmethod
+    def caption_flops(cls, recipe: Any) -> float:
+        """FLOPs that the caption of one image costs in training beside `image_flops`, at the whole
+        context; 0 for a method that reads none.
+        """
+        return 0.0
+
+    @classmethod
     def context(cls, recipe: Any) -> int | None:
         """Tokens of CLIP's tokenizer that it reads of a caption, start and end counted; None for a
         method that reads captions in another way, or none.

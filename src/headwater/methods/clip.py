@@ -164,6 +164,15 @@ class Clip(Method):
     def context(cls, recipe: ClipRecipe) -> int:
         return recipe.context or CONTEXT
 
+    @classmethod
+    def caption_flops(cls, recipe: ClipRecipe) -> float:
+        """Three forward passes of the tower's blocks: 12 w^2 weights each, which every token meets,
+        and attention's two products of all tokens with all.
+        """
+        tokens, width = cls.context(recipe), recipe.text_width
+        block = 2.0 * tokens * 12 * width**2 + 4.0 * tokens**2 * width
+        return 3.0 * recipe.text_layers * block
+
     def encode(self, views: Sequence[torch.Tensor], batch: Batch) -> tuple[torch.Tensor, ...]:
         (images,) = views
         return self.projection(self.encoder(images)), self._texts(batch)

@@ -11,6 +11,7 @@ from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import distinct_views, resolve_view
 from headwater.labels.hierarchies import open_hierarchy
+from headwater.plan.missing import check_there
 from headwater.plan.places import placed, with_placed_views
 from headwater.plan.splits import of_source, of_task, parts_first
 from headwater.plan.unreadable import Fault, Seen, refuse, see_images, without
@@ -53,6 +54,7 @@ def resolve_study(
     told (`Resolved.faults`). Raises InputError for what the tables alone can tell to be wrong, and
     where faults leave no task or no source.
     """
+    check_there(study, data_root)
     study = with_placed_views(study, data_root)
     _check_words(study, data_root)
     sources = _opened_sources(study, data_root, cache)

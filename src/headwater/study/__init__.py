@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headwater.sources.kinds.folder import FolderData
     from headwater.sources.kinds.parquet import ParquetData
     from headwater.sources.kinds.published import PublishedData
+    from headwater.sources.kinds.shards import ShardsData
     from headwater.sources.kinds.torchvision import TorchvisionData
     from headwater.sources.kinds.world import WorldData
     from headwater.study.data import Data
@@ -35,6 +36,7 @@ _HOMES = {
     "headwater.sources.kinds.folder": ("FolderData",),
     "headwater.sources.kinds.parquet": ("ParquetData",),
     "headwater.sources.kinds.published": ("PublishedData",),
+    "headwater.sources.kinds.shards": ("ShardsData",),
     "headwater.sources.kinds.torchvision": ("TorchvisionData",),
     "headwater.sources.kinds.world": ("WorldData",),
     "headwater.study.data": ("Data",),
@@ -74,6 +76,7 @@ __all__ = [
     "PublishedData",
     "Recipe",
     "Recipes",
+    "ShardsData",
     "SourceUse",
     "Study",
     "TaskUse",

@@ -14,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from headwater.errors import Location
 from headwater.sources import Source
+from headwater.sources.recipes import RecipeName
 from headwater.study.words import Words
 
 W = TypeVar("W", bound="SourceWords")
@@ -29,6 +30,17 @@ class SourceWords(Words):
     def parts(self) -> dict[Location, str]:
         """The other `data:` entries that this one is made of, each by where these words name it."""
         return {}
+
+
+class PlacedWords(SourceWords):
+    """Base of the words of a kind whose images lie in a place of yours, which may hold a copy of a
+    known set.
+    """
+
+    recipe: RecipeName | None = None
+    """The known set that this is a copy of; `headwater sources` lists them. It changes nothing that
+    is computed: a study can be planned before the copy is there, and the copy can be checked.
+    """
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headwater.sources import Source
-from headwater.sources.kinds import SourceKind, SourceWords
+from headwater.sources.kinds import PlacedWords, SourceKind
 from headwater.sources.layouts import Layout
 from headwater.study.words import Flag
 
 
-class FolderData(SourceWords):
+class FolderData(PlacedWords):
     """Images in a folder: an ImageFolder, a folder with labels.csv (and captions.jsonl), or bare
     images.
     """

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headwater.sources import Source
-from headwater.sources.kinds import SourceKind, SourceWords
+from headwater.sources.kinds import PlacedWords, SourceKind
 
 
-class ParquetData(SourceWords):
+class ParquetData(PlacedWords):
     """Parquet files with a column of encoded images, as Hugging Face's data sets are stored."""
 
     kind: Literal["parquet"]

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headwater.sources import Source
-from headwater.sources.kinds import SourceKind, SourceWords
+from headwater.sources.kinds import PlacedWords, SourceKind
 
 
-class ShardData(SourceWords):
+class ShardsData(PlacedWords):
     """Tars of image-text pairs (`.jpg .txt .json .cls`), read where they lie: nothing is unpacked.
     They are read through once, for an index in the store.
     """
@@ -33,7 +33,7 @@ class ShardData(SourceWords):
     """As of a folder."""
 
 
-def _make(name: str, words: ShardData, data_root: Path | None, cache: Path | None) -> Source:
+def _make(name: str, words: ShardsData, data_root: Path | None, cache: Path | None) -> Source:
     from headwater.sources.opening import Place
     from headwater.sources.shards import open_shards
 
@@ -52,7 +52,7 @@ ENTRY = SourceKind(
     version=1,
     order=12,
     title="images in tars (webdataset, img2dataset)",
-    words=ShardData,
+    words=ShardsData,
     needs="a folder of tars of images, with texts, JSON or Parquet tables beside them",
     offers=("classes", "hierarchy", "captions", "splits"),
     make=_make,

@@ -138,9 +138,9 @@ def _objects_one_by_one(pieces: list[bytes | None], left_out: dict[str, int]) ->
     if wrong:
         left_out[".json that is no object"] = wrong
     names = dict.fromkeys(name for said in objects for name in said)
-    columns = {name: [_value(said.get(name)) for said in objects] for name in names}
     found = {}
-    for name, values in columns.items():
+    for name in names:
+        values = [_value(said.get(name)) for said in objects]
         if any(isinstance(value, list) for value in values):
             values = [[value] if isinstance(value, str) else value for value in values]
             found[name] = pa.array(values, pa.large_list(pa.large_string()))

@@ -80,12 +80,12 @@ class Remote:
             return self._listed(pattern)
         every = self._asked(lambda: [each["path"] for part in self._listing() for each in part])
         found = [name for name in every if name.lower().endswith(".tar")]
-        patterns = expanded(pattern) if pattern else []
-        return [
-            name
-            for name in found
-            if not patterns or any(fnmatch.fnmatchcase(name, each) for each in patterns)
-        ]
+        if not pattern:
+            return found
+        kept: set[str] = set()
+        for each in expanded(pattern):
+            kept.update(name for name in found if fnmatch.fnmatchcase(name, each))
+        return sorted(kept)
 
     def _listing(self) -> Any:
         import obstore

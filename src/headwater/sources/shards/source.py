@@ -96,7 +96,8 @@ class ShardSource(Source):
         if self._remote is None:
             return [self.image(position) for position in positions.tolist()]
         places = [self._place(position) for position in positions.tolist()]
-        here = {at: self._remote.local(self._shards[at]) for at in {at for at, _, _ in places}}
+        asked = {at for at, _, _ in places}
+        here = {at: self._remote.local(self._shards[at]) for at in asked}
         far = [number for number, (at, _, _) in enumerate(places) if here[at] is None]
         came = self._brought([places[number] for number in far], positions[far])
         found = dict(zip(far, came, strict=True))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
@@ -13,6 +15,7 @@ from headwater.labels.prompts import parents_of, prompts_of, spoken
 from headwater.labels.tokens import words_of
 from headwater.labels.views import rate_text
 from headwater.sources import Positions, Table
+from headwater.sources.strings import Lists
 
 TEMPLATES = (
     "a photo of a {}.",
@@ -54,7 +57,9 @@ def captions_name(text: str) -> str:
     return field if rate is None else f"{field} with swaps:{rate_text(rate)}"
 
 
-def caption_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:
+def caption_lists(
+    field: str, table: Table, positions: Positions, where: str
+) -> Sequence[list[str]]:
     """The captions of each image at `positions`, at least one each, from a text field of the table.
 
     The field `template` is made, not read: the class of level:0 in each of TEMPLATES, as people
@@ -62,7 +67,7 @@ def caption_lists(field: str, table: Table, positions: Positions, where: str) ->
     an image without a caption, or with none that has a word in it.
     """
     lists = text_lists(field, table, positions, where)
-    empty = [row for row, texts in enumerate(lists) if _says_nothing(texts)]
+    empty = _empty(lists)
     if empty:
         first = table.ids[positions[empty[0]]]
         raise InputError(
@@ -72,7 +77,7 @@ def caption_lists(field: str, table: Table, positions: Positions, where: str) ->
     return lists
 
 
-def text_lists(field: str, table: Table, positions: Positions, where: str) -> list[list[str]]:
+def text_lists(field: str, table: Table, positions: Positions, where: str) -> Sequence[list[str]]:
     """`caption_lists`, with no text for an image that has none. Raises InputError for a field that
     the table lacks.
     """
@@ -83,7 +88,8 @@ def text_lists(field: str, table: Table, positions: Positions, where: str) -> li
             f"{where}: there is no text field {field!r}; it has "
             f"{', '.join([*sorted(table.texts), 'template'])}"
         )
-    return [_listed(value) for value in table.texts[field][positions].tolist()]
+    values: Any = table.texts[field][positions]
+    return values if isinstance(values, Lists) else [_listed(value) for value in values.tolist()]
 
 
 def choose(
@@ -109,6 +115,17 @@ def _listed(value: object) -> list[str]:
         else []
     )
     return [text for text in texts if isinstance(text, str) and text.strip()]
+
+
+def _empty(lists: Sequence[list[str]]) -> list[int]:
+    """Rows of images that have no text with a word in it."""
+    if not isinstance(lists, Lists):
+        return [row for row, texts in enumerate(lists) if _says_nothing(texts)]
+    begins = pc.match_substring_regex(lists.arrow.flatten(), "^[0-9A-Za-z]")
+    count = np.concatenate([[0], np.cumsum(begins.to_numpy(zero_copy_only=False))])
+    ends = np.concatenate([[0], np.cumsum(lists.lengths())])
+    doubtful = np.flatnonzero(count[ends[1:]] == count[ends[:-1]])
+    return [row for row in doubtful.tolist() if _says_nothing(lists[row])]
 
 
 def _says_nothing(texts: Sequence[str]) -> bool:

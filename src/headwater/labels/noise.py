@@ -166,7 +166,7 @@ def confusion(codes: Codes, transition: Transition, rate: float, hashes: Codes, 
 
 
 def swap_captions(
-    lists: list[list[str]], rate: float, hashes: Codes, seed: int
+    lists: Sequence[list[str]], rate: float, hashes: Codes, seed: int
 ) -> tuple[list[list[str]], float]:
     """(captions of each image, realised rate): images that are hit take the captions of the next
     one that is hit, in a keyed ring.

@@ -76,22 +76,31 @@ class Heard:
         """From the captions of each image, of which `context` tokens were read."""
         longest, known = 0, set[str]()
         for text in dict.fromkeys(text for own in lists for text in own):
-            tokens = _tokens(text, context)
+            tokens = tokens_of(text, context)
             longest = max(longest, len(tokens))
             known.update(tokens)
         return cls(longest + 2, frozenset(known))
 
     def key(self, text: str) -> tuple[str, ...]:
         """What texts share that are one to it."""
-        return tuple(token if token in self.tokens else "" for token in _tokens(text, self.context))
+        return tuple(
+            token if token in self.tokens else "" for token in tokens_of(text, self.context)
+        )
 
 
-def _tokens(text: str, context: int) -> list[str]:
+def tokens_of(text: str, context: int) -> list[str]:
     """The tokens between start and end that are read of a text."""
-    words = words_of(text)
-    if _END in words:
-        words = words[: words.index(_END)]
+    words, _ = pieces_of(text)
     return [token for word in words for token in word_tokens(word)][: context - 2]
+
+
+def pieces_of(text: str) -> tuple[list[str], bool]:
+    """(the words of a text up to an end token in it, whether none stands behind that)"""
+    words = words_of(text)
+    if _END not in words:
+        return words, True
+    at = words.index(_END)
+    return words[:at], at == len(words) - 1
 
 
 def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
@@ -105,17 +114,17 @@ def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
     cut = blank = 0
     alike: tuple[str, str] | None = None
     for text in dict.fromkeys(text for own in lists for text in own):
-        key, whole = _key(text, context)
+        key, whole = key_of(text, context)
         keys[text] = key
         cut += not whole
         blank += not key
         before = first.setdefault(key, text)
         if before != text and alike is None:
             alike = before, text
-    return Reading(context, len(keys), cut, len(first), blank, alike, _is_one(lists, keys))
+    return Reading(context, len(keys), cut, len(first), blank, alike, is_one(lists, keys))
 
 
-def _is_one(lists: Sequence[Sequence[str]], keys: dict[str, bytes]) -> bool:
+def is_one(lists: Sequence[Sequence[str]], keys: dict[str, bytes]) -> bool:
     """Whether every image has the same set of keys."""
     number = len(set(keys.values()))
     if len(lists) < 2 or any(len(own) < number for own in lists):
@@ -125,19 +134,16 @@ def _is_one(lists: Sequence[Sequence[str]], keys: dict[str, bytes]) -> bool:
 
 def token_key(text: str, context: int = CONTEXT) -> bytes:
     """What equal texts share: empty for one without a word, else a digest of what is read of it."""
-    return _key(text, context)[0]
+    return key_of(text, context)[0]
 
 
-def _key(text: str, context: int) -> tuple[bytes, bool]:
+def key_of(text: str, context: int) -> tuple[bytes, bool]:
     """(key, whether the text is read to its end)
 
     Words stand for their tokens, since no two have the same; only a text that reaches the end of
     the context is spelled out. A word has at most as many tokens as bytes.
     """
-    pieces, whole = words_of(text), True
-    if _END in pieces:
-        at = pieces.index(_END)
-        whole, pieces = at == len(pieces) - 1, pieces[:at]
+    pieces, whole = pieces_of(text)
     room = context - 2
     joined = " ".join(pieces)
     if len(joined.encode("utf-8", "surrogatepass")) - max(0, len(pieces) - 1) >= room:

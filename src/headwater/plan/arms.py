@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,8 @@ from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import Targets, View, label_view, parse_captions, resolve_view
 from headwater.labels.captions import caption_lists
-from headwater.labels.tokens import Reading, read
+from headwater.labels.reading import read
+from headwater.labels.tokens import Reading
 from headwater.plan.clusters import ClusterPlanner
 from headwater.plan.images import held_out, images_of, seed_of_images
 from headwater.plan.memo import Memo
@@ -21,6 +23,7 @@ from headwater.plan.texts import check_reading
 from headwater.registry import METHODS
 from headwater.sources import Positions
 from headwater.sources.pixels import RECIPE as PIXELS
+from headwater.sources.strings import Lists
 from headwater.study import Arm, Recipe, identity
 
 MAX_IMAGES_SEEN = 10**15
@@ -35,7 +38,7 @@ class Lesson:
     view: View | None = None
     targets: Targets | None = None
     clusters: Clusters | None = None
-    captions: list[list[str]] | None = None
+    captions: Sequence[list[str]] | None = None
     reading: Reading | None = None
     caption_noise: float | None = None
 
@@ -63,9 +66,9 @@ class ArmPlanner:
         self._positions: Memo[Positions] = Memo()
         self._held_out: Memo[Positions] = Memo()
         self._targets: Memo[Targets] = Memo()
-        self._captions: Memo[list[list[str]]] = Memo()
+        self._captions: Memo[Sequence[list[str]]] = Memo()
         self._readings: Memo[Reading] = Memo()
-        self._swapped: Memo[tuple[list[list[str]], float]] = Memo()
+        self._swapped: Memo[tuple[Sequence[list[str]], float]] = Memo()
 
     def planned(self, words: Arm) -> PlannedArm:
         """An arm and what its words mean on the data.
@@ -242,8 +245,12 @@ class ArmPlanner:
         return seen
 
 
-def _captions_digest(captions: list[list[str]]) -> str:
+def _captions_digest(captions: Sequence[list[str]]) -> str:
     digest = hashlib.sha256()
-    for of_image in captions:
-        digest.update(("\x1f".join(of_image) + "\n").encode())
+    if isinstance(captions, Lists):
+        for lines in captions.lines("\x1f"):
+            digest.update(lines)
+    else:
+        for of_image in captions:
+            digest.update(("\x1f".join(of_image) + "\n").encode())
     return digest.hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -65,7 +66,7 @@ class PlannedArm:
     positions: Positions = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     source_fingerprint: str | None = None
     targets: Targets | None = None
-    captions: list[list[str]] | None = None
+    captions: Sequence[list[str]] | None = None
     images_seen: int = 0
     clusters: Clusters | None = None
     """What the labels will be, where they are clusters; `targets` is None then."""

@@ -11,6 +11,7 @@ from headwater.errors import InputError
 from headwater.labels.captions import parse_captions
 from headwater.labels.class_names import shown
 from headwater.labels.prompts import Prompts
+from headwater.labels.reading import heard as heard_of
 from headwater.labels.tokens import CONTEXT, Heard, Reading
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
@@ -102,7 +103,7 @@ def notes_on_prompts(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator
                 continue
             if title not in heard:
                 assert arm.captions is not None and arm.reading is not None
-                heard[title] = Heard.of(arm.captions, arm.reading.context)
+                heard[title] = heard_of(arm.captions, arm.reading.context)
             alike = task.prompts.alike(templates, heard[title])
             number = sum(map(len, alike))
             if number > known:

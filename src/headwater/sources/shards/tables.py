@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -19,77 +19,11 @@ from headwater.sources.class_names import class_name
 from headwater.sources.shards.index import Index
 from headwater.sources.shards.places import Shard
 from headwater.sources.split_words import split_of_path
+from headwater.sources.strings import Lists, Strings
 from headwater.sources.tables.columns import class_column
 from headwater.sources.tables.listing import Texts
 
 Objects = NDArray[np.object_]
-
-
-class Strings:
-    """Texts of many samples, as they lie in memory in one piece: taken for an array of objects,
-    which would need 70 bytes more for each. A text for each index, an array for several.
-    """
-
-    dtype = np.dtype(object)
-    ndim = 1
-
-    def __init__(self, values: Any) -> None:
-        """`values`: a pyarrow array of large_string."""
-        self._values = values
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    @property
-    def shape(self) -> tuple[int]:
-        return (len(self._values),)
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, int | np.integer):
-            return self._values[int(at)].as_py()
-        if isinstance(at, slice):
-            at = np.arange(len(self))[at]
-        at = np.asarray(at)
-        if at.dtype == bool:
-            at = np.flatnonzero(at)
-        return self._values.take(pa.array(at)).to_numpy(zero_copy_only=False)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
-        found: Objects = self._values.to_numpy(zero_copy_only=False)
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        for start in range(0, len(self), _AT_ONCE):
-            yield from self._values.slice(start, _AT_ONCE).to_pylist()
-
-    def tolist(self) -> list[str]:
-        found: list[str] = self._values.to_pylist()
-        return found
-
-
-class Lists(Strings):
-    """Lists of texts of many samples: a list for each index."""
-
-    def __getitem__(self, at: Any) -> Any:
-        if isinstance(at, int | np.integer):
-            return self._values[int(at)].as_py() or []
-        if isinstance(at, slice):
-            at = np.arange(len(self))[at]
-        at = np.asarray(at)
-        if at.dtype == bool:
-            at = np.flatnonzero(at)
-        return Lists(self._values.take(pa.array(at)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
-        out = np.empty(len(self), dtype=object)
-        out[:] = self.tolist()
-        return out
-
-    def tolist(self) -> Any:
-        return [value or [] for value in self._values.to_pylist()]
-
-
-_AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -160,7 +94,7 @@ def _ids(
 ) -> tuple[Strings, Positions | None]:
     if names_ids is None:
         if not _nested([shard.stem for shard in shards]):
-            return LazyStrings(len(index), lambda: index.ids([s.stem for s in shards])), None
+            return Strings.later(len(index), lambda: index.ids([s.stem for s in shards])), None
         ids = index.ids([shard.stem for shard in shards])
         told = "two shards call a sample"
     else:
@@ -188,28 +122,6 @@ def _nested(stems: Sequence[str]) -> bool:
     samples may then come in each other's order.
     """
     return any(after.startswith(before) for before, after in pairwise(stems))
-
-
-class LazyStrings(Strings):
-    """`Strings` that are made when one is asked for."""
-
-    def __init__(self, count: int, make: Callable[[], Any]) -> None:
-        self._count, self._make, self._made = count, make, None
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def shape(self) -> tuple[int]:
-        return (self._count,)
-
-    @property
-    def _values(self) -> Any:
-        if self._made is None:
-            self._made = self._make()
-        return self._made
-
-    _made: Any
 
 
 def _splits(
@@ -291,23 +203,14 @@ def _classes(fields: _Fields, field: str) -> Objects:
 
 
 def _text_field(fields: _Fields, field: str) -> Callable[[], Objects]:
-    return lambda: cast("Objects", Lists(_as_lists(fields.column(field))))
+    return lambda: cast("Objects", Lists.of(fields.column(field)))
 
 
 def _group(fields: _Fields, field: str) -> Callable[[], Objects]:
     def column() -> Objects:
         words = fields.column(field)
         if not pa.types.is_large_string(words.type):
-            words = pc.binary_join(words, ", ")
+            words = pc.binary_join(words, pa.scalar(", ", pa.large_string()))
         return cast("Objects", Strings(words.fill_null("")))
 
     return column
-
-
-def _as_lists(column: Any) -> Any:
-    """Lists of the texts that say something."""
-    if not pa.types.is_large_string(column.type):
-        return column
-    said = pc.fill_null(pc.not_equal(column, ""), False)
-    offsets = np.concatenate([[0], np.cumsum(said.to_numpy(zero_copy_only=False))])
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), column.filter(said))

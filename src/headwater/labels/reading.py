@@ -1,0 +1,184 @@
+"""What a text tower reads of very many texts: `headwater.labels.tokens`, of whole columns at a
+time.
+
+A web corpus has millions of captions, of which nearly all are plain: printable ASCII that ends
+before the tower's context does. Their words are found by one pattern over a column; what is left
+is read one by one. Tests hold both to the same answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from headwater.labels import tokens
+from headwater.labels.tokens import CONTEXT, Heard, Reading, word_tokens
+from headwater.sources.strings import Lists
+
+FEW = 5_000
+"""Lists of texts that are read one by one: a column costs more to begin with [ours]."""
+_AT_ONCE = 500_000
+_PLAIN = r"^[ -%'-;=-~]*$"
+"""Printable ASCII without & and <, with which entities and the tokens of start and end begin."""
+_WORDS = r"('s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+)\s*"
+
+
+def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
+    """`headwater.labels.tokens.read`, faster where there are many texts."""
+    flat = _flat(lists)
+    if flat is None:
+        return tokens.read(lists, context)
+    parts = [_part(flat, start, context) for start in range(0, len(flat), _AT_ONCE)]
+    texts = np.concatenate([part.texts for part in parts])
+    rows = np.concatenate([part.rows for part in parts])
+    keys = np.concatenate([part.keys for part in parts])
+    distinct, _ = _first_of_each(texts)
+    keys = keys[distinct]
+    whole = np.concatenate([part.whole for part in parts])[distinct]
+    blank = np.concatenate([part.blank for part in parts])[distinct]
+    first, of = _first_of_each(keys)
+    alike = None
+    again = np.flatnonzero(first[of] != np.arange(len(keys)))
+    if len(again):
+        pair = first[of[again[0]]], again[0]
+        before, after = (flat[int(rows[distinct[at]])].as_py() for at in pair)
+        alike = before, after
+    told_apart = len(first)
+    one = False
+    if told_apart <= min(map(len, lists)):
+        known = dict.fromkeys(text for own in lists for text in own)
+        one = tokens.is_one(lists, {text: tokens.token_key(text, context) for text in known})
+    return Reading(
+        context, len(distinct), int((~whole).sum()), told_apart, int(blank.sum()), alike, one
+    )
+
+
+def heard(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Heard:
+    """`headwater.labels.tokens.Heard.of`, faster where there are many texts."""
+    flat = _flat(lists)
+    if flat is None:
+        return Heard.of(lists, context)
+    longest, known = 0, set[str]()
+    for start in range(0, len(flat), _AT_ONCE):
+        chunk = flat.slice(start, _AT_ONCE).dictionary_encode().dictionary
+        joined, whole = _joined(chunk)
+        counts, words = _counted(joined)
+        cut = (counts > context - 2) | ~whole
+        longest = max(longest, int(counts[~cut].max(initial=0)))
+        for word in pc.unique(words.filter(pa.array(~cut)).flatten()).to_pylist():
+            if word:
+                known.update(word_tokens(word))
+        for text in chunk.filter(pa.array(cut)).to_pylist():
+            own = tokens.tokens_of(text, context)
+            longest = max(longest, len(own))
+            known.update(own)
+    return Heard(longest + 2, frozenset(known))
+
+
+def _flat(lists: Sequence[Sequence[str]]) -> Any | None:
+    """large_string: all texts in their order; None of few, and of such as no column can hold."""
+    if len(lists) < FEW:
+        return None
+    if isinstance(lists, Lists):
+        return lists.arrow.flatten()
+    try:
+        return pa.array((text for own in lists for text in own), pa.large_string())
+    except (pa.ArrowInvalid, UnicodeEncodeError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Different texts of a part of a column, in the order in which they come."""
+
+    rows: NDArray[np.int64]
+    """int64 [n]: where each stands first."""
+    texts: NDArray[np.uint64]
+    """uint64 [n, 2]: digests of the texts."""
+    keys: NDArray[np.uint64]
+    """uint64 [n, 2]: digests of what is read of them."""
+    whole: NDArray[np.bool_]
+    """Whether a text is read to its end."""
+    blank: NDArray[np.bool_]
+
+
+def _part(flat: Any, start: int, context: int) -> _Part:
+    coded = flat.slice(start, _AT_ONCE).dictionary_encode()
+    chunk, codes = coded.dictionary, coded.indices.to_numpy()
+    rows = np.full(len(chunk), len(codes), dtype=np.int64)
+    np.minimum.at(rows, codes, np.arange(len(codes)))
+    joined, whole = _joined(chunk)
+    room = context - 2
+    letters = pc.subtract(pc.binary_length(joined), pc.count_substring(joined, " "))
+    long = np.flatnonzero(letters.to_numpy() >= room)
+    counts = np.zeros(len(chunk), dtype=np.int64)
+    if len(long):
+        counts[long] = _counted(joined.take(pa.array(long)))[0]
+    keys = _digests(joined.cast(pa.large_binary()).to_pylist())
+    full = np.flatnonzero(counts >= room)
+    for at in full.tolist():
+        key, all_of_it = tokens.key_of(chunk[at].as_py(), context)
+        keys[at] = np.frombuffer(key, dtype="<u8")
+        whole[at] = all_of_it
+    blank = (pc.binary_length(joined).to_numpy() == 0) & (counts == 0)
+    texts = _digests(chunk.cast(pa.large_binary()).to_pylist())
+    return _Part(rows + start, texts, keys, whole, blank)
+
+
+def _joined(texts: Any) -> tuple[Any, NDArray[np.bool_]]:
+    """(the words of each text with a space between, whether the end token leaves none out)"""
+    plain = pc.match_substring_regex(texts, _PLAIN)
+    words = pc.replace_substring_regex(pc.ascii_lower(texts), _WORDS, r"\1 ")
+    joined = pc.ascii_trim(words, " ")
+    whole = np.ones(len(texts), dtype=bool)
+    odd = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
+    if len(odd):
+        others = []
+        for at, text in zip(odd.tolist(), texts.take(pa.array(odd)).to_pylist(), strict=True):
+            pieces, whole[at] = tokens.pieces_of(text)
+            others.append(" ".join(pieces))
+        mask = pc.invert(plain)
+        joined = pc.replace_with_mask(joined, mask, pa.array(others, pa.large_string()))
+    return joined, whole
+
+
+def _counted(joined: Any) -> tuple[NDArray[np.int64], Any]:
+    """(tokens of each text, its words)"""
+    words = pc.split_pattern(joined, " ")
+    coded = words.flatten().dictionary_encode()
+    sizes = [len(word_tokens(word)) if word else 0 for word in coded.dictionary.to_pylist()]
+    each = np.array(sizes, dtype=np.int64)[coded.indices.to_numpy()]
+    ends = np.concatenate([[0], np.cumsum(each)])
+    offsets = words.offsets.to_numpy()
+    return ends[offsets[1:]] - ends[offsets[:-1]], words
+
+
+def _digests(texts: list[bytes]) -> NDArray[np.uint64]:
+    """uint64 [n, 2]: BLAKE2b-128 of each text."""
+    digest = hashlib.blake2b
+    raw = b"".join([digest(text, digest_size=16).digest() for text in texts])
+    return np.frombuffer(raw, dtype="<u8").reshape(-1, 2).copy()
+
+
+def _first_of_each(digests: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(the row at which each different digest comes first, in that order; for every row, which of
+    them it is).
+    """
+    of, _ = pd.factorize(digests[:, 0])
+    first = np.full(int(of.max(initial=-1)) + 1, len(digests), dtype=np.int64)
+    np.minimum.at(first, of, np.arange(len(digests)))
+    if (digests[first[of], 1] == digests[:, 1]).all():
+        return first, of.astype(np.int64)
+    pairs = list(map(tuple, digests.tolist()))  # two digests that share 64 bits
+    of, _ = pd.factorize(pd.Series(pairs))
+    first = np.full(int(of.max(initial=-1)) + 1, len(digests), dtype=np.int64)
+    np.minimum.at(first, of, np.arange(len(digests)))
+    return first, of.astype(np.int64)

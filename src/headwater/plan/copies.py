@@ -19,6 +19,7 @@ from headwater.sources.copies import (
     two_classes_sentence,
     under_two_classes,
 )
+from headwater.sources.digest_sets import among
 from headwater.tasks import Task
 
 
@@ -30,7 +31,7 @@ def own_copies(task: Task) -> NDArray[np.bool_]:
     if task.source.generated:
         return np.zeros(len(task.test), dtype=bool)
     own = np.concatenate([task.source.digests(split) for split in (task.train, task.val)])
-    return np.isin(task.source.digests(task.test), own)
+    return among(task.source.digests(task.test), own)
 
 
 def own_copies_of(resolved: Resolved) -> dict[str, int]:
@@ -53,9 +54,9 @@ def notes_on_copies(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator[
                 "epochs count pictures"
             )
     for name, source in resolved.sources.items():
-        positions = _used(resolved, source)
-        if source.generated:
+        if source.generated or not source.table.levels:
             continue
+        positions = _used(resolved, source)
         pictures_of_files = pictures_of(source.digests(positions))
         found = under_two_classes(source.table, positions, pictures_of_files)
         if found:
@@ -88,7 +89,7 @@ def _notes_on_task(task: Task) -> Iterator[str]:
             yield f"{what}; scores are also given without them (subset unleaked)"
     if task.source.generated:
         return
-    chosen_on = np.isin(task.source.digests(task.val), task.source.digests(task.train))
+    chosen_on = among(task.source.digests(task.val), task.source.digests(task.train))
     if chosen_on.any():
         yield (
             f"{int(chosen_on.sum()):,} of the {len(chosen_on):,} val images of task "

@@ -17,6 +17,7 @@ from headwater.plan.memo import Memo
 from headwater.plan.planned import Overlap, PlannedArm
 from headwater.plan.resolved import Resolved
 from headwater.sources import Positions
+from headwater.sources.digest_sets import among
 from headwater.tasks import Task
 
 REUSE_SHARE = 0.01
@@ -113,7 +114,7 @@ def _notes_on_split(
     positions: Positions,
 ) -> list[str]:
     assert arm.source is not None
-    shared = np.isin(task.source.digests(positions), arm.source.digests(images))
+    shared = among(task.source.digests(positions), arm.source.digests(images))
     same_files = arm.source is task.source and len(np.intersect1d(images, positions)) > 0
     what = (
         f"{int(shared.sum())} of the {len(positions)} {split} images of task {task.name!r} are "
@@ -193,7 +194,7 @@ class Overlaps:
         if arm.source is None:
             return Overlap(False, np.zeros(len(task.test), dtype=bool))
         trained_on = arm.source.digests(arm.positions)
-        leaked = np.isin(task.source.digests(task.test), trained_on)
+        leaked = among(task.source.digests(task.test), trained_on)
         return Overlap(self._reuses_labels(arm, task, trained_on), leaked)
 
     def _reuses_labels(self, arm: PlannedArm, task: Task, trained_on: NDArray[np.bytes_]) -> bool:

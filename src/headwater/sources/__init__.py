@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from headwater import keys
 from headwater.errors import InputError
 from headwater.registry import SOURCE_KINDS
+from headwater.sources.digest_sets import num_distinct
 from headwater.sources.split_words import exact_split
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 Positions = NDArray[np.int64]
 Metric = Literal["top1", "mean_per_class"]
+_AT_ONCE = 1 << 16
 
 
 class BadImage(InputError):
@@ -234,12 +236,15 @@ class Source(ABC):
             digest = hashlib.sha256()
             if self.kind_version > 1:
                 digest.update(f"version {self.kind_version}\n".encode())
-            byte_hashes = self.digests(positions).astype("U").tolist()
-            for sample_id, byte_hash in zip(self.table.ids[positions], byte_hashes, strict=True):
-                digest.update(f"{sample_id}\x1f{byte_hash}\n".encode())
+            digests = self.digests(positions)
+            for start in range(0, len(positions), _AT_ONCE):
+                some = slice(start, start + _AT_ONCE)
+                ids, hashes = self.table.ids[positions[some]], digests[some].astype("U").tolist()
+                lines = zip(ids, hashes, strict=True)
+                digest.update("".join([f"{one}\x1f{other}\n" for one, other in lines]).encode())
             for mark in self.reading_marks(positions):
                 digest.update(f"{mark}\n".encode())
-            different = len(positions) if self.generated else len(set(byte_hashes))
+            different = len(positions) if self.generated else num_distinct(digests)
             self._seen_bytes[at] = _Seen(digest.hexdigest()[:32], different)
         return self._seen_bytes[at]
 

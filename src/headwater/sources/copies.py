@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from headwater.sources import Positions, Table
+from headwater.sources.digest_sets import codes
 
 _SHOWN = 3
 """Pictures that a sentence names."""
@@ -26,8 +27,7 @@ class TwoClasses:
 
 def pictures_of(digests: Sequence[str] | NDArray[np.bytes_]) -> NDArray[np.int64]:
     """int64 [len(digests)]: the number of each file's picture, from 0, in order of appearance."""
-    numbers: NDArray[np.int64] = pd.factorize(np.asarray(digests, dtype=object))[0].astype(np.int64)
-    return numbers
+    return codes(np.asarray(digests, dtype="S"))
 
 
 def under_two_classes(

@@ -37,6 +37,7 @@ SHOWN = 10
 _SAVE_EVERY_S = 60.0
 _TOGETHER = 256
 """Images of a file of many that are judged at once."""
+_ASKED_TOGETHER = 1 << 16
 _SPOOL_SHARE = 0.2
 """Of what is free on the disk: the estimate can be three times too low [ours]."""
 
@@ -147,22 +148,28 @@ def _look_inside(source: Source, positions: Positions, image_size: int, looking:
     if isinstance(_first_image(source, positions), np.ndarray):
         return Looked({})
     verdicts, known = Verdicts(source.verdicts), dict[int, Verdict]()
-    states = [state_of_bytes(digest) for digest in source.byte_hashes(positions)]
+    few = looking.most is None or len(positions) <= looking.most
+    if not few and not len(verdicts):  # nothing is known of a set of millions
+        return _looked(known, unopened=len(positions))
     unknown: list[tuple[int, State]] = []
-    for position, state in zip(positions.tolist(), states, strict=True):
-        verdict = verdicts.of(source.table.ids[position], state)
-        if verdict is None:
-            unknown.append((position, state))
-        else:
-            known[position] = verdict
+    for start in range(0, len(positions), _ASKED_TOGETHER):
+        part = positions[start : start + _ASKED_TOGETHER]
+        ids, digests = source.table.ids[part], source.digests(part).astype("U").tolist()
+        for position, sample, digest in zip(part.tolist(), ids, digests, strict=True):
+            state = state_of_bytes(digest)
+            verdict = verdicts.of(sample, state)
+            if verdict is None:
+                unknown.append((position, state))
+            else:
+                known[position] = verdict
     if looking.most is not None and len(unknown) > looking.most:
         return _looked(known, unopened=len(unknown))
     done, bad, saved = 0, 0, time.monotonic()
     with ThreadPoolExecutor(looking.workers or _cores()) as pool:
         for start in range(0, len(unknown), _TOGETHER):
-            part = unknown[start : start + _TOGETHER]
-            judged_here = pool.map(lambda one: _judged_inside(source, one[0], image_size), part)
-            for (position, state), verdict in zip(part, judged_here, strict=True):
+            some = unknown[start : start + _TOGETHER]
+            judged_here = pool.map(lambda one: _judged_inside(source, one[0], image_size), some)
+            for (position, state), verdict in zip(some, judged_here, strict=True):
                 known[position] = verdict
                 verdicts.put(source.table.ids[position], state, verdict)
                 done, bad = done + 1, bad + bool(verdict.kind)

@@ -60,6 +60,9 @@ class Verdicts:
         except (OSError, Damaged) as error:  # all that it saves is time
             made_again(self.path, reason(error), "this list of what images are")
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def of(self, sample: str, state: State) -> Verdict | None:
         """The verdict on an image as it is now; None where there is none."""
         known = self._known.get(sample)

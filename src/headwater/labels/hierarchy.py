@@ -20,7 +20,6 @@ from headwater.errors import InputError
 from headwater.labels.class_names import clipped, nearest, shown
 from headwater.labels.set_arrays import (
     Indices,
-    ascending,
     cycle_from,
     owners,
     parents_from_pairs,
@@ -29,6 +28,7 @@ from headwater.labels.set_arrays import (
     spread,
 )
 from headwater.labels.targets import Codes, LabelSets, Targets, targets_of_sets
+from headwater.sources.positions import ascending
 
 FORMS = (
     "level:k (k steps up), depth:d (the cut d steps below the roots), rank:NAME (the ancestors of "

@@ -9,7 +9,9 @@ is read one by one. Tests hold both to the same answers.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +27,7 @@ from headwater.sources.strings import Lists
 
 FEW = 5_000
 """Lists of texts that are read one by one: a column costs more to begin with [ours]."""
-_AT_ONCE = 500_000
+_AT_ONCE = 250_000
 _PLAIN = r"^[ -%'-;=-~]*$"
 """Printable ASCII without & and <, with which entities and the tokens of start and end begin."""
 _WORDS = r"('s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+)\s*"
@@ -36,7 +38,9 @@ def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
     flat = _flat(lists)
     if flat is None:
         return tokens.read(lists, context)
-    parts = [_part(flat, start, context) for start in range(0, len(flat), _AT_ONCE)]
+    with ThreadPoolExecutor(_cores()) as pool:  # patterns over columns let go of the interpreter
+        starts = range(0, len(flat), _AT_ONCE)
+        parts = list(pool.map(lambda start: _part(flat, start, context), starts))
     texts = np.concatenate([part.texts for part in parts])
     rows = np.concatenate([part.rows for part in parts])
     keys = np.concatenate([part.keys for part in parts])
@@ -53,7 +57,8 @@ def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
         alike = before, after
     told_apart = len(first)
     one = False
-    if told_apart <= min(map(len, lists)):
+    lengths = lists.lengths() if isinstance(lists, Lists) else np.array(list(map(len, lists)))
+    if told_apart <= lengths.min():
         known = dict.fromkeys(text for own in lists for text in own)
         one = tokens.is_one(lists, {text: tokens.token_key(text, context) for text in known})
     return Reading(
@@ -81,6 +86,10 @@ def heard(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Heard:
             longest = max(longest, len(own))
             known.update(own)
     return Heard(longest + 2, frozenset(known))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _flat(lists: Sequence[Sequence[str]]) -> Any | None:

@@ -20,6 +20,7 @@ from headwater.sources.copies import (
     under_two_classes,
 )
 from headwater.sources.digest_sets import among
+from headwater.sources.positions import ascending
 from headwater.tasks import Task
 
 
@@ -73,7 +74,7 @@ def _used(resolved: Resolved, source: Source) -> Positions:
     for task in resolved.tasks.values():
         if task.source is source:
             used += [task.train, task.val, task.test]
-    return np.unique(np.concatenate([np.empty(0, dtype=np.int64), *used]))
+    return ascending(np.concatenate([np.empty(0, dtype=np.int64), *used]))
 
 
 def _notes_on_task(task: Task) -> Iterator[str]:

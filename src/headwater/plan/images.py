@@ -45,7 +45,9 @@ def images_of(resolved: Resolved, words: Arm) -> Positions:
     """
     assert words.source is not None
     study, name, source = resolved.study, words.source, resolved.source_of(words.source)
-    positions = np.setdiff1d(of_splits(resolved, name), held_out(resolved, name))
+    positions, left_out = of_splits(resolved, name), held_out(resolved, name)
+    if len(left_out):
+        positions = np.setdiff1d(positions, left_out)
     if len(positions) < 2:
         splits = ", ".join(study.sources[name].splits)
         raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from headwater.errors import InputError, blamed_on
 from headwater.sources import Positions, Source, natural_splits
+from headwater.sources.positions import ascending
 from headwater.study import Study
 from headwater.tasks import SPLITS
 
@@ -30,7 +31,7 @@ def of_source(study: Study, source: Source, name: str) -> Positions:
                     "least 2"
                 )
             of_each.append(positions)
-    return np.unique(np.concatenate(of_each))
+    return ascending(np.concatenate(of_each))
 
 
 def parts_first(study: Study, names: Collection[str]) -> list[str]:
@@ -55,7 +56,7 @@ def of_task(study: Study, source: Source, name: str) -> Positions:
     there.
     """
     column = study.tasks[name].split_column
-    return np.unique(np.concatenate([source.split(column, split) for split in SPLITS]))
+    return ascending(np.concatenate([source.split(column, split) for split in SPLITS]))
 
 
 def _natural(split: str, name: str) -> str:

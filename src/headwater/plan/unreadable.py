@@ -18,6 +18,7 @@ from headwater.sources import Positions, Source
 from headwater.sources.looking import Looked, Looking, look, named
 from headwater.sources.pixels.conversions import conversion_sentences
 from headwater.sources.pixels.kept import Kept
+from headwater.sources.positions import ascending
 from headwater.study import Study
 
 
@@ -83,7 +84,7 @@ def see_images(
         uses = list(_uses(study, data, positions_of))
         if not uses:
             continue
-        used = np.unique(np.concatenate([use.positions for use in uses]))
+        used = ascending(np.concatenate([use.positions for use in uses]))
         own = replace(looking, spool=None if spool is None else spool / str(number))
         looked = look(source, used, study.image_size, own)
         kept[data] = looked.kept

@@ -23,6 +23,7 @@ from headwater import keys
 from headwater.errors import InputError
 from headwater.registry import SOURCE_KINDS
 from headwater.sources.digest_sets import num_distinct
+from headwater.sources.positions import ascending
 from headwater.sources.split_words import exact_split
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class Source(ABC):
             size = len(self.table)
             self._digests = np.zeros(size, dtype=bool), np.zeros(size, dtype="S1")
         known, digests = self._digests
-        missing = np.unique(positions[~known[positions]])
+        missing = ascending(positions[~known[positions]])
         if len(missing):
             found = np.array(self.byte_hashes(missing), dtype="S")
             digests = digests.astype(np.promote_types(digests.dtype, found.dtype))

@@ -102,7 +102,10 @@ class Lists(_Column, Sequence[list[str]]):
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, int | np.integer):
             return self.arrow[int(at)].as_py() or []
-        return Lists(self.arrow.take(pa.array(self._rows(at))))
+        rows = self._rows(at)
+        if len(rows) == len(self) and (rows == np.arange(len(rows))).all():
+            return self
+        return Lists(self.arrow.take(pa.array(rows)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
         out = np.empty(len(self), dtype=object)
@@ -137,8 +140,10 @@ class Lists(_Column, Sequence[list[str]]):
             lengths, values = np.ones(len(column), dtype=np.int64), column
         else:
             lengths, values = cls(column).lengths(), column.flatten()
-        said = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(values), ""), False)
+        silent = pc.or_(pc.utf8_is_space(values), pc.equal(values, ""))
+        said = pc.invert(pc.fill_null(silent, True))
         kept = np.concatenate([[0], np.cumsum(said.to_numpy(zero_copy_only=False))])
         ends = kept[np.concatenate([[0], np.cumsum(lengths)])]
         offsets = pa.array(ends, pa.int64())
-        return cls(pa.LargeListArray.from_arrays(offsets, values.filter(said)))
+        whole = int(kept[-1]) == len(values)
+        return cls(pa.LargeListArray.from_arrays(offsets, values if whole else values.filter(said)))

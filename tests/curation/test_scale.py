@@ -37,7 +37,7 @@ Codes = NDArray[np.uint64]
 @pytest.fixture
 def _many_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sets are cut into cells, blocks and lists as large ones are."""
-    monkeypatch.setattr(embeddings, "num_cells", lambda num, probes: 24)
+    monkeypatch.setattr(embeddings, "num_cells", lambda num, probes, alone=0: 24)
     monkeypatch.setattr(embeddings, "_ASKED", 37)
     monkeypatch.setattr(embeddings, "_KNOWN", 23)
     monkeypatch.setattr(embeddings, "_SOURCE_BLOCK", 700)
@@ -284,7 +284,9 @@ def test_a_band_is_near_where_hashes_are() -> None:
         bands = bands_of(bits, radius, num)
         a = draw.integers(0, 1 << bits, 300, dtype=np.uint64)
         flips = [draw.choice(bits, radius, replace=False).tolist() for _ in a]
-        b = a ^ np.array([sum(1 << bit for bit in flip) for flip in flips], dtype=np.uint64)
+        b = a.copy()
+        for row, flip in enumerate(flips):
+            b[row] ^= np.uint64(sum(1 << bit for bit in flip))
         apart = [np.bitwise_count(band.of(a) ^ band.of(b)) <= band.radius for band in bands]
         assert np.any(apart, axis=0).all()
         assert all(len(set(band.masks())) == len(band.masks()) for band in bands)

@@ -5,12 +5,14 @@
     embeddings.py   pairs above a cosine: within a set, and of a set with many test sets
     bands.py        how hashes are cut into bands so that no near pair is missed
     hashes.py       perceptual hashes of a stream of images, and all pairs of near hashes
+    copies.py       near_duplicates_at_scale: likely pairs by hashes and windows, then aligned
     pairs.py        what is found: pairs, the best few of each row, and connected groups
 
 All sums are of whole numbers that floating point holds exactly, as in the rest of this room: the
 same pairs at any number of threads and size of blocks. docs/near_duplicates.md.
 """
 
+from headwater.curation.scale.copies import near_duplicates_at_scale
 from headwater.curation.scale.embeddings import near_embeddings, near_tests
 from headwater.curation.scale.hashes import (
     Hashes,
@@ -25,6 +27,7 @@ __all__ = [
     "Hashes",
     "Pairs",
     "hashes_of",
+    "near_duplicates_at_scale",
     "near_embeddings",
     "near_hash_tests",
     "near_hashes",

@@ -32,9 +32,11 @@ def faiss() -> Any:
     return module
 
 
-def num_cells(num: int, probes: int) -> int:
-    """Cells at which looking for the cells of `num` features costs what looking in them does."""
-    if num <= ALONE:
+def num_cells(num: int, probes: int, alone: int = ALONE) -> int:
+    """Cells at which looking for the cells of `num` features costs what looking in them does; one
+    for `alone` features or fewer.
+    """
+    if num <= alone:
         return 1
     return int(min(MOST_CELLS, 2 ** round(np.log2(np.sqrt(num * probes)))))
 

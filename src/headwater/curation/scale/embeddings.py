@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.curation.scale.cells import above, by_cell, cells_of, num_cells
+from headwater.curation.scale.cells import ALONE, above, by_cell, cells_of, num_cells
 from headwater.curation.scale.pairs import PER_ROW, Collector, Pairs, distinct
 from headwater.curation.scale.whole import (
     Features,
@@ -96,13 +96,19 @@ def near_tests(
         dim = features.shape[1]
     if dim is None:
         return {}
-    search = _Between(list(tests.values()), threshold, probes, per_row, seed)
+    search = Between(list(tests.values()), threshold, probes, seed)
+    limits = search.limits
+    collector = Collector(limits[-1], per_row=per_row)
     for start, block in blocks_of(source, "near_tests, the source", dim, _SOURCE_BLOCK):
-        search.look(start, block)
+        search.look(block, _into(collector, start))
         if progress is not None:
             progress("looking", start + len(block), 0)
-    pairs, limits = search.collector.pairs(), search.limits
+    pairs = collector.pairs()
     return {name: pairs.between(*limits[at : at + 2]) for at, name in enumerate(tests)}
+
+
+def _into(collector: Collector, start: int) -> Take:
+    return lambda asked, tests, scores: collector.add(tests, asked + start, scores)
 
 
 def _check_threshold(threshold: float, name: str) -> None:
@@ -223,33 +229,41 @@ def _cosines_of(
     return np.concatenate(parts)
 
 
-class _Between:
+Take = Callable[[Rows, Rows, NDArray[np.float32]], None]
+"""Takes pairs: rows of the block, rows of the test sets together, scores; from any thread."""
+
+
+class Between:
     """Test sets, held in whole numbers by cell, in which blocks of a source are looked up."""
 
     def __init__(
-        self, tests: Sequence[Features], threshold: float, probes: int, per_row: int, seed: int
+        self,
+        tests: Sequence[Features],
+        threshold: float,
+        probes: int,
+        seed: int,
+        alone: int = ALONE,
     ) -> None:
         self._tests, self._threshold, self._probes = tests, threshold, probes
         self._dim = tests[0].shape[1]
         self.limits = np.cumsum([0, *(len(test) for test in tests)]).tolist()
         num = self.limits[-1]
-        self.collector = Collector(num, per_row=per_row)
         made = np.zeros((num, self._dim), dtype=np.int16)
         for start, test in zip(self.limits, tests, strict=False):
             for at, block in blocks_of(test, "a test set"):
                 made[start + at : start + at + len(block)] = whole(block)
-        self._cells = cells_of(made, num_cells(num, probes), seed)
+        self._cells = cells_of(made, num_cells(num, probes, alone), seed)
         home = np.zeros(num, dtype=np.int32)
         for start, some in blocks_of(made, "test sets"):
             home[start : start + len(some)] = self._cells.nearest(some.astype(np.float32), 1)[:, 0]
         self._rows, self._starts = by_cell(home, len(self._cells))
         self._made = made[self._rows]
 
-    def look(self, start: int, block: Features) -> None:
-        """Looks up rows `start` ... of the source."""
+    def look(self, block: Features, take: Take) -> None:
+        """Gives `take` the near pairs of a block of the source, each once."""
         if not len(self._made):
             return
-        made = whole(block).astype(np.int16)
+        made = np.concatenate([whole(some).astype(np.int16) for _, some in blocks_of(block, "")])
         probed = np.concatenate(list(self._probed(made)))
         visits, starts = by_cell(probed.ravel(), len(self._cells))
         visitors = visits // probed.shape[1]
@@ -257,9 +271,9 @@ class _Between:
         def cell(at: int) -> None:
             asked = visitors[starts[at] : starts[at + 1]]
             for first in range(0, len(asked), _ASKED):
-                self._compare(at, asked[first : first + _ASKED], start, block, made)
+                self._compare(at, asked[first : first + _ASKED], block, made, take)
 
-        for _ in in_threads(cell, range(len(self._cells))):
+        for _ in in_threads(cell, np.flatnonzero(np.diff(starts)).tolist()):
             pass
 
     def _probed(self, made: NDArray[np.int16]) -> Iterator[NDArray[np.int32]]:
@@ -267,7 +281,7 @@ class _Between:
             yield self._cells.nearest(made[at : at + _KNOWN].astype(np.float32), self._probes)
 
     def _compare(
-        self, cell: int, asked: Rows, start: int, block: Features, made: NDArray[np.int16]
+        self, cell: int, asked: Rows, block: Features, made: NDArray[np.int16], take: Take
     ) -> None:
         floats = made[asked].astype(np.float32)
         for at in range(int(self._starts[cell]), int(self._starts[cell + 1]), _KNOWN):
@@ -275,10 +289,9 @@ class _Between:
             known = self._made[there].astype(np.float32)
             found, place, products = above(floats, known, _least(self._threshold, self._dim))
             a, b = asked[found], self._rows[there][place]
-            which, scores = _chosen(
-                products, self._threshold, self._dim, self._exactly(a, b, block)
-            )
-            self.collector.add(b[which], a[which] + start, scores)
+            exactly = self._exactly(a, b, block)
+            which, scores = _chosen(products, self._threshold, self._dim, exactly)
+            take(a[which], b[which], scores)
 
     def _exactly(self, a: Rows, b: Rows, block: Features) -> Callable[[Rows], NDArray[np.float64]]:
         def some(unsure: Rows) -> NDArray[np.float64]:

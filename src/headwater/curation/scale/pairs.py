@@ -129,7 +129,8 @@ class Collector:
                 np.concatenate([other for _, other, _ in self._pending]),
             )
         listed = [self._listed, *self._pending]
-        row, other = (np.concatenate([part[side] for part in listed]) for side in (0, 1))
+        row = np.concatenate([part[0] for part in listed])
+        other = np.concatenate([part[1] for part in listed])
         score = np.concatenate([part[2] for part in listed])
         order = np.lexsort((other, -score, row))
         rank = np.arange(len(order)) - np.searchsorted(row[order], row[order])

@@ -46,6 +46,7 @@ from headwater.cli.options import (
     load,
     print_json,
 )
+from headwater.cli.sources import sources_app
 from headwater.cli.studies import (
     SHIPPED,
     complete_study,
@@ -66,6 +67,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(labels_app)
+app.add_typer(sources_app)
 app.add_typer(tasks_app)
 app.command("init")(first.init)
 app.command("try")(first.try_)

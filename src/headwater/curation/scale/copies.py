@@ -212,3 +212,19 @@ def _equal(test: NDArray[np.uint64], source: NDArray[np.uint64], most: int) -> P
         rows = np.flatnonzero(starts + at < ends)
         collector.add(rows, order[starts[rows] + at], np.ones(len(rows), dtype=np.float32))
     return collector.pairs()
+
+
+def confirmed(source: Images | Looks, test: Images | Looks, pairs: Pairs) -> Matches:
+    """Those of some pairs (of the same images as `source` and `test`, or as one set given as both)
+    that agree once aligned, windows of either tried.
+    """
+    found = [Likely("hash", None, pairs.row, pairs.other)]
+    with torch.no_grad():
+        return aligned_pairs(looks_of(source), looks_of(test), found)
+
+
+def connected(matches: Matches) -> Pairs:
+    """The groups that pairs within one set connect (Matches.test_row later than source_row)."""
+    collector = Collector(matches.num_test, grouped=True)
+    collector.add(matches.test_row, matches.source_row, matches.similarity)
+    return collector.pairs()

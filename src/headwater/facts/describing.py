@@ -117,13 +117,13 @@ def quantiles(values: Sequence[int]) -> dict[str, float] | None:
 
 # captions
 def _captions(field: str, lists: list[list[str]]) -> dict[str, Any]:
-    kept = [[text for text in texts if text.strip()] for texts in lists]
-    texts = [text for some in kept for text in some]
+    texts = [text for some in lists for text in some if text.strip()]
+    without = sum(not "".join(some).strip() for some in lists)
     counts = Counter(script_of(text) for text in texts)
     return {
         "field": field,
-        "without": sum(not some for some in kept),
-        "images": len(kept),
+        "without": without,
+        "images": len(lists),
         "texts": len(texts),
         "different": len(set(texts)),
         "words": quantiles([len(text.split()) for text in texts]),

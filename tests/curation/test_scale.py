@@ -228,7 +228,15 @@ def test_features_that_are_none_are_refused() -> None:
     assert len(near_embeddings(good[:0])) == 0
     assert len(near_embeddings(iter([good[:0]]))) == 0
     assert near_tests(good, {}) == {}
-    assert not near_embeddings(np.zeros((1, 4))).flagged.any()
+
+
+def test_features_of_zeros_are_near_nothing() -> None:
+    features = clustered(40)
+    features[[3, 9, 30]] = 0
+    near = near_embeddings(features, threshold=0.01, per_row=40)
+    assert not {3, 9, 30} & {*near.row.tolist(), *near.other.tolist()}
+    assert not near_embeddings(np.zeros((5, 4))).flagged.any()
+    assert not near_tests(np.zeros((5, 4)), {"t": np.zeros((2, 4))})["t"].flagged.any()
 
 
 def test_blocks_come_in_one_size_whatever_they_came_in() -> None:

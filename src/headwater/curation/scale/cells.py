@@ -5,6 +5,8 @@ cells are the same at any number of threads.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,18 @@ def faiss() -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         import faiss as module
     return module
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """faiss on one thread inside the block, where threads of Python share out the cells."""
+    module = faiss()
+    threads = module.omp_get_max_threads()
+    module.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        module.omp_set_num_threads(threads)
 
 
 def num_cells(num: int, probes: int, alone: int = ALONE) -> int:

@@ -2,9 +2,9 @@
 lies there is compared, all of it.
 
 A pair is missed where neither of the two lies in a cell that the other is looked up in; what is
-reported is right. Memory: the cells of every row (4 * probes + 16 bytes), the features that are
-compared at a time, and the pairs that are listed. The features stay in their file, and are
-written to a temporary one besides, 2 bytes a value.
+reported is right. Memory: about 180 bytes a row with 4 probes, while rows are sorted into cells;
+the features that are compared at a time; and the pairs that are listed. The features stay in their
+file, and are written to a temporary one besides, 2 bytes a value.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from headwater.curation.scale.cells import ALONE, above, by_cell, cells_of, num_cells
+from headwater.curation.scale.cells import ALONE, above, by_cell, cells_of, num_cells, one_thread
 from headwater.curation.scale.pairs import PER_ROW, Collector, Pairs, distinct
 from headwater.curation.scale.whole import (
     Features,
@@ -68,10 +68,12 @@ def near_embeddings(
     with in_a_file(features, "near_embeddings") as known:
         collector = Collector(len(known), per_row=per_row, grouped=True)
         if len(known):
-            rows = distinct(_digests(known, progress), collector, 1.0)
-            with whole_in_a_file(known, rows) as made:
-                search = _Within(known, rows, made, threshold, collector)
-                search.run(probes, seed, progress)
+            digests, there = _digests(known, progress)
+            rows = distinct(digests[there], there, collector, 1.0)
+            if len(rows):
+                with whole_in_a_file(known, rows) as made:
+                    search = _Within(known, rows, made, threshold, collector)
+                    search.run(probes, seed, progress)
         return collector.pairs()
 
 
@@ -116,15 +118,18 @@ def _check_threshold(threshold: float, name: str) -> None:
         raise InputError(f"{name}: the threshold should be above 0 and at most 1, not {threshold}")
 
 
-def _digests(known: Features, progress: Progress | None) -> NDArray[np.void]:
-    """16 bytes [num]: of each row; equal rows have equal ones."""
-    digests = np.zeros(len(known), dtype="V16")
+def _digests(known: Features, progress: Progress | None) -> tuple[NDArray[np.void], Rows]:
+    """(16 bytes [num]: of each row, equal ones of equal rows; the rows that are not all zeros:
+    zeros are near nothing).
+    """
+    digests, there = np.zeros(len(known), dtype="V16"), np.zeros(len(known), dtype=bool)
     for start, block in blocks_of(known, "features"):
         made = b"".join(hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in block)
         digests[start : start + len(block)] = np.frombuffer(made, dtype="V16")
+        there[start : start + len(block)] = block.any(axis=1)
         if progress is not None:
             progress("reading", start + len(block), len(known))
-    return digests
+    return digests, np.flatnonzero(there)
 
 
 def _chosen(
@@ -198,9 +203,10 @@ class _Within:
     def _compare(
         self, cell: int, asked: Rows, own: int, there: Rows, known: NDArray[np.float32]
     ) -> None:
-        found, place, products = above(
-            self._floats(asked), known, _least(self._threshold, self._dim)
-        )
+        with one_thread():
+            found, place, products = above(
+                self._floats(asked), known, _least(self._threshold, self._dim)
+            )
         a, b = asked[found], there[place]
         home = self._probed[a, 0]
         # A pair of two members comes twice, and a visitor's pair again in the visitor's own cell
@@ -287,7 +293,8 @@ class Between:
         for at in range(int(self._starts[cell]), int(self._starts[cell + 1]), _KNOWN):
             there = slice(at, min(at + _KNOWN, int(self._starts[cell + 1])))
             known = self._made[there].astype(np.float32)
-            found, place, products = above(floats, known, _least(self._threshold, self._dim))
+            with one_thread():
+                found, place, products = above(floats, known, _least(self._threshold, self._dim))
             a, b = asked[found], self._rows[there][place]
             exactly = self._exactly(a, b, block)
             which, scores = _chosen(products, self._threshold, self._dim, exactly)

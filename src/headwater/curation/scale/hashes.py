@@ -165,10 +165,7 @@ def _within(
     ones are.
     """
     some = np.flatnonzero(hashes)
-    equal = Collector(len(some), per_row=1)
-    rows = some[distinct(hashes[some], equal, 0.0)]
-    pairs = equal.pairs()
-    collector.add(some[pairs.row], some[pairs.other], pairs.score)
+    rows = distinct(hashes[some], some, collector, 0.0)
     codes = hashes[rows]
 
     def take(a: Rows, b: Rows, score: NDArray[np.float32]) -> None:

@@ -153,12 +153,14 @@ class Collector:
         self._first = firsts[self._first]
 
 
-def distinct(digests: NDArray[np.generic], collector: Collector, score: float) -> Rows:
-    """int64, ascending: the first row of each distinct digest; the later rows of each are given to
-    the collector as pairs with it.
+def distinct(digests: NDArray[np.generic], rows: Rows, collector: Collector, score: float) -> Rows:
+    """int64, ascending: of `rows` (ascending), whose digests these are, the first of each distinct
+    digest; the later ones of each are given to the collector as pairs with it.
     """
     _, first, which = np.unique(digests, return_index=True, return_inverse=True)
     stands_for = first[which].astype(np.int64)
     later = np.flatnonzero(stands_for != np.arange(len(digests)))
-    collector.add(later, stands_for[later], np.full(len(later), score, dtype=np.float32))
-    return np.sort(first).astype(np.int64)
+    scores = np.full(len(later), score, dtype=np.float32)
+    collector.add(rows[later], rows[stands_for[later]], scores)
+    firsts: Rows = rows[np.sort(first)]
+    return firsts

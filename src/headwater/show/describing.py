@@ -27,9 +27,9 @@ def _print_source(entry: dict[str, Any]) -> None:
     images, looked = entry["images"], entry["looked_at"]
     _console.print(f"\n[bold]{name_of(entry['source'])}[/bold]: {images:,} images")
     if looked < images:
+        more = "" if entry["generated"] else "; copies and leaks among all images are more"
         _console.print(
-            f"What follows is of a sample of {looked:,} images, drawn by key; copies and leaks "
-            "among all images are more (--sample N)."
+            f"What follows is of a sample of {looked:,} images, drawn by key (--sample N){more}."
         )
     if entry["unreadable"]:
         _console.print(

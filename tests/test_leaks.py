@@ -163,6 +163,22 @@ def test_bytes_alone_and_large_pairs_are_not_looked_at(
     )
 
 
+def test_of_too_many_pairs_the_likely_ones_are_looked_up_and_kept_apart(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, store, rows = measured(root, tmp_path, leakage="near")
+    monkeypatch.setattr(overlaps, "LOOK_LIMIT", 100)
+    monkeypatch.setattr(leaks, "near_duplicates", None)
+    again = Plan.make(Study.model_validate(words(root, leakage="near")), cache=store.cache)
+    assert [arm.id for arm in again.arms] == [arm.id for arm in plan.arms]
+    found = leaks.look(work.Session(again, store, FP32), again.arms[1], "kinds").matches
+    assert int(found.flagged.sum()) == COPIES == rows["similar_test_images"].max()
+    assert len(list((store.cache / "leaks").glob("*/pairs.parquet"))) == 2
+    monkeypatch.setattr(leaks, "near_duplicates_at_scale", None)
+    kept = leaks.look(work.Session(again, store, FP32), again.arms[1], "kinds").matches
+    assert int(kept.flagged.sum()) == COPIES
+
+
 def test_the_search_is_counted_in_what_a_study_costs(root: Path) -> None:
     hours = {}
     for leakage in ("near", "bytes"):

@@ -71,8 +71,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(labels_app)
-app.add_typer(tasks_app)
 app.add_typer(sources_app)
+app.add_typer(tasks_app)
 app.command("init")(first.init)
 app.command("try")(first.try_)
 app.command("backtest")(backtest)

@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from headwater.cli.describing import describe_sources
 from headwater.cli.groups import ShowsByDefault
 from headwater.cli.options import JsonOption, print_json
 
 sources_app = typer.Typer(
     name="sources",
     cls=ShowsByDefault,
-    help="Known sets: what they are, where they are had, and whether a copy is whole.",
+    help="What is pre-trained on: known sets, copies of them, and what is in yours.",
 )
+sources_app.command("describe")(describe_sources)
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="A set that `headwater sources` lists.")]
 
 

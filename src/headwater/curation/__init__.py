@@ -10,6 +10,7 @@
     looks.py        what is known of images: kept from one search to the next
     matches.py      what they find
     sheet.py        the pairs, drawn
+    scale/          the same of millions of images, in bounded memory
 
 Equal files are found before a pixel is decoded (plan.overlap, by their bytes); this room finds the
 copies that are not equal files. docs/leakage.md.

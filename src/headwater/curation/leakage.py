@@ -50,7 +50,7 @@ Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, eq=False)
-class _Pairs:
+class Likely:
     """Pairs that may be copies, for one reason."""
 
     kind: str
@@ -123,8 +123,8 @@ def _matches(
             f"near_duplicates: candidates and block should be 1 or more, not {candidates} and "
             f"{block}"
         )
-    pairs = _suggested(suggested, len(test), len(source))
-    found: list[_Pairs] = []
+    pairs = checked_pairs(suggested, len(test), len(source))
+    found: list[Likely] = []
     if len(test) and len(source):
         with torch.no_grad():
             for start in range(0, len(test), TEST_BLOCK):
@@ -139,13 +139,14 @@ def _matches(
                     same,
                 )
     if len(pairs):
-        found.append(_Pairs("embedding", None, pairs[:, 0], pairs[:, 1]))
-    return _aligned(source, test, found)
+        found.append(Likely("embedding", None, pairs[:, 0], pairs[:, 1]))
+    return aligned_pairs(source, test, found)
 
 
-def _suggested(
+def checked_pairs(
     pairs: NDArray[np.int64] | None, num_test: int, num_source: int
 ) -> NDArray[np.int64]:
+    """int64 [n, 2]: suggested pairs. Raises InputError for what are none."""
     if pairs is None:
         return np.zeros((0, 2), dtype=np.int64)
     pairs = np.asarray(pairs)
@@ -184,7 +185,7 @@ class _Best:
         stop: int,
         block: int,
         same: bool,
-    ) -> list[_Pairs]:
+    ) -> list[Likely]:
         """Takes in rows `at` to `stop` - 1 of the source; the likeliest pairs of each of them."""
         known = source.at(at, stop, block)
         num = len(asked.pixels)
@@ -218,7 +219,7 @@ class _Best:
         pairs = []
         for ways, nearest in ((False, own_of_test), (True, own_of_source)):
             others, rows, _ = nearest.pairs()
-            pairs.append(_Pairs("crop", ways, rows + start, others + at))
+            pairs.append(Likely("crop", ways, rows + start, others + at))
         return pairs
 
 
@@ -231,17 +232,17 @@ def _candidates(
     block: int,
     progress: Progress | None,
     same: bool,
-) -> list[_Pairs]:
+) -> list[Likely]:
     """Pairs that may be copies, for one block of the test set."""
     asked = test.at(start, end, block)
     num = end - start
     of_test, of_source = Nearest(num, most, least=LIKELY), Nearest(num, most, least=LIKELY)
-    kept: list[_Pairs] = []
+    kept: list[Likely] = []
     by_hash, by_pixels = Nearest(num, most, least=-NEAR_BITS), Nearest(num, most, least=1)
     best = _Best(of_test, of_source, by_hash, by_pixels)
     done = itertools.count(1)
 
-    def look(at: int) -> list[_Pairs]:
+    def look(at: int) -> list[Likely]:
         stop = min(at + block, len(source))
         found = best.of_block(asked, source, start, at, stop, block, same)
         if progress is not None:
@@ -257,7 +258,7 @@ def _candidates(
         ("crop", True, of_source),
     ):
         rows, others, _ = nearest.pairs()
-        kept.append(_Pairs(kind, ways, rows + start, others))
+        kept.append(Likely(kind, ways, rows + start, others))
     return kept
 
 
@@ -284,7 +285,7 @@ class _Distinct:
     """
 
 
-def _distinct(candidates: list[_Pairs]) -> _Distinct:
+def _distinct(candidates: list[Likely]) -> _Distinct:
     none = np.zeros(0, dtype=np.int64)
     tests = np.concatenate([none, *(pairs.tests for pairs in candidates)])
     sources = np.concatenate([none, *(pairs.sources for pairs in candidates)])
@@ -304,7 +305,7 @@ def _distinct(candidates: list[_Pairs]) -> _Distinct:
     return _Distinct(tests, sources, plainest, (wanted(True), wanted(False)))
 
 
-def _aligned(source: Looks, test: Looks, candidates: list[_Pairs]) -> Matches:
+def aligned_pairs(source: Looks, test: Looks, candidates: list[Likely]) -> Matches:
     """Every pair once, of its plainest kind, aligned; those that are copies, or equal."""
     pairs = _distinct(candidates)
     tests, sources = pairs.tests, pairs.sources

@@ -34,9 +34,16 @@ LEAK_LIMIT = 0.01
 below, they are counted and scored apart.
 """
 LOOK_LIMIT = 5 * 10**8
-"""Pairs of a source and a test image up to which changed copies are looked for without being asked:
-about ten minutes of one core, once [ours].
+"""Pairs of a source and a test image up to which changed copies are looked for without being asked,
+and all pairs are looked at: about ten minutes of one core, once [ours].
 """
+
+
+def too_many(images: int, test_images: int) -> bool:
+    """Whether there are too many pairs to look at all: likely ones are looked up
+    (headwater.curation.scale).
+    """
+    return images * test_images > LOOK_LIMIT
 
 
 def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm]) -> list[str]:
@@ -62,7 +69,7 @@ def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm]) -> list[str]:
         if not measured_on:
             notes.append(f"no task measures the arms of source {name}")
         for task in measured_on:
-            if resolved.study.leakage == "auto" and len(images) * len(task.test) > LOOK_LIMIT:
+            if resolved.study.leakage == "auto" and too_many(len(images), len(task.test)):
                 notes.append(
                     f"test images of task {task.name!r} are looked for as equal files only in "
                     f"source {name!r}, which is large; `leakage: near` looks for changed copies "
@@ -161,14 +168,14 @@ def looks_within(resolved: Resolved, task: Task) -> bool:
 def looks_within_unasked(task: Task) -> bool:
     """`looks_within` of a study that does not say `leakage`."""
     images = len(task.train) + len(task.val)
-    return not task.source.generated and images * len(task.test) <= LOOK_LIMIT
+    return not task.source.generated and not too_many(images, len(task.test))
 
 
 def _looks(resolved: Resolved, images: int, task: Task) -> bool:
     leakage = resolved.study.leakage
     if leakage == "bytes" or task.source.generated:
         return False
-    return leakage == "near" or images * len(task.test) <= LOOK_LIMIT
+    return leakage == "near" or not too_many(images, len(task.test))
 
 
 class Overlaps:

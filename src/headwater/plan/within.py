@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from headwater import digests, recipes
 from headwater.files import file_sha256
+from headwater.plan.overlaps import too_many
 from headwater.plan.plan import Plan
 from headwater.sources import Positions
 from headwater.sources.pixels import RECIPE as PIXELS
@@ -18,6 +19,8 @@ from headwater.store import Store
 from headwater.study import identity
 from headwater.tasks import Task
 
+AT_SCALE = 1
+"""Version of the search where there are too many pairs to look at all."""
 PAIRS, ABOUT = "pairs.parquet", "about.json"
 
 
@@ -27,26 +30,29 @@ def own_images(task: Task) -> Positions:
 
 
 def pairs_folder(
-    plan: Plan, store: Store, kind: str, fingerprint: str | None, task_name: str
+    plan: Plan, store: Store, kind: str, fingerprint: str | None, images: int, task_name: str
 ) -> Path:
-    """Where the pairs of some images and a task's test images are kept; `kind` is a folder of the
-    store's cache.
+    """Where the pairs of some images (so many) and a task's test images are kept; `kind` is a
+    folder of the store's cache.
     """
     task = plan.tasks[task_name]
-    words = {
+    words: dict[str, Any] = {
         "source": fingerprint,
         "test": task.source.fingerprint(task.test),
         "image_size": plan.study.image_size,
         "rooms": recipes.versions_of(("pixels", "leaks"), pixels=PIXELS),
     }
+    if too_many(images, len(task.test)):
+        words["search"] = AT_SCALE
     return store.cache / kind / identity(words)
 
 
 def within_folder(plan: Plan, store: Store, task_name: str) -> Path:
     """Where the pairs inside a task are kept."""
     task = plan.tasks[task_name]
-    fingerprint = task.source.fingerprint(own_images(task))
-    return pairs_folder(plan, store, "leaks-within", fingerprint, task_name)
+    own = own_images(task)
+    fingerprint = task.source.fingerprint(own)
+    return pairs_folder(plan, store, "leaks-within", fingerprint, len(own), task_name)
 
 
 def known_within(plan: Plan, store: Store, task_name: str) -> int | None:

@@ -84,7 +84,7 @@ def _cleaned(session: Session, data: str, uses: list[str], tell: Callable[[str],
     for task in _tasks_of(plan, uses):
         tell(f"{data} and the test images of {task}")
         fingerprint = source.fingerprint(positions)
-        folder = pairs_folder(plan, session.store, "leaks", fingerprint, task)
+        folder = pairs_folder(plan, session.store, "leaks", fingerprint, len(images), task)
         leaking |= pairs_among(images, looks_of_test(session, task), folder).source_flagged
         leaking |= np.isin(
             source.digests(positions), plan.tasks[task].source.digests(plan.tasks[task].test)

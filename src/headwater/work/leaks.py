@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from headwater import digests
 from headwater.curation import Looks, Matches, embedding_neighbours, near_duplicates
+from headwater.curation.scale import near_duplicates_at_scale
 from headwater.files import atomic_folder, file_sha256, remove_folder
 from headwater.plan import Plan, PlannedArm
+from headwater.plan.overlaps import too_many
 from headwater.plan.within import ABOUT, PAIRS, own_images, pairs_folder, within_folder
 from headwater.sources.pixels import Images
 from headwater.work.session import Session
@@ -71,7 +73,8 @@ def look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
 
 def _look(session: Session, arm: PlannedArm, task_name: str) -> Looked:
     source_images = session.source_pixels(arm).subset(arm.positions)
-    folder = pairs_folder(session.plan, session.store, "leaks", arm.source_fingerprint, task_name)
+    fingerprint, num = arm.source_fingerprint, len(source_images)
+    folder = pairs_folder(session.plan, session.store, "leaks", fingerprint, num, task_name)
     return _among(session, source_images, folder, task_name)
 
 
@@ -120,11 +123,20 @@ def pairs_among(images: Images, looks: Looks, folder: Path) -> Matches:
     """
     matches = _kept(folder, len(looks), len(images))
     if matches is None:
-        matches = near_duplicates(images, looks)
+        matches = _found(images, looks)
         remove_folder(folder)
         with atomic_folder(folder) as made:
             _write(made, matches)
     return matches
+
+
+def _found(
+    images: Images, test: Images | Looks, suggested: NDArray[np.int64] | None = None
+) -> Matches:
+    """All pairs are looked at where they are not too many, and those looked up where they are."""
+    if too_many(len(images), len(test)):
+        return near_duplicates_at_scale(images, test, suggested=suggested)
+    return near_duplicates(images, test, suggested=suggested)
 
 
 def _kept(folder: Path, num_test: int, num_source: int) -> Matches | None:
@@ -272,9 +284,7 @@ def embedding_facts(session: Session, arm: PlannedArm, task_name: str) -> dict[s
     )
     rows, cosines = embedding_neighbours(of_source, of_test, k=3)
     suggested = np.stack([np.repeat(np.arange(len(rows)), rows.shape[1]), rows.ravel()], axis=1)
-    confirmed = near_duplicates(
-        looked.source_images, looked.test_images, suggested=suggested
-    ).flagged
+    confirmed = _found(looked.source_images, looked.test_images, suggested).flagged
     nearest = cosines[:, 0]
     return {
         "source": arm.words.source,

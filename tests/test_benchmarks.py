@@ -318,6 +318,7 @@ def test_the_benchmark_of_the_whole_grid_has_the_papers_tasks_and_reads_features
     assert found["seconds"] > 0 and not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_table_of_the_reports_benchmark_is_one_that_a_study_could_make(load):
     made = load("report_scale").made_rows(1)
     assert len(made) == 100_000 and made["cell"].nunique() == 50_000
@@ -331,6 +332,7 @@ def test_the_table_of_the_reports_benchmark_is_one_that_a_study_could_make(load)
 ONE_OF_EACH_KIND = (0, 1, 2, 3, 4, 7, 9)
 
 
+@pytest.mark.slow
 def test_planted_worlds_are_studies_whose_best_arms_exist(load, monkeypatch):
     """Planned by the ordinary way, so that labels, sources and seeds are what the plant says."""
     worlds = load("planted_worlds")
@@ -399,6 +401,7 @@ def test_decisions_are_right_open_or_wrong_by_what_was_planted(load):
     assert len(planted.limits(["right"] * 20 + ["undecided"] * 17 + ["wrong"] * 3)) == 2
 
 
+@pytest.mark.slow
 def test_the_audit_says_how_far_the_planted_best_is_ahead_and_where_it_is_not(load):
     planted = load("planted")
     audited = [outcome_of(load, "one", "a", "told apart") for _ in range(2)]

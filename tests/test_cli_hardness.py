@@ -97,6 +97,7 @@ def test_a_mistake_is_one_line(
     refused(headwater("hardness", *arguments), *said)
 
 
+@pytest.mark.slow
 def test_a_table_is_concluded_about_without_torch(tmp_path: Path) -> None:
     """Concluding needs no model: answers are read where torch cannot be imported."""
     blocked = (

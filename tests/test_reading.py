@@ -5,6 +5,7 @@ studies load.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ LONG: dict[str, str] = {
     "benchmarks/transfer.py": "one script, so that all turns of a comparison share one process",
 }
 """Files above 500 lines, each with the reason why it is not a folder."""
+
+
+@functools.cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def written_files() -> Iterator[tuple[str, Path]]:
@@ -54,14 +60,14 @@ def test_no_comprehension_stands_in_another() -> None:
     assert not list(nested_comprehensions(ast.parse("[x for x in y]; [x for x in y]")))
     nested = []
     for name, path in written_files():
-        lines = nested_comprehensions(ast.parse(path.read_text()))
+        lines = nested_comprehensions(tree(path))
         nested += [f"{name}, line {line}" for line in lines]
     assert not nested
 
 
 # tests
 def calls(path: Path) -> Iterator[ast.Call]:
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
             yield node
 
@@ -88,7 +94,7 @@ def unseeded_draws(path: Path) -> Iterator[int]:
     """Lines that draw at random with no generator and no seed in the same function."""
     text = path.read_text()
     lines = text.splitlines()
-    for function in ast.walk(ast.parse(text)):
+    for function in ast.walk(tree(path)):
         if isinstance(function, ast.FunctionDef):
             source = "\n".join(lines[function.lineno - 1 : function.end_lineno])
             if "manual_seed(" in source or "seeded(" in source:

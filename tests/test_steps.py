@@ -170,6 +170,7 @@ def test_no_step_exceeds_the_budget(tmp_path: Path, rows_of_a_part: list[Made]) 
     assert 1.0 < steps[-1].hours <= 1.5
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_budget_goes_to_all_that_could_be_the_best(
     tmp_path: Path, rows_of_a_part: list[Made], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,7 @@ def test_skip_above_the_share_names_count_share_and_key(zoo: Path) -> None:
     assert planned(zoo, on_bad_images="skip", max_bad_share=0.05).faults == []
 
 
+@pytest.mark.slow
 def test_the_same_images_are_left_out_whatever_the_number_of_workers(
     zoo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

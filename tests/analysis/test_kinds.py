@@ -80,6 +80,7 @@ def test_a_peak_at_the_end_of_named_levels_asks_for_finer_ones() -> None:
         assert any("Try finer labels too" in step for step in verdict(rows).next_steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [["label_kind"], ["label_kind", "label_level"]])
 def test_a_table_of_before_gives_what_it_gave(lost: list[str]) -> None:
     old = PLAIN.drop(columns=lost)

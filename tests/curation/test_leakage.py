@@ -118,6 +118,7 @@ def test_planted_copies_of_photos_are_found_and_photos_of_other_sets_are_not_fla
     )
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("size", [24, 64])
 def test_the_29_fruits_that_are_in_both_splits_are_all_found(size):

@@ -187,6 +187,7 @@ def test_courses_have_a_panel_for_each_kind_of_labels_on_one_scale(
     assert domains[0] == domains[1]
 
 
+@pytest.mark.slow
 def test_one_seed_draws_without_intervals_and_a_small_table_only_what_it_holds() -> None:
     found = theory_figures(
         table(
@@ -267,6 +268,7 @@ def test_looks_under_several_tests_show_one_and_say_which() -> None:
     assert "sigma_star = 1" in spec["title"]["subtitle"][-1]
 
 
+@pytest.mark.slow
 def test_nothing_to_draw_and_another_format_are_errors_in_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds nothing to draw"):
         save_theory(table([line(4, "fine", 0)]), tmp_path / "theory.svg")

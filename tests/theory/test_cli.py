@@ -274,6 +274,7 @@ def test_damaged_rows_name_their_column(
     refused(headwater("theory", "plot", "rows.csv"), column)
 
 
+@pytest.mark.slow
 def test_tables_are_concluded_about_without_torch(tmp_path: Path) -> None:
     """Concluding needs no model: rows are read where torch cannot be imported."""
     import subprocess

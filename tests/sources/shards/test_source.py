@@ -259,6 +259,28 @@ def test_patterns_name_shards_and_a_missing_one_is_told(tmp_path: Path) -> None:
         opened(tmp_path / "empty")
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("index.json", '{"shardlist": [{"url": "00001.tar", "nsamples": %d}, {"url": 3}]}'),
+        (".nv-meta/.info.json", '{"shard_counts": {"00001.tar": %d, "9.tar": 1, "x": "y"}}'),
+        ("00001.idx", "v1.2 %d\njpg 512 2000 0.jpg\n"),
+    ],
+)
+def test_an_index_of_others_that_says_another_number_is_told(
+    name: str, said: str, tmp_path: Path
+) -> None:
+    root = corpus(tmp_path / "web")
+    (root / name).parent.mkdir(exist_ok=True)
+    (root / name).write_text(said % 5)
+    assert not opened(root).notes
+    (root / name).write_text(said % 7)
+    (note,) = opened(root).notes
+    assert "says that 00001.tar has 7 samples, and it has 5: one of the two is not whole" in note
+    (root / name).write_text("[" * 100_000)
+    assert not opened(root).notes
+
+
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     corpus(tmp_path / "other")
     root = corpus(tmp_path / "web")

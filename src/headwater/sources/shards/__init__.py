@@ -8,6 +8,7 @@ parts.py     one shard read through
 remote.py    those that lie on other machines
 index.py     all of them: built once by many processes, mapped
 tables.py    what the columns mean
+told.py      what others' indexes say of them
 manifest.py  what a folder that `headwater shard` packed says of itself
 source.py    images by place
 """
@@ -21,11 +22,14 @@ import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from headwater.sources.shards.index import open_index
 from headwater.sources.shards.manifest import ids_of_manifest, read_manifest
 from headwater.sources.shards.places import ADDRESS, Shard, local_shards
 from headwater.sources.shards.remote import Remote, kept_limit
 from headwater.sources.shards.source import ShardSource
+from headwater.sources.shards.told import notes_on_counts
 
 __all__ = ["ShardSource", "open_shards"]
 
@@ -76,6 +80,10 @@ def open_shards(
         remote=remote,
         cache=cache / f"looked-shards-{place}.hashes" if kept else None,
     )
+    if root is not None:
+        sizes = np.diff(index.starts).tolist()
+        held = dict(zip((shard.name for shard in shards), sizes, strict=True))
+        source.notes = (*source.notes, *notes_on_counts(root, held))
     if not kept:
         weakref.finalize(index, shutil.rmtree, cache, ignore_errors=True)
     return source

@@ -82,3 +82,12 @@ def test_digests_that_share_their_first_half_stay_apart() -> None:
     digests = np.array([[1, 2], [1, 3], [1, 2], [4, 2]], dtype=np.uint64)
     first, of = reading._first_of_each(digests)
     assert first.tolist() == [0, 1, 3] and of.tolist() == [0, 1, 0, 2]
+
+
+def test_words_of_any_plain_text_are_those_of_the_pattern() -> None:
+    draw = random.Random(3)
+    letters = "abcdefst  ''rveml.,!-09 Z"
+    texts = ["", " ", "'", "'s", "s's's", "''s", "'lll", "'l", "'re 've'm", "a'", "12 3", "x ' s"]
+    texts += ["".join(draw.choices(letters, k=draw.randint(0, 14))) for _ in range(4000)]
+    spaced = reading._spaced(pa.array([text.lower() for text in texts], pa.large_string()))
+    assert spaced.to_pylist() == [" ".join(tokens.words_of(text)) for text in texts]

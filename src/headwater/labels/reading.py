@@ -23,14 +23,18 @@ from numpy.typing import NDArray
 
 from headwater.labels import tokens
 from headwater.labels.tokens import CONTEXT, Heard, Reading, word_tokens
-from headwater.sources.strings import Lists
+from headwater.sources.strings import Lists, bytes_of
 
 FEW = 5_000
 """Lists of texts that are read one by one: a column costs more to begin with [ours]."""
-_AT_ONCE = 250_000
+_AT_ONCE = 100_000
 _PLAIN = r"^[ -%'-;=-~]*$"
 """Printable ASCII without & and <, with which entities and the tokens of start and end begin."""
-_WORDS = r"('s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+)\s*"
+_SPACE, _LETTER, _DIGIT, _SIGN = range(4)
+_KINDS = np.full(256, _SIGN, dtype=np.uint8)
+_KINDS[ord(" ")] = _SPACE
+_KINDS[ord("a") : ord("z") + 1] = _LETTER
+_KINDS[ord("0") : ord("9") + 1] = _DIGIT
 
 
 def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
@@ -145,8 +149,7 @@ def _part(flat: Any, start: int, context: int) -> _Part:
 def _joined(texts: Any) -> tuple[Any, NDArray[np.bool_]]:
     """(the words of each text with a space between, whether the end token leaves none out)"""
     plain = pc.match_substring_regex(texts, _PLAIN)
-    words = pc.replace_substring_regex(pc.ascii_lower(texts), _WORDS, r"\1 ")
-    joined = pc.ascii_trim(words, " ")
+    joined = _spaced(pc.ascii_lower(pc.if_else(plain, texts, "")))
     whole = np.ones(len(texts), dtype=bool)
     odd = np.flatnonzero(~plain.to_numpy(zero_copy_only=False))
     if len(odd):
@@ -157,6 +160,65 @@ def _joined(texts: Any) -> tuple[Any, NDArray[np.bool_]]:
         mask = pc.invert(plain)
         joined = pc.replace_with_mask(joined, mask, pa.array(others, pa.large_string()))
     return joined, whole
+
+
+def _spaced(texts: Any) -> Any:
+    """Plain texts in lower case with one space between their words, and no other: what the
+    pattern of `headwater.labels.tokens` finds, byte by byte.
+
+    A word is a run of letters, one digit, a run of signs, or a contraction where a word begins.
+    """
+    data = np.frombuffer(bytes_of(texts), dtype=np.uint8)
+    ends = _offsets(texts)
+    kinds = _KINDS[data]
+    starts = np.zeros(len(data) + 1, dtype=bool)
+    starts[ends] = True  # of texts, empty ones too
+    begins = np.empty(len(data), dtype=bool)
+    begins[:1] = True
+    begins[1:] = (kinds[1:] != kinds[:-1]) | (kinds[1:] == _DIGIT)
+    begins |= starts[:-1]
+    begins &= kinds != _SPACE
+    for at, size in _contractions(data, begins, starts):
+        begins[at + 1] = False
+        behind = at + size
+        behind = behind[behind < len(data)]
+        begins[behind] = kinds[behind] != _SPACE
+    shown = kinds != _SPACE
+    first = np.zeros(len(data), dtype=bool)  # the first word of each text has no space before it
+    words = np.flatnonzero(begins)
+    of = np.searchsorted(ends, words, side="right")
+    first[words[np.concatenate([[True], of[1:] != of[:-1]])[: len(words)]]] = True
+    sizes = shown.astype(np.int64) + (begins & ~first)
+    after = np.cumsum(sizes)
+    out = np.full(int(after[-1]) if len(after) else 0, ord(" "), dtype=np.uint8)
+    out[after[shown] - 1] = data[shown]
+    offsets = np.concatenate([[0], after])[ends]
+    buffers = [None, pa.py_buffer(offsets.astype(np.int64)), pa.py_buffer(out)]
+    return pa.Array.from_buffers(pa.large_string(), len(texts), buffers)
+
+
+def _contractions(
+    data: NDArray[np.uint8], begins: NDArray[np.bool_], starts: NDArray[np.bool_]
+) -> list[tuple[NDArray[np.int64], int]]:
+    """(where those of a length begin, that length)"""
+    marks = np.flatnonzero(begins & (data == ord("'")))
+    padded = np.concatenate([data, np.zeros(2, dtype=np.uint8)])
+    edges = np.concatenate([starts, [True, True]])
+    next_one, next_two = padded[marks + 1], padded[marks + 2]
+    one_inside, two_inside = ~edges[marks + 1], ~(edges[marks + 1] | edges[marks + 2])
+    short = np.isin(next_one, np.frombuffer(b"stmd", dtype=np.uint8)) & one_inside
+    long = np.zeros(len(marks), dtype=bool)
+    for pair in (b"re", b"ve", b"ll"):
+        long |= (next_one == pair[0]) & (next_two == pair[1])
+    return [(marks[short], 2), (marks[long & two_inside], 3)]
+
+
+def _offsets(column: Any) -> NDArray[np.int64]:
+    """int64 [len(column) + 1]: where each text begins in `bytes_of` it, and where all end."""
+    ends = np.frombuffer(column.buffers()[1], dtype=np.int64)
+    ends = ends[column.offset : column.offset + len(column) + 1]
+    found: NDArray[np.int64] = ends - ends[0]
+    return found
 
 
 def _counted(joined: Any) -> tuple[NDArray[np.int64], Any]:

@@ -23,13 +23,9 @@ def plain_texts(count: int) -> list[str]:
 
 def many_lists() -> list[list[str]]:
     draw = random.Random(2)
-    texts = [
-        *some_texts(),
-        *plain_texts(400),
-        *("".join(draw.choices(LETTERS, k=90)) for _ in "ab"),
-    ]
+    texts = [*some_texts(), *plain_texts(400), "".join(draw.choices(LETTERS, k=90))]
     made = [draw.choices(texts, k=draw.randint(0, 3)) for _ in range(3000)]
-    return [[text for text in own if text.strip()] for own in made]
+    return [list(filter(str.strip, own)) for own in made]
 
 
 @pytest.fixture(params=[7, 1000, 10**6])
@@ -79,9 +75,10 @@ def test_texts_that_no_column_can_hold_are_read_one_by_one() -> None:
 
 
 def test_digests_that_share_their_first_half_stay_apart() -> None:
-    digests = np.array([[1, 2], [1, 3], [1, 2], [4, 2]], dtype=np.uint64)
-    first, of = reading._first_of_each(digests)
-    assert first.tolist() == [0, 1, 3] and of.tolist() == [0, 1, 0, 2]
+    digests = np.array([[1, 2], [1, 3], [1, 2], [4, 2], [1, 3]], dtype=np.uint64)
+    equal = reading._equal(digests)
+    assert equal.first.tolist() == [0, 1, 3] and equal.pair == (0, 2)
+    assert reading._equal(digests[:2]).pair is None
 
 
 def test_words_of_any_plain_text_are_those_of_the_pattern() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from headwater.errors import InputError
@@ -121,6 +120,8 @@ def _empty(lists: Sequence[list[str]]) -> list[int]:
     """Rows of images that have no text with a word in it."""
     if not isinstance(lists, Lists):
         return [row for row, texts in enumerate(lists) if _says_nothing(texts)]
+    import pyarrow.compute as pc
+
     begins = pc.match_substring_regex(lists.arrow.flatten(), "^[0-9A-Za-z]")
     count = np.concatenate([[0], np.cumsum(begins.to_numpy(zero_copy_only=False))])
     ends = np.concatenate([[0], np.cumsum(lists.lengths())])

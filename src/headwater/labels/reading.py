@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -48,18 +47,18 @@ def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
     texts = np.concatenate([part.texts for part in parts])
     rows = np.concatenate([part.rows for part in parts])
     keys = np.concatenate([part.keys for part in parts])
-    distinct, _ = _first_of_each(texts)
-    keys = keys[distinct]
-    whole = np.concatenate([part.whole for part in parts])[distinct]
-    blank = np.concatenate([part.blank for part in parts])[distinct]
-    first, of = _first_of_each(keys)
+    whole = np.concatenate([part.whole for part in parts])
+    blank = np.concatenate([part.blank for part in parts])
+    del parts  # of millions of texts they take as much again
+    distinct = _equal(texts).first
+    del texts
+    rows, keys, whole, blank = rows[distinct], keys[distinct], whole[distinct], blank[distinct]
+    equal = _equal(keys)
     alike = None
-    again = np.flatnonzero(first[of] != np.arange(len(keys)))
-    if len(again):
-        pair = first[of[again[0]]], again[0]
-        before, after = (flat[int(rows[distinct[at]])].as_py() for at in pair)
+    if equal.pair is not None:
+        before, after = (flat[int(rows[at])].as_py() for at in equal.pair)
         alike = before, after
-    told_apart = len(first)
+    told_apart = len(equal.first)
     one = False
     lengths = lists.lengths() if isinstance(lists, Lists) else np.array(list(map(len, lists)))
     if told_apart <= lengths.min():
@@ -239,17 +238,30 @@ def _digests(texts: list[bytes]) -> NDArray[np.uint64]:
     return np.frombuffer(raw, dtype="<u8").reshape(-1, 2).copy()
 
 
-def _first_of_each(digests: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(the row at which each different digest comes first, in that order; for every row, which of
-    them it is).
-    """
-    of, _ = pd.factorize(digests[:, 0])
-    first = np.full(int(of.max(initial=-1)) + 1, len(digests), dtype=np.int64)
-    np.minimum.at(first, of, np.arange(len(digests)))
-    if (digests[first[of], 1] == digests[:, 1]).all():
-        return first, of.astype(np.int64)
-    pairs = list(map(tuple, digests.tolist()))  # two digests that share 64 bits
-    of, _ = pd.factorize(pd.Series(pairs))
-    first = np.full(int(of.max(initial=-1)) + 1, len(digests), dtype=np.int64)
-    np.minimum.at(first, of, np.arange(len(digests)))
-    return first, of.astype(np.int64)
+@dataclass(frozen=True)
+class _Equal:
+    """Which of some digests are equal."""
+
+    first: NDArray[np.int64]
+    """int64 [num_different], ascending: where each different one comes first."""
+    pair: tuple[int, int] | None
+    """The first digest that came before, as (where it came first, where again)."""
+
+
+def _equal(digests: NDArray[np.uint64]) -> _Equal:
+    """Of uint64 [n, 2]. They are sorted by their first half; the second must be equal then, too."""
+    order = np.argsort(digests[:, 0], kind="stable")
+    halves = digests[order, 0]
+    same = halves[1:] == halves[:-1]
+    if (digests[order[1:][same], 1] != digests[order[:-1][same], 1]).any():
+        order = np.lexsort((digests[:, 1], digests[:, 0]))
+        same = (digests[order[1:]] == digests[order[:-1]]).all(axis=1)
+    del halves
+    new = np.concatenate([[True], ~same])[: len(order)]
+    again = order[1:][same]
+    pair = None
+    if len(again):
+        second = int(again.min())
+        at = int(np.flatnonzero(order == second)[0])
+        pair = int(order[np.flatnonzero(new[: at + 1])[-1]]), second
+    return _Equal(np.sort(order[new]), pair)

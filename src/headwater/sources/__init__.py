@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from headwater import keys
 from headwater.errors import InputError
 from headwater.registry import SOURCE_KINDS
-from headwater.sources.digest_sets import num_distinct
 from headwater.sources.positions import ascending
 from headwater.sources.split_words import exact_split
 
@@ -245,7 +244,11 @@ class Source(ABC):
                 digest.update("".join([f"{one}\x1f{other}\n" for one, other in lines]).encode())
             for mark in self.reading_marks(positions):
                 digest.update(f"{mark}\n".encode())
-            different = len(positions) if self.generated else num_distinct(digests)
+            different = len(positions)
+            if not self.generated:
+                from headwater.sources.digest_sets import num_distinct
+
+                different = num_distinct(digests)
             self._seen_bytes[at] = _Seen(digest.hexdigest()[:32], different)
         return self._seen_bytes[at]
 

@@ -1,5 +1,7 @@
 """Texts of very many samples that lie in memory in one piece: taken for arrays of objects, which
 would need 70 bytes more for each text and 64 for each list.
+
+pyarrow is imported where a column is made or read: labels and studies are read without it.
 """
 
 from __future__ import annotations
@@ -8,12 +10,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 Objects = NDArray[np.object_]
 _AT_ONCE = 1 << 16
+
+
+def _index(rows: NDArray[np.int64]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(rows)
 
 
 def bytes_of(column: Any) -> memoryview:
@@ -78,7 +84,7 @@ class Strings(_Column, Sequence[str]):
     def __getitem__(self, at: Any) -> Any:
         if isinstance(at, int | np.integer):
             return self.arrow[int(at)].as_py()
-        return self.arrow.take(pa.array(self._rows(at))).to_numpy(zero_copy_only=False)
+        return self.arrow.take(_index(self._rows(at))).to_numpy(zero_copy_only=False)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
         found: Objects = self.arrow.to_numpy(zero_copy_only=False)
@@ -105,7 +111,7 @@ class Lists(_Column, Sequence[list[str]]):
         rows = self._rows(at)
         if len(rows) == len(self) and (rows == np.arange(len(rows))).all():
             return self
-        return Lists(self.arrow.take(pa.array(rows)))
+        return Lists(self.arrow.take(_index(rows)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Objects:
         out = np.empty(len(self), dtype=object)
@@ -121,11 +127,16 @@ class Lists(_Column, Sequence[list[str]]):
 
     def lengths(self) -> NDArray[np.int64]:
         """int64 [n]: texts in each list."""
+        import pyarrow.compute as pc
+
         found = pc.fill_null(pc.list_value_length(self.arrow), 0).to_numpy(zero_copy_only=False)
         return np.asarray(found, dtype=np.int64)
 
     def lines(self, between: str) -> Iterator[memoryview]:
         """The bytes of all lists, a line each, with `between` between the texts of one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         end = pa.scalar("\n", pa.large_string())
         nothing = pa.scalar("", pa.large_string())
         for start in range(0, len(self), _AT_ONCE):
@@ -136,6 +147,9 @@ class Lists(_Column, Sequence[list[str]]):
     @classmethod
     def of(cls, column: Any) -> Lists:
         """Those texts of a column (of large_string, or of lists of it) that say something."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         if pa.types.is_large_string(column.type):
             lengths, values = np.ones(len(column), dtype=np.int64), column
         else:

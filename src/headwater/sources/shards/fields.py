@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from headwater import digests
 from headwater.errors import InputError
 from headwater.sources.shards.samples import Samples
+from headwater.sources.strings import bytes_of
 
 KEY = "key"
 """The column of a Parquet table beside a shard that names the samples, as img2dataset writes it."""
@@ -199,18 +200,48 @@ def _beside(file: Any, samples: Samples, where: str) -> dict[str, Any]:
 
 
 def joined(parts: list[Any], name: str, lengths: list[int]) -> Any:
-    """One column of several shards' tables, nulls where a shard lacks it; lists where any is."""
+    """One column of several shards' tables; lists where any is, and empty where a shard lacks it or
+    says nothing. `parts` is emptied on the way: a corpus is not held twice.
+    """
     columns = [part[name] if name in part.column_names else None for part in parts]
-    lists = pa.large_list(pa.large_string())
+    parts.clear()
     several = any(pa.types.is_large_list(each.type) for each in columns if each is not None)
-    kind = lists if several else pa.large_string()
+    if several:
+        return _joined_lists(columns, lengths)
+    total = sum(0 if column is None else _size(column) for column in columns)
+    data, ends = np.empty(total, dtype=np.uint8), np.zeros(sum(lengths) + 1, dtype=np.int64)
+    at, row = 0, 1
+    for number, length in enumerate(lengths):
+        column, columns[number] = columns[number], None
+        if column is None:
+            ends[row : row + length] = at
+        else:
+            own = pc.fill_null(column, "").combine_chunks()
+            own = own.chunk(0) if isinstance(own, pa.ChunkedArray) and own.num_chunks else own
+            sizes = pc.binary_length(own).to_numpy(zero_copy_only=False) if length else []
+            ends[row : row + length] = at + np.cumsum(sizes)
+            held = bytes_of(own) if length else b""
+            data[at : at + len(held)] = np.frombuffer(held, dtype=np.uint8)
+            at += len(held)
+        row += length
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), sum(lengths), buffers)
+
+
+def _size(column: Any) -> int:
+    """Bytes of the texts of a column."""
+    return int(pc.sum(pc.binary_length(column)).as_py() or 0)
+
+
+def _joined_lists(columns: list[Any], lengths: list[int]) -> Any:
+    kind = pa.large_list(pa.large_string())
     whole: list[Any] = []
     for column, length in zip(columns, lengths, strict=True):
         if column is None:
             column = pa.nulls(length, kind)
         elif pa.types.is_large_list(column.type):
-            column = column.cast(lists)  # whatever its items are called
-        elif several:
+            column = column.cast(kind)  # whatever its items are called
+        else:
             offsets = pa.array(np.arange(len(column) + 1), pa.int64())
             column = pa.LargeListArray.from_arrays(offsets, column.combine_chunks())
         whole += column.chunks if isinstance(column, pa.ChunkedArray) else [column]

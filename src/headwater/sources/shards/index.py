@@ -117,7 +117,10 @@ class Index:
                     "and its shard is read anew"
                 ) from None
             lengths.append(self.starts[at + 1] - self.starts[at])
-        return joined(tables, name, lengths)
+        whole = joined(tables, name, lengths)
+        del tables
+        pa.default_memory_pool().release_unused()  # as much again, of a corpus
+        return whole
 
 
 def _behind(stem: str, keys: Any) -> Any:

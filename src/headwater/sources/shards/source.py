@@ -28,6 +28,7 @@ from headwater.sources.shards.tar import BLOCK
 
 _OPEN = 128
 """Shards that are open at a time: most systems let a process open 1,024 files [ours]."""
+_AT_ONCE = 1 << 16
 _HEX = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
 
 
@@ -155,9 +156,12 @@ class ShardSource(Source):
     def digests(self, positions: Positions) -> NDArray[np.bytes_]:
         """bytes [len(positions)]: hex BLAKE2b-128 of each image's bytes, from the index."""
         rows = positions if self._rows is None else self._rows[positions]
-        raw = np.ascontiguousarray(self._samples["digest"][rows]).view(np.uint8).reshape(-1, 16)
         out = np.empty((len(rows), 32), dtype=np.uint8)
-        out[:, 0::2], out[:, 1::2] = _HEX[raw >> 4], _HEX[raw & 15]
+        known = self._samples["digest"]
+        for start in range(0, len(rows), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            raw = np.ascontiguousarray(known[rows[some]]).view(np.uint8).reshape(-1, 16)
+            out[some, 0::2], out[some, 1::2] = _HEX[raw >> 4], _HEX[raw & 15]
         return out.view("S32")[:, 0] if len(rows) else np.zeros(0, dtype="S32")
 
     def byte_hashes(self, positions: Positions) -> list[str]:

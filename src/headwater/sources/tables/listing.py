@@ -58,6 +58,9 @@ class Texts(Mapping[str, Objects]):
             self._built[name] = self._fields[name]()
         return self._built[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._fields
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._fields)
 

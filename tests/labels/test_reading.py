@@ -29,7 +29,7 @@ def many_lists() -> list[list[str]]:
         *("".join(draw.choices(LETTERS, k=90)) for _ in "ab"),
     ]
     made = [draw.choices(texts, k=draw.randint(0, 3)) for _ in range(3000)]
-    return [[text for text in own if text.strip()] for own in made]
+    return [list(filter(str.strip, own)) for own in made]
 
 
 @pytest.fixture(params=[7, 1000, 10**6])

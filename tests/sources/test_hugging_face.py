@@ -343,6 +343,7 @@ def test_a_missing_and_an_old_library_are_told_with_the_command(
         ({"path": "a", "name": "b/c"}, "give one of `path`"),
         ({"path": "a", "config": "b"}, "`config` goes with `name`"),
         ({"path": "a", "revision": "b"}, "`revision` goes with `name`"),
+        ({"name": "./a", "revision": "b"}, "`revision` is of a set of the hub"),
         ({"name": "a\nb"}, "name"),
     ],
 )

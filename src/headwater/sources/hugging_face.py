@@ -141,7 +141,7 @@ def prepared(
         notes = [] if reader != "cache" else [_of_cache(builder, revision, f"{where}: {asked!r}")]
         folder = Path(builder.cache_dir)
         if reader == "imagefolder":  # Arrow would name files, where Parquet holds their bytes
-            cache = Path(library.config.HF_DATASETS_CACHE)
+            cache = Path(library.config.HF_DATASETS_CACHE).expanduser()
             folder = cache / "images-in-parquet" / folder.relative_to(cache)
             _without_archives(library, builder, folder, f"{where}: {asked!r}")
         else:

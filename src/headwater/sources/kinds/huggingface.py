@@ -42,9 +42,7 @@ class HuggingFaceData(PlacedWords):
             if self.name is None and getattr(self, option) is not None:
                 raise ValueError(f"`{option}` goes with `name`, not with `path`; leave it out")
         if self.revision is not None and str(self.name).startswith((".", "/", "~")):
-            raise ValueError(
-                "`revision` is of a set of the hub, not of a folder; leave it out"
-            )
+            raise ValueError("`revision` is of a set of the hub, not of a folder; leave it out")
         return self
 
 

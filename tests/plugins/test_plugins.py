@@ -124,4 +124,4 @@ def test_what_is_not_installed_is_refused_with_the_nearest_name(tmp_path: Path) 
         command, cwd=tmp_path, env=without, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "'stripes' is none of folder, shards, parquet, published" in done.stderr
+    assert "'stripes' is none of folder, shards, parquet, huggingface, published, " in done.stderr

@@ -77,7 +77,7 @@ STUDY = "study: s\ndata: {d: %s}\nbudget: {epochs: 1}\ntasks: {t: {data: d}}\nme
     ("words", "message"),
     [
         ("{kind: foldr, path: x}", "data.d: 'foldr' is none of folder, shards, "
-        "parquet, published, torchvision, "
+        "parquet, huggingface, published, torchvision, "
          "world, mix, view; did you mean 'folder'?"),
         ("{kind: folder, pth: x}", "unknown key 'data.d.pth'; did you mean 'path'?"),
         ("{path: x}", "data.d: say what kind of data it is"),

@@ -18,6 +18,7 @@ from headwater.study import (
     Decide,
     Features,
     FolderData,
+    HuggingFaceData,
     Noise,
     OnlineProbe,
     ParquetData,
@@ -59,7 +60,7 @@ def test_the_page_shows_every_key_of_the_schema_in_a_study_that_loads() -> None:
     for block in blocks:  # a method's settings are shown under its own name
         found[Recipes] |= found.pop(block)
     data = {FolderData, ParquetData, PublishedData, ShardsData, TorchvisionData, WorldData}
-    data |= {MixData, ViewData, Score, Like}
+    data |= {HuggingFaceData, MixData, ViewData, Score, Like}
     protocols = {Protocols, *(protocol.words for protocol in PROTOCOLS)}
     parts = (
         data

@@ -10,6 +10,8 @@ from headwater.errors import InputError
 from headwater.sources.kinds import SourceWords
 from headwater.study import Study
 
+_FOLDERS = ("path", "name")
+"""Of names, those that begin as paths do."""
 _FILES = ("split_file", "hierarchy", "table")
 
 
@@ -25,9 +27,11 @@ def placed(study: Study, name: str, data_root: Path | None) -> SourceWords:
     found: dict[str, str] = {}
     path = getattr(words, "path", None)
     own = None if not isinstance(path, str) else Path(path)
-    for field in ("path", *_FILES):
+    for field in (*_FOLDERS, *_FILES):
         written = getattr(words, field, None)
         if not isinstance(written, str):
+            continue
+        if field == "name" and not written.startswith(("./", "../")):
             continue
         file, mark, option = written.partition("#") if field == "hierarchy" else (written, "", "")
         others = [place for place in (data_root, None if field == "path" else own) if place]
@@ -74,7 +78,7 @@ def _beside(
         beside = folder / asked
         if asked.is_absolute():
             return None
-        there = beside.is_dir() if field == "path" else beside.is_file()
+        there = beside.is_dir() if field in _FOLDERS else beside.is_file()
         if written.startswith(("./", "../")):
             if not there and any((each / asked).exists() for each in others):
                 raise InputError(

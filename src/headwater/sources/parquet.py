@@ -1,11 +1,12 @@
-"""Parquet files of images, as Hugging Face's data sets are stored: a column of encoded images, and
-labels and texts beside it.
+"""Parquet and Arrow files of images, as Hugging Face's data sets are stored: a column of encoded
+images, and labels and texts beside it.
 
     root/train-00000-of-00002.parquet     the split is the file's first word, its folder, or a
     root/data/test/0000.parquet           column `split`; all is train where none says otherwise
 
 An image is bytes, or a struct whose `bytes` are. A sample's id is the file's path without its
 ending, and the row: `data/train-00000-of-00002/000017`. Row groups are read one at a time.
+Arrow files, as the `datasets` library writes them, are read in the same way (row_files.py).
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import threading
 import unicodedata
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from headwater import digests
@@ -34,23 +35,19 @@ from headwater.sources import BadImage, Positions, Source, Table, natural_splits
 from headwater.sources.class_names import class_name
 from headwater.sources.file_state import state_of
 from headwater.sources.formats import MAX_FILE_BYTES
+from headwater.sources.row_files import Listed, RowFile, listed_below, row_file
 from headwater.sources.split_words import split_of_path
 from headwater.sources.tables.columns import class_column
-from headwater.sources.walking import METADATA
 
 IMAGE_COLUMNS = ("image", "img", "images", "jpg", "jpeg", "png", "webp", "picture", "photo")
 """What others call the column of images, the likeliest first."""
-_LEAST_ROW_BYTES = 16
-"""Of the file, for a row with an image: less is no image [ours]."""
 _GROUPS_KEPT = 2
-_MOST_GROUP_BYTES = 2 << 30
-"""A row group that unpacks to more is refused: images are stored in groups of 100 to 1,000 rows."""
 _KIND = "parquet hashes 1"
 
 
 @dataclass(frozen=True)
 class _Group:
-    """A row group of one of the files."""
+    """A group of rows of one of the files."""
 
     file: int
     group: int
@@ -60,7 +57,8 @@ class _Group:
 
 
 class ParquetSource(Source):
-    """Images in Parquet files under one root; see the module for its shapes.
+    """Images in Parquet files under one root, or in the `files` that are given, which are of one
+    format; see the module for its shapes.
 
     `column` names the column of images where it is not called as usual, `names_ids` the column that
     names samples where they are not called by file and row, `cache` is a file in which hashes of
@@ -73,26 +71,28 @@ class ParquetSource(Source):
         name: str,
         root: Path,
         *,
+        files: Sequence[Listed] | None = None,
         column: str | None = None,
         names_ids: str | None = None,
         cache: Path | None = None,
     ) -> None:
         self.name, self.root = name, root
-        self._files = parquet_files(root)
-        if not self._files:
+        listed = listed_below(root, ".parquet") if files is None else list(files)
+        if not listed:
             raise InputError(f"{name}: there is no .parquet file in {root}")
+        self._files = [row_file(each.path) for each in listed]
         self._cache = cache
         if cache is not None:
             self.verdicts = cache.with_name(f"looked-{cache.name}")
         self._lock = threading.Lock()
-        self._kept: OrderedDict[int, list[Any]] = OrderedDict()
+        self._kept: OrderedDict[int, Any] = OrderedDict()
         schema = self._schema(self._files[0])
-        self._column = _image_column(schema, column, f"{name}: {self._files[0]}")
+        self._column = _image_column(schema, column, f"{name}: {listed[0].path}")
         self._groups: list[_Group] = []
         self._left_out: set[str] = set()
         parts, start = [], 0
-        for number, path in enumerate(self._files):
-            part = self._part(number, path, schema, start)
+        for number, each in enumerate(listed):
+            part = self._part(number, each, schema, start)
             parts.append(part)
             start += len(part["id"])
         notes: list[str] = []
@@ -103,55 +103,55 @@ class ParquetSource(Source):
         order = np.argsort(whole["id"], kind="stable")
         self._rows = order.astype(np.int64)
         self._starts = [group.start for group in self._groups]
-        self.table = _table({key: values[order] for key, values in whole.items()}, notes)
+        files_of = f"{self._files[0].noun} files"
+        sorted_rows = {key: values[order] for key, values in whole.items()}
+        self.table = _table(sorted_rows, notes, files_of)
         if self._left_out:
             names = ", ".join(sorted(self._left_out)[:6])
             notes.append(f"columns that hold no texts are not read: {names}")
         self.notes = tuple(notes)
 
     # the tables
-    def _schema(self, path: Path) -> Any:
+    def _schema(self, file: RowFile) -> Any:
         try:
-            return pq.read_schema(path)
+            schema = file.schema()
+            _read_names(schema)
+            if len(set(schema.names)) < len(schema.names):
+                raise digests.Damaged(f"two columns have one name: {', '.join(schema.names)}")
+            return schema
         except Exception as error:  # pyarrow has kinds of its own for damaged files
             raise InputError(
-                f"{path}: is no Parquet file that can be read ({digests.reason(error)})"
+                f"{file.path}: is no {file.noun} file that can be read ({digests.reason(error)})"
             ) from None
 
-    def _part(self, number: int, path: Path, schema: Any, start: int) -> dict[str, NDArray[Any]]:
+    def _part(
+        self, number: int, listed: Listed, schema: Any, start: int
+    ) -> dict[str, NDArray[Any]]:
         """The columns of one file, but for its images."""
-        own = self._schema(path)
+        file, path = self._files[number], listed.path
+        own = self._schema(file)
         if own.names != schema.names:
             raise InputError(
-                f"{path}: has the columns {', '.join(own.names)}, and {self._files[0].name} has "
-                f"{', '.join(schema.names)}; put files of one kind into a folder"
+                f"{path}: has the columns {', '.join(own.names)}, and {self._files[0].path.name} "
+                f"has {', '.join(schema.names)}; put files of one kind into a folder"
             )
         try:
-            digests.check_parquet(path, _LEAST_ROW_BYTES)
-            with pq.ParquetFile(path) as file:
-                at = start
-                for group in range(file.metadata.num_row_groups):
-                    told = file.metadata.row_group(group)
-                    if told.total_byte_size > _MOST_GROUP_BYTES:
-                        raise digests.Damaged(
-                            f"row group {group} unpacks to {told.total_byte_size:,} bytes; write "
-                            "the file anew with row groups of 1,000 rows or fewer"
-                        )
-                    self._groups.append(_Group(number, group, at, told.num_rows))
-                    at += told.num_rows
-                others = [name for name in own.names if name != self._column]
-                read = [name for name in others if _is_read(own, name, str(path))]
-                self._left_out.update(name for name in others if name not in read)
-                table: Any = file.read(columns=read)
-                num_rows = file.metadata.num_rows
+            at = start
+            for group, rows in enumerate(file.groups()):
+                self._groups.append(_Group(number, group, at, rows))
+                at += rows
+            others = [name for name in own.names if name != self._column]
+            read = [name for name in others if _is_read(own, name, str(path))]
+            self._left_out.update(name for name in others if name not in read)
+            table = file.columns(read)
         except InputError:
             raise
         except Exception as error:
             raise InputError(f"{path}: cannot be read ({digests.reason(error)})") from None
-        below = path.relative_to(self.root).with_suffix("").as_posix()
-        ids = [f"{below}/{row:06d}" for row in range(num_rows)]
+        ids = [f"{listed.called}/{row:06d}" for row in range(at - start)]
         columns = {"id": np.array(ids, dtype=object)}
-        columns["split"] = np.full(num_rows, split_of_path(below, ".parquet"), dtype=object)
+        split = split_of_path(listed.called, file.ending) or listed.split
+        columns["split"] = np.full(len(ids), split, dtype=object)
         features = _features(own)
         for name in table.column_names:
             columns[f"column {name}"] = _values(table[name], features.get(name), f"{path}, {name}")
@@ -162,7 +162,7 @@ class ParquetSource(Source):
         """The encoded image. Raises InputError, naming the sample, where there is none."""
         row = int(self._rows[position])
         at = bisect_right(self._starts, row) - 1
-        value = self._group(at)[row - self._starts[at]]
+        value = self._group(at)[row - self._starts[at]].as_py()
         if isinstance(value, dict):
             value = value.get("bytes")
         if not isinstance(value, bytes):
@@ -176,22 +176,20 @@ class ParquetSource(Source):
             )
         return value
 
-    def _group(self, at: int) -> list[Any]:
-        """The images of a row group; the last ones that were asked for are kept."""
+    def _group(self, at: int) -> Any:
+        """The images of a group of rows, a pyarrow array; the last that were asked for are kept."""
         with self._lock:
             if at in self._kept:
                 self._kept.move_to_end(at)
                 return self._kept[at]
             group = self._groups[at]
-            path = self._files[group.file]
+            file = self._files[group.file]
             try:
-                with pq.ParquetFile(path) as file:
-                    table: Any = file.read_row_group(group.group, columns=[self._column])
-                images: list[Any] = table[self._column].to_pylist()
+                images = file.images(group.group, self._column)
             except Exception as error:
-                raise InputError(f"{path}: cannot be read ({digests.reason(error)})") from None
+                raise InputError(f"{file.path}: cannot be read ({digests.reason(error)})") from None
             if len(images) != group.rows:
-                raise InputError(f"{path}: has changed since it was opened; start again")
+                raise InputError(f"{file.path}: has changed since it was opened; start again")
             self._kept[at] = images
             while len(self._kept) > _GROUPS_KEPT:
                 self._kept.popitem(last=False)
@@ -216,7 +214,8 @@ class ParquetSource(Source):
         """bytes [rows of all files]: hex digests, in the order of the files."""
         hashes = []
         for at in range(len(self._groups)):
-            for value in self._group(at):
+            for image in self._group(at):
+                value = image.as_py()
                 data = value.get("bytes") if isinstance(value, dict) else value
                 hashes.append(hashlib.blake2b(data or b"", digest_size=16).hexdigest())
         return np.array(hashes, dtype="S32")
@@ -236,23 +235,14 @@ class ParquetSource(Source):
         return known if len(known) == len(self.table) else None
 
     def _state(self) -> list[tuple[Any, ...]]:
-        return [(str(path), *state_of(path.stat())) for path in self._files]
+        return [(str(file.path), *state_of(file.path.stat())) for file in self._files]
 
 
 def parquet_files(root: Path) -> list[Path]:
     """The Parquet files under a folder, sorted; hidden ones are passed over. Raises InputError for
     a link that leads out of the folder.
     """
-    found = []
-    for path in sorted(root.rglob("*.parquet")):
-        below = path.relative_to(root).parts
-        if any(part.startswith(".") for part in below) or path.name in METADATA:
-            continue
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise InputError(f"{path}: is a link that leads out of {root}; copy the file there")
-        if path.is_file():
-            found.append(path)
-    return found
+    return [each.path for each in listed_below(root, ".parquet")]
 
 
 def _own_ids(columns: dict[str, NDArray[Any]], names_ids: str, name: str) -> NDArray[Any]:
@@ -330,6 +320,14 @@ def _image_column(schema: Any, asked: str | None, where: str) -> str:
     )
 
 
+def _read_names(fields: Iterable[Any]) -> None:
+    """Raises UnicodeDecodeError where a name of a column, or of a part of one, is no text."""
+    for field in fields:
+        inside = field.type if pa.types.is_struct(field.type) else None
+        if field.name and inside is not None:
+            _read_names([inside.field(number) for number in range(inside.num_fields)])
+
+
 def _holds_bytes(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         inside = [kind.field(number) for number in range(kind.num_fields)]
@@ -375,7 +373,7 @@ def _text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
+def _table(columns: dict[str, NDArray[Any]], notes: list[str], files: str) -> Table:
     """What the columns of all files mean."""
     ids, split = columns.pop("id"), columns.pop("split")
     named = {key.removeprefix("column "): values for key, values in columns.items()}
@@ -396,7 +394,7 @@ def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
             (name for name in fields if re.fullmatch(r"level\d+", name)),
             key=lambda name: -int(name[5:]),
         )
-        found = None if numbered else class_column(sorted(fields), "the Parquet files")
+        found = None if numbered else class_column(sorted(fields), f"the {files}")
         levels = numbered or ([found] if found else [])
     if levels:
         notes.append(f"classes are the columns {', '.join(levels)}")
@@ -406,7 +404,7 @@ def _table(columns: dict[str, NDArray[Any]], notes: list[str]) -> Table:
     return Table(
         ids=ids,
         splits={"split": split},
-        levels=tuple(_classes(named[name]) for name in levels),
+        levels=tuple(_classes(named[name], files) for name in levels),
         texts=texts,
     )
 
@@ -427,12 +425,12 @@ def _both_splits(
     return np.where(by_name != "", by_name, by_column)
 
 
-def _classes(values: NDArray[np.object_]) -> NDArray[np.object_]:
+def _classes(values: NDArray[np.object_], files: str) -> NDArray[np.object_]:
     if any(isinstance(value, list) for value in values.tolist()):
-        raise InputError("an image has several labels, and Parquet files are read with one each")
+        raise InputError(f"an image has several labels, and {files} are read with one each")
     known: dict[str, str] = {"": ""}
     for value in set(values.tolist()) - {""}:
-        known[value] = class_name(value, "the Parquet files")
+        known[value] = class_name(value, f"the {files}")
     return np.array([known[value] for value in values.tolist()], dtype=object)
 
 

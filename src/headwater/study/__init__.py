@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from headwater.sources.kinds.folder import FolderData
+    from headwater.sources.kinds.huggingface import HuggingFaceData
     from headwater.sources.kinds.parquet import ParquetData
     from headwater.sources.kinds.published import PublishedData
     from headwater.sources.kinds.shards import ShardsData
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "headwater.sources.kinds.folder": ("FolderData",),
+    "headwater.sources.kinds.huggingface": ("HuggingFaceData",),
     "headwater.sources.kinds.parquet": ("ParquetData",),
     "headwater.sources.kinds.published": ("PublishedData",),
     "headwater.sources.kinds.shards": ("ShardsData",),
@@ -64,6 +66,7 @@ __all__ = [
     "Decide",
     "Features",
     "FolderData",
+    "HuggingFaceData",
     "Method",
     "Misplaced",
     "Noise",

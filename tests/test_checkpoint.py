@@ -231,6 +231,7 @@ def found_step(folder: Path) -> int | None:
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", [0, 1], ids=["tensors", "record"])
 def test_any_flipped_bit_of_the_newest_checkpoint_leads_to_the_one_before_or_changes_nothing(
     which: int, tmp_path: Path

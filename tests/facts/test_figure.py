@@ -54,6 +54,7 @@ def test_settings_choose_the_panels() -> None:
     assert "probe" in spec["title"]["subtitle"]
 
 
+@pytest.mark.slow
 def test_rows_come_from_a_table_or_a_store_alike(finished: Finished, tmp_path: Path) -> None:
     rows = hw.read_rows(finished.store)
     table = tmp_path / "rows.parquet"

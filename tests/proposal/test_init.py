@@ -337,6 +337,7 @@ def test_a_small_source_beside_a_large_one_is_told_and_a_tiny_one_refused(
     assert code == 2 and "tiny: has 4 images" in " ".join(err.split())
 
 
+@pytest.mark.slow
 def test_of_a_huge_folder_some_images_are_opened_and_the_study_bears_what_was_not_seen(
     asked: Callable[..., Facts], headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,7 @@ def test_all_charts_are_drawn_with_marks_that_have_a_size(driver: Any, report: P
     assert all(number > 10 and sized for _, number, sized in kinds), kinds
 
 
+@pytest.mark.slow
 def test_no_chart_or_text_is_wider_than_the_page(driver: Any, report: Path) -> None:
     for width in (1280, 390):
         driver.execute_cdp_cmd(
@@ -58,6 +59,7 @@ def test_no_chart_or_text_is_wider_than_the_page(driver: Any, report: Path) -> N
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+@pytest.mark.slow
 def test_a_tooltip_shows_the_number_under_the_pointer(driver: Any, report: Path) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.common.by import By
@@ -80,6 +82,7 @@ def test_a_tooltip_shows_the_number_under_the_pointer(driver: Any, report: Path)
     assert name in text and mean in text and "seeds" in text
 
 
+@pytest.mark.slow
 def test_the_choice_of_protocol_changes_charts_and_numbers(driver: Any, report: Path) -> None:
     count = (
         "return [...document.querySelectorAll('#summary tbody tr')].filter((r) => "
@@ -98,6 +101,7 @@ def test_the_choice_of_protocol_changes_charts_and_numbers(driver: Any, report: 
     driver.execute_script(choose.format("finetune"))
 
 
+@pytest.mark.slow
 def test_a_number_leads_to_its_rows_and_the_search_narrows_them(driver: Any, report: Path) -> None:
     driver.execute_script(
         "[...document.querySelectorAll('#summary tbody tr')].find((r) => "
@@ -123,6 +127,7 @@ def test_a_number_leads_to_its_rows_and_the_search_narrows_them(driver: Any, rep
     )
 
 
+@pytest.mark.slow
 def test_markup_in_names_is_text_in_the_page(driver: Any, report: Path) -> None:
     assert (
         driver.execute_script("return document.querySelector('h1').textContent")
@@ -131,6 +136,7 @@ def test_markup_in_names_is_text_in_the_page(driver: Any, report: Path) -> None:
     assert driver.execute_script("return document.querySelectorAll('h1 b, td b b').length") == 0
 
 
+@pytest.mark.slow
 def test_a_dark_page_redraws_its_charts_in_light_ink(driver: Any, report: Path) -> None:
     inks = (
         "return [...document.querySelectorAll('figure:not([hidden]) svg .role-axis-label "
@@ -152,6 +158,7 @@ def test_a_dark_page_redraws_its_charts_in_light_ink(driver: Any, report: Path) 
     wait(driver, light + "('#e6e8eb')")
 
 
+@pytest.mark.slow
 def test_a_scheme_that_changes_while_charts_are_drawn_leaves_the_last_ones_ink(
     driver: Any, report: Path
 ) -> None:
@@ -170,6 +177,7 @@ def test_a_scheme_that_changes_while_charts_are_drawn_leaves_the_last_ones_ink(
     assert inks and set(inks).isdisjoint({"#e6e8eb"})
 
 
+@pytest.mark.slow
 def test_nothing_went_wrong_and_nothing_was_asked_of_a_network(driver: Any, report: Path) -> None:
     """Runs last: the logs hold all that the tests above did."""
     draw_all(driver)
@@ -177,6 +185,7 @@ def test_nothing_went_wrong_and_nothing_was_asked_of_a_network(driver: Any, repo
     assert asked(driver) == {report.as_uri()}
 
 
+@pytest.mark.slow
 def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path: Path) -> None:
     from headwater.report import save_label_chart
 
@@ -212,6 +221,7 @@ def test_a_chart_of_label_views_draws_in_a_page_of_its_own(driver: Any, tmp_path
     assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
+@pytest.mark.slow
 def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(
     driver: Any, tmp_path: Path
 ) -> None:
@@ -231,6 +241,7 @@ def test_gains_on_hard_and_easy_samples_draw_in_a_page_of_their_own(
     ] == []
 
 
+@pytest.mark.slow
 def test_a_page_of_a_part_says_how_many_of_a_numbers_cells_it_holds(
     driver: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def test_axe_finds_no_violation(
     assert violations(seen) == []
 
 
+@pytest.mark.slow
 @needs_axe
 @pytest.mark.parametrize("name", SMALL)
 def test_axe_finds_no_violation_in_small_pages(name: str, seen: Any, written: Any) -> None:
@@ -86,6 +87,7 @@ def test_axe_finds_no_violation_in_small_pages(name: str, seen: Any, written: An
         assert violations(seen) == [], (width, scheme)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_prints_on_three_pages_or_fewer(name: str, seen: Any, written: Any) -> None:
     opened(seen, written(name))

@@ -83,7 +83,7 @@ def test_where_there_is_no_room_images_alone_are_asked_for(
     same(source, open_shards("web", str(root)))
 
 
-@pytest.mark.parametrize("room", ["0", "1"])
+@pytest.mark.parametrize("room", [pytest.param("0", marks=pytest.mark.slow), "1"])
 def test_requests_that_fail_stall_or_are_cut_change_nothing(
     room: str, root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

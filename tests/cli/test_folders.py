@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.cli.lines import line_of
 from tests.conftest import Cli, refused, write_study
-from tests.proposal.folders import of_parquet
+from tests.proposal.folders import of_arrow, of_parquet, of_shards
 
 
 @pytest.fixture
@@ -201,10 +201,11 @@ def test_an_image_that_cannot_be_read_is_named(
     )
 
 
-def test_a_folder_of_parquet_files_is_described_as_one_of_images(
-    headwater: Cli, tmp_path: Path
+@pytest.mark.parametrize("made", [of_parquet, of_shards, of_arrow])
+def test_a_folder_of_parquet_arrow_or_tar_files_is_described_as_one_of_images(
+    made: Callable[[Path], Path], headwater: Cli, tmp_path: Path
 ) -> None:
-    of_parquet(tmp_path / "hub")
+    made(tmp_path / "hub")
     code, out, err = headwater("tasks", "hub", "--json")
     assert code == 0, err
     assert json.loads(out)["class_names"] == ["cat", "dog"]

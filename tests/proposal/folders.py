@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import tarfile
 import zlib
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
+
+from tests.sources.shards.tars import add
 
 CLASSES = ("cat", "dog")
 
@@ -94,6 +97,35 @@ def of_parquet(root: Path, count: int = 12) -> Path:
             images.append({"bytes": path.read_bytes(), "path": path.name})
         table = pa.table({"image": images, "label": [CLASSES[i % 2] for i in range(count)]})
         pq.write_table(table, root / f"{split}-00000-of-00001.parquet")
+    return root
+
+
+def of_shards(root: Path, count: int = 12) -> Path:
+    """Tars as webdataset writes them, a shard for each split."""
+    root.mkdir(parents=True)
+    for split in ("train", "test"):
+        with tarfile.open(root / f"{split}-000.tar", "w") as tar:
+            for i in range(count):
+                path = root.parent / "drawn" / f"{root.name}{split}{i}.png"
+                picture(path, i, i % 2)
+                tar.add(path, f"{i:04d}.png")
+                add(tar, f"{i:04d}.cls", CLASSES[i % 2].encode())
+    return root
+
+
+def of_arrow(root: Path, count: int = 12) -> Path:
+    """A folder as `datasets` saves it: Arrow files, a folder for each split."""
+    for split in ("train", "test"):
+        images = []
+        for i in range(count):
+            path = root.parent / "drawn" / f"{root.name}{split}{i}.png"
+            picture(path, i, i % 2)
+            images.append({"bytes": path.read_bytes(), "path": path.name})
+        table = pa.table({"image": images, "label": [CLASSES[i % 2] for i in range(count)]})
+        (root / split).mkdir(parents=True)
+        file = root / split / "data-00000-of-00001.arrow"
+        with pa.ipc.new_stream(str(file), table.schema) as out:
+            out.write_table(table)
     return root
 
 

@@ -82,6 +82,8 @@ def test_a_study_of_sensible_arms_is_written_which_plans_as_it_is(
         (folders.with_captions, "folder", ["clip", "simclr"]),
         (folders.of_hugging_face, "folder", ["supervised", "clip", "simclr"]),
         (folders.of_parquet, "parquet", ["supervised", "simclr"]),
+        (folders.of_shards, "shards", ["supervised", "simclr"]),
+        (folders.of_arrow, "huggingface", ["supervised", "simclr"]),
         (folders.of_torchvision, "torchvision", ["supervised", "simclr"]),
     ],
     ids=lambda value: getattr(value, "__name__", None),

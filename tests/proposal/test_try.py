@@ -18,6 +18,8 @@ LAYOUTS = [
     folders.with_captions,
     folders.of_hugging_face,
     folders.of_parquet,
+    folders.of_shards,
+    folders.of_arrow,
     folders.of_torchvision,
 ]
 

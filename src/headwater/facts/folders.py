@@ -7,9 +7,11 @@ from pathlib import Path
 
 from headwater.errors import InputError
 from headwater.sources.folder import FolderSource
+from headwater.sources.hugging_face import files_of
 from headwater.sources.layouts import layout_named
 from headwater.sources.parquet import ParquetSource, parquet_files
-from headwater.sources.shards import ShardSource, open_shards
+from headwater.sources.row_files import listed_below
+from headwater.sources.shards import ShardSource, holds_shards, open_shards
 
 
 def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
@@ -32,7 +34,7 @@ def named_folder(name: str, data_root: Path | None, otherwise: str) -> Path:
 def opened_folder(
     path: Path, *, layout: str | None = None, follow_links: bool = False
 ) -> FolderSource | ParquetSource | ShardSource:
-    """The images of a folder, or of the tars or Parquet files in it, under its own name.
+    """The images of a folder, or of the tars, Parquet or Arrow files in it, under its own name.
 
     `layout` and `follow_links` are as the keys of a study's `data:` entry.
 
@@ -44,9 +46,12 @@ def opened_folder(
     except InputError as as_folder:
         if layout is not None:
             raise
-        if any(path.rglob("*.tar")):
+        if holds_shards(path):
             return open_shards(name, str(path.resolve()))
-        if parquet_files(path):
-            with suppress(InputError):  # a table of something else, beside images
+        with suppress(InputError):  # a table of something else, beside images
+            if parquet_files(path):
                 return ParquetSource(name, path)
+            if listed_below(path, ".arrow"):
+                files, _ = files_of(path, name)
+                return ParquetSource(name, path, files=files)
         raise as_folder from None

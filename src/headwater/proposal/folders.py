@@ -17,8 +17,9 @@ from headwater.labels.tokens import words_of
 from headwater.sources import Positions, Source, open_source
 from headwater.sources.looking import Looked, Looking, look, named
 from headwater.sources.opening import near_folder
-from headwater.sources.parquet import parquet_files
 from headwater.sources.published import PUBLISHED, on_disk
+from headwater.sources.row_files import listed_below
+from headwater.sources.shards import holds_shards
 from headwater.study import Study
 from headwater.study.data import Data
 
@@ -206,11 +207,15 @@ def opened(name: str, path: Path, cache: Path | None) -> tuple[dict[str, Any], S
     try:
         return words, _open(name, words, cache)
     except InputError as as_folder:
-        if not parquet_files(path):
-            raise
-        words = {"kind": "parquet", "path": str(path)}
-        with suppress(InputError):  # a table of something else, beside images
+        if holds_shards(path):
+            words = {"kind": "shards", "path": str(path)}
             return words, _open(name, words, cache)
+        for kind, ending in (("parquet", ".parquet"), ("huggingface", ".arrow")):
+            if not listed_below(path, ending):
+                continue
+            words = {"kind": kind, "path": str(path)}
+            with suppress(InputError):  # a table of something else, beside images
+                return words, _open(name, words, cache)
         raise as_folder from None
 
 

@@ -26,12 +26,12 @@ import numpy as np
 
 from headwater.sources.shards.index import open_index
 from headwater.sources.shards.manifest import ids_of_manifest, read_manifest
-from headwater.sources.shards.places import ADDRESS, Shard, local_shards
+from headwater.sources.shards.places import ADDRESS, Shard, holds_shards, local_shards
 from headwater.sources.shards.remote import Remote, kept_limit
 from headwater.sources.shards.source import ShardSource
 from headwater.sources.shards.told import notes_on_counts
 
-__all__ = ["ShardSource", "open_shards"]
+__all__ = ["ShardSource", "holds_shards", "open_shards"]
 
 
 def open_shards(

@@ -120,6 +120,11 @@ def _fixed(pattern: Path) -> Path:
     return Path(*parts)
 
 
+def holds_shards(root: Path) -> bool:
+    """Whether a folder holds a tar that may be a shard."""
+    return bool(_inside(root))
+
+
 def _inside(root: Path) -> list[str]:
     found = []
     for folder, folders, files in os.walk(root):

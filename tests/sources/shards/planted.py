@@ -66,6 +66,8 @@ FAULTS = {
 OF_FILES = tuple(FAULTS)[:8]
 """Those that benchmarks/broken_images.py plants in folders."""
 ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
+PICTURES = 5000
+"""That differ: of more samples each is the picture of several."""
 FORMS = ("JPEG", "JPEG", "PNG", "WEBP", "GIF")
 
 
@@ -103,13 +105,16 @@ def planted(
     random = np.random.default_rng(17)
     faults = faults_of(random, images, bad, tuple(FAULTS))
     truth: dict[str, str] = {}
+    pictures: dict[tuple[str, int], bytes] = {}
     ends = np.cumsum(list(splits.values()))
     for shard, start in enumerate(range(0, images, per_shard)):
         members: list[tuple[str, bytes]] = []
         for number in range(start, min(start + per_shard, images)):
             key, kind = f"{number:09d}", faults.get(number)
             form = FAULTS[kind].form if kind else FORMS[number % 5]
-            data: bytes | None = drawn(random, form)
+            if (form, number % PICTURES) not in pictures:
+                pictures[form, number % PICTURES] = drawn(random, form)
+            data: bytes | None = pictures[form, number % PICTURES]
             if kind is not None:
                 assert data is not None
                 truth[f"{shard:05d}/{key}"] = kind

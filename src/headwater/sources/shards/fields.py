@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,17 +26,26 @@ KEY = "key"
 _LEFT_OUT = frozenset(["key", "status", "error_message", "exif", "sha256", "md5"])
 """Fields that say how an image was fetched, and its digest: never a text that is learned from."""
 _LEAST_ROW_BYTES = 1
+"""Of a Parquet file, for each of its rows: a key differs from all others [ours]."""
 _MOST_TEXT = 1 << 20
 """Bytes of one text: a longer one is no caption [ours]."""
+_MOST_FIELDS = 1000
+"""Of JSON: a column is kept for each, as long as the shard [ours]."""
+_MOST_BRACKETS = 128
+"""Of one JSON member that pyarrow reads: it ends the process where they stand in each other 100,000
+deep [ours].
+"""
 
 
-def fields_of(data: Any, samples: Samples, beside: Any, where: str) -> tuple[Any, dict[str, int]]:
+def fields_of(
+    data: Any, samples: Samples, beside: Path | None, where: str
+) -> tuple[Any, dict[str, int]]:
     """(a pyarrow table with a row for each sample, what was left out, counted by reason).
 
     Columns are `txt`, `cls` and the fields of JSON whose values are texts, numbers or lists of
-    texts; all as large_string, or lists of it. `beside` is a file that pyarrow can read, a Parquet
-    table with a column `key`, from which fields come in place of JSON; None without. Raises
-    InputError for one that cannot be read.
+    texts; all as large_string, or lists of it. `beside` is a Parquet table with a column `key`,
+    from which fields come in place of JSON; None without. Raises InputError for one that cannot be
+    read.
     """
     left_out: dict[str, int] = {}
     columns: dict[str, Any] = {}
@@ -45,7 +55,7 @@ def fields_of(data: Any, samples: Samples, beside: Any, where: str) -> tuple[Any
     if beside is not None:
         told = _beside(beside, samples, where)
     elif "json" in samples.texts:
-        told = _objects(data, samples.texts["json"], left_out)
+        told = _objects(data, samples.texts["json"], left_out, where)
     else:
         told = {}
     for name, column in told.items():
@@ -78,10 +88,14 @@ def _texts(data: Any, places: NDArray[np.int64], left_out: dict[str, int], endin
         )
         left_out[f".{ending} that is not UTF-8"] = wrong
         texts = pa.array(decoded, pa.large_string())
+    _count_long(places, left_out, ending)
+    return pc.utf8_rtrim(texts, "\r\n")
+
+
+def _count_long(places: NDArray[np.int64], left_out: dict[str, int], ending: str) -> None:
     long = int((places[:, 1] > _MOST_TEXT).sum())
     if long:
         left_out[f".{ending} over {_MOST_TEXT >> 20} MiB"] = long
-    return pc.utf8_rtrim(texts, "\r\n")
 
 
 def _decoded(piece: bytes | None) -> str | None:
@@ -91,28 +105,44 @@ def _decoded(piece: bytes | None) -> str | None:
         return None
 
 
-def _objects(data: Any, places: NDArray[np.int64], left_out: dict[str, int]) -> dict[str, Any]:
-    """The fields of JSON members; pyarrow reads them where each of them is as the others are."""
+def _objects(
+    data: Any, places: NDArray[np.int64], left_out: dict[str, int], where: str
+) -> dict[str, Any]:
+    """The fields of JSON members; pyarrow reads them where each of them is as the others are.
+    Raises InputError where they have too many.
+    """
     pieces = list(_pieces(data, places))
+    _count_long(places, left_out, "json")
     there = [piece for piece in pieces if piece]
     rows = pa.array(np.cumsum([bool(piece) for piece in pieces]) - 1)
     rows = pc.if_else(pa.array([bool(piece) for piece in pieces]), rows, None)
     try:
         if any(b"\n" in piece for piece in there):
             raise pa.ArrowInvalid("an object of several lines")
+        if not all(map(_is_flat, there)):
+            raise pa.ArrowInvalid("objects within objects within objects")
         read = _read_json(there, [])
         dates = [field.name for field in read.schema if pa.types.is_temporal(field.type)]
         read = _read_json(there, dates) if dates else read
         if len(read) != len(there):
             raise pa.ArrowInvalid("not an object each")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError):
-        return _objects_one_by_one(pieces, left_out)
+        return _objects_one_by_one(pieces, left_out, where)
     found = {}
     for name in read.column_names:
         column = _as_texts(read[name].combine_chunks())
         if column is not None:
             found[name] = column.take(rows)
     return found
+
+
+def _is_flat(piece: bytes) -> bool:
+    """Whether a JSON member is an object of few brackets and fields, so that neither it nor several
+    behind each other are nested deep: behind its last bracket no other object may begin within it.
+    """
+    few = piece.count(b"{") + piece.count(b"[") <= _MOST_BRACKETS
+    few = few and piece.count(b":") <= _MOST_FIELDS
+    return few and piece.startswith(b"{") and piece.rstrip().endswith(b"}")
 
 
 def _read_json(pieces: list[bytes], texts: list[str]) -> Any:
@@ -125,7 +155,9 @@ def _read_json(pieces: list[bytes], texts: list[str]) -> Any:
     )
 
 
-def _objects_one_by_one(pieces: list[bytes | None], left_out: dict[str, int]) -> dict[str, Any]:
+def _objects_one_by_one(
+    pieces: list[bytes | None], left_out: dict[str, int], where: str
+) -> dict[str, Any]:
     objects: list[dict[str, Any]] = []
     wrong = 0
     for piece in pieces:
@@ -138,6 +170,8 @@ def _objects_one_by_one(pieces: list[bytes | None], left_out: dict[str, int]) ->
     if wrong:
         left_out[".json that is no object"] = wrong
     names = dict.fromkeys(name for said in objects for name in said)
+    if len(names) > _MOST_FIELDS:
+        raise InputError(f"{where}: its JSON has {len(names):,} fields; {_MOST_FIELDS:,} may be")
     found = {}
     for name in names:
         values = [_value(said.get(name)) for said in objects]
@@ -174,9 +208,10 @@ def _as_texts(column: Any) -> Any | None:
     return None
 
 
-def _beside(file: Any, samples: Samples, where: str) -> dict[str, Any]:
+def _beside(file: Path, samples: Samples, where: str) -> dict[str, Any]:
     """The columns of a Parquet table beside a shard, in the order of its samples."""
     try:
+        digests.check_parquet(file, _LEAST_ROW_BYTES)
         with pq.ParquetFile(file) as table:
             if KEY not in table.schema_arrow.names:
                 return {}

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
-import shutil
 import tarfile
 import tempfile
 import time
@@ -64,19 +62,9 @@ def looked_at(source: ShardSource, looking: Looking) -> tuple[Looked, float]:
     return found, time.perf_counter() - start
 
 
-def made(root: Path, images: int) -> dict[str, str]:
-    """Shards below a folder, where they are not there yet; what is wrong with the bad samples."""
-    kept = root / f"{images}.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(planted(root / "shards", images, round(SHARE * images))))
-    truth: dict[str, str] = json.loads(kept.read_text())
-    return truth
-
-
 def measured(page: Page, root: Path, images: int) -> None:
-    truth = made(root, images)
+    truth = planted(root / "shards", images, round(SHARE * images))
     shards, cache = str(root / "shards"), root / "cache"
-    shutil.rmtree(cache, ignore_errors=True)
     start = time.perf_counter()
     names = open_shards("made", shards, cache=cache).table.ids.tolist()
     opened = time.perf_counter() - start
@@ -121,17 +109,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--images", type=int, default=50_000)
     parser.add_argument("--write", action="store_true", help=f"write benchmarks/{PAGE.name}")
-    parser.add_argument("--folder", type=Path, help="an empty one, which keeps the shards")
-    parser.add_argument("--make", action="store_true", help="only make them")
     given = parser.parse_args()
-    if given.make:
-        made(given.folder, given.images)
-        return 0
     page = Page()
     page.say("# Samples of shards that cannot be read, found in one look", "")
     page.say(f"`python benchmarks/broken_shards.py --images {given.images} --write`.", "")
     with tempfile.TemporaryDirectory() as folder:
-        measured(page, given.folder or Path(folder), given.images)
+        measured(page, Path(folder), given.images)
     page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
     if given.write:
         PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")

@@ -334,6 +334,31 @@ def test_a_parquet_table_that_promises_a_great_many_rows_is_refused(
     assert f"its header promises {rows:,} rows" in said["refused"]
 
 
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_parquet_table_that_repeats_a_long_text_is_refused(
+    lists: bool, opened: Opened, tmp_path: Path
+) -> None:
+    """A text of 100 kB 50,000 times is stored once, and would take 5 GB of memory."""
+    write(tmp_path / "web" / "0.tar", [("a.jpg", jpeg(1))])
+    text = pa.DictionaryArray.from_arrays(np.zeros(50_000, np.int8), pa.array(["x" * 100_000]))
+    told: Any = pa.ListArray.from_arrays(np.arange(50_001, dtype=np.int32), text) if lists else text
+    keys = pa.array([f"{at:05d}" for at in range(50_000)])
+    more = pa.StructArray.from_arrays([keys, text], ["a", "b"])
+    table = pa.table({"key": keys, "more": more, "caption": told, "dot.ted": keys})
+    pq.write_table(table, tmp_path / "web" / "0.parquet", store_schema=False)
+    assert (tmp_path / "web" / "0.parquet").stat().st_size < 2_000_000
+    said = cheap(opened(tmp_path / "web"))
+    assert "its texts come to 5,000," in said["refused"]
+
+
+def test_a_parquet_table_of_one_long_list_is_refused(opened: Opened, tmp_path: Path) -> None:
+    write(tmp_path / "web" / "0.tar", [("a.jpg", jpeg(1))])
+    values = pa.ListArray.from_arrays(pa.array([0, 20_000_000]), pa.nulls(20_000_000, pa.int8()))
+    pq.write_table(pa.table({"key": ["a"], "tags": values}), tmp_path / "web" / "0.parquet")
+    said = cheap(opened(tmp_path / "web"))
+    assert "a column has 20,000,000 values" in said["refused"]
+
+
 # what would run
 class Canary:
     """Leaves a file where it is unpickled."""

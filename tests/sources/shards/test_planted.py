@@ -13,6 +13,7 @@ import pytest
 from headwater import api
 from headwater.sources.looking import EVERYTHING, Looking, judges, look
 from headwater.sources.pixels import judging
+from headwater.sources.pixels.decoding import decode_some
 from headwater.sources.shards import ShardSource, open_shards
 from headwater.study import Study
 from tests.sources.shards.planted import FAULTS, planted, right
@@ -62,6 +63,15 @@ def dies(monkeypatch: pytest.MonkeyPatch, of: bytes, how: str = "os._exit(11)") 
         "judging.judge_bytes = judge_bytes; judging.main()"
     )
     monkeypatch.setattr(judges, "_COMMAND", (judges._COMMAND[0], "-c", text))
+
+
+def test_what_was_decoded_on_the_way_is_kept_for_the_cache(ten: Path, tmp_path: Path) -> None:
+    source, every = open_shards("web", str(ten)), np.arange(10)
+    looked = look(source, every, 32, Looking(most=None, workers=2, spool=tmp_path / "spool"))
+    assert sorted(looked.kept) == every.tolist()
+    for at, pixels in enumerate(decode_some(source, every, 32)):
+        kept = looked.kept[at].read()
+        assert kept is not None and np.array_equal(kept, pixels)
 
 
 @pytest.mark.parametrize("at", [0, 6, 9])

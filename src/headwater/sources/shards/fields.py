@@ -5,6 +5,7 @@ of the same name, as columns of texts.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,8 @@ _LEFT_OUT = frozenset(["key", "status", "error_message", "exif", "sha256", "md5"
 """Fields that say how an image was fetched, and its digest: never a text that is learned from."""
 _LEAST_ROW_BYTES = 1
 """Of a Parquet file, for each of its rows: a key differs from all others [ours]."""
+_MOST_VALUES = 8
+"""Of one column of a Parquet file, for each of its bytes: a list holds several [ours]."""
 _MOST_TEXT = 1 << 20
 """Bytes of one text: a longer one is no caption [ours]."""
 _MOST_FIELDS = 1000
@@ -211,11 +214,11 @@ def _as_texts(column: Any) -> Any | None:
 def _beside(file: Path, samples: Samples, where: str) -> dict[str, Any]:
     """The columns of a Parquet table beside a shard, in the order of its samples."""
     try:
-        digests.check_parquet(file, _LEAST_ROW_BYTES)
+        names = _read_names(file)
+        if KEY not in names:
+            return {}
         with pq.ParquetFile(file) as table:
-            if KEY not in table.schema_arrow.names:
-                return {}
-            read = table.read()
+            read = table.read(columns=names)
     except Exception as error:  # pyarrow has kinds of its own for damaged files
         raise InputError(
             f"{where}: the Parquet file beside it cannot be read ({digests.reason(error)}); get it "
@@ -231,6 +234,44 @@ def _beside(file: Path, samples: Samples, where: str) -> dict[str, Any]:
         for name in read.column_names
         if (column := _as_texts(read[name].combine_chunks())) is not None
     }
+
+
+def _read_names(file: Path) -> list[str]:
+    """The columns of a Parquet table that are read: texts, numbers and lists of texts. Raises
+    Damaged where they come to more than a file of its size can mean: a text that is repeated is
+    stored once, and would be held as often as it is.
+    """
+    digests.check_parquet(file, _LEAST_ROW_BYTES)
+    size = file.stat().st_size
+    with pq.ParquetFile(file) as table:
+        names = [field.name for field in table.schema_arrow if _is_read(field.type)]
+        leaves = [table.schema.column(at) for at in range(len(table.schema))]
+        groups = [table.metadata.row_group(at) for at in range(table.num_row_groups)]
+    for at in range(len(leaves)):
+        values = sum(group.column(at).num_values for group in groups)
+        if values > digests.ROWS_ALWAYS + _MOST_VALUES * size:
+            raise digests.Damaged(f"a column has {values:,} values, and the file {size:,} bytes")
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    texts = [path for path in texts if path in names or path.partition(".")[0] in names]
+    with pq.ParquetFile(file, read_dictionary=texts) as table:
+        found = table.read(columns=texts) if texts else pa.table({})
+    length = 0
+    for chunk in itertools.chain.from_iterable(column.chunks for column in found.columns):
+        each = chunk if pa.types.is_dictionary(chunk.type) else chunk.values
+        lengths = pc.binary_length(each.dictionary).cast(pa.int64())
+        length += pc.sum(lengths.take(each.indices)).as_py() or 0
+    if length > digests.UNPACKED_ALWAYS + digests.MOST_UNPACKED * size:
+        raise digests.Damaged(f"its texts come to {length:,} bytes, and the file has {size:,}")
+    return names
+
+
+def _is_read(kind: Any) -> bool:
+    """Whether `_as_texts` makes something of a column."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
+    return bool(text or pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def joined(parts: list[Any], name: str, lengths: list[int]) -> Any:

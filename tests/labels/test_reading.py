@@ -23,13 +23,10 @@ def plain_texts(count: int) -> list[str]:
 
 def many_lists() -> list[list[str]]:
     draw = random.Random(2)
-    texts = [
-        *some_texts(),
-        *plain_texts(400),
-        *("".join(draw.choices(LETTERS, k=90)) for _ in "ab"),
-    ]
+    texts = [*some_texts(), *plain_texts(400)]
+    texts += ["".join(draw.choices(LETTERS, k=90)) for _ in "ab"]
     made = [draw.choices(texts, k=draw.randint(0, 3)) for _ in range(3000)]
-    return [[text for text in own if text.strip()] for own in made]
+    return [list(filter(str.strip, own)) for own in made]
 
 
 @pytest.fixture(params=[7, 1000, 10**6])

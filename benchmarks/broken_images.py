@@ -14,11 +14,10 @@ do to each file: Pillow's `verify()` (as fastai's verify_images and most scripts
 from __future__ import annotations
 
 import argparse
-import io
+import sys
 import tempfile
 import time
 import warnings
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -30,61 +29,33 @@ from PIL import Image
 from headwater.sources.folder import FolderSource
 from headwater.sources.looking import EVERYTHING, Looked, Looking, look
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests plant the same
+from tests.sources.shards.planted import (
+    ENDINGS,
+    FAULTS,
+    FORMS,
+    OF_FILES,
+    drawn,
+    faults_of,
+)
+
 PAGE = Path(__file__).with_suffix(".md")
 SHARE = 0.01
-
-
-def _png_bit(data: bytes) -> bytes:
-    """A PNG with one bit of its pixels changed, so that a checksum is wrong."""
-    at = data.index(b"IDAT") + 12
-    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
-
-
-def _header(data: bytes) -> bytes:
-    """A PNG that says that it is 60,000 x 60,000."""
-    side = (60_000).to_bytes(4, "big")
-    body = b"IHDR" + side + side + data[24:29]
-    return data[:12] + body + zlib.crc32(body).to_bytes(4, "big") + data[33:]
-
-
-KINDS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
-    "empty file": ("JPEG", lambda data: b""),
-    "JPEG cut in half": ("JPEG", lambda data: data[: len(data) // 2]),
-    "PNG cut after two thirds": ("PNG", lambda data: data[: 2 * len(data) // 3]),
-    "HTML page by an image's name": (
-        "JPEG",
-        lambda data: b"<!DOCTYPE html><html><body>404 Not Found</body></html>",
-    ),
-    "PNG with a wrong bit": ("PNG", _png_bit),
-    "JPEG whose second half is zeros": (
-        "JPEG",
-        lambda data: data[: len(data) // 2] + bytes(len(data) - len(data) // 2),
-    ),
-    "header that promises 60,000 x 60,000": ("PNG", _header),
-    "zero bytes only": ("GIF", lambda data: bytes(len(data))),
-}
-ENDINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif"}
 
 
 def make(root: Path, images: int) -> dict[str, str]:
     """Files in a folder; what is wrong with the bad ones, by sample id."""
     random = np.random.default_rng(17)
-    bad = random.choice(images, round(SHARE * images), replace=False)
-    kinds = dict(zip(bad.tolist(), np.resize(list(KINDS), len(bad)).tolist(), strict=True))
+    kinds = faults_of(random, images, round(SHARE * images), OF_FILES)
     truth: dict[str, str] = {}
     for number in range(images):
         kind = kinds.get(number)
-        form = KINDS[kind][0] if kind else ("JPEG", "JPEG", "PNG", "WEBP", "GIF")[number % 5]
-        height, width = random.integers(32, 97, 2).tolist()
-        small = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-        picture = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
-        file = io.BytesIO()
-        picture.save(file, form)
-        data = file.getvalue()
+        form = FAULTS[kind].form if kind else FORMS[number % 5]
+        data = drawn(random, form)
         name = f"class{number % 10}/{number:06d}.{ENDINGS[form]}"
         if kind:
             truth[name] = kind
-            data = KINDS[kind][1](data)
+            data = FAULTS[kind].spoil(data) or b""
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -136,7 +107,7 @@ def measured(page: Page, root: Path, images: int) -> None:
     source = FolderSource("made", root / "images")
     names = source.table.ids.tolist()
     page.say(
-        f"{images:,} files, {len(truth):,} bad ones of {len(KINDS)} kinds, "
+        f"{images:,} files, {len(truth):,} bad ones of {len(OF_FILES)} kinds, "
         f"{Counter(truth.values()).most_common()[-1][1]} or more of each.",
         "",
     )

@@ -315,6 +315,7 @@ def _loaded(folder: Path, sha256: str | None) -> nn.Module:
         if written is not None and written != (sha256 or file_sha256(weights)):
             raise ValueError("encoder.safetensors is not what was written")
         _check_size(about)
+        digests.check_safetensors(weights)
         tensors = load_file(weights)  # whose header promises no more than the file has
         model = build_encoder(
             about["architecture"], about["image_size"], seed=0, patch_size=_patch_of(about)

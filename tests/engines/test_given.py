@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,71 @@ def test_weights_that_are_cut_short_are_refused_in_the_plan(state: State, tmp_pa
     (tmp_path / "w.safetensors").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match="holds no safetensors"):
         of_weights(tmp_path, "w.safetensors")
+
+
+def bomb(header: bytes, size: int | None = None) -> bytes:
+    return (len(header) if size is None else size).to_bytes(8, "little") + header
+
+
+def nothings(count: int) -> bytes:
+    """A header of tensors without a number."""
+    one = '"%07d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    return ("{" + ",".join(one % at for at in range(count)) + "}").encode()
+
+
+BOMBS: dict[str, bytes] = {
+    "an exabyte": bomb(b"{}", 1 << 60),
+    "64 MiB that are not there": bomb(b"{}", 1 << 26),
+    "4 TB of one tensor": bomb(
+        b'{"w":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+    ),
+    "a shape that overflows": bomb(
+        b'{"w":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}'
+    ),
+    "300,000 tensors": bomb(nothings(300_000)),
+    "30,000 tensors": bomb(nothings(30_000)),
+    "objects in objects": bomb(b'{"a":' * 100_000),
+    "nothing": b"",
+}
+
+
+OPENED = """
+import os, resource, sys, time
+from pathlib import Path
+from headwater.errors import InputError
+from headwater.plan.given import check_weights
+import timm, safetensors.torch
+timm.create_model("test_resnet.r160_in1k", pretrained=False)
+def peak(): return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        before, began = peak(), time.process_time()
+        try:
+            check_weights(Path(path), "test_resnet.r160_in1k", "arms.x")
+        except InputError as error:
+            print(time.process_time() - began, peak() - before, error, flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+"""
+
+
+def test_headers_of_weights_promise_in_vain(tmp_path: Path) -> None:
+    """In less than a second and 256 MB, each measured in a process of its own."""
+    paths = [tmp_path / f"{case}.safetensors" for case in BOMBS]
+    for path in paths:
+        path.write_bytes(BOMBS[path.stem])
+    told = subprocess.run(
+        [sys.executable, "-c", OPENED, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    for path, line in zip(paths, told, strict=True):
+        seconds, held, message = line.split(" ", 2)
+        assert float(seconds) < 1 and float(held) < 256e6, line
+        assert path.name in message
+        assert "holds no safetensors" in message or "lacks" in message, line
 
 
 BAD_POINTS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {

@@ -194,6 +194,7 @@ def load_text(folder: str | Path) -> TextTower:
             raise ValueError(f"sizes {sizes}")
         if file_sha256(folder / _WEIGHTS) != about["sha256"]:
             raise ValueError(f"{_WEIGHTS} is not what was written")
+        digests.check_safetensors(folder / _WEIGHTS)
         tensors = load_file(folder / _WEIGHTS)
         tokens, rows = tensors["tokens"], tensors["text.token_embedding.weight"]
         _check_sizes(sizes, tensors)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headwater import digests
 from headwater.errors import InputError
 from headwater.labels.embeddings import check_embeddings, read_embeddings
 
@@ -50,6 +51,7 @@ def check_weights(path: Path, name: str, where: str) -> None:
     model = timm.create_model(name.partition(".")[0], pretrained=False, num_classes=0)
     wanted = model.state_dict()
     try:
+        digests.check_safetensors(path)
         with safe_open(path, framework="pt") as file:
             there = set(file.keys())
             missing = sorted(set(wanted) - there)
@@ -76,7 +78,7 @@ def check_weights(path: Path, name: str, where: str) -> None:
             layers = [key for key, parameter in wanted.items() if parameter.dim() > 1]
             if layers and not any(bool(file.get_tensor(key).any()) for key in layers):
                 raise InputError(f"{where}: {path}: all weights of {name} are zero in it")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, digests.Damaged, OSError) as error:
         advice = ""
         if path.suffix in (".pth", ".pt", ".bin", ".ckpt", ".pkl"):
             advice = (

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from headwater import models
+from headwater import digests, models
 from headwater.errors import InputError
 from headwater.files import file_sha256
 from headwater.labels import Targets, cluster_targets
@@ -146,6 +146,7 @@ def _pretrained(name: str, weights: Path | None) -> tuple[nn.Module, int]:
 
             repository = getattr(timm.models.get_pretrained_cfg(name), "hf_hub_id", None)
             weights = Path(hf_hub_download(str(repository), "model.safetensors"))
+        digests.check_safetensors(weights)
         parameters = model.state_dict()
         model.load_state_dict(
             {key: value for key, value in load_file(weights).items() if key in parameters}

@@ -1,14 +1,15 @@
-"""A web server on this machine that answers ranges, counts bytes, and goes wrong when it is told
-to.
+"""Servers on this machine, of HTTP and S3, that answer ranges, count bytes, and go wrong when they
+are told to.
 """
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,7 +41,13 @@ class Served:
             return kind
 
 
-def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers and body."""
+Find = Callable[[str, dict[str, str]], Answer]
+"""The answer to a path and the headers that came with it."""
+
+
+def _handler(served: Served, find: Find) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -54,26 +61,15 @@ def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
             self._answer(body=True)
 
         def _answer(self, *, body: bool) -> None:
-            path = served.root / self.path.lstrip("/")
-            if not path.is_file():
-                self.send_error(404)
-                return
-            kind = served.fault()
+            status, headers, data = find(self.path, dict(self.headers))
+            kind = served.fault() if status < 300 else ""
             if kind == "fails":
                 self.send_error(503)
                 return
-            data, status = path.read_bytes(), 200
-            total, asked = len(data), self.headers.get("Range")
-            if asked is not None:
-                first, _, last = asked.removeprefix("bytes=").partition("-")
-                begin, end = int(first), min(int(last or total), total - 1)
-                data, status = data[begin : end + 1], 206
             self.send_response(status)
-            if status == 206:
-                self.send_header("Content-Range", f"bytes {begin}-{end}/{total}")
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(data)))
-            self.send_header("Last-Modified", "Wed, 01 Jul 2026 10:00:00 GMT")
-            self.send_header("ETag", f'"{path.stat().st_mtime_ns}-{total}"')
             self.end_headers()
             if not body:
                 return
@@ -84,18 +80,72 @@ def _handler(served: Served) -> type[BaseHTTPRequestHandler]:
             with contextlib.suppress(OSError):
                 self.wfile.write(data)
                 with served.lock:
-                    served.sent += len(data)
+                    served.sent += len(data) if status < 300 and "list-type" not in self.path else 0
             if kind:
                 self.close_connection = True
 
     return Handler
 
 
+def _of_disk(root: Path) -> Find:
+    """Files of a folder, or ranges of them."""
+
+    def find(path: str, headers: dict[str, str]) -> Answer:
+        file = root / path.lstrip("/")
+        if not file.is_file():
+            return 404, {}, b"not found"
+        data, asked = file.read_bytes(), headers.get("Range", headers.get("range"))
+        total = len(data)
+        told = {
+            "Last-Modified": "Wed, 01 Jul 2026 10:00:00 GMT",
+            "ETag": f'"{file.stat().st_mtime_ns}-{total}"',
+        }
+        if asked is None:
+            return 200, told, data
+        first, _, last = asked.removeprefix("bytes=").partition("-")
+        begin, end = int(first), min(int(last or total), total - 1)
+        told["Content-Range"] = f"bytes {begin}-{end}/{total}"
+        return 206, told, data[begin : end + 1]
+
+    return find
+
+
+def _of_server(url: str) -> Find:
+    """What another server answers to GET; of HEAD the body is left out by whoever sends it."""
+    host = url.removeprefix("http://")
+
+    def find(path: str, headers: dict[str, str]) -> Answer:
+        connection = http.client.HTTPConnection(host)
+        try:
+            connection.request("GET", path, headers={**headers, "Connection": "close"})
+            answer = connection.getresponse()
+            data = answer.read()
+        finally:
+            connection.close()
+        own = ("content-length", "connection", "transfer-encoding", "date", "server")
+        told = {name: value for name, value in answer.getheaders() if name.lower() not in own}
+        return answer.status, told, data
+
+    return find
+
+
 @contextlib.contextmanager
 def web(root: Path) -> Iterator[Served]:
     """A folder behind http://127.0.0.1."""
-    served = Served(root)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(served))
+    with _serving(Served(root), _of_disk(root)) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def before(url: str) -> Iterator[Served]:
+    """Another server, behind one that counts bytes and goes wrong."""
+    with _serving(Served(Path()), _of_server(url)) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def _serving(served: Served, find: Find) -> Iterator[Served]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(served, find))
     server.daemon_threads = True
     served.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -106,3 +156,36 @@ def web(root: Path) -> Iterator[Served]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextlib.contextmanager
+def s3(root: Path, bucket: str = "corpora") -> Iterator[tuple[str, dict[str, str]]]:
+    """(its address, what the environment should say of it): moto's server, which speaks S3 on this
+    machine, with a folder's files below BUCKET/web/.
+    """
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        url = f"http://{host}:{port}"
+        keys = {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
+        client = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id=keys["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=keys["AWS_SECRET_ACCESS_KEY"],
+            region_name=keys["AWS_REGION"],
+        )
+        client.create_bucket(Bucket=bucket)
+        for path in root.iterdir():
+            client.upload_file(str(path), bucket, f"web/{path.name}")
+        yield url, {**keys, "AWS_ENDPOINT_URL": url}
+    finally:
+        server.stop()

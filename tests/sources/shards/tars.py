@@ -61,3 +61,18 @@ def corpus(root: Path, shards: int = 3, each: int = 5) -> Path:
     for shard in range(shards):
         write(root / f"{shard:05d}.tar", samples(shard * each, each))
     return root
+
+
+def photos(folder: Path, count: int, side: int = 20) -> Path:
+    """A folder of photos of two classes with captions: train, val and test."""
+    rows, captions = [("path", "split", "level1")], []
+    for number in range(count):
+        path = f"{'ab'[number % 2]}/{number}.jpg"
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(jpeg(number, side))
+        split = "test" if number % 6 == 5 else "val" if number % 6 == 4 else "train"
+        rows.append((path, split, "ab"[number % 2]))
+        captions.append({"path": path, "captions": [f"photo {number} of it", f"seen {number}"]})
+    (folder / "labels.csv").write_text("".join(",".join(row) + "\n" for row in rows))
+    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, captions)))
+    return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from headwater.errors import InputError
 from headwater.sources.shards import ShardSource, open_shards, remote
-from tests.sources.shards.servers import Served, web
+from tests.sources.shards.servers import Served, s3, web
 from tests.sources.shards.tars import corpus, jpeg, samples, write
 
 N = 40
@@ -149,25 +150,9 @@ def test_shards_of_an_object_store_are_those_of_the_disk(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """moto's server speaks S3 on this machine."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for word, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "key",
-            "AWS_SECRET_ACCESS_KEY": "secret",
-            "AWS_REGION": "us-east-1",
-        }.items():
+    with s3(root) as (_, words):
+        for word, value in words.items():
             monkeypatch.setenv(word, value)
-        import boto3
-
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
-        client.create_bucket(Bucket="corpora")
-        for path in root.iterdir():
-            client.upload_file(str(path), "corpora", f"web/{path.name}")
         here = open_shards("web", str(root))
         for written in ("s3://corpora/web/", "s3://corpora/web/{00000..00003}.tar"):
             same(open_shards("web", written, cache=tmp_path / "cache"), here)
@@ -177,5 +162,14 @@ def test_shards_of_an_object_store_are_those_of_the_disk(
         same(open_shards("web", "s3://corpora/web/", cache=tmp_path / "none"), here)
         with pytest.raises(InputError, match=r"there is no \.tar at"):
             open_shards("web", "s3://corpora/nothing/", cache=tmp_path / "cache")
-    finally:
-        server.stop()
+
+
+def test_a_shard_for_which_the_disk_has_no_room_is_not_begun(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=1000)
+    monkeypatch.setattr(remote.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(remote, "kept_limit", lambda _: 1e9)
+    with pytest.raises(InputError, match=r"00000\.tar has [\d,]+ bytes, and .* has room for 1,000"):
+        far(served, tmp_path / "cache", workers=1)
+    assert served.sent == 0

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from headwater.sources.folder import FolderSource
 from headwater.sources.shards import open_shards
 from headwater.sources.shards.packing import pack
 from headwater.study import Study
-from tests.sources.shards.tars import jpeg
+from tests.sources.shards.tars import photos
 
 N = 24
 METHODS = ["simclr", "clip"]
@@ -28,18 +26,7 @@ METHODS = ["simclr", "clip"]
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 photos of two classes with captions: folder, shards, parquet."""
     root = tmp_path_factory.mktemp("three")
-    folder = root / "folder"
-    rows, captions = [], []
-    for number in range(N):
-        path = f"{'ab'[number % 2]}/{number}.jpg"
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(jpeg(number, 20))
-        split = "test" if number % 6 == 5 else "val" if number % 6 == 4 else "train"
-        rows.append((path, split, "ab"[number % 2]))
-        captions.append({"path": path, "captions": [f"photo {number} of it", f"seen {number}"]})
-    with (folder / "labels.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "split", "level1"), *rows])
-    (folder / "captions.jsonl").write_text("\n".join(map(json.dumps, captions)))
+    folder = photos(root / "folder", N)
     source = FolderSource("web", folder)
     pack(source, root / "shards", per_shard=7)
     (root / "parquet").mkdir()

@@ -180,7 +180,7 @@ def test_both_ways_to_read_headers_find_the_same(tmp_path: Path) -> None:
     for form in FORMS:
         data = write(tmp_path / "a.tar", samples(0, 900), form).read_bytes()
         view = np.frombuffer(data, dtype=np.uint8)
-        quick, slow = room._at_once(view), room._one_by_one(view, "a.tar")
+        quick, slow = room._at_once(view, "a.tar"), room._one_by_one(view, "a.tar")
         assert quick is not None
         assert quick.names.tolist() == slow.names.tolist()
         assert quick.offsets.tolist() == slow.offsets.tolist()

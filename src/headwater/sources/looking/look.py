@@ -8,7 +8,6 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.sources import BadImage, Positions, Source
-from headwater.sources.file_state import State, settle, state_of, state_of_bytes
-from headwater.sources.looking.judges import judged
+from headwater.sources.file_state import STATE, State, settle, state_of, state_of_bytes
+from headwater.sources.looking.judges import Asked, Files, Inside, judged
 from headwater.sources.looking.verdicts import Verdict, Verdicts
 from headwater.sources.pixels import estimated_bytes
 from headwater.sources.pixels.conversions import counted
@@ -25,7 +24,6 @@ from headwater.sources.pixels.judging import (
     EMPTY,
     MISSING,
     NO_FILE,
-    judge_bytes,
     kind_of,
     lasting,
 )
@@ -35,8 +33,6 @@ AT_ONCE = 2000
 """Files that are opened without being asked for: a second or two [ours]."""
 SHOWN = 10
 _SAVE_EVERY_S = 60.0
-_TOGETHER = 256
-"""Images of a file of many that are judged at once."""
 _ASKED_TOGETHER = 1 << 16
 _SPOOL_SHARE = 0.2
 """Of what is free on the disk: the estimate can be three times too low [ours]."""
@@ -97,7 +93,7 @@ def look(
     if source.file(int(positions[0])) is None:
         return _look_inside(source, positions, image_size, looking)
     verdicts, known = Verdicts(source.verdicts), dict[int, Verdict]()
-    unknown: list[tuple[int, str, os.stat_result]] = []
+    unknown, paths = list[tuple[int, State]](), list[str]()
     for position in positions.tolist():
         path, sample = source.file(position), source.table.ids[position]
         assert path is not None
@@ -106,14 +102,17 @@ def look(
         except OSError as error:
             known[position] = Verdict(kind_of(error))
             continue
-        verdict = _at_sight(status) or verdicts.of(sample, state_of(status))
+        state = state_of(status)
+        verdict = _at_sight(status) or verdicts.of(sample, state)
         if verdict is None:
-            unknown.append((position, path, status))
+            unknown.append((position, state))
+            paths.append(path)
         else:
             known[position] = verdict
     if looking.most is not None and len(unknown) > looking.most:
         return _looked(known, unopened=len(unknown))
-    kept = _opened(source, unknown, image_size, looking, verdicts, known)
+    settle(max((state[STATE.index("ctime_ns")] for _, state in unknown), default=0))
+    kept = _opened(source, unknown, Files(paths), image_size, looking, verdicts, known)
     return _looked(known, kept=kept)
 
 
@@ -142,8 +141,8 @@ def _of_parts(
 
 
 def _look_inside(source: Source, positions: Positions, image_size: int, looking: Looking) -> Looked:
-    """`look` at images that lie in files of many, by threads of this process: known by the digests
-    of their bytes, which a plan asks for anyhow.
+    """`look` at images that lie in files of many: known by the digests of their bytes, which a plan
+    asks for anyhow.
     """
     if isinstance(_first_image(source, positions), np.ndarray):
         return Looked({})
@@ -164,21 +163,9 @@ def _look_inside(source: Source, positions: Positions, image_size: int, looking:
                 known[position] = verdict
     if looking.most is not None and len(unknown) > looking.most:
         return _looked(known, unopened=len(unknown))
-    done, bad, saved = 0, 0, time.monotonic()
-    with ThreadPoolExecutor(looking.workers or _cores()) as pool:
-        for start in range(0, len(unknown), _TOGETHER):
-            some = unknown[start : start + _TOGETHER]
-            judged_here = pool.map(lambda one: _judged_inside(source, one[0], image_size), some)
-            for (position, state), verdict in zip(some, judged_here, strict=True):
-                known[position] = verdict
-                verdicts.put(source.table.ids[position], state, verdict)
-                done, bad = done + 1, bad + bool(verdict.kind)
-            looking.watch(source.name, done, len(unknown), bad)
-            if time.monotonic() - saved > _SAVE_EVERY_S:
-                verdicts.save()
-                saved = time.monotonic()
-    verdicts.save()
-    return _looked(known)
+    asked = Inside(len(unknown), lambda number: _inside(source, unknown[number][0]))
+    kept = _opened(source, unknown, asked, image_size, looking, verdicts, known)
+    return _looked(known, kept=kept)
 
 
 def _first_image(source: Source, positions: Positions) -> bytes | NDArray[np.uint8] | None:
@@ -188,14 +175,14 @@ def _first_image(source: Source, positions: Positions) -> bytes | NDArray[np.uin
         return None
 
 
-def _judged_inside(source: Source, position: int, image_size: int) -> Verdict:
+def _inside(source: Source, position: int) -> bytes | str:
+    """An image's bytes, or what is wrong with it."""
     try:
         data = source.image(position)
     except BadImage as error:
-        return Verdict(error.kind)
+        return error.kind
     assert isinstance(data, bytes)
-    judgement = judge_bytes(data, image_size)
-    return Verdict(judgement.kind or "", judgement.converted)
+    return data
 
 
 def _looked(
@@ -208,32 +195,31 @@ def _looked(
 
 def _opened(
     source: Source,
-    unknown: list[tuple[int, str, os.stat_result]],
+    unknown: Sequence[tuple[int, State]],
+    asked: Asked,
     image_size: int,
     looking: Looking,
     verdicts: Verdicts,
     known: dict[int, Verdict],
 ) -> dict[int, Kept]:
-    """Opens files; what is found goes to `known`. Where their pixels are kept."""
+    """Opens images; what is found goes to `known`. Where their pixels are kept."""
     if not unknown:
         return {}
     workers = looking.workers or _cores()
-    paths = [path for _, path, _ in unknown]
-    spool = looking.spool if _fits(looking.spool, len(paths), image_size) else None
+    spool = looking.spool if _fits(looking.spool, len(unknown), image_size) else None
     kept: dict[int, Kept] = {}
     done, saved, bad = 0, time.monotonic(), 0
     looking.watch(source.name, 0, len(unknown), 0)
-    settle(max(status.st_ctime_ns for _, _, status in unknown))
     try:
-        for found in judged(paths, image_size, workers=workers, spool=spool):
-            position, _, status = unknown[found.number]
+        for found in judged(asked, image_size, workers=workers, spool=spool):
+            position, state = unknown[found.number]
             verdict = Verdict(found.kind or "", found.converted)
             known[position] = verdict
             bad += bool(verdict.kind)
             if found.kept is not None:
                 kept[position] = found.kept
             if not verdict.kind or lasting(verdict.kind):
-                verdicts.put(source.table.ids[position], state_of(status), verdict)
+                verdicts.put(source.table.ids[position], state, verdict)
             done += 1
             looking.watch(source.name, done, len(unknown), bad)
             if time.monotonic() - saved > _SAVE_EVERY_S:

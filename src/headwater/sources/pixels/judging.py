@@ -2,7 +2,7 @@
 and what is wrong is said in a few words that others share.
 
 A process of `python -m headwater.sources.pixels.judging` answers questions as JSON lines: it is
-given paths, and says what is wrong with each.
+given paths, or images themselves behind the line, and says what is wrong with each.
 
 Stricter than decoding in two things that are wrong without a word otherwise: a PNG whose checksums
 are wrong, and a JPEG whose picture data ends too soon or is no code, which Pillow fills with grey.
@@ -18,9 +18,10 @@ import stat
 import sys
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -206,11 +207,16 @@ def _wrong_checksum(data: bytes) -> bool:
     return False
 
 
-def answer(question: dict[str, Any]) -> dict[str, Any]:
-    """What is wrong with each of some paths, or else what is converted, size and checksum; with
-    `spool`, their pixels are written to that file one after another.
+def answer(question: dict[str, Any], sent: BinaryIO) -> dict[str, Any]:
+    """What is wrong with each of some paths, or of the images that follow in `sent`, or else what
+    is converted, size and checksum; with `spool`, their pixels are written to that file one after
+    another.
     """
-    judged = [judge(path, question["image_size"]) for path in question["paths"]]
+    image_size = question["image_size"]
+    if "paths" in question:
+        judged = [judge(path, image_size) for path in question["paths"]]
+    else:
+        judged = list(_of_sent(sent, question["sent"], image_size))
     kept = [one.pixels for one in judged if one.pixels is not None]
     if question["spool"] is not None:
         try:
@@ -226,20 +232,32 @@ def answer(question: dict[str, Any]) -> dict[str, Any]:
     return {"kinds": kinds, "converted": converted, "sizes": sizes, "sums": sums}
 
 
+def _of_sent(sent: BinaryIO, count: int, image_size: int) -> Iterator[Judgement]:
+    """Images, each behind a line that says its size, or what is wrong with it."""
+    for _ in range(count):
+        told = json.loads(sent.readline())
+        if "kind" in told:
+            yield Judgement(told["kind"])
+        else:
+            yield judge_bytes(sent.read(told["size"]), image_size)
+
+
 def main() -> None:
-    """Answers questions until there are none."""
-    out = sys.stdout
+    """Answers questions until there are none, or until the machine fails."""
+    out, questions = sys.stdout, sys.stdin.buffer
     sys.stdout = sys.stderr
     warnings.simplefilter("ignore")
     out.write("{}\n")
     out.flush()
-    for line in sys.stdin:
+    for line in iter(questions.readline, b""):
         try:
-            said = answer(json.loads(line))
+            said = answer(json.loads(line), questions)
         except (OSError, MemoryError) as error:
             said = {"error": f"{type(error).__name__}: {error}"}
         out.write(json.dumps(said) + "\n")
         out.flush()
+        if "error" in said:  # what is left of the question is no question
+            return
 
 
 if __name__ == "__main__":

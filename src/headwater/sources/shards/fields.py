@@ -5,8 +5,10 @@ of the same name, as columns of texts.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,17 +28,28 @@ KEY = "key"
 _LEFT_OUT = frozenset(["key", "status", "error_message", "exif", "sha256", "md5"])
 """Fields that say how an image was fetched, and its digest: never a text that is learned from."""
 _LEAST_ROW_BYTES = 1
+"""Of a Parquet file, for each of its rows: a key differs from all others [ours]."""
+_MOST_VALUES = 8
+"""Of one column of a Parquet file, for each of its bytes: a list holds several [ours]."""
 _MOST_TEXT = 1 << 20
 """Bytes of one text: a longer one is no caption [ours]."""
+_MOST_FIELDS = 1000
+"""Of JSON: a column is kept for each, as long as the shard [ours]."""
+_MOST_BRACKETS = 128
+"""Of one JSON member that pyarrow reads: it ends the process where they stand in each other 100,000
+deep [ours].
+"""
 
 
-def fields_of(data: Any, samples: Samples, beside: Any, where: str) -> tuple[Any, dict[str, int]]:
+def fields_of(
+    data: Any, samples: Samples, beside: Path | None, where: str
+) -> tuple[Any, dict[str, int]]:
     """(a pyarrow table with a row for each sample, what was left out, counted by reason).
 
     Columns are `txt`, `cls` and the fields of JSON whose values are texts, numbers or lists of
-    texts; all as large_string, or lists of it. `beside` is a file that pyarrow can read, a Parquet
-    table with a column `key`, from which fields come in place of JSON; None without. Raises
-    InputError for one that cannot be read.
+    texts; all as large_string, or lists of it. `beside` is a Parquet table with a column `key`,
+    from which fields come in place of JSON; None without. Raises InputError for one that cannot be
+    read.
     """
     left_out: dict[str, int] = {}
     columns: dict[str, Any] = {}
@@ -46,7 +59,7 @@ def fields_of(data: Any, samples: Samples, beside: Any, where: str) -> tuple[Any
     if beside is not None:
         told = _beside(beside, samples, where)
     elif "json" in samples.texts:
-        told = _objects(data, samples.texts["json"], left_out)
+        told = _objects(data, samples.texts["json"], left_out, where)
     else:
         told = {}
     for name, column in told.items():
@@ -79,10 +92,14 @@ def _texts(data: Any, places: NDArray[np.int64], left_out: dict[str, int], endin
         )
         left_out[f".{ending} that is not UTF-8"] = wrong
         texts = pa.array(decoded, pa.large_string())
+    _count_long(places, left_out, ending)
+    return pc.utf8_rtrim(texts, "\r\n")
+
+
+def _count_long(places: NDArray[np.int64], left_out: dict[str, int], ending: str) -> None:
     long = int((places[:, 1] > _MOST_TEXT).sum())
     if long:
         left_out[f".{ending} over {_MOST_TEXT >> 20} MiB"] = long
-    return pc.utf8_rtrim(texts, "\r\n")
 
 
 def _decoded(piece: bytes | None) -> str | None:
@@ -92,28 +109,44 @@ def _decoded(piece: bytes | None) -> str | None:
         return None
 
 
-def _objects(data: Any, places: NDArray[np.int64], left_out: dict[str, int]) -> dict[str, Any]:
-    """The fields of JSON members; pyarrow reads them where each of them is as the others are."""
+def _objects(
+    data: Any, places: NDArray[np.int64], left_out: dict[str, int], where: str
+) -> dict[str, Any]:
+    """The fields of JSON members; pyarrow reads them where each of them is as the others are.
+    Raises InputError where they have too many.
+    """
     pieces = list(_pieces(data, places))
+    _count_long(places, left_out, "json")
     there = [piece for piece in pieces if piece]
     rows = pa.array(np.cumsum([bool(piece) for piece in pieces]) - 1)
     rows = pc.if_else(pa.array([bool(piece) for piece in pieces]), rows, None)
     try:
         if any(b"\n" in piece for piece in there):
             raise pa.ArrowInvalid("an object of several lines")
+        if not all(map(_is_flat, there)):
+            raise pa.ArrowInvalid("objects within objects within objects")
         read = _read_json(there, [])
         dates = [field.name for field in read.schema if pa.types.is_temporal(field.type)]
         read = _read_json(there, dates) if dates else read
         if len(read) != len(there):
             raise pa.ArrowInvalid("not an object each")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError):
-        return _objects_one_by_one(pieces, left_out)
+        return _objects_one_by_one(pieces, left_out, where)
     found = {}
     for name in read.column_names:
         column = _as_texts(read[name].combine_chunks())
         if column is not None:
             found[name] = column.take(rows)
     return found
+
+
+def _is_flat(piece: bytes) -> bool:
+    """Whether a JSON member is an object of few brackets and fields, so that neither it nor several
+    behind each other are nested deep: behind its last bracket no other object may begin within it.
+    """
+    few = piece.count(b"{") + piece.count(b"[") <= _MOST_BRACKETS
+    few = few and piece.count(b":") <= _MOST_FIELDS
+    return few and piece.startswith(b"{") and piece.rstrip().endswith(b"}")
 
 
 def _read_json(pieces: list[bytes], texts: list[str]) -> Any:
@@ -126,7 +159,9 @@ def _read_json(pieces: list[bytes], texts: list[str]) -> Any:
     )
 
 
-def _objects_one_by_one(pieces: list[bytes | None], left_out: dict[str, int]) -> dict[str, Any]:
+def _objects_one_by_one(
+    pieces: list[bytes | None], left_out: dict[str, int], where: str
+) -> dict[str, Any]:
     objects: list[dict[str, Any]] = []
     wrong = 0
     for piece in pieces:
@@ -139,6 +174,8 @@ def _objects_one_by_one(pieces: list[bytes | None], left_out: dict[str, int]) ->
     if wrong:
         left_out[".json that is no object"] = wrong
     names = dict.fromkeys(name for said in objects for name in said)
+    if len(names) > _MOST_FIELDS:
+        raise InputError(f"{where}: its JSON has {len(names):,} fields; {_MOST_FIELDS:,} may be")
     found = {}
     for name in names:
         values = [_value(said.get(name)) for said in objects]
@@ -175,13 +212,14 @@ def _as_texts(column: Any) -> Any | None:
     return None
 
 
-def _beside(file: Any, samples: Samples, where: str) -> dict[str, Any]:
+def _beside(file: Path, samples: Samples, where: str) -> dict[str, Any]:
     """The columns of a Parquet table beside a shard, in the order of its samples."""
     try:
+        names = _read_names(file)
+        if KEY not in names:
+            return {}
         with pq.ParquetFile(file) as table:
-            if KEY not in table.schema_arrow.names:
-                return {}
-            read = table.read()
+            read = table.read(columns=names)
     except Exception as error:  # pyarrow has kinds of its own for damaged files
         raise InputError(
             f"{where}: the Parquet file beside it cannot be read ({digests.reason(error)}); get it "
@@ -197,6 +235,44 @@ def _beside(file: Any, samples: Samples, where: str) -> dict[str, Any]:
         for name in read.column_names
         if (column := _as_texts(read[name].combine_chunks())) is not None
     }
+
+
+def _read_names(file: Path) -> list[str]:
+    """The columns of a Parquet table that are read: texts, numbers and lists of texts. Raises
+    Damaged where they come to more than a file of its size can mean: a text that is repeated is
+    stored once, and would be held as often as it is.
+    """
+    digests.check_parquet(file, _LEAST_ROW_BYTES)
+    size = file.stat().st_size
+    with pq.ParquetFile(file) as table:
+        names = [field.name for field in table.schema_arrow if _is_read(field.type)]
+        leaves = [table.schema.column(at) for at in range(len(table.schema))]
+        groups = [table.metadata.row_group(at) for at in range(table.num_row_groups)]
+    for at in range(len(leaves)):
+        values = sum(group.column(at).num_values for group in groups)
+        if values > digests.ROWS_ALWAYS + _MOST_VALUES * size:
+            raise digests.Damaged(f"a column has {values:,} values, and the file {size:,} bytes")
+    texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    texts = [path for path in texts if path in names or path.partition(".")[0] in names]
+    with pq.ParquetFile(file, read_dictionary=texts) as table:
+        found = table.read(columns=texts) if texts else pa.table({})
+    length = 0
+    for chunk in itertools.chain.from_iterable(column.chunks for column in found.columns):
+        each = chunk if pa.types.is_dictionary(chunk.type) else chunk.values
+        lengths = pc.binary_length(each.dictionary).cast(pa.int64())
+        length += pc.sum(lengths.take(each.indices)).as_py() or 0
+    if length > digests.UNPACKED_ALWAYS + digests.MOST_UNPACKED * size:
+        raise digests.Damaged(f"its texts come to {length:,} bytes, and the file has {size:,}")
+    return names
+
+
+def _is_read(kind: Any) -> bool:
+    """Whether `_as_texts` makes something of a column."""
+    if pa.types.is_dictionary(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+        return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind)
+    return bool(text or pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def joined(parts: list[Any], name: str, lengths: list[int]) -> Any:

@@ -169,6 +169,12 @@ class Remote:
         self._kept.mkdir(parents=True, exist_ok=True)
         with part.open("ab") as file:
             at = file.tell()
+            free = shutil.disk_usage(self._kept).free
+            if size - at > free:
+                raise InputError(
+                    f"{self._where}: {address} has {size:,} bytes, and {self._kept} has room for "
+                    f"{free:,}"
+                )
             while at < size:
                 end = min(size, at + _CHUNK)
                 data = self.read(address[len(self.base) :], at, end - at)

@@ -26,6 +26,14 @@ _TOGETHER = 2048
 """Headers that are read at once."""
 _MOST_PAX = 1 << 20
 """Bytes of one pax header: far above what any writer needs [ours]."""
+_MOST_NAMES = 32 << 20
+"""Bytes that the names of a tar may take, or as many as it has: each is kept as wide as the longest
+[ours].
+"""
+_EMPTY = 1 << 16
+"""Blocks at the beginning of a tar of which more than half may not be headers of members without a
+byte [ours].
+"""
 _FILE = (b"0", b"\0", b"7")
 _FOLDER, _LONG_NAME, _LONG_LINK, _PAX, _PAX_ALL = b"5", b"L", b"K", b"x", b"g"
 _REFUSED = {
@@ -68,11 +76,28 @@ def members(data: Any, where: str) -> Members:
     """
     view = np.frombuffer(data, dtype=np.uint8)
     _check_beginning(view, where)
-    found = _at_once(view)
+    _check_sizes(view, where)
+    found = _at_once(view, where)
     if found is None:
         found = _one_by_one(view, where)
     _check_names(found.names, where)
     return found
+
+
+def _check_sizes(view: NDArray[np.uint8], where: str) -> None:
+    """Raises InputError for a tar that begins with tens of thousands of members without a byte:
+    each takes many times the memory of its header.
+    """
+    if len(view) < _EMPTY * BLOCK:
+        return
+    blocks = view[: _EMPTY * BLOCK].reshape(-1, BLOCK)
+    heads = (blocks[:, 257:262] == np.frombuffer(b"ustar", dtype=np.uint8)).all(axis=1)
+    empty = heads & (blocks[:, 124:135] == ord("0")).all(axis=1)
+    if 2 * int(empty.sum()) > _EMPTY:
+        raise InputError(
+            f"{where}: of its first {_EMPTY:,} blocks {int(empty.sum()):,} are members without a "
+            "byte; pack the images again"
+        )
 
 
 def _check_beginning(view: NDArray[np.uint8], where: str) -> None:
@@ -88,7 +113,7 @@ def _check_beginning(view: NDArray[np.uint8], where: str) -> None:
         raise InputError(f"{where}: is no tar ({len(view):,} bytes)")
 
 
-def _at_once(view: NDArray[np.uint8]) -> Members | None:
+def _at_once(view: NDArray[np.uint8], where: str) -> Members | None:
     """All headers read as arrays; None where anything is out of the ordinary."""
     blocks = view[: len(view) // BLOCK * BLOCK].reshape(-1, BLOCK)
     like = np.flatnonzero(blocks[:, 257] == ord("u"))
@@ -115,6 +140,7 @@ def _at_once(view: NDArray[np.uint8]) -> Members | None:
         if own.any() and not _harmless(blocks[at[some][own] + 1], sizes[some][own]):
             return None
     width = max(part.names.shape[1] for part in parts)
+    _check_width(len(at), width, len(view), where)
     names = np.zeros((len(at), width), dtype=np.uint8)
     start = 0
     for part in parts:
@@ -222,6 +248,8 @@ def _one_by_one(view: NDArray[np.uint8], where: str) -> Members:
                 f"{where}: {_told(name)} is {what}, and shards hold plain files alone; pack the "
                 "images again"
             )
+        if len(name) > LONGEST_NAME:
+            raise InputError(f"{where}: the name of a member has {len(name):,} bytes")
         if kind in _FILE:
             names.append(name)
             offsets.append(begin)
@@ -234,6 +262,7 @@ def _one_by_one(view: NDArray[np.uint8], where: str) -> Members:
             f"{where}: ends too soon: the empty block is missing that ends a tar, so members may "
             "be, too; get the file again"
         )
+    _check_width(len(names), max(map(len, names), default=1), len(view), where)
     return Members(
         np.array(names or [], dtype=f"S{max(map(len, names), default=1) or 1}"),
         np.array(offsets, dtype=np.int64),
@@ -296,13 +325,19 @@ def _name(head: bytes) -> bytes:
     return prefix + b"/" + name if prefix else name
 
 
+def _check_width(count: int, width: int, size: int, where: str) -> None:
+    if count * width > max(_MOST_NAMES, size):
+        raise InputError(
+            f"{where}: has {count:,} members, and the name of one has {width:,} bytes; names of "
+            "equal length take less memory, so pack the images again"
+        )
+
+
 def _check_names(names: NDArray[np.bytes_], where: str) -> None:
     """Raises InputError for the first name that is absolute, leaves by '..' or cannot be read."""
     if not len(names):
         return
     width = names.dtype.itemsize
-    if width > LONGEST_NAME:
-        raise InputError(f"{where}: the name of a member has {width:,} bytes")
     letters = np.ascontiguousarray(names).view(np.uint8).reshape(len(names), width)
     odd = (letters[:, 0] == ord("/")) | (letters == ord("\\")).any(axis=1)
     odd |= (letters > 126).any(axis=1) | ((letters > 0) & (letters < 32)).any(axis=1)

@@ -71,10 +71,34 @@ def test_a_damaged_record_and_missing_shards_are_told(folder: Path, tmp_path: Pa
     pack(FolderSource("photos", folder), out, per_shard=3)
     (out / "00001.tar").unlink()
     assert len(open_shards("web", str(out / "00000.tar")).table) == 3
+    with pytest.raises(InputError, match=r"00001\.tar is missing \(1 of 3 shards\)"):
+        open_shards("web", str(out))
+    assert pack(FolderSource("photos", folder), out, per_shard=3).samples == 9
+    assert len(open_shards("web", str(out)).table) == 9
     record = out / "headwater-shards.json"
     record.write_text(record.read_text().replace('"id"', '"ix"'))
     with pytest.raises(InputError, match="is damaged"):
         open_shards("web", str(out))
+
+
+def test_columns_of_a_folder_come_back_whatever_they_are_called(tmp_path: Path) -> None:
+    """Also those that name samples, or that img2dataset has."""
+    (tmp_path / "f").mkdir()
+    names = ["id", "status", "key", "md5", "date"]
+    lines = [",".join(["path", "level1", *names])]
+    for number in range(4):
+        (tmp_path / "f" / f"{number}.jpg").write_bytes(jpeg(number))
+        lines.append(
+            f"{number}.jpg,{'ab'[number % 2]},x,s{number},k{number},m,2020-01-0{number + 1}"
+        )
+    (tmp_path / "f" / "labels.csv").write_text("\n".join(lines))
+    folder = FolderSource("f", tmp_path / "f")
+    pack(folder, tmp_path / "out")
+    shards = open_shards("f", str(tmp_path / "out"))
+    assert shards.table.ids.tolist() == folder.table.ids.tolist()
+    for name in names:
+        assert shards.table.texts[name].tolist() == list(folder.table.texts[name]), name
+    assert set(shards.table.texts) == set(folder.table.texts)
 
 
 def test_the_command_packs_a_folder_and_the_data_of_a_study(

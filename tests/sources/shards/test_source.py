@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def test_samples_are_read_where_they_lie(tmp_path: Path) -> None:
     assert table.ids.tolist() == [f"{n // 5:05d}/{n:09d}" for n in range(15)]
     assert [source.image(n) for n in range(15)] == [jpeg(n) for n in range(15)]
     assert table.texts["captions"][EVERY].tolist() == [[f"caption {n}"] for n in range(15)]
-    assert set(table.texts) == {"captions", "caption", "url"} and not table.levels
+    assert set(table.texts) == {"captions", "key", "caption", "url"} and not table.levels
     assert set(table.splits["split"]) == {"train"}
     known = [hashlib.blake2b(jpeg(n), digest_size=16).hexdigest() for n in range(15)]
     assert source.byte_hashes(EVERY) == known == source.digests(EVERY).astype("U").tolist()
@@ -315,3 +317,93 @@ def test_samples_can_be_named_by_a_field(tmp_path: Path) -> None:
         opened(tmp_path / "0.tar", names_ids="same")
     with pytest.raises(InputError, match="have no field 'nothing'"):
         opened(tmp_path / "0.tar", names_ids="nothing")
+
+
+def test_numbers_and_dates_of_json_are_what_is_written(tmp_path: Path) -> None:
+    """However the others of a shard look, so that a class is one in all shards."""
+    said = [
+        {"label": 1.0, "n": 12345678901234567890, "when": ["2020-01-02"], "day": "2020-01-02"},
+        {"label": 0.5, "n": 2**53 + 1, "when": ["x"], "day": "2021-01-01 00:00:00"},
+    ]
+    for indent in (None, 1):
+        members = []
+        for number, each in enumerate(said):
+            members += [(f"{number}.jpg", jpeg(number))]
+            members += [(f"{number}.json", json.dumps(each, indent=indent).encode())]
+        write(tmp_path / "web" / f"{indent}.tar", members)
+    table = opened(tmp_path / "web").table
+    assert table.levels[0].tolist() == ["1.0", "0.5"] * 2
+    assert table.texts["n"].tolist() == [["12345678901234567890"], ["9007199254740993"]] * 2
+    assert table.texts["when"].tolist() == [["2020-01-02"], ["x"]] * 2
+    assert table.texts["day"].tolist() == [["2020-01-02"], ["2021-01-01 00:00:00"]] * 2
+
+
+def test_half_a_surrogate_pair_in_json_is_a_question_mark(tmp_path: Path) -> None:
+    members = [("0.jpg", jpeg(0)), ("0.json", b'{"caption": "a\\ud800b \\u00e9"}')]
+    found = opened(write(tmp_path / "0.tar", members)).table.texts["caption"]
+    assert found.tolist() == [["a?b é"]]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told", "from_json"),
+    [
+        (None, "without the column 'key'", True),
+        (["x", "y"], "names none of its samples", True),
+        ([0, 1], "names none of its samples", True),
+        (["000000000", "x"], "3 samples' fields, as the Parquet table", False),
+        (["000000000", "000000000"], "1 rows of Parquet tables beside shards whose key", False),
+    ],
+)
+def test_a_parquet_table_that_does_not_fit_its_shard_is_told(
+    keys: list[Any] | None, told: str, from_json: bool, tmp_path: Path
+) -> None:
+    root = corpus(tmp_path / "web", 1, 4)
+    table = {"caption": ["told", "told"], **({} if keys is None else {"key": keys})}
+    pq.write_table(pa.table(table), root / "00000.parquet")
+    source = opened(root)
+    assert told in " ".join(source.notes)
+    first = source.table.texts["caption"][0]
+    assert first == (["caption 0"] if from_json else ["told"])
+
+
+def test_letters_of_keys_are_composed(tmp_path: Path) -> None:
+    source = opened(write(tmp_path / "0.tar", [("e\u0301.jpg", jpeg(1)), ("z.jpg", jpeg(2))]))
+    assert source.table.ids.tolist() == ["0/z", "0/é"] and source.image(1) == jpeg(1)
+    assert source.hashes.tolist() == keys.sample_hashes(["0/z", "0/é"]).tolist()
+    with pytest.raises(InputError, match="two samples have one name"):
+        opened(write(tmp_path / "1.tar", [("e\u0301.jpg", jpeg(1)), ("é.jpg", jpeg(2))]))
+
+
+def test_images_for_training_are_held_to_their_digests(tmp_path: Path) -> None:
+    """A byte that changes while size and time stay as they were."""
+    path = corpus(tmp_path / "web", 1) / "00000.tar"
+    source = opened(tmp_path / "web")
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[data.index(jpeg(3)) + 300] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert source.images(np.array([0, 1])) == [jpeg(0), jpeg(1)]
+    with pytest.raises(InputError, match="has changed since it was opened"):
+        source.images(np.array([0, 3]))
+
+
+def test_processes_that_build_one_index_at_once_all_get_it(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "web", 12, 30)
+    code = (
+        "import sys, numpy as np\nfrom pathlib import Path\n"
+        "from headwater.sources.shards import index, open_shards\n"
+        "index._FEW_BYTES = 0\n"
+        "found = open_shards('web', sys.argv[1], cache=Path(sys.argv[2]), workers=1)\n"
+        "print(found.fingerprint(np.arange(len(found.table))), len(found.table.texts['url']))\n"
+    )
+    for number in range(2):
+        command = [sys.executable, "-c", code, str(root), str(tmp_path / f"c{number}")]
+        racing = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            for _ in range(3)
+        ]
+        said = [process.communicate() for process in racing]
+        assert [process.returncode for process in racing] == [0, 0, 0], said
+        assert len({out for out, _ in said}) == 1

@@ -185,3 +185,12 @@ def test_both_ways_to_read_headers_find_the_same(tmp_path: Path) -> None:
         assert quick.names.tolist() == slow.names.tolist()
         assert quick.offsets.tolist() == slow.offsets.tolist()
         assert quick.sizes.tolist() == slow.sizes.tolist()
+
+
+def test_what_stands_behind_the_end_is_told(tmp_path: Path) -> None:
+    """Two tars that were joined, or garbage: others read the first one alone, in silence."""
+    whole = write(tmp_path / "a.tar", samples(0, 5)).read_bytes()
+    for more in (whole, b"x" * 700):
+        with pytest.raises(InputError, match="goes on behind its end"):
+            members(whole + more, "a.tar")
+    assert len(members(whole + bytes(9 * 512), "a.tar")) == 15

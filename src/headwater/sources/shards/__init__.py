@@ -15,10 +15,11 @@ source.py    images by place
 
 from __future__ import annotations
 
+import atexit
 import hashlib
+import os
 import shutil
 import tempfile
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -45,14 +46,12 @@ def open_shards(
     workers: int | None = None,
 ) -> ShardSource:
     """The source that shards are. `written` is a folder, a tar or a pattern, absolute or below one
-    of `bases`; `cache` a folder that keeps the index: without one it is made for this process
-    alone. The other words are those of `kind: shards`. Raises InputError for shards that cannot be
-    found or used.
+    of `bases`; `cache` a folder that keeps the index, the user's own when left out. The other words
+    are those of `kind: shards`. Raises InputError for shards that cannot be found or used.
     """
     where = f"data.{name}.path"
-    kept = cache is not None
-    if cache is None:
-        cache = Path(tempfile.mkdtemp(prefix="headwater-shards-"))
+    image = None if image is None else image.lower().lstrip(".")
+    cache = cache or users_cache()
     root, remote = None, None
     if ADDRESS.match(written) is None:
         root, shards = local_shards(written, list(bases), where)
@@ -70,7 +69,8 @@ def open_shards(
         elsewhere=remote,
         workers=workers,
     )
-    ids = names_ids or _ids_of(root, remote, shards)
+    whole = written.endswith("/") or (root is not None and not Path(written).suffix)
+    ids = names_ids or _ids_of(root, remote, shards, whole=whole)
     source = ShardSource(
         name,
         root,
@@ -78,22 +78,42 @@ def open_shards(
         index,
         names_ids=ids,
         remote=remote,
-        cache=cache / f"looked-shards-{place}.hashes" if kept else None,
+        packed=names_ids is None and ids is not None,
+        cache=cache / f"looked-shards-{place}.hashes",
     )
     if root is not None:
         sizes = np.diff(index.starts).tolist()
         held = dict(zip((shard.name for shard in shards), sizes, strict=True))
         source.notes = (*source.notes, *notes_on_counts(root, held))
-    if not kept:
-        weakref.finalize(index, shutil.rmtree, cache, ignore_errors=True)
     return source
 
 
-def _ids_of(root: Path | None, remote: Remote | None, shards: Sequence[Shard]) -> str | None:
-    """The field that names samples, where `headwater shard` packed them."""
+def users_cache() -> Path:
+    """Where indexes lie of shards that are read without a store: in the user's cache, or where that
+    cannot be written, in a folder of this process.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    folder = (Path(base) if base else Path.home() / ".cache") / "headwater" / "shards"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    own = Path(tempfile.mkdtemp(prefix="headwater-shards-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return own
+
+
+def _ids_of(
+    root: Path | None, remote: Remote | None, shards: Sequence[Shard], *, whole: bool
+) -> str | None:
+    """The field that names samples, where `headwater shard` packed them; `whole` says that all of a
+    folder was asked for.
+    """
     names = [shard.name for shard in shards]
     if root is not None:
-        return read_manifest(root, names)
+        return read_manifest(root, names, whole=whole)
     assert remote is not None
     record = remote.record()
-    return None if record is None else ids_of_manifest(record, remote.base, names)
+    return None if record is None else ids_of_manifest(record, remote.base, names, whole=whole)

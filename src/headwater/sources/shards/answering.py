@@ -14,7 +14,7 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
     beside = None if job["beside"] is None else Path(job["beside"])
     try:
         part = read_part(Path(job["path"]), job["stem"], beside, job["image"], job["where"])
-        write_part(part, Path(job["part"]))
+        write_part(part, Path(job["part"]), Path(job["fields"]))
     except InputError as error:
         return {"wrong": str(error)}
     except (OSError, MemoryError) as error:

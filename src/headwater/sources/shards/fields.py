@@ -26,7 +26,9 @@ from headwater.sources.strings import bytes_of
 KEY = "key"
 """The column of a Parquet table beside a shard that names the samples, as img2dataset writes it."""
 _LEFT_OUT = frozenset(["key", "status", "error_message", "exif", "sha256", "md5"])
-"""Fields that say how an image was fetched, and its digest: never a text that is learned from."""
+"""Fields by which img2dataset says how an image was fetched, and its digest."""
+_FETCHED = frozenset(["key", "status", "error_message"])
+"""By these together its tables and JSON are known."""
 _LEAST_ROW_BYTES = 1
 """Of a Parquet file, for each of its rows: a key differs from all others [ours]."""
 _MOST_VALUES = 8
@@ -56,14 +58,13 @@ def fields_of(
     for ending in ("txt", "cls"):
         if ending in samples.texts:
             columns[ending] = _texts(data, samples.texts[ending], left_out, ending)
-    if beside is not None:
-        told = _beside(beside, samples, where)
-    elif "json" in samples.texts:
+    told = None if beside is None else _beside(beside, samples, where, left_out)
+    if told is None and "json" in samples.texts:
         told = _objects(data, samples.texts["json"], left_out, where)
-    else:
-        told = {}
+    told = told or {}
+    fetched = set(told) >= _FETCHED
     for name, column in told.items():
-        if name not in columns and name not in _LEFT_OUT:
+        if name not in columns and not (fetched and name in _LEFT_OUT):
             columns[name] = column
     return pa.table(columns) if columns else _empty(len(samples)), left_out
 
@@ -125,9 +126,9 @@ def _objects(
             raise pa.ArrowInvalid("an object of several lines")
         if not all(map(_is_flat, there)):
             raise pa.ArrowInvalid("objects within objects within objects")
-        read = _read_json(there, [])
-        dates = [field.name for field in read.schema if pa.types.is_temporal(field.type)]
-        read = _read_json(there, dates) if dates else read
+        read = _read_json(there)
+        if any(_is_read_otherwise(field.type) for field in read.schema):
+            raise pa.ArrowInvalid("numbers with a fraction, dates or lists of these")
         if len(read) != len(there):
             raise pa.ArrowInvalid("not an object each")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError):
@@ -149,13 +150,22 @@ def _is_flat(piece: bytes) -> bool:
     return few and piece.startswith(b"{") and piece.rstrip().endswith(b"}")
 
 
-def _read_json(pieces: list[bytes], texts: list[str]) -> Any:
-    """A table of JSON objects; columns that are `texts` are taken for nothing else."""
-    schema = pa.schema([(name, pa.string()) for name in texts]) if texts else None
+def _is_read_otherwise(kind: Any) -> bool:
+    """Whether pyarrow makes something else of a value than what is written: of 1.0, of numbers too
+    large for it, of what looks like a date.
+    """
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _is_read_otherwise(kind.value_type)
+    return bool(pa.types.is_floating(kind) or pa.types.is_temporal(kind))
+
+
+def _read_json(pieces: list[bytes]) -> Any:
+    """A table of JSON objects."""
     return pj.read_json(
         io.BytesIO(b"\n".join(pieces)),
-        read_options=pj.ReadOptions(block_size=max(1 << 20, *map(len, pieces)) + 1),
-        parse_options=pj.ParseOptions(explicit_schema=schema),
+        read_options=pj.ReadOptions(
+            block_size=max(1 << 20, *map(len, pieces)) + 1, use_threads=False
+        ),
     )
 
 
@@ -190,10 +200,13 @@ def _objects_one_by_one(
 def _value(value: Any) -> str | list[str] | None:
     """A text, a number as a text, or a list of texts; None of anything else."""
     if isinstance(value, list):
-        return value if all(isinstance(each, str) for each in value) else None
+        texts = [_value(each) for each in value]
+        return texts if all(isinstance(each, str) for each in texts) else None  # type: ignore[return-value]
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, str | int | float) else None
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return str(value) if isinstance(value, int | float) else None
 
 
 def _as_texts(column: Any) -> Any | None:
@@ -207,17 +220,24 @@ def _as_texts(column: Any) -> Any | None:
         return column.cast(pa.large_string())
     if pa.types.is_dictionary(kind):
         return _as_texts(column.dictionary_decode())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_floating(kind):  # written as JSON's are
+        return pa.array(map(_value, column.to_pylist()), pa.large_string())
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return column.cast(pa.large_string())
     return None
 
 
-def _beside(file: Path, samples: Samples, where: str) -> dict[str, Any]:
-    """The columns of a Parquet table beside a shard, in the order of its samples."""
+def _beside(
+    file: Path, samples: Samples, where: str, left_out: dict[str, int]
+) -> dict[str, Any] | None:
+    """The columns of a Parquet table beside a shard, in the order of its samples; None where it
+    says nothing of any.
+    """
     try:
         names = _read_names(file)
         if KEY not in names:
-            return {}
+            left_out[f"Parquet table beside a shard without the column {KEY!r}"] = 1
+            return None
         with pq.ParquetFile(file) as table:
             read = table.read(columns=names)
     except Exception as error:  # pyarrow has kinds of its own for damaged files
@@ -227,9 +247,15 @@ def _beside(file: Path, samples: Samples, where: str) -> dict[str, Any]:
         ) from None
     keys = _as_texts(read[KEY].combine_chunks())
     own = pa.array(samples.keys.tolist(), pa.large_binary()).view(pa.large_string())
-    if keys is None:
-        return {}
-    rows = pc.index_in(own, keys)
+    rows = None if keys is None else pc.index_in(own, keys)
+    if rows is None or rows.null_count == len(own):
+        left_out["Parquet table beside a shard that names none of its samples"] = 1
+        return None
+    if rows.null_count:
+        left_out["samples' fields, as the Parquet table beside them has no row"] = rows.null_count
+    twice = 0 if keys is None else len(keys) - len(pc.unique(keys))
+    if twice:
+        left_out["rows of Parquet tables beside shards whose key came before"] = twice
     return {
         name: column.take(rows)
         for name in read.column_names

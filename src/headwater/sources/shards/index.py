@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -40,7 +39,6 @@ from headwater.sources.shards.fields import joined
 from headwater.sources.shards.parts import (
     SAMPLE,
     Written,
-    fields_path,
     read_fields,
     read_written,
     unpack_keys,
@@ -55,6 +53,7 @@ _FEW_BYTES = 64 << 20
 [ours].
 """
 _TELL_EVERY_S = 20.0
+_TRIES = 4
 _COMMAND = (sys.executable, "-m", "headwater.sources.shards.jobs")
 
 
@@ -147,17 +146,22 @@ def open_index(
     before = _opened(folder, title)
     if before is not None and before.parts == tuple(names) and _has_fields(before):
         return before
-    with blamed_on_file(folder):
-        _build(shards, names, folder, before, title, image, elsewhere, workers)
-    built = _opened(folder, title)
-    if built is None:
-        raise InputError(f"{title}: its index {folder} cannot be read back; is the disk full?")
-    return built
+    for attempt in range(_TRIES):
+        try:
+            with blamed_on_file(folder):
+                _build(shards, names, folder, before, title, image, elsewhere, workers)
+        except FileNotFoundError:  # another process has built it meanwhile, and tidied up
+            if attempt == _TRIES - 1:
+                raise
+        before = _opened(folder, title)
+        if before is not None and before.parts == tuple(names) and _has_fields(before):
+            return before
+    raise InputError(f"{title}: its index {folder} cannot be read back; is the disk full?")
 
 
 def _has_fields(index: Index) -> bool:
-    there = {path.name for path in (index.folder / _FIELDS).iterdir()}
-    return there.issuperset(index.parts)
+    fields = index.folder / _FIELDS
+    return fields.is_dir() and {path.name for path in fields.iterdir()}.issuperset(index.parts)
 
 
 def _opened(folder: Path, title: str) -> Index | None:
@@ -210,10 +214,11 @@ def _build(
         if not _is_read(folder, name, known)
     ]
     _read_through(jobs, parts, title, image, elsewhere, workers)
-    for _, name in jobs:
-        os.replace(fields_path(parts / name), folder / _FIELDS / name)
     _join(names, folder, before, known)
-    shutil.rmtree(parts, ignore_errors=True)
+    for name in names:
+        (parts / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # another process has parts of its own there
+        parts.rmdir()
     _remove_others(folder / _FIELDS, set(names))
 
 
@@ -226,8 +231,6 @@ def _is_read(folder: Path, name: str, known: dict[str, int]) -> bool:
         return fields.is_file()
     try:
         read_written(part)
-        if fields_path(part).is_file():
-            os.replace(fields_path(part), fields)
     except (OSError, digests.Damaged):
         return False
     return fields.is_file()
@@ -258,6 +261,7 @@ def _read_through(
             "image": image,
             "where": f"{title}: {shard.path}",
             "part": str(parts / name),
+            "fields": str(parts.parent / _FIELDS / name),
         }
 
     waiting: queue.SimpleQueue[tuple[Shard, str]] = queue.SimpleQueue()
@@ -277,7 +281,10 @@ def _read_through(
                 if "wrong" in said:
                     raise InputError(said["wrong"])
                 if "error" in said:
-                    raise InputError(f"{title}: {shard.path}: {said['error']}")
+                    raise InputError(
+                        f"{title}: the index of {shard.path} cannot be written ({said['error']}); "
+                        f"it goes to {parts.parent}"
+                    )
                 if elsewhere is not None:
                     elsewhere.release(shard)
                 told.done(shard.size)
@@ -403,7 +410,7 @@ def _part_of(
 def _remove_others(folder: Path, names: set[str]) -> None:
     """Removes fields of shards that are no longer there."""
     for path in folder.iterdir():
-        if path.name not in names:
+        if path.name not in names and not path.name.startswith("."):
             path.unlink(missing_ok=True)
 
 

@@ -23,7 +23,7 @@ def manifest(shards: dict[str, int], ids: str, made_from: dict[str, Any]) -> dic
     return digests.sealed({**said, "made_from": made_from})
 
 
-def read_manifest(root: Path, shards: Sequence[str]) -> str | None:
+def read_manifest(root: Path, shards: Sequence[str], *, whole: bool) -> str | None:
     """The field that names the samples of a packed folder; None of any other one.
 
     Raises InputError for a record that is damaged, and for shards of it that are not there.
@@ -35,10 +35,10 @@ def read_manifest(root: Path, shards: Sequence[str]) -> str | None:
         return None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return ids_of_manifest(data, str(path), shards)
+    return ids_of_manifest(data, str(path), shards, whole=whole)
 
 
-def ids_of_manifest(data: bytes, path: str, shards: Sequence[str]) -> str | None:
+def ids_of_manifest(data: bytes, path: str, shards: Sequence[str], *, whole: bool) -> str | None:
     """The same, of the bytes of a record."""
     try:
         said = digests.opened(data)
@@ -49,6 +49,11 @@ def ids_of_manifest(data: bytes, path: str, shards: Sequence[str]) -> str | None
             f"{path}: is damaged ({digests.reason(error)}); pack the folder again, or remove it, "
             "and samples are called by shard and key"
         ) from None
+    if missing and whole and len(missing) < len(said["shards"]):
+        raise InputError(
+            f"{path}: {missing[0]}.tar is missing ({len(missing):,} of {len(said['shards']):,} "
+            "shards); pack the folder again, which goes on, or name the shards that are to be read"
+        )
     if missing and len(missing) == len(said["shards"]):
         raise InputError(f"{path}: speaks of other shards, such as {missing[0]}.tar; remove it")
     return ids  # also where some of its shards alone were asked for

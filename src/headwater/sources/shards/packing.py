@@ -90,7 +90,7 @@ def pack(
         total += path.stat().st_size
         left_out += len(positions) - written
         watch(int(positions[-1]) + 1, samples)
-    write_atomic(out / NAME, json.dumps(manifest(counts, IDS, made_from)))
+    write_atomic(out / NAME, json.dumps(manifest(counts, columns.ids, made_from)))
     (out / _PACKING).unlink(missing_ok=True)
     return Packed(out, len(counts), sum(counts.values()), total, left_out)
 
@@ -111,6 +111,9 @@ def _begin(out: Path, made_from: dict[str, Any]) -> dict[str, int] | None:
         there = all((out / f"{shard}.tar").is_file() for shard in said["shards"])
         if there and said["made_from"] == made_from:
             return dict(said["shards"])
+        if said["made_from"] == made_from:  # some shards are gone, and are packed again
+            write_atomic(out / _PACKING, json.dumps(digests.sealed(made_from)))
+            return None
     except (OSError, ValueError, KeyError):
         pass
     try:
@@ -120,8 +123,8 @@ def _begin(out: Path, made_from: dict[str, Any]) -> dict[str, int] | None:
         pass
     if out.is_dir() and any(out.iterdir()):
         raise InputError(
-            f"{out}: is not empty, and holds no packing of these images; name a folder that is not "
-            "there yet with --out"
+            f"{out}: is not empty, and holds no packing of these images with these options; name a "
+            "folder that is not there yet with --out"
         )
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / _PACKING, json.dumps(digests.sealed(made_from)))
@@ -153,11 +156,15 @@ class _Columns:
         depth = len(table.levels)
         self.texts = dict(table.texts.items())
         self._ids, self._groups = table.ids, dict(table.groups.items())
+        taken = {*self.texts, *self._groups, *table.splits}
+        free = (IDS, *(f"{IDS}{number}" for number in range(2, 1000)))
+        self.ids = next(name for name in free if name not in taken)
+        """The field that is to name the samples: one that no column of theirs has."""
         self._one: dict[str, Any] = dict(table.splits)
         self._one |= {f"level{depth - at}": level for at, level in enumerate(table.levels)}
 
     def of(self, position: int) -> dict[str, Any]:
-        said: dict[str, Any] = {IDS: str(self._ids[position])}
+        said: dict[str, Any] = {self.ids: str(self._ids[position])}
         said |= {name: str(values[position]) for name, values in self._one.items()}
         said |= {name: str(values[position]) for name, values in self._groups.items()}
         said |= {name: list(values[position]) for name, values in self.texts.items()}
@@ -182,7 +189,7 @@ def _write(source: Source, columns: _Columns, positions: Positions, path: Path) 
                 continue
             assert isinstance(data, bytes)
             key, said = f"{position:09d}", columns.of(position)
-            _add(tar, f"{key}.{_ending(data, said[IDS])}", data)
+            _add(tar, f"{key}.{_ending(data, said[columns.ids])}", data)
             caption = columns.caption(said)
             if caption is not None:
                 _add(tar, f"{key}.txt", caption.encode())

@@ -9,6 +9,7 @@ import io
 import json
 import mmap
 import os
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ BLAKE2b-128, and the keyed hash of its id (headwater.keys).
 NOWHERE = (1 << 32) - 1
 """The block of a sample without an image."""
 _CODEC = "zstd"
+_TRIES = 5
 _IN_MEMORY = 256 << 20
 """Bytes of a shard that is read whole; a larger one is mapped [ours]."""
 
@@ -82,17 +84,31 @@ def _part(data: Any, stem: str, beside: Path | None, image: str | None, where: s
         left_out["members whose names make no sample"] = found.passed_over
     for ending in found.endings:
         left_out[f"members .{ending}"] = 1
-    keys = pa.array(found.keys.tolist(), pa.large_binary()).view(pa.large_string())
+    names = _composed(found.keys)
+    keys = pa.array(names.tolist(), pa.large_binary()).view(pa.large_string())
     out = np.zeros(len(found), dtype=SAMPLE)
     there = found.images[:, 0] >= 0
     out["block"] = np.where(there, found.images[:, 0] // BLOCK, NOWHERE)
     out["size"] = np.minimum(found.images[:, 1], NOWHERE)
     with memoryview(data) as view:
         out["digest"] = _digests(view, found.images)
-    out["hash"] = _hashes(stem, found.keys.tolist())
-    order = np.argsort(found.keys, kind="stable")
+    out["hash"] = _hashes(stem, names.tolist())
+    order = np.argsort(names, kind="stable")
+    if (names[order][1:] == names[order][:-1]).any():
+        raise InputError(
+            f"{where}: two samples have one name, written with composed and with decomposed "
+            "letters; rename one of them"
+        )
     rows = pa.array(order)
     return Part(out[order], keys.take(rows), fields.take(rows), left_out)
+
+
+def _composed(keys: NDArray[np.bytes_]) -> NDArray[np.bytes_]:
+    """Keys with composed letters (NFC), by which samples are known."""
+    if not len(keys) or keys.view(np.uint8).max() < 128:
+        return keys
+    texts = [unicodedata.normalize("NFC", key.decode()).encode() for key in keys.tolist()]
+    return np.array(texts, dtype="S")
 
 
 def _digests(view: memoryview, places: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -114,11 +130,11 @@ def _hashes(stem: str, keys: list[bytes]) -> NDArray[np.int64]:
     return np.frombuffer(raw, dtype="<i8")
 
 
-def write_part(part: Part, path: Path) -> None:
-    """Two files: `path`, with the samples, and `path`.fields, a Parquet table."""
+def write_part(part: Part, path: Path, fields: Path) -> None:
+    """Two files: `path` with the samples, and `fields`, a Parquet table, which is written first."""
     buffer = io.BytesIO()
     pq.write_table(part.fields, buffer, compression=_CODEC)
-    _write(fields_path(path), digests.framed(KIND, buffer.getvalue()))
+    _write(fields, digests.framed(KIND, buffer.getvalue()))
     said = {"left_out": part.left_out, "fields": part.fields.column_names}
     head, keys = json.dumps(said).encode(), pack_keys(part.keys)
     line = b"%d %d\n" % (len(head), len(keys))
@@ -130,11 +146,17 @@ def _write(path: Path, data: bytes) -> None:
     longer than to read the shard again: what is not whole is found by its digest.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}.tmp")
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    for attempt in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+            return
+        except FileNotFoundError:  # another process has tidied up in between
+            if attempt == _TRIES - 1:
+                raise
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -172,13 +194,10 @@ def read_fields(path: Path, name: str) -> Any:
 
     def read() -> Any:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
-            return file.read(columns=[name] if name in file.schema_arrow.names else [])
+            names = [name] if name in file.schema_arrow.names else []
+            return file.read(columns=names, use_threads=False)
 
     return digests.reading(read)
-
-
-def fields_path(path: Path) -> Path:
-    return path.with_name(f"{path.name}.fields")
 
 
 def pack_keys(keys: Any) -> bytes:

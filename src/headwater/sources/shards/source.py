@@ -49,6 +49,7 @@ class ShardSource(Source):
         index: Index,
         *,
         names_ids: str | None = None,
+        packed: bool = False,
         cache: Path | None = None,
         remote: Remote | None = None,
     ) -> None:
@@ -60,7 +61,7 @@ class ShardSource(Source):
         self._open: OrderedDict[int, _File] = OrderedDict()
         self._lock = threading.Lock()
         notes: list[str] = []
-        found = table_of(name, self._shards, index, names_ids, notes)
+        found = table_of(name, self._shards, index, names_ids, packed, notes)
         self.table: Table = found.table
         self._rows = found.rows
         """int64 [num_samples] or None: the sample of the index at each position, where not the
@@ -93,9 +94,17 @@ class ShardSource(Source):
         return data
 
     def images(self, positions: Positions) -> list[bytes]:
-        """`image` of several; of shards that lie elsewhere, several are asked for at a time."""
+        """`image` of several, held to their digests; of shards that lie elsewhere several are asked
+        for at a time.
+        """
         if self._remote is None:
-            return [self.image(position) for position in positions.tolist()]
+            read = [self.image(position) for position in positions.tolist()]
+            for position, data, digest in zip(
+                positions.tolist(), read, self.digests(positions), strict=True
+            ):
+                if hashlib.blake2b(data, digest_size=16).hexdigest().encode() != digest:
+                    raise self._changed(self._place(position)[0])
+            return read
         places = [self._place(position) for position in positions.tolist()]
         asked = {at for at, _, _ in places}
         here = {at: self._remote.local(self._shards[at]) for at in asked}

@@ -36,15 +36,20 @@ class Read:
 
 
 def table_of(
-    name: str, shards: Sequence[Shard], index: Index, names_ids: str | None, notes: list[str]
+    name: str,
+    shards: Sequence[Shard],
+    index: Index,
+    names_ids: str | None,
+    packed: bool,
+    notes: list[str],
 ) -> Read:
     """What the fields of an index mean.
 
     `.txt` is the text field `captions` (`txt`, where JSON has captions of its own), `.cls` the
     class; fields of JSON that are called split, level1 ... levelN, label and the like are what they
-    are of a CSV, and all others are text fields. `names_ids` is the field that names samples; what
-    was read under another name goes to `notes`. Raises InputError for fields that can be read in
-    two ways, and ids that come twice.
+    are of a CSV, and all others are text fields. `names_ids` is the field that names samples,
+    `packed` says that `headwater shard` wrote them; what was read under another name goes to
+    `notes`. Raises InputError for fields that can be read in two ways, and ids that come twice.
     """
     fields = _Fields(name, index)
     ids, rows = _ids(name, shards, index, names_ids, fields)
@@ -54,8 +59,8 @@ def table_of(
     texts = {}
     used = {*levels, *splits, *([names_ids] if names_ids else [])}
     for field in index.fields:
-        if field in used:
-            continue
+        if field in used or (packed and field == "txt"):
+            continue  # what was packed has its captions in JSON
         called = "captions" if field == "txt" and "captions" not in index.fields else field
         texts[called] = _text_field(fields, field)
     table = Table(

@@ -207,8 +207,8 @@ def _summed(heads: NDArray[np.uint8]) -> bool:
 
 
 def _is_end(blocks: NDArray[np.uint8], at: int) -> bool:
-    """Whether a tar ends at a block: it is there, and all zeros."""
-    return at < len(blocks) and not blocks[at].any()
+    """Whether a tar ends at a block: it is there, and there are zeros alone from there on."""
+    return at < len(blocks) and not blocks[at:].any()
 
 
 def _one_by_one(view: NDArray[np.uint8], where: str) -> Members:
@@ -220,6 +220,11 @@ def _one_by_one(view: NDArray[np.uint8], where: str) -> Members:
         head = view[at : at + BLOCK].tobytes()
         if not any(head):
             ended = True
+            if view[at:].any():
+                raise InputError(
+                    f"{where}: goes on behind its end, at byte {at:,}: two tars that were joined, "
+                    "or a damaged one; pack the images again"
+                )
             break
         size = _header_size(head, at, where)
         kind, begin = head[156:157], at + BLOCK

@@ -128,11 +128,20 @@ def decode_some(source: Source, positions: Positions, image_size: int) -> list[N
     224 px; 0.9 to 1.2 at 32 px, where the files are small and the time is Python's. Processes could
     gain there alone, and pay for sending pixels.
     """
-    names = [f"{source.name}: {sample_id}" for sample_id in source.table.ids[positions]]
     return [
-        decode(image, image_size, name)
-        for image, name in zip(source.images(positions), names, strict=True)
+        _decode_named(source, position, image, image_size)
+        for position, image in zip(positions.tolist(), source.images(positions), strict=True)
     ]
+
+
+def _decode_named(
+    source: Source, position: int, image: bytes | NDArray[np.uint8], image_size: int
+) -> NDArray[np.uint8]:
+    """`decode`; the sample's name is looked up where it is needed, for an error."""
+    try:
+        return decode(image, image_size, "")
+    except InputError:
+        return decode(image, image_size, f"{source.name}: {source.table.ids[position]}")
 
 
 def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None:
@@ -150,9 +159,11 @@ def _decode_jpeg(data: bytes, side: int, where: str) -> NDArray[np.uint8] | None
         raise
     except ValueError:  # damaged, or odd in a way that libjpeg can recover from: PIL decides which
         return None
-    return _resized(
-        Image.fromarray(pixels), side, full=(width, height), turn=_jpeg_orientation(data)
-    )
+    turn = _jpeg_orientation(data)
+    if turn == 1 and pixels.shape[:2] == (height, width) and _is_stored_size(width, height, side):
+        whole: NDArray[np.uint8] = pixels  # resizing it to its own size would copy it
+        return whole
+    return _resized(Image.fromarray(pixels), side, full=(width, height), turn=turn)
 
 
 _HARMLESS = "extraneous bytes"
@@ -374,6 +385,11 @@ def _centre(width: int, height: int) -> tuple[int, int, int, int]:
     """(left, top, width, height) of what is kept of an image: at most MAX_ASPECT long."""
     kept = min(width, MAX_ASPECT * height), min(height, MAX_ASPECT * width)
     return (width - kept[0]) // 2, (height - kept[1]) // 2, *kept
+
+
+def _is_stored_size(width: int, height: int, side: int) -> bool:
+    long, short = max(width, height), min(width, height)
+    return long <= MAX_ASPECT * short and _stored_size(width, height, side) == (width, height)
 
 
 def _stored_size(width: int, height: int, side: int) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
@@ -131,35 +132,51 @@ def _nested(stems: Sequence[str]) -> bool:
 
 def _splits(
     name: str, shards: Sequence[Shard], index: Index, fields: _Fields, notes: list[str]
-) -> dict[str, Objects]:
+) -> Mapping[str, Objects]:
     """`split` by a field of that name, or else by the names of shards and folders; all is train
     where neither says anything. Other fields that begin with it are split columns of their own.
     """
-    by_name = [split_of_path(shard.name, ".tar") for shard in shards]
-    lengths = np.diff(index.starts)
-    split = np.repeat(np.array(by_name, dtype=object), lengths)
-    if fields.rows is not None:
-        split = split[fields.rows]
     others = {
         field: _split_field(fields, field)
         for field in fields.names()
         if field.casefold().startswith("split") and field != "split"
     }
+    words = [split_of_path(shard.name, ".tar") for shard in shards]
+    by_shard, lengths = np.array(words, dtype=object), np.diff(index.starts)
+
+    def by_name() -> Objects:
+        split = np.repeat(by_shard, lengths)
+        return cast("Objects", split if fields.rows is None else split[fields.rows])
+
     if "split" in fields:
-        own = _split_field(fields, "split")
-        differ = np.flatnonzero((split != "") & (own != "") & (split != own))
-        if len(differ):
-            raise InputError(
-                f"{name}: the names of shards say other splits than the field split does "
-                f"({len(differ):,} samples); rename the shards"
-            )
-        split = np.where(split != "", split, own)
-    missing = int((split == "").sum())
-    if missing == len(split):
-        split = np.full(len(index), "train", dtype=object)
+        split = _both(name, by_name(), _split_field(fields, "split"))
+        missing = int((split == "").sum())
+        making: Callable[[], Objects] = partial(_same, split)
+    else:
+        missing = int(lengths[by_shard == ""].sum())
+        making = by_name
+    if missing == len(index):
+        making = partial(np.full, len(index), "train", dtype=object)
     elif missing:
         notes.append(f"{missing:,} samples are in no split")
-    return {"split": cast("Objects", split), **others}
+    return Texts({"split": making, **{field: partial(_same, own) for field, own in others.items()}})
+
+
+def _same(column: Objects) -> Objects:
+    return column
+
+
+def _both(name: str, by_name: Objects, by_field: Objects) -> Objects:
+    """Splits by names, and by a field where these say nothing. Raises InputError where they
+    differ.
+    """
+    differ = np.flatnonzero((by_name != "") & (by_field != "") & (by_name != by_field))
+    if len(differ):
+        raise InputError(
+            f"{name}: the names of shards say other splits than the field split does "
+            f"({len(differ):,} samples); rename the shards"
+        )
+    return cast("Objects", np.where(by_name != "", by_name, by_field))
 
 
 def _split_field(fields: _Fields, field: str) -> Objects:

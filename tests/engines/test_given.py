@@ -142,6 +142,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_headers_of_weights_promise_in_vain(tmp_path: Path) -> None:
     """In less than a second and 256 MB, each measured in a process of its own."""
     paths = [tmp_path / f"{case}.safetensors" for case in BOMBS]

@@ -146,6 +146,7 @@ def test_what_lies_outside_is_said_with_its_bound() -> None:
     assert near.kind == OUTSIDE and near.high == pytest.approx(1.0) and near.low is None
 
 
+@pytest.mark.slow
 def test_flat_curves_tell_no_rate_but_as_often_as_an_interval_may_be_wrong() -> None:
     flat, told, wrong = power(0.4, 0.001, 0.5), [], []
     for seed in range(40):

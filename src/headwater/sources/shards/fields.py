@@ -198,10 +198,10 @@ def _objects_one_by_one(
 
 
 def _value(value: Any) -> str | list[str] | None:
-    """A text, a number as a text, or a list of texts; None of anything else."""
+    """A text, a number as a text, or a list of these; None of anything else."""
     if isinstance(value, list):
-        texts = [_value(each) for each in value]
-        return texts if all(isinstance(each, str) for each in texts) else None  # type: ignore[return-value]
+        texts = [text for each in value if isinstance(text := _value(each), str)]
+        return texts if len(texts) == len(value) else None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

@@ -260,7 +260,8 @@ def _store(base: str, where: str) -> Any:
     }
     retry = {"max_retries": _TRIES, "backoff": backoff, "retry_timeout": timedelta(seconds=120)}
     try:
-        return from_url(base, client_options=client, retry_config=retry)  # type: ignore[call-overload]
+        make: Any = from_url  # its overloads name the words of each kind of store
+        return make(base, client_options=client, retry_config=retry)
     except Exception as error:  # a word that it does not know, credentials that are missing
         raise InputError(f"{where}: {base} cannot be read ({digests.reason(error)})") from None
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import itertools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -45,13 +46,13 @@ def test_a_file_has_at_most_500_lines_or_a_reason_and_a_name_that_says_what_is_i
 COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 
-def nested_comprehensions(tree: ast.AST) -> Iterator[int]:
+def nested_comprehensions(node: ast.AST) -> Iterator[int]:
     """The lines of comprehensions that hold another one."""
-    for node in ast.walk(tree):
-        if isinstance(node, COMPREHENSION):
-            inner = [child for child in ast.walk(node) if isinstance(child, COMPREHENSION)]
-            if len(inner) > 1:
-                yield node.lineno
+    for inner in ast.walk(node):
+        if isinstance(inner, COMPREHENSION):
+            below = itertools.chain.from_iterable(map(ast.walk, ast.iter_child_nodes(inner)))
+            if any(isinstance(child, COMPREHENSION) for child in below):
+                yield inner.lineno
 
 
 def test_no_comprehension_stands_in_another() -> None:

@@ -413,6 +413,7 @@ def test_images_leave_the_loop_under_the_learning_rates_that_the_curve_shows(tmp
     )
 
 
+@pytest.mark.slow
 def test_a_long_curve_has_a_hundred_points_whose_means_make_up_all_losses(tmp_path):
     _, outcome, curve = run(tmp_path, images=4 * 150, batch=4)
     assert outcome.steps == 150

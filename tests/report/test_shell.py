@@ -77,6 +77,7 @@ def test_anchors_of_many_names_that_are_alike_take_no_time() -> None:
     assert time.perf_counter() - began < 5
 
 
+@pytest.mark.slow
 def test_ids_of_a_page_are_unique_whatever_arms_and_charts_are_called() -> None:
     rows = synthetic_rows(seeds=2, sources=("photos", "pho tos", "PHOTOS"), shots=(5,), draws=1)
     ids = re.findall(r'\sid="([^"]+)"', render(rows, title="T").split("<script", 1)[0])
@@ -124,6 +125,7 @@ def test_the_table_of_arms_says_what_the_decision_says_of_each() -> None:
     assert lines[-1].mean == ""
 
 
+@pytest.mark.slow
 def test_a_gap_that_one_seed_alone_measured_has_no_interval_and_is_drawn() -> None:
     """Of three sources on two seeds one lost a seed: no noise is known, and none is infinite."""
     rows = synthetic_rows(seeds=2, sources=("a", "b", "c"), shots=(5,), draws=1)

@@ -91,6 +91,7 @@ def test_an_arm_has_one_colour_in_every_chart_and_in_the_card() -> None:
     assert {in_card["supervised level:0 \u00b7 photos"]} == colours["level:0"]
 
 
+@pytest.mark.slow
 def test_the_gap_of_a_method_has_the_colour_of_its_arms() -> None:
     in_card = colours_by_name(summarise(synthetic_rows(seeds=2)))
     for panel in panels(synthetic_rows(seeds=2)):
@@ -117,6 +118,7 @@ def test_two_that_declare_one_colour_get_two() -> None:
     assert len(set(arm_colours(table).values())) == len(arms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["accuracy", "shots", "granularity", "gap"])
 def test_an_axis_holds_every_mean_and_interval(kind: str) -> None:
     """Two seeds, whose intervals are far wider than the means are apart."""

@@ -67,6 +67,7 @@ def test_packed_shards_hold_the_samples_of_the_folder(root: Path) -> None:
     assert (again.shards, again.samples, again.left_out) == (4, N, 0)
 
 
+@pytest.mark.slow
 def test_arms_from_a_folder_shards_and_parquet_are_equal_to_the_bit(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,9 @@ ROOMS := src tests benchmarks tools
 # have the machine for themselves.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
+# many tests start processes, which read compiled modules where they may be kept
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo docs style types lint checks test test-docs test-all coverage test-anywhere
 
 demo: $(READY)

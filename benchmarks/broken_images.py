@@ -19,7 +19,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -129,34 +129,44 @@ def measured(page: Page, root: Path, images: int) -> None:
     for who, opens in (("Pillow verify()", verified), ('Pillow convert("RGB")', converted)):
         found_by, seconds = peer(root / "images", names, opens)
         body.append(line(f"{who}, 1 thread", found_by, truth, seconds, images))
+    conclude(page, body, sets, truth, names, "files")
+
+
+def conclude(
+    page: Page,
+    body: list[list[str]],
+    looks: list[Mapping[int, str]],
+    truth: dict[str, str],
+    names: list[str],
+    what: str,
+) -> None:
+    """The table, whether all looks found the same, and what was said of the bad ones."""
     page.say(*table(["", "precision", "recall", "µs an image", "bad ones missed"], body), "")
-    same = all(found == sets[0] for found in sets)
+    same = all(dict(found) == dict(looks[0]) for found in looks)
     page.limit("the same set with 1, 2 and 4 workers and remembered", same)
     page.say(
         f"The same set with 1, 2 and 4 workers, and remembered: {'yes' if same else 'NO'}.",
         "What was said of the bad ones:",
         "",
     )
-    told = Counter((truth.get(names[at], "sound"), kind) for at, kind in sets[0].items())
+    told = Counter((truth.get(names[at], "sound"), kind) for at, kind in looks[0].items())
     rows = [[made, kind, f"{count}"] for (made, kind), count in sorted(told.items())]
-    page.say(*table(["made as", "found as", "files"], rows))
+    page.say(*table(["made as", "found as", what], rows))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+def run(title: str, path: Path, measure: Callable[[Page, Path, int], None]) -> int:
+    """Measures into a folder that is gone afterwards; the exit code, 1 where a limit is missed."""
+    parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--write", action="store_true", help=f"write benchmarks/{PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"write benchmarks/{path.name}")
     given = parser.parse_args()
     page = Page()
-    page.say("# Images that cannot be read, found in one look", "")
-    page.say(f"`python benchmarks/broken_images.py --images {given.images} --write`.", "")
+    page.say(f"# {title}", "")
+    page.say(f"`python benchmarks/{path.stem}.py --images {given.images} --write`.", "")
     with tempfile.TemporaryDirectory() as folder:
-        measured(page, Path(folder), given.images)
-    page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-    if given.write:
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    return int(bool(page.missed))
+        measure(page, Path(folder), given.images)
+    return page.end(path if given.write else None)
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run("Images that cannot be read, found in one look", PAGE, measured))

@@ -14,18 +14,16 @@ tar, opened by Pillow and converted to RGB.
 
 from __future__ import annotations
 
-import argparse
 import io
 import tarfile
-import tempfile
 import time
 import warnings
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from broken_images import FAULTS, SHARE, line
-from pages import Page, table
+from broken_images import FAULTS, SHARE, conclude, line, run
+from pages import Page
 from PIL import Image
 from tests.sources.shards.planted import ENDINGS, planted, right
 
@@ -33,6 +31,7 @@ from headwater.sources.looking import EVERYTHING, Looked, Looking, look
 from headwater.sources.shards import ShardSource, open_shards
 
 PAGE = Path(__file__).with_suffix(".md")
+TITLE = "Samples of shards that cannot be read, found in one look"
 SUFFIXES = tuple(f".{ending}" for ending in ENDINGS.values())
 
 
@@ -92,34 +91,10 @@ def measured(page: Page, root: Path, images: int) -> None:
     body.append(line("headwater, remembered", bad, truth, seconds, images))
     found_by, seconds = streamed(root / "shards")
     body.append(line('Pillow convert("RGB"), 1 thread', found_by, truth, seconds, images))
-    page.say(*table(["", "precision", "recall", "µs an image", "bad ones missed"], body), "")
-    same = all(each == looks[0] for each in looks)
-    page.limit("the same set with 1, 2 and 4 workers and remembered", same)
-    page.say(
-        f"The same set with 1, 2 and 4 workers, and remembered: {'yes' if same else 'NO'}.",
-        "What was said of the bad ones:",
-        "",
-    )
-    told_kinds = Counter((truth.get(names[at], "sound"), kind) for at, kind in looks[0].items())
-    rows = [[made, kind, f"{count}"] for (made, kind), count in sorted(told_kinds.items())]
-    page.say(*table(["made as", "found as", "samples"], rows))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--write", action="store_true", help=f"write benchmarks/{PAGE.name}")
-    given = parser.parse_args()
-    page = Page()
-    page.say("# Samples of shards that cannot be read, found in one look", "")
-    page.say(f"`python benchmarks/broken_shards.py --images {given.images} --write`.", "")
-    with tempfile.TemporaryDirectory() as folder:
-        measured(page, Path(folder), given.images)
-    page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-    if given.write:
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    return int(bool(page.missed))
+    conclude(page, body, looks, truth, names, "samples")
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(
+        run("Samples of shards that cannot be read, found in one look", PAGE, measured)
+    )

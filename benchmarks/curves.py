@@ -215,10 +215,7 @@ def main() -> int:
     official(page, curves)
     hiding(page, root, curves)
     speed(page)
-    page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-    if given.write:
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    return int(bool(page.missed))
+    return page.end(PAGE if given.write else None)
 
 
 if __name__ == "__main__":

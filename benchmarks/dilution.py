@@ -227,12 +227,9 @@ def main() -> int:
     measured(page, rows)
     simulated(page, rows, given.tables)
     curves(page, rows)
-    page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-    if given.write:
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-        if given.store is not None:
-            write_rows(rows, ROWS)
-    return int(bool(page.missed))
+    if given.write and given.store is not None:
+        write_rows(rows, ROWS)
+    return page.end(PAGE if given.write else None)
 
 
 if __name__ == "__main__":

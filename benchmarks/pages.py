@@ -27,6 +27,15 @@ class Page:
             self.missed.append(name)
             self.say(f"- MISSED: {name}")
 
+    def end(self, path: Path | None) -> int:
+        """Says which limits were missed and writes the page, where there is a path; the exit code,
+        1 where a limit is missed.
+        """
+        self.say("", f"Limits missed: {len(self.missed)}.", *(f"- {name}" for name in self.missed))
+        if path is not None:
+            path.write_text("\n".join(self.lines) + "\n", encoding="utf-8")
+        return int(bool(self.missed))
+
 
 def share(hits: Any) -> str:
     """'4.7 ± 0.3': percent, and its Monte-Carlo error."""
@@ -60,7 +69,4 @@ def run_parts(
     page.say(f"`{command} --write`: {given.tables:,} simulated tables a cell.")
     for part in given.only:
         parts[part](page, given.tables)
-    page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-    if given.write:
-        path.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    return int(bool(page.missed))
+    return page.end(path if given.write else None)

@@ -424,10 +424,7 @@ def main() -> int:
     finally:
         if given.place is None:
             shutil.rmtree(place, ignore_errors=True)
-    page.say("", f"Limits missed: {len(page.missed)}.", *(f"- {name}" for name in page.missed))
-    if given.write:
-        PAGE.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
-    return int(bool(page.missed))
+    return page.end(PAGE if given.write else None)
 
 
 if __name__ == "__main__":

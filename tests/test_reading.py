@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import itertools
 import re
 import subprocess
 from collections.abc import Iterator
@@ -48,11 +47,15 @@ COMPREHENSION = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 
 def nested_comprehensions(node: ast.AST) -> Iterator[int]:
     """The lines of comprehensions that hold another one."""
-    for inner in ast.walk(node):
+    waits: list[tuple[ast.AST, tuple[int, ...]]] = [(node, ())]
+    found = set[int]()
+    while waits:
+        inner, around = waits.pop()
         if isinstance(inner, COMPREHENSION):
-            below = itertools.chain.from_iterable(map(ast.walk, ast.iter_child_nodes(inner)))
-            if any(isinstance(child, COMPREHENSION) for child in below):
-                yield inner.lineno
+            found.update(around)
+            around = (*around, inner.lineno)
+        waits += [(child, around) for child in ast.iter_child_nodes(inner)]
+    yield from sorted(found)
 
 
 def test_no_comprehension_stands_in_another() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import errno
 import hashlib
+import math
 import os
 import re
 import shutil
@@ -15,6 +16,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from headwater.errors import InputError
 
 _STRAY = re.compile(r"^[.~]|conflict| \(\d+\)| \d+\.", re.IGNORECASE)
 
@@ -89,6 +92,36 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def users_cache(name: str) -> Path:
+    """A folder of ours in the user's cache: $XDG_CACHE_HOME/headwater, or ~/.cache/headwater. It
+    need not be there. Raises RuntimeError where there is no home.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "headwater" / name
+
+
+def cache_room(folder: Path, most: float, share: float) -> float:
+    """Bytes that a cache in `folder` may take: HEADWATER_CACHE_GB x 10^9 where it is set, otherwise
+    `most` or a share of the free disk, whichever is less. Raises InputError for a
+    HEADWATER_CACHE_GB that is no number of gigabytes.
+    """
+    stated = os.environ.get("HEADWATER_CACHE_GB")
+    if stated is not None:
+        try:
+            limit = float(stated) * 1e9
+        except ValueError:
+            limit = math.nan
+        if not limit >= 0:
+            raise InputError(
+                "HEADWATER_CACHE_GB should be a number of gigabytes, 0 or more (0: decode anew "
+                f"for every batch), not {stated!r}"
+            )
+        return limit
+    parents = (folder.absolute(), *folder.absolute().parents)
+    there = next(parent for parent in parents if parent.exists())
+    return min(most, share * shutil.disk_usage(there).free)
 
 
 def file_sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What this machine is called. It needs no torch."""
+"""What this machine is called, and how many cores it gives us. It needs no torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 
 LIMITS = ("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 """Variables that keep torch and oneDNN from the processor's newest instructions."""
+
+
+def cores() -> int:
+    """Cores that this process may use, at least one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def processor() -> str:

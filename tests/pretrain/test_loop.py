@@ -210,7 +210,10 @@ ENDS = ((False, 0), (True, 1), (True, 0), (False, 1))
 
 @pytest.mark.parametrize(
     ("resumed", "damage", "late"),
-    [(case, *end) for case, end in zip(RESUMED, itertools.cycle(ENDS), strict=False)],
+    [
+        pytest.param(case, *end, marks=pytest.mark.slow if number % 4 else ())
+        for number, (case, end) in enumerate(zip(RESUMED, itertools.cycle(ENDS), strict=False))
+    ],
 )
 def test_a_run_that_was_killed_and_goes_on_ends_with_the_same_bits(
     tmp_path, monkeypatch, resumed, damage, late

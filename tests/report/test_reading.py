@@ -19,7 +19,7 @@ from tests.analysis.synthetic import one_row, synthetic_rows
 from tests.browser import draw_all, wait
 from tests.needs import needs_browser
 
-pytestmark = needs_browser
+pytestmark = [needs_browser, pytest.mark.slow]
 
 SOURCES = ("photos", '=HYPERLINK("http://x")')
 ROWS = synthetic_rows(seeds=2, sources=SOURCES, tasks=("birds", "scenes"), shots=(5, None), draws=1)

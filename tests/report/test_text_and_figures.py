@@ -71,6 +71,7 @@ def test_the_verdict_in_lines_starts_with_the_answer_and_ends_with_what_to_run()
     assert "Next:" in lines and lines[-1].startswith("  - ")
 
 
+@pytest.mark.slow
 def test_an_arm_has_one_colour_in_every_chart_and_in_the_card() -> None:
     rows = synthetic_rows(seeds=2)
     colours: dict[str, set[str]] = {}
@@ -140,6 +141,7 @@ def test_an_axis_holds_every_mean_and_interval(kind: str) -> None:
             assert low < 0 < high
 
 
+@pytest.mark.slow
 def test_arms_are_sorted_by_accuracy() -> None:
     for panel in panels(synthetic_rows(seeds=2)):
         if panel.kind == "accuracy":

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import threading
 import time
 import tracemalloc
@@ -245,11 +246,9 @@ def test_by_default_the_limit_is_32_gigabytes_or_half_of_the_free_disk(
 ):
     monkeypatch.delenv("HEADWATER_CACHE_GB", raising=False)
     monkeypatch.setattr(
-        decoded.shutil,
+        shutil,
         "disk_usage",
-        lambda path: (
-            decoded.shutil._ntuple_diskusage(2 * free, free, free) if path.exists() else None
-        ),
+        lambda path: shutil._ntuple_diskusage(2 * free, free, free) if path.exists() else None,
     )
     assert decoded.cache_limit(tmp_path / "not" / "there" / "yet") == limit
 

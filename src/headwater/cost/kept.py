@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from headwater import digests
 from headwater.cost.encoder import Measured, recipe_key
 from headwater.cost.guess import guess as guess_of
-from headwater.files import write_atomic
+from headwater.files import users_cache, write_atomic
 from headwater.machine import processor
 from headwater.plan import Plan, PlannedArm
 from headwater.study import identity
@@ -142,8 +142,7 @@ def _identity(
 
 
 def _folder() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "headwater" / "encoders"
+    return users_cache("encoders")
 
 
 def _read(path: Path) -> Measured | None:

@@ -10,6 +10,8 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from headwater.machine import cores
+
 if TYPE_CHECKING:
     from headwater.device import Compute
 
@@ -23,7 +25,7 @@ def default_workers(device: str) -> int:
 
         if torch.cuda.is_available() or torch.backends.mps.is_available():
             return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores()
 
 
 def threads_of(compute: Compute, workers: int) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from headwater.cost.gpus import DEFAULT_GPU, UTILISATION
 from headwater.cost.outlined import gpu_named, outlined_cost
+from headwater.facts.study import task_facts
 from headwater.plan.outline import KnownData, Outline, OutlinedArm
 
 
@@ -45,17 +46,7 @@ def outline_facts(
             for arm in outline.arms
         ],
         "supports": [_support(arm) for arm in outline.supports],
-        "tasks": [
-            {
-                "task": task.name,
-                "classes": task.num_classes,
-                "train": len(task.train),
-                "val": len(task.val),
-                "test": len(task.test),
-                "val_from": "train" if task.carved else "split",
-            }
-            for task in outline.tasks.values()
-        ],
+        "tasks": list(map(task_facts, outline.tasks.values())),
         "cells": outline.num_cells,
         "gpu": {
             "name": chosen.name,

@@ -16,6 +16,7 @@ from headwater.engines.schedule import pending
 from headwater.errors import InputError, blamed_on
 from headwater.facts.decisions import decision_so_far
 from headwater.plan import Plan
+from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
 from headwater.store import Store
 from headwater.tasks import Task
@@ -119,7 +120,8 @@ def progress_facts(
     return said
 
 
-def _task_facts(plan: Plan, task: Task) -> dict[str, Any]:
+def task_facts(task: Task | OutlinedTask) -> dict[str, Any]:
+    """A task's sizes, and where its validation split comes from."""
     return {
         "task": task.name,
         "classes": task.num_classes,
@@ -127,8 +129,11 @@ def _task_facts(plan: Plan, task: Task) -> dict[str, Any]:
         "val": len(task.val),
         "test": len(task.test),
         "val_from": "train" if task.carved else "split",
-        "own_copies": plan.own_copies.get(task.name, 0),
     }
+
+
+def _task_facts(plan: Plan, task: Task) -> dict[str, Any]:
+    return {**task_facts(task), "own_copies": plan.own_copies.get(task.name, 0)}
 
 
 def _notes_on_changed_copies(plan: Plan, store: Store | None) -> Iterator[str]:

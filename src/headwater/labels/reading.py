@@ -9,7 +9,6 @@ is read one by one. Tests hold both to the same answers.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from headwater.labels import tokens
 from headwater.labels.tokens import CONTEXT, Heard, Reading, word_tokens
+from headwater.machine import cores
 from headwater.sources.strings import Lists, bytes_of
 
 FEW = 5_000
@@ -41,7 +41,7 @@ def read(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Reading:
     flat = _flat(lists)
     if flat is None:
         return tokens.read(lists, context)
-    with ThreadPoolExecutor(_cores()) as pool:  # patterns over columns let go of the interpreter
+    with ThreadPoolExecutor(cores()) as pool:  # patterns over columns let go of the interpreter
         starts = range(0, len(flat), _AT_ONCE)
         parts = list(pool.map(lambda start: _part(flat, start, context), starts))
     texts = np.concatenate([part.texts for part in parts])
@@ -89,10 +89,6 @@ def heard(lists: Sequence[Sequence[str]], context: int = CONTEXT) -> Heard:
             longest = max(longest, len(own))
             known.update(own)
     return Heard(longest + 2, frozenset(known))
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _flat(lists: Sequence[Sequence[str]]) -> Any | None:

@@ -8,19 +8,15 @@ digest; one that is damaged is made again.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 from headwater import digests
-from headwater.files import write_atomic
+from headwater.files import users_cache, write_atomic
 
 
 def kept_script(name: str, make: Callable[[], str]) -> str:
     """What `make` gives, made once for each `name` (a file name, versions included)."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "headwater" / "scripts"
-    path = folder / f"{name}.js"
+    path = users_cache("scripts") / f"{name}.js"
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         kept = digests.unframed(name, path.read_bytes())
         if kept is not None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from headwater import plain
 from headwater.analysis.words import count
 from headwater.show.console import console, name_of
+from headwater.show.study import tasks_table
 
 _console = console(soft_wrap=True, highlight=False)
 
@@ -25,7 +26,7 @@ def print_outline(facts: Mapping[str, Any]) -> None:
     _console.print(first, markup=False)
     _console.print(_data_table(facts["data"]))
     _console.print(_arms_table(facts["arms"]))
-    _console.print(_tasks_table(facts["tasks"]))
+    _console.print(tasks_table(facts["tasks"]))
     if facts["supports"]:
         number = count(len(facts["supports"]), "arm")
         _console.print(f"beside these {number} for features that labels are made from")
@@ -113,17 +114,6 @@ def _hours(hours: float) -> str:
     if hours and hours < 0.01:
         return "< 0.01"
     return "-" if not hours else f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
-
-
-def _tasks_table(tasks: list[dict[str, Any]]) -> Table:
-    table = Table("task", "classes", "train", "val", "test", "", box=None, header_style="bold")
-    for task in tasks:
-        table.add_row(
-            name_of(task["task"]),
-            *(f"{task[number]:,}" for number in ("classes", "train", "val", "test")),
-            "val is cut from train" if task["val_from"] == "train" else "",
-        )
-    return table
 
 
 def _work(facts: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ def print_plan(facts: dict[str, Any]) -> None:
     question = f": {escape(plain.line(facts['question']))}" if facts["question"] else ""
     _console.print(f"[bold]{name_of(facts['study'])}[/bold]{question}")
     _console.print(_arms_table(facts["arms"]))
-    _console.print(_tasks_table(facts["tasks"]))
+    _console.print(tasks_table(facts["tasks"]))
     if facts["store"] is None:
         _console.print(_NO_STORE, markup=False)
     cells, cost = facts["cells"], facts["cost"]
@@ -86,7 +86,8 @@ def _sum(arms: list[dict[str, Any]], count: str) -> int:
     return sum(arm[count] for arm in arms)
 
 
-def _tasks_table(tasks: list[dict[str, Any]]) -> Table:
+def tasks_table(tasks: list[dict[str, Any]]) -> Table:
+    """The tasks of a plan, or of an outline of one."""
     table = Table("task", "classes", "train", "val", "test", "", box=None, header_style="bold")
     for task in tasks:
         table.add_row(

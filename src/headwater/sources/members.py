@@ -16,7 +16,7 @@ from typing import Any
 
 from headwater.errors import InputError
 
-PICKLED = frozenset([".pyd", ".pkl", ".pickle", ".pt", ".pth", ".joblib"])
+PICKLED = frozenset([".pyd", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".dill"])
 """Endings of members that hold pickles. They are counted, and never read."""
 _BLOCK = 512
 

@@ -6,9 +6,6 @@ Both give the same pixels, so which one it is changes no bit of a result and is 
 from __future__ import annotations
 
 import errno
-import math
-import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import torch
 
 from headwater.digests import tell
 from headwater.errors import InputError
+from headwater.files import cache_room
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
 from headwater.sources.pixels.decoding import decode_some
@@ -78,19 +76,4 @@ def cache_limit(folder: Path) -> float:
     cache, not even from one that is there), otherwise CACHE_LIMIT or CACHE_SHARE of the free disk,
     whichever is less.
     """
-    stated = os.environ.get("HEADWATER_CACHE_GB")
-    if stated is not None:
-        try:
-            limit = float(stated) * 1e9
-        except ValueError:
-            limit = math.nan
-        if not limit >= 0:
-            raise InputError(
-                "HEADWATER_CACHE_GB should be a number of gigabytes, 0 or more (0: decode anew "
-                f"for every batch), not {stated!r}"
-            )
-        return limit
-    there = next(
-        parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists()
-    )
-    return min(CACHE_LIMIT, CACHE_SHARE * shutil.disk_usage(there).free)
+    return cache_room(folder, CACHE_LIMIT, CACHE_SHARE)

@@ -71,6 +71,7 @@ def test_shards_of_a_web_server_are_those_of_the_disk(
     assert served.sent == before
 
 
+@pytest.mark.slow
 def test_where_there_is_no_room_images_alone_are_asked_for(
     root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,6 +120,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, *methods: 
     return Runs(tmp_path / "shards", tmp_path / "stores", methods, monkeypatch)
 
 
+@pytest.mark.slow
 def test_a_study_of_a_web_server_that_goes_wrong_is_that_of_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -389,6 +389,7 @@ def test_images_for_training_are_held_to_their_digests(tmp_path: Path) -> None:
         source.images(np.array([0, 3]))
 
 
+@pytest.mark.slow
 def test_processes_that_build_one_index_at_once_all_get_it(tmp_path: Path) -> None:
     root = corpus(tmp_path / "web", 12, 30)
     code = (

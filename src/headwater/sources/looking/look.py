@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from headwater.machine import cores
 from headwater.sources import BadImage, Positions, Source
 from headwater.sources.file_state import STATE, State, settle, state_of, state_of_bytes
 from headwater.sources.looking.judges import Asked, Files, Inside, judged
@@ -205,7 +206,7 @@ def _opened(
     """Opens images; what is found goes to `known`. Where their pixels are kept."""
     if not unknown:
         return {}
-    workers = looking.workers or _cores()
+    workers = looking.workers or cores()
     spool = looking.spool if _fits(looking.spool, len(unknown), image_size) else None
     kept: dict[int, Kept] = {}
     done, saved, bad = 0, time.monotonic(), 0
@@ -243,10 +244,6 @@ def _at_sight(status: os.stat_result) -> Verdict | None:
     if not stat.S_ISREG(status.st_mode):
         return Verdict(NO_FILE)
     return None if status.st_size else Verdict(EMPTY)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def named(source: Source, looked: Looked) -> str:

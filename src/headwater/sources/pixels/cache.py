@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from headwater.digests import Damaged, read_array, read_record, sealed, tell
 from headwater.errors import InputError
 from headwater.files import sync_folder
+from headwater.machine import cores
 from headwater.sources import Positions, Source
 from headwater.sources.pixels.chunks import Checksums, Chunks, Decode
 from headwater.sources.pixels.decoding import RECIPE, decode_some, short_side
@@ -241,9 +242,7 @@ def _decoded(
 ) -> Iterator[NDArray[np.uint8]]:
     """Decoded images in the order of `positions`, a few tasks ahead of whoever takes them."""
 
-    threads = threads or len(
-        os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    )
+    threads = threads or cores()
     chunks = (positions[at : at + _DECODE_CHUNK] for at in range(0, len(positions), _DECODE_CHUNK))
     done = 0
     with ThreadPoolExecutor(max_workers=threads) as pool:

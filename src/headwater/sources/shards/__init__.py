@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from headwater.files import users_cache
 from headwater.sources.shards.index import open_index
 from headwater.sources.shards.manifest import ids_of_manifest, read_manifest
 from headwater.sources.shards.places import ADDRESS, Shard, holds_shards, local_shards
@@ -51,7 +52,7 @@ def open_shards(
     """
     where = f"data.{name}.path"
     image = None if image is None else image.lower().lstrip(".")
-    cache = cache or users_cache()
+    cache = cache or _kept_for_the_user()
     root, remote = None, None
     if ADDRESS.match(written) is None:
         root, shards = local_shards(written, list(bases), where)
@@ -88,17 +89,16 @@ def open_shards(
     return source
 
 
-def users_cache() -> Path:
+def _kept_for_the_user() -> Path:
     """Where indexes lie of shards that are read without a store: in the user's cache, or where that
     cannot be written, in a folder of this process.
     """
-    base = os.environ.get("XDG_CACHE_HOME")
-    folder = (Path(base) if base else Path.home() / ".cache") / "headwater" / "shards"
     try:
+        folder = users_cache("shards")
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
-    except OSError:
+    except (OSError, RuntimeError):  # no home, say
         pass
     own = Path(tempfile.mkdtemp(prefix="headwater-shards-"))
     atexit.register(shutil.rmtree, own, ignore_errors=True)

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from numpy.typing import NDArray
 from headwater import digests
 from headwater.errors import InputError
 from headwater.files import atomic_path, blamed_on_file, file_sha256, write_atomic
+from headwater.machine import cores
 from headwater.sources.shards.answering import answer
 from headwater.sources.shards.fields import joined
 from headwater.sources.shards.parts import (
@@ -245,7 +245,7 @@ def _read_through(
     workers: int | None,
 ) -> None:
     total = sum(shard.size for shard, _ in jobs)
-    count = min(workers or _cores(), len(jobs))
+    count = min(workers or cores(), len(jobs))
     told = _Telling(title, len(jobs), total)
     here = total <= _FEW_BYTES
 
@@ -412,7 +412,3 @@ def _remove_others(folder: Path, names: set[str]) -> None:
     for path in folder.iterdir():
         if path.name not in names and not path.name.startswith("."):
             path.unlink(missing_ok=True)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 from headwater import digests
 from headwater.errors import InputError
+from headwater.files import cache_room
 from headwater.sources.shards.manifest import NAME
 from headwater.sources.shards.places import ADDRESS, Shard, expanded
 
@@ -270,15 +271,7 @@ def kept_limit(folder: Path) -> float:
     """Bytes of shards that are kept on this machine: HEADWATER_CACHE_GB x 10^9 where it is set,
     otherwise KEPT_LIMIT or KEPT_SHARE of the free disk, whichever is less.
     """
-    stated = os.environ.get("HEADWATER_CACHE_GB")
-    if stated is not None:
-        try:
-            return float(stated) * 1e9
-        except ValueError:
-            return 0.0
-    parents = (folder.absolute(), *folder.absolute().parents)
-    there = next(parent for parent in parents if parent.exists())
-    return min(KEPT_LIMIT, KEPT_SHARE * shutil.disk_usage(there).free)
+    return cache_room(folder, KEPT_LIMIT, KEPT_SHARE)
 
 
 def _nanoseconds(told: dict[str, Any]) -> int:

@@ -20,8 +20,6 @@ _LONGEST_ENDING = 24
 """Bytes of what stands behind the first dot, of those that are told apart [ours]."""
 TEXTS = ("txt", "json", "cls")
 """Endings of members that say something of the image."""
-PICKLED = ("pyd", "pickle", "pkl", "pt", "pth", "ckpt", "joblib", "dill")
-"""Endings of members that are never read: reading them would run what they hold."""
 
 
 @dataclass(frozen=True)

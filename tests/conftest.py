@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
+import gc
 import os
 import shutil
 import sys
@@ -27,6 +28,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ.setdefault(_threads, "1")
 
 from tests.needs import NEEDS
+
+# all tests and what they import live to the end, so no garbage is looked for among them
+gc.disable()
 
 Cli = Callable[..., tuple[int, str, str]]
 
@@ -189,6 +193,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     places = {here / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.enable()
 
 
 # what a run leaves out

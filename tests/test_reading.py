@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from headwater.study.file import wing_of
 from tests.needs import needs_git
@@ -21,6 +24,15 @@ LONG: dict[str, str] = {
     "benchmarks/transfer.py": "one script, so that all turns of a comparison share one process",
 }
 """Files above 500 lines, each with the reason why it is not a folder."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_search_for_garbage() -> Iterator[None]:
+    """It would look at all nodes of all files, which are kept, again and again."""
+    gc.disable()
+    yield
+    tree.cache_clear()
+    gc.enable()
 
 
 @functools.cache

@@ -56,25 +56,51 @@ class Part:
     """What was not read, counted by reason."""
 
 
-def read_part(path: Path, stem: str, beside: Path | None, image: str | None, where: str) -> Part:
+def read_part(
+    path: Path,
+    stem: str,
+    beside: Path | None,
+    image: str | None,
+    where: str,
+    room: bytearray | None = None,
+) -> Part:
     """Reads a shard through.
 
     `stem` is what stands before its samples' keys in their ids, `beside` a Parquet table of its
-    samples, `image` the ending of its images where samples hold several. Raises InputError for a
-    tar that cannot be used, with the reason.
+    samples, `image` the ending of its images where samples hold several, `room` what the shard's
+    bytes are read into. Raises InputError for a tar that cannot be used, with the reason.
     """
     try:
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
             if size <= _IN_MEMORY:
                 file.seek(0)
-                return _part(file.read(), stem, beside, image, where)
+                return _part(
+                    _whole(file, size, bytearray() if room is None else room),
+                    stem,
+                    beside,
+                    image,
+                    where,
+                )
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             if hasattr(data, "madvise"):
                 data.madvise(mmap.MADV_SEQUENTIAL)
             return _part(data, stem, beside, image, where)
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
+
+
+def _whole(file: io.BufferedReader, size: int, room: bytearray) -> memoryview:
+    """A file's bytes, in a room that grows where they do not fit. To ask the system for as much
+    again for each shard takes a fifth of the time.
+    """
+    if len(room) < size:
+        try:
+            room.extend(bytes(size - len(room)))
+        except BufferError:  # something of the shard before is still held
+            room = bytearray(size)
+    view = memoryview(room)[:size]
+    return view[: file.readinto(view)]
 
 
 def _part(data: Any, stem: str, beside: Path | None, image: str | None, where: str) -> Part:

@@ -91,8 +91,9 @@ def _check_sizes(view: NDArray[np.uint8], where: str) -> None:
     if len(view) < _EMPTY * BLOCK:
         return
     blocks = view[: _EMPTY * BLOCK].reshape(-1, BLOCK)
-    heads = (blocks[:, 257:262] == np.frombuffer(b"ustar", dtype=np.uint8)).all(axis=1)
-    empty = heads & (blocks[:, 124:135] == ord("0")).all(axis=1)
+    heads = blocks[blocks[:, 257] == ord("u")]
+    heads = heads[(heads[:, 257:262] == np.frombuffer(b"ustar", dtype=np.uint8)).all(axis=1)]
+    empty = (heads[:, 124:135] == ord("0")).all(axis=1)
     if 2 * int(empty.sum()) > _EMPTY:
         raise InputError(
             f"{where}: of its first {_EMPTY:,} blocks {int(empty.sum()):,} are members without a "

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -272,11 +273,12 @@ def _read_through(
     def work() -> None:
         with contextlib.ExitStack() as stack:
             asked = answer if here else stack.enter_context(_Reader()).answer
-            while not failed:
-                try:
-                    shard, name = waiting.get_nowait()
-                except queue.Empty:
-                    return
+            following = _next(waiting)
+            while following is not None and not failed:
+                shard, name = following
+                following = _next(waiting)
+                if following is not None and elsewhere is None:
+                    _read_ahead(following[0].path)
                 said = asked(job(shard, name))
                 if "wrong" in said:
                     raise InputError(said["wrong"])
@@ -302,6 +304,24 @@ def _read_through(
         thread.join()
     if failed:
         raise failed[0]
+
+
+def _next(waiting: queue.SimpleQueue[tuple[Shard, str]]) -> tuple[Shard, str] | None:
+    try:
+        return waiting.get_nowait()
+    except queue.Empty:
+        return None
+
+
+def _read_ahead(path: str) -> None:
+    """Asks the system to bring a file into its memory, while another one is worked on."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(handle)
 
 
 class _Reader:

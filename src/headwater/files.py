@@ -94,6 +94,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temp.unlink(missing_ok=True)
 
 
+def may_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the one above it that is there."""
+    parents = (folder.absolute(), *folder.absolute().parents)
+    return os.access(next(parent for parent in parents if parent.exists()), os.W_OK | os.X_OK)
+
+
 def users_cache(name: str) -> Path:
     """A folder of ours in the user's cache: $XDG_CACHE_HOME/headwater, or ~/.cache/headwater. It
     need not be there. Raises RuntimeError where there is no home.

@@ -13,6 +13,7 @@ from PIL import Image
 
 from headwater.errors import InputError
 from headwater.facts.describing import folder_description, quantiles, script_of, study_description
+from headwater.facts.languages import NOT_TOLD, language_of
 from headwater.plan import Plan
 from headwater.study import Study
 from tests.conftest import Cli, write_study
@@ -57,6 +58,7 @@ def test_images_captions_and_copies_of_a_folder_are_counted(folder: Path) -> Non
     assert entry["bytes"] == sizes
     assert entry["width"]["0"] == 64 and entry["width"]["1"] == 80 and entry["height"]["0"] == 48
     captions = next(field for field in entry["captions"] if field["field"] == "captions")
+    assert captions["languages"] == {"not told": 10, "ja": 8, "ru": 8}  # "a red barn" is short
     assert (captions["images"], captions["without"]) == (30, 12)
     assert (captions["texts"], captions["different"]) == (26, 3)
     assert captions["scripts"] == {"Latin": 10, "Cyrillic": 8, "Han": 8}
@@ -152,3 +154,20 @@ def test_the_command_prints_a_folder_and_a_study(
     assert "3 of 6 test images are shown, 3 as equal files" in out
     code, _, err = headwater("sources", "describe", str(path), "--layout", "flat")
     assert code == 2 and "--layout" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("two people riding bikes down the street", "en"),
+        ("Ein Hund spielt im Garten mit einem Ball", "de"),
+        ("Un chien qui joue dans le jardin", "fr"),
+        ("Собака играет в саду", "ru"),
+        ("公園で遊ぶ犬", "ja"),
+        ("IMG_2034.jpg", NOT_TOLD),
+        ("4711 0815", NOT_TOLD),
+        ("", NOT_TOLD),
+    ],
+)
+def test_languages_of_sentences_are_told_and_those_of_names_are_not(text: str, code: str) -> None:
+    assert language_of(text) == code

@@ -160,3 +160,16 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "train.arrow", table)
     with pytest.raises(InputError, match="two columns have one name: image, image"):
         opened(tmp_path)
+
+
+def test_files_in_the_cache_of_the_hub_are_links_that_are_followed(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "datasets--a" / "blobs", tmp_path / "datasets--a" / "snapshots/12"
+    for folder in (blobs, snapshot):
+        folder.mkdir(parents=True)
+    pq.write_table(rows(10), blobs / "f00d")
+    (snapshot / "train.parquet").symlink_to("../../blobs/f00d")
+    assert len(ParquetSource("set", snapshot).table) == 10
+    (tmp_path / "other.parquet").write_bytes((blobs / "f00d").read_bytes())
+    (snapshot / "val.parquet").symlink_to(tmp_path / "other.parquet")
+    with pytest.raises(InputError, match="is a link that leads out of"):
+        ParquetSource("set", snapshot)

@@ -61,10 +61,11 @@ class OutlinedCost:
 
 def gpu_named(name: str) -> Gpu:
     """Raises InputError, with the nearest name, for a GPU that is not known."""
-    if name in GPUS:
-        return GPUS[name]
-    near = difflib.get_close_matches(name, GPUS, n=1, cutoff=0.4)
-    advice = f"; did you mean {near[0]!r}?" if near else ""
+    known = {gpu.casefold(): gpu for gpu in GPUS}
+    if name.casefold() in known:
+        return GPUS[known[name.casefold()]]
+    near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.4)
+    advice = f"; did you mean {known[near[0]]!r}?" if near else ""
     raise InputError(f"--gpu: {name!r} is none of {', '.join(GPUS)}{advice}")
 
 

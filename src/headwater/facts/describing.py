@@ -26,6 +26,7 @@ from headwater.curation.scale import (
     near_hashes_mirrored,
     seen_of,
 )
+from headwater.facts import languages
 from headwater.facts.folders import opened_folder
 from headwater.plan import Plan
 from headwater.plan.images import of_splits
@@ -129,6 +130,7 @@ def _captions(field: str, lists: list[list[str]]) -> dict[str, Any]:
         "words": quantiles([len(text.split()) for text in texts]),
         "characters": quantiles([len(text) for text in texts]),
         "scripts": dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))),
+        "languages": languages.counted(texts),
     }
 
 

@@ -10,10 +10,13 @@ from headwater import plain
 from headwater.show.console import console, name_of
 
 _console = console(soft_wrap=True, highlight=False, width=100)
+_MOST = 8
+"""Scripts and languages that are named [ours]; --json has all."""
 _WORDS = (
-    "Sizes are those of the files, as stored. Scripts are those of most letters of a text; they "
-    "are no languages. Copies that look the same have near perceptual hashes and agree once "
-    "aligned; crops are not looked for here: `headwater tasks leaks` does that."
+    "Sizes are those of the files, as stored. Scripts are those of most letters of a text, "
+    "languages the guesses of a model of short texts, where it is sure. Copies that look the same "
+    "have near perceptual hashes and agree once aligned; crops are not looked for here: `headwater "
+    "tasks leaks` does that."
 )
 
 
@@ -67,14 +70,19 @@ def _share_name(share: str) -> str:
 def _print_captions(captions: dict[str, Any]) -> None:
     images, texts = captions["images"], captions["texts"]
     without = captions["without"] / images if images else 0.0
-    scripts = ", ".join(
-        f"{name} {count / texts:.1%}" for name, count in captions["scripts"].items()
-    )
     _console.print(
         f"{plain.name(captions['field'])}: {without:.1%} of the images have none; {texts:,} texts, "
-        f"{captions['different']:,} different; scripts: {scripts or 'none'}",
+        f"{captions['different']:,} different; scripts: {_shares(captions['scripts'], texts)}; "
+        f"languages: {_shares(captions['languages'], texts)}",
         markup=False,
     )
+
+
+def _shares(counts: dict[str, int], of: int) -> str:
+    """The most frequent ones and their shares, and how many others there are."""
+    told = [f"{name} {count / of:.1%}" for name, count in list(counts.items())[:_MOST]]
+    more = [f"{len(counts) - _MOST} more"] if len(counts) > _MOST else []
+    return ", ".join([*told, *more]) or "none"
 
 
 def _print_copies(entry: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from headwater import digests
 from headwater.errors import InputError
+from headwater.sources.links import leads_out
 from headwater.sources.walking import METADATA
 
 _LEAST_ROW_BYTES = 16
@@ -241,7 +242,7 @@ def listed_below(root: Path, ending: str) -> list[Listed]:
         below = path.relative_to(root)
         if any(part.startswith(".") for part in below.parts) or path.name in METADATA:
             continue
-        if not path.resolve().is_relative_to(root.resolve()):
+        if leads_out(path, root):
             raise InputError(f"{path}: is a link that leads out of {root}; copy the file there")
         if path.is_file():
             found.append(Listed(path, below.with_suffix("").as_posix()))

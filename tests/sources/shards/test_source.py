@@ -62,13 +62,20 @@ def test_ids_follow_their_order_whatever_shards_are_called(tmp_path: Path) -> No
 def test_members_may_come_in_any_order_and_case(tmp_path: Path) -> None:
     every = [(f"{n}.JPG", jpeg(n)) for n in range(4)]
     texts = [(f"{n}.txt", f"t{n}\r\n".encode()) for n in (2, 0, 3)]
-    odd = [("README", b"x"), (".hidden.jpg", b"x"), ("1.mask.png", b"x"), ("0.pkl", b"x")]
+    odd = [
+        ("README", b"x"),
+        ("README.md", b"x"),
+        ("9.pkl", b"x"),
+        (".hidden.jpg", b"x"),
+        ("1.mask.png", b"x"),
+        ("0.pkl", b"x"),
+    ]
     source = opened(write(tmp_path / "web" / "0.tar", [*every, *texts, *odd]))
     assert source.table.ids.tolist() == [f"0/{n}" for n in range(4)]
     assert [source.image(n) for n in range(4)] == [jpeg(n) for n in range(4)]
     assert source.table.texts["captions"][EVERY[:4]].tolist() == [["t0"], [], ["t2"], ["t3"]]
     said = " ".join(source.notes)
-    assert "2 members whose names make no sample" in said
+    assert "4 members whose names make no sample" in said
     assert ".mask.png" in said and ".pkl" in said
 
 
@@ -289,6 +296,52 @@ def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     (root / "9.tar").symlink_to(tmp_path / "other" / "00000.tar")
     with pytest.raises(InputError, match="is a link that leads out of"):
         opened(root)
+
+
+def test_an_index_beside_which_nothing_can_be_written_lies_with_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    root = corpus(tmp_path / "web")
+    fixed = opened(root, tmp_path / "made")
+    may = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, how: str(path) != str(tmp_path / "store") and may(path, how),
+    )
+    (tmp_path / "store").mkdir()
+    source = opened(root, tmp_path / "store" / "cache")
+    assert source.fingerprint(EVERY) == fixed.fingerprint(EVERY)
+    assert not list((tmp_path / "store").iterdir())
+    assert list((tmp_path / "users" / "headwater" / "shards").glob("shards-*/index.json"))
+
+
+def of_the_hub(folder: Path, cache: Path) -> Path:
+    """A folder as huggingface_hub keeps it: links to files that are called by their digests."""
+    snapshot, blobs = cache / "snapshots" / "0123abc", cache / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for at, path in enumerate(sorted(folder.iterdir())):
+        path.rename(blobs / f"{at:040x}")
+        (snapshot / path.name).symlink_to(Path("../../blobs") / f"{at:040x}")
+    return snapshot
+
+
+def test_a_copy_in_the_cache_of_the_hub_is_what_the_files_are(tmp_path: Path) -> None:
+    root = corpus(tmp_path / "web")
+    words = {"key": [f"{n:09d}" for n in range(5)], "beside": ["of the table"] * 5}
+    pq.write_table(pa.table(words), root / "00000.parquet")
+    plain = opened(root, tmp_path / "one")
+    known, texts = plain.fingerprint(EVERY), list(plain.table.ids)
+    snapshot = of_the_hub(tmp_path / "web", tmp_path / "datasets--org--web")
+    source = opened(snapshot, tmp_path / "two")
+    assert source.fingerprint(EVERY) == known and list(source.table.ids) == texts
+    assert source.table.texts["beside"][EVERY[:1]].tolist() == [["of the table"]]
+    (snapshot / "9.tar").symlink_to(tmp_path / "secret.tar")
+    (tmp_path / "secret.tar").write_bytes((snapshot / "00000.tar").read_bytes())
+    with pytest.raises(InputError, match="is a link that leads out of"):
+        opened(snapshot, tmp_path / "three")
 
 
 def test_many_processes_make_the_index_that_one_makes(

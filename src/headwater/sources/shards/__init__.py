@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from headwater.files import users_cache
+from headwater.files import may_write, users_cache
 from headwater.sources.shards.index import open_index
 from headwater.sources.shards.manifest import ids_of_manifest, read_manifest
 from headwater.sources.shards.places import ADDRESS, Shard, holds_shards, local_shards
@@ -62,9 +62,13 @@ def open_shards(
         shards = remote.shards()
         read_as = f"{written}|{image}"
     place = hashlib.sha256(read_as.encode()).hexdigest()[:16]
+    folder = cache / f"shards-{place}"
+    if not folder.is_dir() and not may_write(cache):
+        cache = _kept_for_the_user()
+        folder = cache / f"shards-{place}"
     index = open_index(
         shards,
-        cache / f"shards-{place}",
+        folder,
         title=name,
         image=image,
         elsewhere=remote,

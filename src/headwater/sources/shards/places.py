@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import InputError
+from headwater.sources.links import leads_out
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _LIST = re.compile(r"\{([^{}]*,[^{}]*)\}")
@@ -153,15 +154,14 @@ def _named(root: Path, paths: list[str], where: str) -> tuple[Path, list[Shard]]
             f"{where}: there is no .tar in {root}; shards are tars of images, as img2dataset and "
             "webdataset write them, and `headwater shard` packs a folder"
         )
-    real = os.path.realpath(root)
-    shards = [_shard(real, str(root), path, where) for path in sorted(set(paths))]
+    shards = [_shard(root, path, where) for path in sorted(set(paths))]
     return root, sorted(shards, key=lambda shard: shard.stem)
 
 
-def _shard(real: str, root: str, path: str, where: str) -> Shard:
-    resolved = os.path.realpath(path)
-    if not resolved.startswith(os.path.join(real, "")):
+def _shard(root: Path, path: str, where: str) -> Shard:
+    if leads_out(Path(path), root):
         raise InputError(f"{where}: {path} is a link that leads out of {root}; copy the tar there")
+    resolved = os.path.realpath(path)
     try:
         with open(resolved, "rb") as file:
             status = os.fstat(file.fileno())
@@ -173,8 +173,12 @@ def _shard(real: str, root: str, path: str, where: str) -> Shard:
         ) from None
     name = os.path.relpath(path, root)
     name = name[:-4] if name.lower().endswith(".tar") else name
-    beside, size, mtime = f"{resolved[:-4]}.parquet", 0, 0
-    if os.path.isfile(beside):
+    tables = [f"{path[:-4]}.parquet", f"{resolved[:-4]}.parquet"]  # a link's, or its target's
+    beside, size, mtime = next((one for one in tables if os.path.isfile(one)), ""), 0, 0
+    if beside:
+        if leads_out(Path(beside), root):
+            raise InputError(f"{where}: {beside} is a link that leads out of {root}; copy it there")
+        beside = os.path.realpath(beside)
         told = os.stat(beside)
         size, mtime = told.st_size, told.st_mtime_ns
     return Shard(

@@ -2,7 +2,8 @@
 
     cats/0001.jpg  cats/0001.txt  cats/0001.json     the sample cats/0001, as webdataset reads it
 
-Members without a dot in their name, or whose name begins with one, are passed over.
+Members without a dot in their name, or whose name begins with one, are passed over, and so are
+those that stand alone and are neither an image nor what says something of one: a README.md, say.
 """
 
 from __future__ import annotations
@@ -78,7 +79,11 @@ def samples(members: Members, where: str, image: str | None = None) -> Samples:
             advice = "say which with `image:`" if is_image and taken.any() else "rename one of them"
             raise InputError(f"{where}: the sample {key!r} has {what}; {advice}")
         target[of[rows]] = places[rows]
-    return Samples(keys[first], images, texts, tuple(others), int((~named).sum()))
+    said = [places[:, 0] >= 0 for places in (images, *texts.values())]
+    held = np.logical_or.reduce(said)
+    passed = int((~named).sum()) + int((~held[of]).sum())
+    texts = {word: places[held] for word, places in texts.items()}
+    return Samples(keys[first][held], images[held], texts, tuple(others), passed)
 
 
 def _divided(names: NDArray[np.bytes_]) -> tuple[NDArray[np.bytes_], NDArray[np.bytes_]]:

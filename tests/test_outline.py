@@ -191,10 +191,11 @@ def test_a_study_whose_data_is_not_there_does_not_run_and_says_what_is_missing()
     assert "pets: Oxford-IIIT Pets" in text and "headwater plan" in text and "\n" not in text
 
 
-@pytest.mark.parametrize("gpu", ["h10", "A100", "cpu"])
+@pytest.mark.parametrize("gpu", ["h10", "A10x", "cpu"])
 def test_a_gpu_that_is_not_known_is_refused_with_the_nearest(gpu: str) -> None:
     with pytest.raises(InputError, match="is none of v100"):
         gpu_named(gpu)
+    assert gpu_named("A100") is gpu_named("a100")
 
 
 def test_the_command_outlines_prints_and_ends_with_0(tmp_path: Path) -> None:

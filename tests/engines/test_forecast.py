@@ -236,9 +236,9 @@ def test_what_a_run_says_of_itself_is_what_status_reads(
     with progress.followed(plan, store, todo, compute, 1, lambda event: None) as hear:
         hear(Event("started", 0, Unit(todo.arms[0]), {}))
         (run,) = progress.runs_of(plan, store)
-    assert run["left_s"] == pytest.approx(foreseen.left(), abs=2)
+    assert run["left_s"] == pytest.approx(foreseen.left(), abs=30)
     assert run["arms"].keys() == {arm.id for arm in todo.arms}
-    assert run["now"][0]["left_s"] == pytest.approx(AS_IT_IS["train"] + 4, abs=2)  # and the first
+    assert run["now"][0]["left_s"] == pytest.approx(AS_IT_IS["train"] + 4, abs=10)  # and the first
     assert (run["cells_done"], run["cells"]) == (0, len(todo.cells))
 
 

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from headwater.errors import InputError
 
@@ -92,6 +93,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         temp.unlink(missing_ok=True)
+
+
+def wait_for_turn(file: IO[bytes]) -> None:
+    """Waits until no other process, or thread, that asked as well has this file, and has it until
+    it is closed. Where the system or the disk knows no such turns, nobody waits.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    with suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def may_write(folder: Path) -> bool:

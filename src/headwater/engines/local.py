@@ -19,7 +19,7 @@ from headwater.engines.schedule import NOBODY, Event, Pending, Schedule, Unit
 if TYPE_CHECKING:
     from headwater.work.session import Session
 
-COMMAND = (sys.executable, "-m", "headwater.engines.worker")
+COMMAND = (sys.executable, "-P", "-m", "headwater.engines.worker")
 """What a worker process is started as."""
 
 

@@ -105,6 +105,7 @@ def _facts(name: str, seen: Seen) -> dict[str, Any]:
             _captions(field, list(table.texts[field][seen.looked])) for field in table.texts
         ],
         "copies": None if seen.source.generated else _copies(seen),
+        "notes": list(seen.source.notes),
     }
 
 

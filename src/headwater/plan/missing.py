@@ -11,6 +11,8 @@ from headwater.sources.kinds import PlacedWords
 from headwater.sources.kinds.published import PublishedData
 from headwater.sources.published.registry import PUBLISHED, Published
 from headwater.sources.recipes import KnownSet, known_set, of_published
+from headwater.sources.shards.places import ADDRESS
+from headwater.sources.shards.places import is_there as is_at
 from headwater.study import Study
 
 
@@ -59,10 +61,14 @@ def is_there(study: Study, name: str, data_root: Path | None) -> bool:
         return True
     try:
         words = placed(study, name, data_root)
-        path = Path(str(getattr(words, "path", None) or _folder(study, name))).expanduser()
+        written = str(getattr(words, "path", None) or _folder(study, name))
+        is_shards = words.kind == "shards"
+        if is_shards and ADDRESS.match(written):
+            return True
+        path, seen = Path(written).expanduser(), is_at if is_shards else Path.is_dir
         if path.is_absolute():
-            return path.is_dir()
-        return data_root is not None and (data_root / path).is_dir()
+            return seen(path)
+        return data_root is not None and seen(data_root / path)
     except (RuntimeError, OSError, ValueError):  # whoever opens it will say what is wrong
         return True
 

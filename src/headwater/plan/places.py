@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from headwater.errors import InputError
 from headwater.sources.kinds import SourceWords
+from headwater.sources.shards.places import is_there
 from headwater.study import Study
 
 _FOLDERS = ("path", "name")
@@ -35,7 +36,8 @@ def placed(study: Study, name: str, data_root: Path | None) -> SourceWords:
             continue
         file, mark, option = written.partition("#") if field == "hierarchy" else (written, "", "")
         others = [place for place in (data_root, None if field == "path" else own) if place]
-        place = _beside(file, study.folder, others, f"data.{name}.{field}", field)
+        seen = _seen(field, words.kind)
+        place = _beside(file, study.folder, others, f"data.{name}.{field}", seen)
         if place is not None:
             found[field] = f"{place}{mark}{option}"
         if field == "path" and own is not None:
@@ -57,7 +59,8 @@ def with_placed_views(study: Study, data_root: Path | None) -> Study:
                 written = getattr(words, field, None)
                 where = f"views.{name}.{part}.{field}"
                 roots = [] if data_root is None else [data_root]
-                place = _beside(written, study.folder, roots, where, field) if written else None
+                seen = _seen(field, None)
+                place = _beside(written, study.folder, roots, where, seen) if written else None
                 if place is not None:
                     found[field] = str(place)
             if found:
@@ -67,8 +70,17 @@ def with_placed_views(study: Study, data_root: Path | None) -> Study:
     return study.model_copy(update={"views": {**study.views, **views}}) if views else study
 
 
+def _seen(field: str, kind: str | None) -> Callable[[Path], bool]:
+    """What says whether that which a field names is at a place: a folder, a file, or of shards a
+    pattern too.
+    """
+    if kind == "shards" and field == "path":
+        return is_there
+    return Path.is_dir if field in _FOLDERS else Path.is_file
+
+
 def _beside(
-    written: str, folder: Path, others: Sequence[Path], where: str, field: str
+    written: str, folder: Path, others: Sequence[Path], where: str, seen: Callable[[Path], bool]
 ) -> Path | None:
     """What `written` names beside the study file; None where it does not. `others` are the folders
     in which it is looked for otherwise.
@@ -78,9 +90,11 @@ def _beside(
         beside = folder / asked
         if asked.is_absolute():
             return None
-        there = beside.is_dir() if field in _FOLDERS else beside.is_file()
+        there = seen(beside)
         if written.startswith(("./", "../")):
-            if not there and any((each / asked).exists() for each in others):
+            if not there and any(
+                (place := each / asked).exists() or seen(place) for each in others
+            ):
                 raise InputError(
                     f"{where}: {written!r} means beside the study file, and there is no {beside}; "
                     f"write {asked.as_posix()} for the one under the data root"
@@ -89,7 +103,7 @@ def _beside(
         if not there:
             return None
         for other in (each / asked for each in others):
-            if other.exists() and not other.samefile(beside):
+            if (other.exists() or seen(other)) and other.resolve() != beside.resolve():
                 raise InputError(
                     f"{where}: {written!r} is there twice, beside the study file ({beside}) and as "
                     f"{other}; write ./{written} for the first, or an absolute path"

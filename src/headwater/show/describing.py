@@ -56,6 +56,8 @@ def _print_source(entry: dict[str, Any]) -> None:
     for captions in entry["captions"]:
         _print_captions(captions)
     _print_copies(entry)
+    for note in entry["notes"]:
+        _console.print(f"note: {plain.line(note)}", markup=False)
 
 
 def _add(table: Table, name: str, values: dict[str, float] | None) -> None:

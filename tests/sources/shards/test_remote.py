@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from headwater.errors import InputError
+from headwater.sources import shards as shards_room
 from headwater.sources.shards import ShardSource, open_shards, remote
 from tests.sources.shards.servers import Served, s3, web
 from tests.sources.shards.tars import corpus, jpeg, samples, write
@@ -174,3 +176,43 @@ def test_a_shard_for_which_the_disk_has_no_room_is_not_begun(
     with pytest.raises(InputError, match=r"00000\.tar has [\d,]+ bytes, and .* has room for 1,000"):
         far(served, tmp_path / "cache", workers=1)
     assert served.sent == 0
+
+
+def test_a_kept_shard_that_was_damaged_is_found_when_it_is_read(
+    served: Served, tmp_path: Path
+) -> None:
+    far(served, tmp_path / "cache")
+    for kept in (tmp_path / "cache" / "brought").rglob("*.tar"):
+        data = bytearray(kept.read_bytes())
+        at = data.index(jpeg(3)) if jpeg(3) in data else -1
+        if at >= 0:
+            data[at + 300] ^= 1
+            kept.write_bytes(data)
+    source = far(served, tmp_path / "cache")
+    assert list(source.images(np.array([0, 12]))) == [jpeg(0), jpeg(12)]
+    with pytest.raises(InputError, match=r"000000003' is not the one that was indexed.*remove it"):
+        source.images(np.array([12, 3]))
+
+
+def test_several_who_bring_one_shard_at_once_bring_it_whole(
+    root: Path, served: Served, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        opened = list(pool.map(lambda _: far(served, tmp_path / "cache"), range(4)))
+    for each in opened:
+        same(each, open_shards("web", str(root)))
+    files = [*root.glob("*.tar"), *root.glob("*.parquet")]
+    kept = [path for path in (tmp_path / "cache" / "brought").rglob("*.tar*") if path.is_file()]
+    assert sorted(path.stat().st_size for path in kept if path.suffix == ".tar") == sorted(
+        path.stat().st_size for path in files if path.suffix == ".tar"
+    )
+
+
+def test_what_comes_for_a_store_that_may_only_be_read_lies_with_the_user(
+    root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "users"))
+    cache = tmp_path / "store" / "cache"
+    monkeypatch.setattr(shards_room, "may_write", lambda folder: folder != cache)
+    same(far(served, cache), open_shards("web", str(root)))
+    assert not cache.exists()

@@ -12,6 +12,7 @@ from headwater.errors import InputError
 from headwater.sources.checking.found import Captions, Found, Sample
 from headwater.sources.checking.shards import read_shards
 from headwater.sources.formats import MAX_FILE_BYTES
+from headwater.sources.links import leads_out
 from headwater.sources.recipes import Form
 
 
@@ -46,8 +47,8 @@ def look_into(path: Path, *, numbered_from: int | None, sample: int, seed: int) 
 
 
 def files_of(root: Path) -> Iterator[tuple[str, int]]:
-    """(path relative to the root, size in bytes) of all files that are not hidden; links are
-    passed over.
+    """(path relative to the root, size in bytes) of all files that are not hidden; links that
+    lead out are passed over.
     """
     waiting = [""]
     while waiting:
@@ -55,7 +56,9 @@ def files_of(root: Path) -> Iterator[tuple[str, int]]:
         try:
             with os.scandir(root / prefix) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or entry.is_symlink():
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_symlink() and (entry.is_dir() or leads_out(Path(entry), root)):
                         continue
                     if entry.is_dir():
                         waiting.append(f"{prefix}{entry.name}/")

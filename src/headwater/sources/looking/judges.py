@@ -27,7 +27,7 @@ FEW = 256
 """So many images or fewer are judged in this process: to start others takes longer [ours]."""
 _CHUNK = 64
 """Images per question."""
-_COMMAND = (sys.executable, "-m", "headwater.sources.pixels.judging")
+_COMMAND = (sys.executable, "-P", "-m", "headwater.sources.pixels.judging")
 
 
 def _not_now(why: str) -> InputError:

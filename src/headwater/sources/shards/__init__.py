@@ -21,14 +21,15 @@ import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 
 from headwater.files import may_write, users_cache
-from headwater.sources.shards.index import open_index
+from headwater.sources.shards.index import fits, open_index
 from headwater.sources.shards.manifest import ids_of_manifest, read_manifest
-from headwater.sources.shards.places import ADDRESS, Shard, holds_shards, local_shards
+from headwater.sources.shards.places import ADDRESS, Shard, holds_shards, local_shards, not_read
 from headwater.sources.shards.remote import Remote, kept_limit
 from headwater.sources.shards.source import ShardSource
 from headwater.sources.shards.told import notes_on_counts
@@ -53,27 +54,30 @@ def open_shards(
     where = f"data.{name}.path"
     image = None if image is None else image.lower().lstrip(".")
     cache = cache or _kept_for_the_user()
+    writes = may_write(cache)
     root, remote = None, None
     if ADDRESS.match(written) is None:
         root, shards = local_shards(written, list(bases), where)
         read_as = f"{root.resolve()}|{written}|{image}"
     else:
-        remote = Remote(written, where, cache / "brought", kept_limit(cache))
+        kept = cache if writes else _kept_for_the_user()
+        remote = Remote(written, where, kept / "brought", kept_limit(kept))
         shards = remote.shards()
         read_as = f"{written}|{image}"
     place = hashlib.sha256(read_as.encode()).hexdigest()[:16]
     folder = cache / f"shards-{place}"
-    if not folder.is_dir() and not may_write(cache):
+    if not writes and not fits(folder, shards, image):
         cache = _kept_for_the_user()
         folder = cache / f"shards-{place}"
-    index = open_index(
-        shards,
-        folder,
-        title=name,
-        image=image,
-        elsewhere=remote,
-        workers=workers,
-    )
+    with nullcontext() if remote is None else remote.turn():
+        index = open_index(
+            shards,
+            folder,
+            title=name,
+            image=image,
+            elsewhere=remote,
+            workers=workers,
+        )
     whole = written.endswith("/") or (root is not None and not Path(written).suffix)
     ids = names_ids or _ids_of(root, remote, shards, whole=whole)
     source = ShardSource(
@@ -89,7 +93,8 @@ def open_shards(
     if root is not None:
         sizes = np.diff(index.starts).tolist()
         held = dict(zip((shard.name for shard in shards), sizes, strict=True))
-        source.notes = (*source.notes, *notes_on_counts(root, held))
+        notes = not_read(root) if root.is_dir() and whole else []
+        source.notes = (*source.notes, *notes_on_counts(root, held), *notes)
     return source
 
 

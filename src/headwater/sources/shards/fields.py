@@ -131,6 +131,8 @@ def _objects(
             raise pa.ArrowInvalid("numbers with a fraction, dates or lists of these")
         if len(read) != len(there):
             raise pa.ArrowInvalid("not an object each")
+        if any(map(_is_list_of_others, read.columns)):
+            raise pa.ArrowInvalid("lists of what is no text, or is missing")
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, TypeError):
         return _objects_one_by_one(pieces, left_out, where)
     found = {}
@@ -157,6 +159,16 @@ def _is_read_otherwise(kind: Any) -> bool:
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return _is_read_otherwise(kind.value_type)
     return bool(pa.types.is_floating(kind) or pa.types.is_temporal(kind))
+
+
+def _is_list_of_others(column: Any) -> bool:
+    """Whether a column is lists that hold something else than texts."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        return False
+    inner = kind.value_type
+    texts = pa.types.is_string(inner) or pa.types.is_large_string(inner)
+    return not texts or column.combine_chunks().flatten().null_count > 0
 
 
 def _read_json(pieces: list[bytes]) -> Any:
@@ -200,8 +212,9 @@ def _objects_one_by_one(
 def _value(value: Any) -> str | list[str] | None:
     """A text, a number as a text, or a list of these; None of anything else."""
     if isinstance(value, list):
-        texts = [text for each in value if isinstance(text := _value(each), str)]
-        return texts if len(texts) == len(value) else None
+        there = [each for each in value if each is not None]
+        texts = [text for each in there if isinstance(text := _value(each), str)]
+        return texts if len(texts) == len(there) else None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):

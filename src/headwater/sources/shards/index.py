@@ -47,15 +47,15 @@ from headwater.sources.shards.parts import (
 from headwater.sources.shards.places import Shard
 
 _INDEX, _SAMPLES, _KEYS, _FIELDS = "index.json", "samples.bin", "keys.bin", "fields"
-_FORM = 1
-"""Raised where the form of the index changes."""
+_FORM = 2
+"""Raised where the form of the index changes, or what is read of a shard."""
 _FEW_BYTES = 64 << 20
 """Shards of so many bytes together are read by this process: to start others takes longer
 [ours].
 """
 _TELL_EVERY_S = 20.0
 _TRIES = 4
-_COMMAND = (sys.executable, "-m", "headwater.sources.shards.jobs")
+_COMMAND = (sys.executable, "-P", "-m", "headwater.sources.shards.jobs")
 
 
 class Elsewhere(Protocol):
@@ -143,7 +143,7 @@ def open_index(
     several, `elsewhere` brings shards here that lie on other machines. Raises InputError for a
     shard that cannot be used.
     """
-    names = [shard.id(image, _FORM) for shard in shards]
+    names = _names(shards, image)
     before = _opened(folder, title)
     if before is not None and before.parts == tuple(names) and _has_fields(before):
         return before
@@ -158,6 +158,19 @@ def open_index(
         if before is not None and before.parts == tuple(names) and _has_fields(before):
             return before
     raise InputError(f"{title}: its index {folder} cannot be read back; is the disk full?")
+
+
+def _names(shards: Sequence[Shard], image: str | None) -> list[str]:
+    return [shard.id(image, _FORM) for shard in shards]
+
+
+def fits(folder: Path, shards: Sequence[Shard], image: str | None) -> bool:
+    """Whether a folder holds the whole index of shards, as they are now."""
+    try:
+        said = digests.read_record(folder / _INDEX)
+    except (OSError, ValueError):
+        return False
+    return said.get("index") == _FORM and said.get("parts") == _names(shards, image)
 
 
 def _has_fields(index: Index) -> bool:

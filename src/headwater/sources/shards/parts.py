@@ -27,7 +27,7 @@ from headwater.sources.shards.samples import samples
 from headwater.sources.shards.tar import BLOCK, LONGEST_NAME, members
 
 KIND = "shard part 1"
-"""Raised where the form of the kept file changes, or what is read of a shard."""
+"""Raised where the form of the kept file changes."""
 SAMPLE = np.dtype(
     [("block", "<u4"), ("size", "<u4"), ("digest", "<u8", 2), ("hash", "<i8")], align=False
 )

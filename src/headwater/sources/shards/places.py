@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headwater.errors import InputError
+from headwater.sources.formats import IMAGE_SUFFIXES
 from headwater.sources.links import leads_out
 
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -18,6 +19,7 @@ _MOST_SHARDS = 1_000_000
 """Of a pattern; LAION-5B has 233,000 [ours]."""
 _HEAD = 4096
 """Bytes of a shard's beginning that it is known by, with its size and time."""
+_PACKED = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 ADDRESS = re.compile(r"^[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
@@ -97,12 +99,12 @@ def local_shards(written: str, bases: list[Path], where: str) -> tuple[Path, lis
         root = (base / Path(written).expanduser()).absolute()
         if root.is_dir():
             return _named(root, _inside(root), where)
+        if root.is_file():
+            return _named(root.parent, [str(root)], where)
         if "{" in written or any(letter in plain for letter in "*?["):
             root = _fixed(base / Path(written).expanduser())
             if root.is_dir():
                 return _named(root, _matching(str(base / Path(written).expanduser())), where)
-        elif root.is_file():
-            return _named(root.parent, [str(root)], where)
     looked = " or ".join(str(base / written) for base in bases or [Path()])
     raise InputError(
         f"{where}: there is no folder, tar or pattern {looked}; write its path from the study "
@@ -121,21 +123,43 @@ def _fixed(pattern: Path) -> Path:
     return Path(*parts)
 
 
+def is_there(place: Path) -> bool:
+    """Whether a path is a folder or a file, or a pattern that names a file."""
+    if place.is_dir() or place.is_file():
+        return True
+    pattern = any(letter in str(place) for letter in "*?[{")
+    return pattern and any(os.path.isfile(path) for path in _matching(str(place)))
+
+
 def holds_shards(root: Path) -> bool:
     """Whether a folder holds a tar that may be a shard."""
     return bool(_inside(root))
 
 
-def _inside(root: Path) -> list[str]:
+def _inside(root: Path, endings: tuple[str, ...] = (".tar",)) -> list[str]:
     found = []
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [
             os.path.join(folder, name)
             for name in files
-            if name.lower().endswith(".tar") and not name.startswith(".")
+            if name.lower().endswith(endings) and not name.startswith(".")
         ]
     return found
+
+
+def not_read(root: Path) -> list[str]:
+    """Sentences on what lies among the shards of a folder and is none."""
+    packed = len(_inside(root, _PACKED))
+    images = len(_inside(root, tuple(IMAGE_SUFFIXES)))
+    notes = []
+    if packed:
+        notes.append(
+            f"not read: {packed:,} packed tars ({', '.join(_PACKED)}); unpack them to .tar"
+        )
+    if images:
+        notes.append(f"not read: {images:,} images that lie beside the tars, in none of them")
+    return notes
 
 
 def _matching(pattern: str) -> list[str]:
@@ -162,6 +186,15 @@ def _shard(root: Path, path: str, where: str) -> Shard:
     if leads_out(Path(path), root):
         raise InputError(f"{where}: {path} is a link that leads out of {root}; copy the tar there")
     resolved = os.path.realpath(path)
+    if os.path.exists(resolved) and not os.path.isfile(resolved):
+        raise InputError(f"{where}: {path} is no file; leave it out of the path")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise InputError(
+            f"{where}: the name of {os.fsencode(path)!r} is not UTF-8, and ids are made of it; "
+            "rename it"
+        ) from None
     try:
         with open(resolved, "rb") as file:
             status = os.fstat(file.fileno())

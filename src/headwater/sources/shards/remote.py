@@ -16,7 +16,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 from headwater import digests
 from headwater.errors import InputError
-from headwater.files import cache_room
+from headwater.files import cache_room, wait_for_turn
 from headwater.sources.shards.manifest import NAME
 from headwater.sources.shards.places import ADDRESS, Shard, expanded
 
@@ -139,6 +139,14 @@ class Remote:
             return None
 
     # bringing shards here
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Within it no other process brings shards to the same folder."""
+        self._kept.mkdir(parents=True, exist_ok=True)
+        with (self._kept / ".turn").open("ab") as file:
+            wait_for_turn(file)
+            yield
+
     def fetch(self, shard: Shard) -> tuple[Path, Path | None]:
         """(a shard, the Parquet table beside it) as files on this machine; begun ones go on."""
         beside = None

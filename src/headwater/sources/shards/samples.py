@@ -3,7 +3,8 @@
     cats/0001.jpg  cats/0001.txt  cats/0001.json     the sample cats/0001, as webdataset reads it
 
 Members without a dot in their name, or whose name begins with one, are passed over, and so are
-those that stand alone and are neither an image nor what says something of one: a README.md, say.
+those that stand alone and are neither an image nor what says something of one: a README.md, say. An
+image whose name has another dot (photo.v1.jpg) is a sample without an image that is read.
 """
 
 from __future__ import annotations
@@ -60,11 +61,13 @@ def samples(members: Members, where: str, image: str | None = None) -> Samples:
     images = np.full((len(first), 2), (-1, 0), dtype=np.int64)
     texts: dict[str, NDArray[np.int64]] = {}
     others = []
+    held = np.zeros(len(first), dtype=bool)
     for number, word in enumerate(words):
         rows = np.flatnonzero(ending_of == number)
         is_image = word == image if image is not None else f".{word}" in IMAGE_SUFFIXES
         if not is_image and word not in TEXTS:
             others.append(word)
+            held[of[rows]] |= f".{word.rpartition('.')[2]}" in IMAGE_SUFFIXES
             continue
         target = images
         if not is_image:
@@ -79,8 +82,8 @@ def samples(members: Members, where: str, image: str | None = None) -> Samples:
             advice = "say which with `image:`" if is_image and taken.any() else "rename one of them"
             raise InputError(f"{where}: the sample {key!r} has {what}; {advice}")
         target[of[rows]] = places[rows]
-    said = [places[:, 0] >= 0 for places in (images, *texts.values())]
-    held = np.logical_or.reduce(said)
+    for known in (images, *texts.values()):
+        held |= known[:, 0] >= 0
     passed = int((~named).sum()) + int((~held[of]).sum())
     texts = {word: places[held] for word, places in texts.items()}
     return Samples(keys[first][held], images[held], texts, tuple(others), passed)

@@ -9,6 +9,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -102,13 +103,13 @@ class ShardSource(Source):
         places = [self._place(position) for position in positions.tolist()]
         asked = {at for at, _, _ in places}
         here = {at: self._remote.local(self._shards[at]) for at in asked}
-        far = [number for number, (at, _, _) in enumerate(places) if here[at] is None]
-        came = self._brought([places[number] for number in far], positions[far])
+        is_far = np.array([here[at] is None for at, _, _ in places], dtype=bool)
+        far = np.flatnonzero(is_far).tolist()
+        came = self._brought([places[number] for number in far], positions[is_far])
         found = dict(zip(far, came, strict=True))
-        return [
-            found[number] if number in found else self.image(position)
-            for number, position in enumerate(positions.tolist())
-        ]
+        near = np.flatnonzero(~is_far).tolist()
+        found |= zip(near, self._read_here(positions[~is_far]), strict=True)
+        return [found[number] for number in range(len(positions))]
 
     def _read_here(self, positions: Positions) -> list[bytes]:
         """`images` of shards that all lie here, each held to its digest."""
@@ -120,14 +121,13 @@ class ShardSource(Source):
             raise self._bad(int(positions[bad[0]]), int(blocks[bad[0]]))
         shards = (np.searchsorted(self._starts, rows, side="right") - 1).tolist()
         begins = (blocks.astype(np.int64) * BLOCK).tolist()
-        files = {at: self._file(at).read for at in set(shards)}
         known = samples["digest"].tobytes()
         ends = range(16, len(known) + 1, 16)
         read = []
         for at, begin, size, end in zip(shards, begins, sizes.tolist(), ends, strict=True):
-            data = files[at](begin, size)
+            data = self._file(at).read(begin, size)
             if blake2b(data, digest_size=16).digest() != known[end - 16 : end]:
-                raise self._changed(at)
+                raise self._damaged(at, int(positions[end // 16 - 1]))
             read.append(data)
         return read
 
@@ -137,9 +137,10 @@ class ShardSource(Source):
         names = [self._shards[at].path[len(self._remote.base) :] for at, _, _ in places]
         asked = [(name, begin, size) for name, (_, begin, size) in zip(names, places, strict=True)]
         came = self._remote.read_many(asked)
-        for (at, _, _), data, digest in zip(places, came, self.digests(positions), strict=True):
+        known = zip(places, positions.tolist(), came, self.digests(positions), strict=True)
+        for (at, _, _), position, data, digest in known:
             if blake2b(data, digest_size=16).hexdigest().encode() != digest:
-                raise self._changed(at)
+                raise self._damaged(at, position)
         return came
 
     def _place(self, position: int) -> tuple[int, int, int]:
@@ -153,6 +154,23 @@ class ShardSource(Source):
 
     def _changed(self, at: int) -> InputError:
         return InputError(f"{self._shards[at].path}: has changed since it was opened; start again")
+
+    def _damaged(self, at: int, position: int) -> InputError:
+        """Of an image that is not the one that was indexed."""
+        shard = self._shards[at]
+        kept = None if self._remote is None else self._remote.local(shard)
+        if self._remote is not None and kept is None:
+            return self._changed(at)
+        with suppress(OSError):
+            now = os.stat(kept or shard.path)
+            if now.st_size != shard.size or (kept is None and now.st_mtime_ns != shard.mtime_ns):
+                return self._changed(at)
+        advice = "get the shard again" if kept is None else "remove it, and it is got again"
+        return InputError(
+            f"{kept or shard.path}: the image {self.table.ids[position]!r} is not the one that was "
+            f"indexed, though the file has its size and time: it is damaged; {advice}, or give the "
+            "file another time, and it is indexed anew"
+        )
 
     def _bad(self, position: int, block: int) -> BadImage:
         where = f"{self.name}: {self.table.ids[position]!r}"

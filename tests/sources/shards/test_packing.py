@@ -130,6 +130,25 @@ def test_the_command_packs_a_folder_and_the_data_of_a_study(
     assert "packed ours: 9 images in 1 shard" in out and "not packed: packed is in shards" in out
     assert "not packed: world is generated" in out
     code, _, err = headwater("shard", "photos", "--out", "photos")
-    assert code == 2 and "is not empty" in err
+    assert code == 2 and "which is to be packed" in err
     code, _, err = headwater("shard", "nowhere", "--out", "x")
     assert code == 2 and "nowhere" in err
+
+
+@pytest.mark.parametrize("names", ["txt", "cls", "key,status,error_message"])
+def test_columns_that_would_come_back_as_something_else_are_refused(
+    names: str, folder: Path, tmp_path: Path
+) -> None:
+    values = ",".join("x" for _ in names.split(","))
+    rows = [f"{path.relative_to(folder)},{values}" for path in sorted(folder.rglob("*.jpg"))]
+    (folder / "labels.csv").write_text("\n".join([f"path,{names}", *rows]) + "\n")
+    source = FolderSource("photos", folder)
+    with pytest.raises(InputError, match="have names that mean something else in shards"):
+        pack(source, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_is_not_packed_into_itself(folder: Path) -> None:
+    with pytest.raises(InputError, match="which is to be packed"):
+        pack(FolderSource("photos", folder), folder / "in")
+    assert not (folder / "in").exists()

@@ -27,7 +27,7 @@ KEY = "key"
 """The column of a Parquet table beside a shard that names the samples, as img2dataset writes it."""
 _LEFT_OUT = frozenset(["key", "status", "error_message", "exif", "sha256", "md5"])
 """Fields by which img2dataset says how an image was fetched, and its digest."""
-_FETCHED = frozenset(["key", "status", "error_message"])
+FETCHED = frozenset(["key", "status", "error_message"])
 """By these together its tables and JSON are known."""
 _LEAST_ROW_BYTES = 1
 """Of a Parquet file, for each of its rows: a key differs from all others [ours]."""
@@ -62,7 +62,7 @@ def fields_of(
     if told is None and "json" in samples.texts:
         told = _objects(data, samples.texts["json"], left_out, where)
     told = told or {}
-    fetched = set(told) >= _FETCHED
+    fetched = set(told) >= FETCHED
     for name, column in told.items():
         if name not in columns and not (fetched and name in _LEFT_OUT):
             columns[name] = column

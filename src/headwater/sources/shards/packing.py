@@ -18,6 +18,7 @@ from headwater import digests
 from headwater.errors import InputError
 from headwater.files import atomic_path, write_atomic
 from headwater.sources import BadImage, Positions, Source, Table
+from headwater.sources.shards.fields import FETCHED
 from headwater.sources.shards.manifest import NAME, manifest
 
 IDS = "id"
@@ -70,6 +71,10 @@ def pack(
         raise InputError(f"{source.name}: has no image to pack")
     if source.generated or isinstance(_first(source), np.ndarray):
         raise InputError(f"{source.name}: its images are made, or are pixels, and no files to pack")
+    _check_names(source)
+    inside = getattr(source, "root", None)
+    if inside is not None and out.resolve().is_relative_to(inside.resolve()):
+        raise InputError(f"{out}: lies in {inside}, which is to be packed; name a folder outside")
     made_from = {
         "source": source.fingerprint(np.arange(len(source.table))),
         "per_shard": per_shard,
@@ -93,6 +98,18 @@ def pack(
     write_atomic(out / NAME, json.dumps(manifest(counts, columns.ids, made_from)))
     (out / _PACKING).unlink(missing_ok=True)
     return Packed(out, len(counts), sum(counts.values()), total, left_out)
+
+
+def _check_names(source: Source) -> None:
+    """Raises InputError for columns that would come back as something else, or not at all."""
+    table = source.table
+    names = {*table.texts, *table.groups, *table.splits}
+    wrong = names & {"txt", "cls"} | (FETCHED if names >= FETCHED else set())
+    if wrong:
+        raise InputError(
+            f"{source.name}: the columns {', '.join(sorted(wrong))} have names that mean something "
+            "else in shards; rename them in the table beside the images"
+        )
 
 
 def _first(source: Source) -> Any:

@@ -94,12 +94,12 @@ def test_a_peer_trains_our_encoder_by_our_recipe_and_its_loss_falls(load, tmp_pa
         assert pytest.approx((0.8 * s, 0.8 * s, 0.8 * s, 0.2 * s)) == peer.JITTER
     listing = photos.made(tmp_path, 48).write(tmp_path / "made.json")
     found = session.Session(peer.loader, peer.build, peer.run_epoch).run(
-        session.Setting(listing=str(listing), batch=16, epochs=6)
+        session.Setting(listing=str(listing), batch=16, epochs=16)
     )
     ours = made_arm(load, tmp_path, method)
     assert {key: found[key] for key in ("parameters", "flops")} == ours.cost()
-    assert found["images"] == 48 and len(found["seconds"]) == 6 and len(found["losses"]) == 18
-    assert sum(found["losses"][-3:]) < sum(found["losses"][:3])
+    assert found["images"] == 48 and len(found["seconds"]) == 16 and len(found["losses"]) == 48
+    assert sum(found["losses"][-12:]) < sum(found["losses"][:12])  # what peers draw has no seed
 
 
 def made_arm(load: Any, folder: Path, method: str) -> Any:

@@ -4,6 +4,7 @@ is passed over, and nothing torn is written.
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from headwater import checkpoint, device, keys, methods, models, pretrain
+from headwater import checkpoint, device, errors, keys, methods, models, pretrain
 from headwater.loader import Order
 from headwater.plan import Plan
 from headwater.sources.pixels import PixelCache
@@ -67,10 +68,12 @@ def train(
     folder: Path,
     *,
     stop_at: int | None = None,
+    asked_at: int | None = None,
     bf16: bool = False,
 ) -> dict[str, Any]:
     """The state after training, with a checkpoint after every step; with `stop_at` the loop is left
-    by an exception after that many steps.
+    by an exception after that many steps. With `asked_at` it is asked to stop after that many, and
+    writes no other checkpoint.
     """
     arm = next(arm for arm in plan.arms if arm.words.method == method_name)
     assert arm.source is not None
@@ -96,6 +99,7 @@ def train(
                 raise Stopped
             return super().at(step)
 
+    asked = itertools.count(1)
     killed = Killed(hashes, arm.images_seen, arm.recipe.batch, 0)
     assert steps == STEPS
     outcome, curve = pretrain.pretrain(
@@ -107,7 +111,8 @@ def train(
         seed=0,
         compute=device.Compute(torch.device("cpu"), bf16),
         checkpoints=folder,
-        checkpoint_every_s=-1,
+        checkpoint_every_s=-1 if asked_at is None else 1e9,
+        stop=lambda: asked_at is not None and next(asked) == asked_at,
     )
     return {
         **method.state_dict(),
@@ -136,6 +141,17 @@ def test_training_that_goes_on_from_a_checkpoint_is_bit_equal(
     assert found is not None
     assert found[0] == 3
     assert_same(train(plan, pixels, method, tmp_path / "cut"), whole)
+
+
+def test_training_that_is_asked_to_stop_keeps_what_it_did(plans: Any, tmp_path: Path) -> None:
+    plan, pixels = plans("adamw")
+    for stop, step in ((2, 2), (1, 3)):
+        with pytest.raises(errors.Stopped, match=f"after step {step} of {STEPS}"):
+            train(plan, pixels, "simclr", tmp_path / "cut", asked_at=stop)
+        found = checkpoint.latest(tmp_path / "cut")
+        assert found is not None and found[0] == step
+    whole = train(plan, pixels, "simclr", tmp_path / "whole")
+    assert_same(train(plan, pixels, "simclr", tmp_path / "cut"), whole)
 
 
 def test_going_on_in_bf16_is_bit_equal(plans: Any, tmp_path: Path) -> None:

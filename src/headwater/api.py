@@ -117,6 +117,7 @@ def run(
                 workers=workers,
                 checkpoint_every_s=checkpoint_every_s,
                 compiled=compiled,
+                declared=until is None,
                 watch=both,
             )
 

@@ -35,3 +35,7 @@ def blamed_on(*at: str | int) -> Iterator[None]:
     except InputError as error:
         error.at = at if error.at is None else error.at
         raise
+
+
+class Stopped(Exception):
+    """Asked to stop, and what was done so far is kept: no failure."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater import cli
+from headwater.cli import studies
 from tests.conftest import Cli, Finished, refused, tiny, write_study
 
 
@@ -148,12 +148,12 @@ def test_rows_are_the_same_in_every_format(
 
 def test_help_is_shown_without_a_command_and_for_each_command(headwater: Cli) -> None:
     assert "Tells a team what to pre-train on" in headwater()[1]
-    for command in ("init", "plan", "run", "status", "rows", "report", "doctor"):
+    for command in ("init", "plan", "run", "status", "rows", "report", "worker", "doctor", "gc"):
         code, out, _ = headwater(command, "--help")
         assert code == 0
         assert "Usage: headwater " + command in out
         if command in ("plan", "run", "status"):
-            assert ", ".join(cli.shipped_studies()) in " ".join(out.replace("│", " ").split())
+            assert ", ".join(studies.shipped_studies()) in " ".join(out.replace("│", " ").split())
 
 
 # as a process

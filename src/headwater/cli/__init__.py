@@ -7,8 +7,6 @@ Heavy imports (torch, pandas) wait until a command needs them, so that help is t
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +16,7 @@ import typer
 from headwater import plain, wings
 from headwater.cli import first
 from headwater.cli.backtest import backtest
+from headwater.cli.care import doctor, gc
 from headwater.cli.decide import decide
 from headwater.cli.ending import guarded as _guarded
 from headwater.cli.exchange import exchange
@@ -54,11 +53,11 @@ from headwater.cli.sources import sources_app
 from headwater.cli.studies import (
     SHIPPED,
     complete_study,
-    shipped_studies,
     study_path,
     what_can_run,
 )
 from headwater.cli.tasks import tasks_app
+from headwater.cli.workers import worker
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
@@ -82,6 +81,9 @@ app.command("hardness")(hardness)
 app.command("import")(import_)
 app.command("mixes")(mixes)
 app.command("shard")(shard)
+app.command("worker")(worker)
+app.command("doctor")(doctor)
+app.command("gc")(gc)
 for wing in wings.opened():
     app.add_typer(wing.commands())
 
@@ -264,6 +266,7 @@ def run(
                 device=device,
                 workers=workers,
                 compiled=compiled,
+                declared=until is None,
                 watch=watch,
             )
 
@@ -416,31 +419,6 @@ def report(
             raise InputError(f"{store}: there is no store here; `headwater run {study}` makes one")
         facts = report_facts(resolved, opened, out, figures)
     print_json(facts) if as_json else typer.echo(plain.line(facts["report"]))
-
-
-@app.command()
-def doctor(device: DeviceOption = "auto", as_json: JsonOption = False) -> None:
-    """What this machine offers: device, precision, cores, versions, data root."""
-    from headwater import device as device_room
-    from headwater.engines.cores import default_workers
-
-    compute = device_room.resolve(device)
-    root = os.environ.get("HEADWATER_DATA")
-    facts = {
-        "device": compute.fingerprint,
-        "workers": default_workers(device),
-        "versions": json.loads(device_room.versions()),
-        "python": sys.version.split()[0],
-        "data_root": root,
-        "data_root_found": bool(root and Path(root).is_dir()),
-        "shipped_studies": sorted(shipped_studies()),
-    }
-    if as_json:
-        print_json(facts)
-    else:
-        for name, value in facts.items():
-            text = json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else value
-            typer.echo(plain.line(f"{name:16} {text}"))
 
 
 def main() -> None:

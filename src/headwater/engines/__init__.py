@@ -4,10 +4,10 @@ An engine is one file that declares its `ENTRY`, an `engine.Engine`.
 """
 
 SHARED = (
+    "claims",
     "cores",
     "engine",
     "forecast",
-    "networks",
     "pool",
     "progress",
     "ranks",

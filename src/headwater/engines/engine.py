@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
 from headwater.engines.cores import default_workers
@@ -12,7 +13,7 @@ from headwater.engines.progress import followed
 from headwater.engines.schedule import Event, Pending, is_labelled, pending
 from headwater.plan import Plan
 from headwater.registry import ENGINES
-from headwater.store import Store
+from headwater.store import Store, studies
 
 if TYPE_CHECKING:
     from headwater.work.session import Session
@@ -60,16 +61,18 @@ def run(
     workers: int | None = None,
     checkpoint_every_s: float = 20.0,
     compiled: bool = False,
+    declared: bool = False,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> None:
-    """Compute what the store lacks of a plan.
+    """Compute what the store lacks of a plan, together with all other runs and workers.
 
     Failures become rows of status failed; see `Store.failed_cells`. Rows that are damaged are
     measured again, and told. Raises InputError for bad
     input.
 
     An arm in training writes a checkpoint every `checkpoint_every_s` seconds; how often does not
-    change its weights. `compiled`: through torch.compile.
+    change its weights. `compiled`: through torch.compile. `declared`: workers that are told of no
+    study (`headwater worker`) join, or go on where this run ends before all is done.
     """
     chosen: Engine = ENGINES.named(engine, where="engine")
     store.sweep()
@@ -86,9 +89,16 @@ def run(
     session = Session(plan, store, compute, checkpoint_every_s)
     count = 1 if chosen.alone else workers or default_workers(compute.device.type)
     count = min(count, len(todo.cells))
-    with followed(plan, store, todo, compute, count, watch) as heard:
-        _prepare(session)
-        chosen.run(session, todo, workers=workers, watch=heard)
+    words = plan.resolved.asked.words()
+    said = studies.put(store.root, plan.study.study, words, plan.data_root) if declared else None
+    try:
+        with followed(plan, store, todo, compute, count, watch) as heard:
+            _prepare(session)
+            chosen.run(session, todo, workers=workers, watch=heard)
+        if said is not None and not pending(plan, store).cells:
+            studies.ended(said)
+    finally:
+        store.give_back()
 
 
 def _check_arms(todo: Pending, store: Store) -> None:
@@ -119,4 +129,5 @@ def _prepare(session: Session) -> None:
     for data, source in plan.sources.items():
         # a source of scratch arms alone is named, but never read
         if any(source is one for one in read):
-            session.pixels(data)
+            with store.leases.alone(f"pixels-{blake2b(data.encode(), digest_size=8).hexdigest()}"):
+                session.pixels(data)

@@ -116,6 +116,7 @@ class Forecast:
         """Takes in what happened."""
         now, unit = self._clock(), event.unit
         if event.worker < 0:
+            self._settled(event)
             return
         if event.kind == "started":
             self._start(event.worker, unit, now)
@@ -162,17 +163,22 @@ class Forecast:
         busy = self._busy.get(worker)
         return None if busy is None else self._left_of(busy, self._clock())
 
+    def _settled(self, event: Event) -> None:
+        """What another process did, or failed at."""
+        if event.kind in ("finished", "failed") and self._schedule.leave(event.unit):
+            self._stale = True
+            if event.kind == "failed":
+                self._schedule.failed(event.unit, "")
+            else:
+                self._schedule.finished(event.unit)
+
     # what was seen
     def _start(self, worker: int, unit: Unit, now: float) -> None:
         searches = [] if unit.task is None else self._searches((unit.arm.id, unit.task))
         first = () if worker in self._warm else (self._expected.first,)
         self._warm.add(worker)
         self._busy[worker] = _Busy(unit, now, now, searches, first)
-        ready = self._schedule.ready
-        for place, waiting in enumerate(ready):
-            if _key(waiting) == _key(unit):
-                del ready[place]
-                break
+        self._schedule.leave(unit)
         if not self._started:
             self._started = self._stale = True
 

@@ -8,10 +8,12 @@ those of the local engine.
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from headwater.engines.claims import LOOK_EVERY_S, Claims
 from headwater.engines.cores import limited, threads_of
 from headwater.engines.engine import Engine
 from headwater.engines.schedule import NOBODY, Event, Pending, Schedule, Unit
@@ -31,9 +33,15 @@ def run(
     from headwater import device
 
     schedule = Schedule(todo)
+    claims = Claims(schedule, session.store, session.store.leases, watch)
     with device.deterministic(), limited(threads_of(session.compute, 1)):
-        while schedule.ready:
-            _compute(session, schedule, schedule.ready.popleft(), watch)
+        while schedule.ready or claims.waits():
+            unit = claims.take()
+            if unit is not None:
+                _compute(session, schedule, unit, watch)
+                claims.give_back(unit)
+            elif claims.waits():
+                time.sleep(LOOK_EVERY_S)
 
 
 def _compute(

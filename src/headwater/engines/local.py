@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from headwater.engines.claims import Claims
 from headwater.engines.cores import default_workers, threads_of
 from headwater.engines.engine import Engine
 from headwater.engines.pool import Pool
@@ -51,10 +52,18 @@ class _Workers(Pool[Unit]):
     ) -> None:
         super().__init__(COMMAND, setting, session.store.root / "logs", schedule.ready)
         self._session, self._schedule, self._watch = session, schedule, watch
+        self._claims = Claims(schedule, session.store, session.store.leases, watch)
+
+    def take(self) -> Unit | None:
+        return self._claims.take()
+
+    def waits(self) -> bool:
+        return self._claims.waits()
 
     def on_event(self, kind: str, number: int, unit: Unit, fields: dict[str, Any]) -> None:
         if kind == "finished":
             self._schedule.finished(unit)
+            self._claims.give_back(unit)
         self._watch(Event(kind, number, unit, fields))
 
     def failed(self, unit: Unit, reason: str) -> None:
@@ -65,6 +74,7 @@ class _Workers(Pool[Unit]):
             work.write_failure(self._session, failure.cells, failure.reason)
             if failure.unit is not unit:
                 self._watch(Event("failed", NOBODY, failure.unit, {"reason": failure.reason}))
+        self._claims.give_back(unit)
 
 
 ENTRY = Engine("local", title="worker processes, one per core or GPU", run=run, order=0)

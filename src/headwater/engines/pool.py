@@ -10,6 +10,7 @@ import os
 import queue
 import subprocess
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -32,6 +33,14 @@ ALLOCATOR = {
 one; told to keep it, workers lost 11-33 % of their time to the system less (docs/log.md). Other
 systems pass over these, and what the user has set wins.
 """
+
+
+STOP = {"stop": True}
+"""What a worker is sent that should end its unit soon, and keep what was done of it."""
+STOP_S = 20.0
+"""Seconds that it may take [ours]: Slurm kills 30 seconds after its signal."""
+_LOOK_S = 0.5
+"""How often what others do is looked at, where nothing else is to do [ours]."""
 
 
 class AnyUnit(Protocol):
@@ -76,29 +85,60 @@ class Pool(ABC, Generic[U]):
         Called before `on_event`.
         """
 
+    def take(self) -> U | None:
+        """The next unit; None where none can be begun now."""
+        return self.ready.popleft() if self.ready else None
+
+    def waits(self) -> bool:
+        """Whether units that are not ready may be later, without anything that a worker says."""
+        return False
+
     def go(self, count: int) -> None:
         """Work with so many processes until nothing is ready or under way.
 
-        Raises InputError where work is left and no worker can be started.
+        Raises InputError where work is left and no worker can be started. Where it is interrupted
+        (by Ctrl-C or a signal), workers are asked to stop first: they write checkpoints.
         """
         try:
             for _ in range(count):
                 self._spawn()
-            while self._busy or self.ready:
-                number, answer = self._answers.get()
-                if answer is None:
-                    self._died(number)
-                else:
-                    self._heard(number, answer)
+            while self._busy or self.ready or self.waits():
+                with contextlib.suppress(queue.Empty):
+                    self._listened(*self._answers.get(timeout=_LOOK_S if self.waits() else None))
                 self._feed()
                 if self.ready and len(self._processes) < count and self._may_start():
                     self._spawn()
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                self._stop()
+            raise
         finally:
             for process in self._processes.values():
                 process.kill()
                 _close(process)
             for listener in self._listeners:
                 listener.join()
+
+    def _listened(self, number: int, answer: dict[str, Any] | None) -> None:
+        if answer is None:
+            self._died(number)
+        else:
+            self._heard(number, answer)
+
+    def _stop(self) -> None:
+        """Asks workers to stop, and waits a while until all have said what became of their work."""
+        end = time.monotonic() + STOP_S
+        for number in self._busy:
+            self._send(number, STOP)
+        while self._busy:
+            try:
+                number, answer = self._answers.get(timeout=max(0.0, end - time.monotonic()))
+            except queue.Empty:
+                return
+            if answer is None or answer["event"] == "stopped":
+                self._busy.pop(number, None)
+            else:
+                self._heard(number, answer)
 
     def _may_start(self) -> bool:
         return self._stillborn < MAX_DEATHS or not self._processes
@@ -172,10 +212,12 @@ class Pool(ABC, Generic[U]):
     def _feed(self) -> None:
         """Give what is ready to the workers that have nothing to do."""
         for number in sorted(self._awake - self._busy.keys()):
-            if self.ready:
-                unit = self._busy[number] = self.ready.popleft()
-                self.on_event("started", number, unit, {})
-                self._send(number, unit.message())
+            unit = self.take()
+            if unit is None:
+                return
+            self._busy[number] = unit
+            self.on_event("started", number, unit, {})
+            self._send(number, unit.message())
 
     def _died(self, number: int) -> None:
         code = _close(self._processes.pop(number))

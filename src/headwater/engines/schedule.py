@@ -42,6 +42,7 @@ class Unit:
 class Event:
     """What a watcher of a run hears. `kind` is started, progress, cell, finished, failed or
     died; the first one, `expected`, comes before anything has begun, of the first unit and nobody.
+    What another run on this store did is heard as that of nobody, without its start.
 
     Every event's fields have `left_s`, seconds until all is done, and where a worker has its unit
     `unit_left_s`: forecasts (headwater.engines.forecast); not where the forecast failed.
@@ -125,6 +126,16 @@ class Schedule:
             else:
                 self.ready.append(Unit(arm))
 
+    def leave(self, unit: Unit) -> bool:
+        """Takes a unit, known by its arm and task, out of those that are ready; whether it was
+        there.
+        """
+        for place, waiting in enumerate(self.ready):
+            if (waiting.arm.id, waiting.task) == (unit.arm.id, unit.task):
+                del self.ready[place]
+                return True
+        return False
+
     def copy(self) -> Schedule:
         """One that can be played through without this one changing."""
         played = Schedule(Pending([], []))
@@ -142,7 +153,7 @@ class Schedule:
         """The unit's failure, then those of the arms that waited for it, at whatever remove."""
         if unit.task is not None:
             return [Failure(unit, unit.cells, reason)]
-        failures = [Failure(unit, self._cells_of(unit.arm.id), reason)]
+        failures = [Failure(unit, self.cells_of(unit.arm.id), reason)]
         for waiting in self._waiting.pop(unit.arm.id, []):
             needed = unit.title.removeprefix("train ")
             why = f"its labels need {needed}, which failed: {reason}"
@@ -153,7 +164,8 @@ class Schedule:
         by_task = self._cells.get(arm_id, {})
         return [Unit(cells[0].arm, task, tuple(cells)) for task, cells in by_task.items()]
 
-    def _cells_of(self, arm_id: str) -> tuple[PlannedCell, ...]:
+    def cells_of(self, arm_id: str) -> tuple[PlannedCell, ...]:
+        """All cells of an arm that are to be measured."""
         cells: list[PlannedCell] = []
         for of_task in self._cells.get(arm_id, {}).values():
             cells.extend(of_task)

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -22,13 +23,23 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from headwater import plain, wings
-from headwater.errors import InputError
+from headwater.engines.pool import STOP
+from headwater.errors import InputError, Stopped
 from headwater.wings import UnitWorker
+
+_STOP, _KEEPS_NOTHING = threading.Event(), threading.Event()
+"""Whether this worker is to stop, and whether it is of a wing, whose units are not kept in part."""
 
 
 def _read(messages: queue.SimpleQueue[dict[str, Any]]) -> None:
     for line in sys.stdin:
-        messages.put(json.loads(line))
+        message = json.loads(line)
+        if message != STOP:
+            messages.put(message)
+        elif _KEEPS_NOTHING.is_set():
+            os._exit(0)
+        else:
+            _STOP.set()
     os._exit(0)
 
 
@@ -59,7 +70,9 @@ class Worker:
             compiled=setting["compiled"],
         )
         self._arms = {arm.id: arm for arm in plan.every_arm}
-        self._session = Session(plan, store, compute, float(setting["checkpoint_every_s"]))
+        self._session = Session(
+            plan, store, compute, float(setting["checkpoint_every_s"]), stop=_STOP
+        )
 
     def work(self, unit: dict[str, Any], tell: Callable[..., None]) -> None:
         """One unit: train an arm, or measure the cells of one arm on one task."""
@@ -93,6 +106,9 @@ class _Teller(logging.Handler):
 
 
 def main() -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):  # the parent hears of them too, and says stop
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     out = sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not reach the parent as an event
     logging.getLogger("headwater").addHandler(_Teller(out))
@@ -104,6 +120,8 @@ def main() -> None:
     except InputError as error:  # data that changed since the parent looked, say
         _say(out, "refused", reason=str(error))
         return
+    if not isinstance(worker, Worker):
+        _KEEPS_NOTHING.set()
     tell = functools.partial(_say, out)
     tell("ready")
     while True:
@@ -119,6 +137,8 @@ def _work(worker: UnitWorker, unit: dict[str, Any], tell: Callable[..., None]) -
     """One unit. A failure is told, not raised."""
     try:
         worker.work(unit, tell)
+    except Stopped:
+        tell("stopped")
     except Exception as error:
         if not isinstance(error, InputError):
             traceback.print_exc()

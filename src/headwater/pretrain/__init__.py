@@ -20,6 +20,7 @@ from torch import nn
 
 from headwater import optim
 from headwater.device import Compute, exact_small_convolutions
+from headwater.errors import Stopped
 from headwater.loader import Feeder, Order, workers_from_environment
 from headwater.methods import Method
 from headwater.pretrain.batches import Batches
@@ -103,10 +104,12 @@ def pretrain(
     probe: OnlineProbe | None = None,
     ranks: Ranks = ALONE,
     watch: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[Outcome, list[dict[str, float]]]:
     """Train `model` in place; returns the outcome and the curve (about 100 points, see `Journal`).
 
-    Raises Diverged.
+    Raises Diverged, and Stopped where `stop` said so after a step, once its checkpoint is written
+    (one process alone asks).
 
     `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written
     every `checkpoint_every_s` seconds, and every so many steps where that is given; the curve so
@@ -159,9 +162,12 @@ def pretrain(
             optim.set_lr(optimiser, journal.lr(step))
             wrapped.method.before_step(step, order.steps)
             run.taken(step, gradients(step, prepared), len(prepared.batch) * ranks.size)
-            if state.due(step + 1, checkpoint_every_s, checkpoint_every_steps):
+            stopped = ranks.size == 1 and step + 1 < order.steps and stop()
+            if stopped or state.due(step + 1, checkpoint_every_s, checkpoint_every_steps):
                 run.read_all()
                 state.save(step + 1)
+            if stopped:
+                raise Stopped(f"after step {step + 1} of {order.steps}")
         run.read_all()
     wrapped.finish(ema)
     if not all(

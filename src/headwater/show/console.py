@@ -50,3 +50,12 @@ def console(*, errors: bool = False, width: int = _WIDE, **named: Any) -> PlainC
 def name_of(text: object) -> str:
     """A name of a study or its data for a line with rich's markup: safe, and no markup itself."""
     return escape(plain.name(text))
+
+
+def size_words(number: float) -> str:
+    """Bytes for people, in powers of 1,024."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if number < 1024 or unit == "TiB":
+            break
+        number /= 1024
+    return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"

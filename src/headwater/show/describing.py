@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from headwater import plain
-from headwater.show.console import console, name_of
+from headwater.show.console import console, name_of, size_words
 
 _console = console(soft_wrap=True, highlight=False, width=100)
 _MOST = 8
@@ -39,8 +39,9 @@ def _print_source(entry: dict[str, Any]) -> None:
             f"{entry['unreadable']:,} cannot be read (`headwater plan --verify` says why)"
         )
     formats = ", ".join(f"{plain.name(name)} {count:,}" for name, count in entry["formats"].items())
-    about = f" (about {_bytes(entry['bytes'] * images / looked)} in all)" if looked < images else ""
-    _console.print(f"{_bytes(entry['bytes'])}{about}; {formats}", markup=False)
+    whole = size_words(entry["bytes"] * images / looked) if looked else ""
+    about = f" (about {whole} in all)" if looked < images else ""
+    _console.print(f"{size_words(entry['bytes'])}{about}; {formats}", markup=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     shares = list(entry["width"] or ())
@@ -105,11 +106,3 @@ def _print_copies(entry: dict[str, Any]) -> None:
             f"shown, {record['equal_files']:,} as equal files",
             markup=False,
         )
-
-
-def _bytes(number: float) -> str:
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if number < 1024 or unit == "TiB":
-            break
-        number /= 1024
-    return f"{number:,.0f} {unit}" if unit == "B" else f"{number:,.1f} {unit}"

@@ -189,4 +189,5 @@ def _train(
         probe=online_probe(session, arm),
         ranks=ranks,
         watch=watch,
+        stop=session.stop.is_set,
     )

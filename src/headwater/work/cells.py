@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater import device
+from headwater.errors import Stopped
 from headwater.plan import PlannedArm, PlannedCell
 from headwater.registry import PROTOCOLS
 from headwater.store import Store
@@ -64,7 +65,7 @@ def run_cells(
     `told` hears of each that is finished.
 
     A cell that fails does not keep the others from being measured; the first failure is raised when
-    all were tried.
+    all were tried. Raises Stopped where the session is to stop, between cells.
     """
     store = session.store
     finished = store.finished_cells()
@@ -77,6 +78,8 @@ def run_cells(
     bench = Bench(session.measuring, arm, task)
     failure: Exception | None = None
     for together in _batches(bench, missing):
+        if session.stop.is_set():
+            raise Stopped(f"{len(missing)} cells were missing")
         for outcome in _outcomes(bench, together):
             if isinstance(outcome, Exception):
                 failure = failure or outcome

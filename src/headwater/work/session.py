@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -55,6 +56,8 @@ class Session:
     """Pairs of test images and their copies that were found or read (work/leaks.py)."""
     test_looks: Memo[Looks] = field(default_factory=Memo, repr=False)
     """What is known of the test images of a task while copies of them are looked for."""
+    stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    """Set by whoever wants that what is computed ends soon, with what was done kept."""
     _decoded: Memo[Decoded] = field(default_factory=Memo, repr=False)
 
     @cached_property

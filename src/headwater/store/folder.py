@@ -13,6 +13,8 @@ Crash-proof; there is no unlock command.
                                          succeeds removes this
     <store>/answers/<cell id>.npy        which test samples a done cell got right: numpy.packbits of
                                          bool [n_test], uint8, in the order of the task's test split
+    <store>/studies/                     what is under way (headwater.store.studies)
+    <store>/leases/                      who computes what (headwater.store.leases)
     <store>/damaged/                     files of rows that were no longer what was written; a run
                                          moved them here and measured their cells again
     <store>/cache/                       decoded pixels, features and byte hashes: can be removed at
@@ -47,6 +49,7 @@ from numpy.typing import NDArray
 from headwater import digests, files, fragments
 from headwater.errors import InputError
 from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
+from headwater.store.leases import Leases
 
 _MARK = "headwater-store"
 _VERSION = 1
@@ -89,6 +92,9 @@ class Store:
         self.labels, self.cache = self.root / "labels", self.root / "cache"
         self.damaged = self.root / "damaged"
         self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
+        self._leases: Leases | None = None
+        self.worker_name: str | None = None
+        """What its leases say of this process beside its machine."""
 
     def _make(self, mark: Path) -> None:
         half_written = f".{mark.name}."
@@ -126,6 +132,20 @@ class Store:
                 f"{self.root}: the store was removed or moved while it was in use; put it back and "
                 "run the same command again to go on, or name another with --store"
             )
+
+    # leases
+    @property
+    def leases(self) -> Leases:
+        """This process's leases of what it computes; they begin when they are first asked for."""
+        if self._leases is None:
+            self._leases = Leases(self.root / "leases", name=self.worker_name)
+        return self._leases
+
+    def give_back(self) -> None:
+        """Gives back all leases of this process."""
+        if self._leases is not None:
+            self._leases.close()
+            self._leases = None
 
     # arms
     def arm_folder(self, arm_id: str) -> Path:
@@ -275,6 +295,31 @@ class Store:
     def finished_cells(self) -> set[str]:
         """Ids of cells that are done or have diverged."""
         return {name.removesuffix(".json") for name in self._names() if not _is_failed(name)}
+
+    def has_cell(self, cell_id: str) -> bool:
+        """Whether a cell is done or has diverged."""
+        return (self.rows / f"{cell_id}.json").is_file()
+
+    def failures(self) -> dict[str, tuple[int, ...]]:
+        """What tells the last failure of each cell from later ones, by its id."""
+        ids = [name.removesuffix(_FAILED) for name in self._names() if _is_failed(name)]
+        found = {cell: self.failure(cell) for cell in ids}
+        return {cell: state for cell, state in found.items() if state is not None}
+
+    def failure(self, cell_id: str) -> tuple[int, ...] | None:
+        """What tells a cell's last failure from others; None where it did not fail."""
+        try:
+            state = (self.rows / f"{cell_id}{_FAILED}").stat()
+        except OSError:
+            return None
+        return (state.st_size, state.st_mtime_ns, state.st_ino)
+
+    def reason_of_failure(self, cell_id: str) -> str:
+        """Why a cell failed last, as far as its rows say."""
+        with suppress(InputError):
+            for row in self._read_rows(self.rows / f"{cell_id}{_FAILED}", cell_id):
+                return str(row.get("reason") or "")
+        return ""
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""

@@ -35,7 +35,6 @@ which NFS may show an old time.
 """
 _WAIT_S = 0.1
 _MOST_WAIT_S = 2.0
-_NO_LINKS_HERE = (PermissionError, NotImplementedError)
 
 
 @dataclass(frozen=True)

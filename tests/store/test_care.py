@@ -137,6 +137,17 @@ def test_what_gc_removes_the_next_run_makes_again(
     assert code == 0 and "nothing is wrong" in out
 
 
+def test_the_cache_of_a_store_in_which_somebody_computes_stays(
+    store: Store, headwater: Cli
+) -> None:
+    with Leases(store.root / "leases", name="9") as leases:
+        assert leases.claim("a")
+        refused(headwater("gc", store.root, "--cache"), " 9 (process", "try again when it is done")
+        assert list(store.cache.iterdir())
+        assert headwater("gc", store.root)[0] == 0 and leases.held("a") is not None
+    assert headwater("gc", store.root, "--cache")[0] == 0
+
+
 def test_no_store_is_no_store(headwater: Cli, tmp_path: Path) -> None:
     for command in ("doctor", "gc"):
         refused(headwater(command, tmp_path / "none"), "there is no store here")

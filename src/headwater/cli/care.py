@@ -15,6 +15,7 @@ import typer
 from headwater import plain
 from headwater.cli.options import DeviceOption, JsonOption, QuietOption, print_json
 from headwater.cli.studies import shipped_studies
+from headwater.errors import InputError
 
 if TYPE_CHECKING:
     from headwater.store.care import Looked
@@ -90,8 +91,14 @@ def gc(
     """
     from headwater.show.care import print_freed
     from headwater.store import Store
-    from headwater.store.care import STRAY, free
+    from headwater.store.care import STRAY, free, workers
 
+    at_work = workers(Store(store)) if cache and not dry_run else []
+    if at_work:
+        raise InputError(
+            f"--cache: {', '.join(at_work)} computes in {store}, and reads what lies there; try "
+            "again when it is done"
+        )
     looked = _looked(store, quiet=quiet or as_json)
     would = sum(found.bytes for found in looked.findings if found.kind != STRAY)
     would += looked.sizes.get("cache", 0) if cache else 0

@@ -184,6 +184,17 @@ def _leases(store: Store) -> Iterator[Finding]:
                 yield Finding(OLD, path, "a lease that nobody has any more", _size(path))
 
 
+def workers(store: Store) -> list[str]:
+    """What the processes are called that compute something in a store now."""
+    found = set[str]()
+    with Leases(store.root / "leases") as leases:
+        for path in _inside(leases.folder):
+            held = leases.held(path.stem)
+            if held is not None and held.owner is not None and not held.lapsed(LAPSE_S):
+                found.add(f"{held.owner.name} (process {held.owner.pid})")
+    return sorted(found)
+
+
 def _inside(folder: Path) -> list[Path]:
     """What is in a folder but for hidden files, sorted."""
     if not folder.is_dir():

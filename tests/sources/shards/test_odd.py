@@ -142,11 +142,10 @@ def test_shards_beside_the_study_are_found_there_however_they_are_written(
 ) -> None:
     root = tmp_path / "root"
     corpus(tmp_path / "web")
-    here = study(tmp_path, f"./{path}")
-    assert placed(here, "web", root).path == str(tmp_path / path)  # type: ignore[attr-defined]
-    assert placed(study(tmp_path, path), "web", root).path == str(tmp_path / path)  # type: ignore[attr-defined]
+    for asked in (study(tmp_path, path), study(tmp_path, f"./{path}")):
+        assert placed(asked, "web", root).model_dump()["path"] == str(tmp_path / path)
     corpus(root / "web")
-    assert placed(here, "web", root).path == str(tmp_path / path)  # type: ignore[attr-defined]
+    assert placed(asked, "web", root).model_dump()["path"] == str(tmp_path / path)
     with pytest.raises(InputError, match="is there twice"):
         placed(study(tmp_path, path), "web", root)
 

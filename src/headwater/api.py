@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headwater import notebook
-from headwater.engines.engine import DEFAULT
+from headwater.engines.engine import DEFAULT, named
 from headwater.engines.engine import run as run_plan
 from headwater.engines.schedule import Event, pending
 from headwater.errors import InputError
 from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
-from headwater.registry import ENGINES
 from headwater.store import Store, store_path
 from headwater.study import Study
 from headwater.trackers import tracked
@@ -66,6 +65,7 @@ def run(
     data_root: str | Path | None = None,
     device: str = "auto",
     engine: str = DEFAULT,
+    engine_options: Mapping[str, str] | None = None,
     workers: int | None = None,
     checkpoint_every_s: float = 20.0,
     compiled: bool = False,
@@ -79,8 +79,9 @@ def run(
     Cells that failed are rows of status failed. All images are opened before anything is trained;
     a source or a task that is broken is warned of, and the others are computed.
 
-    `engine` is local (worker processes, `workers` of them) or inline (this process alone, so that a
-    debugger sees everything); both give the same bits. An arm in training writes a checkpoint every
+    `engine` is local (worker processes, `workers` of them), inline (this process alone, so that a
+    debugger sees everything), slurm or ray[:ADDRESS] (docs/cluster.md), with `engine_options` of
+    its own; all give the same bits. An arm in training writes a checkpoint every
     `checkpoint_every_s` seconds, from which a run that was killed goes on; the interval does not
     change the weights. `compiled` trains through torch.compile: other kernels, so other bits, which
     rows say. `until` runs by steps, until the answer is right with this probability: seeds go to
@@ -93,7 +94,7 @@ def run(
     Raises InputError for a wrong study, wrong data, an unknown engine or a device that is not
     there.
     """
-    ENGINES.named(engine, where="engine")  # before a store is made
+    named(engine, engine_options)  # before a store is made
     words = study if isinstance(study, Study) else Study.load(study)
     check_store(words, store_path(store), _root(data_root))
     opened = Store(store_path(store), create=True)
@@ -117,7 +118,9 @@ def run(
                 workers=workers,
                 checkpoint_every_s=checkpoint_every_s,
                 compiled=compiled,
-                declared=until is None,
+                declared=True,
+                by_steps=until is not None,
+                options=engine_options,
                 watch=both,
             )
 

@@ -21,7 +21,7 @@ from headwater.analysis.evidence import evidence_of
 from headwater.errors import InputError
 from headwater.files import is_stray, write_atomic
 from headwater.plan import Plan, PlannedArm
-from headwater.store import Store
+from headwater.store import Store, studies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +112,7 @@ def run_until(
     steps: list[Step] = []
     while True:
         part = _part(plan, families, have)
+        said = _declared(part, store)
         run(part)
         rows = part.rows(store)
         seen = look(evidence_of(rows), aim, until=until)
@@ -141,6 +142,7 @@ def run_until(
         _write(journal_path(store, plan.study.study), until, steps)
         say(steps[-1])
         if stop:
+            studies.ended(said)
             return replace(seen, stop=stop)
         added = {key: [families[key][have[key]]] for key in next_keys}
         have.update({key: have[key] + 1 for key in next_keys})
@@ -179,10 +181,13 @@ def _families(plan: Plan) -> dict[str, list[PlannedArm]]:
 
 def _part(plan: Plan, families: Mapping[str, list[PlannedArm]], have: Mapping[str, int]) -> Plan:
     """The plan with so many seeds of each family."""
-    kept = {arm.id for key, arms in families.items() for arm in arms[: have[key]]}
-    arms = tuple(arm for arm in plan.arms if arm.id in kept)
-    cells = tuple(cell for cell in plan.cells if cell.arm.id in kept)
-    return replace(plan, arms=arms, cells=cells)
+    return plan.of_arms({arm.id for key, arms in families.items() for arm in arms[: have[key]]})
+
+
+def _declared(part: Plan, store: Store) -> Path:
+    """Says which arms are wanted so far: workers of the store compute these and no others."""
+    words, arms = part.resolved.asked.words(), {arm.id for arm in part.arms}
+    return studies.put(store.root, part.study.study, words, part.data_root, arms)
 
 
 def _names(rows: pd.DataFrame, families: Mapping[str, list[PlannedArm]]) -> dict[str, str]:

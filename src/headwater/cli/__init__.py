@@ -29,8 +29,10 @@ from headwater.cli.options import (
     BudgetOption,
     CompileOption,
     DataOption,
+    DetachOption,
     DeviceOption,
     EngineOption,
+    EngineOptionOption,
     FreshOption,
     GpuOption,
     JsonOption,
@@ -45,6 +47,7 @@ from headwater.cli.options import (
     WorkersOption,
     hours_of,
     load,
+    options_of,
     outlined,
     print_json,
 )
@@ -166,6 +169,8 @@ def run(
     data_root: DataOption = None,
     device: DeviceOption = "auto",
     engine: EngineOption = "local",
+    engine_option: EngineOptionOption = None,
+    detach: DetachOption = False,
     workers: WorkersOption = None,
     compiled: CompileOption = False,
     until: UntilOption = None,
@@ -198,6 +203,8 @@ def run(
 
     out = out or report_path  # what it was called before
     budget_hours = None if budget is None else hours_of(budget)
+    if detach and until is not None:
+        raise InputError("--detach: a run by steps has to stay, as each step follows from rows")
     if budget is not None and until is None:
         raise InputError("--budget: is for a run by steps; add --until 0.95")
     owner = wing_of(study_path(study))
@@ -206,6 +213,8 @@ def run(
             raise InputError(f"--until: {owner.title} is not run by steps")
         if tracker:
             raise InputError(f"--tracker: {owner.title} has no curves to tell of")
+        if detach or engine_option:
+            raise InputError(f"--detach, --engine-option: {owner.title} is computed here")
         options = wings.Options(
             store,
             device=device,
@@ -221,9 +230,8 @@ def run(
         return
     from headwater.engines import engine as engines
     from headwater.engines.schedule import pending
-    from headwater.registry import ENGINES
 
-    ENGINES.named(engine, where="--engine")
+    engines.named(engine, options_of(engine_option))
     hushed = quiet or as_json
     resolved, opened = load(
         study, store, data_root, create=True, verify=True, workers=workers, quiet=hushed
@@ -233,7 +241,13 @@ def run(
     from headwater.facts.reports import run_facts
     from headwater.facts.study import check_backbone
     from headwater.plan.forgetting import forget
-    from headwater.show.study import say_faults, say_step, say_verdict, watched
+    from headwater.show.study import (
+        say_detached,
+        say_faults,
+        say_step,
+        say_verdict,
+        watched,
+    )
     from headwater.steps import run_until
     from headwater.trackers import tracked
 
@@ -266,7 +280,10 @@ def run(
                 device=device,
                 workers=workers,
                 compiled=compiled,
-                declared=until is None,
+                declared=True,
+                by_steps=until is not None,
+                options=options_of(engine_option),
+                detach=detach,
                 watch=watch,
             )
 
@@ -283,6 +300,10 @@ def run(
                 run=compute,
                 say=(lambda step: None) if as_json else say_step,
             )
+    if detach and todo.cells:
+        left = {"cells": len(todo.cells), "arms": len(todo.arms), "store": str(store)}
+        print_json(left) if as_json else say_detached(study, left)
+        return
     facts = run_facts(resolved, opened, todo, out, by_steps=until is not None)
     print_json(facts) if as_json else say_verdict(facts)
     if facts["failed"] or facts["faults"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -103,7 +104,25 @@ EngineOption = Annotated[
     str,
     typer.Option(
         "--engine",
-        help="local: worker processes; inline: all in this process, for debuggers. Same results.",
+        metavar="NAME[:WHERE]",
+        help="Where the work is done: local (worker processes), inline (all in this process, for "
+        "debuggers), slurm (an array of jobs), ray[:ADDRESS] (a cluster). Same results.",
+    ),
+]
+EngineOptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-option",
+        metavar="NAME=VALUE",
+        help="A word to the engine (slurm: partition=gpu); may be repeated.",
+    ),
+]
+DetachOption = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="End when the workers of a batch system are submitted; the same command without it "
+        "follows them, and writes the report.",
     ),
 ]
 FreshOption = Annotated[
@@ -258,3 +277,14 @@ def folder_of(name: str, data_root: Path | None) -> Path | None:
     ):
         return None
     return named_folder(name, data_root, f"no study file, no shipped study ({SHIPPED})")
+
+
+def options_of(given: Sequence[str] | None) -> dict[str, str]:
+    """The words to an engine: {name: value}. Raises InputError for one without a value."""
+    options = {}
+    for each in given or ():
+        name, equals, value = each.partition("=")
+        if not (name and equals):
+            raise InputError(f"--engine-option: should be NAME=VALUE, not {each!r}")
+        options[name] = value
+    return options

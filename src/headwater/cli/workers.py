@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +16,7 @@ import typer
 
 from headwater.cli.ending import Terminated
 from headwater.cli.options import (
+    CompileOption,
     DataOption,
     DeviceOption,
     JsonOption,
@@ -23,8 +27,14 @@ from headwater.cli.studies import study_path
 
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
+    from headwater.plan import Plan
     from headwater.store import Store
     from headwater.store.studies import UnderWay
+    from headwater.study import Study
+
+_LOOK_S = 1.0
+_STEP_S = 60.0
+"""So long a worker waits for the next step of a study that is run by steps [ours]."""
 
 
 def worker(
@@ -33,7 +43,8 @@ def worker(
         list[str] | None,
         typer.Option(
             "--study",
-            help="A study file, instead of those that are under way in the store; may be repeated.",
+            help="A study file, or the name of one that is under way in the store, instead of all "
+            "that are; may be repeated.",
         ),
     ] = None,
     engine_id: Annotated[
@@ -43,6 +54,20 @@ def worker(
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Processes of this worker, one unit each.")
     ] = 1,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            "--idle",
+            min=0.0,
+            metavar="SECONDS",
+            help="Leave after so long with nothing to take, where others have all that is left; "
+            "stay when left out, in case one of them is lost.",
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        float, typer.Option("--checkpoint-every", min=0.0, metavar="SECONDS", help="Of training.")
+    ] = 20.0,
+    compiled: CompileOption = False,
     device: DeviceOption = "auto",
     data_root: DataOption = None,
     quiet: QuietOption = False,
@@ -58,18 +83,27 @@ def worker(
 
     opened = Store(store)
     opened.worker_name = engine_id
-    did = {"arms": 0, "cells": 0, "failed": 0}
+    how = {
+        "device": device,
+        "workers": workers,
+        "checkpoint_every_s": checkpoint_every,
+        "compiled": compiled,
+        "idle_s": math.inf if idle is None else idle,
+    }
+    work = _Work(opened, study, data_root, how, quiet=quiet or as_json)
     stopped = False
     try:
         with _also_by_usr1():
-            _work(opened, study, data_root, device, workers, did, quiet=quiet or as_json)
+            work.go()
     except Terminated:
         stopped = True
-    facts = {**did, "stopped": stopped, "store": str(store)}
+    did = work.did
+    facts = {**did, "left": work.left, "stopped": stopped, "store": str(store)}
     if as_json:
         print_json(facts)
         return
-    end = "stopped; what it had is kept and free for others" if stopped else "nothing is left"
+    end = "others have what is left" if work.left else "nothing is left"
+    end = "stopped; what it had is kept and free for others" if stopped else end
     failed = f", {did['failed']} units failed" if did["failed"] else ""
     typer.echo(
         f"{did['arms']} arms trained, {did['cells']} cells measured by this worker{failed}; {end}"
@@ -78,56 +112,114 @@ def worker(
         raise typer.Exit(1)
 
 
-def _work(
-    opened: Store,
-    studies: list[str] | None,
-    data_root: Path | None,
-    device: str,
-    workers: int,
-    did: dict[str, int],
-    *,
-    quiet: bool,
-) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """A study that this worker works on."""
+
+    name: str
+    words: Study
+    found: UnderWay | None
+
+    @property
+    def state(self) -> tuple[str, int]:
+        """What changes where more of it is wanted, of a study that is run by steps."""
+        arms = None if self.found is None else self.found.arms
+        return self.name, -1 if arms is None else len(arms)
+
+
+class _Work:
     """One study after another, each once, until no other is there."""
-    from headwater.engines import engine
-    from headwater.engines.schedule import NOBODY, pending
-    from headwater.plan import EVERYTHING, Plan
-    from headwater.show.study import say_faults, watched
-    from headwater.store import studies as room
-    from headwater.study import Study
 
-    tried = set[str]()
+    def __init__(
+        self,
+        store: Store,
+        studies: list[str] | None,
+        data_root: Path | None,
+        how: dict[str, Any],
+        *,
+        quiet: bool,
+    ) -> None:
+        self._store, self._studies, self._data_root = store, studies, data_root
+        self._how, self._quiet = how, quiet
+        self.did = {"arms": 0, "cells": 0, "failed": 0}
+        self.left = 0
+        """Cells that others had when this worker turned to the next study, or left."""
+        self._plans: dict[str, Plan] = {}
 
-    def asked() -> Iterator[tuple[str, Study, UnderWay | None]]:
-        if studies is not None:
-            for each in studies:
-                yield each, Study.load(study_path(each)), None
+    def go(self) -> None:
+        tried = set[tuple[str, int]]()
+        idle_since = time.monotonic()
+        while True:
+            asked = list(self._asked())
+            fresh = [each for each in asked if each.state not in tried]
+            for each in fresh:
+                tried.add(each.state)
+                self._run(each)
+                idle_since = time.monotonic()
+            by_steps = any(each.found is not None and each.found.arms is not None for each in asked)
+            idle_s = min(self._how["idle_s"], _STEP_S)
+            if not fresh and (not by_steps or time.monotonic() - idle_since > idle_s):
+                return
+            if not fresh:
+                time.sleep(_LOOK_S)
+
+    def _asked(self) -> Iterator[_Asked]:
+        from headwater.store import studies as room
+        from headwater.study import Study
+
+        under_way = list(room.under_way(self._store.root))
+        if self._studies is None:
+            for found in under_way:
+                yield _Asked(found.path.name, Study.model_validate(found.words), found)
             return
-        for found in room.under_way(opened.root):
-            yield found.path.name, Study.model_validate(found.words), found
+        by_name = {found.path.name: found for found in under_way}
+        for name in self._studies:
+            if name in by_name:
+                found = by_name[name]
+                yield _Asked(name, Study.model_validate(found.words), found)
+            elif not room.is_name(name):  # else it was under way, and all of it is done
+                yield _Asked(name, Study.load(study_path(name)), None)
 
-    def heard(shown: Callable[[Event], None]) -> Callable[[Event], None]:
+    def _run(self, asked: _Asked) -> None:
+        from headwater.engines import engine
+        from headwater.engines.schedule import pending
+        from headwater.show.study import say_faults, watched
+        from headwater.store import studies as room
+
+        found, plan = asked.found, self._plan(asked)
+        if found is not None and found.arms is not None:
+            plan = plan.of_arms(found.arms)
+        todo = pending(plan, self._store)
+        if todo.cells and not self._quiet:
+            say_faults(plan.faults)
+        with watched(todo, quiet=self._quiet) as shown:
+            engine.run(plan, self._store, watch=self._heard(shown), **self._how)
+        left = pending(plan, self._store).cells
+        self.left = len(left) - len(self._store.failed_cells() & {cell.id for cell in left})
+        if found is not None and found.arms is None and not left:
+            room.ended(found.path)
+
+    def _plan(self, asked: _Asked) -> Plan:
+        from headwater.plan import EVERYTHING, Plan
+
+        if asked.name not in self._plans:
+            root = self._data_root or (asked.found.data_root if asked.found is not None else None)
+            self._plans[asked.name] = Plan.make(
+                asked.words, data_root=root, cache=self._store.cache, looking=EVERYTHING
+            )
+        return self._plans[asked.name]
+
+    def _heard(self, shown: Callable[[Event], None]) -> Callable[[Event], None]:
+        from headwater.engines.schedule import NOBODY
+
         def hear(event: Event) -> None:
             if event.worker != NOBODY:
-                did["arms"] += event.kind == "finished" and event.unit.task is None
-                did["cells"] += event.kind == "cell"
-                did["failed"] += event.kind == "failed"
+                self.did["arms"] += event.kind == "finished" and event.unit.task is None
+                self.did["cells"] += event.kind == "cell"
+                self.did["failed"] += event.kind == "failed"
             shown(event)
 
         return hear
-
-    while fresh := [each for each in asked() if each[0] not in tried]:
-        for name, words, found in fresh:
-            tried.add(name)
-            root = data_root or (found.data_root if found is not None else None)
-            plan = Plan.make(words, data_root=root, cache=opened.cache, looking=EVERYTHING)
-            todo = pending(plan, opened)
-            if todo.cells and not quiet:
-                say_faults(plan.faults)
-            with watched(todo, quiet=quiet) as shown:
-                engine.run(plan, opened, device=device, workers=workers, watch=heard(shown))
-            if found is not None and not pending(plan, opened).cells:
-                room.ended(found.path)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ An engine is one file that declares its `ENTRY`, an `engine.Engine`.
 SHARED = (
     "claims",
     "cores",
+    "elsewhere",
     "engine",
     "forecast",
     "pool",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,16 +32,25 @@ class Claims:
     """
 
     def __init__(
-        self, schedule: Schedule, store: Store, leases: Leases, watch: Callable[[Event], None]
+        self,
+        schedule: Schedule,
+        store: Store,
+        leases: Leases,
+        watch: Callable[[Event], None],
+        idle_s: float = math.inf,
     ) -> None:
+        """After `idle_s` seconds with nothing to take, what others have is left to them."""
         self._schedule, self._store, self._leases, self._watch = schedule, store, leases, watch
         self._began = store.failures()
         self._elsewhere: deque[Unit] = deque()
-        self._looked = time.monotonic()
+        self._looked = self._had = time.monotonic()
+        self._idle_s = idle_s
 
     def waits(self) -> bool:
-        """Whether others have units that are not done."""
-        return bool(self._elsewhere)
+        """Whether others have units that are not done, and there was something to take not long
+        ago.
+        """
+        return bool(self._elsewhere) and time.monotonic() - self._had < self._idle_s
 
     def take(self) -> Unit | None:
         """The next unit, which is ours until `give_back`; None where nothing is ready, or others
@@ -60,12 +70,14 @@ class Claims:
                 continue
             unit = self._left(left)  # of what was done between the look and the lease
             if unit is not None:
+                self._had = math.inf
                 return unit
             self.give_back(left)
         return None
 
     def give_back(self, unit: Unit) -> None:
         """To be called when a unit is done, has failed, or is given up."""
+        self._had = time.monotonic()
         self._leases.release(lease_of(unit))
 
     def _left(self, unit: Unit) -> Unit | None:

@@ -33,7 +33,7 @@ def run(
     from headwater import device
 
     schedule = Schedule(todo)
-    claims = Claims(schedule, session.store, session.store.leases, watch)
+    claims = Claims(schedule, session.store, session.store.leases, watch, session.idle_s)
     with device.deterministic(), limited(threads_of(session.compute, 1)):
         while schedule.ready or claims.waits():
             unit = claims.take()

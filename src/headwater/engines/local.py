@@ -52,7 +52,7 @@ class _Workers(Pool[Unit]):
     ) -> None:
         super().__init__(COMMAND, setting, session.store.root / "logs", schedule.ready)
         self._session, self._schedule, self._watch = session, schedule, watch
-        self._claims = Claims(schedule, session.store, session.store.leases, watch)
+        self._claims = Claims(schedule, session.store, session.store.leases, watch, session.idle_s)
 
     def take(self) -> Unit | None:
         return self._claims.take()

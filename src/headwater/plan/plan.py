@@ -8,8 +8,8 @@ Names are not in ids: two studies that mean the same arm share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -115,6 +115,12 @@ class Plan:
         """
         with study.located():
             return cls(resolve_study(study, data_root, cache))
+
+    def of_arms(self, wanted: Collection[str]) -> Plan:
+        """The part of it that measures arms of these ids."""
+        arms = tuple(arm for arm in self.arms if arm.id in wanted)
+        cells = tuple(cell for cell in self.cells if cell.arm.id in wanted)
+        return replace(self, arms=arms, cells=cells)
 
     @property
     def study(self) -> Study:

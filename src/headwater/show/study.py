@@ -123,6 +123,16 @@ def say_faults(faults: list[str]) -> None:
         errors.print(plain.line(fault), markup=False, style="red")
 
 
+def say_detached(study: str, left: dict[str, Any]) -> None:
+    """What becomes of a study whose workers were submitted."""
+    _console.print(
+        f"{left['arms']} arms and {left['cells']} cells are with the workers that were submitted; "
+        f"`headwater status {study}` shows how far they are, and the same command without --detach "
+        "follows them and writes the report",
+        markup=False,
+    )
+
+
 def say_verdict(facts: dict[str, Any]) -> None:
     """The end of a run, in text."""
     did = _did(facts)

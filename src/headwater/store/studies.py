@@ -1,15 +1,17 @@
 """Studies that are under way in a store, for workers that are told of no study.
 
-    <store>/studies/<name>-<digest>.json     what was asked, and where its data are
+    <store>/studies/<name>-<digest>.json     what was asked, where its data are, and which arms are
+                                             wanted so far, of a study that is run by steps
 
-A file goes when all of its study is done.
+A file goes when all of its study is done, or by the run by steps when it ends.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 from headwater import digests, files
 
 FOLDER = "studies"
+_NAME = re.compile(r"[^/]+-[0-9a-f]{12}\.json")
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,33 @@ class UnderWay:
     words: dict[str, Any]
     """As `Study.model_validate` takes them."""
     data_root: Path | None
+    arms: frozenset[str] | None = None
+    """Ids of the arms that are wanted so far, of a study that is run by steps; None: all."""
 
 
-def put(root: Path, name: str, words: Mapping[str, Any], data_root: Path | None) -> Path:
+def put(
+    root: Path,
+    name: str,
+    words: Mapping[str, Any],
+    data_root: Path | None,
+    arms: Collection[str] | None = None,
+) -> Path:
     """Says that a study is under way in the store at `root`; its file, which is the same for the
-    same words.
+    same words, run as a whole or by steps (with the `arms` that are wanted so far).
     """
     said = {"words": dict(words), "data_root": None if data_root is None else str(data_root)}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
+    key = said if arms is None else {**said, "by_steps": True}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     path = root / FOLDER / f"{name}-{digest}.json"
-    if not path.is_file():
-        files.write_atomic(path, json.dumps(digests.sealed(said), indent=1) + "\n")
+    if arms is not None or not path.is_file():
+        known = {} if arms is None else {"arms": sorted(arms)}
+        files.write_atomic(path, json.dumps(digests.sealed({**said, **known}), indent=1) + "\n")
     return path
+
+
+def is_name(name: str) -> bool:
+    """Whether a word is as `put` calls files: such a study was under way, or is."""
+    return _NAME.fullmatch(name) is not None
 
 
 def under_way(root: Path) -> Iterator[UnderWay]:
@@ -47,8 +65,13 @@ def under_way(root: Path) -> Iterator[UnderWay]:
     for path in sorted((root / FOLDER).glob("[!.]*.json")):
         try:
             said = digests.read_record(path)
-            where = said["data_root"]
-            found = UnderWay(path, dict(said["words"]), None if where is None else Path(where))
+            where, arms = said["data_root"], said.get("arms")
+            found = UnderWay(
+                path,
+                dict(said["words"]),
+                None if where is None else Path(where),
+                None if arms is None else frozenset(arms),
+            )
         except FileNotFoundError:  # done meanwhile
             continue
         except (OSError, ValueError, KeyError, TypeError) as error:

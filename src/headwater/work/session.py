@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -52,6 +53,8 @@ class Session:
     compute: Compute
     checkpoint_every_s: float = 20.0
     """Seconds between the checkpoints of an arm in training; changes no weight."""
+    idle_s: float = math.inf
+    """What others have is left to them after so long with nothing to take."""
     looked: Memo[Looked] = field(default_factory=Memo, repr=False)
     """Pairs of test images and their copies that were found or read (work/leaks.py)."""
     test_looks: Memo[Looks] = field(default_factory=Memo, repr=False)

@@ -18,7 +18,7 @@ from headwater.engines.schedule import Event, pending
 from headwater.errors import InputError
 from headwater.plan import A_FEW, EVERYTHING, Looking, Plan
 from headwater.plan.resolved import check_store
-from headwater.store import Store, store_path
+from headwater.store import Store, is_there, store_path
 from headwater.study import Study
 from headwater.trackers import tracked
 
@@ -309,7 +309,7 @@ def _watching(
 
 
 def _opened(store: str | Path | None) -> Store | None:
-    return Store(store_path(store)) if store_path(store).exists() else None
+    return Store(store_path(store)) if is_there(store_path(store)) else None
 
 
 def _root(data_root: str | Path | None) -> Path | None:

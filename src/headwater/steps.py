@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _HOUR = 3600.0
+_JOURNALS = "decisions"
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,14 @@ class Step:
 
 def journal_path(store: Store, study: str) -> Path:
     """Where the steps of a study are written down, a line of JSON each."""
-    return store.root / "decisions" / f"{study}.jsonl"
+    return store.root / _JOURNALS / f"{study}.jsonl"
 
 
 def looks_error(store: Store, study: str) -> float | None:
     """The error of each look, of a study that was run by steps; None of one that was not. Raises
     InputError for a journal that cannot be read: without it nobody knows how often was looked.
     """
+    store.came(_JOURNALS)
     path = journal_path(store, study)
     if not path.exists():
         return None
@@ -75,7 +77,8 @@ def looks_error(store: Store, study: str) -> float | None:
 def looks_error_of(store: Store) -> float | None:
     """The smallest of the errors of all studies that were run by steps in a store; None of none."""
     errors = []
-    for path in sorted((store.root / "decisions").glob("*.jsonl")):
+    store.came(_JOURNALS)
+    for path in sorted((store.root / _JOURNALS).glob("*.jsonl")):
         try:
             errors.append(looks_error(store, path.stem))
         except InputError:
@@ -140,9 +143,10 @@ def run_until(
             )
         )
         _write(journal_path(store, plan.study.study), until, steps)
+        store.went(journal_path(store, plan.study.study))
         say(steps[-1])
         if stop:
-            studies.ended(said)
+            studies.ended(store, said)
             return replace(seen, stop=stop)
         added = {key: [families[key][have[key]]] for key in next_keys}
         have.update({key: have[key] + 1 for key in next_keys})
@@ -187,7 +191,7 @@ def _part(plan: Plan, families: Mapping[str, list[PlannedArm]], have: Mapping[st
 def _declared(part: Plan, store: Store) -> Path:
     """Says which arms are wanted so far: workers of the store compute these and no others."""
     words, arms = part.resolved.asked.words(), {arm.id for arm in part.arms}
-    return studies.put(store.root, part.study.study, words, part.data_root, arms)
+    return studies.put(store, part.study.study, words, part.data_root, arms)
 
 
 def _names(rows: pd.DataFrame, families: Mapping[str, list[PlannedArm]]) -> dict[str, str]:

@@ -25,14 +25,15 @@ def test_a_worker_does_what_is_under_way_and_takes_it_off(
 ) -> None:
     store = Store(tmp_path / "store", create=True)
     words = Study.load(finished.study).words()
-    path = studies.put(store.root, "tiny-world", words, None)
-    assert studies.put(store.root, "tiny-world", words, None) == path
+    path = studies.put(store, "tiny-world", words, None)
+    assert studies.put(store, "tiny-world", words, None) == path
     code, out, err = headwater("worker", store.root, "--device", "cpu", "--json")
     assert code == 0, err
     assert json.loads(out) == {
         "arms": 4,
         "cells": 16,
         "failed": 0,
+        "left": 0,
         "stopped": False,
         "store": str(store.root),
     }
@@ -56,7 +57,7 @@ def test_a_damaged_study_under_way_is_told_and_passed_over(
     finished: Finished, headwater: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(tmp_path / "store", create=True)
-    path = studies.put(store.root, "tiny", Study.load(finished.study).words(), None)
+    path = studies.put(store, "tiny", Study.load(finished.study).words(), None)
     path.write_text(path.read_text().replace('"tiny-world"', '"other"'))
     code, out, _ = headwater("worker", store.root)
     assert code == 0 and "0 arms" in out and "is passed over" in caplog.text
@@ -72,7 +73,9 @@ def test_a_run_says_that_its_study_is_under_way_until_it_is_done(
         store=store,
         device="cpu",
         engine="inline",
-        watch=lambda event: seen.extend(found.path.name for found in studies.under_way(store)),
+        watch=lambda event: seen.extend(
+            found.path.name for found in studies.under_way(Store(store))
+        ),
     )
     assert set(seen) and len(set(seen)) == 1 and seen[0].startswith("tiny-world-")
     assert not (store / "studies").exists()
@@ -138,7 +141,7 @@ def test_a_worker_that_is_told_to_stop_ends_well_and_another_goes_on(
 ) -> None:
     store = tmp_path / "store"
     Store(store, create=True)
-    studies.put(store, "long", Study.load(whole.study).words(), None)
+    studies.put(Store(store), "long", Study.load(whole.study).words(), None)
     command = ["worker", str(store), "--device", "cpu", "--json", "--engine-id", "3"]
     process = under_way(command, store)
     (lease,) = store.glob("leases/*.json")

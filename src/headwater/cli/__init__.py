@@ -62,6 +62,7 @@ from headwater.cli.studies import (
 from headwater.cli.tasks import tasks_app
 from headwater.cli.workers import worker
 from headwater.errors import InputError
+from headwater.objects import address_of
 
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
@@ -213,6 +214,8 @@ def run(
             raise InputError(f"--until: {owner.title} is not run by steps")
         if tracker:
             raise InputError(f"--tracker: {owner.title} has no curves to tell of")
+        if address_of(store) is not None:
+            raise InputError(f"--store: {owner.title} is kept in a folder, not at an address")
         if detach or engine_option:
             raise InputError(f"--detach, --engine-option: {owner.title} is computed here")
         options = wings.Options(
@@ -394,7 +397,9 @@ def rows(
     from headwater.store import Store
 
     if study is None:
-        table = read_rows(Store(store).root)
+        whole = Store(store)
+        whole.bring_rows(whole.finished_cells() | whole.failed_cells())
+        table = read_rows(whole.root)
     else:
         resolved, opened = load(study, store, data_root)
         if opened is None:

@@ -71,11 +71,11 @@ def describe_sources(
             )
         else:
             from headwater.plan import Plan
-            from headwater.store import Store
+            from headwater.store import Store, is_there
             from headwater.study import Study
 
             words = Study.load(study_path(study))
-            cache = Store(store).cache if store.exists() else None
+            cache = Store(store).cache if is_there(store) else None
             plan = Plan.opened(words, data_root=data_root, cache=cache)
             facts = study_description(plan, sample=sample, seed=seed, watch=watch)
     print_json(facts) if as_json else print_description(facts)

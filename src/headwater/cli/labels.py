@@ -84,11 +84,11 @@ def describe_labels(
         )
     else:
         from headwater.plan import Plan
-        from headwater.store import Store
+        from headwater.store import Store, is_there
         from headwater.study import Study
 
         words = Study.load(study_path(study))
-        opened = Store(store) if store.exists() else None
+        opened = Store(store) if is_there(store) else None
         known = (
             opened is not None and opened.labels.is_dir()
         )  # clusters that were made: which ones, only a whole plan can tell

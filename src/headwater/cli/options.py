@@ -50,8 +50,10 @@ def there(context: typer.Context, parameter: typer.CallbackParam, store: Path) -
     """The store of a command that makes none. Raises InputError where somebody names a folder that
     is not there: what is not there yet is the default store alone.
     """
+    from headwater.store import is_there
+
     source = context.get_parameter_source(str(parameter.name))
-    if source is None or source.name in ("DEFAULT", "DEFAULT_MAP") or store.exists():
+    if source is None or source.name in ("DEFAULT", "DEFAULT_MAP") or is_there(store):
         return store
     where = "HEADWATER_STORE" if source.name == "ENVIRONMENT" else "--store"
     folder = store.parent
@@ -219,13 +221,13 @@ def load(
     from headwater.plan import A_FEW, EVERYTHING, Plan
     from headwater.plan.resolved import check_store
     from headwater.show.looking import LookDisplay
-    from headwater.store import Store
+    from headwater.store import Store, is_there
     from headwater.study import Study
 
     words = Study.load(study_path(study))
     check_root(data_root)
     check_store(words, store, data_root)
-    opened = Store(store, create=create) if create or store.exists() else None
+    opened = Store(store, create=create) if create or is_there(store) else None
     with LookDisplay(quiet=quiet) as watch:
         cache = opened.cache if opened else None
         looking = replace(EVERYTHING if verify else A_FEW, workers=workers, watch=watch)

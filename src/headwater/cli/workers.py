@@ -167,7 +167,7 @@ class _Work:
         from headwater.store import studies as room
         from headwater.study import Study
 
-        under_way = list(room.under_way(self._store.root))
+        under_way = list(room.under_way(self._store))
         if self._studies is None:
             for found in under_way:
                 yield _Asked(found.path.name, Study.model_validate(found.words), found)
@@ -197,7 +197,7 @@ class _Work:
         left = pending(plan, self._store).cells
         self.left = len(left) - len(self._store.failed_cells() & {cell.id for cell in left})
         if found is not None and found.arms is None and not left:
-            room.ended(found.path)
+            room.ended(self._store, found.path)
 
     def _plan(self, asked: _Asked) -> Plan:
         from headwater.plan import EVERYTHING, Plan

@@ -61,7 +61,7 @@ class Asked:
     def worker(self, engine_id: str) -> tuple[str, ...]:
         """The words of a worker's command, after `python -P -m headwater`."""
         assert self.study is not None
-        words = ["worker", str(self.store.root.resolve()), "--study", self.study.name]
+        words = ["worker", self.store.address, "--study", self.study.name]
         if self.plan.data_root is not None:
             words += ["--data-root", str(Path(self.plan.data_root).resolve())]
         words += ["--device", self.device, "--engine-id", engine_id, "--idle", f"{IDLE_S:g}"]

@@ -141,7 +141,7 @@ def run(
     said = None
     if declared or away:
         arms = {arm.id for arm in plan.arms} if by_steps else None
-        said = studies.put(store.root, plan.study.study, words, plan.data_root, arms)
+        said = studies.put(store, plan.study.study, words, plan.data_root, arms)
     asked = Asked(
         plan=plan,
         store=store,
@@ -158,7 +158,7 @@ def run(
     try:
         _elsewhere(chosen, asked, watch, detach=detach) if away else _here(chosen, asked, watch)
         if said is not None and not (detach or by_steps) and not pending(plan, store).cells:
-            studies.ended(said)
+            studies.ended(store, said)
     finally:
         store.give_back()
 
@@ -235,5 +235,7 @@ def _prepare(session: Session) -> None:
     for data, source in plan.sources.items():
         # a source of scratch arms alone is named, but never read
         if any(source is one for one in read):
-            with store.leases.alone(f"pixels-{blake2b(data.encode(), digest_size=8).hexdigest()}"):
+            with store.local_leases.alone(
+                f"pixels-{blake2b(data.encode(), digest_size=8).hexdigest()}"
+            ):
                 session.pixels(data)

@@ -32,7 +32,7 @@ def run(
     count = min(workers or default_workers(compute.device.type), len(todo.cells))
     setting = {
         "study": plan.resolved.asked.words(),
-        "store": str(session.store.root.resolve()),
+        "store": session.store.address,
         "data_root": str(plan.data_root) if plan.data_root else None,
         "device": str(compute.device),
         "checkpoint_every_s": session.checkpoint_every_s,

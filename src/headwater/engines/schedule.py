@@ -99,7 +99,7 @@ def _needed_by(arm: PlannedArm, store: Store | None) -> Iterator[PlannedArm]:
 
 def is_labelled(arm: PlannedArm, store: Store) -> bool:
     """Whether the store has the clusters that an arm is labelled by."""
-    return arm.clusters is not None and (store.labels / arm.clusters.id).is_dir()
+    return arm.clusters is not None and store.has_labels(arm.clusters.id)
 
 
 class Schedule:

@@ -18,7 +18,7 @@ from headwater.facts.decisions import decision_so_far
 from headwater.plan import Plan
 from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
-from headwater.store import Store
+from headwater.store import Store, is_there
 from headwater.tasks import Task
 
 
@@ -107,7 +107,7 @@ def progress_facts(
     """What is done of a plan, and what the rest will cost where this machine's rate is known: short
     words. Nothing is measured.
     """
-    opened = Store(store) if store.exists() else None
+    opened = Store(store) if is_there(store) else None
     todo = pending(plan, opened)
     total = len({cell.id for cell in plan.cells})
     done = total - len(todo.cells)

@@ -194,6 +194,7 @@ class Plan:
         present = store.finished_cells() | store.failed_cells()
         rows: list[dict[str, Any]] = []
         named = {(cell.id, cell.words, cell.arm.words): cell for cell in self.cells}
+        store.bring_rows({cell.id for cell in named.values()} & present)
         for cell in named.values():
             if cell.id in present:
                 rows.extend({**row, **self.names(cell)} for row in store.read_cell(cell.id))

@@ -11,6 +11,7 @@ from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import distinct_views, resolve_view
 from headwater.labels.hierarchies import open_hierarchy
+from headwater.objects import address_of
 from headwater.plan.missing import check_there
 from headwater.plan.places import placed, with_placed_views
 from headwater.plan.splits import of_source, of_task, parts_first
@@ -103,6 +104,8 @@ def check_store(study: Study, store: Path, data_root: Path | None) -> None:
     """Raises InputError, with the study's line, for a store that lies in a folder of images of the
     study: what a run writes would be read as data by the next one. It need not exist.
     """
+    if address_of(store) is not None:
+        return
     with study.located():
         for name in study.data:
             written = getattr(placed(study, name, data_root), "path", None)

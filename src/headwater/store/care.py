@@ -20,7 +20,7 @@ from headwater import digests, files
 from headwater.errors import InputError
 from headwater.rows import CELL_FILE, read_cell_file
 from headwater.store.folder import Store
-from headwater.store.leases import LAPSE_S, Leases
+from headwater.store.leases import LAPSE_S
 
 _ARM = re.compile(r"[0-9a-f]{16}")
 _DAY_S = 86_400.0
@@ -177,9 +177,9 @@ def _checkpoints(store: Store) -> Iterator[Finding]:
 
 
 def _leases(store: Store) -> Iterator[Finding]:
-    with Leases(store.root / "leases") as leases:
-        for path in _inside(leases.folder):
-            held = leases.held(path.stem)
+    with store.looking_at_leases() as leases:
+        for unit in leases.units():
+            held, path = leases.held(unit), store.root / "leases" / f"{unit}.json"
             if held is not None and held.lapsed(LAPSE_S):
                 yield Finding(OLD, path, "a lease that nobody has any more", _size(path))
 
@@ -187,9 +187,9 @@ def _leases(store: Store) -> Iterator[Finding]:
 def workers(store: Store) -> list[str]:
     """What the processes are called that compute something in a store now."""
     found = set[str]()
-    with Leases(store.root / "leases") as leases:
-        for path in _inside(leases.folder):
-            held = leases.held(path.stem)
+    with store.looking_at_leases() as leases:
+        for unit in leases.units():
+            held = leases.held(unit)
             if held is not None and held.owner is not None and not held.lapsed(LAPSE_S):
                 found.add(f"{held.owner.name} (process {held.owner.pid})")
     return sorted(found)

@@ -38,8 +38,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,13 @@ from numpy.typing import NDArray
 
 from headwater import digests, files, fragments
 from headwater.errors import InputError
+from headwater.objects import address_of
 from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
 from headwater.store.leases import Leases
 
-_MARK = "headwater-store"
-_VERSION = 1
-_FAILED = ".failed.json"
+MARK = "headwater-store"
+VERSION = 1
+FAILED = ".failed.json"
 _KNOWN = 5000
 """Files of rows whose rows are kept in memory [ours]."""
 
@@ -63,12 +64,30 @@ def store_path(given: str | Path | None) -> Path:
     return Path(given or os.environ.get("HEADWATER_STORE") or "headwater-store")
 
 
+def is_there(where: Path) -> bool:
+    """Whether a store may be opened: a folder is there, or it is an address, which says so when it
+    is asked.
+    """
+    return address_of(where) is not None or where.exists()
+
+
 class Store:
-    """A results folder. `Store(path)` opens it; `create=True` makes it where it is missing."""
+    """A results folder. `Store(path)` opens it; `create=True` makes it where it is missing.
+
+    `Store("s3://bucket/folder")` opens one in an object store (headwater.store.remote): it has a
+    copy in a folder of this machine, `root`, of what was asked for.
+    """
+
+    def __new__(cls, root: str | Path, *, create: bool = False) -> Store:
+        if cls is Store and address_of(root) is not None:
+            from headwater.store.remote import ObjectStore
+
+            return super().__new__(ObjectStore)
+        return super().__new__(cls)
 
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
         self.root = Path(root)
-        mark = self.root / f"{_MARK}.json"
+        mark = self.root / f"{MARK}.json"
         if create and not mark.exists():
             self._make(mark)
         elif not mark.is_file():
@@ -80,12 +99,12 @@ class Store:
             version = digests.reading(lambda: json.loads(mark.read_text())["version"])
         except (OSError, ValueError):
             raise InputError(
-                f'{mark}: is damaged; it should hold {{"version": {_VERSION}}}'
+                f'{mark}: is damaged; it should hold {{"version": {VERSION}}}'
             ) from None
-        if version != _VERSION:
+        if version != VERSION:
             raise InputError(
                 f"{self.root}: was written by another version of headwater (store version "
-                f"{version}, this one reads {_VERSION})"
+                f"{version}, this one reads {VERSION})"
             )
         self.arms, self.partial = self.root / "arms", self.root / "partial"
         self.rows, self.answers = self.root / "rows", self.root / "answers"
@@ -104,7 +123,7 @@ class Store:
                 f"{self.root}: is not empty and is no store; name another folder with --store"
             )
         try:
-            files.write_atomic(mark, json.dumps({"version": _VERSION}) + "\n")
+            files.write_atomic(mark, json.dumps({"version": VERSION}) + "\n")
         except OSError as error:
             raise InputError(f"{self.root}: cannot be written ({error.strerror})") from None
 
@@ -127,19 +146,51 @@ class Store:
         """Raises InputError where the store was removed, or moved, since it was opened: what is
         written then would be found by nobody.
         """
-        if not (self.root / f"{_MARK}.json").is_file():
+        if not (self.root / f"{MARK}.json").is_file():
             raise InputError(
                 f"{self.root}: the store was removed or moved while it was in use; put it back and "
                 "run the same command again to go on, or name another with --store"
             )
+
+    @property
+    def address(self) -> str:
+        """How another process opens it: a whole path, or where it lies in an object store."""
+        return str(self.root.resolve())
+
+    # what others see of it; nothing is to do for a folder that they share
+    def came(self, folder: str) -> None:
+        """Brings here what others wrote into a folder of it."""
+
+    def went(self, path: Path) -> None:
+        """Shows others a file of it that was written here."""
+
+    def gone(self, path: Path) -> None:
+        """Removes for others too a file or folder of it that was removed here."""
+
+    def bring_rows(self, cells: Iterable[str]) -> None:
+        """Makes ready to read the rows of many cells."""
+
+    @contextmanager
+    def training(self, arm_id: str) -> Iterator[Path]:
+        """The folder of an arm's checkpoints, for as long as it is trained."""
+        yield self.checkpoints(arm_id)
 
     # leases
     @property
     def leases(self) -> Leases:
         """This process's leases of what it computes; they begin when they are first asked for."""
         if self._leases is None:
-            self._leases = Leases(self.root / "leases", name=self.worker_name)
+            self._leases = self.looking_at_leases()
         return self._leases
+
+    @property
+    def local_leases(self) -> Leases:
+        """Leases of what is made on this machine alone, as decoded pixels are."""
+        return self.leases
+
+    def looking_at_leases(self) -> Leases:
+        """Leases of another owner, to look at what is held; to be closed."""
+        return Leases(self.root / "leases", name=self.worker_name)
 
     def give_back(self) -> None:
         """Gives back all leases of this process."""
@@ -273,6 +324,10 @@ class Store:
             ) from None
         return codes
 
+    def has_labels(self, labels_id: str) -> bool:
+        """Whether labels were made from features."""
+        return (self.labels / labels_id).is_dir()
+
     def drop_labels(self, labels_id: str) -> None:
         """Forget labels, so that the next run makes them again."""
         files.remove_folder(self.labels / labels_id)
@@ -285,7 +340,7 @@ class Store:
         self.check()
         checked = [check_row(row, f"cell {cell_id}") for row in rows]
         text = cell_file_text(checked)
-        failed = self.rows / f"{cell_id}{_FAILED}"
+        failed = self.rows / f"{cell_id}{FAILED}"
         if any(row["status"] == "failed" for row in checked):
             files.write_atomic(failed, text)
             return
@@ -302,14 +357,14 @@ class Store:
 
     def failures(self) -> dict[str, tuple[int, ...]]:
         """What tells the last failure of each cell from later ones, by its id."""
-        ids = [name.removesuffix(_FAILED) for name in self._names() if _is_failed(name)]
+        ids = [name.removesuffix(FAILED) for name in self._names() if _is_failed(name)]
         found = {cell: self.failure(cell) for cell in ids}
         return {cell: state for cell, state in found.items() if state is not None}
 
     def failure(self, cell_id: str) -> tuple[int, ...] | None:
         """What tells a cell's last failure from others; None where it did not fail."""
         try:
-            state = (self.rows / f"{cell_id}{_FAILED}").stat()
+            state = (self.rows / f"{cell_id}{FAILED}").stat()
         except OSError:
             return None
         return (state.st_size, state.st_mtime_ns, state.st_ino)
@@ -317,13 +372,13 @@ class Store:
     def reason_of_failure(self, cell_id: str) -> str:
         """Why a cell failed last, as far as its rows say."""
         with suppress(InputError):
-            for row in self._read_rows(self.rows / f"{cell_id}{_FAILED}", cell_id):
+            for row in self._read_rows(self.rows / f"{cell_id}{FAILED}", cell_id):
                 return str(row.get("reason") or "")
         return ""
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""
-        failed = {name.removesuffix(_FAILED) for name in self._names() if _is_failed(name)}
+        failed = {name.removesuffix(FAILED) for name in self._names() if _is_failed(name)}
         return failed - self.finished_cells()
 
     def _names(self) -> set[str]:
@@ -349,13 +404,13 @@ class Store:
 
     def _set_aside(self, cell_id: str) -> None:
         self.damaged.mkdir(exist_ok=True)
-        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
             with suppress(FileNotFoundError):
                 os.replace(self.rows / name, self.damaged / name)
 
     def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
         """The rows of a cell, finished or failed; none where there are none."""
-        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
             if (self.rows / name).is_file():
                 return self._read_rows(self.rows / name, cell_id)
         return []
@@ -378,7 +433,7 @@ class Store:
 
     def drop_cell(self, cell_id: str) -> None:
         """Forget a cell, so that the next run measures it again."""
-        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
             (self.rows / name).unlink(missing_ok=True)
         (self.answers / f"{cell_id}.npy").unlink(missing_ok=True)
 
@@ -435,4 +490,4 @@ def _number(folder: Path) -> int:
 
 
 def _is_failed(name: str) -> bool:
-    return name.endswith(_FAILED)
+    return name.endswith(FAILED)

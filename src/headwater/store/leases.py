@@ -67,6 +67,10 @@ class Held:
     """None where the file does not say."""
     age_s: float
     """Since the last sign of life."""
+    lost: int = 0
+    """So many had it before and were lost, one after another, with nothing done."""
+    mark: str = ""
+    """How far the unit was when it was claimed."""
 
     def lapsed(self, lapse_s: float) -> bool:
         """Whether nobody has it any more, as far as can be told from here."""
@@ -91,35 +95,50 @@ class Leases:
     ) -> None:
         self.folder, self.owner = folder, Owner.here(name)
         self._beat_s, self._lapse_s = beat_s, lapse_s
-        self._held: set[str] = set()
+        self._held: dict[str, int] = {}
+        """Units, and how often they were lost before."""
+        self._lost: dict[str, tuple[int, str]] = {}
+        """Of a unit that was taken away from a lost owner: how often it was, and its mark."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._clock = folder / f".clock-{self.owner.token}.tmp"
 
-    def claim(self, unit: str) -> bool:
-        """Whether the unit is ours now, or was already. `unit` is a name that files may have."""
+    def claim(self, unit: str, mark: str = "") -> bool:
+        """Whether the unit is ours now, or was already. `unit` is a name that files may have;
+        `mark` says how far it is, so that `lost` begins anew where something was done.
+        """
         with self._lock:
             if unit in self._held:
                 return True
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._made(unit) and not (self._took_away(unit) and self._made(unit)):
-            return False
+        lost = 0
+        if not self._made(unit, self._text(0, mark)):
+            if not self._took_away(unit):
+                return False
+            before, was = self._lost.pop(unit, (0, mark))
+            lost = before + 1 if was == mark else 1
+            if not self._made(unit, self._text(lost, mark)):
+                return False
         with self._lock:
-            self._held.add(unit)
+            self._held[unit] = lost
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="leases", daemon=True)
                 self._thread.start()
         return True
 
+    def lost(self, unit: str) -> int:
+        """How many owners of a unit that is ours were lost before us, one after another, with
+        nothing done: what kills whoever takes it should be taken no more.
+        """
+        return self._held.get(unit, 0)
+
     def release(self, unit: str) -> None:
         """Gives a unit back; nothing happens where it is not ours any more."""
         with self._lock:
-            self._held.discard(unit)
+            self._held.pop(unit, None)
         held = self.held(unit)
         if held is not None and held.owner == self.owner:
-            with suppress(OSError):
-                self._path(unit).unlink()
+            self._remove(unit)
 
     def held(self, unit: str) -> Held | None:
         """Who has a unit; None where nobody has."""
@@ -129,7 +148,7 @@ class Leases:
                 said = file.read(4096)
         except OSError:
             return None
-        return Held(_owner(said), self._now() - changed)
+        return held_of(said, self._now() - changed)
 
     @contextmanager
     def alone(self, unit: str) -> Iterator[None]:
@@ -152,10 +171,7 @@ class Leases:
             self._thread.join()
         for unit in sorted(self._held):
             self.release(unit)
-        with suppress(OSError):
-            self._clock.unlink()
-        with suppress(OSError):  # others have leases there
-            self.folder.rmdir()
+        self._tidy()
 
     def __enter__(self) -> Leases:
         return self
@@ -163,12 +179,35 @@ class Leases:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def units(self) -> list[str]:
+        """Units that somebody has, or had and was lost."""
+        try:
+            names = sorted(os.listdir(self.folder))
+        except OSError:
+            return []
+        return [name[:-5] for name in names if name.endswith(".json") and name[0] != "."]
+
+    def _remove(self, unit: str) -> None:
+        with suppress(OSError):
+            self._path(unit).unlink()
+
+    def _tidy(self) -> None:
+        """What is left behind when nothing is held any more."""
+        with suppress(OSError):
+            self._clock.unlink()
+        with suppress(OSError):  # others have leases there
+            self.folder.rmdir()
+
     def _path(self, unit: str) -> Path:
         return self.folder / f"{unit}.json"
 
-    def _made(self, unit: str) -> bool:
+    def _text(self, lost: int, mark: str) -> bytes:
+        return json.dumps({**asdict(self.owner), "lost": lost, "mark": mark}).encode()
+
+    def _made(self, unit: str, text: bytes) -> bool:
         """Whether the file was made by us just now."""
-        text, path = json.dumps(asdict(self.owner)).encode(), self._path(unit)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(unit)
         own = self.folder / f".{unit}-{self.owner.token}.tmp"
         try:
             own.write_bytes(text)
@@ -191,13 +230,14 @@ class Leases:
             return True
         if not held.lapsed(self._lapse_s):
             return False
+        self._lost[unit] = held.lost, held.mark
         aside = self.folder / f".{unit}-{uuid.uuid4().hex}.tmp"
         try:
             os.rename(self._path(unit), aside)
         except OSError:
             return not self._path(unit).exists()
         try:
-            if _owner(aside.read_bytes()) != held.owner:
+            if held_of(aside.read_bytes(), 0.0).owner != held.owner:
                 with suppress(OSError):
                     os.link(aside, self._path(unit))
                 return False
@@ -217,7 +257,7 @@ class Leases:
         held = self.held(unit)
         if held is not None and held.owner != self.owner:
             with self._lock:
-                self._held.discard(unit)
+                self._held.pop(unit, None)
             return
         with suppress(OSError):  # gone, or the disk is away for a while
             os.utime(self._path(unit))
@@ -242,12 +282,14 @@ def _made_alone(path: Path, text: bytes) -> bool:
     return True
 
 
-def _owner(said: bytes) -> Owner | None:
+def held_of(said: bytes, age_s: float) -> Held:
+    """What a lease says; its owner is None where it cannot be read."""
     try:
         words: dict[str, Any] = json.loads(said)
-        return Owner(**words)
-    except (ValueError, TypeError, RecursionError):
-        return None
+        lost, mark = int(words.pop("lost", 0)), str(words.pop("mark", ""))
+        return Held(Owner(**words), age_s, lost, mark)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return Held(None, age_s)
 
 
 def _is_gone(owner: Owner) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater import digests, files
+from headwater.store.folder import Store
 
 FOLDER = "studies"
 _NAME = re.compile(r"[^/]+-[0-9a-f]{12}\.json")
@@ -36,22 +37,23 @@ class UnderWay:
 
 
 def put(
-    root: Path,
+    store: Store,
     name: str,
     words: Mapping[str, Any],
     data_root: Path | None,
     arms: Collection[str] | None = None,
 ) -> Path:
-    """Says that a study is under way in the store at `root`; its file, which is the same for the
+    """Says that a study is under way in a store; its file, which is the same for the
     same words, run as a whole or by steps (with the `arms` that are wanted so far).
     """
     said = {"words": dict(words), "data_root": None if data_root is None else str(data_root)}
     key = said if arms is None else {**said, "by_steps": True}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    path = root / FOLDER / f"{name}-{digest}.json"
+    path = store.root / FOLDER / f"{name}-{digest}.json"
     if arms is not None or not path.is_file():
         known = {} if arms is None else {"arms": sorted(arms)}
         files.write_atomic(path, json.dumps(digests.sealed({**said, **known}), indent=1) + "\n")
+        store.went(path)
     return path
 
 
@@ -60,9 +62,10 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
-def under_way(root: Path) -> Iterator[UnderWay]:
+def under_way(store: Store) -> Iterator[UnderWay]:
     """All of a store, by their names; a file that is damaged is told and passed over."""
-    for path in sorted((root / FOLDER).glob("[!.]*.json")):
+    store.came(FOLDER)
+    for path in sorted((store.root / FOLDER).glob("[!.]*.json")):
         try:
             said = digests.read_record(path)
             where, arms = said["data_root"], said.get("arms")
@@ -80,8 +83,9 @@ def under_way(root: Path) -> Iterator[UnderWay]:
         yield found
 
 
-def ended(path: Path) -> None:
+def ended(store: Store, path: Path) -> None:
     """Takes a study off: all of it is done."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
+        store.gone(path)
         path.parent.rmdir()

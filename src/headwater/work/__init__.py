@@ -176,18 +176,19 @@ def _train(
 ) -> tuple[pretrain.Outcome, list[dict[str, float]]]:
     assert arm.source is not None and arm.recipe is not None
     hashes = arm.source.hashes[arm.positions]
-    return pretrain.pretrain(
-        method,
-        session.source_pixels(arm).subset(arm.positions),
-        Order(hashes, arm.images_seen, arm.recipe.batch, arm.words.seed),
-        arm.recipe,
-        image_size=session.plan.study.image_size,
-        seed=arm.words.seed,
-        compute=session.compute,
-        checkpoints=session.store.checkpoints(arm.id),
-        checkpoint_every_s=session.checkpoint_every_s,
-        probe=online_probe(session, arm),
-        ranks=ranks,
-        watch=watch,
-        stop=session.stop.is_set,
-    )
+    with session.store.training(arm.id) as checkpoints:
+        return pretrain.pretrain(
+            method,
+            session.source_pixels(arm).subset(arm.positions),
+            Order(hashes, arm.images_seen, arm.recipe.batch, arm.words.seed),
+            arm.recipe,
+            image_size=session.plan.study.image_size,
+            seed=arm.words.seed,
+            compute=session.compute,
+            checkpoints=checkpoints,
+            checkpoint_every_s=session.checkpoint_every_s,
+            probe=online_probe(session, arm),
+            ranks=ranks,
+            watch=watch,
+            stop=session.stop.is_set,
+        )

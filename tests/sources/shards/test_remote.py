@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from headwater import objects
 from headwater.errors import InputError
 from headwater.sources import shards as shards_room
 from headwater.sources.shards import ShardSource, open_shards, remote
@@ -35,8 +36,8 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_STALLED_S", 0.3)
-    monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(objects, "STALLED_S", 0.3)
+    monkeypatch.setattr(objects, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(remote, "_CHUNK", 4096)
 
 
@@ -144,7 +145,7 @@ def test_what_is_not_there_is_told(served: Served, tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "_TRIES", 2)
+    monkeypatch.setattr(objects, "TRIES", 2)
     with pytest.raises(InputError, match=r"http://127\.0\.0\.1:9/ cannot be read"):
         open_shards("web", "http://127.0.0.1:9/{0..1}.tar", cache=tmp_path)
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from headwater import api
+from headwater import api, objects
 from headwater.rows import comparable
 from headwater.sources.folder import FolderSource
 from headwater.sources.looking import judges
@@ -50,8 +50,8 @@ class Runs:
     def __post_init__(self) -> None:
         for room, name in ((decoding, "decode"), (judges, "judge_bytes")):
             self.monkeypatch.setattr(room, name, self._counting(getattr(room, name)))
-        self.monkeypatch.setattr(remote, "_STALLED_S", 1.0)  # a busy machine is no stall
-        self.monkeypatch.setattr(remote, "_FIRST_WAIT_S", 0.01)
+        self.monkeypatch.setattr(objects, "STALLED_S", 1.0)  # a busy machine is no stall
+        self.monkeypatch.setattr(objects, "FIRST_WAIT_S", 0.01)
         self.monkeypatch.setattr(remote, "_CHUNK", 16_384)
 
     def _counting(self, decode: Callable[..., Any]) -> Callable[..., Any]:

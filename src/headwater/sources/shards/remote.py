@@ -15,17 +15,16 @@ import os
 import re
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headwater import digests
+from headwater import digests, objects
 from headwater.errors import InputError
 from headwater.files import cache_room, wait_for_turn
+from headwater.objects import Cut, Missing
 from headwater.sources.shards.manifest import NAME
 from headwater.sources.shards.places import ADDRESS, Shard, expanded
 
@@ -35,11 +34,6 @@ _AT_ONCE = 16
 """Requests that are under way together."""
 _CHUNK = 8 << 20
 """Bytes of a request while a shard is brought here: as much is asked for again where one is cut."""
-_TRIES = 8
-_FIRST_WAIT_S = 0.1
-_STALLED_S = 10.0
-"""Without a byte for so long, a request is asked again [ours]."""
-_LONGEST_S = 600.0
 KEPT_LIMIT, KEPT_SHARE = 32 * 10**9, 0.25
 """Bytes, and share of the free disk, that shards may take that were brought here [ours]."""
 
@@ -59,7 +53,7 @@ class Remote:
         plain = re.split(r"[{*?\[]", written, maxsplit=1)[0]
         self.base = plain[: plain.rfind("/") + 1]
         self._pattern = written[len(self.base) :]
-        self._store = _store(self.base, where)
+        self._store = objects.client(self.base, where)
 
     def shards(self) -> list[Shard]:
         """All of them, in the order of their names. Raises InputError for one that is not there,
@@ -98,7 +92,7 @@ class Remote:
         for name, key in ((NAME, "shards"), ("index.json", "shardlist")):
             try:
                 said = digests.opened(bytes(self._asked(partial(self._get, name))))
-            except (_Missing, digests.Damaged):
+            except (Missing, digests.Damaged):
                 continue
             listed = said.get(key)
             if isinstance(listed, dict):
@@ -114,10 +108,10 @@ class Remote:
     def _shard(self, name: str) -> Shard:
         try:
             told = self._asked(lambda: self._head(name))
-        except _Missing:
+        except Missing:
             raise InputError(f"{self._where}: there is no {self.base}{name}") from None
         beside: dict[str, Any] | None = None
-        with contextlib.suppress(_Missing):
+        with contextlib.suppress(Missing):
             beside = self._asked(lambda: self._head(f"{name[:-4]}.parquet"))
         mark = hashlib.blake2b(str(told["e_tag"]).encode(), digest_size=16).hexdigest()
         return Shard(
@@ -135,7 +129,7 @@ class Remote:
         """What `headwater shard` says of the shards; None where there is no such record."""
         try:
             return self._asked(lambda: self._get(NAME))
-        except _Missing:
+        except Missing:
             return None
 
     # bringing shards here
@@ -197,7 +191,7 @@ class Remote:
         """Some bytes of a file. Raises InputError where they cannot be had."""
         try:
             return self._asked(lambda: self._range(name, begin, size))
-        except _Missing:
+        except Missing:
             raise InputError(f"{self.base}{name}: is no longer there") from None
 
     def read_many(self, asked: Sequence[tuple[str, int, int]]) -> list[bytes]:
@@ -212,7 +206,7 @@ class Remote:
 
         data = bytes(obstore.get_range(self._store, name, start=begin, length=size))
         if len(data) != size:
-            raise _Cut(f"{len(data):,} of {size:,} bytes came")
+            raise Cut(f"{len(data):,} of {size:,} bytes came")
         return data
 
     def _get(self, name: str) -> bytes:
@@ -227,52 +221,10 @@ class Remote:
 
     def _asked(self, ask: Callable[[], T]) -> T:
         """What a request gives, asked again where it fails for a reason that may pass."""
-        import obstore.exceptions as kinds
-
-        final = (kinds.PermissionDeniedError, kinds.UnauthenticatedError, kinds.InvalidPathError)
-        for attempt in range(_TRIES):
-            try:
-                return ask()
-            except FileNotFoundError:
-                raise _Missing from None
-            except (kinds.BaseError, _Cut, OSError, ValueError) as error:
-                if isinstance(error, final) or attempt == _TRIES - 1:
-                    raise InputError(
-                        f"{self._where}: {self.base} cannot be read ({digests.reason(error)})"
-                    ) from None
-                time.sleep(_FIRST_WAIT_S * 2**attempt)
-        raise AssertionError
-
-
-class _Missing(Exception):
-    """There is no such file."""
-
-
-class _Cut(Exception):
-    """Less came than was asked for."""
-
-
-def _store(base: str, where: str) -> Any:
-    from obstore.store import from_url
-
-    plain = base.lower().startswith("http://") or os.environ.get("AWS_ENDPOINT_URL", "").startswith(
-        "http://"
-    )
-    client = {
-        "allow_http": plain,
-        "read_timeout": timedelta(seconds=_STALLED_S),
-        "timeout": timedelta(seconds=_LONGEST_S),
-    }
-    backoff = {
-        "init_backoff": timedelta(seconds=_FIRST_WAIT_S),
-        "max_backoff": timedelta(seconds=5),
-    }
-    retry = {"max_retries": _TRIES, "backoff": backoff, "retry_timeout": timedelta(seconds=120)}
-    try:
-        make: Any = from_url  # its overloads name the words of each kind of store
-        return make(base, client_options=client, retry_config=retry)
-    except Exception as error:  # a word that it does not know, credentials that are missing
-        raise InputError(f"{where}: {base} cannot be read ({digests.reason(error)})") from None
+        return objects.asked(
+            ask,
+            lambda reason: InputError(f"{self._where}: {self.base} cannot be read ({reason})"),
+        )
 
 
 def kept_limit(folder: Path) -> float:

@@ -4,6 +4,7 @@ traceback.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,5 +38,41 @@ def blamed_on(*at: str | int) -> Iterator[None]:
         raise
 
 
+class Unreachable(InputError):
+    """Something that lies elsewhere did not answer after many tries; it may later."""
+
+
 class Stopped(Exception):
     """Asked to stop, and what was done so far is kept: no failure."""
+
+
+_PASSING = frozenset(
+    (
+        errno.EIO,
+        errno.ESTALE,
+        errno.EAGAIN,
+        errno.EBUSY,
+        errno.ETIMEDOUT,
+        errno.ECONNRESET,
+        errno.ECONNREFUSED,
+        errno.ECONNABORTED,
+        errno.EHOSTUNREACH,
+        errno.ENETUNREACH,
+        errno.ENOMEM,
+        errno.EMFILE,
+        errno.ENFILE,
+    )
+)
+_CROWDED = ("OutOfMemoryError", "AcceleratorError")
+"""Classes of torch, which is not imported here."""
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same work may succeed a little later: a disk or a network that was away, memory
+    that others had.
+    """
+    if isinstance(error, Unreachable | MemoryError | ConnectionError | TimeoutError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno in _PASSING
+    return any(kind.__name__ in _CROWDED for kind in type(error).__mro__)

@@ -88,6 +88,9 @@ class Frame:
         elif event.kind == "failed":
             self._told.append(f"failed: {title}: {fields['reason']}")
             self._workers.pop(event.worker, None)
+        elif event.kind == "retried":
+            self._told.append(f"is tried again: {title}: {fields['reason']}")
+            self._workers.pop(event.worker, None)
         elif event.kind == "died":
             self._told.append(f"a worker died (exit code {fields['code']}) on: {title}")
 

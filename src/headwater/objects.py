@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headwater import digests, files
-from headwater.errors import InputError
+from headwater.errors import InputError, Unreachable
 
 T = TypeVar("T")
 TRIES = 8
@@ -118,8 +118,8 @@ class Head:
 class Objects:
     """The objects below one address, by their names. Thread-safe.
 
-    Every method raises InputError where the object store does not answer after many tries, or
-    refuses.
+    Every method raises Unreachable, an InputError, where the object store does not answer after
+    many tries, or refuses.
     """
 
     def __init__(self, address: str) -> None:
@@ -241,7 +241,7 @@ class Objects:
 
     def _asked(self, ask: Callable[[], T]) -> T:
         return asked(
-            ask, lambda reason: InputError(f"{self.address}: the object store fails ({reason})")
+            ask, lambda reason: Unreachable(f"{self.address}: the object store fails ({reason})")
         )
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import random
 import signal
@@ -15,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from headwater import api
 from headwater.engines import claims
 from headwater.engines.claims import Claims, lease_of
-from headwater.engines.schedule import Event, Schedule, Unit, pending
+from headwater.engines.schedule import Event, Failure, Schedule, Unit, pending
+from headwater.errors import InputError, Unreachable, may_pass
 from headwater.plan import Plan
 from headwater.store import Leases, Store
+from headwater.store import leases as leases_room
 from headwater.study import Study
 from tests.conftest import Finished
 from tests.engines.test_kill import assert_same_results
@@ -95,6 +100,7 @@ class Shared:
     schedule: Schedule
     claims: Claims
     heard: list[Event]
+    kept: list[Failure]
 
 
 @pytest.fixture
@@ -104,7 +110,9 @@ def plan(finished: Finished, tmp_path: Path) -> Plan:
 
 def shared(plan: Plan, store: Store, leases: Leases) -> Shared:
     schedule, heard = Schedule(pending(plan, store)), list[Event]()
-    return Shared(schedule, Claims(schedule, store, leases, heard.append), heard)
+    kept = list[Failure]()
+    one = Claims(schedule, store, leases, heard.append, kept.append)
+    return Shared(schedule, one, heard, kept)
 
 
 def taken(one: Shared) -> list[Unit]:
@@ -185,3 +193,111 @@ def test_tasks_of_any_name_have_leases_that_files_can_be_called(plan: Plan) -> N
     unit = Unit(plan.arms[0], "a/../b: ü", ())
     assert lease_of(unit) != lease_of(Unit(plan.arms[0], "b", ()))
     assert set(lease_of(unit)) <= set("0123456789abcdef-")
+
+
+def test_what_may_pass_is_tried_again_later_and_its_reason_kept(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "WAIT_S", 0.05)
+    store = Store(tmp_path / "store", create=True)
+    with Leases(store.root / "leases") as mine, Leases(store.root / "leases") as theirs:
+        one, other = shared(plan, store, mine), shared(plan, store, theirs)
+        unit = one.claims.take()
+        assert unit is not None and one.claims.later(unit, "OSError: the disk was away")
+        rest = taken(one)
+        assert unit.arm.id not in {each.arm.id for each in rest} and one.claims.waits()
+        assert theirs.claim(lease_of(unit))  # it is free meanwhile
+        theirs.release(lease_of(unit))
+        time.sleep(0.06)
+        again = one.claims.take()
+        assert again is not None and again.arm.id == unit.arm.id
+        tries = 1
+        while one.claims.later(again, "OSError: the disk was away"):
+            tries += 1
+            time.sleep(0.05 * 4**tries)
+            assert (again := one.claims.take()) is not None
+        assert tries == claims.TRIES - 1 and not other.heard
+    told = [json.loads(line) for line in (store.root / "logs/tries.jsonl").read_text().splitlines()]
+    assert len(told) == tries and {each["reason"] for each in told} == {
+        "OSError: the disk was away"
+    }
+    assert {each["unit"] for each in told} == {lease_of(unit)}
+
+
+def test_cells_are_taken_one_by_one_where_one_of_them_kills_workers(
+    plan: Plan, finished: Finished, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store", create=True)
+    (store.root / "arms").symlink_to(finished.store / "arms")
+    with Leases(store.root / "leases") as leases:
+        one = shared(plan, store, leases)
+        unit = one.claims.take()
+        assert unit is not None and len(unit.cells) > 1
+        assert one.claims.parted(unit, "the worker process died")
+        parts = [one.claims.take() for _ in unit.cells]
+        assert [part and part.cells for part in parts] == [(cell,) for cell in unit.cells]
+        assert parts[0] is not None and not one.claims.parted(parts[0], "it died again")
+
+
+def lose(store: Store, unit: str, mark: str, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many owners have a unit, and are killed, one after another."""
+    with monkeypatch.context() as patch:
+        patch.setattr(leases_room, "_is_gone", lambda owner: True)
+        for _ in range(times):
+            lost = Leases(store.root / "leases", beat_s=3600)
+            assert lost.claim(unit, mark)
+
+
+def test_what_loses_every_worker_fails_and_takes_no_sibling_along(
+    plan: Plan, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store", create=True)
+    (store.root / "arms").symlink_to(finished.store / "arms")
+    first = Schedule(pending(plan, store)).ready[0]
+    mark = str(len(first.cells))
+    lose(store, lease_of(first), mark, 2, monkeypatch)
+    monkeypatch.setattr(leases_room, "_is_gone", lambda owner: owner.token != mine.owner.token)
+    with Leases(store.root / "leases") as mine:
+        one = shared(plan, store, mine)
+        parts = [one.claims.take() for _ in first.cells]
+        assert all(part is not None and len(part.cells) == 1 for part in parts)
+        assert {part.cells[0].id for part in parts if part} == {cell.id for cell in first.cells}
+        assert not one.kept
+    lose(store, lease_of(first), mark, claims.MOST_LOST, monkeypatch)
+    with Leases(store.root / "leases") as mine:
+        one = shared(plan, store, mine)
+        others = taken(one)
+        assert others and lease_of(first) not in {lease_of(unit) for unit in others}
+        (failure,) = one.kept
+        assert failure.cells == first.cells and "4 workers that had it were lost" in failure.reason
+
+
+def test_an_arm_that_gets_further_each_time_is_no_poison(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "store", create=True)
+    arm = plan.arms[0].id
+    for step in range(6):
+        lose(store, arm, f"step-{step:010}.json", 1, monkeypatch)
+    monkeypatch.setattr(leases_room, "_is_gone", lambda owner: owner.token != mine.owner.token)
+    with Leases(store.root / "leases") as mine:
+        one = shared(plan, store, mine)
+        assert arm in {unit.arm.id for unit in taken(one)} and not one.kept
+        assert mine.lost(arm) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (OSError(errno.EIO, "input/output error"), True),
+        (OSError(errno.ENOSPC, "no space"), False),
+        (ConnectionResetError(), True),
+        (Unreachable("the object store fails"), True),
+        (InputError("a wrong word"), False),
+        (ValueError("a bug"), False),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (MemoryError(), True),
+    ],
+)
+def test_what_may_pass(error: Exception, passes: bool) -> None:
+    assert may_pass(error) is passes

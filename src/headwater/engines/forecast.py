@@ -129,7 +129,7 @@ class Forecast:
             busy.told_at = now
         elif event.kind == "cell":
             self._cell(busy, event.fields["cell"], now)
-        elif event.kind in ("finished", "failed", "died"):
+        elif event.kind in ("finished", "failed", "retried", "died"):
             self._end(event, busy, now)
 
     @property
@@ -194,6 +194,8 @@ class Forecast:
         self._stale = True
         if event.kind == "died":
             self._warm.discard(event.worker)
+            self._schedule.ready.appendleft(busy.unit)
+        elif event.kind == "retried":
             self._schedule.ready.appendleft(busy.unit)
         elif event.kind == "failed":
             self._schedule.failed(busy.unit, "")

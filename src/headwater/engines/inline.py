@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from headwater.engines.claims import LOOK_EVERY_S, Claims
 from headwater.engines.cores import limited, threads_of
 from headwater.engines.engine import Engine
-from headwater.engines.schedule import NOBODY, Event, Pending, Schedule, Unit
-from headwater.errors import InputError
+from headwater.engines.schedule import NOBODY, Event, Failure, Pending, Schedule, Unit
+from headwater.errors import InputError, may_pass
 
 if TYPE_CHECKING:
     from headwater.work.session import Session
@@ -30,22 +30,31 @@ def run(
     session: Session, todo: Pending, *, workers: int | None, watch: Callable[[Event], None]
 ) -> None:
     """Compute what is to do; `workers` means nothing here. Units that fail become rows."""
-    from headwater import device
+    from headwater import device, work
 
     schedule = Schedule(todo)
-    claims = Claims(schedule, session.store, session.store.leases, watch, session.idle_s)
+
+    def keep(failure: Failure) -> None:
+        work.write_failure(session, failure.cells, failure.reason)
+
+    store = session.store
+    claims = Claims(schedule, store, store.leases, watch, keep, session.idle_s)
     with device.deterministic(), limited(threads_of(session.compute, 1)):
         while schedule.ready or claims.waits():
             unit = claims.take()
             if unit is not None:
-                _compute(session, schedule, unit, watch)
+                _compute(session, schedule, claims, unit, watch)
                 claims.give_back(unit)
             elif claims.waits():
                 time.sleep(LOOK_EVERY_S)
 
 
 def _compute(
-    session: Session, schedule: Schedule, unit: Unit, watch: Callable[[Event], None]
+    session: Session,
+    schedule: Schedule,
+    claims: Claims,
+    unit: Unit,
+    watch: Callable[[Event], None],
 ) -> None:
     from headwater import work
     from headwater.engines.unit import compute_unit, reason_of
@@ -59,6 +68,9 @@ def _compute(
     except Exception as error:
         if not isinstance(error, InputError):
             _log(session, unit)
+        if may_pass(error) and claims.later(unit, reason_of(error)):
+            say("retried", reason=reason_of(error))
+            return
         for failure in schedule.failed(unit, reason_of(error)):
             work.write_failure(session, failure.cells, failure.reason)
             worker = _HERE if failure.unit is unit else NOBODY

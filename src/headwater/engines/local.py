@@ -15,7 +15,7 @@ from headwater.engines.claims import Claims
 from headwater.engines.cores import default_workers, threads_of
 from headwater.engines.engine import Engine
 from headwater.engines.pool import Pool
-from headwater.engines.schedule import NOBODY, Event, Pending, Schedule, Unit
+from headwater.engines.schedule import NOBODY, Event, Failure, Pending, Schedule, Unit
 
 if TYPE_CHECKING:
     from headwater.work.session import Session
@@ -52,7 +52,14 @@ class _Workers(Pool[Unit]):
     ) -> None:
         super().__init__(COMMAND, setting, session.store.root / "logs", schedule.ready)
         self._session, self._schedule, self._watch = session, schedule, watch
-        self._claims = Claims(schedule, session.store, session.store.leases, watch, session.idle_s)
+        self._claims = Claims(
+            schedule, session.store, session.store.leases, watch, self._keep, session.idle_s
+        )
+
+    def _keep(self, failure: Failure) -> None:
+        from headwater import work
+
+        work.write_failure(self._session, failure.cells, failure.reason)
 
     def take(self) -> Unit | None:
         return self._claims.take()
@@ -66,12 +73,13 @@ class _Workers(Pool[Unit]):
             self._claims.give_back(unit)
         self._watch(Event(kind, number, unit, fields))
 
+    def again(self, unit: Unit, reason: str, *, may_pass: bool) -> bool:
+        return self._claims.later(unit, reason) if may_pass else self._claims.parted(unit, reason)
+
     def failed(self, unit: Unit, reason: str) -> None:
         """Note that cells failed, and the units that waited for this one."""
-        from headwater import work
-
         for failure in self._schedule.failed(unit, reason):
-            work.write_failure(self._session, failure.cells, failure.reason)
+            self._keep(failure)
             if failure.unit is not unit:
                 self._watch(Event("failed", NOBODY, failure.unit, {"reason": failure.reason}))
         self._claims.give_back(unit)

@@ -74,9 +74,15 @@ class Pool(ABC, Generic[U]):
 
     @abstractmethod
     def on_event(self, kind: str, number: int, unit: U, fields: dict[str, Any]) -> None:
-        """Hears of every event of a unit: started, progress, cell, finished, failed, died, and what
-        else its worker says.
+        """Hears of every event of a unit: started, progress, cell, finished, failed, retried, died,
+        and what else its worker says.
         """
+
+    def again(self, unit: U, reason: str, *, may_pass: bool) -> bool:
+        """Whether a unit that failed, or whose worker died, is taken up again later in place of
+        having failed; `may_pass`: its worker says that the reason may pass.
+        """
+        return False
 
     @abstractmethod
     def failed(self, unit: U, reason: str) -> None:
@@ -203,9 +209,12 @@ class Pool(ABC, Generic[U]):
             return
         unit = self._busy[number]
         if kind == "failed":
-            self.failed(unit, answer["reason"])
+            if self.again(unit, answer["reason"], may_pass=bool(answer.pop("may_pass", False))):
+                kind = "retried"
+            else:
+                self.failed(unit, answer["reason"])
         self.on_event(kind, number, unit, answer)
-        if kind in ("failed", "finished"):
+        if kind in ("failed", "retried", "finished"):
             del self._busy[number]
             self._stillborn = 0
 
@@ -234,14 +243,15 @@ class Pool(ABC, Generic[U]):
             return
         self._deaths[id(unit)] += 1
         deaths = self._deaths[id(unit)]
+        reason = (
+            f"the worker process died {deaths} times (last exit code {code}; see "
+            f"{self._log(number)})"
+        )
         if deaths < MAX_DEATHS:
-            self.ready.appendleft(unit)
+            if not self.again(unit, reason, may_pass=False):
+                self.ready.appendleft(unit)
         else:
-            self.failed(
-                unit,
-                f"the worker process died {deaths} times (last exit code {code}; see "
-                f"{self._log(number)})",
-            )
+            self.failed(unit, reason)
         self.on_event("died", number, unit, {"code": code})
 
 

@@ -78,7 +78,7 @@ class _Told:
     def heard(self, event: Event) -> None:
         if event.kind == "started":
             self.units[event.worker] = event.unit.title
-        elif event.kind in ("finished", "failed", "died"):
+        elif event.kind in ("finished", "failed", "retried", "died"):
             self.units.pop(event.worker, None)
         if event.kind == "finished" and event.unit.task is None:
             self.counts["arms_done"] += 1

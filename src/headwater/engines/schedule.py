@@ -40,9 +40,10 @@ class Unit:
 
 @dataclass(frozen=True)
 class Event:
-    """What a watcher of a run hears. `kind` is started, progress, cell, finished, failed or
-    died; the first one, `expected`, comes before anything has begun, of the first unit and nobody.
-    What another run on this store did is heard as that of nobody, without its start.
+    """What a watcher of a run hears. `kind` is started, progress, cell, finished, failed, retried
+    (it failed for a reason that may pass) or died; the first one, `expected`, comes before anything
+    has begun, of the first unit and nobody. What another run on this store did is heard as that of
+    nobody, without its start.
 
     Every event's fields have `left_s`, seconds until all is done, and where a worker has its unit
     `unit_left_s`: forecasts (headwater.engines.forecast); not where the forecast failed.

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 from headwater import plain, wings
 from headwater.engines.pool import STOP
-from headwater.errors import InputError, Stopped
+from headwater.errors import InputError, Stopped, may_pass
 from headwater.wings import UnitWorker
 
 _STOP, _KEEPS_NOTHING = threading.Event(), threading.Event()
@@ -143,7 +143,7 @@ def _work(worker: UnitWorker, unit: dict[str, Any], tell: Callable[..., None]) -
         if not isinstance(error, InputError):
             traceback.print_exc()
         reason = f"{type(error).__name__}: {plain.line(error)[:500]}"
-        tell("failed", reason=reason)
+        tell("failed", reason=reason, may_pass=may_pass(error))
     else:
         tell("finished")
 

@@ -90,6 +90,8 @@ class RunDisplay:
             self._say(f"note: {event.unit.title}: {event.fields['note']}")
         if event.kind == "failed":
             self._say(f"failed: {event.unit.title}: {event.fields['reason']}")
+        elif event.kind == "retried":
+            self._say(f"is tried again: {event.unit.title}: {event.fields['reason']}")
         elif event.kind == "died":
             self._say(f"a worker died (exit code {event.fields['code']}) on: {event.unit.title}")
         elif not self._live and time.monotonic() - self._told > _PLAIN_EVERY_S:

@@ -2,5 +2,6 @@
 
 from headwater.store.folder import Store, is_there, store_path
 from headwater.store.leases import Leases
+from headwater.store.remote import ObjectStore
 
-__all__ = ["Leases", "Store", "is_there", "store_path"]
+__all__ = ["Leases", "ObjectStore", "Store", "is_there", "store_path"]

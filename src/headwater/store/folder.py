@@ -36,12 +36,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,12 +79,15 @@ class Store:
     copy in a folder of this machine, `root`, of what was asked for.
     """
 
-    def __new__(cls, root: str | Path, *, create: bool = False) -> Store:
-        if cls is Store and address_of(root) is not None:
-            from headwater.store.remote import ObjectStore
+    _at_addresses: ClassVar[type[Store]]
 
-            return super().__new__(ObjectStore)
-        return super().__new__(cls)
+    def __init_subclass__(cls, *, at_addresses: bool = False) -> None:
+        if at_addresses:
+            Store._at_addresses = cls
+
+    def __new__(cls, root: str | Path, *, create: bool = False) -> Store:
+        at_address = cls is Store and address_of(root) is not None
+        return super().__new__(cls._at_addresses if at_address else cls)
 
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
         self.root = Path(root)
@@ -198,6 +202,15 @@ class Store:
             self._leases.close()
             self._leases = None
 
+    def note_try(self, lease: str, title: str, reason: str) -> None:
+        """Keeps why a unit is tried again; where the disk is away, so is the note."""
+        path = self.root / "logs" / "tries.jsonl"
+        said = {"time": time.time(), "unit": lease, "title": title, "reason": reason}
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as log:
+                log.write(json.dumps({**said, "host": platform.node(), "pid": os.getpid()}) + "\n")
+
     # arms
     def arm_folder(self, arm_id: str) -> Path:
         return self.arms / arm_id
@@ -263,6 +276,11 @@ class Store:
 
     def checkpoints(self, arm_id: str) -> Path:
         return self.partial / arm_id
+
+    def progress_of(self, arm_id: str) -> str:
+        """The newest checkpoint of an arm in training, by its name; empty where there is none."""
+        names = [path.name for path in self.checkpoints(arm_id).glob("step-*.json")]
+        return max(names, default="")
 
     def drop_checkpoints(self, arm_id: str) -> None:
         shutil.rmtree(self.partial / arm_id, ignore_errors=True)

@@ -56,7 +56,7 @@ def kept_in(address: str, known_as: str) -> Path:
     return base / f"{last}-{digest}"
 
 
-class ObjectStore(Store):
+class ObjectStore(Store, at_addresses=True):
     """As `Store`, at an address; `root` is this machine's copy."""
 
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
@@ -253,6 +253,10 @@ class ObjectStore(Store):
         if not self.objects.create(f"arms/{arm_id}/{_ARM}", record):
             files.remove_folder(folder)  # the other's comes when it is asked for
         self._sure_arms.add(arm_id)
+
+    def progress_of(self, arm_id: str) -> str:
+        names = [head.name for head in self.objects.list(f"partial/{arm_id}")]
+        return max((name for name in names if name.endswith(".json")), default="")
 
     def drop_checkpoints(self, arm_id: str) -> None:
         super().drop_checkpoints(arm_id)

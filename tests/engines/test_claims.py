@@ -215,7 +215,8 @@ def test_what_may_pass_is_tried_again_later_and_its_reason_kept(
         while one.claims.later(again, "OSError: the disk was away"):
             tries += 1
             time.sleep(0.05 * 4**tries)
-            assert (again := one.claims.take()) is not None
+            again = one.claims.take()
+            assert again is not None
         assert tries == claims.TRIES - 1 and not other.heard
     told = [json.loads(line) for line in (store.root / "logs/tries.jsonl").read_text().splitlines()]
     assert len(told) == tries and {each["reason"] for each in told} == {

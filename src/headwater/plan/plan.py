@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import fragments
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
-from headwater.plan.cells import CellPlanner, check_shots
+from headwater.plan.cells import CellPlanner, CellWords, check_shots
 from headwater.plan.copies import notes_on_copies, own_copies_of
 from headwater.plan.notes import (
     notes_on_losses,
@@ -216,7 +216,8 @@ class Plan:
 
 def _planned(resolved: Resolved) -> Plan:
     study = resolved.study
-    check_shots(resolved)
+    cell_words = CellWords(study)
+    check_shots(resolved, cell_words)
     planner = ArmPlanner(resolved)
     arms = tuple(planner.planned(words) for words in study.arms())
     notes = (
@@ -234,10 +235,10 @@ def _planned(resolved: Resolved) -> Plan:
     searched = _searched(resolved, arms)
     copies = own_copies_of(resolved)
     copied = frozenset(name for name, number in copies.items() if number)
-    cell_planner = CellPlanner(resolved, fingerprints, searched, copied)
+    cell_planner = CellPlanner(resolved, cell_words, fingerprints, searched, copied)
     cells: list[PlannedCell] = []
     for arm in arms:
-        cells += [cell_planner.planned(arm, words) for words in study.cells(arm.words)]
+        cells += cell_planner.planned(arm)
     if resolved.faults and not cells:
         raise refuse(resolved.faults)
     return Plan(resolved, arms, tuple(cells), notes, fingerprints, searched, copies)

@@ -8,7 +8,7 @@ Names are not in ids: two studies that mean the same arm share it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
 from headwater.plan.cells import CellPlanner, CellWords, check_shots
 from headwater.plan.copies import notes_on_copies, own_copies_of
+from headwater.plan.named import named
 from headwater.plan.notes import (
     notes_on_losses,
     notes_on_sources,
@@ -179,19 +180,12 @@ class Plan:
             "left_out_reasons": canonical(reasons) if reasons else None,
         }
 
-    def rows(self, store: Store) -> pd.DataFrame:
+    def rows(self, store: Store, *, only: Collection[str] | None = None) -> pd.DataFrame:
         """The rows of this study's cells, finished and failed, under this study's names (an arm may
-        be shared with another study's).
+        be shared with another study's); the columns `only` and a few more, or all.
         """
-        from headwater.rows import to_frame
-
-        present = store.finished_cells() | store.failed_cells()
-        rows: list[dict[str, Any]] = []
-        named = {(cell.id, cell.words, cell.arm.words): cell for cell in self.cells}
-        for cell in named.values():
-            if cell.id in present:
-                rows.extend({**row, **self.names(cell)} for row in store.read_cell(cell.id))
-        return to_frame(rows)
+        rows = store.rows_of((cell.id for cell in self.cells), only)
+        return named(rows, self.cells, self.names)
 
     def names(self, cell: PlannedCell) -> dict[str, Any]:
         """What this study calls a cell: the fields of a row that are words, not content."""

@@ -38,22 +38,32 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headwater import digests, files, fragments
 from headwater.errors import InputError
-from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
+from headwater.rows import (
+    CELL_FILE,
+    FAILED,
+    KeptRows,
+    cell_file_text,
+    check_row,
+    read_cell_file,
+)
+from headwater.rows.kept import LEAST, cell_of
 from headwater.store.leases import Leases
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MARK = "headwater-store"
 _VERSION = 1
-_FAILED = ".failed.json"
 _KNOWN = 5000
 """Files of rows whose rows are kept in memory [ours]."""
 
@@ -91,6 +101,7 @@ class Store:
         self.rows, self.answers = self.root / "rows", self.root / "answers"
         self.labels, self.cache = self.root / "labels", self.root / "cache"
         self.damaged = self.root / "damaged"
+        self._kept = KeptRows(self.rows, self.cache / "rows")
         self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
         self._leases: Leases | None = None
         self.worker_name: str | None = None
@@ -285,11 +296,13 @@ class Store:
         self.check()
         checked = [check_row(row, f"cell {cell_id}") for row in rows]
         text = cell_file_text(checked)
-        failed = self.rows / f"{cell_id}{_FAILED}"
+        failed = self.rows / f"{cell_id}{FAILED}"
         if any(row["status"] == "failed" for row in checked):
             files.write_atomic(failed, text)
+            self._kept.note(failed.name)
             return
         files.write_atomic(self.rows / f"{cell_id}.json", text)
+        self._kept.note(f"{cell_id}.json")
         failed.unlink(missing_ok=True)
 
     def finished_cells(self) -> set[str]:
@@ -302,14 +315,14 @@ class Store:
 
     def failures(self) -> dict[str, tuple[int, ...]]:
         """What tells the last failure of each cell from later ones, by its id."""
-        ids = [name.removesuffix(_FAILED) for name in self._names() if _is_failed(name)]
+        ids = [name.removesuffix(FAILED) for name in self._names() if _is_failed(name)]
         found = {cell: self.failure(cell) for cell in ids}
         return {cell: state for cell, state in found.items() if state is not None}
 
     def failure(self, cell_id: str) -> tuple[int, ...] | None:
         """What tells a cell's last failure from others; None where it did not fail."""
         try:
-            state = (self.rows / f"{cell_id}{_FAILED}").stat()
+            state = (self.rows / f"{cell_id}{FAILED}").stat()
         except OSError:
             return None
         return (state.st_size, state.st_mtime_ns, state.st_ino)
@@ -317,45 +330,79 @@ class Store:
     def reason_of_failure(self, cell_id: str) -> str:
         """Why a cell failed last, as far as its rows say."""
         with suppress(InputError):
-            for row in self._read_rows(self.rows / f"{cell_id}{_FAILED}", cell_id):
+            for row in self._read_rows(self.rows / f"{cell_id}{FAILED}", cell_id):
                 return str(row.get("reason") or "")
         return ""
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""
-        failed = {name.removesuffix(_FAILED) for name in self._names() if _is_failed(name)}
-        return failed - self.finished_cells()
+        names = self._names()
+        return {
+            name.removesuffix(FAILED)
+            for name in names
+            if _is_failed(name) and f"{name.removesuffix(FAILED)}.json" not in names
+        }
 
     def _names(self) -> set[str]:
-        return {path.name for path in self.rows.glob("*.json") if CELL_FILE.fullmatch(path.name)}
+        try:
+            return set(filter(CELL_FILE.fullmatch, os.listdir(self.rows)))
+        except FileNotFoundError:
+            return set()
 
     def set_aside_damaged(self, cells: Iterable[str]) -> list[str]:
         """Moves files of rows that are not what was written into `damaged`, so that their cells are
-        measured again, and tells it; ids of these cells. Raises InputError where the store may
-        only be read.
+        measured again, and tells it; ids of these cells. Files that were whole when they were
+        written, or read, and were not touched since are not read. Raises InputError where the
+        store may only be read.
         """
         found = []
-        for cell_id in cells:
+
+        def put_aside(name: str, error: InputError) -> None:
+            cell_id = cell_of(name)
             try:
-                self.read_cell(cell_id)
+                self._set_aside(cell_id)
+            except OSError:
+                raise error from None
+            digests.tell(f"{error}: done so, {self.damaged} keeps it")
+            found.append(cell_id)
+
+        states = self._kept.states()
+        unknown = set(map(cell_of, self._kept.unknown(states.values())))
+        if not unknown:
+            return found
+        asked = [_file_of(cell, states) for cell in cells if cell in unknown]
+        if len(asked) >= LEAST:
+            self._kept.take_in(asked, self._read_file, put_aside)
+            return found
+        for name in asked:
+            try:
+                self._read_file(name)
+                self._kept.note(name)
             except InputError as error:
-                try:
-                    self._set_aside(cell_id)
-                except OSError:
-                    raise error from None
-                digests.tell(f"{error}: done so, {self.damaged} keeps it")
-                found.append(cell_id)
+                put_aside(name, error)
         return found
+
+    def rows_of(self, cells: Iterable[str], only: Collection[str] | None = None) -> pd.DataFrame:
+        """The rows of some cells, finished and failed, sorted by cell, metric and subset, with the
+        columns `only` or, where it is None, all. Raises InputError where one is damaged.
+        """
+        states = self._kept.states()
+        there = {cell_of(name) for name in states}.intersection(cells)
+        names = [_file_of(cell, states) for cell in there]
+        return self._kept.frame([states[name] for name in names], self._read_file, only)
+
+    def _read_file(self, name: str) -> list[dict[str, Any]]:
+        return self._read_rows(self.rows / name, cell_of(name))
 
     def _set_aside(self, cell_id: str) -> None:
         self.damaged.mkdir(exist_ok=True)
-        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
             with suppress(FileNotFoundError):
                 os.replace(self.rows / name, self.damaged / name)
 
     def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
         """The rows of a cell, finished or failed; none where there are none."""
-        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
             if (self.rows / name).is_file():
                 return self._read_rows(self.rows / name, cell_id)
         return []
@@ -378,7 +425,7 @@ class Store:
 
     def drop_cell(self, cell_id: str) -> None:
         """Forget a cell, so that the next run measures it again."""
-        for name in (f"{cell_id}.json", f"{cell_id}{_FAILED}"):
+        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
             (self.rows / name).unlink(missing_ok=True)
         (self.answers / f"{cell_id}.npy").unlink(missing_ok=True)
 
@@ -419,7 +466,7 @@ class Store:
             if self.has_arm(folder.name):
                 self.drop_checkpoints(folder.name)
                 removed += 1
-        for temp in self.root.glob("**/.*.tmp"):
+        for temp in files.temporary(self.root):
             with suppress(OSError):
                 if time.time() - temp.stat().st_mtime > older_than_s:
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
@@ -434,5 +481,11 @@ def _number(folder: Path) -> int:
     return sum(not path.name.startswith(".") for path in folder.iterdir())
 
 
+def _file_of(cell_id: str, names: Collection[str]) -> str:
+    """The file that says what became of a cell: of rows, or of why it failed."""
+    finished = f"{cell_id}.json"
+    return finished if finished in names else f"{cell_id}{FAILED}"
+
+
 def _is_failed(name: str) -> bool:
-    return name.endswith(_FAILED)
+    return name.endswith(FAILED)

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
@@ -53,6 +53,9 @@ from headwater.study.words import (
     Words,
     canonical,
 )
+
+if TYPE_CHECKING:
+    from headwater.transfer.protocols import ProtocolWords
 
 T = TypeVar("T")
 Size = Literal["all"] | Annotated[Whole, Field(ge=1)]

@@ -182,6 +182,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temp, ignore_errors=True)
 
 
+def temporary(folder: Path) -> Iterator[Path]:
+    """Temporary files and folders below a folder, without what is in them."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") and entry.name.endswith(".tmp"):
+                yield Path(entry.path)
+            elif entry.is_dir(follow_symlinks=False):
+                yield from temporary(Path(entry.path))
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder, all at once for whoever reads it: it loses its name first.
 

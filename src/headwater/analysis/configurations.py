@@ -71,7 +71,7 @@ def prepare(rows: pd.DataFrame, *, only: Collection[str] | None = None) -> pd.Da
         return rows
     if not len(rows.columns):
         rows = to_frame([])
-    table = conform(rows, "rows", only=None if only is None else {*only, *_PREPARED_FROM})
+    table = conform(rows, "rows", only=None if only is None else {*only, *PREPARED_FROM})
     simulated = table["constants"].notna()
     if simulated.any():
         table = table[~simulated].reset_index(drop=True)
@@ -135,10 +135,11 @@ def _one_budget_each(of_arm: pd.DataFrame) -> dict[float, float]:
 
 
 _OF_LABELS = ("num_labels", "label_kind", "label_level")
-_PREPARED_FROM = (
+PREPARED_FROM = (
     *(*CONFIGURATION, *NEEDS, "constants", "value", "label_reuse", *_OF_LABELS),
     *(*COPIES, "n_test", "n_train", "subset"),
 )
+"""Columns of rows from which a table is prepared, beside the required ones."""
 
 
 def _names(table: pd.DataFrame) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from headwater.plan import PlannedArm
@@ -36,3 +37,15 @@ def recipe_key(arm: PlannedArm) -> str:
     """What tells apart arms whose images cost different FLOPs."""
     assert arm.recipe is not None
     return f"{arm.words.method} {arm.method.version} {identity(arm.recipe.words())}"
+
+
+def by_recipe(arms: Iterable[PlannedArm]) -> Iterator[tuple[str, PlannedArm]]:
+    """(`recipe_key`, arm) of the arms that have a recipe. One that arms share is hashed once."""
+    known: dict[tuple[str, int], str] = {}
+    for arm in arms:
+        if arm.recipe is None:
+            continue
+        same = (arm.words.method, id(arm.recipe))
+        if same not in known:
+            known[same] = recipe_key(arm)
+        yield known[same], arm

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from headwater.cost.encoder import Measured, recipe_key
+from headwater.cost.encoder import Measured, by_recipe
 from headwater.plan import Plan, PlannedArm, PlannedCell
 from headwater.registry import PROTOCOLS
+from headwater.study import Cell
 from headwater.tasks import Task
 
 if TYPE_CHECKING:
@@ -66,20 +67,20 @@ def estimate(
 ) -> Cost:
     """The cost of training `arms` and measuring `cells`."""
     rate, forward = measured.images_per_s, measured.forward_flops
-    trained = sum(
-        arm.images_seen * measured.image_flops[recipe_key(arm)]
-        for arm in arms
-        if arm.recipe is not None
-    )
-    expenses = [expense_of(plan, cell, measured.num_features) for cell in cells]
+    trained = sum(arm.images_seen * measured.image_flops[key] for key, arm in by_recipe(arms))
+    known = {
+        id(words): expense_of(plan, words, measured.num_features) for words in distinct_words(cells)
+    }
+    expenses = [known[id(cell.words)] for cell in cells]
     finetuned = sum(expense.images for expense in expenses)
     fitted = sum(expense.flops for expense in expenses)
-    measured_on = {(cell.arm.id, cell.words.task) for cell in cells}
+    first = first_cells(cells)
+    measured_on = {(cell.arm.id, cell.words.task) for cell in first}
     extracted = sum(images_of(plan.tasks[task]) for _, task in measured_on)
     clustered = [_feature_cost(arm, measured) for arm in arms if arm.clusters]
     clustered_flops = sum(cost.flops for cost in clustered)
     seconds = (
-        _search_seconds(plan, cells)
+        _search_seconds(plan, first)
         + (trained / (BACKWARD * forward) + TUNED * finetuned) / rate
         + (extracted + clustered_flops / forward) / (FEATURED * rate)
         + fitted / PROBE_FLOPS_PER_S
@@ -89,7 +90,7 @@ def estimate(
         finetune_images=finetuned,
         flops=trained + forward * (BACKWARD * finetuned + extracted) + clustered_flops + fitted,
         hours=(seconds / workers + START_S + FIRST_S) / 3600 if cells else 0.0,
-        disk_mb=_disk_bytes(plan, arms, cells, clustered, measured) / 1e6,
+        disk_mb=_disk_bytes(plan, arms, first, len(cells), clustered, measured) / 1e6,
         images_per_s=rate,
         measured=measured.date,
     )
@@ -118,9 +119,27 @@ def _feature_cost(arm: PlannedArm, measured: Measured) -> _FeatureCost:
     return _FeatureCost(flops * images, arm.source_fingerprint, images * (1.25 * side) ** 2 * 3)
 
 
+def distinct_words(cells: Sequence[PlannedCell]) -> list[Cell]:
+    """What cells measure in words, each once; that is few things, whatever the number of arms."""
+    return list({id(cell.words): cell.words for cell in cells}.values())
+
+
+def first_cells(cells: Sequence[PlannedCell]) -> list[PlannedCell]:
+    """The first cell of each arm on each task under each protocol."""
+    first: dict[tuple[str, int], PlannedCell] = {}
+    kinds: dict[int, int] = {}
+    numbers: dict[tuple[str, str], int] = {}
+    for words in distinct_words(cells):
+        kind = (words.task, words.protocol)
+        kinds[id(words)] = numbers.setdefault(kind, len(numbers))
+    for cell in cells:
+        first.setdefault((cell.arm.id, kinds[id(cell.words)]), cell)
+    return list(first.values())
+
+
 def _search_seconds(plan: Plan, cells: Sequence[PlannedCell]) -> float:
     """Of the search for copies of test images, once for each source and test set, and once inside
-    each task.
+    each task; of the first cells of arms on tasks.
     """
     looked = [
         cell for cell in cells if plan.looks_for_copies(cell.arm.words.source, cell.words.task)
@@ -148,24 +167,25 @@ def pair_seconds(images: int, n_test: int) -> float:
 def _disk_bytes(
     plan: Plan,
     arms: Sequence[PlannedArm],
-    cells: Sequence[PlannedCell],
+    first: Sequence[PlannedCell],
+    num_cells: int,
     clustered: Sequence[_FeatureCost],
     measured: Measured,
 ) -> float:
     """Weights, kept features, decoded images and rows."""
     frozen = {
-        (cell.arm.id, cell.words.task) for cell in cells if not PROTOCOLS[cell.words.protocol].tuned
+        (cell.arm.id, cell.words.task) for cell in first if not PROTOCOLS[cell.words.protocol].tuned
     }
     features = 4 * measured.num_features * sum(images_of(plan.tasks[task]) for _, task in frozen)
     decoded = {(cost.source, cost.decoded_bytes) for cost in clustered}
     side = round(1.25 * plan.study.image_size)
-    images = sum(len(source.table) for source in plan.sources.values()) if cells else 0
+    images = sum(len(source.table) for source in plan.sources.values()) if num_cells else 0
     return (
         len(arms) * measured.weight_bytes
         + features
         + images * side * side * 3 * 1.1
         + sum(size for _, size in decoded)
-        + ROW_BYTES * len(cells)
+        + ROW_BYTES * num_cells
     )
 
 
@@ -173,8 +193,7 @@ def images_of(task: Task) -> int:
     return len(task.train) + len(task.val) + len(task.test)
 
 
-def expense_of(plan: Plan, cell: PlannedCell, num_features: int) -> Expense:
+def expense_of(plan: Plan, cell: Cell, num_features: int) -> Expense:
     """What a cell costs beside the features of its task's images."""
-    words = plan.study.protocols.asked(cell.words.protocol)
-    task = plan.tasks[cell.words.task]
-    return PROTOCOLS[cell.words.protocol].cost(words, task, cell.words.shots, num_features)
+    words, task = plan.study.protocols.asked(cell.protocol), plan.tasks[cell.task]
+    return PROTOCOLS[cell.protocol].cost(words, task, cell.shots, num_features)

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from headwater.cost.encoder import Measured, recipe_key
+from headwater.cost.encoder import Measured, by_recipe
 from headwater.cost.estimate import (
     BACKWARD,
     FEATURED,
@@ -19,7 +19,9 @@ from headwater.cost.estimate import (
     PROBE_FLOPS_PER_S,
     START_S,
     TUNED,
+    distinct_words,
     expense_of,
+    first_cells,
     images_of,
     pair_seconds,
 )
@@ -73,24 +75,26 @@ def expected(
     """Of training `arms` and measuring `cells`; `undecoded` images are not in the cache yet."""
     rate, forward = measured.images_per_s, measured.forward_flops
     trained, opened, searched = {}, {}, {}
+    keys = {arm.id: key for key, arm in by_recipe(arms)}
     for arm in arms:
         seconds = _TRAIN_S
         if arm.recipe is not None:
-            flops = arm.images_seen * measured.image_flops[recipe_key(arm)]
+            flops = arm.images_seen * measured.image_flops[keys[arm.id]]
             seconds += flops / (BACKWARD * forward * rate) + arm.images_seen * _text_seconds(arm)
         trained[arm.id] = Piece(("train", arm.words.method), seconds)
-    for cell in cells:
+    for cell in first_cells(cells):
         arm, task = cell.arm, cell.words.task
         if (arm.id, task) in opened:
             continue
         images = images_of(plan.tasks[task])
         opened[arm.id, task] = Piece(("open", task), _OPEN_S + images / (FEATURED * rate))
         searched[arm.id, task] = tuple(_searches(plan, cell))
-    measuring = {}
-    for cell in cells:
-        cost = expense_of(plan, cell, measured.num_features)
+    pieces: dict[int, Piece] = {}
+    for words in distinct_words(cells):
+        cost = expense_of(plan, words, measured.num_features)
         seconds = _CELL_S + TUNED * cost.images / rate + cost.flops / PROBE_FLOPS_PER_S
-        measuring[cell.id] = Piece(("cell", cell.words.protocol), seconds)
+        pieces[id(words)] = Piece(("cell", words.protocol), seconds)
+    measuring = {cell.id: pieces[id(cell.words)] for cell in cells}
     start = START_S + undecoded / DECODED_PER_S
     first = Piece(("first", ""), FIRST_S)
     return Expected(start, first, trained, opened, searched, measuring)

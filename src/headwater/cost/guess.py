@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from headwater.cost.encoder import Measured, recipe_key
+from headwater.cost.encoder import Measured, by_recipe
 from headwater.methods import Method
 from headwater.plan import Plan, PlannedArm
 
@@ -56,7 +56,9 @@ def guess(plan: Plan, device_name: str) -> Measured | None:
         forward_flops=of_pixel * size**2,
         num_features=num_features,
         weight_bytes=weight_bytes,
-        image_flops={recipe_key(arm): _image_flops(arm, of_pixel, size) for arm in arms},
+        image_flops={
+            key: _image_flops(arm, of_pixel, size) for key, arm in dict(by_recipe(arms)).items()
+        },
         timm={},
         notes=[],
         images_per_s=FLOPS_PER_S["cpu"] / (3.0 * of_pixel * size**2),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headwater import digests
-from headwater.cost.encoder import Measured, recipe_key
+from headwater.cost.encoder import Measured, by_recipe
 from headwater.cost.guess import guess as guess_of
 from headwater.files import users_cache, write_atomic
 from headwater.machine import processor
@@ -104,7 +104,7 @@ class _Asked:
 
 
 def _asked(plan: Plan, device_name: str) -> _Asked:
-    arms = {recipe_key(arm): arm for arm in plan.every_arm if arm.recipe is not None}
+    arms = dict(by_recipe(plan.every_arm))
     split = any(arm.recipe is not None and arm.recipe.micro_batch for arm in arms.values())
     timm_names = sorted({name for arm in plan.arms if (name := _timm_name(arm)) is not None})
     name = _identity(plan, list(arms), timm_names, device_name, split)

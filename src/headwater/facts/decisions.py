@@ -54,15 +54,22 @@ def read_table(path: Path) -> pd.DataFrame:
     return rows
 
 
-def decision_so_far(plan: Plan, store: Store) -> dict[str, Any] | None:
+def decided_by() -> set[str]:
+    """The columns of rows that `decision_so_far` is made from, beside the required ones."""
+    from headwater.analysis.configurations import PREPARED_FROM
+    from headwater.analysis.evidence import NEEDED
+
+    return {*NEEDED, *PREPARED_FROM}
+
+
+def decision_so_far(plan: Plan, store: Store, rows: pd.DataFrame) -> dict[str, Any] | None:
     """What `headwater decide` says of the cells that are done, as plain values, with the mean of
-    each arm at the headline's setting; None where nothing is done. `headline` is the answer in a
-    sentence, or why there is none.
+    each arm at the headline's setting; None where nothing is done. `rows` are the plan's, with the
+    columns `decided_by`; `headline` is the answer in a sentence, or why there is none.
     """
     from headwater.analysis import decide, prepare
     from headwater.analysis.evidence import NEEDED
 
-    rows = plan.rows(store)
     if not len(rows) or not (rows["status"] == "done").any():
         return None
     table = prepare(rows, only=NEEDED)

@@ -18,6 +18,8 @@ from headwater.plan import Plan
 from headwater.store import Store
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from headwater.analysis import Aim
     from headwater.analysis.images import Answers
 
@@ -51,7 +53,7 @@ def run_facts(
     """
     ended = [arm for arm in todo.arms if store.has_arm(arm.id)]
     diverged = sum(store.read_arm(arm.id)["status"] == "diverged" for arm in ended)
-    finished = store.finished_cells()
+    finished, rows = store.finished_cells(), plan.rows(store)
     return {
         "study": plan.study.study,
         "by_steps": by_steps,
@@ -60,11 +62,11 @@ def run_facts(
         "ran_arms": len(ended) - diverged,
         "diverged_arms": diverged,
         "ran_cells": sum(cell.id in finished for cell in todo.cells),
-        **counts(plan, store),
-        "failures": failures(plan, store),
+        **counts(plan, rows),
+        "failures": failures(rows),
         "faults": plan.faults,
         "beware": arm_warnings(plan, store),
-        **report_facts(plan, store, report_path, None),
+        **_report_facts(plan, store, rows, report_path, None),
     }
 
 
@@ -77,7 +79,6 @@ def arm_warnings(plan: Plan, store: Store) -> list[str]:
     return list(told)
 
 
-@_uncollected()
 def report_facts(
     plan: Plan, store: Store, out: Path | None, figures: Path | None
 ) -> dict[str, Any]:
@@ -86,7 +87,14 @@ def report_facts(
     In a store that may only be read there is the verdict, no report, and why. Raises InputError
     where `out` cannot be written.
     """
-    rows, study = plan.rows(store), plan.study
+    return _report_facts(plan, store, plan.rows(store), out, figures)
+
+
+@_uncollected()
+def _report_facts(
+    plan: Plan, store: Store, rows: pd.DataFrame, out: Path | None, figures: Path | None
+) -> dict[str, Any]:
+    study = plan.study
     cells = {cell.id for cell in plan.cells}
     place = Place(out, None) if out is not None else place_of(store, study.study, cells)
     facts: dict[str, Any] = {"report": None, "figures": [], "kept_report": place.kept}

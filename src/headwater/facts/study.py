@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headwater.analysis.words import count, hours_word
 from headwater.cost import estimate, measured, remembered
@@ -14,12 +14,15 @@ from headwater.engines.cores import default_workers
 from headwater.engines.progress import runs_of
 from headwater.engines.schedule import pending
 from headwater.errors import InputError, blamed_on
-from headwater.facts.decisions import decision_so_far
+from headwater.facts.decisions import decided_by, decision_so_far
 from headwater.plan import Plan
 from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
 from headwater.store import Store, is_there
 from headwater.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_backbone(plan: Plan) -> None:
@@ -192,7 +195,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "study": plan.study.study,
         "store": None if store is None else str(store.root),
-        **counts(plan, store),
+        **counts(plan, None),
         "arms": len(plan.every_arm),
         "arms_done": 0,
         "in_progress": [],
@@ -203,12 +206,14 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         "faults": plan.faults,
     }
     if store is not None:
+        rows = plan.rows(store, only={"status", "reason", *decided_by()})
+        facts |= counts(plan, rows)
         facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)
         facts["in_progress"] = list(_in_progress(plan, store))
         facts["running"] = _running(plan, store)
         facts["left_s"] = facts["running"][0]["left_s"] if facts["running"] else None
-        facts["decision"] = decision_so_far(plan, store)
-        facts["failures"] = failures(plan, store)
+        facts["decision"] = decision_so_far(plan, store, rows)
+        facts["failures"] = failures(rows)
     return facts
 
 
@@ -240,26 +245,24 @@ def _in_progress(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
             }
 
 
-def failures(plan: Plan, store: Store) -> list[str]:
-    """Why cells of a study failed, each reason once."""
-    reasons: set[str] = set()
-    for cell in store.failed_cells() & {cell.id for cell in plan.cells}:
-        reasons |= {str(row["reason"]) for row in store.read_cell(cell)}
-    return sorted(reasons)
+def failures(rows: pd.DataFrame) -> list[str]:
+    """Why cells failed, each reason once."""
+    return sorted(set(rows["reason"][rows["status"] == "failed"].dropna()))
 
 
-def counts(plan: Plan, store: Store | None) -> dict[str, int]:
-    """Cells of a study: how many there are, are done, have diverged or failed, and are to do."""
-    ids = {cell.id for cell in plan.cells}
-    finished = ids & store.finished_cells() if store else set()
-    failed = len(ids & store.failed_cells()) if store else 0
-    diverged = 0
-    for cell in finished:
-        diverged += bool(store and store.read_cell(cell)[0]["status"] == "diverged")
+def counts(plan: Plan, rows: pd.DataFrame | None) -> dict[str, int]:
+    """Cells of a study: how many there are, are done, have diverged or failed, and are to do; of
+    the plan's rows.
+    """
+    number = len({cell.id for cell in plan.cells})
+    statuses: dict[str, int] = {}
+    if rows is not None:
+        each = rows["status"][~rows["cell"].duplicated()]
+        statuses = {str(word): int(n) for word, n in each.value_counts().items()}
     return {
-        "cells": len(ids),
-        "done": len(finished) - diverged,
-        "diverged": diverged,
-        "failed": failed,
-        "to_do": len(ids) - len(finished) - failed,
+        "cells": number,
+        "done": statuses.get("done", 0),
+        "diverged": statuses.get("diverged", 0),
+        "failed": statuses.get("failed", 0),
+        "to_do": number - sum(statuses.values()),
     }

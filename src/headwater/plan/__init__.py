@@ -10,6 +10,7 @@ copies.py     copies inside a task and inside a source
 splits.py     the images of a source's and a task's splits
 unreadable.py images that cannot be read: what is broken by them, or left out
 overlaps.py   what arms and tasks have in common: leaked images, labels that both use
+named.py      rows of a store under the study's names
 plan.py       all of it together
 within.py     what earlier searches found of copies inside tasks
 """

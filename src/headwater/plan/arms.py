@@ -63,6 +63,9 @@ class ArmPlanner:
         self._resolved, self._study = resolved, resolved.study
         self._clusters = ClusterPlanner(resolved, self.planned)
         self._arms: Memo[PlannedArm] = Memo()
+        self._recipes: Memo[Recipe | None] = Memo()
+        self._settled_recipes: Memo[Recipe] = Memo()
+        self._views: Memo[View] = Memo()
         self._positions: Memo[Positions] = Memo()
         self._held_out: Memo[Positions] = Memo()
         self._targets: Memo[Targets] = Memo()
@@ -78,17 +81,15 @@ class ArmPlanner:
         return self._arms.get(words, lambda: self._planned(words))
 
     def _planned(self, words: Arm) -> PlannedArm:
-        recipe = recipes.resolve(self._study, words.method)
+        recipe = self._recipe(words)
         if recipe is None:
             return PlannedArm(self._id(words), words)
         assert words.source is not None
-        if words.lr_factor is not None:
-            recipe = recipe.model_copy(update={"lr": recipe.lr * words.lr_factor})
         lesson = self._lesson(words, recipe)
         source = self._resolved.source_of(words.source)
         images_seen = self._images_seen(words, recipe.batch, source.num_pictures(lesson.positions))
         if lesson.labelled:
-            recipe = METHODS[words.method].settled(recipe, single=lesson.single)
+            recipe = self._settled(words, recipe, single=lesson.single)
         fingerprint = source.fingerprint(lesson.positions)
         return PlannedArm(
             id=self._id(words, recipe, lesson, images_seen, fingerprint),
@@ -105,6 +106,30 @@ class ArmPlanner:
             reading=lesson.reading,
             caption_noise=lesson.caption_noise,
             held_out=self._held(words.source),
+        )
+
+    def _recipe(self, words: Arm) -> Recipe | None:
+        """The recipe of an arm before its labels are known: one object for all arms that share
+        it.
+        """
+
+        def resolved() -> Recipe | None:
+            recipe = recipes.resolve(self._study, words.method)
+            if recipe is None or words.lr_factor is None:
+                return recipe
+            return recipe.model_copy(update={"lr": recipe.lr * words.lr_factor})
+
+        return self._recipes.get((words.method, words.lr_factor), resolved)
+
+    def _settled(self, words: Arm, recipe: Recipe, *, single: bool) -> Recipe:
+        return self._settled_recipes.get(
+            (words.method, words.lr_factor, single),
+            lambda: METHODS[words.method].settled(recipe, single=single),
+        )
+
+    def _view(self, labels: str) -> View:
+        return self._views.get(
+            labels, lambda: resolve_view(labels, self._study.views, self._resolved.data_root)
         )
 
     def _id(
@@ -159,7 +184,7 @@ class ArmPlanner:
         )
         with blamed_on(*place):
             if needs == "labels":
-                view = resolve_view(words.labels, self._study.views, self._resolved.data_root)
+                view = self._view(words.labels)
                 if view.declared.hierarchical:
                     check_labels(self._resolved, words.source, words.labels, words.method)
                 return self._of_labels(words, words.labels, positions)
@@ -168,7 +193,7 @@ class ArmPlanner:
         return Lesson(positions)
 
     def _of_labels(self, words: Arm, labels: str, positions: Positions) -> Lesson:
-        view = resolve_view(labels, self._study.views, self._resolved.data_root)
+        view = self._view(labels)
         if view.clustered:
             clusters = self._clusters.planned(words, view, positions)
             return Lesson(positions, view, clusters=clusters)

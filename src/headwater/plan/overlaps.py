@@ -82,7 +82,7 @@ def check_overlaps(resolved: Resolved, arms: Sequence[PlannedArm]) -> list[str]:
 
 def tasks_of(resolved: Resolved, arm: PlannedArm) -> list[Task]:
     """The tasks that an arm is measured on, in the study's order."""
-    measured_on = {cell.task for cell in resolved.study.cells(arm.words)}
+    measured_on = resolved.study.tasks_of(arm.words)
     return [task for name, task in resolved.tasks.items() if name in measured_on]
 
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from headwater import fragments
 from headwater.labels.captions import captions_name
 from headwater.plan.arms import ArmPlanner
-from headwater.plan.cells import CellPlanner, check_shots
+from headwater.plan.cells import CellPlanner, CellWords, check_shots
 from headwater.plan.copies import notes_on_copies, own_copies_of
+from headwater.plan.named import named
 from headwater.plan.notes import (
     notes_on_losses,
     notes_on_sources,
@@ -185,20 +186,12 @@ class Plan:
             "left_out_reasons": canonical(reasons) if reasons else None,
         }
 
-    def rows(self, store: Store) -> pd.DataFrame:
+    def rows(self, store: Store, *, only: Collection[str] | None = None) -> pd.DataFrame:
         """The rows of this study's cells, finished and failed, under this study's names (an arm may
-        be shared with another study's).
+        be shared with another study's); the columns `only` and a few more, or all.
         """
-        from headwater.rows import to_frame
-
-        present = store.finished_cells() | store.failed_cells()
-        rows: list[dict[str, Any]] = []
-        named = {(cell.id, cell.words, cell.arm.words): cell for cell in self.cells}
-        store.bring_rows({cell.id for cell in named.values()} & present)
-        for cell in named.values():
-            if cell.id in present:
-                rows.extend({**row, **self.names(cell)} for row in store.read_cell(cell.id))
-        return to_frame(rows)
+        rows = store.rows_of((cell.id for cell in self.cells), only)
+        return named(rows, self.cells, self.names)
 
     def names(self, cell: PlannedCell) -> dict[str, Any]:
         """What this study calls a cell: the fields of a row that are words, not content."""
@@ -223,7 +216,8 @@ class Plan:
 
 def _planned(resolved: Resolved) -> Plan:
     study = resolved.study
-    check_shots(resolved)
+    cell_words = CellWords(study)
+    check_shots(resolved, cell_words)
     planner = ArmPlanner(resolved)
     arms = tuple(planner.planned(words) for words in study.arms())
     notes = (
@@ -241,10 +235,10 @@ def _planned(resolved: Resolved) -> Plan:
     searched = _searched(resolved, arms)
     copies = own_copies_of(resolved)
     copied = frozenset(name for name, number in copies.items() if number)
-    cell_planner = CellPlanner(resolved, fingerprints, searched, copied)
+    cell_planner = CellPlanner(resolved, cell_words, fingerprints, searched, copied)
     cells: list[PlannedCell] = []
     for arm in arms:
-        cells += [cell_planner.planned(arm, words) for words in study.cells(arm.words)]
+        cells += cell_planner.planned(arm)
     if resolved.faults and not cells:
         raise refuse(resolved.faults)
     return Plan(resolved, arms, tuple(cells), notes, fingerprints, searched, copies)

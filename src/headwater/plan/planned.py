@@ -149,7 +149,7 @@ class PlannedArm:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedCell:
     id: str
     words: Cell

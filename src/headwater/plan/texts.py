@@ -5,6 +5,7 @@ model, and which cannot teach or tell anything.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from headwater import recipes
 from headwater.errors import InputError
@@ -16,7 +17,10 @@ from headwater.labels.tokens import CONTEXT, Heard, Reading
 from headwater.plan.planned import PlannedArm
 from headwater.plan.resolved import Resolved
 from headwater.registry import METHODS, PROTOCOLS
-from headwater.study import Arm, Cell, Study
+from headwater.study import Arm, Study
+
+if TYPE_CHECKING:
+    from headwater.transfer.protocols import ProtocolWords
 
 _FEW = 3
 """Names in a note."""
@@ -99,7 +103,7 @@ def notes_on_prompts(resolved: Resolved, arms: Sequence[PlannedArm]) -> Iterator
         yield from prompt_notes(name, task.class_names, task.prompts, templates, context)
         known = sum(map(len, task.prompts.alike(templates, context=context)))
         for title, arm in readers.items():
-            if all(cell.task != name for cell in resolved.study.cells(arm.words)):
+            if name not in resolved.study.tasks_of(arm.words):
                 continue
             if title not in heard:
                 assert arm.captions is not None and arm.reading is not None
@@ -119,16 +123,14 @@ def _asked_by_prompts(resolved: Resolved) -> dict[str, tuple[str, ...]]:
     """The templates of each task that some cell asks by prompts."""
     study = resolved.study
     one_arm_each = {(arm.source, arm.method): arm for arm in study.arms()}
-    cells: dict[Cell, None] = {}
+    measured: dict[tuple[str, str], ProtocolWords] = {}
     for arm in one_arm_each.values():
-        cells |= dict.fromkeys(study.cells(arm))
+        measured |= {(protocol, task): words for protocol, words, task in study.measured(arm)}
     asked: dict[str, tuple[str, ...]] = {}
-    for cell in cells:
-        protocol, task = PROTOCOLS[cell.protocol], resolved.tasks[cell.task]
-        words = study.protocols.asked(cell.protocol)
-        templates = protocol.templates(words, study.protocols, task)
+    for (protocol, name), words in measured.items():
+        templates = PROTOCOLS[protocol].templates(words, study.protocols, resolved.tasks[name])
         if templates:
-            asked[cell.task] = templates
+            asked[name] = templates
     return asked
 
 

@@ -10,11 +10,15 @@ a test keeps equal to `COLUMNS`.
     words.py    whether its words are words, and names that are known
     repeats.py  what a table says twice
     csv_cells.py  texts that a spreadsheet would run, made inert
-    tables.py   tables of rows, read and written
+    tables.py   tables of rows, and files of the rows of a cell, read and written
+    kept.py     rows that were read before
+    reading.py  rows of a store or of a table of any origin
 """
 
 from headwater.rows.checks import check_row, conform
 from headwater.rows.csv_cells import inert
+from headwater.rows.kept import KeptRows
+from headwater.rows.reading import read_rows
 from headwater.rows.schema import (
     COLUMNS,
     NAMES,
@@ -31,11 +35,11 @@ from headwater.rows.schema import (
 )
 from headwater.rows.tables import (
     CELL_FILE,
+    FAILED,
     cell_file_text,
     codes_of,
     comparable,
     read_cell_file,
-    read_rows,
     to_frame,
     write_rows,
 )
@@ -43,6 +47,7 @@ from headwater.rows.tables import (
 __all__ = [
     "CELL_FILE",
     "COLUMNS",
+    "FAILED",
     "NAMES",
     "NOISY",
     "PANDAS_TYPES",
@@ -52,6 +57,7 @@ __all__ = [
     "VOLATILE",
     "WITHIN",
     "Column",
+    "KeptRows",
     "Kind",
     "cell_file_text",
     "check_row",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import digests
 from headwater.errors import InputError
-from headwater.files import atomic_path, near_beside
-from headwater.rows.checks import check_row, conform, sorted_rows
+from headwater.files import atomic_path
+from headwater.rows.checks import check_row, sorted_rows
 from headwater.rows.csv_cells import as_written, inert
 from headwater.rows.schema import COLUMNS, NAMES, PANDAS_TYPES, VOLATILE
 from headwater.rows.words import check_headings
@@ -19,7 +19,8 @@ from headwater.rows.words import check_headings
 if TYPE_CHECKING:
     import pandas as pd
 
-_FAILED = ".failed.json"
+FAILED = ".failed.json"
+"""What the file of a cell that failed ends in."""
 CELL_FILE = re.compile(r"[0-9A-Za-z]+(\.failed)?\.json")
 """Names that a store gives: an id, and what it is. Copies of sync tools have other ones."""
 
@@ -43,83 +44,6 @@ def comparable(frame: pd.DataFrame) -> pd.DataFrame:
     study.
     """
     return frame.drop(columns=[name for name in NAMES if name in VOLATILE and name in frame])
-
-
-def read_rows(path: str | Path) -> pd.DataFrame:
-    """The rows of a store folder, or of a .csv, .parquet or .jsonl table that was exported from one
-    (or made by somebody else).
-
-    Raises InputError for a path that does not exist, a table that lacks a required column, or a
-    value of the wrong type.
-    """
-    path = Path(path)
-    if path.is_dir():
-        return to_frame(_cell_rows(path / "rows" if (path / "rows").is_dir() else path))
-    if not path.is_file():
-        raise InputError(
-            f"{path}: there is no such file or store{near_beside(path)}; `headwater run` makes one"
-        )
-    return conform(_read_table(path), str(path))
-
-
-def _cell_rows(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a store, one file a cell."""
-    rows: list[dict[str, Any]] = []
-    told: dict[str, tuple[Path, list[dict[str, Any]]]] = {}
-    files = {file.name: file for file in sorted(folder.glob("*.json"))}
-    for name, file in files.items():
-        # A run that is killed between its two steps leaves the failure of an earlier try beside
-        # the finished cell.
-        if not (name.endswith(_FAILED) and name.removesuffix(_FAILED) + ".json" in files):
-            for cell, of_cell in _by_cell(_rows_of(file)).items():
-                first, known = told.setdefault(cell, (file, of_cell))
-                if first is file:
-                    rows.extend(of_cell)
-                else:
-                    _check_same(cell, first, known, file, of_cell)
-    return rows
-
-
-def _rows_of(file: Path) -> list[dict[str, Any]]:
-    """The rows of a file; none of one that cannot be read and that no store named: half a copy that
-    a sync tool left, which is told, or its hidden notes.
-    """
-    try:
-        return read_cell_file(file)
-    except InputError as error:
-        if CELL_FILE.fullmatch(file.name):
-            raise
-        if not file.name.startswith((".", "~")):
-            digests.tell(f"{error}; no store gives such a name, so it is passed over")
-        return []
-
-
-def _by_cell(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    cells: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        cells.setdefault(row["cell"], []).append(row)
-    return cells
-
-
-def _check_same(
-    cell: str,
-    first: Path,
-    known: list[dict[str, Any]],
-    second: Path,
-    again: list[dict[str, Any]],
-) -> None:
-    """Raises InputError where two files (one a copy that a sync tool made, say) give one cell two
-    values.
-    """
-    values = {(row["metric"], row["subset"]): row["value"] for row in known}
-    for row in again:
-        number = row["metric"], row["subset"]
-        if number not in values or values[number] != row["value"]:
-            raise InputError(
-                f"the cell {cell} has two values of {row['metric']} ({row['subset']}): "
-                f"{values.get(number)} in {first} and {row['value']} in {second}; one cell is one "
-                "measurement: remove the file that is wrong"
-            )
 
 
 def cell_file_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -151,7 +75,8 @@ def read_cell_file(file: Path, cell: str | None = None) -> list[dict[str, Any]]:
         ) from None
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> pd.DataFrame:
+    """A table of any origin, as it is. Raises InputError where it cannot be read."""
     import pandas as pd
 
     _check_suffix(path, "read from a store folder,")
@@ -229,7 +154,7 @@ def write_rows(frame: pd.DataFrame, path: Path, *, raw: bool = False) -> None:
             if path.suffix == ".csv":
                 frame.to_csv(temp, index=False)
             elif path.suffix == ".parquet":
-                _write_parquet(frame, temp)
+                write_parquet(frame, temp)
             else:
                 temp.write_text(_json_lines(frame), encoding="utf-8")
     except OSError as error:
@@ -241,7 +166,7 @@ _BYTES_A_ROW = 0.25
 """Of a Parquet file at least [ours]; the tables in docs/results take 13 to 83."""
 
 
-def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+def write_parquet(frame: pd.DataFrame, path: Path) -> None:
     """As `frame.to_parquet` does, but for a part of the rows at a time, and each text once: in a
     million rows, texts alone would be gigabytes.
     """

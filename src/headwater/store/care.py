@@ -99,7 +99,7 @@ def _everything(store: Store) -> Iterator[Finding | None]:
     yield from _leases(store)
     for path in _inside(store.damaged):
         yield Finding(OLD, path, "rows that were set aside, and measured again", _size(path))
-    for path in sorted(store.root.glob("**/.*.tmp")):
+    for path in sorted(files.temporary(store.root)):
         if _age(path) > _DAY_S:
             yield Finding(HALF, path, "a temporary file more than a day old", _size(path))
 

@@ -39,10 +39,10 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,12 +50,22 @@ from numpy.typing import NDArray
 from headwater import digests, files, fragments
 from headwater.errors import InputError
 from headwater.objects import address_of
-from headwater.rows import CELL_FILE, cell_file_text, check_row, read_cell_file
+from headwater.rows import (
+    CELL_FILE,
+    FAILED,
+    KeptRows,
+    cell_file_text,
+    check_row,
+    read_cell_file,
+)
+from headwater.rows.kept import LEAST, cell_of
 from headwater.store.leases import Leases
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARK = "headwater-store"
 VERSION = 1
-FAILED = ".failed.json"
 _KNOWN = 5000
 """Files of rows whose rows are kept in memory [ours]."""
 
@@ -114,6 +124,7 @@ class Store:
         self.rows, self.answers = self.root / "rows", self.root / "answers"
         self.labels, self.cache = self.root / "labels", self.root / "cache"
         self.damaged = self.root / "damaged"
+        self._kept = KeptRows(self.rows, self.cache / "rows")
         self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
         self._leases: Leases | None = None
         self.worker_name: str | None = None
@@ -361,8 +372,10 @@ class Store:
         failed = self.rows / f"{cell_id}{FAILED}"
         if any(row["status"] == "failed" for row in checked):
             files.write_atomic(failed, text)
+            self._kept.note(failed.name)
             return
         files.write_atomic(self.rows / f"{cell_id}.json", text)
+        self._kept.note(f"{cell_id}.json")
         failed.unlink(missing_ok=True)
 
     def finished_cells(self) -> set[str]:
@@ -396,29 +409,63 @@ class Store:
 
     def failed_cells(self) -> set[str]:
         """Ids of cells whose last try failed and that nothing has finished since."""
-        failed = {name.removesuffix(FAILED) for name in self._names() if _is_failed(name)}
-        return failed - self.finished_cells()
+        names = self._names()
+        return {
+            name.removesuffix(FAILED)
+            for name in names
+            if _is_failed(name) and f"{name.removesuffix(FAILED)}.json" not in names
+        }
 
     def _names(self) -> set[str]:
-        return {path.name for path in self.rows.glob("*.json") if CELL_FILE.fullmatch(path.name)}
+        try:
+            return set(filter(CELL_FILE.fullmatch, os.listdir(self.rows)))
+        except FileNotFoundError:
+            return set()
 
     def set_aside_damaged(self, cells: Iterable[str]) -> list[str]:
         """Moves files of rows that are not what was written into `damaged`, so that their cells are
-        measured again, and tells it; ids of these cells. Raises InputError where the store may
-        only be read.
+        measured again, and tells it; ids of these cells. Files that were whole when they were
+        written, or read, and were not touched since are not read. Raises InputError where the
+        store may only be read.
         """
         found = []
-        for cell_id in cells:
+
+        def put_aside(name: str, error: InputError) -> None:
+            cell_id = cell_of(name)
             try:
-                self.read_cell(cell_id)
+                self._set_aside(cell_id)
+            except OSError:
+                raise error from None
+            digests.tell(f"{error}: done so, {self.damaged} keeps it")
+            found.append(cell_id)
+
+        states = self._kept.states()
+        unknown = set(map(cell_of, self._kept.unknown(states.values())))
+        if not unknown:
+            return found
+        asked = [_file_of(cell, states) for cell in cells if cell in unknown]
+        if len(asked) >= LEAST:
+            self._kept.take_in(asked, self._read_file, put_aside)
+            return found
+        for name in asked:
+            try:
+                self._read_file(name)
+                self._kept.note(name)
             except InputError as error:
-                try:
-                    self._set_aside(cell_id)
-                except OSError:
-                    raise error from None
-                digests.tell(f"{error}: done so, {self.damaged} keeps it")
-                found.append(cell_id)
+                put_aside(name, error)
         return found
+
+    def rows_of(self, cells: Iterable[str], only: Collection[str] | None = None) -> pd.DataFrame:
+        """The rows of some cells, finished and failed, sorted by cell, metric and subset, with the
+        columns `only` or, where it is None, all. Raises InputError where one is damaged.
+        """
+        states = self._kept.states()
+        there = {cell_of(name) for name in states}.intersection(cells)
+        names = [_file_of(cell, states) for cell in there]
+        return self._kept.frame([states[name] for name in names], self._read_file, only)
+
+    def _read_file(self, name: str) -> list[dict[str, Any]]:
+        return self._read_rows(self.rows / name, cell_of(name))
 
     def _set_aside(self, cell_id: str) -> None:
         self.damaged.mkdir(exist_ok=True)
@@ -492,7 +539,7 @@ class Store:
             if self.has_arm(folder.name):
                 self.drop_checkpoints(folder.name)
                 removed += 1
-        for temp in self.root.glob("**/.*.tmp"):
+        for temp in files.temporary(self.root):
             with suppress(OSError):
                 if time.time() - temp.stat().st_mtime > older_than_s:
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
@@ -505,6 +552,12 @@ def _number(folder: Path) -> int:
     if not folder.is_dir():
         return 0
     return sum(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _file_of(cell_id: str, names: Collection[str]) -> str:
+    """The file that says what became of a cell: of rows, or of why it failed."""
+    finished = f"{cell_id}.json"
+    return finished if finished in names else f"{cell_id}{FAILED}"
 
 
 def _is_failed(name: str) -> bool:

@@ -23,10 +23,10 @@ import threading
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +34,13 @@ from numpy.typing import NDArray
 from headwater import digests, files
 from headwater.errors import InputError
 from headwater.objects import Head, Objects, address_of
-from headwater.rows import CELL_FILE
-from headwater.store.folder import FAILED, MARK, VERSION, Store
+from headwater.rows import CELL_FILE, FAILED
+from headwater.store.folder import MARK, VERSION, Store
 from headwater.store.leases import Leases
 from headwater.store.object_leases import ObjectLeases
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LIST_EVERY_S = 1.0
 _SHARE = 0.1
@@ -116,11 +119,11 @@ class ObjectStore(Store, at_addresses=True):
     def came(self, folder: str) -> None:
         there = {head.name for head in self.objects.list(folder)}
         self.objects.bring_all({name: self.root / name for name in there})
-        for path in self._kept(folder):
+        for path in self._copies(folder):
             if str(path.relative_to(self.root)) not in there and not self._is_unsent(path):
                 path.unlink(missing_ok=True)
 
-    def _kept(self, folder: str) -> list[Path]:
+    def _copies(self, folder: str) -> list[Path]:
         top = self.root / folder
         if not top.is_dir():
             return []
@@ -368,16 +371,23 @@ class ObjectStore(Store, at_addresses=True):
                     wanted[head.name] = self.rows / name
         self.objects.bring_all(wanted)
 
+    def rows_of(self, cells: Iterable[str], only: Collection[str] | None = None) -> pd.DataFrame:
+        asked = list(cells)
+        self.bring_rows(asked)
+        return super().rows_of(asked, only)
+
     def set_aside_damaged(self, cells: Iterable[str]) -> list[str]:
         asked = list(cells)
         self.bring_rows(asked)
-        for cell in asked:
-            try:
-                self.read_cell(cell)
-            except InputError:  # the copy may be damaged, and what it is a copy of be sound
-                for name in (f"{cell}.json", f"{cell}{FAILED}"):
-                    (self.rows / name).unlink(missing_ok=True)
         return super().set_aside_damaged(asked)
+
+    def _read_file(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return super()._read_file(name)
+        except InputError:  # the copy may be damaged, and what it is a copy of be sound
+            (self.rows / name).unlink(missing_ok=True)
+            self.objects.bring(f"rows/{name}", self.rows / name)
+            return super()._read_file(name)
 
     def _set_aside(self, cell_id: str) -> None:
         super()._set_aside(cell_id)

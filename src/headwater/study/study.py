@@ -15,11 +15,11 @@ recipe, grids) is one value for the study: arms differ only in what the study va
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
@@ -53,6 +53,9 @@ from headwater.study.words import (
     Words,
     canonical,
 )
+
+if TYPE_CHECKING:
+    from headwater.transfer.protocols import ProtocolWords
 
 T = TypeVar("T")
 Size = Literal["all"] | Annotated[Whole, Field(ge=1)]
@@ -441,6 +444,19 @@ class Study(Words, metaclass=Composing):
     def cells(self, arm: Arm) -> list[Cell]:
         """What is measured of an arm, in words: the same of all arms of a source."""
         cells: list[Cell] = []
+        for protocol, words, task in self.measured(arm):
+            cells += [
+                Cell(task=task, protocol=protocol, shots=shots, draw=draw)
+                for shots, draw in words.cells()
+            ]
+        return cells
+
+    def tasks_of(self, arm: Arm) -> list[str]:
+        """The tasks that an arm is measured on, each once."""
+        return list(dict.fromkeys(task for _, _, task in self.measured(arm)))
+
+    def measured(self, arm: Arm) -> Iterator[tuple[str, ProtocolWords, str]]:
+        """The protocols and tasks of an arm."""
         for protocol, words in self.protocols.items():
             if PROTOCOLS[protocol].needs_text(words) and not METHODS[arm.method].text_tower:
                 continue
@@ -448,13 +464,8 @@ class Study(Words, metaclass=Composing):
                 if task not in self.tasks:  # left out of the study since it is broken
                     continue
                 only = self.tasks[task].sources
-                if arm.source is not None and only is not None and arm.source not in only:
-                    continue
-                cells += [
-                    Cell(task=task, protocol=protocol, shots=shots, draw=draw)
-                    for shots, draw in words.cells()
-                ]
-        return cells
+                if arm.source is None or only is None or arm.source in only:
+                    yield protocol, words, task
 
 
 def _stray_word(value: Any) -> str | None:

@@ -103,7 +103,8 @@ def _cleaned(session: Session, data: str, uses: list[str], tell: Callable[[str],
 def _tasks_of(plan: Plan, uses: list[str]) -> list[str]:
     """The tasks that arms on these sources are measured on."""
     arms = [arm for arm in plan.arms if arm.words.source in uses]
-    measured = {cell.task for arm in arms for cell in plan.study.cells(arm.words)}
+    one_arm_each = {(arm.words.source, arm.words.method): arm.words for arm in arms}
+    measured = {task for words in one_arm_each.values() for task in plan.study.tasks_of(words)}
     return [name for name in plan.tasks if name in measured]
 
 

@@ -231,8 +231,7 @@ def _measured(plan: Plan) -> list[tuple[PlannedArm, str]]:
     for source_name in plan.study.sources:
         if source_name in trained_on:
             arm = largest_arm(plan, source_name)
-            tasks = dict.fromkeys(cell.task for cell in plan.study.cells(arm.words))
-            pairs += [(arm, task_name) for task_name in tasks]
+            pairs += [(arm, task_name) for task_name in plan.study.tasks_of(arm.words)]
     return pairs
 
 

@@ -19,7 +19,6 @@ import re
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 _NAMES = (

@@ -8,6 +8,7 @@ before it begins, and wait. Linux only, as the tests of kills are.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+_BECOME_PARENT_OF_ORPHANS = 36  # prctl(2): PR_SET_CHILD_SUBREAPER
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,9 @@ class Child:
         if not ended:
             self.kill()
             raise AssertionError(f"ran for more than {timeout_s} s:\n{self.said}")
-        code = self.server.asked({"reap": self.pid})["code"]
-        end = time.monotonic() + 30
-        while not _group_is_gone(self.pid):
-            assert time.monotonic() < end, "its workers outlived it"
-            time.sleep(0.002)
-        return int(code)
+        answer = self.server.asked({"reap": self.pid})
+        assert answer["others"] is not None, "its workers outlived it"
+        return int(answer["code"])
 
     def kill(self) -> None:
         """Ends all of its group at once."""
@@ -130,14 +129,6 @@ def serving() -> Iterator[Server]:
         server.close()
 
 
-def _group_is_gone(group: int) -> bool:
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 # in the server
 def main() -> None:
     import gc
@@ -145,14 +136,14 @@ def main() -> None:
     import torch
 
     torch.set_num_threads(1)
+    ctypes.CDLL(None).prctl(_BECOME_PARENT_OF_ORPHANS, 1)
     _import_all()
     gc.collect()
     gc.freeze()
     for line in sys.stdin:
         message = json.loads(line)
         if "reap" in message:
-            _, status = os.waitpid(message["reap"], 0)
-            answer = {"code": os.waitstatus_to_exitcode(status)}
+            answer = _reaped(message["reap"])
         else:
             pid = os.fork()
             if pid == 0:
@@ -161,6 +152,24 @@ def main() -> None:
         print(json.dumps(answer), flush=True)
     sys.stdout.flush()
     os._exit(0)  # without what libraries say at the end
+
+
+def _reaped(group: int) -> dict[str, Any]:
+    """The exit code of a command that has ended, and how many others of its group there were; None
+    where some are still there after half a minute.
+    """
+    _, status = os.waitpid(group, 0)
+    others, end = 0, time.monotonic() + 30
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            pid, _ = os.waitpid(-group, os.WNOHANG)
+            others += pid > 0
+            if pid == 0:
+                time.sleep(0.002)
+            if time.monotonic() > end:
+                others = None  # type: ignore[assignment]
+                break
+    return {"code": os.waitstatus_to_exitcode(status), "others": others}
 
 
 def _import_all() -> None:

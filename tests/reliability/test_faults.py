@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from headwater.store import Store
-from tests.conftest import Cli, write_study
 from tests.engines.test_kill import assert_same_results
 from tests.reliability import failpoints
 from tests.reliability.fork_server import Server, serving
@@ -67,8 +66,10 @@ def test_a_fault_at_every_operation_is_told_and_leaves_nothing_damaged(
         store = place.folder / f"{re.sub('[^a-z]', '-', fault)}-{len(codes)}"
         odd = {"points": "failing", "number": number, "at": at, "lasts": lasts}
         told = str(place.folder / f"{store.name}.told")
-        command = place.shared(store) if len(codes) % 5 == 4 else place.whole(store)
-        code = place.run(store, *command, told=told, spares=4, checkpoint_every_s=0.03, **odd)
+        command = place.whole(store) if " reports/" in at else []
+        if len(codes) % 10 == 9 and not command:
+            command, odd["spares"] = place.shared(store), 4
+        code = place.run(store, *command, told=told, checkpoint_every_s=0.03, **odd)
         codes.append(code)
         try:
             said = place.said(store)

@@ -106,7 +106,10 @@ class Store:
         try:
             files.write_atomic(mark, json.dumps({"version": _VERSION}) + "\n")
         except OSError as error:
-            raise InputError(f"{self.root}: cannot be written ({error.strerror})") from None
+            raise InputError(
+                f"{self.root}: cannot be written ({error.strerror}); mend that and run the same "
+                "command again, or name another folder with --store"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -411,10 +414,10 @@ class Store:
         return np.unpackbits(packed, count=n_test).astype(bool)
 
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
-        """Remove what killed runs left behind: checkpoints of arms that are finished, and temporary
-        files a day old or older; the number removed.
+        """Remove what killed runs left behind: leases that nobody has any more, checkpoints of arms
+        that are finished, and temporary files a day old or older; the number removed.
         """
-        removed = 0
+        removed = self.leases.sweep()
         for folder in self.partial.iterdir() if self.partial.is_dir() else ():
             if self.has_arm(folder.name):
                 self.drop_checkpoints(folder.name)

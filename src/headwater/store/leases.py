@@ -27,6 +27,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from headwater import files
+
 BEAT_S = 10.0
 """Seconds between two signs of life [ours]."""
 LAPSE_S = 90.0
@@ -131,6 +133,18 @@ class Leases:
             return None
         return Held(_owner(said), self._now() - changed)
 
+    def sweep(self) -> int:
+        """Removes the leases that nobody has any more; their number. What a killed process had just
+        finished is taken over by nobody.
+        """
+        units = [path.stem for path in self.folder.glob("[!.]*.json")]
+        lapsed = [unit for unit in units if self._is_lapsed(unit)]
+        return sum(self._took_away(unit) for unit in lapsed)
+
+    def _is_lapsed(self, unit: str) -> bool:
+        held = self.held(unit)
+        return held is not None and held.lapsed(self._lapse_s)
+
     @contextmanager
     def alone(self, unit: str) -> Iterator[None]:
         """Whoever comes second waits until the first one is done; for what should not be made
@@ -171,7 +185,8 @@ class Leases:
         text, path = json.dumps(asdict(self.owner)).encode(), self._path(unit)
         own = self.folder / f".{unit}-{self.owner.token}.tmp"
         try:
-            own.write_bytes(text)
+            with files.blamed_on_file(own):
+                own.write_bytes(text)
             try:
                 os.link(own, path)
             except FileExistsError:
@@ -235,7 +250,7 @@ class Leases:
 def _made_alone(path: Path, text: bytes) -> bool:
     """As `Leases._made`, where there are no hard links."""
     try:
-        with path.open("xb") as file:
+        with files.blamed_on_file(path), path.open("xb") as file:
             file.write(text)
     except FileExistsError:
         return False

@@ -417,7 +417,8 @@ class Store:
         """Remove what killed runs left behind: leases that nobody has any more, checkpoints of arms
         that are finished, and temporary files a day old or older; the number removed.
         """
-        removed = self.leases.sweep()
+        with Leases(self.root / "leases") as leases:
+            removed = leases.sweep()
         for folder in self.partial.iterdir() if self.partial.is_dir() else ():
             if self.has_arm(folder.name):
                 self.drop_checkpoints(folder.name)

@@ -35,6 +35,7 @@ LAPSE_S = 90.0
 """A lease without a sign of life for so long is taken over [ours]: more than the 60 seconds for
 which NFS may show an old time.
 """
+_TRIES = 5
 _WAIT_S = 0.1
 _MOST_WAIT_S = 2.0
 
@@ -104,8 +105,7 @@ class Leases:
         with self._lock:
             if unit in self._held:
                 return True
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if not self._made(unit) and not (self._took_away(unit) and self._made(unit)):
+        if not self._made(unit) and not self._took_over(unit):
             return False
         with self._lock:
             self._held.add(unit)
@@ -182,6 +182,14 @@ class Leases:
 
     def _made(self, unit: str) -> bool:
         """Whether the file was made by us just now."""
+        for _ in range(_TRIES):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # who ended meanwhile removed the empty folder
+                return self._linked(unit)
+        return False
+
+    def _linked(self, unit: str) -> bool:
+        """As `_made`, where the folder is there."""
         text, path = json.dumps(asdict(self.owner)).encode(), self._path(unit)
         own = self.folder / f".{unit}-{self.owner.token}.tmp"
         try:
@@ -195,7 +203,17 @@ class Leases:
                 return _made_alone(path, text)
             return True
         finally:
-            own.unlink(missing_ok=True)
+            with suppress(OSError):
+                own.unlink(missing_ok=True)
+
+    def _took_over(self, unit: str) -> bool:
+        """Whether a unit that somebody had is ours now. It may be that it was ours: where the
+        answer to the request that made it was lost, and what was seen of its links is old.
+        """
+        held = self.held(unit)
+        if held is not None and held.owner == self.owner:
+            return True
+        return self._took_away(unit) and self._made(unit)
 
     def _took_away(self, unit: str) -> bool:
         """Whether there is no lease of a unit any more: a lapsed one is moved away, which one of

@@ -37,8 +37,15 @@ def put(root: Path, name: str, words: Mapping[str, Any], data_root: Path | None)
     said = {"words": dict(words), "data_root": None if data_root is None else str(data_root)}
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
     path = root / FOLDER / f"{name}-{digest}.json"
-    if not path.is_file():
-        files.write_atomic(path, json.dumps(digests.sealed(said), indent=1) + "\n")
+    text = json.dumps(digests.sealed(said), indent=1) + "\n"
+    for last in (False, False, True):
+        try:
+            if not path.is_file():
+                files.write_atomic(path, text)
+            return path
+        except FileNotFoundError:  # whoever ended the last other study removed the folder
+            if last:
+                raise
     return path
 
 

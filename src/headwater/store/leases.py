@@ -267,11 +267,17 @@ class Leases:
 
 def _made_alone(path: Path, text: bytes) -> bool:
     """As `Leases._made`, where there are no hard links."""
-    try:
-        with files.blamed_on_file(path), path.open("xb") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
+    with files.blamed_on_file(path):
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            return False
+        try:
+            with file:
+                file.write(text)
+        except OSError:  # a lease without an owner would be in everybody's way
+            path.unlink(missing_ok=True)
+            raise
     return True
 
 

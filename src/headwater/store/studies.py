@@ -38,14 +38,12 @@ def put(root: Path, name: str, words: Mapping[str, Any], data_root: Path | None)
     digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
     path = root / FOLDER / f"{name}-{digest}.json"
     text = json.dumps(digests.sealed(said), indent=1) + "\n"
-    for last in (False, False, True):
-        try:
-            if not path.is_file():
-                files.write_atomic(path, text)
-            return path
-        except FileNotFoundError:  # whoever ended the last other study removed the folder
-            if last:
-                raise
+    if path.is_file():
+        return path
+    try:
+        files.write_atomic(path, text)
+    except FileNotFoundError:  # whoever ended the last other study removed the folder meanwhile
+        files.write_atomic(path, text)
     return path
 
 

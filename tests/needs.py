@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard")
+NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard", "fuse", "tmpfs")
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
 """A path at which nothing lies: what is hidden is looked for there and not found."""
@@ -41,6 +41,21 @@ if "gpu" in HIDDEN:
 
 # After the environment is what the tests are to see.
 import torch  # noqa: E402
+
+
+def can_mount_fuse() -> bool:
+    """Whether tests may show a folder as a network disk shows it."""
+    there = shutil.which("fusermount3") and importlib.util.find_spec("mfusepy")
+    return bool(there) and os.access("/dev/fuse", os.R_OK | os.W_OK)
+
+
+def can_mount_tmpfs() -> bool:
+    """Whether this user may mount a disk of a few megabytes, in a space of mounts of its own."""
+    if shutil.which("unshare") is None:
+        return False
+    inside = "mount -t tmpfs -o size=1m none /mnt"
+    command = ["unshare", "--mount", "sh", "-c", inside]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,16 @@ NEEDS = {
             "tensorboard" not in HIDDEN and importlib.util.find_spec("tensorboard") is not None,
             "TensorBoard is not installed (pip install 'headwater[tensorboard]')",
         ),
+        Need(
+            "fuse",
+            "fuse" not in HIDDEN and can_mount_fuse(),
+            "FUSE cannot be used (Debian: fuse3; pip install mfusepy; /dev/fuse)",
+        ),
+        Need(
+            "tmpfs",
+            "tmpfs" not in HIDDEN and can_mount_tmpfs(),
+            "this user may mount no disk of a few megabytes to fill",
+        ),
     )
 }
 
@@ -136,3 +161,5 @@ needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
 needs_tensorboard = NEEDS["tensorboard"].mark
 needs_cuda = NEEDS["gpu"].mark
+needs_fuse = NEEDS["fuse"].mark
+needs_tmpfs = NEEDS["tmpfs"].mark

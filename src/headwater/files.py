@@ -87,12 +87,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         with blamed_on_file(path):
             yield temp
-        with temp.open("rb+") as handle:
+        with blamed_on_file(path), temp.open("rb+") as handle:
             os.fsync(handle.fileno())
-        os.replace(temp, path)
+            state = os.fstat(handle.fileno())
+        _replace(temp, path, state)
         sync_folder(path.parent)
     finally:
-        temp.unlink(missing_ok=True)
+        with suppress(OSError):  # it took the name, or is swept later
+            temp.unlink(missing_ok=True)
+
+
+def _replace(temp: Path, path: Path, state: os.stat_result) -> None:
+    """Renames a file of that state. A network disk that lost the answer asks once more, and is told
+    that there is no such file any more: then what has the name tells whether it was done.
+    """
+    try:
+        os.replace(temp, path)
+    except FileNotFoundError:
+        try:
+            with path.open("rb") as there:  # NFS asks the server when a file is opened
+                done = os.path.samestat(os.fstat(there.fileno()), state)
+        except OSError:
+            done = False
+        if not done:
+            raise
 
 
 def wait_for_turn(file: IO[bytes]) -> None:
@@ -164,12 +182,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
-    temp.mkdir()
+    temp.mkdir(exist_ok=True)  # a network disk may ask twice; nobody else has this name
     try:
         with blamed_on_file(path):
             yield temp
         for file in temp.iterdir():
-            with file.open("rb+") as handle:
+            with blamed_on_file(path), file.open("rb+") as handle:
                 os.fsync(handle.fileno())
         sync_folder(temp)
         try:
@@ -198,6 +216,6 @@ def remove_folder(path: Path) -> None:
     Nothing happens where there is none.
     """
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):  # as a network disk says too that asked twice
         os.rename(path, temp)
-        shutil.rmtree(temp, ignore_errors=True)
+    shutil.rmtree(temp, ignore_errors=True)

@@ -7,6 +7,7 @@ stopped by Ctrl-C, 143 by SIGTERM.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -55,10 +56,23 @@ def guarded(run_app: Callable[..., object]) -> int:
     return code if isinstance(code, int) else 0
 
 
+_MENDS = {
+    errno.ENOSPC: "make room on its disk",
+    errno.EDQUOT: "make room in your quota of its disk, or have it raised",
+    errno.EROFS: "let its disk be written to, or name another folder",
+    errno.EIO: "its disk fails: look at what the system says of it, or name another folder",
+    errno.ESTALE: "its server has lost it: see that it can be read again",
+}
+"""What helps against what a disk does."""
+
+
 def _of_system(error: OSError) -> str:
-    """What the system refused, and of which file."""
+    """What the system refused, of which file, and what helps."""
     path = error.filename if error.filename2 is None else error.filename2
     reason = error.strerror or str(error) or type(error).__name__
+    mend = _MENDS.get(error.errno or 0)
+    if mend is not None and path not in ("stdout", "stderr"):
+        reason = f"{reason}; {mend}, and {_GO_ON}"
     if path is not None:
         return f"{path}: {reason}"
     return f"{reason} (the system does not say which file)"

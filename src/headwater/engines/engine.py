@@ -157,8 +157,10 @@ def run(
     )
     try:
         _elsewhere(chosen, asked, watch, detach=detach) if away else _here(chosen, asked, watch)
-        if said is not None and not (detach or by_steps) and not pending(plan, store).cells:
-            studies.ended(store, said)
+        if not detach and not pending(plan, store).cells:
+            store.sweep_leases()
+            if said is not None and not by_steps:
+                studies.ended(store, said)
     finally:
         store.give_back()
 

@@ -11,6 +11,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from headwater.engines.claims import LOOK_EVERY_S, Claims
@@ -81,11 +82,14 @@ def _compute(
 
 
 def _log(session: Session, unit: Unit) -> None:
-    """Keep the traceback of what is being handled, as a worker's log does."""
-    logs = session.store.root / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    with (logs / f"inline-{os.getpid()}.log").open("a") as log:
-        log.write(f"{unit.title}\n{traceback.format_exc()}\n")
+    """Keep the traceback of what is being handled, as a worker's log does. A disk that takes no
+    log may take the rows that say why the unit failed.
+    """
+    logs, text = session.store.root / "logs", f"{unit.title}\n{traceback.format_exc()}\n"
+    with suppress(OSError):
+        logs.mkdir(parents=True, exist_ok=True)
+        with (logs / f"inline-{os.getpid()}.log").open("a") as log:
+            log.write(text)
 
 
 ENTRY = Engine("inline", title="this process alone, for debuggers", run=run, order=1, alone=True)

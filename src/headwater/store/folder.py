@@ -140,7 +140,10 @@ class Store:
         try:
             files.write_atomic(mark, json.dumps({"version": VERSION}) + "\n")
         except OSError as error:
-            raise InputError(f"{self.root}: cannot be written ({error.strerror})") from None
+            raise InputError(
+                f"{self.root}: cannot be written ({error.strerror}); mend that and run the same "
+                "command again, or name another folder with --store"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Store({str(self.root)!r})"
@@ -202,6 +205,13 @@ class Store:
     def local_leases(self) -> Leases:
         """Leases of what is made on this machine alone, as decoded pixels are."""
         return self.leases
+
+    def sweep_leases(self) -> int:
+        """Removes leases that nobody has any more; their number. To be called when nothing is left:
+        how often a unit was lost is in them.
+        """
+        with self.looking_at_leases() as leases:
+            return leases.sweep()
 
     def looking_at_leases(self) -> Leases:
         """Leases of another owner, to look at what is held; to be closed."""

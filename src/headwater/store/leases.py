@@ -27,12 +27,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from headwater import files
+
 BEAT_S = 10.0
 """Seconds between two signs of life [ours]."""
 LAPSE_S = 90.0
 """A lease without a sign of life for so long is taken over [ours]: more than the 60 seconds for
 which NFS may show an old time.
 """
+_TRIES = 5
 _WAIT_S = 0.1
 _MOST_WAIT_S = 2.0
 
@@ -113,12 +116,15 @@ class Leases:
                 return True
         lost = 0
         if not self._made(unit, self._text(0, mark)):
-            if not self._took_away(unit):
-                return False
-            before, was = self._lost.pop(unit, (0, mark))
-            lost = before + 1 if was == mark else 1
-            if not self._made(unit, self._text(lost, mark)):
-                return False
+            held = self.held(unit)
+            # it may be ours: the answer to the request that made it was lost
+            if held is None or held.owner != self.owner:
+                if not self._took_away(unit):
+                    return False
+                before, was = self._lost.pop(unit, (0, mark))
+                lost = before + 1 if was == mark else 1
+                if not self._made(unit, self._text(lost, mark)):
+                    return False
         with self._lock:
             self._held[unit] = lost
             if self._thread is None:
@@ -149,6 +155,17 @@ class Leases:
         except OSError:
             return None
         return held_of(said, self._now() - changed)
+
+    def sweep(self) -> int:
+        """Removes the leases that nobody has any more; their number. What a killed process had just
+        finished is taken over by nobody.
+        """
+        lapsed = [unit for unit in self.units() if self._is_lapsed(unit)]
+        return sum(self._took_away(unit) for unit in lapsed)
+
+    def _is_lapsed(self, unit: str) -> bool:
+        held = self.held(unit)
+        return held is not None and held.lapsed(self._lapse_s)
 
     @contextmanager
     def alone(self, unit: str) -> Iterator[None]:
@@ -206,11 +223,19 @@ class Leases:
 
     def _made(self, unit: str, text: bytes) -> bool:
         """Whether the file was made by us just now."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # who ended meanwhile removed the empty folder
+                return self._linked(unit, text)
+        return False
+
+    def _linked(self, unit: str, text: bytes) -> bool:
+        """As `_made`, where the folder is there."""
         path = self._path(unit)
         own = self.folder / f".{unit}-{self.owner.token}.tmp"
         try:
-            own.write_bytes(text)
+            with files.blamed_on_file(own):
+                own.write_bytes(text)
             try:
                 os.link(own, path)
             except FileExistsError:
@@ -219,7 +244,8 @@ class Leases:
                 return _made_alone(path, text)
             return True
         finally:
-            own.unlink(missing_ok=True)
+            with suppress(OSError):
+                own.unlink(missing_ok=True)
 
     def _took_away(self, unit: str) -> bool:
         """Whether there is no lease of a unit any more: a lapsed one is moved away, which one of
@@ -274,11 +300,17 @@ class Leases:
 
 def _made_alone(path: Path, text: bytes) -> bool:
     """As `Leases._made`, where there are no hard links."""
-    try:
-        with path.open("xb") as file:
-            file.write(text)
-    except FileExistsError:
-        return False
+    with files.blamed_on_file(path):
+        try:
+            file = path.open("xb")
+        except FileExistsError:
+            return False
+        try:
+            with file:
+                file.write(text)
+        except OSError:  # a lease without an owner would be in everybody's way
+            path.unlink(missing_ok=True)
+            raise
     return True
 
 

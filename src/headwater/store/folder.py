@@ -39,10 +39,10 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,24 +50,11 @@ from numpy.typing import NDArray
 from headwater import digests, files, fragments
 from headwater.errors import InputError
 from headwater.objects import address_of
-from headwater.rows import (
-    CELL_FILE,
-    FAILED,
-    KeptRows,
-    cell_file_text,
-    check_row,
-    read_cell_file,
-)
-from headwater.rows.kept import LEAST, cell_of
+from headwater.store.cells import Cells
 from headwater.store.leases import Leases
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 MARK = "headwater-store"
 VERSION = 1
-_KNOWN = 5000
-"""Files of rows whose rows are kept in memory [ours]."""
 
 
 def store_path(given: str | Path | None) -> Path:
@@ -82,7 +69,7 @@ def is_there(where: Path) -> bool:
     return address_of(where) is not None or where.exists()
 
 
-class Store:
+class Store(Cells):
     """A results folder. `Store(path)` opens it; `create=True` makes it where it is missing.
 
     `Store("s3://bucket/folder")` opens one in an object store (headwater.store.remote): it has a
@@ -100,7 +87,7 @@ class Store:
         return super().__new__(cls._at_addresses if at_address else cls)
 
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
-        self.root = Path(root)
+        super().__init__(Path(root))
         mark = self.root / f"{MARK}.json"
         if create and not mark.exists():
             self._make(mark)
@@ -121,11 +108,7 @@ class Store:
                 f"{version}, this one reads {VERSION})"
             )
         self.arms, self.partial = self.root / "arms", self.root / "partial"
-        self.rows, self.answers = self.root / "rows", self.root / "answers"
-        self.labels, self.cache = self.root / "labels", self.root / "cache"
-        self.damaged = self.root / "damaged"
-        self._kept = KeptRows(self.rows, self.cache / "rows")
-        self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
+        self.labels = self.root / "labels"
         self._leases: Leases | None = None
         self.worker_name: str | None = None
         """What its leases say of this process beside its machine."""
@@ -371,175 +354,6 @@ class Store:
         """Forget labels, so that the next run makes them again."""
         files.remove_folder(self.labels / labels_id)
 
-    # rows
-    def write_rows(self, cell_id: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """The rows of one cell, whole or not at all; a row of status failed goes beside, and is
-        replaced by what succeeds.
-        """
-        self.check()
-        checked = [check_row(row, f"cell {cell_id}") for row in rows]
-        text = cell_file_text(checked)
-        failed = self.rows / f"{cell_id}{FAILED}"
-        if any(row["status"] == "failed" for row in checked):
-            files.write_atomic(failed, text)
-            self._kept.note(failed.name)
-            return
-        files.write_atomic(self.rows / f"{cell_id}.json", text)
-        self._kept.note(f"{cell_id}.json")
-        failed.unlink(missing_ok=True)
-
-    def finished_cells(self) -> set[str]:
-        """Ids of cells that are done or have diverged."""
-        return {name.removesuffix(".json") for name in self._names() if not _is_failed(name)}
-
-    def has_cell(self, cell_id: str) -> bool:
-        """Whether a cell is done or has diverged."""
-        return (self.rows / f"{cell_id}.json").is_file()
-
-    def failures(self) -> dict[str, tuple[int, ...]]:
-        """What tells the last failure of each cell from later ones, by its id."""
-        ids = [name.removesuffix(FAILED) for name in self._names() if _is_failed(name)]
-        found = {cell: self.failure(cell) for cell in ids}
-        return {cell: state for cell, state in found.items() if state is not None}
-
-    def failure(self, cell_id: str) -> tuple[int, ...] | None:
-        """What tells a cell's last failure from others; None where it did not fail."""
-        try:
-            state = (self.rows / f"{cell_id}{FAILED}").stat()
-        except OSError:
-            return None
-        return (state.st_size, state.st_mtime_ns, state.st_ino)
-
-    def reason_of_failure(self, cell_id: str) -> str:
-        """Why a cell failed last, as far as its rows say."""
-        with suppress(InputError):
-            for row in self._read_rows(self.rows / f"{cell_id}{FAILED}", cell_id):
-                return str(row.get("reason") or "")
-        return ""
-
-    def failed_cells(self) -> set[str]:
-        """Ids of cells whose last try failed and that nothing has finished since."""
-        names = self._names()
-        return {
-            name.removesuffix(FAILED)
-            for name in names
-            if _is_failed(name) and f"{name.removesuffix(FAILED)}.json" not in names
-        }
-
-    def _names(self) -> set[str]:
-        try:
-            return set(filter(CELL_FILE.fullmatch, os.listdir(self.rows)))
-        except FileNotFoundError:
-            return set()
-
-    def set_aside_damaged(self, cells: Iterable[str]) -> list[str]:
-        """Moves files of rows that are not what was written into `damaged`, so that their cells are
-        measured again, and tells it; ids of these cells. Files that were whole when they were
-        written, or read, and were not touched since are not read. Raises InputError where the
-        store may only be read.
-        """
-        found = []
-
-        def put_aside(name: str, error: InputError) -> None:
-            cell_id = cell_of(name)
-            try:
-                self._set_aside(cell_id)
-            except OSError:
-                raise error from None
-            digests.tell(f"{error}: done so, {self.damaged} keeps it")
-            found.append(cell_id)
-
-        states = self._kept.states()
-        unknown = set(map(cell_of, self._kept.unknown(states.values())))
-        if not unknown:
-            return found
-        asked = [_file_of(cell, states) for cell in cells if cell in unknown]
-        if len(asked) >= LEAST:
-            self._kept.take_in(asked, self._read_file, put_aside)
-            return found
-        for name in asked:
-            try:
-                self._read_file(name)
-                self._kept.note(name)
-            except InputError as error:
-                put_aside(name, error)
-        return found
-
-    def rows_of(self, cells: Iterable[str], only: Collection[str] | None = None) -> pd.DataFrame:
-        """The rows of some cells, finished and failed, sorted by cell, metric and subset, with the
-        columns `only` or, where it is None, all. Raises InputError where one is damaged.
-        """
-        states = self._kept.states()
-        there = {cell_of(name) for name in states}.intersection(cells)
-        names = [_file_of(cell, states) for cell in there]
-        return self._kept.frame([states[name] for name in names], self._read_file, only)
-
-    def _read_file(self, name: str) -> list[dict[str, Any]]:
-        return self._read_rows(self.rows / name, cell_of(name))
-
-    def _set_aside(self, cell_id: str) -> None:
-        self.damaged.mkdir(exist_ok=True)
-        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
-            with suppress(FileNotFoundError):
-                os.replace(self.rows / name, self.damaged / name)
-
-    def read_cell(self, cell_id: str) -> list[dict[str, Any]]:
-        """The rows of a cell, finished or failed; none where there are none."""
-        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
-            if (self.rows / name).is_file():
-                return self._read_rows(self.rows / name, cell_id)
-        return []
-
-    def _read_rows(self, path: Path, cell_id: str) -> list[dict[str, Any]]:
-        """The rows of a file; one that is as it was when it was read before is not read again: a
-        run asks for every cell four times.
-        """
-        try:
-            now = path.stat()
-        except OSError:  # gone meanwhile: whoever reads it says so
-            return read_cell_file(path, cell_id)
-        state = (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
-        before, rows = self._known.get(path.name, (None, []))
-        if before != state:
-            rows = read_cell_file(path, cell_id)
-            if len(self._known) < _KNOWN:
-                self._known[path.name] = state, rows
-        return [dict(row) for row in rows]
-
-    def drop_cell(self, cell_id: str) -> None:
-        """Forget a cell, so that the next run measures it again."""
-        for name in (f"{cell_id}.json", f"{cell_id}{FAILED}"):
-            (self.rows / name).unlink(missing_ok=True)
-        (self.answers / f"{cell_id}.npy").unlink(missing_ok=True)
-
-    # answers
-    def write_answers(self, cell_id: str, right: NDArray[np.bool_]) -> None:
-        """Which test samples a cell got right: bool [n_test], in the order of the task's test
-        split. To be written before the cell's rows.
-        """
-        self.check()
-        with files.atomic_path(self.answers / f"{cell_id}.npy") as temp, temp.open("wb") as handle:
-            digests.write_array(handle, np.packbits(right))
-
-    def read_answers(self, cell_id: str, n_test: int) -> NDArray[np.bool_] | None:
-        """bool [n_test] of a cell; None where none were kept.
-
-        Raises InputError where the file is damaged or is of another number of samples.
-        """
-        path = self.answers / f"{cell_id}.npy"
-        if not path.is_file():
-            return None
-        try:
-            packed: NDArray[np.uint8] = digests.read_array(path, np.uint8, 1)
-            if packed.shape != (-(-n_test // 8),) or np.unpackbits(packed)[n_test:].any():
-                raise digests.Damaged(f"it does not hold {n_test} test samples")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{path}: these answers are damaged ({error}); `headwater run --redo {cell_id}` "
-                "measures the cell again"
-            ) from None
-        return np.unpackbits(packed, count=n_test).astype(bool)
-
     def sweep(self, *, older_than_s: float = 86_400.0) -> int:
         """Remove what killed runs left behind: checkpoints of arms that are finished, and temporary
         files a day old or older; the number removed.
@@ -562,13 +376,3 @@ def _number(folder: Path) -> int:
     if not folder.is_dir():
         return 0
     return sum(not path.name.startswith(".") for path in folder.iterdir())
-
-
-def _file_of(cell_id: str, names: Collection[str]) -> str:
-    """The file that says what became of a cell: of rows, or of why it failed."""
-    finished = f"{cell_id}.json"
-    return finished if finished in names else f"{cell_id}{FAILED}"
-
-
-def _is_failed(name: str) -> bool:
-    return name.endswith(FAILED)

@@ -19,12 +19,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 import time
 import uuid
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +34,11 @@ from headwater import digests, files
 from headwater.errors import InputError
 from headwater.objects import Head, Objects, address_of
 from headwater.rows import CELL_FILE, FAILED
+from headwater.store.cells import FinishedCell
 from headwater.store.folder import MARK, VERSION, Store
 from headwater.store.leases import Leases
 from headwater.store.object_leases import ObjectLeases
+from headwater.store.sending import Sending
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
 _LIST_EVERY_S = 1.0
 _SHARE = 0.1
 """Of the time, what listing rows may take [ours]."""
-_SEND_EVERY_S = 5.0
-"""How often it is looked whether there is a new checkpoint to send [ours]."""
 _UNSENT = "unsent"
 
 
@@ -276,7 +275,7 @@ class ObjectStore(Store, at_addresses=True):
         sent.
         """
         folder = self.checkpoints(arm_id)
-        sending = _Sending(self, folder)
+        sending = Sending(self.objects, self.root, folder)
         sending.bring()
         sending.start()
         try:
@@ -325,6 +324,20 @@ class ObjectStore(Store, at_addresses=True):
         self._own.add(name)
         if not is_failed and f"{cell_id}{FAILED}" in self._names():
             self.objects.remove(f"rows/{cell_id}{FAILED}")
+
+    def write_cells(self, cells: Sequence[FinishedCell]) -> None:
+        answers = [self.answers / f"{cell.id}.npy" for cell in cells if cell.right is not None]
+        rows = [self.rows / f"{cell.id}.json" for cell in cells]
+        with ExitStack() as noted:
+            for path in (*answers, *rows):
+                noted.enter_context(self._noted(path))
+            super().write_cells(cells)
+            for part in (answers, rows):
+                names = {str(path.relative_to(self.root)): path for path in part}
+                self.objects.put_all(names)
+        self._own |= {path.name for path in rows}
+        failed = {f"{cell.id}{FAILED}" for cell in cells} & self._names()
+        self.objects.remove_all(f"rows/{name}" for name in failed)
 
     def has_cell(self, cell_id: str) -> bool:
         name = f"{cell_id}.json"
@@ -412,10 +425,6 @@ class ObjectStore(Store, at_addresses=True):
             self._own.discard(name)
 
     # answers
-    def write_answers(self, cell_id: str, right: NDArray[np.bool_]) -> None:
-        super().write_answers(cell_id, right)
-        self.went(self.answers / f"{cell_id}.npy")
-
     def read_answers(self, cell_id: str, n_test: int) -> NDArray[np.bool_] | None:
         path = self.answers / f"{cell_id}.npy"
         if not path.is_file():
@@ -430,71 +439,3 @@ def _by_content(arm_id: str, name: str, digest: str) -> str:
     if "/" in name or name.startswith("."):
         raise InputError(f"arm {arm_id}: its record names a file {name!r}, which is none of an arm")
     return f"arms/{arm_id}/{digest[:16]}-{name}"
-
-
-class _Sending:
-    """Sends checkpoints of one arm while it is trained."""
-
-    def __init__(self, store: ObjectStore, folder: Path) -> None:
-        self._objects, self._folder = store.objects, folder
-        self._top = str(folder.relative_to(store.root))
-        self._sent: dict[str, tuple[int, int]] = {}
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._go, name="checkpoints", daemon=True)
-
-    def bring(self) -> None:
-        """Those that are there and not here, or were written later than what is here."""
-        heads = {head.name.rpartition("/")[2]: head for head in self._objects.list(self._top)}
-        here = {path.name for path in self._files()}
-        lacking = {name: head for name, head in heads.items() if name not in here}
-        self._objects.bring_all(
-            {
-                head.name: self._folder / name
-                for name, head in sorted(lacking.items(), key=lambda each: _last(each[0]))
-            }
-        )
-        self._sent = {path.name: _state(path) for path in self._files() if path.name in heads}
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Sends what is left; where the object store is away, the next one begins earlier."""
-        self._ended.set()
-        self._thread.join()
-        with suppress(InputError):
-            self._send()
-
-    def _go(self) -> None:
-        while not self._ended.wait(_SEND_EVERY_S):
-            try:
-                self._send()
-            except InputError as error:
-                digests.tell(f"{error}; checkpoints are sent later")
-
-    def _send(self) -> None:
-        present = {path.name: path for path in self._files()}
-        for name in sorted(present, key=_last):
-            with suppress(FileNotFoundError):  # made room for a newer one
-                state = _state(present[name])
-                if self._sent.get(name) != state:
-                    self._objects.put(f"{self._top}/{name}", present[name])
-                    self._sent[name] = state
-        for name in sorted(self._sent.keys() - present.keys(), key=_last, reverse=True):
-            self._objects.remove(f"{self._top}/{name}")
-            del self._sent[name]
-
-    def _files(self) -> list[Path]:
-        if not self._folder.is_dir():
-            return []
-        return [path for path in self._folder.iterdir() if path.name[0] != "." and path.is_file()]
-
-
-def _last(name: str) -> tuple[bool, str]:
-    """Records after the tensors that they name."""
-    return name.endswith(".json"), name
-
-
-def _state(path: Path) -> tuple[int, int]:
-    now = path.stat()
-    return now.st_size, now.st_mtime_ns

@@ -19,7 +19,7 @@ from headwater import device
 from headwater.errors import Stopped
 from headwater.plan import PlannedArm, PlannedCell
 from headwater.registry import PROTOCOLS
-from headwater.store import Store
+from headwater.store import FinishedCell, Store
 from headwater.study import canonical
 from headwater.tasks import Draw, Task
 from headwater.transfer import Choice, TransferDiverged
@@ -34,24 +34,9 @@ _TOGETHER = 1 << 28
 """Bytes of features and logits that draws which are fitted together may take; a draw that takes
 more is fitted alone [ours].
 """
+_WRITE_EVERY_S = 0.25
+"""Cells that are measured within this go to the disk together [ours]."""
 _DIVERGED = {"metric": "top1", "subset": "all", "status": "diverged"}
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """What is kept of a cell: its rows, and which test samples it got right, bool [n_test]; None
-    where it diverged.
-    """
-
-    cell: PlannedCell
-    rows: list[dict[str, Any]]
-    right: NDArray[np.bool_] | None = None
-
-    def keep(self, store: Store) -> None:
-        """The rows last: a cell that has them is finished, and its answers are there."""
-        if self.right is not None:
-            store.write_answers(self.cell.id, self.right)
-        store.write_rows(self.cell.id, self.rows)
 
 
 def run_cells(
@@ -77,17 +62,41 @@ def run_cells(
         return
     bench = Bench(session.measuring, arm, task)
     failure: Exception | None = None
+    kept = _Kept(store, told)
     for together in _batches(bench, missing):
         if session.stop.is_set():
+            kept.write()
             raise Stopped(f"{len(missing)} cells were missing")
         for outcome in _outcomes(bench, together):
             if isinstance(outcome, Exception):
                 failure = failure or outcome
-                continue
-            outcome.keep(store)
-            told(outcome.cell.id)
+            else:
+                kept.add(outcome)
+    kept.write()
     if failure is not None:
         raise failure
+
+
+class _Kept:
+    """Cells that are measured and go to the store, those of a moment together."""
+
+    def __init__(self, store: Store, told: Callable[[str], None]) -> None:
+        self._store, self._told = store, told
+        self._waiting: list[FinishedCell] = []
+        self._written = time.monotonic()
+
+    def add(self, cell: FinishedCell) -> None:
+        self._waiting.append(cell)
+        if time.monotonic() - self._written > _WRITE_EVERY_S:
+            self.write()
+
+    def write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._store.write_cells(waiting)
+        self._written = time.monotonic()
+        for cell in waiting:
+            self._told(cell.id)
 
 
 def failed_rows(session: Session, cell: PlannedCell, reason: str) -> list[dict[str, Any]]:
@@ -122,7 +131,7 @@ def _batches(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[list[Planne
             yield draws[start : start + at_once]
 
 
-def _outcomes(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[_Measured | Exception]:
+def _outcomes(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[FinishedCell | Exception]:
     """What becomes of cells that are measured together; where one of them spoils the others, each
     is measured by itself.
     """
@@ -138,7 +147,7 @@ def _outcomes(bench: Bench, cells: Sequence[PlannedCell]) -> Iterator[_Measured 
         yield from outcomes
 
 
-def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
+def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[FinishedCell]:
     """Rows and answers of cells under one protocol at one shot count.
 
     Raises TransferDiverged where one of several has diverged.
@@ -173,7 +182,7 @@ def _measured(bench: Bench, cells: Sequence[PlannedCell]) -> list[_Measured]:
             "finished": now(),
         }
         rows = [common | score for score in _scores(task, choice, leaks.leaked)]
-        measured.append(_Measured(cell, rows, choice.predictions == task.labels[task.test]))
+        measured.append(FinishedCell(cell.id, rows, choice.predictions == task.labels[task.test]))
     return measured
 
 
@@ -244,8 +253,8 @@ def _common(bench: Bench, cell: PlannedCell, draw: Draw, leaks: _Leaks) -> dict[
     }
 
 
-def _diverged(cell: PlannedCell, common: dict[str, Any], reason: str) -> _Measured:
-    return _Measured(cell, [{**common, **_DIVERGED, "reason": reason, "finished": now()}])
+def _diverged(cell: PlannedCell, common: dict[str, Any], reason: str) -> FinishedCell:
+    return FinishedCell(cell.id, [{**common, **_DIVERGED, "reason": reason, "finished": now()}])
 
 
 def _scores(task: Task, choice: Choice, leaked: NDArray[np.bool_]) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,7 @@ from headwater.cli.studies import (
     what_can_run,
 )
 from headwater.cli.tasks import tasks_app
-from headwater.cli.workers import worker
+from headwater.cli.workers import top, worker
 from headwater.errors import InputError
 from headwater.objects import address_of
 
@@ -86,6 +86,7 @@ app.command("import")(import_)
 app.command("mixes")(mixes)
 app.command("shard")(shard)
 app.command("worker")(worker)
+app.command("top")(top)
 app.command("doctor")(doctor)
 app.command("gc")(gc)
 for wing in wings.opened():

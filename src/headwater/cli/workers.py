@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,6 +111,35 @@ def worker(
     )
     if did["failed"]:
         raise typer.Exit(1)
+
+
+def top(
+    store: Annotated[Path, typer.Argument(metavar="STORE", help="A store.")],
+    every: Annotated[
+        float, typer.Option("--every", min=0.5, metavar="SECONDS", help="Between two looks.")
+    ] = 2.0,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once, as where stdout is no terminal.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Who computes what in a store, now: all runs and workers, on all machines, and what was tried
+    again.
+
+    Ctrl-C ends it. It reads no study and no data.
+    """
+    from headwater.facts.top import top_facts
+    from headwater.show.top import print_top, watch_top
+    from headwater.store import Store
+
+    opened = Store(store)
+    if as_json:
+        print_json(top_facts(opened))
+    elif once or not sys.stdout.isatty():
+        print_top(top_facts(opened))
+    else:
+        with suppress(KeyboardInterrupt):
+            watch_top(lambda: top_facts(opened), every)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class _Told:
     foreseen: _Foreseen
     began: float
     counts: dict[str, int]
+    store: Store
     units: dict[int, str] = field(default_factory=dict)
     written: float = 0.0
 
@@ -97,6 +98,7 @@ class _Told:
             "study": self.plan.study.study,
             "pid": os.getpid(),
             "host": platform.node(),
+            "name": self.store.worker_name,
             "began": self.began,
             "updated": now,
             "left_s": self.foreseen.ask(lambda forecast: forecast.left()),
@@ -109,6 +111,7 @@ class _Told:
         }
         with suppress(OSError):
             write_atomic(self.path, json.dumps(words) + "\n")
+            self.store.told(self.path)
         self.written = time.monotonic()
 
 
@@ -131,7 +134,7 @@ def followed(
         "cells": len(todo.cells),
         "cells_done": 0,
     }
-    told = _Told(store.root / FOLDER / name, plan, foreseen, time.time(), counts)
+    told = _Told(store.root / FOLDER / name, plan, foreseen, time.time(), counts, store)
 
     def hear(event: Event) -> None:
         foreseen.ask(lambda forecast: forecast.heard(event))
@@ -149,6 +152,7 @@ def followed(
     finally:
         with suppress(OSError):
             told.path.unlink(missing_ok=True)
+            store.told(told.path)
             told.path.parent.rmdir()
 
 
@@ -191,9 +195,15 @@ def runs_of(plan: Plan, store: Store) -> list[dict[str, Any]]:
     """What runs of a study that are under way have told last, the longest first; times are seconds
     from now, None where a run cannot tell.
     """
-    told = (_read(path) for path in sorted((store.root / FOLDER).glob("*.json")))
-    runs = [words for words in told if words is not None and words["study"] == plan.study.study]
+    runs = [words for words in all_runs(store) if words["study"] == plan.study.study]
     return sorted(runs, key=lambda words: -(words["left_s"] or 0.0))
+
+
+def all_runs(store: Store) -> list[dict[str, Any]]:
+    """As `runs_of`, of all studies, by study and process."""
+    store.came(FOLDER)
+    told = (_read(path) for path in sorted((store.root / FOLDER).glob("[!.]*.json")))
+    return [words for words in told if words is not None]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -109,6 +110,17 @@ class Cells:
     def has_cell(self, cell_id: str) -> bool:
         """Whether a cell is done or has diverged."""
         return (self.rows / f"{cell_id}.json").is_file()
+
+    def finished_within(self, seconds: float) -> int:
+        """How many cells were finished, or failed, in the last so many seconds, as far as the times
+        of files tell.
+        """
+        since, count = time.time() - seconds, 0
+        with suppress(OSError):
+            for entry in os.scandir(self.rows):
+                with suppress(OSError):
+                    count += entry.stat().st_mtime > since and entry.name[0] != "."
+        return count
 
     def failures(self) -> dict[str, tuple[int, ...]]:
         """What tells the last failure of each cell from later ones, by its id."""

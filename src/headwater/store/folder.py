@@ -165,6 +165,9 @@ class Store(Cells):
     def went(self, path: Path) -> None:
         """Shows others a file of it that was written here."""
 
+    def told(self, path: Path) -> None:
+        """As `went`, or `gone` where it is not there, of what others may see late or never."""
+
     def gone(self, path: Path) -> None:
         """Removes for others too a file or folder of it that was removed here."""
 

@@ -23,7 +23,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 _LIST_EVERY_S = 1.0
 _SHARE = 0.1
 """Of the time, what listing rows may take [ours]."""
+_TELL_EVERY_S = 10.0
+"""How often a run shows how far it is [ours]."""
 _UNSENT = "unsent"
 
 
@@ -67,7 +69,7 @@ class ObjectStore(Store, at_addresses=True):
         self._address, self.objects = address, Objects(address)
         super().__init__(kept_in(address, self._known_as(create=create)), create=True)
         self._listed: dict[str, Head] = {}
-        self._listed_at, self._listing_took = -1e9, 0.0
+        self._listed_at, self._listing_took, self._told_at = -1e9, 0.0, -1e9
         self._own = set[str]()
         """Names of rows that this process has sent."""
         self._sure_arms = set[str]()
@@ -131,6 +133,15 @@ class ObjectStore(Store, at_addresses=True):
     def went(self, path: Path) -> None:
         with self._noted(path):
             self.objects.put(str(path.relative_to(self.root)), path)
+
+    def told(self, path: Path) -> None:
+        name = str(path.relative_to(self.root))
+        with suppress(InputError, OSError):
+            if not path.exists():
+                self.objects.remove(name)
+            elif time.monotonic() - self._told_at > _TELL_EVERY_S:
+                self._told_at = time.monotonic()
+                self.objects.put(name, path)
 
     def gone(self, path: Path) -> None:
         name = str(path.relative_to(self.root))
@@ -366,6 +377,13 @@ class ObjectStore(Store, at_addresses=True):
             }
             self._listed_at, self._listing_took = time.monotonic(), time.monotonic() - now
         return set(self._listed) | self._own
+
+    def finished_within(self, seconds: float) -> int:
+        self._names()
+        now = time.time()  # clocks may differ, so that the newest one is no later than now
+        newest = max((head.changed for head in self._listed.values()), default=now)
+        since = max(now, newest) - seconds
+        return sum(head.changed > since for head in self._listed.values())
 
     def bring_rows(self, cells: Iterable[str]) -> None:
         """Brings here the rows of cells that are not kept, and failures, which are others each

@@ -20,10 +20,12 @@ from headwater.errors import InputError
 from headwater.objects import Objects, address_of
 from headwater.rows import comparable, read_rows
 from headwater.store import FinishedCell, Store, sending, studies
+from headwater.store.moving import copy
 from headwater.store.object_leases import ObjectLeases
 from headwater.store.remote import ObjectStore
 from headwater.study import Study
 from tests.conftest import Cli, Finished, refused
+from tests.engines.test_kill import assert_same_results
 from tests.sources.shards.servers import s3
 
 ADDRESS = "s3://corpora/studies/store"
@@ -294,3 +296,18 @@ def test_checkpoints_go_to_the_object_store_and_come_back(
     ]
     other.drop_checkpoints(arm)
     assert not Objects(address).list("partial")
+
+
+def test_work_goes_to_an_address_and_comes_back(
+    address: str, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = copy(Store(finished.store), Store(address, create=True))
+    assert (moved.arms, moved.cells) == (4, 16)
+    same_results(address, finished.store)
+    elsewhere(monkeypatch, tmp_path, "b")
+    back = Store(tmp_path / "back", create=True)
+    moved = copy(Store(address), back)
+    assert (moved.arms, moved.cells) == (4, 16)
+    assert_same_results(back.root, finished.store)
+    again = copy(Store(address), back)
+    assert (again.arms, again.cells, again.there) == (0, 0, 20)

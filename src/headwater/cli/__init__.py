@@ -24,6 +24,7 @@ from headwater.cli.hardness import hardness
 from headwater.cli.importing import import_
 from headwater.cli.labels import labels_app
 from headwater.cli.mixes import mixes
+from headwater.cli.moving import pull, push
 from headwater.cli.options import (
     DEFAULT_STORE,
     BudgetOption,
@@ -87,6 +88,8 @@ app.command("mixes")(mixes)
 app.command("shard")(shard)
 app.command("worker")(worker)
 app.command("top")(top)
+app.command("push")(push)
+app.command("pull")(pull)
 app.command("doctor")(doctor)
 app.command("gc")(gc)
 for wing in wings.opened():

@@ -226,6 +226,12 @@ class Store(Cells):
         """Whether the arm was finished (trained, or diverged)."""
         return (self.arms / arm_id / "arm.json").is_file()
 
+    def all_arms(self) -> set[str]:
+        """Ids of all finished arms."""
+        if not self.arms.is_dir():
+            return set()
+        return {path.name for path in self.arms.iterdir() if self.has_arm(path.name)}
+
     def read_arm(self, arm_id: str) -> dict[str, Any]:
         """What is known of a finished arm: its words, status, steps, FLOPs, seconds."""
         path = self.arms / arm_id / "arm.json"
@@ -348,6 +354,16 @@ class Store(Cells):
                 "run makes them again"
             ) from None
         return codes
+
+    def all_labels(self) -> set[str]:
+        """Ids of all labels that were made from features."""
+        if not self.labels.is_dir():
+            return set()
+        return {path.name for path in self.labels.iterdir() if path.name[0] != "."}
+
+    def labels_record(self, labels_id: str) -> dict[str, Any]:
+        """What is known of kept labels. Raises OSError or ValueError where it cannot be read."""
+        return digests.read_record(self.labels / labels_id / "labels.json")
 
     def has_labels(self, labels_id: str) -> bool:
         """Whether labels were made from features."""

@@ -211,6 +211,9 @@ class ObjectStore(Store, at_addresses=True):
             self._sure_arms.add(arm_id)
         return there
 
+    def all_arms(self) -> set[str]:
+        return {arm for arm in self.objects.folders("arms") if self.has_arm(arm)}
+
     def read_arm(self, arm_id: str) -> dict[str, Any]:
         self._bring_arm(arm_id)
         return super().read_arm(arm_id)
@@ -307,19 +310,28 @@ class ObjectStore(Store, at_addresses=True):
         for name in ("codes.npy", "ids.txt", "labels.json"):
             self.objects.put(f"labels/{labels_id}/{name}", folder / name)
 
+    def all_labels(self) -> set[str]:
+        return {labels for labels in self.objects.folders("labels") if self.has_labels(labels)}
+
+    def labels_record(self, labels_id: str) -> dict[str, Any]:
+        self._bring_labels(labels_id)
+        return super().labels_record(labels_id)
+
     def has_labels(self, labels_id: str) -> bool:
         if super().has_labels(labels_id):
             return True
         return self.objects.head(f"labels/{labels_id}/labels.json") is not None
 
     def read_labels(self, labels_id: str, images: int) -> NDArray[np.int64] | None:
-        if not super().has_labels(labels_id) and self.has_labels(labels_id):
-            with files.atomic_folder(self.labels / labels_id) as folder:
-                names = ("codes.npy", "ids.txt", "labels.json")
-                self.objects.bring_all(
-                    {f"labels/{labels_id}/{name}": folder / name for name in names}
-                )
+        self._bring_labels(labels_id)
         return super().read_labels(labels_id, images)
+
+    def _bring_labels(self, labels_id: str) -> None:
+        if super().has_labels(labels_id) or not self.has_labels(labels_id):
+            return
+        with files.atomic_folder(self.labels / labels_id) as folder:
+            names = ("codes.npy", "ids.txt", "labels.json")
+            self.objects.bring_all({f"labels/{labels_id}/{name}": folder / name for name in names})
 
     def drop_labels(self, labels_id: str) -> None:
         self.gone(self.labels / labels_id)

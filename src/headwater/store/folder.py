@@ -64,6 +64,8 @@ if TYPE_CHECKING:
 
 _MARK = "headwater-store"
 _VERSION = 1
+_SOUND_S = 60.0
+"""How long files of rows that were all whole are not looked at again, at most [ours]."""
 _KNOWN = 5000
 """Files of rows whose rows are kept in memory [ours]."""
 
@@ -102,6 +104,7 @@ class Store:
         self.labels, self.cache = self.root / "labels", self.root / "cache"
         self.damaged = self.root / "damaged"
         self._kept = KeptRows(self.rows, self.cache / "rows")
+        self._sound: tuple[int | None, float] | None = None
         self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
         self._leases: Leases | None = None
         self.worker_name: str | None = None
@@ -366,9 +369,13 @@ class Store:
             digests.tell(f"{error}: done so, {self.damaged} keeps it")
             found.append(cell_id)
 
+        now = (_changed(self.rows), time.monotonic() // _SOUND_S)
+        if now == self._sound:
+            return found
         states = self._kept.states()
         unknown = set(map(cell_of, self._kept.unknown(states.values())))
         if not unknown:
+            self._sound = now
             return found
         asked = [_file_of(cell, states) for cell in cells if cell in unknown]
         if len(asked) >= LEAST:
@@ -479,6 +486,14 @@ def _number(folder: Path) -> int:
     if not folder.is_dir():
         return 0
     return sum(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _changed(folder: Path) -> int | None:
+    """When a name in a folder was last made or taken away, in nanoseconds; None without one."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _file_of(cell_id: str, names: Collection[str]) -> str:

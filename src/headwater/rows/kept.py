@@ -107,6 +107,15 @@ class KeptRows:
                         found[name] = _line(name, entry.stat())
         return found
 
+    def changed(self) -> int | None:
+        """When a file was last made or taken away, in nanoseconds; None where there is no folder
+        of them.
+        """
+        try:
+            return self.rows.stat().st_mtime_ns
+        except OSError:
+            return None
+
     # files that are whole
     def note(self, name: str) -> None:
         """Keeps that a file was written, or read, just now, and is whole."""

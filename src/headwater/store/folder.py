@@ -369,7 +369,7 @@ class Store:
             digests.tell(f"{error}: done so, {self.damaged} keeps it")
             found.append(cell_id)
 
-        now = (_changed(self.rows), time.monotonic() // _SOUND_S)
+        now = (self._kept.changed(), time.monotonic() // _SOUND_S)
         if now == self._sound:
             return found
         states = self._kept.states()
@@ -486,14 +486,6 @@ def _number(folder: Path) -> int:
     if not folder.is_dir():
         return 0
     return sum(not path.name.startswith(".") for path in folder.iterdir())
-
-
-def _changed(folder: Path) -> int | None:
-    """When a name in a folder was last made or taken away, in nanoseconds; None without one."""
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 def _file_of(cell_id: str, names: Collection[str]) -> str:

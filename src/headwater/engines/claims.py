@@ -158,8 +158,9 @@ class Claims:
         else:
             left = [cell for cell in unit.cells if not self._store.has_cell(cell.id)]
             is_done = not left
+            missing = {cell.id for cell in left}
             for cell in unit.cells:
-                if cell not in left:
+                if cell.id not in missing:
                     self._watch(Event("cell", NOBODY, unit, {"cell": cell.id}))
         if is_done:
             self._schedule.finished(unit)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ _OVERDUE = 0.15
 """What is past its time takes so much of its time again [ours]."""
 
 Key = tuple[str, str | None]
+Kind = tuple[str, str]
 
 
 def _key(unit: Unit) -> Key:
@@ -78,6 +80,17 @@ class _Busy:
     """When `share` was true."""
     cells: set[str] = field(default_factory=set)
     """Done ones."""
+    place: int = 0
+    """In the unit, of the first cell that may not be done."""
+    left: dict[Kind, float] = field(default_factory=dict)
+    """By kind of piece, expected seconds of the cells that are not done."""
+
+    def following(self) -> str | None:
+        """The first cell that is not done; None where all are."""
+        of_unit = self.unit.cells
+        while self.place < len(of_unit) and of_unit[self.place].id in self.cells:
+            self.place += 1
+        return of_unit[self.place].id if self.place < len(of_unit) else None
 
 
 class Forecast:
@@ -111,6 +124,12 @@ class Forecast:
         self._stale = True
         """Whether something began or ended since."""
         self._ends: dict[str, float] = {}
+        self._last = 0.0
+        """When the last of them is."""
+        self._of_unit: dict[Key, tuple[int, dict[Kind, float]]] = {}
+        """By unit, the number of its cells, and their seconds by kind."""
+        self._factors: dict[Kind, float] = {}
+        """By kind of piece, while what was seen stays the same."""
 
     def heard(self, event: Event) -> None:
         """Takes in what happened."""
@@ -139,16 +158,22 @@ class Forecast:
 
     def left(self) -> float:
         """Seconds until everything is done."""
-        return max(self.ends().values(), default=0.0)
+        since = self._since()
+        return max(0.0, self._last - since)
 
     def ends(self) -> dict[str, float]:
         """By arm's id, seconds until all that is to do of it is done."""
+        since = self._since()
+        return {arm: max(0.0, end - since) for arm, end in self._ends.items()}
+
+    def _since(self) -> float:
+        """Seconds since the forecast was made, which it is anew where that is due."""
         now = self._clock()
         if self._is_due(now):
             self._ends, self._made_at, self._stale = self._played(now), now, False
+            self._last = max(self._ends.values(), default=0.0)
             self._took = self._clock() - now
-        since = now - self._made_at
-        return {arm: max(0.0, end - since) for arm, end in self._ends.items()}
+        return now - self._made_at
 
     def _is_due(self, now: float) -> bool:
         if self._made_at < 0:
@@ -177,7 +202,9 @@ class Forecast:
         searches = [] if unit.task is None else self._searches((unit.arm.id, unit.task))
         first = () if worker in self._warm else (self._expected.first,)
         self._warm.add(worker)
-        self._busy[worker] = _Busy(unit, now, now, searches, first)
+        busy = _Busy(unit, now, now, searches, first)
+        busy.left = dict(self._cells_of(unit))
+        self._busy[worker] = busy
         self._schedule.leave(unit)
         if not self._started:
             self._started = self._stale = True
@@ -187,7 +214,10 @@ class Forecast:
         self._saw(pieces, now - busy.heard)
         self._found |= {piece.kind for piece in pieces if piece.kind[0] == "search"}
         busy.heard = now
-        busy.cells.add(cell)
+        if cell not in busy.cells:
+            busy.cells.add(cell)
+            piece = self._expected.cells[cell]
+            busy.left[piece.kind] -= piece.seconds
 
     def _end(self, event: Event, busy: _Busy, now: float) -> None:
         del self._busy[event.worker]
@@ -210,9 +240,10 @@ class Forecast:
         half_s = max(_HALF_S, _HALF_OF_RUN * (now - self._began))
         whole = sum(piece.seconds for piece in pieces)
         for piece in pieces:
-            for level in _levels(piece):
+            for level in _levels(piece.kind):
                 sums = self._seen.get(level, _Sums(at=now)).faded(now, half_s)
                 self._seen[level] = sums
+                self._factors.clear()
                 sums.add(seconds * piece.seconds / whole, piece.seconds)
 
     def _step_pieces(self, busy: _Busy, cell: str) -> list[Piece]:
@@ -230,16 +261,34 @@ class Forecast:
 
     # what it tells of the rest
     def _seconds(self, pieces: Iterable[Piece]) -> float:
-        return sum(piece.seconds * self._factor(piece) for piece in pieces)
+        return sum(piece.seconds * self._factor(piece.kind) for piece in pieces)
 
-    def _factor(self, piece: Piece) -> float:
+    def _of_kinds(self, seconds: Mapping[Kind, float]) -> float:
+        return sum(each * self._factor(kind) for kind, each in seconds.items())
+
+    def _factor(self, kind: Kind) -> float:
+        if kind in self._factors:
+            return self._factors[kind]
         factor = self._crowded
-        for level in reversed(_levels(piece)):
+        for level in reversed(_levels(kind)):
             sums = self._seen.get(level)
             if sums is not None:
                 drawn = self._typical[level]
                 factor = (sums.seen + drawn * factor) / (sums.expected + drawn)
+        self._factors[kind] = factor
         return factor
+
+    def _cells_of(self, unit: Unit) -> dict[Kind, float]:
+        """Expected seconds of the cells of a unit, by kind."""
+        key, number = _key(unit), len(unit.cells)
+        known = self._of_unit.get(key)
+        if known is None or known[0] != number:  # others have done a part of it
+            sums: dict[Kind, float] = {}
+            for cell in unit.cells:
+                piece = self._expected.cells[cell.id]
+                sums[piece.kind] = sums.get(piece.kind, 0.0) + piece.seconds
+            self._of_unit[key] = known = (number, sums)
+        return known[1]
 
     def _left_of(self, busy: _Busy, now: float) -> float:
         """Seconds until a unit under way is done."""
@@ -252,11 +301,12 @@ class Forecast:
                 trust = min(1.0, busy.share / _SURE)
                 whole = trust * own + (1 - trust) * whole
             return _rest(whole, spent)
-        cells = [cell.id for cell in unit.cells if cell.id not in busy.cells]
-        if not cells:
+        following = busy.following()
+        if following is None:
             return 0.0
-        after = self._seconds(self._expected.cells[cell] for cell in cells[1:])
-        now_at = self._seconds(self._step_pieces(busy, cells[0]))
+        one = self._seconds([self._expected.cells[following]])
+        after = max(0.0, self._of_kinds(busy.left) - one)
+        now_at = self._seconds(self._step_pieces(busy, following))
         return _rest(now_at, now - busy.heard) + after
 
     def _duration(self, unit: Unit, searched: set[tuple[str, str]]) -> float:
@@ -266,17 +316,17 @@ class Forecast:
         key = (unit.arm.id, unit.task)
         searches = [piece for piece in self._searches(key) if piece.kind not in searched]
         searched |= {piece.kind for piece in searches}
-        cells = (self._expected.cells[cell.id] for cell in unit.cells)
-        return self._seconds([self._expected.opened[key], *searches, *cells])
+        before = self._seconds([self._expected.opened[key], *searches])
+        return before + self._of_kinds(self._cells_of(unit))
 
     def _played(self, now: float) -> dict[str, float]:
         """By arm's id, seconds until its last unit is done: the rest of the run, played."""
         with_partial, kept = self._with_what_is_under_way(now), self._seen
-        self._seen = with_partial
+        self._seen, factors, self._factors = with_partial, self._factors, {}
         try:
             return self._play(now)
         finally:
-            self._seen = kept
+            self._seen, self._factors = kept, factors
 
     def _play(self, now: float) -> dict[str, float]:
         schedule, searched = self._schedule.copy(), set[tuple[str, str]]()
@@ -328,42 +378,47 @@ class Forecast:
                     if spent < self._seconds(pieces):
                         continue
             else:
-                left = [cell.id for cell in busy.unit.cells if cell.id not in busy.cells]
-                if not left:
+                following = busy.following()
+                if following is None:
                     continue
-                pieces = self._step_pieces(busy, left[0])
+                pieces = self._step_pieces(busy, following)
                 share, spent = 1.0, now - busy.heard
                 if spent < self._seconds(pieces):
                     continue
             total = sum(piece.seconds for piece in pieces)
             for piece in pieces:
-                for level in _levels(piece):
+                for level in _levels(piece.kind):
                     part = piece.seconds / total
                     whole.setdefault(level, _Sums()).add(spent * part, share * piece.seconds)
         return whole
 
 
-def _levels(piece: Piece) -> list[tuple[str, ...]]:
+def _levels(kind: Kind) -> list[tuple[str, ...]]:
     """A piece's kind, its group, and all: searches are one kind, whichever the images."""
-    group = piece.kind[0]
-    own = (group, "") if group == "search" else piece.kind
+    group = kind[0]
+    own = (group, "") if group == "search" else kind
     return [own, (group,), ()]
 
 
 def _typical(expected: Expected) -> dict[tuple[str, ...], float]:
     """Mean seconds of the pieces of each kind, of each group, and of all."""
-    pieces = [
+    cells = expected.cells.values()
+    pieces = {id(piece): piece for piece in cells}  # which cells share
+    numbers = Counter(map(id, cells))
+    others = [
         expected.first,
         *expected.arms.values(),
         *expected.opened.values(),
         *itertools.chain.from_iterable(expected.searched.values()),
-        *expected.cells.values(),
     ]
-    of_level: dict[tuple[str, ...], list[float]] = {}
-    for piece in pieces:
-        for level in _levels(piece):
-            of_level.setdefault(level, []).append(piece.seconds)
-    return {level: sum(seconds) / len(seconds) for level, seconds in of_level.items()}
+    counted = [(piece, 1) for piece in others]
+    counted += [(piece, numbers[key]) for key, piece in pieces.items()]
+    sums: dict[tuple[str, ...], tuple[float, int]] = {}
+    for piece, number in counted:
+        for level in _levels(piece.kind):
+            seconds, so_far = sums.get(level, (0.0, 0))
+            sums[level] = (seconds + number * piece.seconds, so_far + number)
+    return {level: seconds / number for level, (seconds, number) in sums.items()}
 
 
 def _rest(whole: float, spent: float) -> float:

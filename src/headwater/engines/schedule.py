@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from headwater.plan import Plan, PlannedArm, PlannedCell
@@ -71,6 +72,14 @@ class Pending:
     arms: list[PlannedArm]
     cells: list[PlannedCell]
 
+    @cached_property
+    def of_arm(self) -> dict[str, dict[str, list[PlannedCell]]]:
+        """By arm's id and task, the cells: worked out once for all schedules of this."""
+        found: dict[str, dict[str, list[PlannedCell]]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.arm.id, {}).setdefault(cell.words.task, []).append(cell)
+        return found
+
 
 def pending(plan: Plan, store: Store | None) -> Pending:
     """Cells that are not finished, and the arms that they need and the store lacks; each once, in
@@ -112,10 +121,8 @@ class Schedule:
 
     def __init__(self, todo: Pending) -> None:
         self.ready: deque[Unit] = deque()
-        self._cells: dict[str, dict[str, list[PlannedCell]]] = {}
+        self._cells = todo.of_arm
         self._waiting: dict[str, list[Unit]] = {}
-        for cell in todo.cells:
-            self._cells.setdefault(cell.arm.id, {}).setdefault(cell.words.task, []).append(cell)
         training = {arm.id for arm in todo.arms}
         for arm_id in self._cells:
             if arm_id not in training:

@@ -79,9 +79,9 @@ class Worker:
         from headwater.engines.schedule import Unit
         from headwater.engines.unit import compute_unit
 
-        wanted = set(unit["cells"])
-        cells = {cell.id: cell for cell in self._session.plan.cells if cell.id in wanted}
-        arm = self._arms[unit["arm"]]
+        wanted, arm = set(unit["cells"]), self._arms[unit["arm"]]
+        of_arm = self._session.plan.cells_of.get(arm.id, ())
+        cells = {cell.id: cell for cell in of_arm if cell.id in wanted}
         compute_unit(self._session, Unit(arm, unit["task"], tuple(cells.values())), tell)
 
 

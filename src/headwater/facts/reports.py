@@ -54,6 +54,7 @@ def run_facts(
     ended = [arm for arm in todo.arms if store.has_arm(arm.id)]
     diverged = sum(store.read_arm(arm.id)["status"] == "diverged" for arm in ended)
     finished, rows = store.finished_cells(), plan.rows(store)
+    beware = arm_warnings(plan, store)
     return {
         "study": plan.study.study,
         "by_steps": by_steps,
@@ -65,8 +66,8 @@ def run_facts(
         **counts(plan, rows),
         "failures": failures(rows),
         "faults": plan.faults,
-        "beware": arm_warnings(plan, store),
-        **_report_facts(plan, store, rows, report_path, None),
+        "beware": beware,
+        **_report_facts(plan, store, rows, beware, report_path, None),
     }
 
 
@@ -87,12 +88,18 @@ def report_facts(
     In a store that may only be read there is the verdict, no report, and why. Raises InputError
     where `out` cannot be written.
     """
-    return _report_facts(plan, store, plan.rows(store), out, figures)
+    rows, beware = plan.rows(store), arm_warnings(plan, store)
+    return _report_facts(plan, store, rows, beware, out, figures)
 
 
 @_uncollected()
 def _report_facts(
-    plan: Plan, store: Store, rows: pd.DataFrame, out: Path | None, figures: Path | None
+    plan: Plan,
+    store: Store,
+    rows: pd.DataFrame,
+    beware: list[str],
+    out: Path | None,
+    figures: Path | None,
 ) -> dict[str, Any]:
     study = plan.study
     cells = {cell.id for cell in plan.cells}
@@ -108,7 +115,7 @@ def _report_facts(
             title=study.study,
             question=study.question,
             notes=list(plan.notes),
-            beware=[*plan.faults, *arm_warnings(plan, store)],
+            beware=[*plan.faults, *beware],
             aim=aim_of(study, store),
             answers=store.read_answers,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from headwater.engines.progress import runs_of
 from headwater.engines.schedule import pending
 from headwater.errors import InputError, blamed_on
 from headwater.facts.decisions import decided_by, decision_so_far
+from headwater.facts.kept import said
 from headwater.plan import Plan
 from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
@@ -195,7 +197,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "study": plan.study.study,
         "store": None if store is None else str(store.root),
-        **counts(plan, None),
+        **dict.fromkeys(("cells", "done", "diverged", "failed", "to_do"), 0),
         "arms": len(plan.every_arm),
         "arms_done": 0,
         "in_progress": [],
@@ -205,16 +207,25 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         "failures": [],
         "faults": plan.faults,
     }
-    if store is not None:
-        rows = plan.rows(store, only={"status", "reason", *decided_by()})
-        facts |= counts(plan, rows)
+    if store is None:
+        facts |= counts(plan, None)
+    else:
+        facts |= said(plan, store, lambda: _said_of_rows(plan, store))
         facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)
         facts["in_progress"] = list(_in_progress(plan, store))
         facts["running"] = _running(plan, store)
         facts["left_s"] = facts["running"][0]["left_s"] if facts["running"] else None
-        facts["decision"] = decision_so_far(plan, store, rows)
-        facts["failures"] = failures(rows)
     return facts
+
+
+def _said_of_rows(plan: Plan, store: Store) -> dict[str, Any]:
+    """What the status says of a study's rows."""
+    rows = plan.rows(store, only={"status", "reason", *decided_by()})
+    return {
+        **counts(plan, rows),
+        "decision": decision_so_far(plan, store, rows),
+        "failures": failures(rows),
+    }
 
 
 def _running(plan: Plan, store: Store) -> list[dict[str, Any]]:
@@ -232,7 +243,10 @@ def _running(plan: Plan, store: Store) -> list[dict[str, Any]]:
 
 def _in_progress(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
     """Arms with a checkpoint that are not finished."""
+    begun = set(os.listdir(store.partial)) if store.partial.is_dir() else set[str]()
     for arm in plan.every_arm:
+        if arm.id not in begun:
+            continue
         checkpoints = store.checkpoints(arm.id).glob("step-*.json")
         steps = [int(path.stem.split("-")[1]) for path in checkpoints]
         if steps and not store.has_arm(arm.id):

@@ -11,12 +11,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from headwater import recipes
 from headwater.errors import InputError, blamed_on
 from headwater.labels import View, resolve_view
 from headwater.labels.captions import parse_captions
+from headwater.plan.memo import Memo
 from headwater.plan.missing import Missing, is_there, known_of, missing_data
 from headwater.registry import METHODS
 from headwater.sources import open_source
@@ -157,11 +159,17 @@ def _outlined(study: Study, data_root: Path | None, missing: tuple[Missing, ...]
     measured = {arm.words for arm in arms}
     supports = tuple(arm for words, arm in planner.supports.items() if words not in measured)
     cells = {}
+    counted: Memo[Counter[Cell]] = Memo()
     for arm in arms:
-        own = (cell.model_copy(update={"draw": None}) for cell in study.cells(arm.words))
-        cells[arm.words] = Counter(own)
+        words = arm.words
+        cells[words] = counted.get((words.source, words.method), partial(_counted, study, words))
     notes = tuple(dict.fromkeys(_notes(arms, data)))
     return Outline(study, data, missing, arms, supports, tasks, cells, notes)
+
+
+def _counted(study: Study, arm: Arm) -> Counter[Cell]:
+    """The cells of an arm without their draws, and how many there are of each."""
+    return Counter(cell.model_copy(update={"draw": None}) for cell in study.cells(arm))
 
 
 def _used(study: Study) -> list[str]:

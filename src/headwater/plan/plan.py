@@ -156,6 +156,14 @@ class Plan:
         """The arms of the study and those that these need, each once, the needed first."""
         return tuple({arm.id: arm for arm in (*self.supports, *self.arms)}.values())
 
+    @cached_property
+    def cells_of(self) -> Mapping[str, list[PlannedCell]]:
+        """By arm's id, its cells."""
+        found: dict[str, list[PlannedCell]] = {}
+        for cell in self.cells:
+            found.setdefault(cell.arm.id, []).append(cell)
+        return found
+
     def task_fingerprint(self, name: str) -> str:
         """Digest of a task's images, labels and splits."""
         return self.task_fingerprints[name]

@@ -1,5 +1,5 @@
 """Rows that were read before, kept as tables beside the files that they were read from: of a
-hundred thousand files, reading each again takes half a minute, and looking at each half a second.
+hundred thousand files, reading each again takes up to a minute, and looking at each half a second.
 
     <folder>/whole-<token>.txt    states of files that were written, or read, and were whole
     <folder>/table-<token>/       rows.parquet, files.txt (the state of the file of each cell),
@@ -106,6 +106,15 @@ class KeptRows:
                     with suppress(FileNotFoundError):
                         found[name] = _line(name, entry.stat())
         return found
+
+    def changed(self) -> int | None:
+        """When a file was last made or taken away, in nanoseconds; None where there is no folder
+        of them.
+        """
+        try:
+            return self.rows.stat().st_mtime_ns
+        except OSError:
+            return None
 
     # files that are whole
     def note(self, name: str) -> None:

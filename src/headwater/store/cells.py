@@ -28,6 +28,8 @@ from headwater.rows.kept import LEAST, cell_of
 if TYPE_CHECKING:
     import pandas as pd
 
+_SOUND_S = 60.0
+"""How long files of rows that were all whole are not looked at again, at most [ours]."""
 _KNOWN = 5000
 """Files of rows whose rows are kept in memory [ours]."""
 
@@ -50,6 +52,7 @@ class Cells:
         self.rows, self.answers = root / "rows", root / "answers"
         self.cache, self.damaged = root / "cache", root / "damaged"
         self._kept = KeptRows(self.rows, self.cache / "rows")
+        self._sound: tuple[int | None, float] | None = None
         self._known: dict[str, tuple[tuple[int, ...], list[dict[str, Any]]]] = {}
 
     def check(self) -> None:
@@ -175,9 +178,13 @@ class Cells:
             digests.tell(f"{error}: done so, {self.damaged} keeps it")
             found.append(cell_id)
 
+        now = (self._kept.changed(), time.monotonic() // _SOUND_S)
+        if now == self._sound:
+            return found
         states = self._kept.states()
         unknown = set(map(cell_of, self._kept.unknown(states.values())))
         if not unknown:
+            self._sound = now
             return found
         asked = [_file_of(cell, states) for cell in cells if cell in unknown]
         if len(asked) >= LEAST:

@@ -17,8 +17,8 @@ Crash-proof; there is no unlock command.
     <store>/leases/                      who computes what (headwater.store.leases)
     <store>/damaged/                     files of rows that were no longer what was written; a run
                                          moved them here and measured their cells again
-    <store>/cache/                       decoded pixels, features and byte hashes: can be removed at
-                                         any time
+    <store>/cache/                       decoded pixels, features, byte hashes, and tables of the
+                                         rows (headwater.rows.kept): can be removed at any time
 
 A cell's answers are there before its rows. Cells of older stores have none, and nothing but
 analysis by samples asks for them.

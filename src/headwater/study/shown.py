@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ _MOST = 8
 def study_html(study: Study) -> str:
     """For `_repr_html_`."""
     arms = study.arms()
-    cells = sum(len(study.cells(arm)) for arm in arms)
+    kinds = Counter((arm.source, arm.method) for arm in arms)
+    one_arm_each = {(arm.source, arm.method): arm for arm in arms}
+    cells = sum(kinds[kind] * len(study.cells(arm)) for kind, arm in one_arm_each.items())
     axes = {
         "sources": _listed(study.sources),
         "methods": _listed(study.methods),

@@ -129,9 +129,8 @@ def _ended(
 
 def write_failure(session: Session, cells: Sequence[PlannedCell], reason: str) -> None:
     """Keep that cells failed, but for those that are finished; the next run tries them again."""
-    finished = session.store.finished_cells()
     for cell in cells:
-        if cell.id not in finished:
+        if not session.store.has_cell(cell.id):
             session.store.write_rows(cell.id, failed_rows(session, cell, reason))
 
 

@@ -53,11 +53,12 @@ def run_cells(
     all were tried. Raises Stopped where the session is to stop, between cells.
     """
     store = session.store
-    finished = store.finished_cells()
+    missing = []
     for cell in cells:
-        if cell.id in finished:
+        if store.has_cell(cell.id):
             told(cell.id)
-    missing = [cell for cell in cells if cell.id not in finished]
+        else:
+            missing.append(cell)
     if not missing:
         return
     bench = Bench(session.measuring, arm, task)

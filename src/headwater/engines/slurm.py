@@ -33,8 +33,6 @@ from headwater.store import studies as under_way
 FOLDER = "slurm"
 LOOK_EVERY_S = 5.0
 """Seconds between two questions to Slurm [ours]: its controller serves a whole cluster."""
-SETTLES_S = 15.0
-"""So long a job counts that was submitted and that Slurm does not show yet [ours]."""
 _STUCK = (
     "JobHeldUser",
     "JobHeldAdmin",
@@ -98,8 +96,8 @@ class Array:
         self._asked, self._wanted, self._limit_s = asked, wanted, limit_s
         self._jobs = Jobs(asked.store, asked.study.stem)
         self._tasks: list[Task] = []
-        self._fresh: dict[int, float] = {}
-        """When this process submitted a job that Slurm has not shown yet."""
+        self._answered = set[int]()
+        """Jobs of which Slurm has told, at least once, what became of them."""
         self._looked = -math.inf
         self._last: int | None = None
         self._told = set[str]()
@@ -176,7 +174,7 @@ class Array:
                 raise InputError(f"Slurm does not answer: {error}") from None
             self._tell(f"slurm: does not answer ({error}); it is asked again")
             return
-        self._last, self._fresh[job] = job, time.monotonic()
+        self._last = job
         self._jobs.write({**self._known(), job: tasks})
         self._tasks += [Task(job, index, "PENDING", "", None, "") for index in range(tasks)]
         self._tell(
@@ -197,17 +195,11 @@ class Array:
             found = controller.tasks(list(recorded))
         except Silent as error:
             self._tell(f"slurm: does not answer ({error}); what it said last counts")
-            known = {task.job for task in self._tasks}
-            for job, tasks in recorded.items():
-                if job not in known and job not in self._fresh:
-                    self._tasks += list(_unknown(job, tasks))
+            for job in recorded.keys() - self._answered - {task.job for task in self._tasks}:
+                self._tasks += list(_unknown(job, recorded[job]))
             return
-        shown = {task.job for task in found}
-        for job in list(self._fresh):
-            if job in shown or self._looked - self._fresh[job] > SETTLES_S:
-                del self._fresh[job]
-        kept = [task for task in self._tasks if task.job in self._fresh]
-        self._tasks = [*found, *kept]
+        self._tasks = found
+        self._answered |= recorded.keys()
         for task in found:
             if task.reason in _STUCK and task.state == "PENDING":
                 self._tell(

@@ -265,9 +265,9 @@ def _print_queue(workers: list[dict[str, Any]]) -> None:
     _console.print(plain.line(f"queue: {count(len(workers), 'worker')}, {told}"), markup=False)
     for worker in workers[:_MOST]:
         node, left, reason = (worker.get(name) for name in ("node", "left_s", "reason"))
-        words = f"  {worker['worker']}: {worker['state']}{f' on {node}' if node else ''}"
+        words = f"{worker['worker']}: {worker['state']}{f' on {node}' if node else ''}"
         words += _left_words(left, "", ", ") + (f" ({reason})" if reason else "")
-        _console.print(plain.line(words), markup=False)
+        _console.print(f"  {plain.line(words)}", markup=False)
     if len(workers) > _MOST:
         _console.print(f"  and {len(workers) - _MOST} workers more", markup=False)
 

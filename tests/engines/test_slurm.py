@@ -41,6 +41,16 @@ cd "$FAKE_SLURM"
 mkdir -p {store}/arms {store}/rows {store}/answers
 for part in arms answers rows; do cp -rn {done}/$part/* {store}/$part; done
 """
+TRAINER = """#!/bin/sh
+cd "$FAKE_SLURM"
+echo started >> starts
+number=$(wc -l < starts)
+if [ "$number" -lt 6 ]; then
+    mkdir -p {store}/partial/{arm}
+    touch {store}/partial/{arm}/step-$number.json
+    exit 0
+fi
+"""
 
 
 @dataclass
@@ -491,6 +501,28 @@ def test_workers_that_end_with_nothing_done_are_an_error_with_the_end_of_their_l
             workers=1,
             options={"python": fake.program("#!/bin/sh\necho no module named headwater\n")},
         )
+
+
+def test_jobs_that_train_a_little_each_time_are_replaced_as_often_as_it_takes(
+    fake: Fake, finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An arm that takes longer than a job may."""
+    from headwater.engines import elsewhere
+
+    monkeypatch.setattr(elsewhere, "LOOK_EVERY_S", 0.01)
+    root, arm = shlex.quote(str(fake.store.root)), fake.plan.arms[0].id
+    copying = COPIER.format(store=root, done=shlex.quote(str(finished.store)))
+    text = TRAINER.format(store=root, arm=arm) + copying.partition("\n")[2]
+    engine.run(
+        fake.plan,
+        fake.store,
+        engine="slurm",
+        device="cpu",
+        workers=1,
+        options={"python": fake.program(text), "time": "10"},
+    )
+    assert len(fake.asked("sbatch")) == 6
+    assert set(fake.store.finished_cells()) == {cell.id for cell in fake.plan.cells}
 
 
 # status

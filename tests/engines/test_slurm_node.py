@@ -287,9 +287,7 @@ def test_four_tasks_do_a_study_that_was_left_to_them(
     assert_same_results(long.store, finished.store)
     first = min(path.stat().st_mtime for path in long.store.glob("rows/*.json"))
     last = max(path.stat().st_mtime for path in long.store.glob("rows/*.json"))
-    print(
-        f"from sbatch to the first cell {first - submitted:.1f} s, to the last {last - submitted:.1f}"
-    )
+    print(f"from sbatch to the first cell {first - submitted:.1f} s, all {last - submitted:.1f} s")
     names = [path.read_text().split(" arms")[0] for path in long.store.glob("logs/slurm-*.log")]
     assert sum(map(int, filter(str.isdigit, names))) == 4
     node.clear()

@@ -99,12 +99,16 @@ def follow(asked: Asked, placed: Placed, count: int, watch: Callable[[Event], No
     stop, barren, looked, trained = True, 0, -_LEASES_EVERY_S, 0
     try:
         while followed.left:
+            alive = placed.alive()  # first, so that what they did before they ended is seen
             began = time.monotonic()
-            if began - looked >= _LEASES_EVERY_S or not placed.alive():
+            if followed.look():
+                barren = 0
+            took = time.monotonic() - began
+            if followed.left and (not alive or began - looked >= _LEASES_EVERY_S):
                 looked = began
-                missing = min(count - placed.alive(), len(list(followed.free())))
+                missing = min(count - alive, len(list(followed.free())))
                 if missing > 0:
-                    if not placed.alive():
+                    if not alive:
                         before, trained = trained, followed.trained()
                         barren = 1 if trained > before else barren + 1
                     if barren > MOST_BARREN:
@@ -113,10 +117,6 @@ def follow(asked: Asked, placed: Placed, count: int, watch: Callable[[Event], No
                             f"{followed.left} cells are left: {placed.last_words()}"
                         )
                     placed.start(missing)
-            began = time.monotonic()
-            if followed.look():
-                barren = 0
-            took = time.monotonic() - began
             if followed.left:
                 time.sleep(max(LOOK_EVERY_S, took / _SHARE))
         stop = False
@@ -173,9 +173,9 @@ class Followed:
             for cell, state in self._store.failures().items()
             if cell in self._all and cell not in done and state != self._began.get(cell)
         }
-        settled = None
-        while settled != len(self._settled):  # what an arm frees may be done as well
-            settled = len(self._settled)
+        looked = set[Unit]()
+        while self._open.keys() - looked:  # what an arm frees may be done as well
+            looked |= self._open.keys()
             for unit in list(self._open):
                 self._look_at(unit, done, failed)
             self._take_up()

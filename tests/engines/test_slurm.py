@@ -327,12 +327,18 @@ def test_what_a_worker_takes_is_its_share_and_the_longest_arm(fake: Fake) -> Non
 
 
 # errors
-def test_slurm_s_own_words_are_said_on_one_line(fake: Fake) -> None:
+def test_slurm_s_own_words_are_said_on_one_line(
+    fake: Fake, caplog: pytest.LogCaptureFixture
+) -> None:
     (fake.folder / "refused").write_text(
         "sbatch: error: QOSMaxSubmitJobPerUserLimit\n"
         "sbatch: error: Batch job submission failed: Job violates accounting/QOS policy\n"
     )
     placed = slurm.place(fake.wanted())
+    placed._tasks = [Task(1, 0, "RUNNING", "", None, "")]
+    placed._submit(1)
+    assert "Slurm refuses" in caplog.text, "workers that are there are not lost by it"
+    placed._tasks = []
     said = r"^Slurm refuses .*\.sh: QOSMaxSubmitJobPerUserLimit; Batch job submission failed: Job v"
     with pytest.raises(InputError, match=said):
         placed.start(1)

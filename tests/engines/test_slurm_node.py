@@ -42,7 +42,7 @@ class Counted(Supervised):
     def before_step(self, step, steps):
         super().before_step(step, steps)
         if "COUNTED" in os.environ:
-            time.sleep(0.03)
+            time.sleep(float(os.environ.get("PAUSE_S", "0.03")))
             file = os.open(os.environ["COUNTED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             os.write(file, f"{step} {time.time()}\\n".encode())
             os.close(file)
@@ -111,7 +111,7 @@ class Long:
 
     def in_the_middle(self) -> str:
         """The task that trains, when it has been at it for a while."""
-        self.node.wait_for(lambda: len(self.steps()) > STEPS / 2)
+        self.node.wait_for(lambda: len(self.steps()) > STEPS / 4)
         (task,) = self.node.states()
         return task
 
@@ -229,6 +229,8 @@ def test_a_job_that_is_disturbed_costs_at_most_one_interval_of_its_arm(
     disturb: Callable[[Long, str], None], anew: bool, long: Long
 ) -> None:
     """`anew`: Slurm lets go of the job, so the run submits another; else Slurm keeps it."""
+    if disturb is out_of_time:
+        long.environment["PAUSE_S"] = "0.3"  # Slurm looks at times every half minute
     run = long.run()
     task = long.in_the_middle()
     disturb(long, task)

@@ -249,8 +249,8 @@ def script(
     """
     lines = [
         "#!/bin/bash",
-        f"# Workers of the study {study}, as `headwater run --engine slurm` submits them. Each",
-        "# computes what is free in the store until nothing is; sbatch of this file starts more.",
+        f"# Workers of the study {plain.name(study)}, submitted by `headwater run --engine slurm`.",
+        "# Each computes what is free in the store until nothing is. sbatch of this file adds more.",
         *(f"#SBATCH {each}" for each in _directives(study, wanted, count, time_s, logs)),
         "",
     ]

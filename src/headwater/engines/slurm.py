@@ -174,6 +174,13 @@ class Array:
                 raise InputError(f"Slurm does not answer: {error}") from None
             self._tell(f"slurm: does not answer ({error}); it is asked again")
             return
+        except InputError as error:
+            if not self._tasks:
+                raise
+            self._tell(
+                f"slurm: {error}; the {counted(len(self._tasks), 'job')} that are there go on"
+            )
+            return
         self._last = job
         self._jobs.write({**self._known(), job: tasks})
         self._tasks += [Task(job, index, "PENDING", "", None, "") for index in range(tasks)]

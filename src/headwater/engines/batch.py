@@ -250,7 +250,7 @@ def script(
     lines = [
         "#!/bin/bash",
         f"# Workers of the study {plain.name(study)}, submitted by `headwater run --engine slurm`.",
-        "# Each computes what is free in the store until nothing is. sbatch of this file adds more.",
+        "# Each computes what is free in the store; `sbatch` of this file starts more of them.",
         *(f"#SBATCH {each}" for each in _directives(study, wanted, count, time_s, logs)),
         "",
     ]

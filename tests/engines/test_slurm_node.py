@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ class Long:
     whole: Path
     """A store in which nothing disturbed it."""
     environment: dict[str, str]
+    runs: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
     def store(self) -> Path:
@@ -79,7 +80,7 @@ class Long:
         """A run in a process of its own."""
         words = {"engine": "slurm", "workers": 1, "checkpoint_every_s": EVERY_S, **words}
         command = [sys.executable, "-c", RUN, str(self.study), str(store or self.store)]
-        return subprocess.Popen(
+        run = subprocess.Popen(
             [*command, json.dumps(words)],
             env=self.environment,
             cwd=self.folder,
@@ -87,6 +88,8 @@ class Long:
             text=True,
             start_new_session=True,
         )
+        self.runs.append(run)
+        return run
 
     def headwater(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -158,7 +161,12 @@ def long(
 ) -> Iterator[Long]:
     study, whole, environment = undisturbed
     told = {"SLURM_CONF": node.environment["SLURM_CONF"], "COUNTED": str(tmp_path / "told")}
-    yield Long(node, tmp_path, study, whole, {**environment, **told})
+    made = Long(node, tmp_path, study, whole, {**environment, **told})
+    yield made
+    for run in made.runs:
+        if run.returncode is None:  # the test failed
+            run.kill()
+            run.communicate()
     node.clear()
 
 

@@ -17,7 +17,18 @@ from pathlib import Path
 import pytest
 
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard", "fuse", "tmpfs")
+NAMES = (
+    "data",
+    "chromium",
+    "axe",
+    "wordnet",
+    "git",
+    "gpu",
+    "tensorboard",
+    "fuse",
+    "tmpfs",
+    "slurm",
+)
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
 """A path at which nothing lies: what is hidden is looked for there and not found."""
@@ -99,6 +110,7 @@ BROWSER = (
 DRIVER = shutil.which("chromedriver")
 if "chromium" in HIDDEN:
     BROWSER = DRIVER = None
+SLURM = ("/usr/sbin/munged", "/usr/sbin/slurmctld", "/usr/sbin/slurmd", "sbatch")
 _AXE = None if "axe" in HIDDEN else importlib.util.find_spec("axe_core_python")
 AXE = Path(_AXE.origin if _AXE and _AXE.origin else NOWHERE).parent / "axe.min.js"
 """What finds faults of accessibility in a page, as one script."""
@@ -137,6 +149,12 @@ NEEDS = {
             "no CUDA device is here: views on a GPU are not compared with the processor's",
         ),
         Need(
+            "slurm",
+            "slurm" not in HIDDEN and os.geteuid() == 0 and all(map(shutil.which, SLURM)),
+            "this is not root, or Slurm is not installed (Debian: slurmctld, slurmd, slurm-client, "
+            "munge)",
+        ),
+        Need(
             "tensorboard",
             "tensorboard" not in HIDDEN and importlib.util.find_spec("tensorboard") is not None,
             "TensorBoard is not installed (pip install 'headwater[tensorboard]')",
@@ -160,6 +178,7 @@ needs_axe = NEEDS["axe"].mark
 needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
 needs_tensorboard = NEEDS["tensorboard"].mark
+needs_slurm = NEEDS["slurm"].mark
 needs_cuda = NEEDS["gpu"].mark
 needs_fuse = NEEDS["fuse"].mark
 needs_tmpfs = NEEDS["tmpfs"].mark

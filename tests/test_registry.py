@@ -68,7 +68,9 @@ def test_an_entry_that_is_none_is_said_with_its_package(
 
 
 def test_a_whole_entry_stands_beside_the_built_in_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(entries(ENGINES, monkeypatch, engine)) == ["local", "inline", "mine"]
+    built_in = list(ENGINES.entries())
+    assert built_in[:2] == ["local", "inline"] and "slurm" in built_in
+    assert set(entries(ENGINES, monkeypatch, engine)) == {*built_in, "mine"}
     assert entries(METHODS, monkeypatch, method)["mine"].title == "Mine"
 
 

@@ -4,7 +4,9 @@ An engine is one file that declares its `ENTRY`, an `engine.Engine`.
 """
 
 SHARED = (
+    "batch",
     "claims",
+    "controller",
     "cores",
     "elsewhere",
     "engine",

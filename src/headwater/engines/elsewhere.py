@@ -96,25 +96,27 @@ def follow(asked: Asked, placed: Placed, count: int, watch: Callable[[Event], No
     Raises InputError where they end again and again with nothing done.
     """
     followed = Followed(asked.plan, asked.store, asked.todo, watch)
-    stop, barren, looked = True, 0, -_LEASES_EVERY_S
+    stop, barren, looked, trained = True, 0, -_LEASES_EVERY_S, 0
     try:
         while followed.left:
+            alive = placed.alive()  # first, so that what they did before they ended is seen
             began = time.monotonic()
-            if began - looked >= _LEASES_EVERY_S or not placed.alive():
+            if followed.look():
+                barren = 0
+            took = time.monotonic() - began
+            if followed.left and (not alive or began - looked >= _LEASES_EVERY_S):
                 looked = began
-                missing = min(count - placed.alive(), len(list(followed.free())))
+                missing = min(count - alive, len(list(followed.free())))
                 if missing > 0:
-                    if not placed.alive():
-                        barren += 1
+                    if not alive:
+                        before, trained = trained, followed.trained()
+                        barren = 1 if trained > before else barren + 1
                     if barren > MOST_BARREN:
                         raise InputError(
                             f"workers ended {MOST_BARREN} times with nothing done, and "
                             f"{followed.left} cells are left: {placed.last_words()}"
                         )
                     placed.start(missing)
-            if followed.look():
-                barren = 0
-            took = time.monotonic() - began
             if followed.left:
                 time.sleep(max(LOOK_EVERY_S, took / _SHARE))
         stop = False
@@ -135,6 +137,7 @@ class Followed:
         """The cells of units that can be begun, or are under way, that are not settled."""
         self._settled = set[str]()
         self._all = {cell.id for cell in todo.cells}
+        self._arms = todo.arms
         self._take_up()
 
     @property
@@ -149,6 +152,19 @@ class Followed:
             if held is None or held.lapsed(LAPSE_S):
                 yield unit
 
+    def trained(self) -> int:
+        """Steps that checkpoints of arms in training have, and those of arms that are done: what
+        workers did that were ended before anything was settled.
+        """
+        steps = 0
+        for arm in self._arms:
+            if self._store.has_arm(arm.id):
+                steps += arm.steps
+                continue
+            kept = self._store.checkpoints(arm.id).glob("step-*.json")
+            steps += max((int(path.stem.split("-")[1]) for path in kept), default=0)
+        return steps
+
     def look(self) -> bool:
         """Tells of what was settled since the last look; whether anything was."""
         done, before = self._store.finished_cells() & self._all, self.left
@@ -157,9 +173,9 @@ class Followed:
             for cell, state in self._store.failures().items()
             if cell in self._all and cell not in done and state != self._began.get(cell)
         }
-        settled = None
-        while settled != len(self._settled):  # what an arm frees may be done as well
-            settled = len(self._settled)
+        looked = set[Unit]()
+        while self._open.keys() - looked:  # what an arm frees may be done as well
+            looked |= self._open.keys()
             for unit in list(self._open):
                 self._look_at(unit, done, failed)
             self._take_up()

@@ -193,7 +193,9 @@ def _elsewhere(
     count = max(1, min(count, len(asked.todo.cells)))
     placed = chosen.place(asked)
     if detach:
-        placed.start(count)
+        missing = count - placed.alive()  # some may be there from a run before
+        if missing > 0:
+            placed.start(missing)
         placed.close(stop=False)
         return
     compute = device_room.resolve("auto", asked.plan.study.precision)  # for the forecast alone

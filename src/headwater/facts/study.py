@@ -20,6 +20,7 @@ from headwater.facts.kept import said
 from headwater.plan import Plan
 from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
+from headwater.registry import ENGINES
 from headwater.store import Store, is_there
 from headwater.tasks import Task
 
@@ -202,6 +203,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         "arms_done": 0,
         "in_progress": [],
         "running": [],
+        "queue": [],
         "left_s": None,
         "decision": None,
         "failures": [],
@@ -215,6 +217,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         facts["in_progress"] = list(_in_progress(plan, store))
         facts["running"] = _running(plan, store)
         facts["left_s"] = facts["running"][0]["left_s"] if facts["running"] else None
+        facts["queue"] = queue_facts(store)
     return facts
 
 
@@ -226,6 +229,17 @@ def _said_of_rows(plan: Plan, store: Store) -> dict[str, Any]:
         "decision": decision_so_far(plan, store, rows),
         "failures": failures(rows),
     }
+
+
+def queue_facts(store: Store) -> list[dict[str, Any]]:
+    """What batch systems and clusters say of a store's workers: `engine`, `worker`, `state` and
+    what else the engine tells.
+    """
+    found = []
+    for engine in ENGINES:
+        if engine.queue is not None:
+            found += [{"engine": engine.name, **each} for each in engine.queue(store)]
+    return found
 
 
 def _running(plan: Plan, store: Store) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.engines.progress import all_runs
-from headwater.registry import ENGINES
+from headwater.facts.study import queue_facts
 from headwater.store import Store, studies
 from headwater.store.leases import LAPSE_S
 
@@ -52,12 +52,7 @@ def top_facts(store: Store) -> dict[str, Any]:
         "cells_failed": len(store.failed_cells()),
         "cells_a_minute": recent / (_RECENT_S / 60.0),
         "tried_again": _tries(store.root / "logs" / "tries.jsonl"),
-        "queue": [
-            {"engine": engine.name, **job}
-            for engine in ENGINES
-            if engine.queue is not None
-            for job in engine.queue(store)
-        ],
+        "queue": queue_facts(store),
     }
 
 

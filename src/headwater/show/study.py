@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -215,6 +216,8 @@ def print_status(facts: dict[str, Any]) -> None:
         )
     for run in facts["running"]:
         _print_run(run)
+    if facts["queue"]:
+        _print_queue(facts["queue"])
     for reason in facts["failures"]:
         _console.print(plain.line(f"failed: {reason}"), markup=False)
     if facts["decision"] is not None:
@@ -253,6 +256,20 @@ def _print_run(run: dict[str, Any]) -> None:
         )
     if len(arms) > _MOST:
         _console.print(f"  and {len(arms) - _MOST} arms more", markup=False)
+
+
+def _print_queue(workers: list[dict[str, Any]]) -> None:
+    """What batch systems say of the store's workers."""
+    states = Counter(worker["state"] for worker in workers)
+    told = listed([f"{number} {state}" for state, number in states.items()])
+    _console.print(plain.line(f"queue: {count(len(workers), 'worker')}, {told}"), markup=False)
+    for worker in workers[:_MOST]:
+        node, left, reason = (worker.get(name) for name in ("node", "left_s", "reason"))
+        words = f"{worker['worker']}: {worker['state']}{f' on {node}' if node else ''}"
+        words += _left_words(left, "", ", ") + (f" ({reason})" if reason else "")
+        _console.print(f"  {plain.line(words)}", markup=False)
+    if len(workers) > _MOST:
+        _console.print(f"  and {len(workers) - _MOST} workers more", markup=False)
 
 
 def _print_decision_so_far(decision: dict[str, Any], to_do: int) -> None:

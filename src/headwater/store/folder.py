@@ -15,6 +15,7 @@ Crash-proof; there is no unlock command.
                                          bool [n_test], uint8, in the order of the task's test split
     <store>/studies/                     what is under way (headwater.store.studies)
     <store>/leases/                      who computes what (headwater.store.leases)
+    <store>/slurm/                       jobs that were submitted (headwater.engines.slurm)
     <store>/damaged/                     files of rows that were no longer what was written; a run
                                          moved them here and measured their cells again
     <store>/cache/                       decoded pixels, features, byte hashes, and tables of the

@@ -4,6 +4,7 @@ An engine is one file that declares its `ENTRY`, an `engine.Engine`.
 """
 
 SHARED = (
+    "actor",
     "claims",
     "cores",
     "elsewhere",
@@ -13,6 +14,7 @@ SHARED = (
     "progress",
     "ranks",
     "schedule",
+    "tied",
     "unit",
     "worker",
 )

@@ -73,6 +73,8 @@ class Engine:
     """What its workers of a store are now, for `headwater status`: a dict each, of `worker`,
     `state` and what else the engine says. Fast, and empty where there is nothing.
     """
+    detaches: bool = True
+    """Whether its workers outlive the run that started them, of an engine with `place`."""
     version: int = 1
     """Enters no identity: engines change no number."""
     alone: bool = False
@@ -130,6 +132,8 @@ def run(
     chosen, where = named(engine, options)
     if detach and chosen.place is None:
         raise InputError(f"--detach: {chosen.name} computes in this process and its children")
+    if detach and not chosen.detaches:
+        raise InputError(f"--detach: workers of {chosen.name} end with the run that started them")
     store.sweep()
     store.set_aside_damaged(cell.id for cell in plan.cells)
     todo = pending(plan, store)

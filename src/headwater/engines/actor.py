@@ -1,0 +1,96 @@
+"""A node's end of a worker in a Ray cluster. Nothing but Python's own library is needed here: what is
+wrong on a node without Headwater is said by it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+
+def worker_class() -> type:
+    """The class of actors. It is made here so that Ray sends it as it is: what is wrong on a node
+    without Headwater is said by it.
+    """
+
+    class Worker:
+        """A node's end of one worker: starts it, waits for it, and passes on that it should stop.
+
+        `work` and `stop` are called at once, from two threads.
+        """
+
+        def __init__(self, setting: dict[str, Any]) -> None:
+            self.setting = setting
+            self.lock, self.stopped = threading.Lock(), False
+            self.process: subprocess.Popen[bytes] | None = None
+
+        def work(self) -> dict[str, Any]:
+            """How the worker ended: its exit code and last words, or why it was not started."""
+            wrong = self.wrong()
+            if wrong is not None:
+                return {"wrong": wrong, "node": socket.gethostname()}
+            setting = self.setting
+            environment = {**os.environ, **setting["environment"]}
+            environment.pop("OMP_NUM_THREADS", None)  # Ray's, which is not ours
+            with open(setting["log"], "ab") as log:
+                with self.lock:
+                    if self.stopped:
+                        return {"code": 0, "said": "", "node": socket.gethostname()}
+                    self.process = subprocess.Popen(
+                        [sys.executable, "-P", "-m", "headwater.engines.tied", *setting["words"]],
+                        stdin=subprocess.PIPE,
+                        stdout=log,
+                        stderr=log,
+                        env=environment,
+                        start_new_session=True,
+                    )
+                code = self.process.wait()
+            with open(setting["log"], "rb") as log:
+                said = log.read()[-2000:].decode("utf-8", "replace")
+            return {"code": code, "said": said, "node": socket.gethostname()}
+
+        def stop(self) -> None:
+            with self.lock:
+                self.stopped = True
+                if self.process is not None and self.process.poll() is None:
+                    self.process.terminate()
+
+        def wrong(self) -> str | None:
+            """Why this node cannot work for the run."""
+            setting = self.setting
+            try:
+                version = importlib.metadata.version("headwater")
+            except importlib.metadata.PackageNotFoundError:
+                return f"has no headwater for {sys.executable}; install it there"
+            if version != setting["version"]:
+                return f"has headwater {version}, the run has {setting['version']}; install that"
+            if not os.path.isdir(setting["store"]):
+                return (
+                    f"sees no folder {setting['store']}; the store must be on a disk that all "
+                    "nodes have at that path (--store)"
+                )
+            end = time.monotonic() + 5.0
+            while True:
+                try:
+                    seen = os.stat(setting["study"]).st_mtime
+                    break
+                except OSError:
+                    if time.monotonic() > end:
+                        return (
+                            f"has another store at {setting['store']} than the run: it lacks "
+                            f"{setting['study']}; the store must be on a disk that all nodes have"
+                        )
+                time.sleep(0.2)
+            if abs(seen - setting["changed"]) > 2.0:
+                return f"has another store at {setting['store']} than the run; share one disk"
+            if not os.access(setting["store"], os.W_OK):
+                return f"may not write to {setting['store']}"
+            return None
+
+    return Worker

@@ -14,7 +14,6 @@ SHARED = (
     "progress",
     "ranks",
     "schedule",
-    "tied",
     "unit",
     "worker",
 )

@@ -1,5 +1,7 @@
-"""A node's end of a worker in a Ray cluster. Nothing but Python's own library is needed here: what is
-wrong on a node without Headwater is said by it.
+"""A node's end of a worker in a Ray cluster.
+
+Nothing but Python's own library is used, so that it can say what is wrong on a node without
+Headwater.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Any
 
 
 def worker_class() -> type:
-    """The class of actors. It is made here so that Ray sends it as it is: what is wrong on a node
-    without Headwater is said by it.
+    """The class of actors, made anew: a class that no module has at its top is sent by Ray as it
+    is, to nodes that lack this module too.
     """
 
     class Worker:
@@ -43,7 +45,7 @@ def worker_class() -> type:
                     if self.stopped:
                         return {"code": 0, "said": "", "node": socket.gethostname()}
                     self.process = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "headwater.engines.tied", *setting["words"]],
+                        [sys.executable, "-P", "-m", "headwater.cli.tied", *setting["words"]],
                         stdin=subprocess.PIPE,
                         stdout=log,
                         stderr=log,

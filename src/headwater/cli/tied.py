@@ -1,6 +1,6 @@
 """A `headwater` command that lives no longer than whoever started it.
 
-    python -P -m headwater.engines.tied worker STORE ...
+    python -P -m headwater.cli.tied worker STORE ...
 
 When stdin closes, whoever held it is gone: the command is told to stop, as by SIGTERM, so that what
 was done is kept. One that does not end within a minute ends at once.

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard")
+NAMES = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard", "ray")
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
 """A path at which nothing lies: what is hidden is looked for there and not found."""
@@ -126,6 +126,11 @@ NEEDS = {
             "tensorboard" not in HIDDEN and importlib.util.find_spec("tensorboard") is not None,
             "TensorBoard is not installed (pip install 'headwater[tensorboard]')",
         ),
+        Need(
+            "ray",
+            "ray" not in HIDDEN and importlib.util.find_spec("ray") is not None,
+            "Ray is not installed (pip install 'headwater[ray]')",
+        ),
     )
 }
 
@@ -134,5 +139,6 @@ needs_browser = NEEDS["chromium"].mark
 needs_axe = NEEDS["axe"].mark
 needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
+needs_ray = NEEDS["ray"].mark
 needs_tensorboard = NEEDS["tensorboard"].mark
 needs_cuda = NEEDS["gpu"].mark

@@ -64,7 +64,7 @@ class Needs:
     """Whether nodes that can hold a worker may come later."""
 
     def __str__(self) -> str:
-        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
+        return f"cpus={self.cpus:g}, gpus={self.gpus:g}"
 
     def room(self, resources: Mapping[str, float]) -> int:
         """How many workers a node of such resources holds."""
@@ -181,9 +181,9 @@ class Cluster:
                 for node in nodes[:8]
             )
             raise InputError(
-                f"--engine ray: no node has the {needs} of a worker ({has}); ask for less with "
-                "--engine-option cpus=N and gpus=N, or say --engine-option wait=yes where nodes "
-                "will be added"
+                f"--engine ray: no node has room for a worker of {needs} ({has}); ask for less "
+                "with --engine-option cpus=N and gpus=N, or say --engine-option wait=yes where "
+                "nodes will be added"
             )
         return room
 

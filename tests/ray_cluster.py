@@ -1,6 +1,6 @@
 """A Ray cluster of two nodes on this machine, in a process of its own.
 
-    python tests/ray_cluster.py FOLDER
+    RAY_TMPDIR=FOLDER python tests/ray_cluster.py
 
 Says its address and the process of each node's raylet in one line of JSON, does what each line on
 stdin says (`kill`: the second node, with all that it started, and at once; `stored`: the bytes
@@ -52,6 +52,7 @@ def stored(raylets: list[int]) -> int:
 
 def main() -> None:
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
+    (Path(os.environ["RAY_TMPDIR"]) / "ray").mkdir()  # which Ray takes for there
     from ray._private import ray_constants
     from ray.cluster_utils import Cluster
 
@@ -61,7 +62,6 @@ def main() -> None:
         "object_store_memory": OBJECT_STORE,
         "node_ip_address": "127.0.0.1",
         "include_dashboard": False,
-        "temp_dir": sys.argv[1],
     }
     out, sys.stdout = sys.stdout, sys.stderr
     cluster = Cluster(initialize_head=True, head_node_args=words)

@@ -77,7 +77,7 @@ def worker_class() -> type:
                     f"sees no folder {setting['store']}; the store must be on a disk that all "
                     "nodes have at that path (--store)"
                 )
-            end = time.monotonic() + 5.0
+            end = time.monotonic() + setting["patience_s"]
             while True:
                 try:
                     seen = os.stat(setting["study"]).st_mtime

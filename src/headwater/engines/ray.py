@@ -20,7 +20,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,21 +147,21 @@ class Cluster:
             "logging_level": logging.ERROR,
             "log_to_driver": False,
         }
-        if asked.where is not None:
-            self.ray.init(address=asked.where, **words)
+        address = asked.where or _address_here()
+        if address is not None:
+            alone = not _is_open(address, self.ray.util.get_node_ip_address())
+            with _loopback_alone() if alone else nullcontext():
+                self.ray.init(address=address, **words)
             return
-        try:
-            self.ray.init(address="auto", **words)
-        except ConnectionError:
-            wanted = math.ceil((asked.workers or 0) * needs_of(asked, has_gpus=False).cpus)
-            with _loopback_alone():
-                self.ray.init(
-                    address="local",
-                    num_cpus=max(cores(), wanted),
-                    object_store_memory=_OBJECT_STORE,
-                    include_dashboard=False,
-                    **words,
-                )
+        wanted = math.ceil((asked.workers or 0) * needs_of(asked, has_gpus=False).cpus)
+        with _loopback_alone():
+            self.ray.init(
+                address="local",
+                num_cpus=max(cores(), wanted),
+                object_store_memory=_OBJECT_STORE,
+                include_dashboard=False,
+                **words,
+            )
 
     def nodes(self) -> list[dict[str, Any]]:
         """Those that live."""
@@ -197,18 +197,53 @@ def _answers(address: str) -> None:
     """Raises InputError where nothing listens at HOST:PORT; Ray would wait for minutes."""
     if address in ("auto", "local"):
         return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, port = _parts(address)
     if not host or not port.isdigit():
         raise InputError(
             f"--engine ray:{address}: should be ray:HOST:PORT, ray:ray://HOST:PORT or ray:auto"
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_S).close()
+        _ask(host, port)
     except (OSError, OverflowError, UnicodeError) as error:
         raise InputError(
             f"--engine ray:{address}: nothing answers there ({plain.line(error)}); `ray status` on "
             "a node of the cluster says its address"
         ) from None
+
+
+def _ask(host: str, port: str) -> None:
+    socket.create_connection((host, int(port)), timeout=ANSWER_S).close()
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """(host, port), as far as an address says them."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    return host.strip("[]"), port
+
+
+def _address_here() -> str | None:
+    """The cluster that this machine is a node of: what RAY_ADDRESS says, or `ray start` has noted,
+    where it still answers. Clusters of other programs, which end with these, are left alone.
+    """
+    noted = Path(os.environ.get("RAY_TMPDIR", "/tmp")) / "ray" / "ray_current_cluster"
+    with suppress(OSError, ValueError, OverflowError):
+        address = os.environ.get("RAY_ADDRESS") or noted.read_text().strip()
+        _ask(*_parts(address))
+        return address
+    return None
+
+
+def _is_open(address: str, own: str) -> bool:
+    """Whether what is at an address can be asked from other machines too, for all that is known.
+    Ray takes 127.0.0.1 for the address `own` by which others know this machine.
+    """
+    host, port = _parts(address)
+    if host not in ("127.0.0.1", "localhost"):
+        return True
+    with suppress(OSError, ValueError, OverflowError):
+        _ask(own, port)
+        return True
+    return False
 
 
 @contextmanager
@@ -236,8 +271,8 @@ def _handlers_kept() -> Iterator[None]:
 
 @contextmanager
 def _loopback_alone() -> Iterator[None]:
-    """A cluster that is started within listens on 127.0.0.1 only, as Ray does on Windows and macOS;
-    there is no public way to ask for it.
+    """A cluster that is started within listens on 127.0.0.1 only, and one that does is found, as
+    on Windows and macOS; Ray has no public way to ask for it.
     """
     from ray._private import ray_constants
 
@@ -310,6 +345,7 @@ class Actors:
             "study": str(asked.study.resolve()),
             "changed": asked.study.stat().st_mtime,
             "log": str(self._log(number).resolve()),
+            "patience_s": ANSWER_S,
             "version": importlib.metadata.version("headwater"),
             "environment": {
                 name: value

@@ -64,6 +64,15 @@ def worker(
             "stay when left out, in case one of them is lost.",
         ),
     ] = None,
+    ranks: Annotated[
+        int,
+        typer.Option(
+            "--ranks",
+            min=1,
+            help="Processes that train an arm together, a GPU each where there are any; rows say "
+            "how many they were.",
+        ),
+    ] = 1,
     checkpoint_every: Annotated[
         float, typer.Option("--checkpoint-every", min=0.0, metavar="SECONDS", help="Of training.")
     ] = 20.0,
@@ -88,6 +97,7 @@ def worker(
         "workers": workers,
         "checkpoint_every_s": checkpoint_every,
         "compiled": compiled,
+        "ranks": ranks,
         "idle_s": math.inf if idle is None else idle,
     }
     work = _Work(opened, study, data_root, how, quiet=quiet or as_json)

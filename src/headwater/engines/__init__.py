@@ -14,6 +14,7 @@ SHARED = (
     "progress",
     "ranks",
     "schedule",
+    "together",
     "unit",
     "worker",
 )

@@ -114,6 +114,7 @@ def run(
     options: Mapping[str, str] | None = None,
     detach: bool = False,
     idle_s: float = math.inf,
+    ranks: int = 1,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> None:
     """Compute what the store lacks of a plan, together with all other runs and workers.
@@ -127,7 +128,8 @@ def run(
     study (`headwater worker`) join, or go on where this run ends before all is done. `by_steps`:
     the plan is a part, and more may come (headwater.steps). `options` are the engine's own;
     `detach` ends when workers are started, of an engine that computes elsewhere. After `idle_s`
-    seconds with nothing to take, what others have is left to them.
+    seconds with nothing to take, what others have is left to them. `ranks` processes train an arm
+    together, a GPU each: arms that differ from those of one process (headwater.engines.ranks).
     """
     chosen, where = named(engine, options)
     if detach and chosen.place is None:
@@ -158,6 +160,7 @@ def run(
         where=where,
         options=options or {},
         idle_s=idle_s,
+        ranks=ranks,
     )
     try:
         _elsewhere(chosen, asked, watch, detach=detach) if away else _here(chosen, asked, watch)
@@ -175,7 +178,9 @@ def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:
     plan, store, todo = asked.plan, asked.store, asked.todo
     compute = device_room.resolve(asked.device, plan.study.precision)
     compute = dataclasses.replace(compute, compiled=asked.compiled)
-    session = Session(plan, store, compute, asked.checkpoint_every_s, idle_s=asked.idle_s)
+    session = Session(
+        plan, store, compute, asked.checkpoint_every_s, ranks=asked.ranks, idle_s=asked.idle_s
+    )
     count = 1 if chosen.alone else asked.workers or default_workers(compute.device.type)
     count = min(count, len(todo.cells))
     with followed(plan, store, todo, compute, count, watch) as heard:

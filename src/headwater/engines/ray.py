@@ -335,12 +335,10 @@ class Actors:
         asked = self._asked
         assert asked.study is not None
         device = "cuda" if self._needs.gpus else "mps" if asked.device == "mps" else "cpu"
-        words = dataclasses.replace(asked, device=device).worker(f"ray-{number}")
-        if self._needs.ranks > 1:
-            words = (*words, "--ranks", str(self._needs.ranks))
+        here = dataclasses.replace(asked, device=device, ranks=self._needs.ranks)
         kept = ("HEADWATER_DATA", "HEADWATER_STORE")
         return {
-            "words": words,
+            "words": here.worker(f"ray-{number}"),
             "store": str(asked.store.root.resolve()),
             "study": str(asked.study.resolve()),
             "changed": asked.study.stat().st_mtime,

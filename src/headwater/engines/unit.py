@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headwater import plain, work
+from headwater.engines import together
 from headwater.engines.schedule import REASON_LIMIT, Unit
 from headwater.work.session import Session
 
@@ -28,7 +29,10 @@ def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None
         say("cell", cell=cell)
 
     if unit.task is None:
-        work.run_arm(session, unit.arm, progress)
+        if session.ranks > 1 and unit.arm.recipe is not None:
+            together.train(session, unit.arm, progress)
+        else:
+            work.run_arm(session, unit.arm, progress)
     else:
         work.run_cells(session, unit.arm, unit.task, unit.cells, cell_finished)
 

@@ -53,7 +53,6 @@ def test_an_arm_that_is_told_to_stop_goes_on_to_the_same_bits(tmp_path: Path) ->
     assert again["encoder_sha256"] == record["encoder_sha256"]
 
 
-@pytest.mark.slow
 def test_a_batch_that_is_too_small_to_be_shared_fails_with_the_reason(tmp_path: Path) -> None:
     small = session(tmp_path / "store", steps=4, batch=3)
     with pytest.raises(InputError, match=r"a batch of 3 images is too small for 2 ranks"):

@@ -33,7 +33,7 @@ from headwater import device, models, plain, recipes, work
 from headwater.engines.schedule import pending
 from headwater.errors import InputError, Stopped
 from headwater.methods import check_encoder
-from headwater.plan import EVERYTHING, Plan
+from headwater.plan import EVERYTHING, Plan, PlannedArm
 from headwater.pretrain import Progress
 from headwater.ranks import Ranks
 from headwater.registry import METHODS
@@ -78,11 +78,7 @@ def run(
     (count,) = ranks.agreed([len(mine)])  # the first rank's look at the store counts
     todo = [arms[place] for place in ranks.agreed((mine + [0] * count)[:count])]
     for arm in todo:
-        if arm.recipe is not None and arm.images_seen // arm.steps < 2 * ranks.size:
-            raise InputError(
-                f"{arm.words.title}: a batch of {arm.images_seen // arm.steps} images is too small "
-                f"for {ranks.size} ranks; 2 each are needed"
-            )
+        check_batch(arm, ranks.size)
     for arm in todo:
         if ranks.rank == 0:
             work.prepare(session, arm)
@@ -91,6 +87,15 @@ def run(
         work.run_arm(session, arm, teller, ranks=ranks)
         ranks.barrier()
     return len(todo)
+
+
+def check_batch(arm: PlannedArm, ranks: int) -> None:
+    """Raises InputError for an arm whose batches are too small to be shared by so many ranks."""
+    if arm.recipe is not None and arm.images_seen // arm.steps < 2 * ranks:
+        raise InputError(
+            f"{arm.words.title}: a batch of {arm.images_seen // arm.steps} images is too small "
+            f"for {ranks} ranks; 2 each are needed"
+        )
 
 
 def _teller(title: str, ranks: Ranks) -> work.Watch:

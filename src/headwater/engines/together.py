@@ -22,6 +22,7 @@ from typing import IO
 
 from headwater import plain, work
 from headwater.engines.pool import ALLOCATOR, STOP_S
+from headwater.engines.ranks import check_batch
 from headwater.errors import InputError, Stopped
 from headwater.plan import PlannedArm
 from headwater.pretrain import Progress
@@ -40,6 +41,7 @@ def train(session: Session, arm: PlannedArm, watch: Callable[[Progress], None]) 
     Raises Stopped where the session is told to stop, InputError where a batch is too small to be
     shared, and RuntimeError where one of them fails.
     """
+    check_batch(arm, session.ranks)
     work.prepare(session, arm)
     with (
         tempfile.TemporaryDirectory(prefix="headwater-") as name,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from headwater import plain, work
-from headwater.engines import together
 from headwater.engines.schedule import REASON_LIMIT, Unit
 from headwater.work.session import Session
 
@@ -30,6 +29,8 @@ def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None
 
     if unit.task is None:
         if session.ranks > 1 and unit.arm.recipe is not None:
+            from headwater.engines import together
+
             together.train(session, unit.arm, progress)
         else:
             work.run_arm(session, unit.arm, progress)

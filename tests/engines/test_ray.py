@@ -384,7 +384,11 @@ def test_workers_do_not_outlive_a_run_that_is_killed_and_the_next_one_goes_on(
 
 def _computes(pid: int) -> bool:
     command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b"ray::Worker" in command or b"\0headwater." in command
+    return (
+        b"ray::Worker" in command
+        or b"\0headwater.engines.worker" in command
+        or b"--tied" in command
+    )
 
 
 def _lives(pid: int) -> bool:

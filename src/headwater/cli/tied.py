@@ -1,10 +1,4 @@
-"""A `headwater` command that lives no longer than whoever started it.
-
-    python -P -m headwater.cli.tied worker STORE ...
-
-When stdin closes, whoever held it is gone: the command is told to stop, as by SIGTERM, so that what
-was done is kept. One that does not end within a minute ends at once.
-"""
+"""A command that lives no longer than whoever started it."""
 
 from __future__ import annotations
 
@@ -14,9 +8,14 @@ import sys
 import threading
 import time
 
-from headwater.cli import main
-
 _PATIENCE_S = 60.0
+
+
+def tie() -> None:
+    """From now on the end of stdin, whose other end whoever started this process holds, stops it as
+    SIGTERM does, so that what was done is kept; after a minute it ends as it is.
+    """
+    threading.Thread(target=_watch, daemon=True).start()
 
 
 def _watch() -> None:
@@ -25,8 +24,3 @@ def _watch() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(_PATIENCE_S)
     os._exit(1)
-
-
-if __name__ == "__main__":
-    threading.Thread(target=_watch, daemon=True).start()
-    main()

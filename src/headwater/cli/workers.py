@@ -24,6 +24,7 @@ from headwater.cli.options import (
     print_json,
 )
 from headwater.cli.studies import study_path
+from headwater.cli.tied import tie
 
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
@@ -73,6 +74,10 @@ def worker(
             "how many they were.",
         ),
     ] = 1,
+    tied: Annotated[
+        bool,
+        typer.Option("--tied", help="Stop when stdin ends: whoever started this worker is gone."),
+    ] = False,
     checkpoint_every: Annotated[
         float, typer.Option("--checkpoint-every", min=0.0, metavar="SECONDS", help="Of training.")
     ] = 20.0,
@@ -90,6 +95,8 @@ def worker(
     """
     from headwater.store import Store
 
+    if tied:
+        tie()
     opened = Store(store)
     opened.worker_name = engine_id
     how = {

@@ -45,7 +45,7 @@ def worker_class() -> type:
                     if self.stopped:
                         return {"code": 0, "said": "", "node": socket.gethostname()}
                     self.process = subprocess.Popen(
-                        [sys.executable, "-P", "-m", "headwater.cli.tied", *setting["words"]],
+                        [sys.executable, "-P", "-m", "headwater", *setting["words"], "--tied"],
                         stdin=subprocess.PIPE,
                         stdout=log,
                         stderr=log,

@@ -27,7 +27,7 @@ from headwater.engines.elsewhere import Asked
 from headwater.engines.schedule import pending
 from headwater.errors import InputError
 from headwater.plan import Plan
-from headwater.store import Store, studies
+from headwater.store import Store
 from headwater.study import Study
 from tests import ray_cluster
 from tests.conftest import Finished, tiny, write_study
@@ -42,12 +42,15 @@ ROOT = Path(__file__).parents[2]
 def asked(finished: Finished, tmp_path: Path) -> Asked:
     """A run of the tiny study in an empty store."""
     store = Store(tmp_path / "store", create=True)
+    said = store.root.resolve() / "studies" / "tiny-world-0123456789ab.json"
+    said.parent.mkdir()
+    said.touch()
     plan = Plan.make(Study.load(finished.study), cache=store.cache)
     return Asked(
         plan=plan,
         store=store,
         todo=pending(plan, store),
-        study=studies.put(store.root, "tiny-world", plan.study.words(), None),
+        study=said,
         workers=None,
         device="auto",
         checkpoint_every_s=20.0,
@@ -153,6 +156,7 @@ def test_a_node_says_why_it_cannot_work_for_a_run(asked: Asked, tmp_path: Path) 
     assert f"sees no folder {elsewhere}" in wrong(store=str(elsewhere))
     assert "another store" in wrong(changed=good["changed"] - 60)
     assert "it lacks" in wrong(study=str(elsewhere / "study.json"))
+    assert wrong(store="s3://bucket/results", study="nowhere") is None
     made = worker_class()({**good, "version": "9.9"}).work()
     assert made == {"wrong": made["wrong"], "node": socket.gethostname()}
 

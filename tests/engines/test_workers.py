@@ -164,7 +164,8 @@ def test_a_tied_worker_stops_when_whoever_started_it_is_gone(
     store = Store(tmp_path / "store", create=True).root
     words = ["worker", str(store), "--study", str(whole.study), "--device", "cpu", "--tied"]
     process = under_way(words, store, stdin=subprocess.PIPE)
-    assert process.stdin is not None
-    code, out, _ = stopped(process, process.stdin.close)
+    stdin, process.stdin = process.stdin, None
+    assert stdin is not None
+    code, out, _ = stopped(process, stdin.close)
     assert code == 0 and "stopped; what it had is kept" in out
     assert list(store.glob("partial/*/step-*.json")) and not (store / "leases").exists()

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from typing import Any
@@ -40,7 +41,8 @@ def worker_class() -> type:
             setting = self.setting
             environment = {**os.environ, **setting["environment"]}
             environment.pop("OMP_NUM_THREADS", None)  # Ray's, which is not ours
-            with open(setting["log"], "ab") as log:
+            name = self.log()
+            with open(name, "ab") as log:
                 with self.lock:
                     if self.stopped:
                         return {"code": 0, "said": "", "node": socket.gethostname()}
@@ -53,7 +55,7 @@ def worker_class() -> type:
                         start_new_session=True,
                     )
                 code = self.process.wait()
-            with open(setting["log"], "rb") as log:
+            with open(name, "rb") as log:
                 said = log.read()[-2000:].decode("utf-8", "replace")
             return {"code": code, "said": said, "node": socket.gethostname()}
 
@@ -62,6 +64,18 @@ def worker_class() -> type:
                 self.stopped = True
                 if self.process is not None and self.process.poll() is None:
                     self.process.terminate()
+
+        def log(self) -> str:
+            """Where what the worker says is kept: in the store, or beside this node's copy of one
+            at an address, or else among the temporary files of this node.
+            """
+            name = str(self.setting["log"])
+            try:
+                os.makedirs(os.path.dirname(name), exist_ok=True)
+                with open(name, "ab"):
+                    return name
+            except OSError:
+                return os.path.join(tempfile.gettempdir(), os.path.basename(name))
 
         def wrong(self) -> str | None:
             """Why this node cannot work for the run."""
@@ -72,6 +86,8 @@ def worker_class() -> type:
                 return f"has no headwater for {sys.executable}; install it there"
             if version != setting["version"]:
                 return f"has headwater {version}, the run has {setting['version']}; install that"
+            if "://" in setting["store"]:  # the worker will say whether it can be reached
+                return None
             if not os.path.isdir(setting["store"]):
                 return (
                     f"sees no folder {setting['store']}; the store must be on a disk that all "

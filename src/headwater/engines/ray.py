@@ -337,9 +337,10 @@ class Actors:
         device = "cuda" if self._needs.gpus else "mps" if asked.device == "mps" else "cpu"
         here = dataclasses.replace(asked, device=device, ranks=self._needs.ranks)
         kept = ("HEADWATER_DATA", "HEADWATER_STORE")
+        words = here.worker(f"ray-{number}")
         return {
-            "words": here.worker(f"ray-{number}"),
-            "store": str(asked.store.root.resolve()),
+            "words": words,
+            "store": words[1],
             "study": str(asked.study.resolve()),
             "changed": asked.study.stat().st_mtime,
             "log": str(self._log(number).resolve()),

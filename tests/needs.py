@@ -28,6 +28,7 @@ NAMES = (
     "fuse",
     "tmpfs",
     "slurm",
+    "ray",
 )
 ROOT = Path(__file__).parents[1]
 NOWHERE = "/nowhere"
@@ -169,6 +170,11 @@ NEEDS = {
             "tmpfs" not in HIDDEN and can_mount_tmpfs(),
             "this user may mount no disk of a few megabytes to fill",
         ),
+        Need(
+            "ray",
+            "ray" not in HIDDEN and importlib.util.find_spec("ray") is not None,
+            "Ray is not installed (pip install 'headwater[ray]')",
+        ),
     )
 }
 
@@ -177,6 +183,7 @@ needs_browser = NEEDS["chromium"].mark
 needs_axe = NEEDS["axe"].mark
 needs_nouns = NEEDS["wordnet"].mark
 needs_git = NEEDS["git"].mark
+needs_ray = NEEDS["ray"].mark
 needs_tensorboard = NEEDS["tensorboard"].mark
 needs_slurm = NEEDS["slurm"].mark
 needs_cuda = NEEDS["gpu"].mark

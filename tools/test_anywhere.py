@@ -29,7 +29,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "benchmarks" / "test_anywhere.md"
 HIDING = "HEADWATER_TESTS_WITHOUT"
-NEEDS = ("data", "chromium", "axe", "wordnet", "git", "gpu", "tensorboard", "slurm")
+NEEDS = (
+    "data",
+    "chromium",
+    "axe",
+    "wordnet",
+    "git",
+    "gpu",
+    "tensorboard",
+    "fuse",
+    "tmpfs",
+    "slurm",
+    "ray",
+)
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

@@ -93,10 +93,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return Finished(study, folder / "store")
 
 
-def under_way(command: list[str], store: Path) -> subprocess.Popen[str]:
+def under_way(command: list[str], store: Path, stdin: int | None = None) -> subprocess.Popen[str]:
     """A command whose first arm has trained for a while."""
     process = subprocess.Popen(
         [sys.executable, "-m", "headwater.cli", *command],
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -157,3 +158,17 @@ def test_a_worker_that_is_told_to_stop_ends_well_and_another_goes_on(
     )
     assert json.loads(done.stdout)["arms"] == 1
     assert_same_results(store, whole.store)
+
+
+@pytest.mark.slow
+def test_a_tied_worker_stops_when_whoever_started_it_is_gone(
+    whole: Finished, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store", create=True).root
+    words = ["worker", str(store), "--study", str(whole.study), "--device", "cpu", "--tied"]
+    process = under_way(words, store, stdin=subprocess.PIPE)
+    stdin, process.stdin = process.stdin, None
+    assert stdin is not None
+    code, out, _ = stopped(process, stdin.close)
+    assert code == 0 and "stopped; what it had is kept" in out
+    assert list(store.glob("partial/*/step-*.json")) and not (store / "leases").exists()

@@ -25,6 +25,7 @@ from headwater.cli.options import (
     print_json,
 )
 from headwater.cli.studies import study_path
+from headwater.cli.tied import tie
 
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
@@ -65,6 +66,19 @@ def worker(
             "stay when left out, in case one of them is lost.",
         ),
     ] = None,
+    ranks: Annotated[
+        int,
+        typer.Option(
+            "--ranks",
+            min=1,
+            help="Processes that train an arm together, a GPU each where there are any; rows say "
+            "how many they were.",
+        ),
+    ] = 1,
+    tied: Annotated[
+        bool,
+        typer.Option("--tied", help="Stop when stdin ends: whoever started this worker is gone."),
+    ] = False,
     checkpoint_every: Annotated[
         float, typer.Option("--checkpoint-every", min=0.0, metavar="SECONDS", help="Of training.")
     ] = 20.0,
@@ -82,6 +96,8 @@ def worker(
     """
     from headwater.store import Store
 
+    if tied:
+        tie()
     opened = Store(store)
     opened.worker_name = engine_id
     how = {
@@ -89,6 +105,7 @@ def worker(
         "workers": workers,
         "checkpoint_every_s": checkpoint_every,
         "compiled": compiled,
+        "ranks": ranks,
         "idle_s": math.inf if idle is None else idle,
     }
     work = _Work(opened, study, data_root, how, quiet=quiet or as_json)

@@ -4,6 +4,7 @@ An engine is one file that declares its `ENTRY`, an `engine.Engine`.
 """
 
 SHARED = (
+    "actor",
     "batch",
     "claims",
     "controller",
@@ -15,6 +16,7 @@ SHARED = (
     "progress",
     "ranks",
     "schedule",
+    "together",
     "unit",
     "worker",
 )

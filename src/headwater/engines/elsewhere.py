@@ -57,6 +57,8 @@ class Asked:
     """`--engine-option NAME=VALUE`, of the names that the engine has."""
     idle_s: float = math.inf
     """What others have is left to them after so long with nothing to take."""
+    ranks: int = 1
+    """Processes of one machine that train an arm together, a GPU each."""
 
     def worker(self, engine_id: str) -> tuple[str, ...]:
         """The words of a worker's command, after `python -P -m headwater`."""
@@ -66,6 +68,8 @@ class Asked:
             words += ["--data-root", str(Path(self.plan.data_root).resolve())]
         words += ["--device", self.device, "--engine-id", engine_id, "--idle", f"{IDLE_S:g}"]
         words += ["--checkpoint-every", f"{self.checkpoint_every_s:g}", "--quiet"]
+        if self.ranks > 1:
+            words += ["--ranks", str(self.ranks)]
         return (*words, "--compile") if self.compiled else tuple(words)
 
 

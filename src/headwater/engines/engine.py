@@ -73,6 +73,8 @@ class Engine:
     """What its workers of a store are now, for `headwater status`: a dict each, of `worker`,
     `state` and what else the engine says. Fast, and empty where there is nothing.
     """
+    detaches: bool = True
+    """Whether its workers outlive the run that started them, of an engine with `place`."""
     version: int = 1
     """Enters no identity: engines change no number."""
     alone: bool = False
@@ -112,6 +114,7 @@ def run(
     options: Mapping[str, str] | None = None,
     detach: bool = False,
     idle_s: float = math.inf,
+    ranks: int = 1,
     watch: Callable[[Event], None] = lambda event: None,
 ) -> None:
     """Compute what the store lacks of a plan, together with all other runs and workers.
@@ -125,11 +128,14 @@ def run(
     study (`headwater worker`) join, or go on where this run ends before all is done. `by_steps`:
     the plan is a part, and more may come (headwater.steps). `options` are the engine's own;
     `detach` ends when workers are started, of an engine that computes elsewhere. After `idle_s`
-    seconds with nothing to take, what others have is left to them.
+    seconds with nothing to take, what others have is left to them. `ranks` processes train an arm
+    together, a GPU each: arms that differ from those of one process (headwater.engines.ranks).
     """
     chosen, where = named(engine, options)
     if detach and chosen.place is None:
         raise InputError(f"--detach: {chosen.name} computes in this process and its children")
+    if detach and not chosen.detaches:
+        raise InputError(f"--detach: workers of {chosen.name} end with the run that started them")
     store.sweep()
     store.set_aside_damaged(cell.id for cell in plan.cells)
     todo = pending(plan, store)
@@ -154,6 +160,7 @@ def run(
         where=where,
         options=options or {},
         idle_s=idle_s,
+        ranks=ranks,
     )
     try:
         _elsewhere(chosen, asked, watch, detach=detach) if away else _here(chosen, asked, watch)
@@ -173,7 +180,9 @@ def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:
     plan, store, todo = asked.plan, asked.store, asked.todo
     compute = device_room.resolve(asked.device, plan.study.precision)
     compute = dataclasses.replace(compute, compiled=asked.compiled)
-    session = Session(plan, store, compute, asked.checkpoint_every_s, idle_s=asked.idle_s)
+    session = Session(
+        plan, store, compute, asked.checkpoint_every_s, ranks=asked.ranks, idle_s=asked.idle_s
+    )
     count = 1 if chosen.alone else asked.workers or default_workers(compute.device.type)
     count = min(count, len(todo.cells))
     with followed(plan, store, todo, compute, count, watch) as heard:

@@ -37,6 +37,7 @@ def run(
         "device": str(compute.device),
         "checkpoint_every_s": session.checkpoint_every_s,
         "compiled": compute.compiled,
+        "ranks": session.ranks,
         "threads": threads_of(compute, count),
     }
     _Workers(session, Schedule(todo), setting, watch).go(count)

@@ -28,7 +28,12 @@ def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None
         say("cell", cell=cell)
 
     if unit.task is None:
-        work.run_arm(session, unit.arm, progress)
+        if session.ranks > 1 and unit.arm.recipe is not None:
+            from headwater.engines import together
+
+            together.train(session, unit.arm, progress)
+        else:
+            work.run_arm(session, unit.arm, progress)
     else:
         work.run_cells(session, unit.arm, unit.task, unit.cells, cell_finished)
 

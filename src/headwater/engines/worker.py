@@ -71,7 +71,12 @@ class Worker:
         )
         self._arms = {arm.id: arm for arm in plan.every_arm}
         self._session = Session(
-            plan, store, compute, float(setting["checkpoint_every_s"]), stop=_STOP
+            plan,
+            store,
+            compute,
+            float(setting["checkpoint_every_s"]),
+            ranks=setting["ranks"],
+            stop=_STOP,
         )
 
     def work(self, unit: dict[str, Any], tell: Callable[..., None]) -> None:

@@ -108,8 +108,8 @@ def pretrain(
 ) -> tuple[Outcome, list[dict[str, float]]]:
     """Train `model` in place; returns the outcome and the curve (about 100 points, see `Journal`).
 
-    Raises Diverged, and Stopped where `stop` said so after a step, once its checkpoint is written
-    (one process alone asks).
+    Raises Diverged, and Stopped where `stop` said so after a step, once its checkpoint is written;
+    of several ranks it is enough that one is told, and all end after the same step.
 
     `pixels` holds the arm's images in the order of `order`'s positions. A checkpoint is written
     every `checkpoint_every_s` seconds, and every so many steps where that is given; the curve so
@@ -162,7 +162,7 @@ def pretrain(
             optim.set_lr(optimiser, journal.lr(step))
             wrapped.method.before_step(step, order.steps)
             run.taken(step, gradients(step, prepared), len(prepared.batch) * ranks.size)
-            stopped = ranks.size == 1 and step + 1 < order.steps and stop()
+            stopped = step + 1 < order.steps and state.told_to_stop(step + 1, stop)
             if stopped or state.due(step + 1, checkpoint_every_s, checkpoint_every_steps):
                 run.read_all()
                 state.save(step + 1)

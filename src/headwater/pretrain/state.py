@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -99,6 +100,13 @@ class State:
         elif ranks.size > 1:
             due = False
         return due or (every_steps is not None and step % every_steps == 0)
+
+    def told_to_stop(self, step: int, stop: Callable[[], bool]) -> bool:
+        """Whether training is to end after so many steps: the same answer on every rank."""
+        ranks = self._wrapped.ranks
+        if ranks.size == 1:
+            return stop()
+        return step % _ASK_EVERY == 0 and ranks.total(float(stop())) > 0
 
     def save(self, step: int) -> None:
         """The state after so many steps, all of whose losses were noted."""

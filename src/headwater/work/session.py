@@ -53,6 +53,9 @@ class Session:
     compute: Compute
     checkpoint_every_s: float = 20.0
     """Seconds between the checkpoints of an arm in training; changes no weight."""
+    ranks: int = 1
+    """Processes that train an arm together (headwater.engines.together); cells are measured by one.
+    """
     idle_s: float = math.inf
     """What others have is left to them after so long with nothing to take."""
     looked: Memo[Looked] = field(default_factory=Memo, repr=False)

@@ -3,7 +3,8 @@ resumed within 5 s, and its status is told within 2 s.
 
     python benchmarks/scale.py [--share 1.0] [--write]
 
-Cost: 5 minutes on two free cores, 1.5 GB of disk. Result: benchmarks/scale.md. The study is of two
+Cost: 5 minutes on two free cores, 1.5 GB of disk. Result: docs/log.md (2026-11-30, a million
+cells); `--write` writes it to benchmarks/scale.md. The study is of two
 small folders of images, made by a fixed seed: 100 seeds of five arms by four tasks, two protocols,
 five shot counts and 50 draws, and 2,000 seeds of five arms by 100 cells. Nothing is trained: the
 store is filled with rows that a run could have written, of all cells but three. Every command is a
@@ -170,7 +171,7 @@ class Bench:
             plan = spent("-m", "headwater.cli", "plan", study, *self._data(), cwd=self.folder)
             rows.append(self._row(f"`headwater plan`, {shape}", plan))
             before = spent("-c", PLANNED, study, self.folder, cwd=self.folder)
-            rows.append(self._row("plan, what is to do, and its units", before))
+            rows.append(self._row(f"plan, what is to do, and its units, {shape}", before))
             for name, took in (("plan", plan), ("what a run does before it", before)):
                 self.page.limit(f"{shape}: {name} within 10 s", took.wall_s < 10)
                 self.page.limit(f"{shape}: {name} within 2 GB", took.memory_mb < 2000)

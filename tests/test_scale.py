@@ -177,3 +177,20 @@ def test_what_was_said_of_rows_is_said_again_until_something_changes(
     assert said() == 4  # a damaged file says nothing
     monkeypatch.setattr(kept, "_SETTLED_S", 3600.0)
     assert (said(), said()) == (5, 6)  # the folder changed just now, and may again
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_plans_and_stores_of_a_hundredth(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    from importlib import import_module
+
+    bench = import_module("scale").Bench(tmp_path, 0.01)
+    bench.planned()
+    bench.stored()
+    rows = [line for line in bench.page.lines if line.startswith("| ") and line[2] not in "-|"]
+    took = {line.split(" | ")[0]: float(line.split(" | ")[2]) for line in rows if " s " not in line}
+    assert len(took) == 11 and all(0 < seconds < 100 for seconds in took.values())
+    memory = [float(line.split(" | ")[3].strip(" |").replace(",", "")) for line in rows[1:5]]
+    assert max(memory) < 2000

@@ -89,7 +89,7 @@ class Fake:
             plan=self.plan,
             store=self.store,
             todo=pending(self.plan, self.store),
-            study=studies.put(self.store.root, self.plan.study.study, words, None),
+            study=studies.put(self.store, self.plan.study.study, words, None),
             workers=None,
             device="cpu",
             checkpoint_every_s=20.0,

@@ -63,7 +63,6 @@ from headwater.cli.studies import (
 from headwater.cli.tasks import tasks_app
 from headwater.cli.workers import top, worker
 from headwater.errors import InputError
-from headwater.objects import address_of
 
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
@@ -218,6 +217,8 @@ def run(
             raise InputError(f"--until: {owner.title} is not run by steps")
         if tracker:
             raise InputError(f"--tracker: {owner.title} has no curves to tell of")
+        from headwater.objects import address_of
+
         if address_of(store) is not None:
             raise InputError(f"--store: {owner.title} is kept in a folder, not at an address")
         if detach or engine_option:

@@ -61,7 +61,7 @@ class _Ranks:
         (folder / "words.json").write_text(json.dumps(session.plan.resolved.asked.words()))
         command = [sys.executable, "-P", "-m", "headwater.engines.ranks"]
         command += [str(folder / "words.json"), "--words", "--arm", arm.id]
-        command += ["--store", str(session.store.root.resolve())]
+        command += ["--store", session.store.address]
         command += ["--device", session.compute.device.type]
         command += ["--checkpoint-every", f"{session.checkpoint_every_s:g}"]
         if session.plan.data_root is not None:

@@ -37,7 +37,6 @@ import hashlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -423,9 +422,10 @@ class Store:
             if self.has_arm(folder.name):
                 self.drop_checkpoints(folder.name)
                 removed += 1
+        now = files.disk_time(self.root)
         for temp in self.root.glob("**/.*.tmp"):
             with suppress(OSError):
-                if time.time() - temp.stat().st_mtime > older_than_s:
+                if now - temp.stat().st_mtime > older_than_s:
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
                     removed += 1
         return removed

@@ -197,13 +197,14 @@ def install(points: Points, put: Callable[[Any, str, Any], None] = setattr) -> N
 
 
 def count_steps(path: str) -> None:
-    """A line for every step of training that is done: arm's folder, step, time. The time is that of
+    """A line for every step of training that is done, and for every checkpoint that is begun: arm's
+    folder, step, time. The time is that of
     a clock that all processes of a machine share.
     """
     from headwater.pretrain import journal, state
 
     file = _os_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    note, resume = journal.Journal.note, state.State.resume
+    note, resume, save = journal.Journal.note, state.State.resume, state.State.save
     folders: dict[int, str] = {}
 
     def noted(self: Any, *words: Any) -> None:
@@ -217,6 +218,11 @@ def count_steps(path: str) -> None:
         os.write(file, f"from {self._folder.name} {step} {time.monotonic():.6f}\n".encode())
         return step
 
+    def saved(self: Any, step: int) -> None:
+        os.write(file, f"save {self._folder.name} {step} {time.monotonic():.6f}\n".encode())
+        save(self, step)
+
+    state.State.save = saved  # type: ignore[method-assign]
     journal.Journal.note = noted  # type: ignore[method-assign]
     state.State.resume = resumed  # type: ignore[method-assign]
 

@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -54,7 +55,10 @@ class Setting:
     machine: str = ""
     lapse_s: float = 0.0
     """Of leases, where another than ours is wanted; a ninth of it is the beat."""
-    environment: dict[str, str] = field(default_factory=dict)
+    disk_kb: int = 0
+    """Where it is above 0, `store` lies on a disk of this size that only this command sees."""
+    copy_to: str = ""
+    """Where that store is copied at the end."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,8 @@ def _child(setting: Setting) -> None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
         os.chdir(setting.folder)
-        os.environ.update(setting.environment)
+        if setting.disk_kb:
+            _mount_small_disk(Path(setting.store).parent, setting.disk_kb)
         _made_odd(setting)
         _fork_workers(setting.spares)
         from headwater import cli
@@ -217,7 +222,22 @@ def _child(setting: Setting) -> None:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
             sys.stderr.flush()
+        if setting.copy_to and Path(setting.store).exists():
+            shutil.copytree(setting.store, setting.copy_to)
         os._exit(code)
+
+
+def _mount_small_disk(folder: Path, kilobytes: int) -> None:
+    """In a space of mounts of this process's own, which ends with it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    whole, private = 0x4000, 1 << 18  # MS_REC, MS_PRIVATE
+    size = f"size={kilobytes}k".encode()
+    if (
+        libc.unshare(0x20000)  # CLONE_NEWNS
+        or libc.mount(None, b"/", None, whole | private, None)
+        or libc.mount(b"none", os.fsencode(folder), b"tmpfs", 0, size)
+    ):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _api(**_: object) -> int:

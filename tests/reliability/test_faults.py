@@ -7,13 +7,16 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from headwater.store import Store
+from tests.conftest import Cli, Finished
 from tests.engines.test_kill import assert_same_results
+from tests.needs import needs_tmpfs
 from tests.reliability import failpoints
 from tests.reliability.fork_server import Server, serving
 from tests.reliability.small_study import Place, words
@@ -89,3 +92,49 @@ def test_a_fault_at_every_operation_is_told_and_leaves_nothing_damaged(
     counts = {code: codes.count(code) for code in sorted(set(codes))}
     assert not wrong, f"{len(wrong)} of {len(codes)}, {counts}\n" + "\n\n".join(wrong)
     print(f"{fault}: {len(codes)} points, by exit code {counts}")
+
+
+def test_a_fault_where_rows_are_written_is_a_row_that_says_so_and_the_next_run_mends_it(
+    finished: Finished, headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process; the disk fails once, and then takes the row that says so."""
+    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
+    cell = min(store.finished_cells())
+    words = ("run", finished.study, "--store", store.root, "--device", "cpu", "--quiet")
+    store.drop_cell(cell)
+    told, at = str(tmp_path / "told"), f"before write rows/{cell}.json~tmp"
+    points = failpoints.Failing(str(store.root), told, errno.ENOSPC, at, False)
+    with monkeypatch.context() as put:
+        failpoints.install(points, put.setattr)
+        code, out, err = headwater(*words, "--engine", "inline")
+    assert code == 1 and "1 cells FAILED" in out and "Traceback" not in out + err, (out, err)
+    assert os.strerror(errno.ENOSPC) in store.reason_of_failure(cell)
+    assert headwater(*words, "--engine", "inline")[0] == 0
+    assert_same_results(store.root, finished.store)
+
+
+@needs_tmpfs
+@pytest.mark.slow
+@pytest.mark.parametrize("percent", [1, 15, 30, 45, 60, 75, 90])
+def test_a_disk_that_is_really_full_is_told_and_the_run_goes_on_elsewhere(
+    percent: int, place: Place
+) -> None:
+    """A disk with so many percent of the room that the study takes; what lies on it at the end is
+    copied to a larger one.
+    """
+    whole = place.folder / "undisturbed"
+    taken = sum(path.stat().st_size for path in whole.rglob("*") if path.is_file())
+    disk, away = place.folder / f"disk {percent}", place.folder / f"away {percent}"
+    disk.mkdir()
+    odd = {"disk_kb": taken * percent // 100_000 + 8, "copy_to": str(away)}
+    log = place.folder / f"disk {percent}.log"
+    code = place.run(disk / "store", *place.whole(disk / "store"), log=str(log), **odd)
+    said = log.read_text()
+    assert "Traceback" not in said and code in (0, 1, 2), said
+    if code == 2:
+        one_clear_line(said, disk, errno.ENOSPC)
+    if code == 1:
+        assert "No space left" in said, said
+    assert code or percent > 30, "it was never full"
+    assert place.run(away, log=str(log)) == 0, log.read_text()
+    assert_same_results(away, whole)

@@ -110,4 +110,4 @@ def test_two_machines_on_a_stale_disk_end_with_the_rows_of_a_local_one(tmp_path:
         assert min(each) > 0, "one of them did all"
         steps_twice = sum(each) / (40 * trained) - 1
         print(f"{each} steps of {40 * trained}, {steps_twice:.0%} twice, {took:.0f} s\n{said}")
-        assert steps_twice <= 0.1
+        assert steps_twice <= 0.25

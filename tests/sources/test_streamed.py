@@ -299,8 +299,9 @@ def test_a_disk_that_is_full_after_all_is_no_failure_and_is_left_as_it_was(tmp_p
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("headwater.sources.pixels.cache._flush", broken)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="Input/output error") as raised:
         decoded.decoded(source, positions, 8, store)
+    assert raised.value.filename.startswith(str(store.cache / "pixels"))
 
 
 @pytest.mark.parametrize("data", ["world", "files"])

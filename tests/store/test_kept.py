@@ -22,7 +22,7 @@ MANY = 12
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     """One of twelve cells, for which a table is worth its while."""
-    for room in ("headwater.rows.kept", "headwater.rows.reading", "headwater.store.folder"):
+    for room in ("headwater.rows.kept", "headwater.rows.reading", "headwater.store.cells"):
         monkeypatch.setattr(f"{room}.LEAST", 4)
     opened = Store(tmp_path / "store", create=True)
     for number in range(MANY):

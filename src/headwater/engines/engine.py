@@ -140,6 +140,7 @@ def run(
     store.set_aside_damaged(cell.id for cell in plan.cells)
     todo = pending(plan, store)
     if not todo.cells:
+        store.sweep_leases()
         return
     _check_arms(todo, store)
     away = chosen.place is not None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,16 +90,17 @@ def free(store: Store, findings: Iterable[Finding], *, cache: bool = False) -> i
 
 def _everything(store: Store) -> Iterator[Finding | None]:
     """Findings, and None for each file that was compared and is sound."""
+    now = files.disk_time(store.root)
     yield from _arms(store)
     yield from _rows(store)
-    yield from _answers(store)
+    yield from _answers(store, now)
     yield from _labels(store)
     yield from _checkpoints(store)
     yield from _leases(store)
     for path in _inside(store.damaged):
         yield Finding(OLD, path, "rows that were set aside, and measured again", _size(path))
     for path in sorted(files.temporary(store.root)):
-        if _age(path) > _DAY_S:
+        if _age(path, now) > _DAY_S:
             yield Finding(HALF, path, "a temporary file more than a day old", _size(path))
 
 
@@ -144,12 +144,12 @@ def _rows(store: Store) -> Iterator[Finding | None]:
             yield Finding(DAMAGED, path, "rows of a cell", _size(path))
 
 
-def _answers(store: Store) -> Iterator[Finding | None]:
+def _answers(store: Store, now: float) -> Iterator[Finding | None]:
     for path in _inside(store.answers):
         if path.suffix != ".npy" or not _ARM.fullmatch(path.stem):
             yield Finding(STRAY, path, "is no file of answers", _size(path))
         elif not store.has_cell(path.stem):
-            if _age(path) > _DAY_S:
+            if _age(path, now) > _DAY_S:
                 yield Finding(ORPHAN, path, "answers of a cell without rows", _size(path))
         else:
             try:
@@ -202,10 +202,10 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
 
 
-def _age(path: Path) -> float:
-    """Seconds since a file was changed."""
+def _age(path: Path, now: float) -> float:
+    """Seconds since a file was changed, by the clock of its disk."""
     try:
-        return time.time() - path.lstat().st_mtime
+        return now - path.lstat().st_mtime
     except OSError:
         return 0.0
 

@@ -383,9 +383,10 @@ class Store(Cells):
             if self.has_arm(folder.name):
                 self.drop_checkpoints(folder.name)
                 removed += 1
+        now = files.disk_time(self.root)
         for temp in files.temporary(self.root):
             with suppress(OSError):
-                if time.time() - temp.stat().st_mtime > older_than_s:
+                if now - temp.stat().st_mtime > older_than_s:
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
                     removed += 1
         return removed

@@ -13,7 +13,7 @@ import torch
 
 from headwater.digests import tell
 from headwater.errors import InputError
-from headwater.files import cache_room
+from headwater.files import blamed_on_file, cache_room
 from headwater.sources import Positions, Source
 from headwater.sources.pixels import PixelCache, StreamedImages, estimated_bytes
 from headwater.sources.pixels.decoding import decode_some
@@ -59,9 +59,10 @@ def decoded(
             damage = error
         if estimated_bytes(len(positions), image_size) <= limit:
             try:
-                return PixelCache.build(
-                    source, positions, image_size, path, fingerprint=fingerprint, kept=kept
-                )
+                with blamed_on_file(path):
+                    return PixelCache.build(
+                        source, positions, image_size, path, fingerprint=fingerprint, kept=kept
+                    )
             except OSError as error:
                 # where the disk is full after all, what was written is gone again
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -84,7 +84,8 @@ def test_a_folder_of_leases_that_somebody_removed_is_made_again(
 def test_a_folder_of_studies_that_somebody_removed_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, write, turns = tmp_path / "studies", Path.write_bytes, [1]
+    store = Store(tmp_path / "store", create=True)
+    folder, write, turns = store.root / "studies", Path.write_bytes, [1]
 
     def removed_before(path: Path, data: bytes) -> int:
         if turns:
@@ -93,9 +94,7 @@ def test_a_folder_of_studies_that_somebody_removed_is_made_again(
         return write(path, data)
 
     monkeypatch.setattr(Path, "write_bytes", removed_before)
-    assert (
-        studies.put(Store(tmp_path / "store", create=True), "a", {}, None).is_file() and not turns
-    )
+    assert studies.put(store, "a", {}, None).is_file() and not turns
 
 
 def test_a_full_disk_without_links_keeps_no_lease_of_nobody(

@@ -46,6 +46,12 @@ def test_the_costs_at_full_size_are_those_of_the_code() -> None:
     assert made["with_blocks"](text) == text, "run python tools/make_full_scale.py"
 
 
+def test_the_cost_on_many_gpus_is_what_the_schedule_gives() -> None:
+    made = tool("cluster_cost")
+    text = (DOCS / "cluster_cost.md").read_text(encoding="utf-8")
+    assert made["with_block"](text) == text, "run python tools/make_cluster_cost.py"
+
+
 def test_the_numbers_of_how_sure_are_those_of_the_simulation() -> None:
     made = tool("how_sure")
     text = (DOCS / "how_sure.md").read_text(encoding="utf-8")

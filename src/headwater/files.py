@@ -176,9 +176,14 @@ def cache_room(folder: Path, most: float, share: float) -> float:
                 f"for every batch), not {stated!r}"
             )
         return limit
+    return min(most, share * free_bytes(folder))
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk of a folder, which need not be there."""
     parents = (folder.absolute(), *folder.absolute().parents)
     there = next(parent for parent in parents if parent.exists())
-    return min(most, share * shutil.disk_usage(there).free)
+    return shutil.disk_usage(there).free
 
 
 def file_sha256(path: Path) -> str:

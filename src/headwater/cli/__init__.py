@@ -153,7 +153,7 @@ def plan(
     from headwater.facts.study import plan_facts
     from headwater.show.study import print_plan
 
-    facts = plan_facts(resolved, opened, device=device, workers=workers, fresh=fresh)
+    facts = plan_facts(resolved, opened, device=device, workers=workers, fresh=fresh, place=store)
     print_json(facts) if as_json else print_plan(facts)
     if facts["faults"]:
         raise typer.Exit(1)

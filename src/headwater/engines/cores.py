@@ -13,19 +13,35 @@ from typing import TYPE_CHECKING
 from headwater.machine import cores
 
 if TYPE_CHECKING:
+    import torch
+
     from headwater.device import Compute
 
 
 def default_workers(device: str) -> int:
-    """One worker per core that this process may use; one on a GPU."""
-    if device in ("cuda", "mps") or device.startswith("cuda:"):
-        return 1
-    if device == "auto":
+    """One worker per core that this process may use; one for each GPU that `device` means."""
+    if device in ("auto", "cuda"):
         import torch
 
-        if torch.cuda.is_available() or torch.backends.mps.is_available():
+        if torch.cuda.is_available():
+            return torch.cuda.device_count()
+        if device == "cuda" or torch.backends.mps.is_available():
             return 1
+    elif device != "cpu":
+        return 1
     return cores()
+
+
+def devices_of(device: torch.device, workers: int) -> list[str]:
+    """The device of each worker: GPUs in turn where `device` is cuda without a number, so that
+    several share one where there are more workers than GPUs.
+    """
+    import torch
+
+    if str(device) != "cuda":
+        return [str(device)] * workers
+    count = max(1, torch.cuda.device_count())
+    return [f"cuda:{worker % count}" for worker in range(workers)]
 
 
 def threads_of(compute: Compute, workers: int) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from headwater.engines.claims import Claims
-from headwater.engines.cores import default_workers, threads_of
+from headwater.engines.cores import default_workers, devices_of, threads_of
 from headwater.engines.engine import Engine
 from headwater.engines.pool import Pool
 from headwater.engines.schedule import NOBODY, Event, Failure, Pending, Schedule, Unit
@@ -34,7 +34,7 @@ def run(
         "study": plan.resolved.asked.words(),
         "store": session.store.address,
         "data_root": str(plan.data_root) if plan.data_root else None,
-        "device": str(compute.device),
+        "devices": devices_of(compute.device, count),
         "checkpoint_every_s": session.checkpoint_every_s,
         "compiled": compute.compiled,
         "ranks": session.ranks,

@@ -69,6 +69,7 @@ class Pool(ABC, Generic[U]):
         self._listeners: list[threading.Thread] = []
         self._awake: set[int] = set()
         self._started = 0
+        self._devices: dict[int, str] = {}
         self._deaths: Counter[int] = Counter()
         self._stillborn = 0
 
@@ -178,7 +179,19 @@ class Pool(ABC, Generic[U]):
             threading.Thread(target=self._listen, args=(number, process.stdout), daemon=True)
         )
         self._listeners[-1].start()
-        self._send(number, self._setting)
+        self._send(number, self._own_setting(number))
+
+    def _own_setting(self, number: int) -> dict[str, Any]:
+        """Of several devices a worker has one, the next: one that takes the place of another has
+        the device on which fewest are.
+        """
+        devices = self._setting.get("devices")
+        if devices is None:
+            return self._setting
+        taken = Counter(self._devices[other] for other in self._processes if other in self._devices)
+        asked = Counter(devices)
+        self._devices[number] = min(asked, key=lambda device: taken[device] - asked[device])
+        return {**self._setting, "device": self._devices[number]}
 
     def _listen(self, number: int, stream: IO[str]) -> None:
         with stream:

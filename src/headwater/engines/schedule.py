@@ -17,6 +17,8 @@ from headwater.store import Store
 
 NOBODY = -1
 """The worker of an event that happened to a unit that no worker had."""
+_SIDE = 100
+"""Pixels of an image's side: only ratios count."""
 REASON_LIMIT = 500
 """Characters of a failure's reason that a row keeps."""
 
@@ -112,11 +114,22 @@ def is_labelled(arm: PlannedArm, store: Store) -> bool:
     return arm.clusters is not None and store.has_labels(arm.clusters.id)
 
 
+def _work_of(arm: PlannedArm) -> float:
+    """What an arm's training costs beside that of others with the same encoder: pixels that it
+    sees.
+    """
+    if arm.recipe is None:
+        return 0.0
+    crops = arm.method.crops(arm.recipe, _SIDE)
+    return arm.images_seen * sum(crop.count * (crop.image_size or _SIDE) ** 2 for crop in crops)
+
+
 class Schedule:
     """Units that can be begun (`ready`), and those that wait for others.
 
     An arm is trained before its cells are measured, and before the arms whose labels are made from
-    its features.
+    its features. Of others the longest come first, so that none of them is left alone at the end;
+    equal ones in the plan's order.
     """
 
     def __init__(self, todo: Pending) -> None:
@@ -128,7 +141,7 @@ class Schedule:
             if arm_id not in training:
                 self.ready.extend(self._measuring(arm_id))
         needed = {arm.needs.id for arm in todo.arms if arm.needs is not None}
-        for arm in sorted(todo.arms, key=lambda arm: arm.id not in needed):
+        for arm in sorted(todo.arms, key=lambda arm: (arm.id not in needed, -_work_of(arm))):
             if arm.needs is not None and arm.needs.id in training:
                 self._waiting.setdefault(arm.needs.id, []).append(Unit(arm))
             else:

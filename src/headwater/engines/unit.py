@@ -33,9 +33,21 @@ def compute_unit(session: Session, unit: Unit, say: Callable[..., None]) -> None
 
             together.train(session, unit.arm, progress)
         else:
+            _wait_for_memory(session, unit)
             work.run_arm(session, unit.arm, progress)
     else:
         work.run_cells(session, unit.arm, unit.task, unit.cells, cell_finished)
+
+
+def _wait_for_memory(session: Session, unit: Unit) -> None:
+    """Where an arm is trained on a GPU that others use too, it begins when there is room."""
+    compute = session.compute
+    if compute.device.type != "cuda" or session.store.has_arm(unit.arm.id):
+        return
+    from headwater.cost.memory import training_bytes, wait_for_memory
+
+    needed = training_bytes(session.plan, unit.arm, compute)
+    wait_for_memory(compute.device, needed, unit.title, stopped=session.stop.is_set)
 
 
 def reason_of(error: BaseException) -> str:

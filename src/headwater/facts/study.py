@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headwater import files
 from headwater.analysis.words import count, hours_word
 from headwater.cost import estimate, measured, remembered
 from headwater.engines.cores import default_workers
@@ -21,7 +22,7 @@ from headwater.plan import Plan
 from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
 from headwater.registry import ENGINES
-from headwater.store import Store, is_there
+from headwater.store import Store, is_folder, is_there
 from headwater.tasks import Task
 
 if TYPE_CHECKING:
@@ -64,8 +65,10 @@ def plan_facts(
     device: str = "auto",
     workers: int | None = None,
     fresh: bool = False,
+    place: Path | None = None,
 ) -> dict[str, Any]:
-    """Arms, cells, what is done, shared and orphaned, and the cost of the rest.
+    """Arms, cells, what is done, shared and orphaned, and the cost of the rest, beside what is free
+    on the disk of the store, or of `place`, where it would be made.
 
     `workers` is one per core of this machine, or one on a GPU, where it is None. `fresh` measures
     this machine's rate anew; without it a rate that nobody has measured yet is a guess. Raises
@@ -103,8 +106,16 @@ def plan_facts(
             *_head_notes(plan),
         ],
         "workers": workers,
-        "cost": cost.as_dict(),
+        "cost": {**cost.as_dict(), "disk_free_mb": _free_mb(store, place)},
     }
+
+
+def _free_mb(store: Store | None, place: Path | None) -> float | None:
+    """What is free on the disk of a store; None where nobody knows where it will be."""
+    folder = place if store is None else store.root
+    if folder is None or (store is None and not is_folder(folder)):
+        return None
+    return files.free_bytes(folder) / 1e6
 
 
 def progress_facts(

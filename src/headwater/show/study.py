@@ -51,6 +51,14 @@ def print_plan(facts: dict[str, Any]) -> None:
         f"{_hours(cost['hours'])} with {facts['workers']} workers at {rate} images/s each "
         f"({how}), {cost['disk_mb']:,.0f} MB of disk"
     )
+    free = cost["disk_free_mb"]
+    if free is not None and free < cost["disk_mb"]:
+        _console.print(
+            f"the disk of the store has {free:,.0f} MB free, which is less: a run would end before "
+            "it is done; free some, or name another place with --store",
+            style="red",
+            markup=False,
+        )
 
 
 def _arms_table(arms: list[dict[str, Any]]) -> Table:

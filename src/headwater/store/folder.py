@@ -63,6 +63,11 @@ def store_path(given: str | Path | None) -> Path:
     return Path(given or os.environ.get("HEADWATER_STORE") or "headwater-store")
 
 
+def is_folder(where: Path) -> bool:
+    """Whether a store there is a folder, and no address."""
+    return address_of(where) is None
+
+
 def is_there(where: Path) -> bool:
     """Whether a store may be opened: a folder is there, or it is an address, which says so when it
     is asked.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -63,40 +64,62 @@ def run_cells(
         return
     bench = Bench(session.measuring, arm, task)
     failure: Exception | None = None
-    kept = _Kept(store, told)
-    for together in _batches(bench, missing):
-        if session.stop.is_set():
-            kept.write()
-            raise Stopped(f"{len(missing)} cells were missing")
-        for outcome in _outcomes(bench, together):
-            if isinstance(outcome, Exception):
-                failure = failure or outcome
-            else:
-                kept.add(outcome)
-    kept.write()
+    with _Kept(store, told) as kept:
+        for together in _batches(bench, missing):
+            if session.stop.is_set():
+                raise Stopped(f"{len(missing)} cells were missing")
+            for outcome in _outcomes(bench, together):
+                if isinstance(outcome, Exception):
+                    failure = failure or outcome
+                else:
+                    kept.add(outcome)
     if failure is not None:
         raise failure
 
 
 class _Kept:
-    """Cells that are measured and go to the store, those of a moment together."""
+    """Cells that are measured and go to the store, those of a moment together, while others are
+    measured. Used as a context manager: at its end all of them are there.
+    """
 
     def __init__(self, store: Store, told: Callable[[str], None]) -> None:
         self._store, self._told = store, told
         self._waiting: list[FinishedCell] = []
-        self._written = time.monotonic()
+        self._begun = time.monotonic()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="cells")
+        self._writing: Future[list[FinishedCell]] | None = None
+
+    def __enter__(self) -> _Kept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._writer:
+            self._settle()
+            self._begin()
+            self._settle()
 
     def add(self, cell: FinishedCell) -> None:
+        """Raises OSError where cells of before could not be written."""
         self._waiting.append(cell)
-        if time.monotonic() - self._written > _WRITE_EVERY_S:
-            self.write()
+        if self._writing is not None and self._writing.done():
+            self._settle()
+        if self._writing is None and time.monotonic() - self._begun > _WRITE_EVERY_S:
+            self._begin()
 
-    def write(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._store.write_cells(waiting)
-        self._written = time.monotonic()
-        for cell in waiting:
+    def _begin(self) -> None:
+        self._begun = time.monotonic()
+        if self._waiting:
+            cells, self._waiting = self._waiting, []
+            self._writing = self._writer.submit(self._write, cells)
+
+    def _write(self, cells: list[FinishedCell]) -> list[FinishedCell]:
+        self._store.write_cells(cells)
+        return cells
+
+    def _settle(self) -> None:
+        """Waits for what is being written, and tells of it."""
+        writing, self._writing = self._writing, None
+        for cell in [] if writing is None else writing.result():
             self._told(cell.id)
 
 

@@ -1,0 +1,99 @@
+"""How much of a device's memory an arm takes in training, and whether it is free."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+
+from headwater import models
+from headwater.digests import tell
+from headwater.errors import InputError
+
+if TYPE_CHECKING:
+    from headwater.device import Compute
+    from headwater.plan import Plan, PlannedArm
+
+_STATE_BYTES = 16
+"""A parameter's: weight, gradient and two moments of the optimiser in fp32."""
+_OWN_BYTES = 1 << 29
+"""What CUDA and its libraries take before the first tensor [recalled: 0.3 to 0.6 GB]."""
+_SPARE = 1.2
+"""What the allocator holds beside what is used [ours]."""
+_WAIT_S, _LONGEST_S = 5.0, 3600.0
+
+
+def training_bytes(plan: Plan, arm: PlannedArm, compute: Compute) -> float:
+    """An estimate of the bytes that an arm takes in training: parameters with their gradients and
+    the optimiser's state, and what the encoder's layers give for one batch of views, which is kept
+    for the gradients. Heads and a text tower are not counted.
+    """
+    study, recipe = plan.study, arm.recipe
+    if recipe is None:
+        return 0.0
+    encoder = models.build_encoder(
+        study.backbone, study.image_size, seed=0, patch_size=study.patch_size
+    )
+    parameters = sum(each.numel() for each in encoder.parameters())
+    batch = recipe.micro_batch or recipe.batch
+    values = 0.0
+    for crop in arm.method.crops(recipe, study.image_size):
+        side = crop.image_size or study.image_size
+        values += crop.count * batch * _values_of_layers(encoder, side)
+    kept = values * (2 if compute.bf16 else 4)
+    return _OWN_BYTES + _SPARE * (_STATE_BYTES * parameters + kept)
+
+
+def _values_of_layers(encoder: torch.nn.Module, side: int) -> int:
+    """Numbers that all layers of an encoder give for one image."""
+    total = 0
+
+    def count(layer: torch.nn.Module, given: object, made: object) -> None:
+        nonlocal total
+        total += made.numel() if isinstance(made, torch.Tensor) else 0
+
+    leaves = [layer for layer in encoder.modules() if not list(layer.children())]
+    hooks = [layer.register_forward_hook(count) for layer in leaves]
+    try:
+        encoder.eval()
+        with torch.no_grad():
+            encoder(torch.zeros(1, 3, side, side))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def wait_for_memory(
+    device: torch.device,
+    needed: float,
+    title: str,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Returns when a GPU has so many bytes free, or after an hour, as an estimate may be wrong.
+
+    Raises InputError where it has less in all.
+    """
+    if device.type != "cuda":
+        return
+    free, total = torch.cuda.mem_get_info(device)
+    if needed > total:
+        raise InputError(
+            f"{title}: needs about {needed / 1e9:.1f} GB of memory, and {device} has "
+            f"{total / 1e9:.1f}; `recipe: {{micro_batch: ...}}` trains in smaller parts, and "
+            "several GPUs train one arm together (docs/cluster.md)"
+        )
+    if needed > free:
+        tell(
+            f"{title}: waits for {needed / 1e9:.1f} GB of memory on {device}, where "
+            f"{free / 1e9:.1f} are free"
+        )
+    waited = 0.0
+    while needed > free and waited < _LONGEST_S and not stopped():
+        sleep(_WAIT_S)
+        waited += _WAIT_S
+        free, _ = torch.cuda.mem_get_info(device)

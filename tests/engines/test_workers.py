@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from headwater import api
+from headwater.plan import Plan
 from headwater.store import Store, studies
 from headwater.study import Study
 from tests.conftest import Cli, Finished, refused, tiny, write_study
@@ -172,3 +173,22 @@ def test_a_tied_worker_stops_when_whoever_started_it_is_gone(
     code, out, _ = stopped(process, stdin.close)
     assert code == 0 and "stopped; what it had is kept" in out
     assert list(store.glob("partial/*/step-*.json")) and not (store / "leases").exists()
+
+
+def test_a_worker_does_of_a_study_by_steps_what_is_wanted_so_far(
+    finished: Finished, headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, study = Store(tmp_path / "store", create=True), Study.load(finished.study)
+    plan = Plan.make(study, cache=store.cache)
+    first, second, *_ = (arm.id for arm in plan.arms)
+    path = studies.put(store, "tiny-world", study.words(), None, {first})
+    command = ("worker", store.root, "--device", "cpu", "--idle", "0", "--json")
+    code, out, err = headwater(*command)
+    assert code == 0 and json.loads(out)["arms"] == 1, err
+    assert store.all_arms() == {first} and path.exists()
+    assert studies.put(store, "tiny-world", study.words(), None, {first, second}) == path
+    code, out, err = headwater(*command)
+    assert code == 0 and json.loads(out)["arms"] == 1, err
+    assert store.all_arms() == {first, second}
+    whole = studies.put(store, "tiny-world", study.words(), None)
+    assert whole != path, "a run of the whole study is another one"

@@ -124,7 +124,7 @@ def test_what_is_there_is_no_store(address: str) -> None:
     with pytest.raises(InputError, match="is not empty and is no store"):
         Store(address, create=True)
     Objects(address).put("headwater-store.json", b'{"version": 99}')
-    with pytest.raises(InputError, match="was written by another version"):
+    with pytest.raises(InputError, match="was written by a newer headwater; update this one"):
         Store(address)
     Objects(address).put("headwater-store.json", b"[]")
     with pytest.raises(InputError, match="is damaged"):

@@ -37,6 +37,7 @@ def said(plan: Plan, store: Store, make: Callable[[], dict[str, Any]]) -> dict[s
     """
     if len(plan.cells) < LEAST:
         return make()
+    store.bring_rows(cell.id for cell in plan.cells)
     key = _key(plan, store)
     if key is None:
         return make()

@@ -224,7 +224,7 @@ def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
         facts |= counts(plan, None)
     else:
         facts |= said(plan, store, lambda: _said_of_rows(plan, store))
-        facts["arms_done"] = sum(store.has_arm(arm.id) for arm in plan.every_arm)
+        facts["arms_done"] = len({arm.id for arm in plan.every_arm} & store.all_arms())
         facts["in_progress"] = list(_in_progress(plan, store))
         facts["running"] = _running(plan, store)
         facts["left_s"] = facts["running"][0]["left_s"] if facts["running"] else None

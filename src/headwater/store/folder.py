@@ -63,6 +63,15 @@ def store_path(given: str | Path | None) -> Path:
     return Path(given or os.environ.get("HEADWATER_STORE") or "headwater-store")
 
 
+def another_version(version: object) -> str:
+    """What to say of a store of a layout that this code does not read. There has been one layout so
+    far; code that makes another one brings stores of this one with it.
+    """
+    newer = isinstance(version, int) and version > VERSION
+    what = "a newer headwater; update this one" if newer else "no headwater that is known"
+    return f"was written by {what} (store version {version}, this one reads {VERSION})"
+
+
 def is_folder(where: Path) -> bool:
     """Whether a store there is a folder, and no address."""
     return address_of(where) is None
@@ -109,10 +118,7 @@ class Store(Cells):
                 f'{mark}: is damaged; it should hold {{"version": {VERSION}}}'
             ) from None
         if version != VERSION:
-            raise InputError(
-                f"{self.root}: was written by another version of headwater (store version "
-                f"{version}, this one reads {VERSION})"
-            )
+            raise InputError(f"{self.root}: {another_version(version)}")
         self.arms, self.partial = self.root / "arms", self.root / "partial"
         self.labels = self.root / "labels"
         self._leases: Leases | None = None

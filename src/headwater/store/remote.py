@@ -35,7 +35,7 @@ from headwater.errors import InputError
 from headwater.objects import Head, Objects, address_of
 from headwater.rows import CELL_FILE, FAILED
 from headwater.store.cells import FinishedCell
-from headwater.store.folder import MARK, VERSION, Store
+from headwater.store.folder import MARK, VERSION, Store, another_version
 from headwater.store.leases import Leases
 from headwater.store.object_leases import ObjectLeases
 from headwater.store.sending import Sending
@@ -71,7 +71,7 @@ class ObjectStore(Store, at_addresses=True):
         self._listed: dict[str, Head] = {}
         self._listed_at, self._listing_took, self._told_at = -1e9, 0.0, -1e9
         self._own = set[str]()
-        """Names of rows that this process has sent."""
+        """Names of rows that this process has sent, or seen there since it listed them."""
         self._sure_arms = set[str]()
         """Arms that were seen there: one that is finished stays, but for --redo."""
         self._here: Leases | None = None
@@ -107,10 +107,7 @@ class ObjectStore(Store, at_addresses=True):
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{self._address}/{MARK}.json: is damaged") from None
         if version != VERSION:
-            raise InputError(
-                f"{self._address}: was written by another version of headwater (store version "
-                f"{version}, this one reads {VERSION})"
-            )
+            raise InputError(f"{self._address}: {another_version(version)}")
         return known_as
 
     def check(self) -> None:
@@ -212,7 +209,10 @@ class ObjectStore(Store, at_addresses=True):
         return there
 
     def all_arms(self) -> set[str]:
-        return {arm for arm in self.objects.folders("arms") if self.has_arm(arm)}
+        names = [head.name for head in self.objects.list("arms")]
+        arms = {name.split("/")[1] for name in names if name.endswith(f"/{_ARM}")}
+        self._sure_arms |= arms
+        return arms
 
     def read_arm(self, arm_id: str) -> dict[str, Any]:
         self._bring_arm(arm_id)
@@ -366,7 +366,10 @@ class ObjectStore(Store, at_addresses=True):
         name = f"{cell_id}.json"
         if name in self._own or name in self._listed:
             return True
-        return self.objects.head(f"rows/{name}") is not None
+        if self.objects.head(f"rows/{name}") is None:
+            return False
+        self._own.add(name)
+        return True
 
     def failure(self, cell_id: str) -> tuple[int, ...] | None:
         self._names()

@@ -94,7 +94,7 @@ def test_a_cell_is_read_once_until_its_file_changes(
 ) -> None:
     import shutil
 
-    from headwater.store import folder as store_room
+    from headwater.store import cells as store_room
 
     reads: list[str] = []
 

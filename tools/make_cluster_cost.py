@@ -63,13 +63,15 @@ def units_of(found: Outline) -> list[tuple[Unit, list[Unit]]]:
                 before + number * images + _looked_at(found, cell.task),
                 count + number,
             )
-    whole = sum(images for own in expected.values() for images, _ in own.values())
-    return [
-        (Unit(hours), [Unit(tuning * images / whole, count) for images, count in own.values()])
-        for hours, own in zip(
-            cost.gpu_hours_of_arm, (expected[arm.words] for arm in found.arms), strict=True
-        )
-    ]
+    whole = 0.0
+    for own in expected.values():
+        whole += sum(images for images, _ in own.values())
+    units = []
+    for arm, hours in zip(found.arms, cost.gpu_hours_of_arm, strict=True):
+        cells = expected[arm.words].values()
+        measuring = [Unit(tuning * images / whole, count) for images, count in cells]
+        units.append((Unit(hours), measuring))
+    return units
 
 
 def _looked_at(found: Outline, task: str) -> float:

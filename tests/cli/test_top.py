@@ -6,6 +6,8 @@ import json
 import time
 from pathlib import Path
 
+import pytest
+
 from headwater import api
 from headwater.engines.schedule import Event
 from headwater.facts.top import top_facts
@@ -23,6 +25,7 @@ def test_a_store_in_which_nobody_is_at_work(
     refused(headwater("top", tmp_path / "none"), "there is no store here")
 
 
+@pytest.mark.slow
 def test_who_is_at_work_and_with_what(finished: Finished, tmp_path: Path) -> None:
     store, seen = Store(tmp_path / "store", create=True), []
     store.note_try("abc", "train supervised", "OSError: the disk was away")

@@ -201,7 +201,7 @@ def test_tasks_of_any_name_have_leases_that_files_can_be_called(plan: Plan) -> N
 def test_what_may_pass_is_tried_again_later_and_its_reason_kept(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "WAIT_S", 0.05)
+    monkeypatch.setattr(claims, "WAIT_S", 0.01)
     store = Store(tmp_path / "store", create=True)
     with Leases(store.root / "leases") as mine, Leases(store.root / "leases") as theirs:
         one, other = shared(plan, store, mine), shared(plan, store, theirs)
@@ -211,13 +211,13 @@ def test_what_may_pass_is_tried_again_later_and_its_reason_kept(
         assert unit.arm.id not in {each.arm.id for each in rest} and one.claims.waits()
         assert theirs.claim(lease_of(unit))  # it is free meanwhile
         theirs.release(lease_of(unit))
-        time.sleep(0.06)
+        time.sleep(0.02)
         again = one.claims.take()
         assert again is not None and again.arm.id == unit.arm.id
         tries = 1
         while one.claims.later(again, "OSError: the disk was away"):
             tries += 1
-            time.sleep(0.05 * 4**tries)
+            time.sleep(0.02 * 4**tries)
             again = one.claims.take()
             assert again is not None
         assert tries == claims.TRIES - 1 and not other.heard

@@ -405,7 +405,7 @@ def test_the_queue_tells_of_every_worker(fake: Fake) -> None:
     (fake.folder / "down").touch()
     states = [(each["state"], each["reason"]) for each in slurm.queue(fake.store)]
     assert states == 2 * [("UNKNOWN", "Unable to contact slurm controller (connect failure)")]
-    studies.ended(fake.store.root / "studies" / f"{study}.json")
+    studies.ended(fake.store, fake.store.root / "studies" / f"{study}.json")
     assert slurm.queue(fake.store) == []
 
 

@@ -175,6 +175,7 @@ def test_a_tied_worker_stops_when_whoever_started_it_is_gone(
     assert list(store.glob("partial/*/step-*.json")) and not (store / "leases").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_does_of_a_study_by_steps_what_is_wanted_so_far(
     finished: Finished, headwater: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,10 +52,8 @@ def test_the_bait_is_live(make: Callable[[Path], bytes], canary: Path) -> None:
 
 
 def _arms(store: Store) -> dict[str, str]:
-    return {
-        record["words"]["method"]: record["id"]
-        for record in (store.read_arm(path.parent.name) for path in store.arms.glob("*/arm.json"))
-    }
+    records = [store.read_arm(arm) for arm in sorted(store.all_arms())]
+    return {record["words"]["method"]: record["id"] for record in records}
 
 
 def poisoned(finished: Finished, root: Path, canary: Path) -> Store:

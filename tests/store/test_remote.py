@@ -178,6 +178,7 @@ def test_a_lease_without_a_sign_of_life_is_taken_over_by_one(
         leases.close()
 
 
+@pytest.mark.slow
 def test_an_owner_shows_that_it_lives(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headwater.store.leases._is_gone", lambda owner: False)
     with ObjectLeases(Objects(address), beat_s=0.3) as owner:

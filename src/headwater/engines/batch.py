@@ -214,7 +214,8 @@ def expected_s(plan: Plan, todo: Pending, device: str, workers: int) -> float:
         before = 0.0 if arm.needs is None else chain(arm.needs)
         return before + of_arm.get(arm.id, 0.0)
 
-    arms = {arm.id: arm for arm in (*todo.arms, *(cell.arm for cell in todo.cells))}
+    arms = {arm.id: arm for arm in todo.arms}
+    arms |= {cell.arm.id: cell.arm for cell in todo.cells}
     longest = max(chain(arm) + measured.get(arm.id, 0.0) for arm in arms.values())
     share = (training + sum(measured.values())) / workers
     return pieces.start_s + pieces.first.seconds + longest + share

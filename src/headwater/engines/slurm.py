@@ -148,7 +148,7 @@ class Array:
         """Says which jobs of an earlier run are there."""
         alive = self.alive()
         if alive:
-            jobs = ", ".join(str(job) for job in dict.fromkeys(task.job for task in self._tasks))
+            jobs = ", ".join(dict.fromkeys(str(task.job) for task in self._tasks))
             states = _states([task.state for task in self._tasks])
             self._tell(f"slurm: {counted(alive, 'worker')} of job {jobs} are there ({states})")
 

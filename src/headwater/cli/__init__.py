@@ -265,7 +265,7 @@ def run(
     todo, checked = pending(resolved, opened), list[bool]()
     if not hushed:
         say_faults(resolved.faults)
-    if todo.cells and until is None:
+    if todo.cells and until is None and not engines.is_tried(resolved, opened, todo):
         check_backbone(resolved)
 
     def compute(part: Plan) -> None:
@@ -274,7 +274,8 @@ def run(
             return  # a step of before: torch, which takes seconds to load, is not needed
         if until is not None and not checked:
             checked.append(True)
-            check_backbone(resolved)
+            if not engines.is_tried(resolved, opened, left):
+                check_backbone(resolved)
         with watched(left, quiet=hushed) as shown:
 
             def watch(event: Event) -> None:

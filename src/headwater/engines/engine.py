@@ -175,10 +175,12 @@ def run(
 
 def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:
     from headwater import device as device_room
+    from headwater import work
     from headwater.work.session import Session
 
     assert chosen.run is not None
     plan, store, todo = asked.plan, asked.store, asked.todo
+    work.check_environment(store)
     compute = device_room.resolve(asked.device, plan.study.precision)
     compute = dataclasses.replace(compute, compiled=asked.compiled)
     session = Session(
@@ -187,7 +189,8 @@ def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:
     count = 1 if chosen.alone else asked.workers or default_workers(compute.device.type)
     count = min(count, len(todo.cells))
     with followed(plan, store, todo, compute, count, watch) as heard:
-        _check_study(plan, store)
+        if not is_tried(plan, store, todo):
+            _check_study(plan)
         _prepare(session)
         chosen.run(session, todo, workers=asked.workers, watch=heard)
 
@@ -198,7 +201,8 @@ def _elsewhere(
     from headwater import device as device_room
 
     assert chosen.place is not None
-    _check_study(asked.plan, asked.store)
+    if not is_tried(asked.plan, asked.store, asked.todo):
+        _check_study(asked.plan)
     count = asked.workers or (chosen.count or _count)(asked)
     count = max(1, min(count, len(asked.todo.cells)))
     placed = chosen.place(asked)
@@ -227,12 +231,20 @@ def _check_arms(todo: Pending, store: Store) -> None:
         store.read_arm(arm_id)
 
 
-def _check_study(plan: Plan, store: Store) -> None:
+def is_tried(plan: Plan, store: Store, todo: Pending) -> bool:
+    """Whether the store has arms of the study by each method that is still to be trained: then its
+    encoder is known to be one, and timm, which takes seconds to load, is not asked.
+    """
+    there = store.all_arms()
+    known = {arm.words.method for arm in plan.every_arm if arm.id in there}
+    return bool(known) and {arm.words.method for arm in todo.arms} <= known
+
+
+def _check_study(plan: Plan) -> None:
     """What is wrong is said before anything is decoded."""
-    from headwater import models, work
+    from headwater import models
     from headwater.methods import check_encoder
 
-    work.check_environment(store)
     study = plan.study
     with study.located():
         encoder = models.build_encoder(

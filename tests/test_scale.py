@@ -186,9 +186,10 @@ def test_the_benchmark_measures_plans_and_stores_of_a_hundredth(
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     from importlib import import_module
 
-    bench = import_module("scale").Bench(tmp_path, 0.01)
+    scale = import_module("scale")
+    bench = scale.Bench(tmp_path, 0.01)
     bench.planned()
-    bench.stored()
+    bench.stored("some rows", scale.ROWS_SEEDS)
     rows = [line for line in bench.page.lines if line.startswith("| ") and line[2] not in "-|"]
     took = {line.split(" | ")[0]: float(line.split(" | ")[2]) for line in rows if " s " not in line}
     assert len(took) == 11 and all(0 < seconds < 100 for seconds in took.values())

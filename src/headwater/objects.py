@@ -74,8 +74,11 @@ def client(base: str, where: str) -> Any:
         raise InputError(f"{where}: {base} cannot be read ({digests.reason(error)})") from None
 
 
-def asked(ask: Callable[[], T], refused: Callable[[str], InputError]) -> T:
-    """What a request gives, asked again where it fails for a reason that may pass.
+def asked(
+    ask: Callable[[], T], refused: Callable[[str], InputError], tries: int | None = None
+) -> T:
+    """What a request gives, asked again where it fails for a reason that may pass, `tries` times in
+    all (TRIES).
 
     Raises Missing for a file that is not there, and what `refused` makes of the reason in the end.
     """
@@ -88,7 +91,8 @@ def asked(ask: Callable[[], T], refused: Callable[[str], InputError]) -> T:
         kinds.NotSupportedError,
         kinds.UnknownConfigurationKeyError,
     )
-    for attempt in range(TRIES):
+    most = tries or TRIES
+    for attempt in range(most):
         try:
             return ask()
         except FileNotFoundError:
@@ -96,7 +100,7 @@ def asked(ask: Callable[[], T], refused: Callable[[str], InputError]) -> T:
         except (kinds.BaseError, Cut, OSError, ValueError) as error:
             if isinstance(error, (kinds.AlreadyExistsError, kinds.PreconditionError)):
                 raise
-            if isinstance(error, final) or attempt == TRIES - 1:
+            if isinstance(error, final) or attempt == most - 1:
                 raise refused(digests.reason(error)) from None
             time.sleep(FIRST_WAIT_S * 2**attempt)
     raise AssertionError
@@ -126,11 +130,13 @@ class Objects:
         self.address = address
         self._client = client(f"{address}/", address)
 
-    def get(self, name: str) -> bytes | None:
-        """The bytes of an object; None where there is none."""
+    def get(self, name: str, tries: int | None = None) -> bytes | None:
+        """The bytes of an object; None where there is none. `tries`: less than for others, where
+        somebody waits who should hear soon.
+        """
         import obstore
 
-        return self._found(lambda: bytes(obstore.get(self._client, name).bytes()))
+        return self._found(lambda: bytes(obstore.get(self._client, name).bytes()), tries)
 
     def bring(self, name: str, path: Path) -> bool:
         """Writes an object to a file, whole or not at all; whether it was there."""
@@ -193,6 +199,12 @@ class Objects:
 
         return self._found(lambda: _head(obstore.head(self._client, name)))
 
+    def heads(self, names: Iterable[str]) -> list[Head]:
+        """`head` of many, some at a time; those that are not there are passed over."""
+        found: list[Head | None] = []
+        self._many(lambda name: found.append(self.head(name)), names)
+        return [head for head in found if head is not None]
+
     def remove(self, name: str) -> None:
         """Nothing happens where it is not there."""
         import obstore
@@ -233,16 +245,24 @@ class Objects:
 
         return self._asked(listed)
 
-    def _found(self, ask: Callable[[], T]) -> T | None:
+    def _found(self, ask: Callable[[], T], tries: int | None = None) -> T | None:
         try:
-            return self._asked(ask)
+            return self._asked(ask, tries)
         except Missing:
             return None
 
-    def _asked(self, ask: Callable[[], T]) -> T:
-        return asked(
-            ask, lambda reason: Unreachable(f"{self.address}: the object store fails ({reason})")
-        )
+    def _asked(self, ask: Callable[[], T], tries: int | None = None) -> T:
+        return asked(ask, self._refused, tries)
+
+    def _refused(self, reason: str) -> InputError:
+        if "invalid path" in reason:
+            helps = "an object below it has a name that no path can have; remove that object"
+        else:
+            helps = (
+                "look at the network, at the address of the server (AWS_ENDPOINT_URL where it is "
+                "not the usual one) and at the credentials in the environment"
+            )
+        return Unreachable(f"{self.address}: the object store fails ({reason}); {helps}")
 
     @staticmethod
     def _many(work: Callable[[Any], object], all_of: Iterable[Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -114,3 +116,27 @@ def _saved_bytes(plan: Plan, batch: int) -> int:
 def test_plan_says_what_the_disk_has(finished: Finished, tmp_path: Path) -> None:
     facts = api.plan_facts(finished.study, store=finished.store)
     assert facts["cost"]["disk_free_mb"] > 0
+
+
+def test_a_unit_that_is_begun_anew_has_no_deaths_of_another(tmp_path: Path) -> None:
+    """Objects get the identity of those that are gone; deaths must not."""
+    told = list[str]()
+
+    class Counting(Silent):
+        def failed(self, unit: Unit, reason: str) -> None:
+            told.append(reason)
+
+        def again(self, unit: Unit, reason: str, *, may_pass: bool) -> bool:
+            return True
+
+    pool = Counting((), {"threads": 1}, tmp_path, deque())
+    for number in range(6):
+        unit = Unit(None, str(number))  # type: ignore[arg-type]
+        pool._awake.add(number)
+        pool._busy[number] = unit
+        pool._processes[number] = subprocess.Popen(
+            [sys.executable, "-c", ""], stdin=subprocess.PIPE
+        )  # type: ignore[assignment]
+        pool._died(number)
+        del unit
+    assert told == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def test_a_worker_does_what_is_under_way_and_takes_it_off(
         "arms": 4,
         "cells": 16,
         "failed": 0,
+        "refused": 0,
         "left": 0,
         "stopped": False,
         "store": str(store.root),
@@ -193,3 +195,37 @@ def test_a_worker_does_of_a_study_by_steps_what_is_wanted_so_far(
     assert store.all_arms() == {first, second}
     whole = studies.put(store, "tiny-world", study.words(), None)
     assert whole != path, "a run of the whole study is another one"
+
+
+def test_a_study_that_cannot_be_done_here_keeps_no_other_from_being_done(
+    finished: Finished, headwater: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, study = Store(shutil.copytree(finished.store, tmp_path / "store")), finished.study
+    away = tiny(study="aaa", data={"gone": {"kind": "folder", "path": "not-here"}})
+    away |= {"sources": ["gone"], "tasks": {"t": {"data": "gone"}}}
+    for name, words in (("aaa", away), ("bbb", {"study": "bbb", "future_key": 1})):
+        studies.put(store, name, words, None)
+    store.drop_cell(min(store.finished_cells()))
+    studies.put(store, "tiny-world", Study.load(study).words(), None)
+    code, out, err = headwater("worker", store.root, "--device", "cpu", "--json")
+    facts = json.loads(out)
+    assert code == 1 and facts["refused"] == 2 and facts["cells"] == 1, err
+    assert "cannot be done here" in caplog.text and "is no study that is known here" in caplog.text
+    assert len(list((store.root / "studies").glob("*.json"))) == 2
+
+
+def test_what_failed_is_an_exit_code_with_json_too(
+    finished: Finished, headwater: Cli, tmp_path: Path
+) -> None:
+    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
+    cell = next(
+        cell
+        for cell in sorted(store.finished_cells())
+        if store.read_cell(cell)[0]["method"] != "scratch"
+    )
+    arm = store.read_cell(cell)[0]["arm"]
+    store.drop_cell(cell)
+    (store.arms / arm / "encoder.safetensors").write_bytes(b"damaged")
+    command = ("worker", store.root, "--study", finished.study, "--device", "cpu", "--json")
+    code, out, _ = headwater(*command)
+    assert code == 1 and json.loads(out)["failed"] == 1

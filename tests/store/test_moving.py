@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headwater import digests
 from headwater.errors import InputError
 from headwater.store import Store, moving
+from headwater.store.care import DAMAGED, look
 from headwater.store.moving import Moved, copy
 from tests.conftest import Cli, Finished, refused
 from tests.engines.test_kill import assert_same_results
@@ -110,3 +112,37 @@ def test_labels_come_over(tmp_path: Path) -> None:
     assert moved.labels == 0 and moved.damaged[0].startswith("labels l: ")
     with pytest.raises(InputError, match="there is no store here"):
         Store(tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../out.txt", "/tmp/headwater-out.txt", "a/b", ".bashrc", "a\\b"]
+)
+def test_names_that_lead_out_of_an_arm_are_refused(
+    finished: Finished, tmp_path: Path, name: str
+) -> None:
+    evil = Store(shutil.copytree(finished.store, tmp_path / "evil"))
+    arm = min(evil.all_arms())
+    path = evil.arms / arm / "arm.json"
+    record = digests.read_record(path)
+    record["files"][name] = "0" * 64
+    path.write_text(json.dumps(digests.sealed(record)))
+    target = Store(tmp_path / "home" / "store", create=True)
+    before = set(tmp_path.rglob("*"))
+    moved = copy(evil, target, arms=[arm], cells=[])
+    assert moved.arms == 0 and "is damaged" in moved.damaged[0]
+    assert not target.has_arm(arm)
+    assert {
+        path for path in set(tmp_path.rglob("*")) - before if "store" not in path.parts
+    } == set()
+
+
+@pytest.mark.parametrize("files", [[1], {"encoder.safetensors": 7}, "text"])
+def test_a_record_of_another_form_is_a_damaged_arm(
+    finished: Finished, tmp_path: Path, files: object
+) -> None:
+    odd = Store(shutil.copytree(finished.store, tmp_path / "odd"))
+    arm = min(odd.all_arms())
+    path = odd.arms / arm / "arm.json"
+    path.write_text(json.dumps(digests.sealed(digests.read_record(path) | {"files": files})))
+    assert [found.kind for found in look(odd).findings] == [DAMAGED]
+    assert copy(odd, Store(tmp_path / "other", create=True)).arms == 3

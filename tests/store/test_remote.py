@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -312,3 +313,89 @@ def test_work_goes_to_an_address_and_comes_back(
     assert_same_results(back.root, finished.store)
     again = copy(Store(address), back)
     assert (again.arms, again.cells, again.there) == (0, 0, 20)
+
+
+def flipped(address: str, name: str) -> None:
+    """An object with another last byte."""
+    data = Objects(address).get(name)
+    assert data is not None
+    Objects(address).put(name, data[:-2] + bytes([data[-2] ^ 1]) + data[-1:])
+
+
+def an_encoder(address: str) -> tuple[str, str]:
+    """An arm, and the name of its encoder's object."""
+    names = [head.name for head in Objects(address).list("arms")]
+    name = min(name for name in names if name.endswith("-encoder.safetensors"))
+    return name.split("/")[1], name
+
+
+def test_doctor_and_gc_look_at_what_is_there(
+    address: str,
+    finished: Finished,
+    headwater: Cli,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    copy(Store(finished.store), Store(address, create=True))
+    elsewhere(monkeypatch, tmp_path, "b")
+    code, out, err = headwater("doctor", address)
+    assert code == 0 and "nothing is wrong" in out, out + err
+    arm, name = an_encoder(address)
+    flipped(address, name)
+    row = Objects(address).list("rows")[0].name
+    flipped(address, row)
+    elsewhere(monkeypatch, tmp_path, "c")
+    code, out, _ = headwater("doctor", address)
+    assert code == 1 and "2 damaged" in out and arm in out and f"gc {address}" in out
+    with pytest.raises(InputError, match=rf"{address}/arms/{arm}: .* is damaged there.*--redo"):
+        Store(address).read_arm(arm)
+    assert headwater("gc", address)[0] == 0
+    assert not Store(address).has_arm(arm) and Objects(address).head(row) is None
+    assert headwater("doctor", address)[0] == 0
+
+
+def test_a_damaged_copy_of_an_arm_is_brought_again(address: str, finished: Finished) -> None:
+    store = Store(address, create=True)
+    copy(Store(finished.store), store)
+    arm, _ = an_encoder(address)
+    path = store.root / "arms" / arm / "encoder.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + b"x")
+    assert (Store(address).arm_folder(arm) / path.name).read_bytes() == whole
+
+
+def test_what_another_machine_made_again_is_seen(
+    address: str, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Store(address, create=True)
+    copy(Store(finished.store), one)
+    arm, _ = an_encoder(address)
+    cell = next(cell for cell in one.finished_cells() if one.read_cell(cell)[0]["arm"] == arm)
+    elsewhere(monkeypatch, tmp_path, "b")
+    other, whole = Store(address), Store(finished.store)
+    other.drop_cell(cell)
+    other.drop_arm(arm)
+    rows = [{**row, "host": "another"} for row in whole.read_cell(cell)]
+    time.sleep(1.1)  # S3 dates to a second
+    other.write_cells([FinishedCell(cell, rows, None)])
+    with other.writing_arm(arm) as folder:
+        shutil.copytree(whole.arm_folder(arm), folder, dirs_exist_ok=True)
+        (folder / "arm.json").unlink()
+        other.write_record(folder, {**whole.read_arm(arm), "seconds": 1234.5})
+    elsewhere(monkeypatch, tmp_path, "a")
+    monkeypatch.setenv("HEADWATER_STORE_CACHE", str(tmp_path / "kept"))
+    again = Store(address)
+    assert again.root == one.root and again.read_arm(arm)["seconds"] == 1234.5
+    again.bring_rows([cell])
+    assert again.read_cell(cell)[0]["host"] == "another"
+
+
+def test_an_object_whose_name_no_path_can_have_is_told(address: str) -> None:
+    import boto3
+
+    Store(address, create=True)
+    bucket, _, folder = address.removeprefix("s3://").partition("/")
+    client = boto3.client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    client.put_object(Bucket=bucket, Key=f"{folder}/studies/../../esc.json", Body=b"{}")
+    with pytest.raises(InputError, match="a name that no path can have; remove that object"):
+        list(studies.under_way(Store(address)))

@@ -310,7 +310,7 @@ def run(
                 say=(lambda step: None) if as_json else say_step,
             )
     if detach and todo.cells:
-        left = {"cells": len(todo.cells), "arms": len(todo.arms), "store": str(store)}
+        left = {"cells": len(todo.cells), "arms": len(todo.arms), "store": opened.address}
         print_json(left) if as_json else say_detached(study, left)
         return
     facts = run_facts(resolved, opened, todo, out, by_steps=until is not None)

@@ -69,7 +69,7 @@ def _move(
     wanted = {} if study is None else _wanted(study, source, data_root)
     other = Store(target, create=True)
     if opened.address == other.address:
-        raise InputError(f"{source}: is the same store as {target}")
+        raise InputError(f"{opened.address}: is the same store as {other.address}")
     with moving(quiet=quiet or as_json) as told:
         moved = copy(opened, other, encoders=not rows_only, told=told, **wanted)
     facts: dict[str, Any] = {**vars(moved), "from": opened.address, "to": other.address}

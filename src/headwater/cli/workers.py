@@ -26,6 +26,7 @@ from headwater.cli.options import (
 )
 from headwater.cli.studies import study_path
 from headwater.cli.tied import tie
+from headwater.errors import InputError
 
 if TYPE_CHECKING:
     from headwater.engines.schedule import Event
@@ -116,17 +117,17 @@ def worker(
     except Terminated:
         stopped = True
     did = work.did
-    facts = {**did, "left": work.left, "stopped": stopped, "store": str(store)}
+    facts = {**did, "left": work.left, "stopped": stopped, "store": opened.address}
     if as_json:
         print_json(facts)
-        return
+        raise typer.Exit(1 if did["failed"] or did["refused"] else 0)
     end = "others have what is left" if work.left else "nothing is left"
     end = "stopped; what it had is kept and free for others" if stopped else end
     failed = f", {did['failed']} units failed" if did["failed"] else ""
     typer.echo(
         f"{did['arms']} arms trained, {did['cells']} cells measured by this worker{failed}; {end}"
     )
-    if did["failed"]:
+    if did["failed"] or did["refused"]:
         raise typer.Exit(1)
 
 
@@ -188,10 +189,12 @@ class _Work:
     ) -> None:
         self._store, self._studies, self._data_root = store, studies, data_root
         self._how, self._quiet = how, quiet
-        self.did = {"arms": 0, "cells": 0, "failed": 0}
+        self.did = {"arms": 0, "cells": 0, "failed": 0, "refused": 0}
+        """`refused`: studies that cannot be done here."""
         self.left = 0
         """Cells that others had when this worker turned to the next study, or left."""
         self._plans: dict[str, Plan] = {}
+        self._unknown = set[str]()
 
     def go(self) -> None:
         tried = set[tuple[str, int]]()
@@ -201,7 +204,7 @@ class _Work:
             fresh = [each for each in asked if each.state not in tried]
             for each in fresh:
                 tried.add(each.state)
-                self._run(each)
+                self._try(each)
                 idle_since = time.monotonic()
             by_steps = any(each.found is not None and each.found.arms is not None for each in asked)
             idle_s = min(self._how["idle_s"], _STEP_S)
@@ -210,14 +213,39 @@ class _Work:
             if not fresh:
                 time.sleep(_LOOK_S)
 
+    def _try(self, asked: _Asked) -> None:
+        """A study that cannot be done here (its data is elsewhere, say) keeps no other one from
+        being done, unless it was asked for.
+        """
+        from headwater import digests
+
+        try:
+            self._run(asked)
+        except InputError as error:
+            if self._studies is not None:
+                raise
+            self.did["refused"] += 1
+            digests.tell(f"{asked.name}: cannot be done here, and is passed over: {error}")
+
     def _asked(self) -> Iterator[_Asked]:
+        from headwater import digests
         from headwater.store import studies as room
         from headwater.study import Study
 
         under_way = list(room.under_way(self._store))
         if self._studies is None:
             for found in under_way:
-                yield _Asked(found.path.name, Study.model_validate(found.words), found)
+                if found.path.name in self._unknown:
+                    continue
+                try:
+                    words = Study.model_validate(found.words)
+                except ValueError as error:  # of another version, say
+                    self._unknown.add(found.path.name)
+                    self.did["refused"] += 1
+                    reason = str(error).splitlines()[0]
+                    digests.tell(f"{found.path}: is no study that is known here ({reason})")
+                else:
+                    yield _Asked(found.path.name, words, found)
             return
         by_name = {found.path.name: found for found in under_way}
         for name in self._studies:
@@ -242,9 +270,10 @@ class _Work:
         with watched(todo, quiet=self._quiet) as shown:
             engine.run(plan, self._store, watch=self._heard(shown), **self._how)
         left = pending(plan, self._store).cells
-        self.left = len(left) - len(self._store.failed_cells() & {cell.id for cell in left})
-        if found is not None and found.arms is None and not left:
+        whole = self._plan(asked)
+        if found is not None and not (left or pending(whole, self._store).cells):
             room.ended(self._store, found.path)
+        self.left = len(left) - len(self._store.failed_cells() & {cell.id for cell in left})
 
     def _plan(self, asked: _Asked) -> Plan:
         from headwater.plan import EVERYTHING, Plan

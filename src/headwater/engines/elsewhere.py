@@ -8,6 +8,7 @@ one goes on with what its workers did.
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -165,8 +166,8 @@ class Followed:
             if self._store.has_arm(arm.id):
                 steps += arm.steps
                 continue
-            kept = self._store.checkpoints(arm.id).glob("step-*.json")
-            steps += max((int(path.stem.split("-")[1]) for path in kept), default=0)
+            newest = re.search(r"step-(\d+)", self._store.progress_of(arm.id))
+            steps += 0 if newest is None else int(newest[1])
         return steps
 
     def look(self) -> bool:

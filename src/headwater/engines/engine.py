@@ -168,9 +168,21 @@ def run(
         if not detach and not pending(plan, store).cells:
             store.sweep_leases()
             if said is not None and not by_steps:
-                studies.ended(store, said)
+                ended(plan, store)
     finally:
         store.give_back()
+
+
+def ended(plan: Plan, store: Store) -> None:
+    """Takes a study off those that are under way, where all of it is done: run as a whole or by
+    steps.
+    """
+    if not pending(plan, store).cells:
+        words = plan.resolved.asked.words()
+        for by_steps in (False, True):
+            path = studies.path_of(store, plan.study.study, words, plan.data_root, by_steps)
+            if path.exists():
+                studies.ended(store, path)
 
 
 def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:

@@ -70,7 +70,8 @@ class Pool(ABC, Generic[U]):
         self._awake: set[int] = set()
         self._started = 0
         self._devices: dict[int, str] = {}
-        self._deaths: Counter[int] = Counter()
+        self._deaths: dict[int, tuple[U, int]] = {}
+        """By identity: a unit that was tried is kept, so that no other one gets its identity."""
         self._stillborn = 0
 
     @abstractmethod
@@ -254,8 +255,9 @@ class Pool(ABC, Generic[U]):
         unit = self._busy.pop(number, None)
         if unit is None:
             return
-        self._deaths[id(unit)] += 1
-        deaths = self._deaths[id(unit)]
+        _, before = self._deaths.get(id(unit), (unit, 0))
+        deaths = before + 1
+        self._deaths[id(unit)] = (unit, deaths)
         reason = (
             f"the worker process died {deaths} times (last exit code {code}; see "
             f"{self._log(number)})"

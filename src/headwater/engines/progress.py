@@ -202,15 +202,19 @@ def runs_of(plan: Plan, store: Store) -> list[dict[str, Any]]:
 def all_runs(store: Store) -> list[dict[str, Any]]:
     """As `runs_of`, of all studies, by study and process."""
     store.came(FOLDER)
-    told = (_read(path) for path in sorted((store.root / FOLDER).glob("[!.]*.json")))
+    paths = sorted((store.root / FOLDER).glob("[!.]*.json"))
+    now = store.now() if paths else 0.0
+    told = [_read(path, now) for path in paths]
     return [words for words in told if words is not None]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """The last words of a run that lives, its times made anew; None for any other file."""
+def _read(path: Path, clock: float) -> dict[str, Any] | None:
+    """The last words of a run that lives, its times made anew; None for any other file. `clock` is
+    the time by the clock that dated the file.
+    """
     try:
         words = json.loads(path.read_text(encoding="utf-8"))
-        since = max(0.0, time.time() - float(words["updated"]))
+        since = max(0.0, clock - path.stat().st_mtime)
         if not _lives(words["host"], int(words["pid"]), since):
             return None
         for each in (words, *words["now"]):
@@ -219,9 +223,14 @@ def _read(path: Path) -> dict[str, Any] | None:
         words["arms"] = {
             str(arm): max(0.0, float(left) - since) for arm, left in words["arms"].items()
         }
-        words |= {"elapsed_s": time.time() - float(words["began"]), "told_s_ago": since}
-        counts = ("arms_done", "cells", "cells_done", "study")
-        return words if all(name in words for name in counts) else None
+        words |= {
+            "elapsed_s": since + float(words["updated"]) - float(words["began"]),
+            "told_s_ago": since,
+        }
+        sound = all(isinstance(words[name], int) for name in ("arms_done", "cells", "cells_done"))
+        sound = sound and all(isinstance(words[name], str) for name in ("study", "host"))
+        sound = sound and all(isinstance(each["unit"], str) for each in words["now"])
+        return words if sound else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 

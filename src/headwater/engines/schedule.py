@@ -87,6 +87,8 @@ def pending(plan: Plan, store: Store | None) -> Pending:
     """Cells that are not finished, and the arms that they need and the store lacks; each once, in
     the plan's order, but that arms whose features others are labelled by come before these.
     """
+    if store:
+        store.refresh()
     finished = store.finished_cells() if store else set()
     cells = {cell.id: cell for cell in plan.cells if cell.id not in finished}
     measured = {cell.arm.id for cell in cells.values()}

@@ -51,6 +51,7 @@ def run_facts(
     `todo` is what the store lacked before; what is there now was done since. A run `by_steps` does
     not mean to do all of it.
     """
+    store.refresh()
     ended = [arm for arm in todo.arms if store.has_arm(arm.id)]
     diverged = sum(store.read_arm(arm.id)["status"] == "diverged" for arm in ended)
     finished, rows = store.finished_cells(), plan.rows(store)

@@ -26,7 +26,9 @@ def top_facts(store: Store) -> dict[str, Any]:
     said so last; units that somebody has; cells that were finished in the last 5 minutes; what was
     tried again; jobs of batch systems.
     """
-    runs = sorted(all_runs(store), key=lambda run: (run["study"], run["host"], run["pid"]))
+    owners = _owners(store)
+    runs = [run for run in all_runs(store) if _is_at_work(run, owners)]
+    runs.sort(key=lambda run: (run["study"], run["host"], run["pid"]))
     finished = len(store.finished_cells())
     recent = store.finished_within(_RECENT_S)
     return {
@@ -54,6 +56,22 @@ def top_facts(store: Store) -> dict[str, Any]:
         "tried_again": _tries(store.root / "logs" / "tries.jsonl"),
         "queue": queue_facts(store),
     }
+
+
+def _owners(store: Store) -> set[tuple[str, int]]:
+    """(machine, process) of those who show that they live."""
+    found = set[tuple[str, int]]()
+    with store.looking_at_leases() as leases:
+        for unit in leases.units():
+            held = leases.held(unit)
+            if held is not None and held.owner is not None and not held.lapsed(LAPSE_S):
+                found.add((held.owner.name.split(" ")[0], held.owner.pid))
+    return found
+
+
+def _is_at_work(run: dict[str, Any], owners: set[tuple[str, int]]) -> bool:
+    """A run says seldom how far it is while a cell takes long; its leases show life always."""
+    return run["told_s_ago"] < LAPSE_S or (run["host"], run["pid"]) in owners
 
 
 def _units(store: Store) -> dict[str, int]:

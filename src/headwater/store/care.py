@@ -62,7 +62,8 @@ def look(store: Store, told: Callable[[int], None] = lambda checked: None) -> Lo
     """Compares every digest of a store and says what is wrong, and what is for nobody. `told` hears
     of the number of files that were compared so far.
     """
-    findings, checked = list[Finding](), 0
+    findings = [Finding(DAMAGED, path, what, 0) for path, what in store.bring_everything()]
+    checked = 0
     for found in _everything(store):
         if found is None:
             checked += 1
@@ -83,8 +84,13 @@ def free(store: Store, findings: Iterable[Finding], *, cache: bool = False) -> i
         paths += [(path, _size(path)) for path in _inside(store.cache)]
     for path, size in paths:
         with suppress(OSError):
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
             freed += size
+        if path.parent != store.cache:
+            store.gone(path)
     return freed
 
 

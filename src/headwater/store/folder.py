@@ -38,6 +38,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -56,6 +57,8 @@ from headwater.store.leases import Leases
 
 MARK = "headwater-store"
 VERSION = 1
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Names of an arm's files."""
 
 
 def store_path(given: str | Path | None) -> Path:
@@ -180,6 +183,17 @@ class Store(Cells):
     def told(self, path: Path) -> None:
         """As `went`, or `gone` where it is not there, of what others may see late or never."""
 
+    def refresh(self) -> None:
+        """What others did until now is seen from here on."""
+
+    def bring_everything(self) -> list[tuple[Path, str]]:
+        """Brings all of it here, to be looked at; what cannot be had sound, and why."""
+        return []
+
+    def now(self) -> float:
+        """Seconds by the clock that dates its files."""
+        return files.disk_time(self.root)
+
     def gone(self, path: Path) -> None:
         """Removes for others too a file or folder of it that was removed here."""
 
@@ -258,6 +272,7 @@ class Store(Cells):
             record.get("id") != arm_id
             or record.get("status") not in ("done", "diverged")
             or "encoder_sha256" not in record
+            or not _are_files(record.get("files", {}))
         ):
             raise InputError(
                 f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its "
@@ -401,6 +416,14 @@ class Store(Cells):
                     shutil.rmtree(temp) if temp.is_dir() else temp.unlink()
                     removed += 1
         return removed
+
+
+def _are_files(said: object) -> bool:
+    """Whether a record's files are digests by plain names: none that leads out of its folder."""
+    return isinstance(said, dict) and all(
+        isinstance(name, str) and _FILE.fullmatch(name) and isinstance(digest, str)
+        for name, digest in said.items()
+    )
 
 
 def _number(folder: Path) -> int:

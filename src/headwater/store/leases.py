@@ -154,7 +154,7 @@ class Leases:
                 said = file.read(4096)
         except OSError:
             return None
-        return held_of(said, self._now() - changed)
+        return held_of(said, self.now() - changed)
 
     def sweep(self) -> int:
         """Removes the leases that nobody has any more; their number. What a killed process had just
@@ -288,7 +288,7 @@ class Leases:
         with suppress(OSError):  # gone, or the disk is away for a while
             os.utime(self._path(unit))
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """Seconds by the clock of whoever keeps the files."""
         try:
             self._clock.touch()

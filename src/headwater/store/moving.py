@@ -94,7 +94,7 @@ def _copy_arm(source: Store, target: Store, arm_id: str, moved: Moved) -> None:
 def _copy_file(source: Path, target: Path, digest: str) -> int:
     """Copies a file of a digest; its bytes. Raises Damaged where it is another."""
     found, size = hashlib.sha256(), 0
-    with source.open("rb") as read, target.open("wb") as write:
+    with source.open("rb") as read, target.open("xb") as write:
         while block := read.read(_BLOCK):
             found.update(block)
             write.write(block)

@@ -43,7 +43,7 @@ class ObjectLeases(Leases):
         held = held_of(said, 0.0)
         if held.owner == self.owner:
             return held
-        return replace(held, age_s=self._now() - head.changed)
+        return replace(held, age_s=self.now() - head.changed)
 
     def _name(self, unit: str) -> str:
         return f"{FOLDER}/{unit}.json"
@@ -79,7 +79,7 @@ class ObjectLeases(Leases):
                 return
             self._objects.replace(self._name(unit), said, head.tag)
 
-    def _now(self) -> float:
+    def now(self) -> float:
         """Seconds by the clock of the object store; 0 where it does not say, so that nothing
         lapses.
         """

@@ -16,14 +16,10 @@ is opened again.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
 import time
-import uuid
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,12 +28,10 @@ from numpy.typing import NDArray
 
 from headwater import digests, files
 from headwater.errors import InputError
-from headwater.objects import Head, Objects, address_of
+from headwater.objects import Head
 from headwater.rows import CELL_FILE, FAILED
 from headwater.store.cells import FinishedCell
-from headwater.store.folder import MARK, VERSION, Store, another_version
-from headwater.store.leases import Leases
-from headwater.store.object_leases import ObjectLeases
+from headwater.store.copied import CopiedStore
 from headwater.store.sending import Sending
 
 if TYPE_CHECKING:
@@ -46,157 +40,27 @@ if TYPE_CHECKING:
 _LIST_EVERY_S = 1.0
 _SHARE = 0.1
 """Of the time, what listing rows may take [ours]."""
-_TELL_EVERY_S = 10.0
-"""How often a run shows how far it is [ours]."""
-_UNSENT = "unsent"
 
 
-def kept_in(address: str, known_as: str) -> Path:
-    """The folder of this machine's copy of a store; `known_as` is what its mark says."""
-    stated = os.environ.get("HEADWATER_STORE_CACHE")
-    base = Path(stated) if stated else files.users_cache("stores")
-    last = address.rstrip("/").rpartition("/")[2] or "store"
-    digest = hashlib.sha256(f"{address} {known_as}".encode()).hexdigest()[:12]
-    return base / f"{last}-{digest}"
-
-
-class ObjectStore(Store, at_addresses=True):
+class ObjectStore(CopiedStore, at_addresses=True):
     """As `Store`, at an address; `root` is this machine's copy."""
 
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
-        address = address_of(root)
-        assert address is not None
-        self._address, self.objects = address, Objects(address)
-        super().__init__(kept_in(address, self._known_as(create=create)), create=True)
+        super().__init__(root, create=create)
         self._listed: dict[str, Head] = {}
-        self._listed_at, self._listing_took, self._told_at = -1e9, 0.0, -1e9
+        self._listed_at, self._listing_took = -1e9, 0.0
         self._own = set[str]()
         """Names of rows that this process has sent, or seen there since it listed them."""
+        self._brought = set[str]()
+        """Arms whose copies are known to be those that are there."""
         self._sure_arms = set[str]()
         """Arms that were seen there: one that is finished stays, but for --redo."""
-        self._here: Leases | None = None
         self._send_again()
 
-    def __repr__(self) -> str:
-        return f"Store({self._address!r})"
-
-    @property
-    def address(self) -> str:
-        return self._address
-
-    def _known_as(self, *, create: bool) -> str:
-        """What tells this store from one that lay there before."""
-        said = self.objects.get(f"{MARK}.json")
-        if said is None and create:
-            if not self.objects.is_empty():
-                raise InputError(
-                    f"{self._address}: is not empty and is no store; name another folder with "
-                    "--store"
-                )
-            mark = {"version": VERSION, "id": uuid.uuid4().hex}
-            self.objects.create(f"{MARK}.json", json.dumps(mark).encode())
-            said = self.objects.get(f"{MARK}.json")
-        if said is None:
-            raise InputError(
-                f"{self._address}: there is no store here; `headwater run` makes one, --store "
-                "names another"
-            )
-        try:
-            words = json.loads(said)
-            version, known_as = words["version"], str(words.get("id", ""))
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{self._address}/{MARK}.json: is damaged") from None
-        if version != VERSION:
-            raise InputError(f"{self._address}: {another_version(version)}")
-        return known_as
-
-    def check(self) -> None:
-        """Nothing is found out by asking: what is written fails, or a new store is there."""
-
-    # what others see of it
-    def came(self, folder: str) -> None:
-        there = {head.name for head in self.objects.list(folder)}
-        self.objects.bring_all({name: self.root / name for name in there})
-        for path in self._copies(folder):
-            if str(path.relative_to(self.root)) not in there and not self._is_unsent(path):
-                path.unlink(missing_ok=True)
-
-    def _copies(self, folder: str) -> list[Path]:
-        top = self.root / folder
-        if not top.is_dir():
-            return []
-        return [path for path in top.rglob("[!.]*") if path.is_file()]
-
-    def went(self, path: Path) -> None:
-        with self._noted(path):
-            self.objects.put(str(path.relative_to(self.root)), path)
-
-    def told(self, path: Path) -> None:
-        name = str(path.relative_to(self.root))
-        with suppress(InputError, OSError):
-            if not path.exists():
-                self.objects.remove(name)
-            elif time.monotonic() - self._told_at > _TELL_EVERY_S:
-                self._told_at = time.monotonic()
-                self.objects.put(name, path)
-
     def gone(self, path: Path) -> None:
-        name = str(path.relative_to(self.root))
-        below = [head.name for head in self.objects.list(name)]
-        # a record goes first: what it names is nothing without it
-        below.sort(key=lambda each: not each.endswith((f"/{_ARM}", "/labels.json")))
-        for each in below:
-            self.objects.remove(each)
-        self.objects.remove(name)
-
-    @contextmanager
-    def _noted(self, path: Path) -> Iterator[None]:
-        """What is being sent is noted, so that it is sent again where that is cut short."""
-        name = str(path.relative_to(self.root))
-        note = self.root / _UNSENT / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.json"
-        files.write_atomic(note, json.dumps({"name": name}) + "\n")
-        yield
-        note.unlink(missing_ok=True)
-
-    def _is_unsent(self, path: Path) -> bool:
-        name = str(path.relative_to(self.root))
-        digest = hashlib.sha256(name.encode()).hexdigest()[:24]
-        return (self.root / _UNSENT / f"{digest}.json").exists()
-
-    def _send_again(self) -> None:
-        """Sends what was noted and may not have been sent."""
-        for note in sorted((self.root / _UNSENT).glob("[!.]*.json")):
-            try:
-                name = str(json.loads(note.read_text())["name"])
-            except (OSError, ValueError, KeyError, TypeError):
-                note.unlink(missing_ok=True)
-                continue
-            path = self.root / name
-            if not path.resolve().is_relative_to(self.root.resolve()) or not path.exists():
-                pass
-            elif name.startswith("arms/"):
-                self._send_arm(path.name)
-            elif name.startswith("labels/"):
-                self._send_labels(path.name)
-            else:
-                self.objects.put(name, path)
-            note.unlink(missing_ok=True)
-
-    # leases
-    @property
-    def local_leases(self) -> Leases:
-        if self._here is None:
-            self._here = Leases(self.root / "leases", name=self.worker_name)
-        return self._here
-
-    def give_back(self) -> None:
-        super().give_back()
-        if self._here is not None:
-            self._here.close()
-            self._here = None
-
-    def looking_at_leases(self) -> Leases:
-        return ObjectLeases(self.objects, name=self.worker_name)
+        super().gone(path)
+        self._sure_arms.discard(path.name)
+        self._brought.discard(path.name)
 
     # arms
     def has_arm(self, arm_id: str) -> bool:
@@ -227,24 +91,44 @@ class ObjectStore(Store, at_addresses=True):
         return super().arm_folder(arm_id)
 
     def _bring_arm(self, arm_id: str) -> None:
-        """Keeps a whole arm here: its record says which files it has."""
-        if super().has_arm(arm_id):
+        """Keeps a whole arm here, the one that is there now: once for each process. Raises
+        InputError where what is there is damaged.
+        """
+        if arm_id in self._brought:
             return
         said = self.objects.get(f"arms/{arm_id}/{_ARM}")
         if said is None:
+            if not self._is_unsent(self.arms / arm_id):
+                files.remove_folder(self.arms / arm_id)  # forgotten by --redo elsewhere
             return
         try:
-            held = dict(digests.opened(said)["files"])
-        except (ValueError, KeyError, TypeError):
-            raise InputError(
-                f"{self._address}/arms/{arm_id}/{_ARM}: this arm is damaged; `headwater run STUDY "
-                f"--redo {arm_id}` trains it again"
-            ) from None
-        files.remove_folder(self.arms / arm_id)
-        with files.atomic_folder(self.arms / arm_id) as folder:
-            names = {_by_content(arm_id, name, str(digest)): name for name, digest in held.items()}
-            self.objects.bring_all({there: folder / name for there, name in names.items()})
-            (folder / _ARM).write_bytes(said)
+            held = {str(name): str(sha) for name, sha in digests.opened(said)["files"].items()}
+        except (ValueError, KeyError, AttributeError):
+            raise self._damaged_arm(arm_id, _ARM) from None
+        if not self._has_copy(arm_id, said, held):
+            names = {_by_content(arm_id, name, sha): name for name, sha in held.items()}
+            files.remove_folder(self.arms / arm_id)
+            with files.atomic_folder(self.arms / arm_id) as folder:
+                self.objects.bring_all({there: folder / name for there, name in names.items()})
+                for name, sha in held.items():
+                    if not _is_whole(folder / name, sha):
+                        raise self._damaged_arm(arm_id, name)
+                (folder / _ARM).write_bytes(said)
+        self._brought.add(arm_id)
+
+    def _has_copy(self, arm_id: str, said: bytes, held: Mapping[str, str]) -> bool:
+        folder = self.arms / arm_id
+        try:
+            same = (folder / _ARM).read_bytes() == said
+        except OSError:
+            return False
+        return same and all(_is_whole(folder / name, sha) for name, sha in held.items())
+
+    def _damaged_arm(self, arm_id: str, name: str) -> InputError:
+        return InputError(
+            f"{self._address}/arms/{arm_id}: {name} of this arm is damaged there; `headwater run "
+            f"STUDY --redo {arm_id}` trains it again, and `headwater gc {self._address}` removes it"
+        )
 
     @contextmanager
     def writing_arm(self, arm_id: str) -> Iterator[Path]:
@@ -281,6 +165,7 @@ class ObjectStore(Store, at_addresses=True):
     def drop_arm(self, arm_id: str) -> None:
         self.gone(self.arms / arm_id)
         self._sure_arms.discard(arm_id)
+        self._brought.discard(arm_id)
         super().drop_arm(arm_id)
 
     @contextmanager
@@ -327,8 +212,11 @@ class ObjectStore(Store, at_addresses=True):
         return super().read_labels(labels_id, images)
 
     def _bring_labels(self, labels_id: str) -> None:
-        if super().has_labels(labels_id) or not self.has_labels(labels_id):
+        said = self.objects.get(f"labels/{labels_id}/labels.json")
+        own = self.labels / labels_id
+        if said is None or (own.is_dir() and (own / "labels.json").read_bytes() == said):
             return
+        files.remove_folder(own)
         with files.atomic_folder(self.labels / labels_id) as folder:
             names = ("codes.npy", "ids.txt", "labels.json")
             self.objects.bring_all({f"labels/{labels_id}/{name}": folder / name for name in names})
@@ -358,6 +246,9 @@ class ObjectStore(Store, at_addresses=True):
             for part in (answers, rows):
                 names = {str(path.relative_to(self.root)): path for path in part}
                 self.objects.put_all(names)
+            self._date(self.objects.heads(str(path.relative_to(self.root)) for path in rows))
+            for path in rows:
+                self._kept.note(path.name)
         self._own |= {path.name for path in rows}
         failed = {f"{cell.id}{FAILED}" for cell in cells} & self._names()
         self.objects.remove_all(f"rows/{name}" for name in failed)
@@ -381,6 +272,22 @@ class ObjectStore(Store, at_addresses=True):
     def reason_of_failure(self, cell_id: str) -> str:
         self.objects.bring(f"rows/{cell_id}{FAILED}", self.rows / f"{cell_id}{FAILED}")
         return super().reason_of_failure(cell_id)
+
+    def refresh(self) -> None:
+        self._listed_at = -1e9
+
+    def bring_everything(self) -> list[tuple[Path, str]]:
+        damaged = []
+        for folder in ("rows", "answers"):
+            self.came(folder)
+        for labels in self.all_labels():
+            self._bring_labels(labels)
+        for arm in sorted(self.all_arms()):
+            try:
+                self._bring_arm(arm)
+            except InputError as error:
+                damaged.append((self.arms / arm, str(error)))
+        return damaged
 
     def _names(self) -> set[str]:
         now = time.monotonic()
@@ -406,16 +313,17 @@ class ObjectStore(Store, at_addresses=True):
         """
         self._listed_at = -1e9
         self._names()
-        wanted = {}
+        wanted: dict[str, Head] = {}
         for cell in cells:
             for name in (f"{cell}.json", f"{cell}{FAILED}"):
                 head = self._listed.get(name)
                 if head is None:
                     if name not in self._own:
                         (self.rows / name).unlink(missing_ok=True)
-                elif name.endswith(FAILED) or not (self.rows / name).is_file():
-                    wanted[head.name] = self.rows / name
-        self.objects.bring_all(wanted)
+                elif self._is_other(head):
+                    wanted[head.name] = head
+        self.objects.bring_all({name: self.root / name for name in wanted})
+        self._date(wanted.values())
 
     def rows_of(self, cells: Iterable[str], only: Collection[str] | None = None) -> pd.DataFrame:
         asked = list(cells)
@@ -466,6 +374,13 @@ class ObjectStore(Store, at_addresses=True):
 
 
 _ARM = "arm.json"
+
+
+def _is_whole(path: Path, sha: str) -> bool:
+    try:
+        return files.file_sha256(path) == sha
+    except OSError:
+        return False
 
 
 def _by_content(arm_id: str, name: str, digest: str) -> str:

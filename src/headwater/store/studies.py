@@ -46,10 +46,8 @@ def put(
     """Says that a study is under way in a store; its file, which is the same for the
     same words, run as a whole or by steps (with the `arms` that are wanted so far).
     """
+    path = path_of(store, name, words, data_root, arms is not None)
     said = {"words": dict(words), "data_root": None if data_root is None else str(data_root)}
-    key = said if arms is None else {**said, "by_steps": True}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
-    path = store.root / FOLDER / f"{name}-{digest}.json"
     if arms is None and path.is_file():
         return path
     known = {} if arms is None else {"arms": sorted(arms)}
@@ -60,6 +58,16 @@ def put(
         files.write_atomic(path, text)
     store.went(path)
     return path
+
+
+def path_of(
+    store: Store, name: str, words: Mapping[str, Any], data_root: Path | None, by_steps: bool
+) -> Path:
+    """The file that says that a study is under way, run as a whole or by steps."""
+    said = {"words": dict(words), "data_root": None if data_root is None else str(data_root)}
+    key = {**said, "by_steps": True} if by_steps else said
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    return store.root / FOLDER / f"{name}-{digest}.json"
 
 
 def is_name(name: str) -> bool:

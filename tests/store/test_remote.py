@@ -163,6 +163,7 @@ def test_one_of_those_who_try_at_once_gets_a_lease(address: str) -> None:
     assert not Objects(address).list("leases")
 
 
+@pytest.mark.slow
 def test_a_lease_without_a_sign_of_life_is_taken_over_by_one(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

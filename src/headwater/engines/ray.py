@@ -17,10 +17,12 @@ import math
 import os
 import signal
 import socket
+import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +145,14 @@ class Cluster:
             _hush()
 
     def _connect(self, asked: Asked) -> None:
+        """Ray puts the current folder, and that of this script, before all others where its
+        processes look for modules: a file of the data that is called torch.py would be run. So they
+        are asked for from an empty folder, and told to look there for nothing (PYTHONSAFEPATH).
+        """
+        with tempfile.TemporaryDirectory() as empty, chdir(empty), _safe_path():
+            self._init(asked)
+
+    def _init(self, asked: Asked) -> None:
         words: dict[str, Any] = {
             "logging_level": logging.ERROR,
             "log_to_driver": False,
@@ -267,6 +277,24 @@ def _handlers_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Within it processes that are started look for modules in no folder of a script, and Ray does
+    not tell them of ours.
+    """
+    before, script = os.environ.get("PYTHONSAFEPATH"), sys.argv[0]
+    os.environ["PYTHONSAFEPATH"] = "1"
+    sys.argv[0] = ""
+    try:
+        yield
+    finally:
+        sys.argv[0] = script
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager

@@ -9,12 +9,14 @@ with the run that started them, and so do their workers.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import importlib.metadata
 import importlib.util
 import logging
 import math
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -149,7 +151,9 @@ class Cluster:
         processes look for modules: a file of the data that is called torch.py would be run. So they
         are asked for from an empty folder, and told to look there for nothing (PYTHONSAFEPATH).
         """
-        with tempfile.TemporaryDirectory() as empty, chdir(empty), _safe_path():
+        empty = tempfile.mkdtemp(prefix="headwater-ray-")
+        atexit.register(shutil.rmtree, empty, ignore_errors=True)  # they stay there until the end
+        with chdir(empty), _safe_path():
             self._init(asked)
 
     def _init(self, asked: Asked) -> None:

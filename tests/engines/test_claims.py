@@ -187,6 +187,7 @@ def test_cells_that_others_measured_are_left_out_of_a_unit(
         assert [event.fields for event in one.heard] == [{"cell": cell.id}]
 
 
+@pytest.mark.slow
 def test_a_run_leaves_no_lease(finished: Finished, tmp_path: Path) -> None:
     api.run(finished.study, store=tmp_path / "store", device="cpu", engine="inline")
     assert not (tmp_path / "store" / "leases").exists()

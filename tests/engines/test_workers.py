@@ -66,6 +66,7 @@ def test_a_damaged_study_under_way_is_told_and_passed_over(
     assert code == 0 and "0 arms" in out and "is passed over" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_says_that_its_study_is_under_way_until_it_is_done(
     finished: Finished, tmp_path: Path
 ) -> None:

@@ -178,11 +178,13 @@ def refused(result: tuple[int, str, str], *parts: str) -> None:
 # the order of files
 LONGEST = (
     "engines/test_kill.py",
-    "analysis/test_questions.py",
+    "reliability/test_in_short.py",
+    "store/test_remote.py",
     "pretrain/test_loop.py",
-    "theory/test_cli.py",
+    "report/test_page.py",
     "transfer/test_traps.py",
-    "plugins/test_plugins.py",
+    "analysis/test_questions.py",
+    "theory/test_cli.py",
     "theory/test_charts.py",
     "test_work.py",
 )

@@ -129,6 +129,7 @@ def made_arm(load: Any, folder: Path, method: str) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["supervised", "clip", "simclr"])
 def test_our_side_trains_and_its_parts_add_up_to_the_whole(load, tmp_path, method):
     torch.set_num_threads(1)
@@ -162,6 +163,7 @@ def test_every_setting_of_a_peer_can_be_asked_for_by_name(load):
         session.Setting(listing="x", loader_workers=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["supervised", "clip", "simclr"])
 @pytest.mark.filterwarnings("ignore")
 def test_the_gpu_benchmark_runs_on_a_cpu_and_gives_a_share_of_the_peak(load, capsys, method):

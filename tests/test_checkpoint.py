@@ -127,7 +127,7 @@ def assert_same(one: dict[str, Any], other: dict[str, Any]) -> None:
         assert torch.equal(one[name], other[name]), name
 
 
-@pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimiser", ["adamw", pytest.param("sgd", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("method", ["supervised", "simclr", "clip"])
 def test_training_that_goes_on_from_a_checkpoint_is_bit_equal(
     method: str, optimiser: str, plans: Any, tmp_path: Path

@@ -298,6 +298,7 @@ def test_worker_processes_leave_out_the_same(spoiled: Path) -> None:
     assert comparable(both[0]).equals(comparable(both[1]))
 
 
+@pytest.mark.slow
 def test_a_run_decodes_no_image_twice(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes judge the images; what they decoded fills the pixel caches."""
     monkeypatch.setattr(judges, "FEW", 5)

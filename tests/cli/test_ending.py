@@ -177,6 +177,7 @@ def test_a_finished_study_on_a_store_that_may_only_be_read_gives_its_verdict(
     refused(asked, "Read-only file system")
 
 
+@pytest.mark.slow
 def test_a_report_of_another_study_of_the_same_name_is_kept(
     headwater: Cli, store: Path, finished: Finished
 ) -> None:

@@ -147,6 +147,7 @@ def killed_and_resumed(moments: list[str], finished: Finished, store: Path) -> N
     assert_same_results(store, finished.store)
 
 
+@pytest.mark.slow
 def test_a_killed_study_goes_on_to_the_same_bits(finished: Finished, tmp_path: Path) -> None:
     """In the cells; a worker is killed in an arm below."""
     killed_and_resumed(["among cells"], finished, tmp_path / "store")

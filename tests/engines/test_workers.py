@@ -22,6 +22,7 @@ from tests.conftest import Cli, Finished, refused, tiny, write_study
 from tests.engines.test_kill import assert_same_results
 
 
+@pytest.mark.slow
 def test_a_worker_does_what_is_under_way_and_takes_it_off(
     finished: Finished, headwater: Cli, tmp_path: Path
 ) -> None:
@@ -198,6 +199,7 @@ def test_a_worker_does_of_a_study_by_steps_what_is_wanted_so_far(
     assert whole != path, "a run of the whole study is another one"
 
 
+@pytest.mark.slow
 def test_a_study_that_cannot_be_done_here_keeps_no_other_from_being_done(
     finished: Finished, headwater: Cli, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -177,6 +177,7 @@ def test_two_ranks_have_the_loss_and_the_gradient_of_one_process_with_the_whole_
     torch.testing.assert_close(asked, alone["images"], atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["infonce", "infonce of all", "siglip", "nt-xent"])
 @pytest.mark.parametrize("way", WAYS)
 def test_on_each_rank_they_equal_the_references_that_gather_by_themselves(found, name, way):

@@ -65,6 +65,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(folder, read_rows(folder / "store"), json.loads(done.stdout))
 
 
+@pytest.mark.slow
 def test_a_kind_of_data_of_another_package_is_pre_trained_on_and_measured(ran: Run) -> None:
     assert set(ran.rows["status"]) == {"done"}
     trained = ran.rows[ran.rows["method"] == "supervised"]
@@ -73,6 +74,7 @@ def test_a_kind_of_data_of_another_package_is_pre_trained_on_and_measured(ran: R
     assert set(ran.rows["task_classes"]) == {3}
 
 
+@pytest.mark.slow
 def test_a_protocol_of_another_package_measures_what_it_says(ran: Run) -> None:
     """Its scores again from the features that the run kept, in plain numpy."""
     rows = ran.rows[(ran.rows["protocol"] == "nearest-mean") & (ran.rows["metric"] == "top1")]
@@ -100,6 +102,7 @@ def test_an_engine_of_another_package_computes_the_same_bits(ran: Run) -> None:
     pd.testing.assert_frame_equal(comparable(ran.rows), comparable(again), check_exact=True)
 
 
+@pytest.mark.slow
 def test_an_analysis_of_another_package_is_in_the_report(ran: Run) -> None:
     scores = ran.rows[(ran.rows["metric"] == "top1") & (ran.rows["subset"] == "all")]["value"]
     spread = 100 * (scores.max() - scores.min())
@@ -107,7 +110,7 @@ def test_an_analysis_of_another_package_is_in_the_report(ran: Run) -> None:
     assert "Spread of the cells" in ran.report
 
 
-def test_a_wrong_word_of_it_is_an_error_with_a_line(ran: Run, tmp_path: Path) -> None:
+def test_a_wrong_word_of_it_is_an_error_with_a_line(tmp_path: Path) -> None:
     words = {**STUDY, "data": {"bars": {"kind": "stripes", "clases": 3}}}
     path = write_study(tmp_path / "study.yaml", words)
     line = 1 + next(i for i, text in enumerate(path.read_text().splitlines()) if "clases" in text)

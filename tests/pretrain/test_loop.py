@@ -141,7 +141,13 @@ def test_the_loss_falls(tmp_path, method):
         assert last > math.log(8) - 0.2
 
 
-@pytest.mark.parametrize(("loss", "first"), [(None, 4 * math.log(2)), ("softmax", math.log(4))])
+@pytest.mark.parametrize(
+    ("loss", "first"),
+    [
+        (None, 4 * math.log(2)),
+        pytest.param("softmax", math.log(4), marks=pytest.mark.slow),
+    ],
+)
 def test_sets_of_labels_are_learned(tmp_path, loss, first):
     """Each image is small or large, and even or odd: shares of a half each, so sigmoid starts at 4
     ln 2. Softmax cannot fall below ln 2.

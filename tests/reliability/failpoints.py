@@ -25,6 +25,7 @@ _NAMES = (
     (re.compile(r"^\.(.*?)[.-][0-9a-f]{12,32}\.tmp$"), r"\1~tmp"),
     (re.compile(r"^\.(.*?)(\.\d+\.[0-9a-f]{8})?\.tmp$"), r"\1~tmp"),
     (re.compile(r"step-\d{10}"), "step-N"),
+    (re.compile(r"whole-[0-9a-f]{12}"), "whole-N"),
     (re.compile(r"^(worker|inline)(-\d+)+\.log$"), r"\1.log"),
     (re.compile(r"^(.*)-[^-]+-\d+\.json"), r"\1-PID.json"),
 )

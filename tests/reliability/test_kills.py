@@ -79,6 +79,7 @@ def test_temporary_names_and_numbers_are_no_part_of_a_point() -> None:
         "/s/partial/ab/step-0000000012.json": "partial/ab/step-N.json",
         "/s/cache/pixels/.ab-32.11762.561e1700.tmp": "cache/pixels/ab-32~tmp",
         "/s/running/.tiny-vm-117.json.0123456789ab.tmp": "running/tiny-PID.json~tmp",
+        "/s/cache/rows/whole-fff2e7a30c9d.txt": "cache/rows/whole-N.txt",
         "/s": ".",
     }
     assert {path: point_of(path, "/s") for path in names} == names

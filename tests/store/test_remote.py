@@ -330,6 +330,7 @@ def an_encoder(address: str) -> tuple[str, str]:
     return name.split("/")[1], name
 
 
+@pytest.mark.slow
 def test_doctor_and_gc_look_at_what_is_there(
     address: str,
     finished: Finished,

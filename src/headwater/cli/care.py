@@ -113,8 +113,7 @@ def _looked(store: Path, *, quiet: bool) -> Looked:
     from headwater.store.care import look
 
     opened = Store(store)
-    with counting(quiet=quiet) as told:
-        return look(opened, told)
+    return look(opened, counting(quiet=quiet))
 
 
 def _facts(looked: Looked) -> dict[str, Any]:

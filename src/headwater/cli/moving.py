@@ -70,8 +70,8 @@ def _move(
     other = Store(target, create=True)
     if opened.address == other.address:
         raise InputError(f"{opened.address}: is the same store as {other.address}")
-    with moving(quiet=quiet or as_json) as told:
-        moved = copy(opened, other, encoders=not rows_only, told=told, **wanted)
+    told = moving(quiet=quiet or as_json)
+    moved = copy(opened, other, encoders=not rows_only, told=told, **wanted)
     facts: dict[str, Any] = {**vars(moved), "from": opened.address, "to": other.address}
     print_json(facts) if as_json else print_moved(moved)
     if moved.damaged:

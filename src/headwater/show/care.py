@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 from headwater import plain
-from headwater.show.console import console, size_words
+from headwater.show.console import console, now_and_then, size_words
 from headwater.store.care import DAMAGED, KINDS, STRAY, Looked
 
 _console = console(soft_wrap=True, highlight=False)
 _MOST = 20
 """Findings of a kind that are named [ours]; --json has all."""
-_TELL_EVERY_S = 5.0
 
 
-@contextmanager
-def counting(*, quiet: bool) -> Iterator[Callable[[int], None]]:
+def counting(*, quiet: bool) -> Callable[[int], None]:
     """Says every few seconds on stderr how many files were compared."""
-    errors, said_at = console(errors=True, highlight=False), time.monotonic()
-
-    def told(checked: int) -> None:
-        nonlocal said_at
-        if not quiet and time.monotonic() - said_at > _TELL_EVERY_S:
-            said_at = time.monotonic()
-            errors.print(f"{checked:,} files compared", markup=False)
-
-    yield told
+    say = now_and_then(quiet=quiet)
+    return lambda checked: say(lambda: f"{checked:,} files compared")
 
 
 def print_look(store: Path, looked: Looked) -> None:

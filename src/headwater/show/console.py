@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -15,6 +16,7 @@ from rich.text import Text
 from headwater import plain
 
 _WIDE = 160
+_TELL_EVERY_S = 5.0
 
 
 class PlainConsole(Console):
@@ -45,6 +47,19 @@ def console(*, errors: bool = False, width: int = _WIDE, **named: Any) -> PlainC
         return PlainConsole(file=io.StringIO(), width=width, **named)
     wide = None if stream.isatty() else width
     return PlainConsole(stderr=errors, width=wide, **named)
+
+
+def now_and_then(*, quiet: bool) -> Callable[[Callable[[], str]], None]:
+    """Says on stderr how far something is, as the words that it is given say, every few seconds."""
+    errors, said_at = console(errors=True, highlight=False), time.monotonic()
+
+    def say(words: Callable[[], str]) -> None:
+        nonlocal said_at
+        if not quiet and time.monotonic() - said_at > _TELL_EVERY_S:
+            said_at = time.monotonic()
+            errors.print(words(), markup=False)
+
+    return say
 
 
 def name_of(text: object) -> str:

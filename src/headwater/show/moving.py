@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from headwater import plain
-from headwater.show.console import console, size_words
+from headwater.show.console import console, now_and_then, size_words
 from headwater.store.moving import Moved
 
 _console = console(soft_wrap=True, highlight=False)
-_TELL_EVERY_S = 5.0
 _MOST = 20
 
 
-@contextmanager
-def moving(*, quiet: bool) -> Iterator[Callable[[Moved], None]]:
+def moving(*, quiet: bool) -> Callable[[Moved], None]:
     """Says every few seconds on stderr how far it is."""
-    errors, said_at = console(errors=True, highlight=False), time.monotonic()
-
-    def told(moved: Moved) -> None:
-        nonlocal said_at
-        if not quiet and time.monotonic() - said_at > _TELL_EVERY_S:
-            said_at = time.monotonic()
-            errors.print(_words(moved), markup=False)
-
-    yield told
+    say = now_and_then(quiet=quiet)
+    return lambda moved: say(lambda: _words(moved))
 
 
 def print_moved(moved: Moved) -> None:

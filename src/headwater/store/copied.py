@@ -137,16 +137,18 @@ class CopiedStore(Store):
     @contextmanager
     def _noted(self, path: Path) -> Iterator[None]:
         """What is being sent is noted, so that it is sent again where that is cut short."""
+        note = self._note(path)
         name = str(path.relative_to(self.root))
-        note = self.root / _UNSENT / f"{hashlib.sha256(name.encode()).hexdigest()[:24]}.json"
         files.write_atomic(note, json.dumps({"name": name}) + "\n")
         yield
         note.unlink(missing_ok=True)
 
     def _is_unsent(self, path: Path) -> bool:
-        name = str(path.relative_to(self.root))
-        digest = hashlib.sha256(name.encode()).hexdigest()[:24]
-        return (self.root / _UNSENT / f"{digest}.json").exists()
+        return self._note(path).exists()
+
+    def _note(self, path: Path) -> Path:
+        digest = hashlib.sha256(str(path.relative_to(self.root)).encode()).hexdigest()
+        return self.root / _UNSENT / f"{digest[:24]}.json"
 
     def _send_again(self) -> None:
         """Sends what was noted and may not have been sent."""

@@ -272,7 +272,7 @@ class Store(Cells):
             record.get("id") != arm_id
             or record.get("status") not in ("done", "diverged")
             or "encoder_sha256" not in record
-            or not _are_files(record.get("files", {}))
+            or not are_files(record.get("files", {}))
         ):
             raise InputError(
                 f"{path}: this arm is damaged (it is no record of arm {arm_id}); remove its "
@@ -418,8 +418,10 @@ class Store(Cells):
         return removed
 
 
-def _are_files(said: object) -> bool:
-    """Whether a record's files are digests by plain names: none that leads out of its folder."""
+def are_files(said: object) -> bool:
+    """Whether the files that an arm's record names are digests by plain names: none that leads out
+    of the arm's folder.
+    """
     return isinstance(said, dict) and all(
         isinstance(name, str) and _FILE.fullmatch(name) and isinstance(digest, str)
         for name, digest in said.items()

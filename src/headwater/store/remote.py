@@ -32,6 +32,7 @@ from headwater.objects import Head
 from headwater.rows import CELL_FILE, FAILED
 from headwater.store.cells import FinishedCell
 from headwater.store.copied import CopiedStore
+from headwater.store.folder import are_files
 from headwater.store.sending import Sending
 
 if TYPE_CHECKING:
@@ -101,10 +102,9 @@ class ObjectStore(CopiedStore, at_addresses=True):
             if not self._is_unsent(self.arms / arm_id):
                 files.remove_folder(self.arms / arm_id)  # forgotten by --redo elsewhere
             return
-        try:
-            held = {str(name): str(sha) for name, sha in digests.opened(said)["files"].items()}
-        except (ValueError, KeyError, AttributeError):
-            raise self._damaged_arm(arm_id, _ARM) from None
+        held = _files_of(said)
+        if held is None:
+            raise self._damaged_arm(arm_id, _ARM)
         if not self._has_copy(arm_id, said, held):
             names = {_by_content(arm_id, name, sha): name for name, sha in held.items()}
             files.remove_folder(self.arms / arm_id)
@@ -164,8 +164,6 @@ class ObjectStore(CopiedStore, at_addresses=True):
 
     def drop_arm(self, arm_id: str) -> None:
         self.gone(self.arms / arm_id)
-        self._sure_arms.discard(arm_id)
-        self._brought.discard(arm_id)
         super().drop_arm(arm_id)
 
     @contextmanager
@@ -311,7 +309,7 @@ class ObjectStore(CopiedStore, at_addresses=True):
         """Brings here the rows of cells that are not kept, and failures, which are others each
         time.
         """
-        self._listed_at = -1e9
+        self.refresh()
         self._names()
         wanted: dict[str, Head] = {}
         for cell in cells:
@@ -383,7 +381,14 @@ def _is_whole(path: Path, sha: str) -> bool:
         return False
 
 
+def _files_of(record: bytes) -> dict[str, str] | None:
+    """The digests that an arm's record names, by file; None where it is damaged."""
+    try:
+        held = digests.opened(record)["files"]
+    except (ValueError, KeyError):
+        return None
+    return dict(held) if are_files(held) else None
+
+
 def _by_content(arm_id: str, name: str, digest: str) -> str:
-    if "/" in name or name.startswith("."):
-        raise InputError(f"arm {arm_id}: its record names a file {name!r}, which is none of an arm")
     return f"arms/{arm_id}/{digest[:16]}-{name}"

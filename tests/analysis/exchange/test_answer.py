@@ -217,6 +217,7 @@ def test_a_target_and_prices_are_answered_under_each_budget() -> None:
         assert any("In money" in one for one in own) and any("At 16,000" in one for one in own)
 
 
+@pytest.mark.slow
 def test_seeds_that_drew_a_picture_or_two_fewer_are_of_one_arm_and_near_sizes_are_two() -> None:
     """30 epochs of 5,438 and of 5,439 different pictures; also where two budgets are an axis."""
     table = rows()

@@ -101,6 +101,7 @@ def test_requests_that_fail_stall_or_are_cut_change_nothing(
     assert set(served.faults) == {"fails", "stalls", "cut"} or room == "1"
 
 
+@pytest.mark.slow
 def test_a_shard_whose_fetching_was_stopped_goes_on_where_it_was(
     root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def test_a_shard_whose_fetching_was_stopped_goes_on_where_it_was(
     assert served.sent == sum(path.stat().st_size for path in files)
 
 
+@pytest.mark.slow
 def test_bytes_that_are_not_those_of_the_index_are_refused(
     root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +197,7 @@ def test_a_kept_shard_that_was_damaged_is_found_when_it_is_read(
         source.images(np.array([12, 3]))
 
 
+@pytest.mark.slow
 def test_several_who_bring_one_shard_at_once_bring_it_whole(
     root: Path, served: Served, tmp_path: Path
 ) -> None:
@@ -209,6 +212,7 @@ def test_several_who_bring_one_shard_at_once_bring_it_whole(
     )
 
 
+@pytest.mark.slow
 def test_what_comes_for_a_store_that_may_only_be_read_lies_with_the_user(
     root: Path, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,8 @@ another name, and jobs are processes of this machine.
 
 What is in the queue is `$FAKE_SLURM/queue.json`, which tests read and write. A file `down` in that
 folder makes all commands fail as if the controller were away, one `refused` makes sbatch say what
-it holds, and with one `full` jobs wait.
+it holds, and with one `full` jobs wait. With `no memory` it refuses jobs that ask for any. One
+`ended` holds how all jobs ended (FAILED).
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ PARTITIONS = """\
 PartitionName=main Default=YES MaxTime=7-00:00:00 State=UP
 PartitionName=short Default=NO MaxTime=00:30:00 State=UP
 PartitionName=endless Default=NO MaxTime=UNLIMITED State=UP
+PartitionName=roomy Default=NO MaxTime=UNLIMITED DefMemPerCPU=64000 State=UP
+PartitionName=whole Default=NO MaxTime=UNLIMITED DefMemPerNode=UNLIMITED State=UP
 """
 Queue = dict[str, Any]
 
@@ -66,6 +69,8 @@ def sbatch(words: list[str], queue: Queue, folder: Path) -> None:
     for line in re.findall(r"^#SBATCH --(.*)$", text, re.MULTILINE):
         name, _, value = line.partition("=")
         asked[name] = value
+    if "mem" in asked and (folder / "no memory").exists():
+        sys.exit("sbatch: error: Memory specification can not be satisfied")
     found = re.match(r"0-(\d+)", asked["array"])
     assert found
     queue["last"] += 1
@@ -122,7 +127,9 @@ def scontrol(words: list[str], queue: Queue, folder: Path) -> None:
     if words[:2] == ["show", "partition"]:
         print(PARTITIONS, end="")
     else:
-        print(f"JobId={words[2]} JobName=x JobState=FAILED Reason=NonZeroExitCode ExitCode=1:0 A=b")
+        ended = folder / "ended"
+        how = ended.read_text() if ended.exists() else "FAILED"
+        print(f"JobId={words[2]} JobName=x JobState={how} Reason=NonZeroExitCode ExitCode=1:0 A=b")
 
 
 def lives(pid: int) -> bool:

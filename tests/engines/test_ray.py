@@ -114,6 +114,17 @@ def test_options_that_mean_nothing_are_refused(
         ray.needs_of(changed(asked, device=device, options=options), has_gpus=True)
 
 
+def test_gpus_for_each_arm_go_by_the_plans_costs_and_by_arms_that_are_there(
+    asked: Asked, finished: Finished, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Three arms of a study are trained."""
+    assert ray._by_costs(asked, [8]) == 2
+    assert "ray: 2 GPUs for each arm, by the plan's costs" in caplog.text
+    assert ray._by_costs(asked, [2]) == 1
+    assert ray._by_costs(changed(asked, store=Store(finished.store)), [8]) == 1
+    assert "1 GPU for each arm, as the arms that are there" in caplog.text
+
+
 def test_a_worker_asks_for_what_its_device_needs(asked: Asked) -> None:
     def needs(device: str, has_gpus: bool, **options: str) -> ray.Needs:
         words = {name.replace("_", "-"): value for name, value in options.items()}
@@ -123,6 +134,9 @@ def test_a_worker_asks_for_what_its_device_needs(asked: Asked) -> None:
     assert needs("auto", True) == needs("cuda", False) == ray.Needs(1, 1, 1, False)
     assert needs("cuda", True, gpus_per_arm="4", cpus="8") == ray.Needs(8, 4, 4, False)
     assert needs("cpu", True, gpus_per_arm="2", wait="yes") == ray.Needs(2, 0, 2, True)
+    assert needs("cpu", True, gpus_per_arm="auto") == ray.Needs(1, 0, 1, False)
+    few = changed(asked, device="cuda", options={"gpus-per-arm": "auto"})
+    assert ray.needs_of(few, has_gpus=True, by_costs=lambda: 4) == ray.Needs(1, 4, 4, False)
     quarter = needs("auto", True, gpus="0.25")
     assert quarter.room({"CPU": 64.0, "GPU": 2.0}) == 8
     assert quarter.room({"CPU": 3.0, "GPU": 2.0}) == 3

@@ -117,6 +117,9 @@ def test_a_gpu_is_asked_for_where_one_is_wanted() -> None:
     assert Wanted.of({}, {}, "cuda").cpus == 4
     assert Wanted.of({"gpus": "1"}, {}, "auto").device == "cuda"
     assert Wanted.of({"workers-per-job": "3"}, {}, "auto").cpus == 3
+    assert Wanted.of({"workers-per-job": "3"}, {}, "cuda").gpus == "gpu:1"  # they share it
+    together = Wanted.of({"gpus-per-arm": "4"}, {}, "cuda")
+    assert (together.gpus, together.cpus, together.ranks) == ("gpu:4", 16, 4)
     assert Wanted.of({}, {}, "auto").gpus is None
     with pytest.raises(InputError, match="gres and gpus say the same"):
         Wanted.of({"gpus": "1", "gres": "gpu:1"}, {}, "cuda")

@@ -25,7 +25,9 @@ from headwater import digests
 from headwater.registry import ENGINES
 from headwater.rows import read_rows
 from headwater.store import Store
+from tests import one_node_slurm
 from tests.conftest import Cli, Finished, refused, tiny, write_study
+from tests.needs import needs_slurm
 from tests.reliability import corpus
 
 FOLDERS = (
@@ -108,6 +110,27 @@ def poisoned(finished: Finished, root: Path, canary: Path) -> Store:
 def test_no_engine_runs_what_lies_in_a_store(
     engine: str, finished: Finished, headwater: Cli, tmp_path: Path, canary: Path
 ) -> None:
+    nothing_runs(engine, finished, headwater, tmp_path, canary)
+
+
+@pytest.mark.slow
+@needs_slurm
+def test_no_job_of_a_real_slurm_runs_what_lies_in_a_store(
+    finished: Finished,
+    headwater: Cli,
+    tmp_path: Path,
+    canary: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with one_node_slurm.started() as node:
+        monkeypatch.setenv("SLURM_CONF", node.environment["SLURM_CONF"])
+        assert nothing_runs("slurm", finished, headwater, tmp_path, canary) == 1
+
+
+def nothing_runs(
+    engine: str, finished: Finished, headwater: Cli, tmp_path: Path, canary: Path
+) -> int:
+    """The exit code of a run on a store, and in a folder, of bait."""
     store = poisoned(finished, tmp_path / "store", canary)
     corpus.strewn(tmp_path, canary)
     for name in corpus.MODULES:
@@ -118,7 +141,7 @@ def test_no_engine_runs_what_lies_in_a_store(
     assert "Traceback" not in out + err and code in (0, 1, 2)
     if code == 2:  # an engine that has no machine to ask here
         assert err.startswith("headwater: ")
-        return
+        return code
     assert code == 1 and "4 cells FAILED" in out, out
     rows = read_rows(store.root)
     failed = rows[rows["status"] == "failed"]
@@ -126,6 +149,7 @@ def test_no_engine_runs_what_lies_in_a_store(
     assert failed["reason"].str.contains("missing or damaged|no readable encoder").all()
     assert set(rows["status"][rows["method"] == "simclr"]) == {"done"}
     assert list(store.damaged.glob("[!b]*.json"))
+    return code
 
 
 def test_no_command_runs_what_lies_in_a_store(

@@ -6,6 +6,8 @@
     guess.py         what can be told of common encoders without torch
     expected.py      seconds of each piece of a run, for its forecast
     estimate.py      the cost of what is to do, from these
+    spread.py        what is left, arm by arm, over workers; GPUs that train one arm together
+    memory.py        what training takes of a GPU, and a worker of its machine
 
 An estimate, from a second's calibration on this machine; before that, from a guess of its rate.
 """

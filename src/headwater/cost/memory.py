@@ -1,4 +1,4 @@
-"""How much of a device's memory an arm takes in training, and whether it is free."""
+"""How much memory training takes, on a GPU and of its machine, and whether a GPU has it free."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from headwater import models
+from headwater.cost.encoder import by_recipe
+from headwater.cost.estimate import images_of
+from headwater.cost.kept import known
+from headwater.device import Compute
 from headwater.digests import tell
 from headwater.errors import InputError
 
 if TYPE_CHECKING:
-    from headwater.device import Compute
     from headwater.plan import Plan, PlannedArm
 
 _STATE_BYTES = 16
@@ -22,6 +25,12 @@ _OWN_BYTES = 1 << 29
 """What CUDA and its libraries take before the first tensor [recalled: 0.3 to 0.6 GB]."""
 _SPARE = 1.2
 """What the allocator holds beside what is used [ours]."""
+_PROCESS_BYTES = {"cpu": 1.2e9, "cuda": 4e9}
+"""Of the machine's memory, what a worker takes before it has any data [ours]: about 1 GB were
+measured on a processor (benchmarks/memory.md); CUDA's share is [recalled].
+"""
+_COPIES = 3.0
+"""Of a task's features, while a probe is fitted on them [ours]."""
 _WAIT_S, _LONGEST_S = 5.0, 3600.0
 
 
@@ -44,6 +53,23 @@ def training_bytes(plan: Plan, arm: PlannedArm, compute: Compute) -> float:
         values += crop.count * batch * _values_of_layers(encoder, side)
     kept = values * (2 if compute.bf16 else 4)
     return _OWN_BYTES + _SPARE * (_STATE_BYTES * parameters + kept)
+
+
+def worker_bytes(plan: Plan, device: str) -> float:
+    """An estimate of the bytes that a worker process takes of its machine's memory, a GPU's not
+    counted. `device` is cpu or cuda. Decoded images are not counted either: they are read from the
+    cache on disk, and what the system keeps of them it gives back.
+    """
+    on = torch.device(device)
+    tasks = {cell.words.task for cell in plan.cells}
+    images = max((images_of(plan.tasks[task]) for task in tasks), default=0)
+    features = _COPIES * 4 * known(plan, on).num_features * images
+    training = 0.0
+    if device == "cpu":
+        compute = Compute(on, bf16=False)
+        for arm in dict(by_recipe(plan.arms)).values():
+            training = max(training, training_bytes(plan, arm, compute) - _OWN_BYTES)
+    return _PROCESS_BYTES[device] + training + features
 
 
 def _values_of_layers(encoder: torch.nn.Module, side: int) -> int:

@@ -15,7 +15,7 @@ from headwater import plain
 from headwater.engines import controller
 from headwater.engines.schedule import Pending
 from headwater.errors import InputError
-from headwater.plan import Plan, PlannedArm
+from headwater.plan import Plan
 
 OPTIONS = {
     "partition": "where jobs run (several with commas); the cluster's default when left out",
@@ -23,8 +23,9 @@ OPTIONS = {
     "qos": "quality of service",
     "gres": "what each job gets besides, such as gpu:a100:1; gpu:1 with --device cuda",
     "gpus": "the same in sbatch's newer words",
+    "gpus-per-arm": "GPUs that train one arm together, with DDP (1)",
     "cpus": "processors of a job; one for each worker process when left out, four on a GPU",
-    "mem": "memory of a job, such as 16G; the cluster's default when left out",
+    "mem": "memory of a job, such as 16G; from the plan's costs when left out",
     "time": "of a job, such as 4:00:00; from the plan's costs when left out",
     "constraint": "features that nodes must have",
     "nodelist": "nodes to run on",
@@ -47,6 +48,7 @@ _FORMS = {
     "gres": _GRES,
     "gpus": _GPUS,
     "cpus": _COUNT,
+    "gpus-per-arm": _COUNT,
     "mem": (r"[1-9]\d*[KMGTkmgt]?", "like 16G"),
     "time": (r"(\d+-)?\d+(:\d+){0,2}", "like 90 (minutes), 4:00:00 or 1-12:00:00"),
     "constraint": (r"[\w.,&|*()\[\]+:-]+", "features with & or |"),
@@ -70,6 +72,8 @@ SAFETY = 3.0
 where jobs are submitted, and a job that ends early frees what it did not use.
 """
 _STEP_S = 300.0
+SPARE_MEMORY = 1.5
+"""Of the memory that is asked to the memory that is expected [ours]."""
 CPUS_ON_GPU = 4
 """Of a worker on a GPU [ours]: images are decoded beside it."""
 
@@ -104,7 +108,11 @@ class Wanted:
             raise InputError("--engine-option: gres and gpus say the same thing; give one of them")
         with_gpus = device.partition(":")[0] == "cuda"
         if with_gpus and not ("gres" in options or "gpus" in options):
-            options["gres"] = "gpu:1"
+            ranks = int(options.get("gpus-per-arm", 1))
+            each = (
+                int(options.get("workers-per-job", 1)) if ranks > 1 else 1
+            )  # small arms share one
+            options["gres"] = f"gpu:{ranks * each}"
         with_gpus = with_gpus or "gpus" in options or "gpu" in options.get("gres", "")
         return cls(options, "cuda" if with_gpus and device != "cpu" else "cpu")
 
@@ -114,22 +122,53 @@ class Wanted:
         return int(self.options.get("workers-per-job", 1))
 
     @property
+    def ranks(self) -> int:
+        """Processes of a worker that train an arm together."""
+        return int(self.options.get("gpus-per-arm", 1))
+
+    @property
     def cpus(self) -> int:
         each = CPUS_ON_GPU if self.device == "cuda" else 1
-        return int(self.options.get("cpus", each * self.per_job))
+        return int(self.options.get("cpus", each * self.per_job * self.ranks))
 
     @property
     def gpus(self) -> str | None:
         return self.options.get("gres") or self.options.get("gpus")
 
+    def of_memory(
+        self, worker_bytes: float, partitions: Mapping[str, Mapping[str, str]]
+    ) -> str | None:
+        """Memory to ask for a job whose workers take so many bytes each, such as 6G; None where the
+        user said it, or where the partition gives as much without being asked.
+        """
+        wanted = math.ceil(SPARE_MEMORY * self.per_job * self.ranks * worker_bytes / 2**30)
+        if "mem" in self.options or self._default_mb(partitions) >= 1024 * wanted:
+            return None
+        return f"{wanted}G"
+
+    def _default_mb(self, partitions: Mapping[str, Mapping[str, str]]) -> float:
+        """Megabytes that every partition where jobs may run gives to a job that asks for none. One
+        that gives all of a node counts as none: jobs would have it one after another.
+        """
+        by_default = []
+        for name in self._partitions(partitions):
+            said = partitions.get(name, {})
+            per_cpu = said.get("DefMemPerCPU", "")
+            per_node = said.get("DefMemPerNode", "")
+            of_node = int(per_node) if per_node.isdigit() else 0
+            by_default.append(int(per_cpu) * self.cpus if per_cpu.isdigit() else of_node)
+        return min(by_default, default=0)
+
+    def _partitions(self, partitions: Mapping[str, Mapping[str, str]]) -> list[str]:
+        asked = self.options.get("partition")
+        return asked.split(",") if asked else _default(partitions)
+
     def limit_s(self, partitions: Mapping[str, Mapping[str, str]]) -> float | None:
         """The longest that a job may take where it is to run; None where there is no limit, or none
         is known. Raises InputError for a partition that is not there.
         """
-        asked = self.options.get("partition")
-        names = asked.split(",") if asked else _default(partitions)
         limits = []
-        for name in names if partitions else ():
+        for name in self._partitions(partitions) if partitions else ():
             if name not in partitions:
                 near = difflib.get_close_matches(name, partitions, n=1)
                 advice = f"did you mean {near[0]!r}?" if near else "it has"
@@ -195,30 +234,11 @@ def expected_s(plan: Plan, todo: Pending, device: str, workers: int) -> float:
     """
     import torch
 
-    from headwater.cost import expected, known
+    from headwater.cost import known
+    from headwater.cost.spread import Spread
 
-    images = sum(len(source.table) for source in plan.sources.values())
-    pieces = expected(
-        plan, todo.arms, todo.cells, known(plan, torch.device(device)), undecoded=images
-    )
-    of_arm = {arm: piece.seconds for arm, piece in pieces.arms.items()}
-    training = sum(of_arm.values())
-    measured: dict[str, float] = {}
-    for cell in todo.cells:
-        measured[cell.arm.id] = measured.get(cell.arm.id, 0.0) + pieces.cells[cell.id].seconds
-    for (arm, task), opened in pieces.opened.items():
-        searches = sum(piece.seconds for piece in pieces.searched[arm, task])
-        measured[arm] = measured.get(arm, 0.0) + opened.seconds + searches
-
-    def chain(arm: PlannedArm) -> float:
-        before = 0.0 if arm.needs is None else chain(arm.needs)
-        return before + of_arm.get(arm.id, 0.0)
-
-    arms = {arm.id: arm for arm in todo.arms}
-    arms |= {cell.arm.id: cell.arm for cell in todo.cells}
-    longest = max(chain(arm) + measured.get(arm.id, 0.0) for arm in arms.values())
-    share = (training + sum(measured.values())) / workers
-    return pieces.start_s + pieces.first.seconds + longest + share
+    spread = Spread.of(plan, todo.arms, todo.cells, known(plan, torch.device(device)))
+    return spread.start_s + spread.longest_s + spread.work_s / workers
 
 
 def clock(time_s: float) -> str:

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,12 +80,16 @@ class Needs:
         return min(rooms)
 
 
-def needs_of(asked: Asked, *, has_gpus: bool) -> Needs:
+def needs_of(asked: Asked, *, has_gpus: bool, by_costs: Callable[[], int] = lambda: 1) -> Needs:
     """What the options ask; where they say nothing, one CPU, and one GPU where the cluster has any
-    and the device is not the processor. Raises InputError for a value that is none.
+    and the device is not the processor. `by_costs` says how many GPUs an arm gets where that is to
+    be found out. Raises InputError for a value that is none.
     """
     on_gpu = asked.device == "cuda" or (asked.device == "auto" and has_gpus)
-    ranks = int(_number(asked, "gpus-per-arm", 1.0, least=1.0, whole=True))
+    if asked.options.get("gpus-per-arm") == "auto":
+        ranks = by_costs() if on_gpu else 1
+    else:
+        ranks = int(_number(asked, "gpus-per-arm", 1.0, least=1.0, whole=True))
     cpus = _number(asked, "cpus", float(1 if on_gpu else ranks))
     gpus = _number(asked, "gpus", float(ranks if on_gpu else 0))
     waits = asked.options.get("wait", "no")
@@ -104,6 +108,27 @@ def needs_of(asked: Asked, *, has_gpus: bool) -> Needs:
     if not cpus and not gpus:
         raise InputError("--engine-option cpus=0: a worker needs a part of a CPU or of a GPU")
     return Needs(cpus, gpus, ranks, waits == "yes")
+
+
+def _by_costs(asked: Asked, gpus_of_nodes: list[int]) -> int:
+    """GPUs that train one arm together, and says so: as many as for the arms that are there, or
+    those with which all is done soonest.
+    """
+    import torch
+
+    from headwater.cost import known
+    from headwater.cost.spread import Spread, gpus_per_arm, ranks_so_far
+
+    found, why = ranks_so_far(asked.plan, asked.store), "as the arms that are there"
+    if found is None:
+        todo = asked.todo
+        rates = known(asked.plan, torch.device("cuda"))
+        spread = Spread.of(asked.plan, todo.arms, todo.cells, rates)
+        batches = [arm.recipe.batch for arm in todo.arms if arm.recipe is not None]
+        found = gpus_per_arm(spread, gpus_of_nodes, min(batches, default=1))
+        why = "by the plan's costs"
+    tell(f"ray: {found} GPU{'' if found == 1 else 's'} for each arm, {why}")
+    return found
 
 
 def _number(
@@ -182,7 +207,8 @@ class Cluster:
         return [node for node in self.ray.nodes() if node["Alive"]]
 
     def needs(self, asked: Asked) -> Needs:
-        return needs_of(asked, has_gpus=any(node["Resources"].get("GPU") for node in self.nodes()))
+        gpus = [int(node["Resources"].get("GPU", 0)) for node in self.nodes()]
+        return needs_of(asked, has_gpus=any(gpus), by_costs=lambda: _by_costs(asked, gpus))
 
     def room(self, needs: Needs) -> int:
         """How many workers the cluster holds at a time. Raises InputError where it is none."""
@@ -488,7 +514,7 @@ ENTRY = Engine(
     options={
         "cpus": "CPUs of a worker (1)",
         "gpus": "GPUs of a worker, or a part of one (1 where there are any)",
-        "gpus-per-arm": "GPUs that train one arm together (1)",
+        "gpus-per-arm": "GPUs that train one arm together (1); auto: by the plan's costs",
         "wait": "yes: wait for nodes that will be added, where none has room for a worker",
     },
     detaches=False,

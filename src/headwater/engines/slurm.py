@@ -15,7 +15,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,9 +91,15 @@ class Jobs:
 class Array:
     """Arrays of jobs of one study (headwater.engines.elsewhere.Placed)."""
 
-    def __init__(self, asked: Asked, wanted: batch.Wanted, limit_s: float | None) -> None:
+    def __init__(
+        self, asked: Asked, wanted: batch.Wanted, partitions: Mapping[str, Mapping[str, str]]
+    ) -> None:
         assert asked.study is not None
-        self._asked, self._wanted, self._limit_s = asked, wanted, limit_s
+        self._asked, self._wanted, self._partitions = asked, wanted, partitions
+        self._limit_s = wanted.limit_s(partitions)
+        self._memory: str | None = None
+        """What the plan's costs ask for a job, where the user asked for nothing."""
+        self._asks_memory = "mem" not in wanted.options
         self._jobs = Jobs(asked.store, asked.study.stem)
         self._tasks: list[Task] = []
         self._answered = set[int]()
@@ -165,7 +171,13 @@ class Array:
         logs = asked.store.root.resolve() / "logs"
         logs.mkdir(parents=True, exist_ok=True)  # without it Slurm starts no job
         worker = asked.worker(batch.PLACE)
-        text = batch.script(self._jobs.study, worker, wanted, count=tasks, time_s=time_s, logs=logs)
+        if self._asks_memory:
+            self._memory = self._expected_memory()
+        more = {} if self._memory is None else {"mem": self._memory}
+        with_memory = replace(wanted, options={**wanted.options, **more})
+        text = batch.script(
+            self._jobs.study, worker, with_memory, count=tasks, time_s=time_s, logs=logs
+        )
         files.write_atomic(self._jobs.script, text)
         try:
             job = controller.submit(self._jobs.script)
@@ -175,10 +187,15 @@ class Array:
             self._tell(f"slurm: does not answer ({error}); it is asked again")
             return
         except InputError as error:
+            if self._memory is not None and "emory specification" in str(error):
+                # no node has as much, or none says how much it has
+                self._memory, self._asks_memory = None, False
+                self._submit(tasks)
+                return
             if not self._tasks:
                 raise
             self._tell(
-                f"slurm: {error}; the {counted(len(self._tasks), 'job')} that are there go on"
+                f"slurm: {error}; what is there goes on ({counted(len(self._tasks), 'job')})"
             )
             return
         self._last = job
@@ -186,9 +203,21 @@ class Array:
         self._tasks += [Task(job, index, "PENDING", "", None, "") for index in range(tasks)]
         self._tell(
             f"slurm: job {job} submitted, {_jobs_words(tasks, wanted)}; each for "
-            f"{batch.clock(time_s)} at most ({why}), {_resources(wanted)}; "
+            f"{batch.clock(time_s)} at most ({why}), {_resources(wanted, self._memory)}; "
             f"script {self._jobs.script}, logs {logs}/slurm-{job}_*.log"
         )
+
+    def _expected_memory(self) -> str | None:
+        """Twice as much as before where the last jobs ended for want of it: it is an estimate."""
+        if self._memory is None:
+            from headwater.cost.memory import worker_bytes
+
+            each = worker_bytes(self._asked.plan, self._wanted.device)
+            return self._wanted.of_memory(each, self._partitions)
+        ended = controller.end_of(self._last) if self._last is not None else None
+        if "OUT_OF_MEMORY" in (ended or ""):
+            return f"{2 * int(self._memory[:-1])}G"
+        return self._memory
 
     def _known(self) -> dict[int, int]:
         """The recorded jobs but for those that are gone."""
@@ -250,8 +279,8 @@ def _jobs_words(tasks: int, wanted: batch.Wanted) -> str:
     return f"{array}{each}" + (f" on {partition}" if partition else "")
 
 
-def _resources(wanted: batch.Wanted) -> str:
-    memory = wanted.options.get("mem")
+def _resources(wanted: batch.Wanted, expected: str | None) -> str:
+    memory = wanted.options.get("mem", expected)
     words = [
         counted(wanted.cpus, "processor"),
         f"{memory} of memory" if memory else "the cluster's default of memory",
@@ -286,7 +315,8 @@ def place(asked: Asked) -> Array:
     wanted = batch.Wanted.of(asked.options, os.environ, asked.device)
     if asked.device == "auto" and wanted.device == "cuda":
         asked = replace(asked, device="cuda")  # a job that lost its GPU must not go on without
-    array = Array(asked, wanted, wanted.limit_s(controller.partitions()))
+    asked = replace(asked, ranks=wanted.ranks)
+    array = Array(asked, wanted, controller.partitions())
     array.attached()
     return array
 

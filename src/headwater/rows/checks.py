@@ -40,6 +40,14 @@ _TRUTH = {
 """Truth values as tables write them; None where there is none."""
 
 
+_SCALARS = (type(None), bool, int, float)
+_SOUND: dict[str, set[tuple[type, Any]]] = {
+    column.name: set() for column in COLUMNS if column.name != "value"
+}
+"""By column, what was found to fit it; whether a value does goes by its metric."""
+_MOST_SOUND = 4096
+
+
 # one row
 def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
     """The row with every column of the schema present (null where it was missing), or an InputError
@@ -51,8 +59,17 @@ def check_row(row: Mapping[str, Any], where: str = "row") -> dict[str, Any]:
             f"{where}: {sorted(unknown)[0]!r} is not a field of the row schema (docs/rows.md)"
         )
     for column in COLUMNS:
-        if not (column.kind == "str" and type(row.get(column.name)) is str):
+        value = row.get(column.name)
+        kind = type(value)
+        if column.kind == "str" and kind is str:
+            continue
+        sound = _SOUND.get(column.name)
+        if sound is None or kind not in _SCALARS:
             _check_field(column, row, where)
+        elif (kind, value) not in sound:
+            _check_field(column, row, where)
+            if len(sound) < _MOST_SOUND:
+                sound.add((kind, value))
     if row["status"] not in STATUSES:
         raise InputError(f"{where}: status {row['status']!r} is none of {', '.join(STATUSES)}")
     if (row.get("value") is None) == (row["status"] == "done"):

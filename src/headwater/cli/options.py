@@ -20,6 +20,7 @@ from headwater.cli.studies import (
     study_path,
 )
 from headwater.errors import InputError
+from headwater.machine import uncollected
 
 if TYPE_CHECKING:
     from headwater.plan import Plan
@@ -218,13 +219,14 @@ def load(
     `verify` opens every image that is not known, in `workers` processes, with a display unless
     `quiet`.
     """
-    from headwater.plan import A_FEW, EVERYTHING, Plan
-    from headwater.plan.resolved import check_store
-    from headwater.show.looking import LookDisplay
-    from headwater.store import Store, is_there
-    from headwater.study import Study
+    with uncollected():
+        from headwater.plan import A_FEW, EVERYTHING, Plan
+        from headwater.plan.resolved import check_store
+        from headwater.show.looking import LookDisplay
+        from headwater.store import Store, is_there
+        from headwater.study import Study
 
-    words = Study.load(study_path(study))
+        words = Study.load(study_path(study))
     check_root(data_root)
     check_store(words, store, data_root)
     opened = Store(store, create=create) if create or is_there(store) else None

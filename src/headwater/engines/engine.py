@@ -14,6 +14,7 @@ from headwater.engines.elsewhere import Asked, Placed, follow
 from headwater.engines.progress import followed
 from headwater.engines.schedule import Event, Pending, is_labelled, pending
 from headwater.errors import InputError
+from headwater.machine import uncollected
 from headwater.plan import Plan
 from headwater.registry import ENGINES
 from headwater.store import Store, studies
@@ -186,9 +187,10 @@ def ended(plan: Plan, store: Store) -> None:
 
 
 def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:
-    from headwater import device as device_room
-    from headwater import work
-    from headwater.work.session import Session
+    with uncollected():
+        from headwater import device as device_room
+        from headwater import work
+        from headwater.work.session import Session
 
     assert chosen.run is not None
     plan, store, todo = asked.plan, asked.store, asked.todo
@@ -202,7 +204,8 @@ def _here(chosen: Engine, asked: Asked, watch: Callable[[Event], None]) -> None:
     count = min(count, len(todo.cells))
     with followed(plan, store, todo, compute, count, watch) as heard:
         if not is_tried(plan, store, todo):
-            _check_study(plan)
+            with uncollected():
+                _check_study(plan)
         _prepare(session)
         chosen.run(session, todo, workers=asked.workers, watch=heard)
 

@@ -25,6 +25,7 @@ from typing import Any, TextIO
 from headwater import plain, wings
 from headwater.engines.pool import STOP
 from headwater.errors import InputError, Stopped, may_pass
+from headwater.machine import uncollected
 from headwater.wings import UnitWorker
 
 _STOP, _KEEPS_NOTHING = threading.Event(), threading.Event()
@@ -47,13 +48,14 @@ class Worker:
     """Resolves the study once, then works unit after unit."""
 
     def __init__(self, setting: dict[str, Any]) -> None:
-        import torch
+        with uncollected():
+            import torch
 
-        from headwater import device
-        from headwater.plan import EVERYTHING, Plan
-        from headwater.store import Store
-        from headwater.study import Study
-        from headwater.work import Session
+            from headwater import device
+            from headwater.plan import EVERYTHING, Plan
+            from headwater.store import Store
+            from headwater.study import Study
+            from headwater.work import Session
 
         torch.set_num_threads(setting["threads"])
         device.be_deterministic()

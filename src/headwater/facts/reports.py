@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +11,7 @@ from headwater.errors import InputError
 from headwater.facts.decisions import aim_of
 from headwater.facts.shelf import Place, claim, place_of
 from headwater.facts.study import counts, failures
+from headwater.machine import uncollected
 from headwater.plan import Plan
 from headwater.store import Store
 
@@ -22,20 +20,6 @@ if TYPE_CHECKING:
 
     from headwater.analysis import Aim
     from headwater.analysis.images import Answers
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without Python's search for cycles of dead objects: over the texts of a million rows it takes
-    a tenth of a report's time and finds nothing.
-    """
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def run_facts(
@@ -93,7 +77,7 @@ def report_facts(
     return _report_facts(plan, store, rows, beware, out, figures)
 
 
-@_uncollected()
+@uncollected()
 def _report_facts(
     plan: Plan,
     store: Store,
@@ -131,7 +115,7 @@ def _report_facts(
         }
 
 
-@_uncollected()
+@uncollected()
 def table_report(table: Path, out: Path | None, figures: Path | None) -> dict[str, Any]:
     """Write the report of a table of rows."""
     from headwater.rows import read_rows

@@ -9,7 +9,8 @@ stand worker_bytes, which Slurm is asked for, and training_bytes, which an arm w
 (headwater.cost.memory). Then one study of eight small arms is run by 1, 2 and 4 workers on the
 device: arms per minute, from the first unit on.
 
-`--write` writes benchmarks/memory.md; no GPU was at hand.
+`--write` writes benchmarks/memory.md. What a GPU gives to CUDA itself is in training_bytes and not
+in what was reserved.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ another name, and jobs are processes of this machine.
 
 What is in the queue is `$FAKE_SLURM/queue.json`, which tests read and write. A file `down` in that
 folder makes all commands fail as if the controller were away, one `refused` makes sbatch say what
-it holds, and with one `full` jobs wait. With `no memory` it refuses jobs that ask for any. One
-`ended` holds how all jobs ended (FAILED).
+it holds, and with one `full` jobs wait. With `no memory` it refuses jobs that ask for
+any. One `ended` holds how all jobs ended (FAILED).
 """
 
 from __future__ import annotations
@@ -28,7 +28,13 @@ PartitionName=main Default=YES MaxTime=7-00:00:00 State=UP
 PartitionName=short Default=NO MaxTime=00:30:00 State=UP
 PartitionName=endless Default=NO MaxTime=UNLIMITED State=UP
 PartitionName=roomy Default=NO MaxTime=UNLIMITED DefMemPerCPU=64000 State=UP
+PartitionName=capped Default=NO MaxTime=UNLIMITED MaxMemPerNode=1500 State=UP
 PartitionName=whole Default=NO MaxTime=UNLIMITED DefMemPerNode=UNLIMITED State=UP
+"""
+CONFIG = """\
+Configuration data as of 2026-01-01T00:00:00
+DefMemPerNode           = UNLIMITED
+MaxMemPerNode           = UNLIMITED
 """
 Queue = dict[str, Any]
 
@@ -70,7 +76,10 @@ def sbatch(words: list[str], queue: Queue, folder: Path) -> None:
         name, _, value = line.partition("=")
         asked[name] = value
     if "mem" in asked and (folder / "no memory").exists():
-        sys.exit("sbatch: error: Memory specification can not be satisfied")
+        sys.exit(
+            "sbatch: error: Memory specification can not be satisfied\nsbatch: error: Batch job "
+            "submission failed: Requested node configuration is not available"
+        )
     found = re.match(r"0-(\d+)", asked["array"])
     assert found
     queue["last"] += 1
@@ -126,6 +135,8 @@ def scancel(words: list[str], queue: Queue, folder: Path) -> None:
 def scontrol(words: list[str], queue: Queue, folder: Path) -> None:
     if words[:2] == ["show", "partition"]:
         print(PARTITIONS, end="")
+    elif words == ["show", "config"]:
+        print(CONFIG, end="")
     else:
         ended = folder / "ended"
         how = ended.read_text() if ended.exists() else "FAILED"

@@ -187,6 +187,7 @@ ALLOWED: dict[str, set[str]] = {
         "study",
     },
     "facts": {
+        "machine",
         "imports",
         "steps",
         "methods",
@@ -233,6 +234,7 @@ ALLOWED: dict[str, set[str]] = {
         "errors",
     },
     "cli": {
+        "machine",
         "proposal",
         "trackers",
         "steps",

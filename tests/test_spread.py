@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 
+from headwater import digests
 from headwater.cost import known
-from headwater.cost.spread import DOUBLED, Load, Spread, gpus_per_arm, ranks_so_far
-from headwater.digests import sealed
+from headwater.cost.spread import DOUBLED, Load, Spread, gpus_per_arm
+from headwater.engines.gpus import ranks_so_far
+from headwater.engines.ranks import check_batch, most_ranks
+from headwater.errors import InputError
 from headwater.plan import Plan
 from headwater.store import Store
 from headwater.study import Study
@@ -37,12 +41,13 @@ def test_whoever_is_free_takes_the_longest_that_is_left() -> None:
         (8, [8], 256, 1),
         (4, [8], 256, 2),
         (1, [8], 256, 8),
-        (1, [8], 4, 4),  # no rank without an image
+        (1, [8], 5, 4),
         (1, [8, 8], 256, 8),  # an arm is trained on one node
+        (1, [4, 8], 256, 8),
         (2, [4, 4], 256, 4),
         (1, [1] * 8, 256, 1),
         (9, [8], 256, 2),  # three short rounds in place of two long ones
-        (12, [8], 256, 1),  # three short ones take as long as two
+        (16, [8], 256, 1),  # four short ones take longer than two
         (0, [8], 256, 1),
         (3, [], 256, 1),
     ],
@@ -51,6 +56,27 @@ def test_few_arms_get_several_gpus_each(
     arms: int, nodes: list[int], most: int, number: int
 ) -> None:
     assert gpus_per_arm(spread(*[100.0] * arms), nodes, most) == number
+
+
+def test_workers_are_no_more_than_are_asked_for() -> None:
+    arms = spread(*[100.0] * 8)
+    assert gpus_per_arm(arms, [8], 256) == 1
+    assert gpus_per_arm(arms, [8], 256, workers=1) == 8
+    assert gpus_per_arm(arms, [8], 256, workers=2) == 4
+
+
+def test_ranks_share_batches_of_at_least_two_images_each(
+    finished: Finished, tmp_path: Path
+) -> None:
+    plan = Plan.make(Study.load(finished.study), cache=tmp_path)
+    arms = [arm for arm in plan.arms if arm.recipe is not None]
+    most = most_ranks(arms)
+    assert most == 16  # batches of 32
+    for arm in arms:
+        check_batch(arm, most)
+        with pytest.raises(InputError, match="is too small for 17 ranks"):
+            check_batch(arm, most + 1)
+    assert most_ranks([]) == 1
 
 
 def test_it_is_as_fast_as_any_number_of_gpus_but_for_what_is_not_worth_it() -> None:
@@ -77,14 +103,13 @@ def test_arms_that_are_there_say_by_how_many_they_were_trained(
 ) -> None:
     plan = Plan.make(Study.load(finished.study), cache=tmp_path)
     assert ranks_so_far(plan, Store(tmp_path / "empty", create=True)) is None
-    store = Store(finished.store)
+    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
     assert ranks_so_far(plan, store) == 1
-    record = store.arms / plan.arms[-1].id / "arm.json"
-    before = record.read_text()
-    said = json.loads(before)
-    said.pop("sha256", None)
-    try:
-        record.write_text(json.dumps(sealed({**said, "fingerprint": "x ranks=4 y"})))
-        assert ranks_so_far(plan, Store(finished.store)) == 4
-    finally:
-        record.write_text(before)
+    trained = [arm.id for arm in plan.arms if arm.recipe is not None]
+    records = [store.arms / arm / "arm.json" for arm in trained]
+    for record in records[1:]:
+        said = digests.unsealed(json.loads(record.read_text()))
+        about = digests.sealed({**said, "fingerprint": "x ranks=4 y"})
+        record.write_text(json.dumps(about))
+    records[0].write_text("{}")  # damaged
+    assert ranks_so_far(plan, Store(store.root)) == 4

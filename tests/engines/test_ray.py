@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import pytest
 
-from headwater.engines import engine, ray
+from headwater.engines import engine, gpus, ray
 from headwater.engines.actor import worker_class
 from headwater.engines.elsewhere import Asked
 from headwater.engines.schedule import pending
@@ -118,11 +118,11 @@ def test_gpus_for_each_arm_go_by_the_plans_costs_and_by_arms_that_are_there(
     asked: Asked, finished: Finished, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Three arms of a study are trained."""
-    assert ray._by_costs(asked, [8]) == 2
-    assert "ray: 2 GPUs for each arm, by the plan's costs" in caplog.text
-    assert ray._by_costs(asked, [2]) == 1
-    assert ray._by_costs(changed(asked, store=Store(finished.store)), [8]) == 1
-    assert "1 GPU for each arm, as the arms that are there" in caplog.text
+    assert gpus.gpus_per_arm(asked, [8]) == 2
+    assert "2 GPUs for each arm, by the plan's costs" in caplog.text
+    assert gpus.gpus_per_arm(asked, [2]) == 1
+    assert gpus.gpus_per_arm(changed(asked, store=Store(finished.store)), [8]) == 1
+    assert "1 GPU for each arm, as for the arms that are there" in caplog.text
 
 
 def test_a_worker_asks_for_what_its_device_needs(asked: Asked) -> None:

@@ -5,39 +5,25 @@ in test_slurm_node.py, scripts in test_slurm_script.py.
 from __future__ import annotations
 
 import json
-import math
 import os
-import re
 import shlex
 import shutil
-import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from headwater.cost import memory
 from headwater.engines import batch, controller, engine, slurm
 from headwater.engines.batch import Wanted
 from headwater.engines.controller import Task
-from headwater.engines.elsewhere import Asked
 from headwater.engines.schedule import Event, pending
 from headwater.errors import InputError
-from headwater.plan import Plan
-from headwater.store import Store, studies
-from headwater.study import Study
-from tests import fake_slurm
+from headwater.store import studies
 from tests.conftest import Cli, Finished, refused
+from tests.engines.conftest import Fake
 from tests.engines.test_kill import assert_same_results
 
-SLEEPER = """#!/bin/sh
-echo "$0 $@"
-trap 'echo warned; exit 0' USR1
-while :; do sleep 0.05; done
-"""
 COPIER = """#!/bin/sh
 cd "$FAKE_SLURM"
 mkdir -p {store}/arms {store}/rows {store}/answers
@@ -53,73 +39,6 @@ if [ "$number" -lt 6 ]; then
     exit 0
 fi
 """
-
-
-@dataclass
-class Fake:
-    """The queue of the fake, and the store for which jobs are submitted."""
-
-    folder: Path
-    store: Store
-    plan: Plan
-
-    @property
-    def queue(self) -> dict[str, Any]:
-        path = self.folder / "queue.json"
-        return dict(json.loads(path.read_text())["tasks"]) if path.exists() else {}
-
-    @queue.setter
-    def queue(self, tasks: dict[str, Any]) -> None:
-        path = self.folder / "queue.json"
-        last = json.loads(path.read_text())["last"]
-        path.write_text(json.dumps({"last": last, "tasks": tasks}))
-
-    def asked(self, command: str) -> list[list[str]]:
-        """What a command was asked, its words."""
-        lines = (self.folder / "asked").read_text().splitlines()
-        return [words for words in map(shlex.split, lines) if words[0] == command]
-
-    def program(self, text: str) -> str:
-        """A program in the place of Python in jobs."""
-        path = self.folder / "program"
-        path.write_text(text)
-        path.chmod(0o755)
-        return str(path)
-
-    def wanted(self, **changes: Any) -> Asked:
-        words = self.plan.resolved.asked.words()
-        asked = Asked(
-            plan=self.plan,
-            store=self.store,
-            todo=pending(self.plan, self.store),
-            study=studies.put(self.store, self.plan.study.study, words, None),
-            workers=None,
-            device="cpu",
-            checkpoint_every_s=20.0,
-            compiled=False,
-            where=None,
-            options={"time": "1:00:00", "python": self.program(SLEEPER)},
-        )
-        return replace(asked, **changes)
-
-
-@pytest.fixture(scope="module")
-def plan(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    return Plan.make(Study.load(finished.study), cache=tmp_path_factory.mktemp("cache"))
-
-
-@pytest.fixture
-def fake(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
-    folder = tmp_path / "slurm"
-    commands = fake_slurm.installed(folder)
-    monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("FAKE_SLURM", str(folder))
-    monkeypatch.setattr(slurm, "LOOK_EVERY_S", 0.0)
-    made = Fake(folder, Store(tmp_path / "a store", create=True), plan)
-    yield made
-    for task in made.queue.values():
-        if "pid" in task and fake_slurm.lives(task["pid"]):
-            os.kill(task["pid"], signal.SIGKILL)
 
 
 def wait_for(path: Path, text: str) -> None:
@@ -159,7 +78,7 @@ def test_workers_are_one_array_whose_tasks_run_the_worker_in_place_of_the_shell(
 def test_a_partition_s_limit_is_the_one_that_slurm_says(fake: Fake) -> None:
     known = controller.partitions()
     limits = {name: Wanted.of({"partition": name}, {}, "cpu").limit_s(known) for name in known}
-    unlimited = dict.fromkeys(("endless", "roomy", "whole"))
+    unlimited = dict.fromkeys(("endless", "roomy", "capped", "whole"))
     assert limits == {"main": 604800.0, "short": 1800.0, **unlimited}
     assert Wanted.of({}, {}, "cpu").limit_s(known) == 604800.0
     assert Wanted.of({"partition": "endless,short"}, {}, "cpu").limit_s(known) == 1800.0
@@ -338,65 +257,6 @@ def test_a_run_follows_its_jobs_until_all_is_there(
     assert_same_results(fake.store.root, finished.store)
     assert len({event.fields["cell"] for event in heard if event.kind == "cell"}) == 16
     assert not (fake.store.root / "studies").exists()
-
-
-def asked_memory(placed: slurm.Array, fake: Fake) -> int | None:
-    """Gigabytes that the array which is submitted asks for a job."""
-    placed.start(1)
-    found = re.search(r"^#SBATCH --mem=(\d+)G$", placed._jobs.script.read_text(), re.MULTILINE)
-    return int(found[1]) if found else None
-
-
-def test_memory_is_asked_by_the_plans_costs_unless_jobs_have_as_much_unasked(
-    fake: Fake, caplog: pytest.LogCaptureFixture
-) -> None:
-    more = {"python": fake.program("#!/bin/sh\n")}
-
-    def asked(**options: str) -> int | None:
-        return asked_memory(slurm.place(fake.wanted(options=more | options)), fake)
-
-    expected = asked()
-    assert expected is not None
-    assert expected == math.ceil(1.5 * memory.worker_bytes(fake.plan, "cpu") / 2**30)
-    assert f"1 processor, {expected}G of memory, no GPU" in caplog.text
-    several = asked(**{"workers-per-job": "4"})
-    assert several is not None and 4 * (expected - 1) < several <= 4 * expected
-    assert asked(partition="whole") == expected  # all of a node would be one worker's
-    assert asked(partition="roomy") is None
-    assert asked(partition="roomy,main") == expected
-    assert asked(mem="7G") == 7
-
-
-def test_where_slurm_knows_no_memory_none_is_asked(
-    fake: Fake, caplog: pytest.LogCaptureFixture
-) -> None:
-    (fake.folder / "no memory").touch()
-    wanted = fake.wanted()
-    placed = slurm.place(replace(wanted, options={**wanted.options, "mem": "7G"}))
-    with pytest.raises(InputError, match="Memory specification can not be satisfied"):
-        placed.start(1)  # what the user asked for is not taken back
-    assert asked_memory(slurm.place(wanted), fake) is None
-    assert "the cluster's default of memory" in caplog.text
-
-
-def test_jobs_that_ended_for_want_of_memory_get_twice_as_much(fake: Fake) -> None:
-    wanted = fake.wanted()
-    ends = {**wanted.options, "python": fake.program("#!/bin/sh\n")}
-    placed = slurm.place(replace(wanted, options=ends))
-
-    def again() -> int:
-        end = time.monotonic() + 30
-        while placed.alive():
-            assert time.monotonic() < end
-            time.sleep(0.02)
-        asked = asked_memory(placed, fake)
-        assert asked is not None
-        return asked
-
-    first = again()
-    assert again() == first
-    (fake.folder / "ended").write_text("OUT_OF_MEMORY")
-    assert [again(), again()] == [2 * first, 4 * first]
 
 
 def test_workers_that_end_with_nothing_done_are_an_error_with_the_end_of_their_log(

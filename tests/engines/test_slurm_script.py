@@ -120,6 +120,14 @@ def test_a_gpu_is_asked_for_where_one_is_wanted() -> None:
     assert Wanted.of({"workers-per-job": "3"}, {}, "cuda").gpus == "gpu:1"  # they share it
     together = Wanted.of({"gpus-per-arm": "4"}, {}, "cuda")
     assert (together.gpus, together.cpus, together.ranks) == ("gpu:4", 16, 4)
+    assert Wanted.of({"gpus-per-arm": "2"}, {}, "auto").gpus == "gpu:2"
+    assert Wanted.of({"gpus-per-arm": "2", "gpus": "a100:2"}, {}, "auto").gpus == "a100:2"
+    assert Wanted.of({"gpus-per-arm": "2"}, {}, "cpu").gpus is None
+    for said in ({"gres": "gpu:1"}, {"gres": "gpu:a100"}, {"gpus": "4"}, {"gres": "tmp:2,gpu:1"}):
+        with pytest.raises(InputError, match="gpus-per-arm=2 needs 2"):
+            Wanted.of({"gpus-per-arm": "2", **said}, {}, "cuda")
+    with pytest.raises(InputError, match="a job has one worker"):
+        Wanted.of({"gpus-per-arm": "2", "workers-per-job": "2"}, {}, "cuda")
     assert Wanted.of({}, {}, "auto").gpus is None
     with pytest.raises(InputError, match="gres and gpus say the same"):
         Wanted.of({"gpus": "1", "gres": "gpu:1"}, {}, "cuda")

@@ -15,6 +15,7 @@ from headwater.cost.kept import known
 from headwater.device import Compute
 from headwater.digests import tell
 from headwater.errors import InputError
+from headwater.registry import PROTOCOLS
 
 if TYPE_CHECKING:
     from headwater.plan import Plan, PlannedArm
@@ -26,11 +27,13 @@ _OWN_BYTES = 1 << 29
 _SPARE = 1.2
 """What the allocator holds beside what is used [ours]."""
 _PROCESS_BYTES = {"cpu": 1.2e9, "cuda": 4e9}
-"""Of the machine's memory, what a worker takes before it has any data [ours]: about 1 GB were
-measured on a processor (benchmarks/memory.md); CUDA's share is [recalled].
+"""Of the machine's memory, what a worker takes before it has any data [ours]: on a processor it
+held 1.2 GB with the smallest models (benchmarks/memory.md); CUDA's share is [recalled].
 """
-_COPIES = 3.0
-"""Of a task's features, while a probe is fitted on them [ours]."""
+_COPIES = 8.0
+"""Of a task's features, while a probe is fitted on them [ours]: 0.3 GB more were held with 20,000
+images, of which the features are 0.04 (benchmarks/memory.md).
+"""
 _WAIT_S, _LONGEST_S = 5.0, 3600.0
 
 
@@ -42,34 +45,54 @@ def training_bytes(plan: Plan, arm: PlannedArm, compute: Compute) -> float:
     study, recipe = plan.study, arm.recipe
     if recipe is None:
         return 0.0
-    encoder = models.build_encoder(
-        study.backbone, study.image_size, seed=0, patch_size=study.patch_size
-    )
-    parameters = sum(each.numel() for each in encoder.parameters())
+    encoder = arm.method.prepared(_encoder(plan), recipe, study.image_size)
     batch = recipe.micro_batch or recipe.batch
     values = 0.0
     for crop in arm.method.crops(recipe, study.image_size):
         side = crop.image_size or study.image_size
         values += crop.count * batch * _values_of_layers(encoder, side)
-    kept = values * (2 if compute.bf16 else 4)
-    return _OWN_BYTES + _SPARE * (_STATE_BYTES * parameters + kept)
+    return _OWN_BYTES + _held(encoder, values, compute)
 
 
 def worker_bytes(plan: Plan, device: str) -> float:
     """An estimate of the bytes that a worker process takes of its machine's memory, a GPU's not
     counted. `device` is cpu or cuda. Decoded images are not counted either: they are read from the
-    cache on disk, and what the system keeps of them it gives back.
+    cache on disk, and what the system keeps of them it gives back. Neither is what clusters take,
+    and models whose features they are made of.
     """
-    on = torch.device(device)
     tasks = {cell.words.task for cell in plan.cells}
     images = max((images_of(plan.tasks[task]) for task in tasks), default=0)
-    features = _COPIES * 4 * known(plan, on).num_features * images
-    training = 0.0
-    if device == "cpu":
-        compute = Compute(on, bf16=False)
-        for arm in dict(by_recipe(plan.arms)).values():
-            training = max(training, training_bytes(plan, arm, compute) - _OWN_BYTES)
-    return _PROCESS_BYTES[device] + training + features
+    features = _COPIES * 4 * known(plan, torch.device(device)).num_features * images
+    trained = _trained_bytes(plan) if device == "cpu" else 0.0
+    return _PROCESS_BYTES[device] + trained + features
+
+
+def _trained_bytes(plan: Plan) -> float:
+    """The most that an arm, or a fine-tuning, takes of a processor's memory."""
+    compute = Compute(torch.device("cpu"), bf16=False)
+    arms = dict(by_recipe(plan.every_arm)).values()
+    most = max((training_bytes(plan, arm, compute) - _OWN_BYTES for arm in arms), default=0.0)
+    asked = {cell.words.protocol for cell in plan.cells}
+    words = [plan.study.protocols.asked(name) for name in asked if PROTOCOLS[name].tuned]
+    if not words:
+        return most
+    encoder = _encoder(plan)
+    values = _values_of_layers(encoder, plan.study.image_size)
+    batch = max(getattr(each, "batch", 0) for each in words)
+    return max(most, _held(encoder, batch * values, compute))
+
+
+def _encoder(plan: Plan) -> torch.nn.Module:
+    study = plan.study
+    return models.build_encoder(
+        study.backbone, study.image_size, seed=0, patch_size=study.patch_size
+    )
+
+
+def _held(encoder: torch.nn.Module, values: float, compute: Compute) -> float:
+    """Bytes of an encoder in training, with so many values kept for the gradients."""
+    parameters = sum(each.numel() for each in encoder.parameters())
+    return _SPARE * (_STATE_BYTES * parameters + values * (2 if compute.bf16 else 4))
 
 
 def _values_of_layers(encoder: torch.nn.Module, side: int) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import re
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headwater.cost.encoder import Measured
 from headwater.cost.expected import Expected, expected
 from headwater.plan import Plan, PlannedArm, PlannedCell
-from headwater.store import Store
 
 DOUBLED = 1.8
 """How much faster twice as many GPUs train one arm [ours]: gradients are averaged at every step,
@@ -58,7 +57,7 @@ class Spread:
         def chain(arm: PlannedArm | None) -> float:
             return 0.0 if arm is None else chain(arm.needs) + training.get(arm.id, 0.0)
 
-        every = {arm.id: arm for arm in (*arms, *(cell.arm for cell in cells))}
+        every = {arm.id: arm for arm in arms} | {cell.arm.id: cell.arm for cell in cells}
         loads = [
             Load(training.get(name, 0.0), measuring.get(name, 0.0), chain(arm.needs))
             for name, arm in every.items()
@@ -97,27 +96,18 @@ def _measuring(cells: Sequence[PlannedCell], pieces: Expected) -> dict[str, floa
     return found
 
 
-def gpus_per_arm(spread: Spread, gpus_of_nodes: Sequence[int], most: int) -> int:
-    """How many GPUs of a node should train one arm together so that all is done soonest: 1 where
-    there are arms enough for all GPUs, 2, 4, 8, ... up to `most` where there are fewer.
+def gpus_per_arm(
+    spread: Spread, gpus_of_nodes: Sequence[int], most: int, workers: int | None = None
+) -> int:
+    """How many GPUs of a node should train one arm together so that all is done soonest: 1, or a
+    power of two up to `most` where fewer arms than GPUs are left, or the last ones would have some
+    for themselves. `workers`: no more than so many train arms at a time.
     """
-    found, takes_s, number, faster = 1, float("inf"), 1, 1.0
-    while number <= min(most, max(gpus_of_nodes, default=1)):
-        workers = sum(gpus // number for gpus in gpus_of_nodes) or 1
-        seconds = spread.takes_s(workers, faster)
+    found, takes_s, number, faster = 1, math.inf, 1, 1.0
+    while number <= most:
+        room = sum(gpus // number for gpus in gpus_of_nodes)
+        seconds = spread.takes_s(min(room, workers or room), faster) if room else math.inf
         if seconds < WORTH * takes_s:
             found, takes_s = number, seconds
         number, faster = 2 * number, DOUBLED * faster
     return found
-
-
-def ranks_so_far(plan: Plan, store: Store) -> int | None:
-    """By how many processes together the plan's arms that are there were trained; None without any,
-    and the most of them where they differ.
-    """
-    found = []
-    for arm in plan.arms:
-        if arm.recipe is not None and store.has_arm(arm.id):
-            said = re.search(r"ranks=(\d+)", str(store.read_arm(arm.id).get("fingerprint")))
-            found.append(int(said[1]) if said else 1)
-    return max(found, default=None)

@@ -12,6 +12,7 @@ SHARED = (
     "elsewhere",
     "engine",
     "forecast",
+    "gpus",
     "pool",
     "progress",
     "ranks",

@@ -21,11 +21,11 @@ OPTIONS = {
     "partition": "where jobs run (several with commas); the cluster's default when left out",
     "account": "who pays",
     "qos": "quality of service",
-    "gres": "what each job gets besides, such as gpu:a100:1; gpu:1 with --device cuda",
+    "gres": "what each job gets besides, such as gpu:a100:1; its GPUs with --device cuda",
     "gpus": "the same in sbatch's newer words",
     "gpus-per-arm": "GPUs that train one arm together, with DDP (1)",
     "cpus": "processors of a job; one for each worker process when left out, four on a GPU",
-    "mem": "memory of a job, such as 16G; from the plan's costs when left out",
+    "mem": "memory of a job, such as 16G; from the plan's costs when left out, none asks for none",
     "time": "of a job, such as 4:00:00; from the plan's costs when left out",
     "constraint": "features that nodes must have",
     "nodelist": "nodes to run on",
@@ -36,6 +36,8 @@ OPTIONS = {
     "python": "the Python that runs workers; the one of this command when left out",
 }
 """By name, what each option means."""
+NONE = "none"
+"""For `mem`: what the cluster gives to jobs that ask for nothing."""
 _WORD = (r"[\w.@+-]+(,[\w.@+-]+)*", "a name, or several with commas")
 _GRES = (r"[A-Za-z]\w*(:[\w.+-]+)*(,[A-Za-z]\w*(:[\w.+-]+)*)*", "like gpu:1 or gpu:a100:2")
 _GPUS = (r"([A-Za-z][\w.-]*:)?\d+", "like 1 or a100:2")
@@ -49,7 +51,7 @@ _FORMS = {
     "gpus": _GPUS,
     "cpus": _COUNT,
     "gpus-per-arm": _COUNT,
-    "mem": (r"[1-9]\d*[KMGTkmgt]?", "like 16G"),
+    "mem": (rf"[1-9]\d*[KMGTkmgt]?|{NONE}", "like 16G, or none"),
     "time": (r"(\d+-)?\d+(:\d+){0,2}", "like 90 (minutes), 4:00:00 or 1-12:00:00"),
     "constraint": (r"[\w.,&|*()\[\]+:-]+", "features with & or |"),
     "nodelist": _NODES,
@@ -106,13 +108,12 @@ class Wanted:
             _check(name, value)
         if "gres" in options and "gpus" in options:
             raise InputError("--engine-option: gres and gpus say the same thing; give one of them")
-        with_gpus = device.partition(":")[0] == "cuda"
+        ranks = int(options.get("gpus-per-arm", 1))
+        with_gpus = device.partition(":")[0] == "cuda" or (ranks > 1 and device == "auto")
         if with_gpus and not ("gres" in options or "gpus" in options):
-            ranks = int(options.get("gpus-per-arm", 1))
-            each = (
-                int(options.get("workers-per-job", 1)) if ranks > 1 else 1
-            )  # small arms share one
-            options["gres"] = f"gpu:{ranks * each}"
+            options["gres"] = f"gpu:{ranks}"
+        if ranks > 1:
+            _check_ranks(options, ranks)
         with_gpus = with_gpus or "gpus" in options or "gpu" in options.get("gres", "")
         return cls(options, "cuda" if with_gpus and device != "cpu" else "cpu")
 
@@ -135,29 +136,34 @@ class Wanted:
     def gpus(self) -> str | None:
         return self.options.get("gres") or self.options.get("gpus")
 
-    def of_memory(
-        self, worker_bytes: float, partitions: Mapping[str, Mapping[str, str]]
-    ) -> str | None:
-        """Memory to ask for a job whose workers take so many bytes each, such as 6G; None where the
-        user said it, or where the partition gives as much without being asked.
+    def memory_mb(
+        self,
+        worker_bytes: float,
+        partitions: Mapping[str, Mapping[str, str]],
+        by_default: Mapping[str, str],
+    ) -> tuple[int, int]:
+        """Megabytes that a job needs whose workers take so many bytes each, no more than the
+        partition lets it have; and what one gets that asks for nothing.
         """
-        wanted = math.ceil(SPARE_MEMORY * self.per_job * self.ranks * worker_bytes / 2**30)
-        if "mem" in self.options or self._default_mb(partitions) >= 1024 * wanted:
-            return None
-        return f"{wanted}G"
+        said = [partitions.get(name, {}) for name in self._partitions(partitions)]
+        each = math.ceil(SPARE_MEMORY * self.per_job * self.ranks * worker_bytes / 2**30)
+        most = [int(one["MaxMemPerNode"]) for one in said if _is_number(one, "MaxMemPerNode")]
+        unasked = [self._unasked_mb(one, by_default) for one in said]
+        return min([1024 * each, *most]), min(unasked, default=0)
 
-    def _default_mb(self, partitions: Mapping[str, Mapping[str, str]]) -> float:
-        """Megabytes that every partition where jobs may run gives to a job that asks for none. One
-        that gives all of a node counts as none: jobs would have it one after another.
+    def _unasked_mb(self, said: Mapping[str, str], by_default: Mapping[str, str]) -> int:
+        """What a partition gives to a job that asks for no memory. All of a node counts as nothing:
+        jobs would have it one after another.
         """
-        by_default = []
-        for name in self._partitions(partitions):
-            said = partitions.get(name, {})
-            per_cpu = said.get("DefMemPerCPU", "")
-            per_node = said.get("DefMemPerNode", "")
-            of_node = int(per_node) if per_node.isdigit() else 0
-            by_default.append(int(per_cpu) * self.cpus if per_cpu.isdigit() else of_node)
-        return min(by_default, default=0)
+        of_gpu = re.search(r"DefMemPerGPU=(\d+)", said.get("JobDefaults", ""))
+        if of_gpu and self.device == "cuda":
+            return int(of_gpu[1]) * self.ranks
+        for where in (said, by_default):
+            if _is_number(where, "DefMemPerCPU"):
+                return int(where["DefMemPerCPU"]) * self.cpus
+            if _is_number(where, "DefMemPerNode"):
+                return int(where["DefMemPerNode"])
+        return 0
 
     def _partitions(self, partitions: Mapping[str, Mapping[str, str]]) -> list[str]:
         asked = self.options.get("partition")
@@ -212,6 +218,22 @@ class Wanted:
         return wanted, "by the plan's costs"
 
 
+def _check_ranks(options: Mapping[str, str], ranks: int) -> None:
+    """Raises InputError where jobs would not have the GPUs that train an arm together."""
+    if int(options.get("workers-per-job", 1)) > 1:
+        raise InputError(
+            f"--engine-option workers-per-job: with gpus-per-arm={ranks} a job has one worker"
+        )
+    for name in ("gres", "gpus"):
+        for each in options.get(name, "").split(","):
+            count = each.rpartition(":")[2]
+            of_gpu = each and (name == "gpus" or each.startswith("gpu"))
+            if of_gpu and (int(count) if count.isdigit() else 1) != ranks:
+                raise InputError(
+                    f"--engine-option {name}={options[name]}: gpus-per-arm={ranks} needs {ranks}"
+                )
+
+
 def _check(name: str, value: str) -> None:
     what = f"--engine-option {name}={plain.line(value, 80)}"
     if name in ("setup", "python"):
@@ -222,6 +244,15 @@ def _check(name: str, value: str) -> None:
     form, words = _FORMS[name]
     if not re.fullmatch(form, value, re.ASCII):
         raise InputError(f"{what}: should be {words}")
+
+
+def memory_words(megabytes: int) -> str:
+    """As sbatch is told it: 6G, 1500M."""
+    return f"{megabytes}M" if megabytes % 1024 else f"{megabytes // 1024}G"
+
+
+def _is_number(said: Mapping[str, str], name: str) -> bool:
+    return said.get(name, "").isdigit() and int(said[name]) > 0
 
 
 def _default(partitions: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -310,8 +341,9 @@ def _directives(study: str, wanted: Wanted, count: int, time_s: float, logs: Pat
     yield "--ntasks=1"
     yield f"--cpus-per-task={wanted.cpus}"
     for option in (*_DIRECTIVES, *_NODES_OF):
-        if option in wanted.options:
-            yield f"--{option}={wanted.options[option]}"
+        value = wanted.options.get(option)
+        if value is not None and (option, value) != ("mem", NONE):
+            yield f"--{option}={value}"
 
 
 def _pattern(folder: Path) -> str:

@@ -145,6 +145,18 @@ def partitions() -> dict[str, dict[str, str]]:
     return found
 
 
+def by_default() -> dict[str, str]:
+    """What holds on all of the cluster where a partition says nothing; empty where Slurm does not
+    answer.
+    """
+    try:
+        answer = _asked("scontrol", "show", "config")
+    except (Silent, InputError):
+        return {}
+    lines = [line.partition("=") for line in answer.out.splitlines() if "=" in line]
+    return {name.strip(): value.strip() for name, _, value in lines}
+
+
 def end_of(job: int) -> str | None:
     """How the tasks of an array ended, as far as Slurm still knows."""
     try:

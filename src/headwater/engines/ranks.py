@@ -24,6 +24,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -89,9 +90,15 @@ def run(
     return len(todo)
 
 
+def most_ranks(arms: Iterable[PlannedArm]) -> int:
+    """How many ranks can share the batches of all of these arms."""
+    shared = [arm.images_seen // arm.steps // 2 for arm in arms if arm.recipe is not None]
+    return max(1, min(shared, default=1))
+
+
 def check_batch(arm: PlannedArm, ranks: int) -> None:
     """Raises InputError for an arm whose batches are too small to be shared by so many ranks."""
-    if arm.recipe is not None and arm.images_seen // arm.steps < 2 * ranks:
+    if ranks > most_ranks([arm]) and arm.recipe is not None:
         raise InputError(
             f"{arm.words.title}: a batch of {arm.images_seen // arm.steps} images is too small "
             f"for {ranks} ranks; 2 each are needed"

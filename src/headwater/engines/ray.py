@@ -34,6 +34,7 @@ from headwater.digests import tell
 from headwater.engines.actor import worker_class
 from headwater.engines.elsewhere import Asked
 from headwater.engines.engine import Engine
+from headwater.engines.gpus import gpus_per_arm
 from headwater.engines.pool import STOP_S
 from headwater.errors import InputError
 from headwater.machine import cores
@@ -87,6 +88,8 @@ def needs_of(asked: Asked, *, has_gpus: bool, by_costs: Callable[[], int] = lamb
     """
     on_gpu = asked.device == "cuda" or (asked.device == "auto" and has_gpus)
     if asked.options.get("gpus-per-arm") == "auto":
+        if "gpus" in asked.options:
+            raise InputError("--engine-option gpus: says itself what gpus-per-arm=auto would find")
         ranks = by_costs() if on_gpu else 1
     else:
         ranks = int(_number(asked, "gpus-per-arm", 1.0, least=1.0, whole=True))
@@ -108,27 +111,6 @@ def needs_of(asked: Asked, *, has_gpus: bool, by_costs: Callable[[], int] = lamb
     if not cpus and not gpus:
         raise InputError("--engine-option cpus=0: a worker needs a part of a CPU or of a GPU")
     return Needs(cpus, gpus, ranks, waits == "yes")
-
-
-def _by_costs(asked: Asked, gpus_of_nodes: list[int]) -> int:
-    """GPUs that train one arm together, and says so: as many as for the arms that are there, or
-    those with which all is done soonest.
-    """
-    import torch
-
-    from headwater.cost import known
-    from headwater.cost.spread import Spread, gpus_per_arm, ranks_so_far
-
-    found, why = ranks_so_far(asked.plan, asked.store), "as the arms that are there"
-    if found is None:
-        todo = asked.todo
-        rates = known(asked.plan, torch.device("cuda"))
-        spread = Spread.of(asked.plan, todo.arms, todo.cells, rates)
-        batches = [arm.recipe.batch for arm in todo.arms if arm.recipe is not None]
-        found = gpus_per_arm(spread, gpus_of_nodes, min(batches, default=1))
-        why = "by the plan's costs"
-    tell(f"ray: {found} GPU{'' if found == 1 else 's'} for each arm, {why}")
-    return found
 
 
 def _number(
@@ -182,10 +164,7 @@ class Cluster:
             self._init(asked)
 
     def _init(self, asked: Asked) -> None:
-        words: dict[str, Any] = {
-            "logging_level": logging.ERROR,
-            "log_to_driver": False,
-        }
+        words: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
         address = asked.where or _address_here()
         if address is not None:
             alone = not _is_open(address, self.ray.util.get_node_ip_address())
@@ -207,8 +186,8 @@ class Cluster:
         return [node for node in self.ray.nodes() if node["Alive"]]
 
     def needs(self, asked: Asked) -> Needs:
-        gpus = [int(node["Resources"].get("GPU", 0)) for node in self.nodes()]
-        return needs_of(asked, has_gpus=any(gpus), by_costs=lambda: _by_costs(asked, gpus))
+        gpus = [node["Resources"].get("GPU", 0.0) for node in self.nodes()]
+        return needs_of(asked, has_gpus=any(gpus), by_costs=lambda: gpus_per_arm(asked, gpus))
 
     def room(self, needs: Needs) -> int:
         """How many workers the cluster holds at a time. Raises InputError where it is none."""
@@ -222,8 +201,8 @@ class Cluster:
             )
             raise InputError(
                 f"--engine ray: no node has room for a worker of {needs} ({has}); ask for less "
-                "with --engine-option cpus=N and gpus=N, or say --engine-option wait=yes where "
-                "nodes will be added"
+                "with --engine-option cpus=N, gpus=N or gpus-per-arm=N, or say --engine-option "
+                "wait=yes where nodes will be added"
             )
         return room
 

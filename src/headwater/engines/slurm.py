@@ -1,6 +1,7 @@
 """Workers in the queue of Slurm: an array of jobs, submitted with sbatch.
 
-    <store>/slurm/<study>.json     numbers of the jobs that were submitted for a study
+    <store>/slurm/<study>.json     numbers of the jobs that were submitted for a study, and the
+                                   memory that each was asked
     <store>/slurm/<study>.sh       what was submitted last
     <store>/logs/slurm-<job>_<task>.log
 
@@ -15,7 +16,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,11 @@ _STUCK = (
     "PartitionInactive",
     "PartitionNodeLimit",
     "BadConstraints",
+    "MaxMemPerLimit",
+    "AssocMaxMemPerJob",
+    "AssocMaxMemPerNode",
+    "QOSMaxMemoryPerJob",
+    "QOSMaxMemoryPerNode",
     "AccountNotAllowed",
     "QOSNotAllowed",
     "DependencyNeverSatisfied",
@@ -74,9 +80,17 @@ class Jobs:
             )
             return {}
 
-    def write(self, jobs: dict[int, int]) -> None:
+    def memory_mb(self) -> int | None:
+        """What the last jobs were asked by the plan's costs."""
+        try:
+            said = digests.read_record(self.record).get("memory_mb")
+        except (OSError, ValueError):
+            return None
+        return said if isinstance(said, int) else None
+
+    def write(self, jobs: dict[int, int], memory_mb: int | None) -> None:
         said = [{"job": job, "tasks": tasks} for job, tasks in sorted(jobs.items())]
-        record = digests.sealed({"study": self.study, "jobs": said})
+        record = digests.sealed({"study": self.study, "jobs": said, "memory_mb": memory_mb})
         files.write_atomic(self.record, json.dumps(record, indent=1) + "\n")
 
     def forget(self) -> None:
@@ -97,10 +111,11 @@ class Array:
         assert asked.study is not None
         self._asked, self._wanted, self._partitions = asked, wanted, partitions
         self._limit_s = wanted.limit_s(partitions)
-        self._memory: str | None = None
-        """What the plan's costs ask for a job, where the user asked for nothing."""
-        self._asks_memory = "mem" not in wanted.options
         self._jobs = Jobs(asked.store, asked.study.stem)
+        self._memory = self._jobs.memory_mb()
+        """What the last jobs were asked by the plan's costs, MB."""
+        self._needed: tuple[int, int] | None = None
+        """What a job needs by the plan's costs, and what one gets that asks for nothing, MB."""
         self._tasks: list[Task] = []
         self._answered = set[int]()
         """Jobs of which Slurm has told, at least once, what became of them."""
@@ -171,27 +186,14 @@ class Array:
         logs = asked.store.root.resolve() / "logs"
         logs.mkdir(parents=True, exist_ok=True)  # without it Slurm starts no job
         worker = asked.worker(batch.PLACE)
-        if self._asks_memory:
-            self._memory = self._expected_memory()
-        more = {} if self._memory is None else {"mem": self._memory}
-        with_memory = replace(wanted, options={**wanted.options, **more})
-        text = batch.script(
-            self._jobs.study, worker, with_memory, count=tasks, time_s=time_s, logs=logs
-        )
-        files.write_atomic(self._jobs.script, text)
         try:
-            job = controller.submit(self._jobs.script)
+            job = self._with_memory(worker, tasks, time_s, logs)
         except Silent as error:
             if self._last is None:
                 raise InputError(f"Slurm does not answer: {error}") from None
             self._tell(f"slurm: does not answer ({error}); it is asked again")
             return
         except InputError as error:
-            if self._memory is not None and "emory specification" in str(error):
-                # no node has as much, or none says how much it has
-                self._memory, self._asks_memory = None, False
-                self._submit(tasks)
-                return
             if not self._tasks:
                 raise
             self._tell(
@@ -199,7 +201,7 @@ class Array:
             )
             return
         self._last = job
-        self._jobs.write({**self._known(), job: tasks})
+        self._jobs.write({**self._known(), job: tasks}, self._memory)
         self._tasks += [Task(job, index, "PENDING", "", None, "") for index in range(tasks)]
         self._tell(
             f"slurm: job {job} submitted, {_jobs_words(tasks, wanted)}; each for "
@@ -207,17 +209,47 @@ class Array:
             f"script {self._jobs.script}, logs {logs}/slurm-{job}_*.log"
         )
 
-    def _expected_memory(self) -> str | None:
-        """Twice as much as before where the last jobs ended for want of it: it is an estimate."""
-        if self._memory is None:
+    def _with_memory(self, worker: Sequence[str], tasks: int, time_s: float, logs: Path) -> int:
+        """The number of an array that Slurm took: of what is tried the first memory that it does
+        not refuse. Raises what the last one was refused with.
+        """
+        tried = [None] if "mem" in self._wanted.options else self._memories()
+        for place, memory in enumerate(tried):
+            more = {} if memory is None else {"mem": batch.memory_words(memory)}
+            wanted = replace(self._wanted, options={**self._wanted.options, **more})
+            text = batch.script(
+                self._jobs.study, worker, wanted, count=tasks, time_s=time_s, logs=logs
+            )
+            files.write_atomic(self._jobs.script, text)
+            try:
+                job = controller.submit(self._jobs.script)
+            except InputError as error:
+                if place == len(tried) - 1:
+                    raise
+                assert memory is not None
+                self._tell(f"slurm: {batch.memory_words(memory)} of memory a job: {error}")
+                continue
+            self._memory = memory
+            return job
+        raise AssertionError("something is tried")
+
+    def _memories(self) -> list[int | None]:
+        """Memory to ask for a job, MB, or None for nothing, one after another until Slurm takes it:
+        twice as much as before where the last jobs ended for want of it, as it is an estimate.
+        """
+        if self._needed is None:
             from headwater.cost.memory import worker_bytes
 
             each = worker_bytes(self._asked.plan, self._wanted.device)
-            return self._wanted.of_memory(each, self._partitions)
-        ended = controller.end_of(self._last) if self._last is not None else None
+            self._needed = self._wanted.memory_mb(each, self._partitions, controller.by_default())
+        needed, unasked = self._needed
+        last = max(self._jobs.read(), default=None) if self._last is None else self._last
+        ended = None if last is None else controller.end_of(last)
         if "OUT_OF_MEMORY" in (ended or ""):
-            return f"{2 * int(self._memory[:-1])}G"
-        return self._memory
+            return [2 * (self._memory or max(self._needed)), self._memory]
+        if self._memory is not None:
+            return [self._memory, None]
+        return [needed, None] if needed > unasked else [None]
 
     def _known(self) -> dict[int, int]:
         """The recorded jobs but for those that are gone."""
@@ -279,11 +311,11 @@ def _jobs_words(tasks: int, wanted: batch.Wanted) -> str:
     return f"{array}{each}" + (f" on {partition}" if partition else "")
 
 
-def _resources(wanted: batch.Wanted, expected: str | None) -> str:
-    memory = wanted.options.get("mem", expected)
+def _resources(wanted: batch.Wanted, asked_mb: int | None) -> str:
+    memory = wanted.options.get("mem", batch.memory_words(asked_mb) if asked_mb else batch.NONE)
     words = [
         counted(wanted.cpus, "processor"),
-        f"{memory} of memory" if memory else "the cluster's default of memory",
+        "the cluster's default of memory" if memory == batch.NONE else f"{memory} of memory",
         wanted.gpus or "no GPU (--device cuda asks for one)",
     ]
     return ", ".join(words)

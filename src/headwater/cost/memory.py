@@ -96,12 +96,16 @@ def _held(encoder: torch.nn.Module, values: float, compute: Compute) -> float:
 
 
 def _values_of_layers(encoder: torch.nn.Module, side: int) -> int:
-    """Numbers that all layers of an encoder give for one image."""
+    """Numbers that all layers of an encoder give for one image; those that work in place, or do
+    nothing, give none of their own.
+    """
     total = 0
 
-    def count(layer: torch.nn.Module, given: object, made: object) -> None:
+    def count(layer: torch.nn.Module, given: tuple[object, ...], made: object) -> None:
         nonlocal total
-        total += made.numel() if isinstance(made, torch.Tensor) else 0
+        places = {each.data_ptr() for each in given if isinstance(each, torch.Tensor)}
+        if isinstance(made, torch.Tensor) and made.data_ptr() not in places:
+            total += made.numel()
 
     leaves = [layer for layer in encoder.modules() if not list(layer.children())]
     hooks = [layer.register_forward_hook(count) for layer in leaves]

@@ -12,7 +12,7 @@ import pytest
 
 from headwater.cost import memory
 from headwater.engines import slurm
-from headwater.engines.batch import Wanted
+from headwater.engines.batch import Memory, Wanted
 from headwater.engines.controller import Task
 from headwater.engines.elsewhere import Asked
 from headwater.errors import InputError
@@ -69,7 +69,7 @@ def test_what_a_cluster_gives_unasked_is_read_from_where_it_is_said() -> None:
     wanted = Wanted.of({"partition": "a", "cpus": "2", "gpus": "1"}, {}, "cuda")
 
     def unasked(said: dict[str, str], cluster: dict[str, str]) -> int:
-        return wanted.memory_mb(1e9, {"a": said}, cluster)[1]
+        return wanted.memory_mb(1e9, {"a": said}, cluster).unasked
 
     unlimited = {"DefMemPerNode": "UNLIMITED"}
     assert unasked(unlimited, {"DefMemPerCPU": "500"}) == 1000
@@ -99,6 +99,7 @@ def test_jobs_that_ended_for_want_of_memory_get_twice_as_much(fake: Fake, ending
     (fake.folder / "ended").write_text("OUT_OF_MEMORY")
     assert after(placed) == f"{2 * needed}G"
     assert after(slurm.place(ending)) == f"{4 * needed}G"  # another run, later
+    assert Memory(needed=6, unasked=0, most=9).twice(6) == 9
 
 
 def test_memory_does_not_double_where_nothing_is_submitted(

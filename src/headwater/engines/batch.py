@@ -81,6 +81,22 @@ CPUS_ON_GPU = 4
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Of a job, MB."""
+
+    needed: int
+    """By the plan's costs, and no more than `most`."""
+    unasked: int
+    """What a job gets that asks for none."""
+    most: int
+    """What the partition lets a job have."""
+
+    def twice(self, before: int | None) -> int:
+        """After jobs that had too little."""
+        return min(2 * (before or max(self.needed, self.unasked)), self.most)
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What is asked of Slurm for a job."""
 
@@ -141,15 +157,14 @@ class Wanted:
         worker_bytes: float,
         partitions: Mapping[str, Mapping[str, str]],
         by_default: Mapping[str, str],
-    ) -> tuple[int, int]:
-        """Megabytes that a job needs whose workers take so many bytes each, no more than the
-        partition lets it have; and what one gets that asks for nothing.
-        """
+    ) -> Memory:
+        """Of a job whose workers take so many bytes each."""
         said = [partitions.get(name, {}) for name in self._partitions(partitions)]
         each = math.ceil(SPARE_MEMORY * self.per_job * self.ranks * worker_bytes / 2**30)
-        most = [int(one["MaxMemPerNode"]) for one in said if _is_number(one, "MaxMemPerNode")]
+        limits = [int(one["MaxMemPerNode"]) for one in said if _is_number(one, "MaxMemPerNode")]
+        most = min(limits, default=sys.maxsize)
         unasked = [self._unasked_mb(one, by_default) for one in said]
-        return min([1024 * each, *most]), min(unasked, default=0)
+        return Memory(min(1024 * each, most), min(unasked, default=0), most)
 
     def _unasked_mb(self, said: Mapping[str, str], by_default: Mapping[str, str]) -> int:
         """What a partition gives to a job that asks for no memory. All of a node counts as nothing:

@@ -114,8 +114,7 @@ class Array:
         self._jobs = Jobs(asked.store, asked.study.stem)
         self._memory = self._jobs.memory_mb()
         """What the last jobs were asked by the plan's costs, MB."""
-        self._needed: tuple[int, int] | None = None
-        """What a job needs by the plan's costs, and what one gets that asks for nothing, MB."""
+        self._of_job: batch.Memory | None = None
         self._tasks: list[Task] = []
         self._answered = set[int]()
         """Jobs of which Slurm has told, at least once, what became of them."""
@@ -237,19 +236,19 @@ class Array:
         """Memory to ask for a job, MB, or None for nothing, one after another until Slurm takes it:
         twice as much as before where the last jobs ended for want of it, as it is an estimate.
         """
-        if self._needed is None:
+        if self._of_job is None:
             from headwater.cost.memory import worker_bytes
 
             each = worker_bytes(self._asked.plan, self._wanted.device)
-            self._needed = self._wanted.memory_mb(each, self._partitions, controller.by_default())
-        needed, unasked = self._needed
+            self._of_job = self._wanted.memory_mb(each, self._partitions, controller.by_default())
         last = max(self._jobs.read(), default=None) if self._last is None else self._last
         ended = None if last is None else controller.end_of(last)
         if "OUT_OF_MEMORY" in (ended or ""):
-            return [2 * (self._memory or max(self._needed)), self._memory]
+            return [self._of_job.twice(self._memory), self._memory]
         if self._memory is not None:
             return [self._memory, None]
-        return [needed, None] if needed > unasked else [None]
+        needed = self._of_job.needed
+        return [needed, None] if needed > self._of_job.unasked else [None]
 
     def _known(self) -> dict[int, int]:
         """The recorded jobs but for those that are gone."""

@@ -219,7 +219,14 @@ def node_lost(long: Long, task: str) -> None:
             os.kill(pid, signal.SIGKILL)
     long.node.ask("scontrol", "update", "NodeName=node0", "State=DOWN", "Reason=lost")
     long.node.wait_for(lambda: long.node.states().get(task) == "PENDING")
-    long.node.wait_for(lambda: begun_at_once(long, task))  # the node comes back by itself
+    long.node.wait_for(lambda: is_back(long) and begun_at_once(long, task))
+
+
+def is_back(long: Long) -> bool:
+    """By itself the node comes back when it is asked to register, which may be in minutes."""
+    words = ["scontrol", "update", "NodeName=node0", "State=RESUME"]
+    subprocess.run(words, env=long.environment, check=False, capture_output=True)
+    return "down" not in long.node.ask("sinfo", "--noheader", "--format=%T")
 
 
 @pytest.mark.parametrize(

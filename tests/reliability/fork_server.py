@@ -34,7 +34,7 @@ class Setting:
     arguments: list[str]
     """Of `headwater`; or hw.run and what `_api` takes."""
     log: str
-    """What it prints, and what its workers print."""
+    """What it prints; what its workers print goes to a file of this name and `.workers`."""
     folder: str
     """Where it runs."""
     checkpoint_every_s: float = 20.0
@@ -209,7 +209,7 @@ def _child(setting: Setting) -> None:
         if setting.disk_kb:
             _mount_small_disk(Path(setting.store).parent, setting.disk_kb)
         _made_odd(setting)
-        _fork_workers(setting.spares)
+        _fork_workers(setting.spares, f"{setting.log}.workers")
         from headwater import cli
 
         sys.argv = ["headwater", *setting.arguments]
@@ -310,7 +310,8 @@ class _Forked:
         return self._code  # type: ignore[return-value]
 
 
-def _fork_workers(count: int) -> None:
+def _fork_workers(count: int, log: str) -> None:
+    """What they say goes to `log`, as a run's workers have logs of their own."""
     from headwater.engines import pool, worker
 
     class Started:
@@ -326,6 +327,7 @@ def _fork_workers(count: int) -> None:
                 os.close(other._ends[1])
             os.close(stdin)
             os.close(stdout)
+            os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 2)
             sys.stdin = os.fdopen(its_in, encoding="utf-8")
             sys.stdout = os.fdopen(its_out, "w", encoding="utf-8")
             with contextlib.suppress(BaseException):

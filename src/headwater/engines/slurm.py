@@ -213,6 +213,7 @@ class Array:
         not refuse. Raises what the last one was refused with.
         """
         tried = [None] if "mem" in self._wanted.options else self._memories()
+        refused = []
         for place, memory in enumerate(tried):
             more = {} if memory is None else {"mem": batch.memory_words(memory)}
             wanted = replace(self._wanted, options={**self._wanted.options, **more})
@@ -226,8 +227,10 @@ class Array:
                 if place == len(tried) - 1:
                     raise
                 assert memory is not None
-                self._tell(f"slurm: {batch.memory_words(memory)} of memory a job: {error}")
+                refused.append(f"slurm: {batch.memory_words(memory)} of memory a job: {error}")
                 continue
+            for line in refused:
+                self._tell(line)
             self._memory = memory
             return job
         raise AssertionError("something is tried")

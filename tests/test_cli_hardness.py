@@ -18,6 +18,7 @@ from tests.conftest import Cli, refused
 ANSWERS = Path(__file__).parents[1] / "docs" / "results" / "hardness_answers.parquet"
 
 
+@pytest.mark.slow
 def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(
     headwater: Cli, tmp_path: Path
 ) -> None:

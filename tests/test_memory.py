@@ -24,7 +24,14 @@ def plan_of(folder: Path, **changes: Any) -> Plan:
     return Plan.make(Study.load(study), cache=folder / "cache")
 
 
-@pytest.mark.parametrize("method", [method.name for method in METHODS if method.recipe])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method.name, marks=[pytest.mark.slow] if method.name != "dino" else [])
+        for method in METHODS
+        if method.recipe
+    ],
+)
 def test_it_is_told_of_every_method_on_a_transformer(method: str, tmp_path: Path) -> None:
     """DINO's small crops are of other sizes than the encoder was made for."""
     vit = {"backbone": "vit_tiny_patch16_224", "image_size": 64}

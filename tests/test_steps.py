@@ -113,6 +113,7 @@ def test_seeds_go_to_the_arms_in_doubt_and_the_rest_stops_early(
     assert "used up" in stop or "decided" in stop
 
 
+@pytest.mark.slow
 def test_no_pre_training_has_the_seeds_of_the_leader(
     tmp_path: Path, rows_of_a_part: list[Made]
 ) -> None:

@@ -174,6 +174,7 @@ def test_every_command_that_writes_a_file_calls_it_out(headwater: Cli) -> None:
         assert not {"--report", "--plot", "--output"} & shown, path
 
 
+@pytest.mark.slow
 def test_the_old_words_for_out_are_understood(
     headwater: Cli, finished: Finished, store: Path, tmp_path: Path
 ) -> None:

@@ -217,6 +217,7 @@ def test_a_study_that_cannot_be_done_here_keeps_no_other_from_being_done(
     assert len(list((store.root / "studies").glob("*.json"))) == 2
 
 
+@pytest.mark.slow
 def test_what_failed_is_an_exit_code_with_json_too(
     finished: Finished, headwater: Cli, tmp_path: Path
 ) -> None:

@@ -84,6 +84,7 @@ def test_ids_of_a_page_are_unique_whatever_arms_and_charts_are_called() -> None:
     assert len(ids) > 30 and len(ids) == len(set(ids))
 
 
+@pytest.mark.slow
 def test_every_link_within_a_page_leads_somewhere() -> None:
     page = render(ROWS, title="T").split("<script", 1)[0]
     links = set(re.findall(r'href="#([^"]+)"', page))

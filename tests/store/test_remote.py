@@ -366,6 +366,7 @@ def test_a_damaged_copy_of_an_arm_is_brought_again(address: str, finished: Finis
     assert (Store(address).arm_folder(arm) / path.name).read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_what_another_machine_made_again_is_seen(
     address: str, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -293,6 +293,7 @@ def test_a_second_run_trains_nothing_and_a_larger_one_the_rest(
     assert not unfinished(networks(larger), store)
 
 
+@pytest.mark.slow
 def test_networks_are_the_same_whatever_shares_their_process(tmp_path: Path):
     made = study(sweep={"subclasses": [1, 3], "lr": [0.5, 1.0]})
     together, alone = (

@@ -28,6 +28,7 @@ def found(source: ShardSource, workers: int | None = None) -> dict[str, str]:
     return {source.table.ids[at]: kind for at, kind in bad.items()}
 
 
+@pytest.mark.slow
 def test_bad_samples_of_ten_kinds_are_found_and_no_sound_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

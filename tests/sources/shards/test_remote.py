@@ -152,6 +152,7 @@ def test_a_server_that_is_gone_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         open_shards("web", "http://127.0.0.1:9/{0..1}.tar", cache=tmp_path)
 
 
+@pytest.mark.slow
 def test_shards_of_an_object_store_are_those_of_the_disk(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -317,6 +317,7 @@ def test_an_index_beside_which_nothing_can_be_written_lies_with_the_user(
     assert list((tmp_path / "users" / "headwater" / "shards").glob("shards-*/index.json"))
 
 
+@pytest.mark.slow
 def test_many_processes_make_the_index_that_one_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

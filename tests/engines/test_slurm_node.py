@@ -184,7 +184,10 @@ def requeued(long: Long, task: str) -> None:
 
 
 def begun_at_once(long: Long, task: str) -> bool:
-    """Slurm lets a job wait for two minutes that it puts back into the queue; not here."""
+    """Slurm lets a job wait for two minutes that it puts back into the queue; not here. Asked more
+    often than once a second it is busy with the answers.
+    """
+    time.sleep(1.0)
     words = ["scontrol", "update", f"JobId={task}", "StartTime=now"]
     subprocess.run(words, env=long.environment, check=False, capture_output=True)
     return long.node.states().get(task) == "RUNNING"
@@ -219,7 +222,7 @@ def node_lost(long: Long, task: str) -> None:
             os.kill(pid, signal.SIGKILL)
     long.node.ask("scontrol", "update", "NodeName=node0", "State=DOWN", "Reason=lost")
     long.node.wait_for(lambda: long.node.states().get(task) == "PENDING")
-    long.node.wait_for(lambda: is_back(long) and begun_at_once(long, task))
+    long.node.wait_for(lambda: is_back(long) and begun_at_once(long, task), seconds=240)
 
 
 def is_back(long: Long) -> bool:

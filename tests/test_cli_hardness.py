@@ -59,6 +59,7 @@ def test_hardness_from_a_table_is_told_drawn_and_answered_in_json(
     refused(headwater("hardness", "few.parquet"), "3 or more")
 
 
+@pytest.mark.slow
 def test_gains_of_a_table_are_those_worked_out_by_hand(headwater: Cli) -> None:
     """One setting of the committed answers again, from the definition in docs/hardness.md alone."""
     table = pd.read_parquet(ANSWERS)

@@ -81,6 +81,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "headwater" / "encoders"
 
 
+@pytest.mark.slow
 def test_what_was_measured_is_kept_for_the_same_encoder_alone(cache: Path) -> None:
     one = plan(methods=["supervised"])
     first = measured(one, "cpu")
@@ -158,6 +159,7 @@ def test_a_backbone_that_cannot_be_is_blamed_on_its_line(cache: Path, tmp_path: 
     assert not cache.exists()
 
 
+@pytest.mark.slow
 def test_a_second_plan_loads_no_torch_and_says_the_same(cache: Path, tmp_path: Path) -> None:
     study = write_study(tmp_path / "study.yaml", tiny(methods=["scratch", "supervised", "simclr"]))
     Store(tmp_path / "store", create=True)

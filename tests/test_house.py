@@ -6,7 +6,6 @@ import ast
 import functools
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from headwater import wings
@@ -287,19 +286,20 @@ def for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
 
 
-def nodes(node: ast.AST) -> Iterator[ast.AST]:
+@functools.cache
+def nodes(module: str) -> list[ast.AST]:
     """All nodes that run; what is there for type checkers only does not run."""
-    for child in ast.iter_child_nodes(node):
-        if not for_types_only(child):
-            yield child
-            yield from nodes(child)
+    found: list[ast.AST] = [tree(module)]
+    for node in found:
+        found += [child for child in ast.iter_child_nodes(node) if not for_types_only(child)]
+    return found
 
 
 @functools.cache
 def imports(module: str) -> set[str]:
     """Modules that a module imports, by their full names; inside functions too."""
     names: set[str] = set()
-    for node in nodes(tree(module)):
+    for node in nodes(module):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -328,7 +328,7 @@ def test_a_room_imports_only_what_the_plan_of_the_house_allows() -> None:
 
 def modules_named(module: str) -> set[str]:
     """Modules whose full names are texts in a module, as importlib takes them."""
-    texts = {node.value for node in nodes(tree(module)) if isinstance(node, ast.Constant)}
+    texts = {node.value for node in nodes(module) if isinstance(node, ast.Constant)}
     return texts & (set(MODULES) - {"headwater"})
 
 

@@ -42,6 +42,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch) -> Shown:
     return shown
 
 
+@pytest.mark.slow
 def test_a_run_in_a_notebook_shows_arms_and_cells_to_the_end(
     kernel: Shown, finished: Finished, tmp_path: Any
 ) -> None:

@@ -115,6 +115,7 @@ def test_the_last_look_is_scikit_learns_answer_on_the_kept_encoder(looked):
     assert store.read_arm(arm.id)["knn"] == pytest.approx(expected, abs=1.5 / len(queries))
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_how_often_it_looks(looked, tmp_path: Path):
     resolved, store = looked
     words = resolved.study.model_copy(

@@ -93,12 +93,14 @@ def test_views_of_inaturalist_have_as_many_classes_as_its_ranks() -> None:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["hong2023/inat2021", "entezari2023/seven_sources"])
 def test_encoders_that_were_counted_before_are_counted_again_the_same(name: str) -> None:
     found = of_file(name)
     assert _Network.known(found) == _Network.counted(found)
 
 
+@pytest.mark.slow
 def test_the_vit_that_was_counted_before_is_counted_again_the_same() -> None:
     found = of_file("hong2023/imagenet21k")
     assert _Network.known(found) == _Network.counted(found)

@@ -58,6 +58,7 @@ def test_a_process_in_a_group_knows_who_it_is(found):
     assert Ranks.current() is ALONE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_every_rank_has_all_rows_in_rank_order_and_knows_where_its_own_begin(found, name):
     for rank, one in enumerate(found):
@@ -66,6 +67,7 @@ def test_every_rank_has_all_rows_in_rank_order_and_knows_where_its_own_begin(fou
         assert one[f"{name} start"].item() == sum(PARTS[name][:rank])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARTS)
 def test_the_gradient_of_a_ranks_rows_is_the_sum_of_what_all_ranks_ask_of_them(found, name):
     parts = PARTS[name]
@@ -75,10 +77,12 @@ def test_the_gradient_of_a_ranks_rows_is_the_sum_of_what_all_ranks_ask_of_them(f
     torch.testing.assert_close(ours, expected, atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_total_is_the_same_double_on_every_rank(found):
     assert [one["total"].item() for one in found] == [0.1 + 1.1] * 2
 
 
+@pytest.mark.slow
 def test_an_average_is_that_of_the_ranks_tensors(found):
     for one in found:
         torch.testing.assert_close(one["mean"], (normal(3) + normal(3, seed=1)) / 2)

@@ -12,7 +12,7 @@ import torch
 
 from headwater import digests
 from headwater.cost import known
-from headwater.cost.spread import DOUBLED, Load, Spread, gpus_per_arm
+from headwater.cost.spread import DOUBLED, Load, Spread
 from headwater.engines.gpus import ranks_so_far
 from headwater.engines.ranks import check_batch, most_ranks
 from headwater.errors import InputError
@@ -55,14 +55,14 @@ def test_whoever_is_free_takes_the_longest_that_is_left() -> None:
 def test_few_arms_get_several_gpus_each(
     arms: int, nodes: list[int], most: int, number: int
 ) -> None:
-    assert gpus_per_arm(spread(*[100.0] * arms), nodes, most) == number
+    assert spread(*[100.0] * arms).gpus_per_arm(nodes, most) == number
 
 
 def test_workers_are_no_more_than_are_asked_for() -> None:
     arms = spread(*[100.0] * 8)
-    assert gpus_per_arm(arms, [8], 256) == 1
-    assert gpus_per_arm(arms, [8], 256, workers=1) == 8
-    assert gpus_per_arm(arms, [8], 256, workers=2) == 4
+    assert arms.gpus_per_arm([8], 256) == 1
+    assert arms.gpus_per_arm([8], 256, workers=1) == 8
+    assert arms.gpus_per_arm([8], 256, workers=2) == 4
 
 
 def test_ranks_share_batches_of_at_least_two_images_each(
@@ -86,7 +86,7 @@ def test_it_is_as_fast_as_any_number_of_gpus_but_for_what_is_not_worth_it() -> N
             2**power: some.takes_s(gpus // 2**power, DOUBLED**power)
             for power in range(gpus.bit_length())
         }
-        assert seconds[gpus_per_arm(some, [gpus], 256)] <= min(seconds.values()) / 0.81
+        assert seconds[some.gpus_per_arm([gpus], 256)] <= min(seconds.values()) / 0.81
 
 
 def test_a_plans_work_is_in_it_once(finished: Finished, tmp_path: Path) -> None:

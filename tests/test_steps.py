@@ -192,6 +192,7 @@ def test_what_is_left_of_a_budget_goes_to_all_that_could_be_the_best(
     assert any("they can still be the best" in step.reason for step in steps)
 
 
+@pytest.mark.slow
 def test_a_rerun_takes_the_same_steps_and_computes_nothing(
     tmp_path: Path, rows_of_a_part: list[Made]
 ) -> None:

@@ -244,6 +244,7 @@ def test_sources_with_labels_of_their_own_are_compared_by_method() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("truth", [0.0, 0.03])
 def test_a_gap_that_is_the_same_at_both_ends_is_seldom_said_to_change(truth: float) -> None:
     rng, wrong, trials, means = np.random.default_rng(11), 0, 150, np.linspace(0, truth, 7)

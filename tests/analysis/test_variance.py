@@ -109,6 +109,7 @@ def test_planted_variances_are_found(gaps: bool) -> None:
         assert abs(means[name] - value) < 3.5 * errors[name] + slack * value, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("absent", ["seed", "task"])
 def test_a_part_that_is_not_there_is_0_half_of_the_time_and_small(absent: str) -> None:
     rng = np.random.default_rng(3)

@@ -59,6 +59,7 @@ def test_a_full_stdout_is_told(finished: Finished, tmp_path: Path) -> None:
     assert ended.stderr == "headwater: stdout: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_a_study_can_come_from_a_pipe(finished: Finished, tmp_path: Path) -> None:
     line = f"$HW status <(cat {finished.study}) --store {finished.store} --json"
     assert '"done": 16' in shell(line, tmp_path).stdout

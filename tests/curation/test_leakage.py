@@ -91,6 +91,7 @@ def same(a: Matches, b: Matches) -> None:
 # the claims, on real photos
 
 
+@pytest.mark.slow
 @needs_data
 def test_planted_copies_of_photos_are_found_and_photos_of_other_sets_are_not_flagged():
     """A draw that no threshold was set on.

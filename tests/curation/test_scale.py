@@ -127,6 +127,7 @@ def test_pairs_with_test_sets_are_those_of_brute_force() -> None:
     assert usual["a"].flagged.all() and everything["a"].num == len(source[::9])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_many_cells")
 def test_threads_and_blocks_change_no_bit_of_the_answer() -> None:
     features, test = clustered(1200), clustered(200, 3)

@@ -53,6 +53,7 @@ def test_what_is_found_among_all_pairs_is_found(planted: tuple[Any, Any]) -> Non
     assert sorted(some.source_row[some.test_row == 8].tolist()) == [7, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_small_blocks")
 def test_threads_change_nothing(planted: tuple[Any, Any]) -> None:
     threads = torch.get_num_threads()

@@ -132,6 +132,7 @@ def test_a_run_that_lost_an_arm_goes_on_with_the_labels_that_it_had(
     )
 
 
+@pytest.mark.slow
 def test_redoing_an_arm_takes_along_what_was_labelled_by_its_features(
     clustered: tuple[Path, Path, pd.DataFrame], tmp_path: Path
 ) -> None:

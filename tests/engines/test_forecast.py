@@ -198,6 +198,7 @@ def test_a_forecast_that_takes_long_is_made_anew_in_a_fiftieth_of_the_time(
     assert len(played) > 10 and spent / (clock.now - began) <= 0.02
 
 
+@pytest.mark.slow
 # what other processes are told
 def test_every_event_of_a_run_says_what_is_left(tmp_path: Path) -> None:
     from headwater import api

@@ -52,6 +52,7 @@ def zoo_study(**changes: Any) -> Study:
     return Study.model_validate({**words, "sources": ["zoo"], **changes})
 
 
+@pytest.mark.slow
 def test_levels_of_a_dag_are_trained_with_the_loss_that_the_rule_says(zoo: Path) -> None:
     rows = api.run(
         zoo_study(labels=["level:0", "level:1"]),

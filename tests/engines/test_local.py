@@ -126,6 +126,7 @@ def test_half_a_line_from_a_dying_worker_is_not_waited_for(engine) -> None:
     assert not store.failed_cells()
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_before_it_is_ready_is_tried_once_more(engine) -> None:
     _, _, events = engine("tell(event='finished')", start="os._exit(1) if first('start') else None")
     assert kinds(events).count("finished") == 4

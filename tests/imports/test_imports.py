@@ -178,6 +178,7 @@ def test_the_authors_table_gives_the_reference_numbers_to_a_tenth_of_a_point() -
     assert set(zero["method"]) == {"clip"} and 100 * zero["value"].max() < 69, "no probe's score"
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_public_curves_come_with_their_split_flagged() -> None:
     found = imported(
@@ -187,6 +188,7 @@ def test_the_public_curves_come_with_their_split_flagged() -> None:
     assert found.defects["the best so far, so its noise cannot be seen"] == 3_902
 
 
+@pytest.mark.slow
 @needs_data
 def test_the_page_of_the_authors_table_holds_its_figures() -> None:
     script = runpy.run_path(str(ROOT / "tools" / "make_authors_table.py"))

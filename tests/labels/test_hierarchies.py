@@ -343,6 +343,7 @@ def test_inaturalists_classes_are_known_by_folder_and_by_species(inat):
     assert hierarchy.titles[hierarchy.names[folder]] == "common 4321"
 
 
+@pytest.mark.slow
 def test_categories_are_found_in_a_file_too_large_to_parse_whole(inat, tmp_path):
     content = inaturalist()
     categories = content.pop("categories")

@@ -212,6 +212,7 @@ def test_levels_that_make_sense_are_chosen(asked: Callable[..., Facts], tmp_path
     assert arms["ids"]["methods"] == ["simclr"] and "fewer than 5 images" in arms["ids"]["why"][0]
 
 
+@pytest.mark.slow
 def test_more_time_trains_longer_and_little_time_is_told(
     asked: Callable[..., Facts], tmp_path: Path
 ) -> None:

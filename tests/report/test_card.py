@@ -105,6 +105,7 @@ def test_page_text_and_json_say_the_same_numbers(decision: Decision, tmp_path: P
     assert any(f"costs at most {cost}" in sentence for sentence in verdict(ROWS).sentences)
 
 
+@pytest.mark.slow
 def test_the_page_shows_what_the_uncertainty_is_made_of(tmp_path: Path) -> None:
     budget = variance_budget(ROWS)
     assert budget is not None

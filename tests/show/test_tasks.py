@@ -37,6 +37,7 @@ def folder(root: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_importing_it_loads_no_torch() -> None:
     code = (
         "import sys, headwater.facts.tasks, headwater.show.tasks; "
@@ -195,6 +196,7 @@ def test_an_index_file_is_written_once_and_a_study_takes_it(headwater: Cli, tmp_
     assert (len(task.train), len(task.val), len(task.test)) == (4, 4, 4)
 
 
+@pytest.mark.slow
 def test_options_may_stand_before_the_command(headwater: Cli, tmp_path: Path) -> None:
     folder(tmp_path / "ours")
     assert "index file" in headwater("tasks", "--help", "split")[1]

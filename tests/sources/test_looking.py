@@ -236,6 +236,7 @@ def test_the_set_is_the_same_whatever_the_number_of_workers(many: FolderSource) 
     assert list(found[0]) == [0, 1, 7, 8, 39]
 
 
+@pytest.mark.slow
 def test_a_decoder_that_dies_of_one_image_takes_nothing_with_it(
     many: FolderSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:

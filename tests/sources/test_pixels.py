@@ -394,6 +394,7 @@ PixelCache.build(source, rows, 8, Path(sys.argv[2]), fingerprint="f", threads=1)
 """
 
 
+@pytest.mark.slow
 def test_builders_at_the_same_time_leave_one_whole_cache(tmp_path):
     root, out = tmp_path / "root", tmp_path / "out"
     root.mkdir()

@@ -353,6 +353,7 @@ def test_imagenets_classes_are_nodes_of_wordnet_and_a_flat_val_is_told(tmp_path:
     assert "sort them into class folders" in refusal("imagenet1k", tmp_path)
 
 
+@pytest.mark.slow
 def test_inaturalists_ten_thousand_categories_are_read_fast(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

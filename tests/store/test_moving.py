@@ -114,18 +114,26 @@ def test_labels_come_over(tmp_path: Path) -> None:
         Store(tmp_path / "d")
 
 
+def with_files(
+    finished: Finished, root: Path, change: Callable[[dict[str, str]], object]
+) -> tuple[Store, str]:
+    """A finished store, and one of its arms, whose record names other files; its seal is sound."""
+    store = Store(shutil.copytree(finished.store, root))
+    arm = min(store.all_arms())
+    path = store.arms / arm / "arm.json"
+    record = digests.read_record(path)
+    changed = {**record, "files": change(record["files"])}
+    path.write_text(json.dumps(digests.sealed(changed)))
+    return store, arm
+
+
 @pytest.mark.parametrize(
     "name", ["../../../out.txt", "/tmp/headwater-out.txt", "a/b", ".bashrc", "a\\b"]
 )
 def test_names_that_lead_out_of_an_arm_are_refused(
     finished: Finished, tmp_path: Path, name: str
 ) -> None:
-    evil = Store(shutil.copytree(finished.store, tmp_path / "evil"))
-    arm = min(evil.all_arms())
-    path = evil.arms / arm / "arm.json"
-    record = digests.read_record(path)
-    record["files"][name] = "0" * 64
-    path.write_text(json.dumps(digests.sealed(record)))
+    evil, arm = with_files(finished, tmp_path / "evil", lambda files: {**files, name: "0" * 64})
     target = Store(tmp_path / "home" / "store", create=True)
     before = set(tmp_path.rglob("*"))
     moved = copy(evil, target, arms=[arm], cells=[])
@@ -140,9 +148,6 @@ def test_names_that_lead_out_of_an_arm_are_refused(
 def test_a_record_of_another_form_is_a_damaged_arm(
     finished: Finished, tmp_path: Path, files: object
 ) -> None:
-    odd = Store(shutil.copytree(finished.store, tmp_path / "odd"))
-    arm = min(odd.all_arms())
-    path = odd.arms / arm / "arm.json"
-    path.write_text(json.dumps(digests.sealed(digests.read_record(path) | {"files": files})))
+    odd, _ = with_files(finished, tmp_path / "odd", lambda _: files)
     assert [found.kind for found in look(odd).findings] == [DAMAGED]
     assert copy(odd, Store(tmp_path / "other", create=True)).arms == 3

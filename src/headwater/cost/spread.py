@@ -84,6 +84,22 @@ class Spread:
             heapq.heappush(free, begins + load.training / faster + load.measuring)
         return max(free)
 
+    def gpus_per_arm(
+        self, gpus_of_nodes: Sequence[int], most: int, workers: int | None = None
+    ) -> int:
+        """How many GPUs of a node should train one arm together so that all is done soonest: 1, or
+        a power of two up to `most` where fewer arms than GPUs are left, or the last ones would have
+        some for themselves. `workers`: no more than so many train arms at a time.
+        """
+        found, takes_s, number, faster = 1, math.inf, 1, 1.0
+        while number <= most:
+            room = sum(gpus // number for gpus in gpus_of_nodes)
+            seconds = self.takes_s(min(room, workers or room), faster) if room else math.inf
+            if seconds < WORTH * takes_s:
+                found, takes_s = number, seconds
+            number, faster = 2 * number, DOUBLED * faster
+        return found
+
 
 def _measuring(cells: Sequence[PlannedCell], pieces: Expected) -> dict[str, float]:
     """By arm's id, seconds of all that is measured on it."""
@@ -93,21 +109,4 @@ def _measuring(cells: Sequence[PlannedCell], pieces: Expected) -> dict[str, floa
     for (arm, task), opened in pieces.opened.items():
         searches = sum(piece.seconds for piece in pieces.searched[arm, task])
         found[arm] = found.get(arm, 0.0) + opened.seconds + searches
-    return found
-
-
-def gpus_per_arm(
-    spread: Spread, gpus_of_nodes: Sequence[int], most: int, workers: int | None = None
-) -> int:
-    """How many GPUs of a node should train one arm together so that all is done soonest: 1, or a
-    power of two up to `most` where fewer arms than GPUs are left, or the last ones would have some
-    for themselves. `workers`: no more than so many train arms at a time.
-    """
-    found, takes_s, number, faster = 1, math.inf, 1, 1.0
-    while number <= most:
-        room = sum(gpus // number for gpus in gpus_of_nodes)
-        seconds = spread.takes_s(min(room, workers or room), faster) if room else math.inf
-        if seconds < WORTH * takes_s:
-            found, takes_s = number, seconds
-        number, faster = 2 * number, DOUBLED * faster
     return found

@@ -18,16 +18,17 @@ def gpus_per_arm(asked: Asked, gpus_of_nodes: Sequence[float]) -> int:
     """
     import torch
 
-    from headwater.cost import known, spread
+    from headwater.cost import known
+    from headwater.cost.spread import Spread
     from headwater.engines.ranks import most_ranks
 
     found, why = ranks_so_far(asked.plan, asked.store), "as for the arms that are there"
     if found is None:
         arms, cells = asked.todo.arms, asked.todo.cells
-        loads = spread.Spread.of(asked.plan, arms, cells, known(asked.plan, torch.device("cuda")))
+        left = Spread.of(asked.plan, arms, cells, known(asked.plan, torch.device("cuda")))
         nodes = [int(gpus) for gpus in gpus_of_nodes]
         most = min(most_ranks(arms), max(nodes, default=1))
-        found = spread.gpus_per_arm(loads, nodes, most, asked.workers)
+        found = left.gpus_per_arm(nodes, most, asked.workers)
         why = "by the plan's costs"
     tell(f"{found} GPU{'' if found == 1 else 's'} for each arm, {why}")
     return found

@@ -68,7 +68,7 @@ def seen(
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("some", [None, 33])
+@pytest.mark.parametrize("some", [pytest.param(None, marks=pytest.mark.slow), 33])
 def test_it_is_the_same_for_any_workers_ranks_and_stops(
     source: ShardSource, some: int | None
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_decoder_that_dies_of_one_sample_takes_nothing_with_it(
     assert found(open_shards("web", str(ten)), 2) == {f"00000/{at}": judging.CRASH}
 
 
+@pytest.mark.slow
 def test_images_of_other_machines_are_judged_by_processes_too(
     ten: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

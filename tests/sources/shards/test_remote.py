@@ -182,6 +182,7 @@ def test_a_shard_for_which_the_disk_has_no_room_is_not_begun(
     assert served.sent == 0
 
 
+@pytest.mark.slow
 def test_a_kept_shard_that_was_damaged_is_found_when_it_is_read(
     served: Served, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import fcntl
+import functools
 import gc
 import os
 import shutil
@@ -140,6 +141,16 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     yield from browser.started(tmp_path_factory.mktemp("chromium"))
 
 
+@functools.cache
+def commands() -> Any:
+    """The command line's commands: typer makes them anew for each call, in 60 ms."""
+    import typer.main
+
+    from headwater import cli
+
+    return typer.main.get_command(cli.app)
+
+
 @pytest.fixture
 def headwater(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -147,13 +158,14 @@ def headwater(
     """Runs a command in this process, in an empty folder: (exit code, stdout, stderr)."""
     from headwater import cli
 
+    command = commands()
     monkeypatch.delenv("HEADWATER_DATA", raising=False)
     monkeypatch.chdir(tmp_path)
 
     def call(*arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["headwater", *map(str, arguments)])
         capsys.readouterr()
-        code = cli._guarded(cli.app)
+        code = cli._guarded(command)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

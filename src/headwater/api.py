@@ -202,11 +202,15 @@ def status_facts(
     *,
     store: str | Path | None = None,
     data_root: str | Path | None = None,
+    decide: bool = False,
 ) -> dict[str, Any]:
-    """What `headwater status --json` says: cells done, failed and to do, arms in training."""
-    from headwater.facts import study as facts
+    """What `headwater status --json` says: cells done, failed and to do, arms in training, and what
+    is decided so far, with `decide` however long that takes.
+    """
+    from headwater.facts import status as facts
 
-    return facts.status_facts(make_plan(study, store=store, data_root=data_root), _opened(store))
+    plan = make_plan(study, store=store, data_root=data_root)
+    return facts.status_facts(plan, _opened(store), decide=decide)
 
 
 def labels_facts(

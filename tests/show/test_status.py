@@ -8,9 +8,11 @@ import platform
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import headwater as hw
 from headwater.show.study import say_verdict
 from headwater.store import Store
 from tests.conftest import Cli, Finished
@@ -36,6 +38,54 @@ def test_every_cell_is_counted_once(headwater: Cli, finished: Finished, tmp_path
     )
     assert facts["cells"] == len(others) + 3
     assert facts["failures"] == ["no luck"]
+
+
+def test_many_cells_are_counted_at_once_and_decided_from_when_asked(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes a moment with a few cells takes seconds with a hundred thousand rows."""
+    monkeypatch.setattr("headwater.rows.kept.LEAST", 1)
+    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
+    forgotten, failed, diverged, *others = sorted(store.finished_cells())
+    for cell, status in ((failed, "failed"), (diverged, "diverged")):
+        (row, *_) = store.read_cell(cell)
+        store.drop_cell(cell)
+        store.write_rows(cell, [{**row, "status": status, "value": None, "reason": "no luck"}])
+    store.drop_cell(forgotten)
+
+    def said(*, decide: bool = False) -> dict[str, Any]:
+        return hw.status_facts(finished.study, store=store.root, decide=decide)
+
+    monkeypatch.setattr("headwater.facts.status._MOST_READ", 5)
+    never_read = said()
+    assert never_read["undecided"] == f"rows of {len(others) + 1} cells were never read"
+    assert (never_read["done"], never_read["diverged"]) == (len(others) + 1, 0)
+    assert never_read["decision"] is None and never_read["failures"] == ["no luck"]
+
+    decided = said(decide=True)  # which reads them, and keeps them as a table
+    assert decided["decision"] is not None and decided["undecided"] is None
+    assert said() == decided
+    monkeypatch.setattr("headwater.facts.status._MOST_DECIDED", 5)
+    many = said()
+    assert many["undecided"] == f"{len(others) + 1} cells are many to decide from"
+    assert many == {**decided, "undecided": many["undecided"], "decision": None}
+    monkeypatch.setattr("headwater.facts.kept.LEAST", 1)
+    monkeypatch.setattr("headwater.facts.kept._SETTLED_S", 0.0)
+    assert said() == many
+    assert said(decide=True) == decided
+    assert said() == decided, "it was decided, and nothing has changed since"
+
+
+def test_what_is_not_decided_is_said_with_what_does(
+    headwater: Cli, finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.facts.status._MOST_DECIDED", 1)
+    asked = ("status", finished.study, "--store", finished.store)
+    code, out, _ = headwater(*asked)
+    assert code == 0 and "16 of 16 cells done" in out
+    assert "16 cells are many to decide from; `headwater status --decide` does" in out
+    code, out, _ = headwater(*asked, "--decide")
+    assert code == 0 and "many to decide from" not in out and "decision: " in out
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def told(table: pd.DataFrame) -> list[str]:
 
 def _task_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
     """What tells apart the meanings of each row's task; null where its name has one."""
+    if _one_each(table, ["task"], ["task_fingerprint", "task_labels", "task_classes"]):
+        return None
     fingerprint = table["task_fingerprint"].astype(object)
     several = _where(fingerprint.groupby(table["task"]).nunique() > 1)
     # Whoever writes a table without fingerprints still says what was asked.
@@ -121,6 +123,8 @@ def _source_marks(table: pd.DataFrame) -> pd.Series[Any] | None:
     seed can differ there. Label views may leave images out, so that rows of different views differ
     only where they have as many images.
     """
+    if _one_each(table, ["source"], {"source_fingerprint", "curation"}.intersection(table)):
+        return None
     fingerprint = table["source_fingerprint"].astype(object)
     sized = table["size"].notna() & (table["size"] != "all")
     if "curation" in table:
@@ -174,7 +178,10 @@ def _label_marks(table: pd.DataFrame, arm: Sequence[str]) -> pd.Series[Any] | No
 
     On the same images, with one seed, a view has the same classes, level, noise and features.
     """
-    keys = [table[name] for name in (*arm, "source_fingerprint", "seed")]
+    within = (*arm, "source_fingerprint", "seed")
+    if _one_each(table, within, [*_OF_LABELS, "texts"]):
+        return None
+    keys = [table[name] for name in within]
     words = table[list(_OF_LABELS)].copy()
     # Older rows do not say the kind: that is no other kind.
     known = words["label_kind"].groupby(keys, dropna=False).transform("first")
@@ -196,6 +203,15 @@ def _label_marks(table: pd.DataFrame, arm: Sequence[str]) -> pd.Series[Any] | No
     named = table["labels"].astype(object) + "@" + mark
     of_name = table["labels"].isin(set(table["labels"][apart]))
     return _marked(mark.where(apart | (of_name & named.isin(set(named[apart])))))
+
+
+def _one_each(table: pd.DataFrame, within: Iterable[str], names: Iterable[str]) -> bool:
+    """Whether rows that are equal in the columns `within` are so in those of `names`; found without
+    groups, which take ten times as long for small tables.
+    """
+    ours = _together(table, dict.fromkeys(within))
+    also = _together(table.assign(within=ours), dict.fromkeys(["within", *names]))
+    return int(ours.nunique()) == int(also.nunique())
 
 
 def _together(table: pd.DataFrame, names: Iterable[str]) -> pd.Series[Any]:

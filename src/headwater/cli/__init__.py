@@ -322,16 +322,22 @@ def run(
 @app.command()
 def status(
     study: StudyArgument,
+    decide: Annotated[
+        bool,
+        typer.Option(
+            "--decide", help="Decide of what is done however long it takes, with many cells too."
+        ),
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """How far a study is: arms and cells done, failed, diverged and to do."""
     resolved, opened = load(study, store, data_root)
-    from headwater.facts.study import status_facts
+    from headwater.facts.status import status_facts
     from headwater.show.study import print_status
 
-    facts = status_facts(resolved, opened)
+    facts = status_facts(resolved, opened, decide=decide)
     print_json(facts) if as_json else print_status(facts)
 
 

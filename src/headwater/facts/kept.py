@@ -37,23 +37,45 @@ def said(plan: Plan, store: Store, make: Callable[[], dict[str, Any]]) -> dict[s
     """
     if len(plan.cells) < LEAST:
         return make()
-    store.bring_rows(cell.id for cell in plan.cells)
-    key = _key(plan, store)
-    if key is None:
-        return make()
-    folder = store.cache / "said"
-    path = folder / f"{key}.json"
-    with suppress(OSError, ValueError, KeyError):
-        known: dict[str, Any] = digests.read_record(path)["facts"]
+    key = _key_of_all(plan, store)
+    known = _known(store, key)
+    if known is not None:
         return known
     facts = make()
+    if key is None:
+        return facts
+    folder = store.cache / "said"
     with suppress(OSError):  # a cache that cannot be written costs seconds, no more
         if _key(plan, store) == key:
-            files.write_atomic(path, json.dumps(digests.sealed({"facts": facts})) + "\n")
+            text = json.dumps(digests.sealed({"facts": facts})) + "\n"
+            files.write_atomic(folder / f"{key}.json", text)
             kept = sorted(folder.glob("*.json"), key=lambda each: each.stat().st_mtime)
             for old in kept[:-_MOST]:
                 old.unlink()
     return facts
+
+
+def said_before(plan: Plan, store: Store) -> dict[str, Any] | None:
+    """What `said` said where nothing has changed since; None where something has, or it said
+    nothing.
+    """
+    return _known(store, _key_of_all(plan, store))
+
+
+def _known(store: Store, key: str | None) -> dict[str, Any] | None:
+    if key is None:
+        return None
+    with suppress(OSError, ValueError, KeyError):
+        record = digests.read_record(store.cache / "said" / f"{key}.json")
+        known: dict[str, Any] = record["facts"]
+        return known
+    return None
+
+
+def _key_of_all(plan: Plan, store: Store) -> str | None:
+    """The key when all rows are here."""
+    store.bring_rows(cell.id for cell in plan.cells)
+    return _key(plan, store)
 
 
 def _key(plan: Plan, store: Store) -> str | None:

@@ -10,7 +10,7 @@ from headwater.engines.schedule import Pending
 from headwater.errors import InputError
 from headwater.facts.decisions import aim_of
 from headwater.facts.shelf import Place, claim, place_of
-from headwater.facts.study import counts, failures
+from headwater.facts.status import counts, failures
 from headwater.machine import uncollected
 from headwater.plan import Plan
 from headwater.store import Store

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,20 +12,16 @@ from headwater import files
 from headwater.analysis.words import count, hours_word
 from headwater.cost import estimate, measured, remembered
 from headwater.engines.cores import default_workers
-from headwater.engines.progress import runs_of
 from headwater.engines.schedule import pending
 from headwater.errors import InputError, blamed_on
-from headwater.facts.decisions import decided_by, decision_so_far
-from headwater.facts.kept import said
 from headwater.plan import Plan
 from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
-from headwater.registry import ENGINES
 from headwater.store import Store, is_folder, is_there
 from headwater.tasks import Task
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 def check_backbone(plan: Plan) -> None:
@@ -200,108 +195,3 @@ def _orphans(plan: Plan, store: Store | None) -> int:
             rows = store.read_cell(cell)
             orphans += bool(rows) and rows[0]["study"] == plan.study.study
     return orphans
-
-
-def status_facts(plan: Plan, store: Store | None) -> dict[str, Any]:
-    """Counts, how far each unfinished arm is, what runs say of the time that is left, the scores so
-    far and what would be decided now.
-    """
-    facts: dict[str, Any] = {
-        "study": plan.study.study,
-        "store": None if store is None else str(store.root),
-        **dict.fromkeys(("cells", "done", "diverged", "failed", "to_do"), 0),
-        "arms": len(plan.every_arm),
-        "arms_done": 0,
-        "in_progress": [],
-        "running": [],
-        "queue": [],
-        "left_s": None,
-        "decision": None,
-        "failures": [],
-        "faults": plan.faults,
-    }
-    if store is None:
-        facts |= counts(plan, None)
-    else:
-        facts |= said(plan, store, lambda: _said_of_rows(plan, store))
-        facts["arms_done"] = len({arm.id for arm in plan.every_arm} & store.all_arms())
-        facts["in_progress"] = list(_in_progress(plan, store))
-        facts["running"] = _running(plan, store)
-        facts["left_s"] = facts["running"][0]["left_s"] if facts["running"] else None
-        facts["queue"] = queue_facts(store)
-    return facts
-
-
-def _said_of_rows(plan: Plan, store: Store) -> dict[str, Any]:
-    """What the status says of a study's rows."""
-    rows = plan.rows(store, only={"status", "reason", *decided_by()})
-    return {
-        **counts(plan, rows),
-        "decision": decision_so_far(plan, store, rows),
-        "failures": failures(rows),
-    }
-
-
-def queue_facts(store: Store) -> list[dict[str, Any]]:
-    """What batch systems and clusters say of a store's workers: `engine`, `worker`, `state` and
-    what else the engine tells.
-    """
-    found = []
-    for engine in ENGINES:
-        if engine.queue is not None:
-            found += [{"engine": engine.name, **each} for each in engine.queue(store)]
-    return found
-
-
-def _running(plan: Plan, store: Store) -> list[dict[str, Any]]:
-    """What runs of the study have told last, with the words of the arms that are not done."""
-    arms = {arm.id: arm.words for arm in plan.every_arm}
-    runs = runs_of(plan, store)
-    for run in runs:
-        run["arms_left"] = [
-            {"arm": arm, "title": arms[arm].title, "seed": arms[arm].seed, "left_s": left}
-            for arm, left in sorted(run.pop("arms").items(), key=lambda item: item[1])
-            if arm in arms
-        ]
-    return runs
-
-
-def _in_progress(plan: Plan, store: Store) -> Iterator[dict[str, Any]]:
-    """Arms with a checkpoint that are not finished."""
-    begun = set(os.listdir(store.partial)) if store.partial.is_dir() else set[str]()
-    for arm in plan.every_arm:
-        if arm.id not in begun:
-            continue
-        checkpoints = store.checkpoints(arm.id).glob("step-*.json")
-        steps = [int(path.stem.split("-")[1]) for path in checkpoints]
-        if steps and not store.has_arm(arm.id):
-            yield {
-                "arm": arm.id,
-                "title": arm.words.title,
-                "seed": arm.words.seed,
-                "step": max(steps),
-                "steps": arm.steps,
-            }
-
-
-def failures(rows: pd.DataFrame) -> list[str]:
-    """Why cells failed, each reason once."""
-    return sorted(set(rows["reason"][rows["status"] == "failed"].dropna()))
-
-
-def counts(plan: Plan, rows: pd.DataFrame | None) -> dict[str, int]:
-    """Cells of a study: how many there are, are done, have diverged or failed, and are to do; of
-    the plan's rows.
-    """
-    number = len({cell.id for cell in plan.cells})
-    statuses: dict[str, int] = {}
-    if rows is not None:
-        each = rows["status"][~rows["cell"].duplicated()]
-        statuses = {str(word): int(n) for word, n in each.value_counts().items()}
-    return {
-        "cells": number,
-        "done": statuses.get("done", 0),
-        "diverged": statuses.get("diverged", 0),
-        "failed": statuses.get("failed", 0),
-        "to_do": number - sum(statuses.values()),
-    }

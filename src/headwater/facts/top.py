@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.engines.progress import all_runs
-from headwater.facts.study import queue_facts
+from headwater.facts.status import queue_facts
 from headwater.store import Store, studies
 from headwater.store.leases import LAPSE_S
 

@@ -205,6 +205,9 @@ def _conformed(column: Column, frame: pd.DataFrame, where: str) -> Any:
     kind: Any = PANDAS_TYPES[column.kind]
     if column.name not in frame:
         return pd.array([None] * len(frame), dtype=kind)
+    given: Any = frame[column.name]
+    if not column.required and given.dtype == kind and given.isna().all():
+        return given
     try:
         values = _typed(_values(column, frame, where), kind)
     except InputError:

@@ -85,6 +85,12 @@ class Table:
         rows: pd.DataFrame = frame[mask[_numbers(frame)]].reset_index(drop=True)
         return rows
 
+    def ends(self) -> dict[str, str]:
+        """How the cell of each file ended (its status), by the state of the file."""
+        frame = _read_parquet(self.folder / _ROWS, {"status"})
+        first = np.flatnonzero(np.diff(_numbers(frame), prepend=-1))
+        return dict(zip(self.states, frame["status"].to_numpy(dtype=object)[first], strict=True))
+
 
 class KeptRows:
     """What is known of the files of rows in one folder; `folder` is where that is kept."""
@@ -115,6 +121,14 @@ class KeptRows:
             return self.rows.stat().st_mtime_ns
         except OSError:
             return None
+
+    def ends(self) -> dict[str, str]:
+        """How cells ended (their status), by the states of their files, as far as tables say it."""
+        found: dict[str, str] = {}
+        for table in self._tables():
+            with suppress(FileNotFoundError):  # it was put into a larger one just now
+                found |= table.ends()
+        return found
 
     # files that are whole
     def note(self, name: str) -> None:

@@ -230,6 +230,11 @@ def print_status(facts: dict[str, Any]) -> None:
         _console.print(plain.line(f"failed: {reason}"), markup=False)
     if facts["decision"] is not None:
         _print_decision_so_far(facts["decision"], facts["to_do"] + facts["failed"])
+    if facts["undecided"] is not None:
+        _console.print(
+            f"decision: not taken here, as {facts['undecided']}; `headwater status --decide` does",
+            markup=False,
+        )
     for fault in facts["faults"]:
         _console.print(plain.line(fault), markup=False)
 

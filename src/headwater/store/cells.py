@@ -44,6 +44,21 @@ class FinishedCell:
     """bool [n_test]: which test samples it got right; None where it diverged."""
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How some cells stand, as far as it is known without reading many files."""
+
+    asked: int
+    """How many they are."""
+    finished: set[str]
+    """Done or diverged."""
+    failed: set[str]
+    diverged: set[str]
+    """Those of the finished ones that are known to have diverged."""
+    unread: set[str]
+    """Finished ones whose rows nobody has read so far."""
+
+
 class Cells:
     """The cells of the store in a folder."""
 
@@ -154,6 +169,23 @@ class Cells:
             for name in names
             if _is_failed(name) and f"{name.removesuffix(FAILED)}.json" not in names
         }
+
+    def standing(self, cells: Collection[str]) -> Standing:
+        """How cells stand, by the names of files and by the tables of those that were read."""
+        names, ends, states = self._names(), self._kept.ends(), self._kept.states()
+        stand = Standing(len(cells), set(), set(), set(), set())
+        for cell in cells:
+            name = f"{cell}.json"
+            if name in names:
+                stand.finished.add(cell)
+                end = ends.get(states.get(name, ""))
+                if end is None:
+                    stand.unread.add(cell)
+                elif end == "diverged":
+                    stand.diverged.add(cell)
+            elif f"{cell}{FAILED}" in names:
+                stand.failed.add(cell)
+        return stand
 
     def _names(self) -> set[str]:
         try:

@@ -291,6 +291,7 @@ def test_of_draws_that_are_fitted_together_one_that_fails_spoils_no_other(
 
 
 # draws
+@pytest.mark.slow
 def test_draws_are_paired_over_arms_and_protocols_nested_over_shots_and_differ_by_seed(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

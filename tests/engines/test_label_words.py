@@ -75,6 +75,7 @@ def test_levels_of_a_dag_are_trained_with_the_loss_that_the_rule_says(zoo: Path)
     assert [arm.loss_name for arm in Plan.make(held, data_root=zoo).arms] == ["softmax over sets"]
 
 
+@pytest.mark.slow
 def test_noise_and_its_realised_rate_stand_on_the_row_for_labels_and_captions(
     tmp_path: Path,
 ) -> None:

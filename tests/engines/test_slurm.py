@@ -155,6 +155,7 @@ def test_what_waits_is_alive_and_what_ended_for_good_is_not(fake: Fake) -> None:
     assert set(placed._jobs.read()) == {3}, "what is gone is not asked for for ever"
 
 
+@pytest.mark.slow
 def test_a_controller_that_is_away_is_no_loss_of_workers(
     fake: Fake, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -280,6 +281,7 @@ def test_workers_that_end_with_nothing_done_are_an_error_with_the_end_of_their_l
         )
 
 
+@pytest.mark.slow
 def test_jobs_that_train_a_little_each_time_are_replaced_as_often_as_it_takes(
     fake: Fake, finished: Finished, monkeypatch: pytest.MonkeyPatch
 ) -> None:

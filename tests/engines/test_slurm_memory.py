@@ -102,6 +102,7 @@ def test_jobs_that_ended_for_want_of_memory_get_twice_as_much(fake: Fake, ending
     assert Memory(needed=6, unasked=0, most=9).twice(6) == 9
 
 
+@pytest.mark.slow
 def test_memory_does_not_double_where_nothing_is_submitted(
     fake: Fake, ending: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,13 +141,8 @@ def test_the_loss_falls(tmp_path, method):
         assert last > math.log(8) - 0.2
 
 
-@pytest.mark.parametrize(
-    ("loss", "first"),
-    [
-        (None, 4 * math.log(2)),
-        pytest.param("softmax", math.log(4), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("loss", "first"), [(None, 4 * math.log(2)), ("softmax", math.log(4))])
 def test_sets_of_labels_are_learned(tmp_path, loss, first):
     """Each image is small or large, and even or odd: shares of a half each, so sigmoid starts at 4
     ln 2. Softmax cannot fall below ln 2.
@@ -301,6 +296,7 @@ def test_a_gradient_norm_that_is_not_finite_stops_the_run(tmp_path, monkeypatch)
         run(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", [32 * 4, 32 * 4 + 1])
 def test_a_contrastive_loss_at_chance_is_told_once_and_kept(tmp_path, monkeypatch, images):
     """Four batches of 32, or five of 25 and 26: chance is ln of the batches that there are, not of

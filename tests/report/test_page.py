@@ -91,6 +91,7 @@ def test_a_report_is_one_file_that_names_no_address(small: pd.DataFrame, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_a_failed_write_leaves_the_old_report_and_nothing_else(
     small: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,6 +145,7 @@ def test_the_rows_are_embedded_whole_and_every_finding_names_its_cells(small: pd
     assert 'id="part"' not in page
 
 
+@pytest.mark.slow
 def test_every_number_counts_the_cells_that_have_a_row_of_it(small: pd.DataFrame) -> None:
     numbers = data_of(render(small, title="T"))["summary"]
     keys = ["name", "task", "protocol", "shots", "metric", "subset"]

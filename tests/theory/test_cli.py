@@ -342,6 +342,7 @@ def test_a_table_of_simulated_networks_alone_has_no_report(headwater: Cli, tmp_p
     refused(headwater("report", "rows.parquet"), "`headwater theory plot rows.parquet` draws these")
 
 
+@pytest.mark.slow
 def test_the_hardness_of_real_studies_answers_to_the_wings_name_too(headwater: Cli) -> None:
     answers = Path(__file__).parents[2] / "docs" / "results" / "hardness_answers.parquet"
     code, out, _ = headwater("theory", "hardness", answers, "--json")

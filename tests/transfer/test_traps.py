@@ -179,6 +179,7 @@ def test_2_a_probe_that_is_fitted_to_test_images_would_be_seen(
 
 
 # 3
+@pytest.mark.slow
 def test_3_class_names_that_are_out_of_order_are_told_on_the_row(
     tmp_path: Path, zero_shot: dict[str, Row]
 ) -> None:

@@ -107,7 +107,7 @@ def test_a_floor_above_an_error_is_never_worth_it() -> None:
     ],
     ids=["a small exponent", "leaves chance at the end", "at chance"],
 )
-@pytest.mark.parametrize("noise", [0.2, 0.8])
+@pytest.mark.parametrize("noise", [0.2, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_never_is_not_said_of_a_curve_that_comes_down_later(law: Law, noise: float) -> None:
     rng, said = np.random.default_rng(6), []
     for _ in range(20):

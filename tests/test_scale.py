@@ -191,5 +191,5 @@ def test_the_benchmark_measures_plans_and_stores_of_a_hundredth() -> None:
     lines = done.stdout.splitlines()
     rows = [line for line in lines if line.startswith("| ") and line[2] not in "-|"]
     took = [line.split(" | ") for line in rows if " s " not in line]
-    assert len(took) == 4 + 2 * 7 and all(0 < float(row[2]) < 100 for row in took)
+    assert len(took) == 4 + 2 * 9 and all(0 < float(row[2]) < 100 for row in took)
     assert max(float(row[3].strip(" |").replace(",", "")) for row in took[:4]) < 2000

@@ -308,6 +308,10 @@ def test_work_goes_to_an_address_and_comes_back(
     assert (moved.arms, moved.cells) == (4, 16)
     same_results(address, finished.store)
     elsewhere(monkeypatch, tmp_path, "b")
+    cells = Store(finished.store).finished_cells()
+    stand = Store(address).standing(cells | {"none"})
+    assert stand.finished == stand.unread == cells, "of which no copy is here"
+    assert (stand.asked, stand.failed, stand.diverged) == (17, set(), set())
     back = Store(tmp_path / "back", create=True)
     moved = copy(Store(address), back)
     assert (moved.arms, moved.cells) == (4, 16)

@@ -46,6 +46,8 @@ _SHARE = 0.1
 class ObjectStore(CopiedStore, at_addresses=True):
     """As `Store`, at an address; `root` is this machine's copy."""
 
+    rows_are_here = False
+
     def __init__(self, root: str | Path, *, create: bool = False) -> None:
         super().__init__(root, create=create)
         self._listed: dict[str, Head] = {}

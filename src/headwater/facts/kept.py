@@ -59,6 +59,8 @@ def said_before(plan: Plan, store: Store) -> dict[str, Any] | None:
     """What `said` said where nothing has changed since; None where something has, or it said
     nothing.
     """
+    if not (store.cache / "said").is_dir():
+        return None
     return _known(store, _key_of_all(plan, store))
 
 

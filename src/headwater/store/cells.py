@@ -175,8 +175,9 @@ class Cells:
 
     def standing(self, cells: Collection[str]) -> Standing:
         """How cells stand, by the names of files and by the tables of those that were read."""
-        ends, states = self._kept.ends(), self._kept.states()
-        names = states.keys() if self.rows_are_here else self._names()
+        ends = self._kept.ends()
+        states = self._kept.states() if ends else {}
+        names = states.keys() if ends and self.rows_are_here else self._names()
         stand = Standing(len(cells), set(), set(), set(), set())
         for cell in cells:
             name = f"{cell}.json"

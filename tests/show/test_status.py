@@ -58,7 +58,7 @@ def test_many_cells_are_counted_at_once_and_decided_from_when_asked(
 
     monkeypatch.setattr("headwater.facts.status._MOST_READ", 5)
     never_read = said()
-    assert never_read["undecided"] == f"rows of {len(others) + 1} cells were never read"
+    assert f"the rows of {len(others) + 2} cells have to be read" in never_read["undecided"]
     assert (never_read["done"], never_read["diverged"]) == (len(others) + 1, 0)
     assert never_read["decision"] is None and never_read["failures"] == ["no luck"]
 
@@ -67,8 +67,14 @@ def test_many_cells_are_counted_at_once_and_decided_from_when_asked(
     assert said() == decided
     monkeypatch.setattr("headwater.facts.status._MOST_DECIDED", 5)
     many = said()
-    assert many["undecided"] == f"{len(others) + 1} cells are many to decide from"
+    assert many["undecided"] == f"a decision of {len(others) + 1} cells takes seconds"
     assert many == {**decided, "undecided": many["undecided"], "decision": None}
+    file = store.rows / f"{others[0]}.json"
+    (row, *_), before = store.read_cell(others[0]), file.read_bytes()
+    store.write_rows(others[0], [{**row, "status": "diverged", "value": None, "reason": "inf"}])
+    one_more = said()
+    assert (one_more["done"], one_more["diverged"]) == (len(others) - 1, 2), "it is read"
+    file.write_bytes(before)
     monkeypatch.setattr("headwater.facts.kept.LEAST", 1)
     monkeypatch.setattr("headwater.facts.kept._SETTLED_S", 0.0)
     assert said() == many
@@ -83,9 +89,9 @@ def test_what_is_not_decided_is_said_with_what_does(
     asked = ("status", finished.study, "--store", finished.store)
     code, out, _ = headwater(*asked)
     assert code == 0 and "16 of 16 cells done" in out
-    assert "16 cells are many to decide from; `headwater status --decide` does" in out
+    assert "a decision of 16 cells takes seconds: `headwater status" in " ".join(out.split())
     code, out, _ = headwater(*asked, "--decide")
-    assert code == 0 and "many to decide from" not in out and "decision: " in out
+    assert code == 0 and "not decided" not in out and "decision: " in out
 
 
 @pytest.mark.parametrize(

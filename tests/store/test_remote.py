@@ -28,6 +28,7 @@ from headwater.study import Study
 from tests.conftest import Cli, Finished, refused
 from tests.engines.test_kill import assert_same_results
 from tests.sources.shards.servers import s3
+from tests.test_rows import row
 
 ADDRESS = "s3://corpora/studies/store"
 
@@ -312,12 +313,34 @@ def test_work_goes_to_an_address_and_comes_back(
     stand = Store(address).standing(cells | {"none"})
     assert stand.finished == stand.unread == cells, "of which no copy is here"
     assert (stand.asked, stand.failed, stand.diverged) == (17, set(), set())
+    asked = Store(address)
+    asked.bring_rows(cells)
+    assert {end for end, _ in asked.read_ends(cells).values()} == {"done"}
     back = Store(tmp_path / "back", create=True)
     moved = copy(Store(address), back)
     assert (moved.arms, moved.cells) == (4, 16)
     assert_same_results(back.root, finished.store)
     again = copy(Store(address), back)
     assert (again.arms, again.cells, again.there) == (0, 0, 20)
+
+
+def test_a_cell_that_another_machine_measured_again_has_to_be_read_again(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.rows.kept.LEAST", 1)
+    bad = {**row(), "cell": "c", "status": "diverged", "value": None, "reason": "inf"}
+    Store(address, create=True).write_rows("c", [bad])
+    elsewhere(monkeypatch, tmp_path, "b")
+    Store(address).rows_of(["c"])
+    assert Store(address).standing({"c"}).diverged == {"c"}, "as the copy here says"
+    elsewhere(monkeypatch, tmp_path, "c")
+    Store(address).write_rows("c", [{**row(), "cell": "c"}])
+    elsewhere(monkeypatch, tmp_path, "b")
+    asked = Store(address)
+    stand = asked.standing({"c"})
+    assert (stand.finished, stand.unread, stand.diverged) == ({"c"}, {"c"}, set())
+    asked.bring_rows(["c"])
+    assert asked.read_ends(["c"]) == {"c": ("done", "")}
 
 
 def flipped(address: str, name: str) -> None:

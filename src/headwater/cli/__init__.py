@@ -325,20 +325,22 @@ def status(
     decide: Annotated[
         bool,
         typer.Option(
-            "--decide", help="Decide of what is done however long it takes, with many cells too."
+            "--decide", help="Also decide where there are many cells, however long that takes."
         ),
     ] = False,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How far a study is: arms and cells done, failed, diverged and to do."""
+    """How far a study is: arms and cells done, failed, diverged and to do, and the decision so
+    far.
+    """
     resolved, opened = load(study, store, data_root)
     from headwater.facts.status import status_facts
     from headwater.show.study import print_status
 
     facts = status_facts(resolved, opened, decide=decide)
-    print_json(facts) if as_json else print_status(facts)
+    print_json(facts) if as_json else print_status(facts, study)
 
 
 @app.command()

@@ -6,7 +6,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headwater import files
 from headwater.analysis.words import count, hours_word
@@ -19,9 +19,6 @@ from headwater.plan.outline import OutlinedTask
 from headwater.plan.within import known_within
 from headwater.store import Store, is_folder, is_there
 from headwater.tasks import Task
-
-if TYPE_CHECKING:
-    pass
 
 
 def check_backbone(plan: Plan) -> None:

@@ -203,8 +203,8 @@ def say_step(step: Step) -> None:
         _console.print(f"stopped: {step.stop}", markup=False)
 
 
-def print_status(facts: dict[str, Any]) -> None:
-    """The status in text."""
+def print_status(facts: dict[str, Any], asked: str) -> None:
+    """The status in text, of the study that was asked for by these words."""
     if facts["store"] is None:
         _console.print(_NO_STORE, markup=False)
     _console.print(
@@ -232,7 +232,10 @@ def print_status(facts: dict[str, Any]) -> None:
         _print_decision_so_far(facts["decision"], facts["to_do"] + facts["failed"])
     if facts["undecided"] is not None:
         _console.print(
-            f"decision: not taken here, as {facts['undecided']}; `headwater status --decide` does",
+            plain.line(
+                f"not decided here, as {facts['undecided']}: `headwater status {asked} --decide` "
+                "decides"
+            ),
             markup=False,
         )
     for fault in facts["faults"]:

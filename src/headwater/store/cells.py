@@ -56,7 +56,7 @@ class Standing:
     diverged: set[str]
     """Those of the finished ones that are known to have diverged."""
     unread: set[str]
-    """Finished ones whose rows nobody has read so far."""
+    """Those of all these whose rows are in no table, so that reading them is reading files."""
 
 
 class Cells:
@@ -180,17 +180,35 @@ class Cells:
         names = states.keys() if ends and self.rows_are_here else self._names()
         stand = Standing(len(cells), set(), set(), set(), set())
         for cell in cells:
-            name = f"{cell}.json"
-            if name in names:
-                stand.finished.add(cell)
-                end = ends.get(states.get(name, ""))
-                if end is None:
-                    stand.unread.add(cell)
-                elif end == "diverged":
-                    stand.diverged.add(cell)
-            elif f"{cell}{FAILED}" in names:
-                stand.failed.add(cell)
+            name, group = f"{cell}.json", stand.finished
+            if name not in names:
+                name, group = f"{cell}{FAILED}", stand.failed
+                if name not in names:
+                    continue
+            group.add(cell)
+            end = None if self._is_outdated(name) else ends.get(states.get(name, ""))
+            if end is None:
+                stand.unread.add(cell)
+            elif end == "diverged":
+                stand.diverged.add(cell)
         return stand
+
+    def _is_outdated(self, name: str) -> bool:
+        """Whether what is on this machine's disks is not what the store has."""
+        return False
+
+    def read_ends(self, cells: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """How some cells that are here ended, by id: the status, and the reason or "". Raises
+        InputError where a file is damaged.
+        """
+        found = {}
+        for cell in cells:
+            for name in (f"{cell}.json", f"{cell}{FAILED}"):
+                if (self.rows / name).is_file():
+                    row = next(iter(self._read_file(name)), {})
+                    found[cell] = str(row.get("status", "")), str(row.get("reason") or "")
+                    break
+        return found
 
     def _names(self) -> set[str]:
         try:

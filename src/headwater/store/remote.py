@@ -300,6 +300,10 @@ class ObjectStore(CopiedStore, at_addresses=True):
             self._listed_at, self._listing_took = time.monotonic(), time.monotonic() - now
         return set(self._listed) | self._own
 
+    def _is_outdated(self, name: str) -> bool:
+        head = self._listed.get(name)
+        return head is not None and self._is_other(head)
+
     def finished_within(self, seconds: float) -> int:
         self._names()
         now = time.time()  # clocks may differ, so that the newest one is no later than now

@@ -26,7 +26,9 @@ STALLED_S = 10.0
 _LONGEST_S = 600.0
 _AT_ONCE = 16
 """Requests that are under way together [ours]."""
-_ADDRESS = re.compile(r"(s3|s3a|gs|az|abfs|abfss):/{1,2}(?=[^/])")
+_KINDS = ("s3", "s3a", "gs", "az", "abfs", "abfss")
+_ADDRESS = re.compile(rf"([A-Za-z][A-Za-z0-9+.-]+):/{{1,2}}|({'|'.join(_KINDS)}):$")
+"""A drive of Windows has one letter."""
 
 
 class Missing(Exception):
@@ -40,12 +42,21 @@ class Cut(Exception):
 def address_of(given: str | Path) -> str | None:
     """An address in an object store, without a slash at its end; None for what is a path.
 
-    A path that was made of an address lost a slash: it is understood as well.
+    A path that was made of an address lost a slash: it is understood as well. Raises InputError for
+    an address of another kind, or without a bucket.
     """
     found = _ADDRESS.match(str(given))
     if found is None:
         return None
-    return f"{found.group(1)}://{str(given)[found.end() :].rstrip('/')}"
+    kind, rest = (found.group(1) or found.group(2)).lower(), str(given)[found.end() :].rstrip("/")
+    if kind not in _KINDS:
+        raise InputError(
+            f"{kind}://{rest}: nothing can be kept at an address of this kind; s3://, gs:// and "
+            "az:// are read and written, and folders"
+        )
+    if not rest.strip("/") or rest.startswith("/"):
+        raise InputError(f"{kind}://{rest}: names no bucket; write {kind}://BUCKET/FOLDER")
+    return f"{kind}://{rest}"
 
 
 def client(base: str, where: str) -> Any:

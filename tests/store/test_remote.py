@@ -77,11 +77,29 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> Non
         ("az://c/d", "az://c/d"),
         ("results", None),
         ("./s3:/x", None),
-        ("s3:", None),
+        (Path("S3://b/x"), "s3://b/x"),
+        ("C:/results", None),
+        ("ab:", None),
     ],
 )
 def test_what_is_an_address(given: str | Path, meant: str | None) -> None:
     assert address_of(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("ftp://x/y", "ftp://x/y: nothing can be kept at an address of this kind"),
+        (Path("hdfs://x/y"), "hdfs://x/y: nothing can be kept"),
+        ("file:///x", "file:///x: nothing can be kept"),
+        ("s3:///x", "names no bucket"),
+        (Path("s3://"), "s3://: names no bucket"),
+    ],
+)
+def test_an_address_of_another_kind_is_no_folder(given: str | Path, told: str) -> None:
+    for ask in (address_of, Store, lambda where: Store(where, create=True)):
+        with pytest.raises(InputError, match=told):
+            ask(given)
 
 
 def test_a_study_is_computed_at_an_address_as_in_a_folder(

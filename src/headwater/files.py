@@ -25,6 +25,7 @@ from headwater.errors import InputError
 
 _SYNCS = 16
 """Files that wait for the disk at the same time [ours]."""
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 _STRAY = re.compile(r"^[.~]|conflict| \(\d+\)| \d+\.", re.IGNORECASE)
 
 
@@ -82,11 +83,23 @@ def unless_read_only() -> Iterator[None]:
             raise
 
 
+def check_place(path: Path) -> None:
+    """Raises InputError for an address: written as a file it would be a folder named `s3:`. Stores
+    have addresses (headwater.objects), and files have none.
+    """
+    if _ADDRESS.match(str(path)):
+        raise InputError(
+            f"{path}: is an address, and only a store can have one; name a file here, and copy it "
+            "there"
+        )
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what the block writes there takes the name `path` when it
     ends without error.
     """
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     try:
@@ -258,6 +271,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Where `path` exists by then, that one is kept: content-addressed folders of one name hold the
     same.
     """
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
     temp.mkdir(exist_ok=True)  # a network disk may ask twice; nobody else has this name

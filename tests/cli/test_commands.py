@@ -77,6 +77,27 @@ def test_tables_that_cannot_be_read_or_written_are_refused(
     assert not list(tmp_path.glob("*.tmp"))
 
 
+@pytest.mark.parametrize(
+    ("command", "out"),
+    [
+        ("rows", "s3://b/rows.csv"),
+        ("report", "s3://b/page.html"),
+        ("run", "https://b/page.html"),
+        ("labels", "s3://b/labels.svg"),
+        ("init", "s3://b/study.yaml"),
+    ],
+)
+def test_a_file_is_not_written_to_an_address_nor_to_a_folder_named_like_one(
+    headwater: Cli, finished: Finished, tmp_path: Path, command: str, out: str
+) -> None:
+    asked = {"init": ["--demo"], "labels": ["describe", finished.study]}.get(
+        command, [finished.study]
+    )
+    store = [] if command == "init" else ["--store", finished.store]
+    refused(headwater(command, *asked, *store, "--out", out), "is an address")
+    assert not list(tmp_path.glob("*:"))
+
+
 def test_init_does_not_overwrite(headwater: Cli, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("mine")
     refused(headwater("init", "--demo"), "study.yaml", "exists already")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headwater import plain, wings
+from headwater import files, plain, wings
 from headwater.cli import first
 from headwater.cli.backtest import backtest
 from headwater.cli.care import doctor, gc
@@ -206,6 +206,8 @@ def run(
     from headwater.study.file import wing_of
 
     out = out or report_path  # what it was called before
+    if out is not None:
+        files.check_place(out)
     budget_hours = None if budget is None else hours_of(budget)
     if detach and until is not None:
         raise InputError("--detach: a run by steps has to stay, as each step follows from rows")

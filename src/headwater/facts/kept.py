@@ -20,7 +20,6 @@ from typing import Any
 from headwater import digests, files
 from headwater.plan import Plan
 from headwater.rows.kept import LEAST
-from headwater.steps import looks_error
 from headwater.store import Store
 from headwater.study import canonical
 
@@ -82,6 +81,8 @@ def _key_of_all(plan: Plan, store: Store) -> str | None:
 
 def _key(plan: Plan, store: Store) -> str | None:
     """A digest of all that is said from; None where a folder was changed just now."""
+    from headwater.steps import looks_error  # only a decision needs it
+
     digest = hashlib.sha256()
     for folder in (store.rows, store.answers, store.root):
         try:

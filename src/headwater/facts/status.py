@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from headwater.engines.progress import runs_of
-from headwater.facts.decisions import decided_by, decision_so_far
 from headwater.facts.kept import said, said_before
 from headwater.plan import Plan
 from headwater.registry import ENGINES
@@ -109,6 +108,8 @@ def _said_of_files(stand: Standing, store: Store) -> dict[str, Any]:
 
 def _said_of_rows(plan: Plan, store: Store) -> dict[str, Any]:
     """What the status says of a study's rows."""
+    from headwater.facts.decisions import decided_by, decision_so_far  # only a decision needs them
+
     rows = plan.rows(store, only={"status", "reason", *decided_by()})
     return {
         **counts(plan, rows),

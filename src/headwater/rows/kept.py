@@ -87,9 +87,14 @@ class Table:
 
     def ends(self) -> dict[str, str]:
         """How the cell of each file ended (its status), by the state of the file."""
-        frame = _read_parquet(self.folder / _ROWS, {"status"})
-        first = np.flatnonzero(np.diff(_numbers(frame), prepend=-1))
-        return dict(zip(self.states, frame["status"].to_numpy(dtype=object)[first], strict=True))
+        import pyarrow.parquet as pq
+
+        names = ["cell", "status"]
+        with pq.ParquetFile(self.folder / _ROWS, read_dictionary=names) as file:
+            table: Any = file.read(columns=names)
+        cells, statuses = (table.column(name).combine_chunks() for name in names)
+        first = np.flatnonzero(np.diff(cells.indices.to_numpy(), prepend=-1))
+        return dict(zip(self.states, statuses.take(first).to_pylist(), strict=True))
 
 
 class KeptRows:
@@ -105,12 +110,15 @@ class KeptRows:
     def states(self) -> dict[str, str]:
         """By name, the state of each file of rows that is there."""
         found: dict[str, str] = {}
+        is_of_cell = CELL_FILE.fullmatch
         with suppress(FileNotFoundError), os.scandir(self.rows) as entries:
             for entry in entries:
                 name = entry.name
-                if CELL_FILE.fullmatch(name):
-                    with suppress(FileNotFoundError):
+                if is_of_cell(name):
+                    try:
                         found[name] = _line(name, entry.stat())
+                    except FileNotFoundError:
+                        continue
         return found
 
     def changed(self) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,6 +178,7 @@ class Cells:
         ends = self._kept.ends()
         states = self._kept.states() if ends else {}
         names = states.keys() if ends and self.rows_are_here else self._names()
+        outdated = self._outdated(names) if ends else frozenset[str]()
         stand = Standing(len(cells), set(), set(), set(), set())
         for cell in cells:
             name, group = f"{cell}.json", stand.finished
@@ -186,16 +187,16 @@ class Cells:
                 if name not in names:
                     continue
             group.add(cell)
-            end = None if self._is_outdated(name) else ends.get(states.get(name, ""))
+            end = ends.get(states[name]) if name in states and name not in outdated else None
             if end is None:
                 stand.unread.add(cell)
             elif end == "diverged":
                 stand.diverged.add(cell)
         return stand
 
-    def _is_outdated(self, name: str) -> bool:
-        """Whether what is on this machine's disks is not what the store has."""
-        return False
+    def _outdated(self, names: Iterable[str]) -> Set[str]:
+        """Those of some files that this machine has otherwise than the store."""
+        return frozenset()
 
     def read_ends(self, cells: Iterable[str]) -> dict[str, tuple[str, str]]:
         """How some cells that are here ended, by id: the status, and the reason or "". Raises

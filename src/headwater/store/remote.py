@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -300,9 +300,9 @@ class ObjectStore(CopiedStore, at_addresses=True):
             self._listed_at, self._listing_took = time.monotonic(), time.monotonic() - now
         return set(self._listed) | self._own
 
-    def _is_outdated(self, name: str) -> bool:
-        head = self._listed.get(name)
-        return head is not None and self._is_other(head)
+    def _outdated(self, names: Iterable[str]) -> Set[str]:
+        heads = {name: self._listed.get(name) for name in names}
+        return {name for name, head in heads.items() if head is not None and self._is_other(head)}
 
     def finished_within(self, seconds: float) -> int:
         self._names()

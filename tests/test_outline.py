@@ -106,6 +106,7 @@ def test_the_vit_that_was_counted_before_is_counted_again_the_same() -> None:
     assert _Network.known(found) == _Network.counted(found)
 
 
+@pytest.mark.slow
 def test_another_encoder_is_counted_without_memory_for_its_weights() -> None:
     found = outlined(backbone="vit_small_patch16_224", image_size=224)
     assert _Network.known(found) is None

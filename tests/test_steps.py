@@ -162,6 +162,7 @@ def test_an_arm_whose_first_seeds_are_far_apart_gets_another_before_it_ends() ->
     assert len(seen.arms) == 1 and "instance" in seen.arms[0]
 
 
+@pytest.mark.slow
 def test_no_step_exceeds_the_budget(tmp_path: Path, rows_of_a_part: list[Made]) -> None:
     """A seed of an arm is 0.1 hours for each task."""
     made = Made(tmp_path, 30, MEANS, 0.02)

@@ -120,7 +120,7 @@ def test_tasks_with_other_numbers_of_images_add_up_and_weights_count_squared() -
     assert noise.num_images == {"few": 200, "many": 500}
 
 
-@pytest.mark.parametrize(("arms", "seeds"), [(2, 5), (3, 10)])
+@pytest.mark.parametrize(("arms", "seeds"), [(2, 5), pytest.param(3, 10, marks=pytest.mark.slow)])
 def test_intervals_cover_the_truth_on_all_images_where_those_of_seeds_do_not(
     arms: int, seeds: int
 ) -> None:

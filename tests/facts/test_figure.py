@@ -48,6 +48,7 @@ def test_a_figure_is_written_in_the_format_of_its_name(figure: hw.Figure, tmp_pa
         figure.save(tmp_path / "a.bmp")
 
 
+@pytest.mark.slow
 def test_settings_choose_the_panels() -> None:
     spec = hw.figure("accuracy", ROWS, protocol="probe", tasks=["scenes"]).spec
     assert [panel["title"] for panel in spec["concat"]] == ["scenes"]

@@ -58,7 +58,9 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("algorithm", ["kmeans", "ward"])
-@pytest.mark.parametrize(("size", "centres"), [(200, 5), (2_000, 40), (6_000, 150)])
+@pytest.mark.parametrize(
+    ("size", "centres"), [(200, 5), (2_000, 40), pytest.param(6_000, 150, marks=pytest.mark.slow)]
+)
 def test_planted_blobs_are_found_exactly(algorithm, size, centres):
     features, planted = cloud(size, 32, centres, spread=0.05)
     for seed in range(3 if algorithm == "kmeans" and centres < 100 else 1):

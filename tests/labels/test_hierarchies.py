@@ -290,6 +290,7 @@ def inat(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_inaturalists_ranks_and_levels_have_their_counts_and_nest(inat):
     hierarchy = open_hierarchy(inat, where="test")
     classes = [category["image_dir_name"] for category in inaturalist()["categories"]]

@@ -148,7 +148,8 @@ def test_crops_that_are_no_multiple_of_the_patches_are_refused_with_their_line()
     assert caught.value.at == ("recipe", "dino", "local_size")
 
 
-@pytest.mark.parametrize("name", [pytest.param("mae", marks=pytest.mark.slow), "dino"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mae", "dino"])
 def test_a_backbone_of_fixed_size_is_refused_in_one_line(name):
     """Its blocks are called like a ViT's, and it takes no other tokens or sizes."""
     encoder = build_encoder("beit_base_patch16_224", 64, seed=0)

@@ -71,6 +71,7 @@ def test_a_carved_val_takes_whole_groups_and_leaves_every_class_in_train(
     assert len(one.val)
 
 
+@pytest.mark.slow
 @given(rows, st.integers(0, 5))
 @settings(max_examples=150)
 def test_an_index_never_lets_a_group_into_two_splits(

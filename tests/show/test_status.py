@@ -18,8 +18,11 @@ from headwater.store import Store
 from tests.conftest import Cli, Finished
 
 
-def test_every_cell_is_counted_once(headwater: Cli, finished: Finished, tmp_path: Path) -> None:
-    """Of the cells of a finished study one was forgotten, one failed and one diverged."""
+@pytest.fixture
+def mixed(finished: Finished, tmp_path: Path) -> tuple[Store, list[str]]:
+    """A finished study of whose cells one was forgotten, one failed and one diverged, and the
+    others.
+    """
     store = Store(shutil.copytree(finished.store, tmp_path / "store"))
     forgotten, failed, diverged, *others = sorted(store.finished_cells())
     for cell, status in ((failed, "failed"), (diverged, "diverged")):
@@ -27,6 +30,13 @@ def test_every_cell_is_counted_once(headwater: Cli, finished: Finished, tmp_path
         store.drop_cell(cell)
         store.write_rows(cell, [{**row, "status": status, "value": None, "reason": "no luck"}])
     store.drop_cell(forgotten)
+    return store, others
+
+
+def test_every_cell_is_counted_once(
+    headwater: Cli, finished: Finished, mixed: tuple[Store, list[str]]
+) -> None:
+    store, others = mixed
     code, out, _ = headwater("status", finished.study, "--store", store.root, "--json")
     facts = json.loads(out)
     assert code == 0
@@ -41,17 +51,11 @@ def test_every_cell_is_counted_once(headwater: Cli, finished: Finished, tmp_path
 
 
 def test_many_cells_are_counted_at_once_and_decided_from_when_asked(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, mixed: tuple[Store, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What takes a moment with a few cells takes seconds with a hundred thousand rows."""
     monkeypatch.setattr("headwater.rows.kept.LEAST", 1)
-    store = Store(shutil.copytree(finished.store, tmp_path / "store"))
-    forgotten, failed, diverged, *others = sorted(store.finished_cells())
-    for cell, status in ((failed, "failed"), (diverged, "diverged")):
-        (row, *_) = store.read_cell(cell)
-        store.drop_cell(cell)
-        store.write_rows(cell, [{**row, "status": status, "value": None, "reason": "no luck"}])
-    store.drop_cell(forgotten)
+    store, others = mixed
 
     def said(*, decide: bool = False) -> dict[str, Any]:
         return hw.status_facts(finished.study, store=store.root, decide=decide)

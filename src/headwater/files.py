@@ -25,7 +25,10 @@ from headwater.errors import InputError
 
 _SYNCS = 16
 """Files that wait for the disk at the same time [ours]."""
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}")
+"""How an address begins, also as a path, which has lost a slash. A drive of Windows has one letter,
+and is none.
+"""
 _STRAY = re.compile(r"^[.~]|conflict| \(\d+\)| \d+\.", re.IGNORECASE)
 
 
@@ -84,14 +87,20 @@ def unless_read_only() -> Iterator[None]:
 
 
 def check_place(path: Path) -> None:
-    """Raises InputError for an address: written as a file it would be a folder named `s3:`. Stores
-    have addresses (headwater.objects), and files have none.
+    """Raises InputError for an address: written as a path it would be a folder named `s3:`. Stores
+    have addresses (headwater.objects); other files and folders have none.
     """
-    if _ADDRESS.match(str(path)):
+    if ADDRESS.match(str(path)):
         raise InputError(
-            f"{path}: is an address, and only a store can have one; name a file here, and copy it "
-            "there"
+            f"{path}: is an address, and only a store can have one; write it on this machine, and "
+            "copy it there"
         )
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder where it is missing. Raises InputError for an address."""
+    check_place(folder)
+    folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

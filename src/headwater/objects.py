@@ -27,8 +27,8 @@ _LONGEST_S = 600.0
 _AT_ONCE = 16
 """Requests that are under way together [ours]."""
 _KINDS = ("s3", "s3a", "gs", "az", "abfs", "abfss")
-_ADDRESS = re.compile(rf"([A-Za-z][A-Za-z0-9+.-]+):/{{1,2}}|({'|'.join(_KINDS)}):$")
-"""A drive of Windows has one letter."""
+_NO_BUCKET = re.compile(rf"({'|'.join(_KINDS)}):$", re.IGNORECASE)
+"""What a path makes of `s3://`."""
 
 
 class Missing(Exception):
@@ -45,16 +45,16 @@ def address_of(given: str | Path) -> str | None:
     A path that was made of an address lost a slash: it is understood as well. Raises InputError for
     an address of another kind, or without a bucket.
     """
-    found = _ADDRESS.match(str(given))
+    found = files.ADDRESS.match(str(given)) or _NO_BUCKET.match(str(given))
     if found is None:
         return None
-    kind, rest = (found.group(1) or found.group(2)).lower(), str(given)[found.end() :].rstrip("/")
+    kind, rest = found.group(1).lower(), str(given)[found.end() :].rstrip("/")
     if kind not in _KINDS:
         raise InputError(
             f"{kind}://{rest}: nothing can be kept at an address of this kind; s3://, gs:// and "
             "az:// are read and written, and folders"
         )
-    if not rest.strip("/") or rest.startswith("/"):
+    if not rest or rest.startswith("/"):
         raise InputError(f"{kind}://{rest}: names no bucket; write {kind}://BUCKET/FOLDER")
     return f"{kind}://{rest}"
 

@@ -98,6 +98,14 @@ def test_a_file_is_not_written_to_an_address_nor_to_a_folder_named_like_one(
     assert not list(tmp_path.glob("*:"))
 
 
+def test_a_folder_is_not_made_at_an_address(
+    headwater: Cli, finished: Finished, tmp_path: Path
+) -> None:
+    asked = (finished.study, "--store", finished.store, "--out", "page.html")
+    refused(headwater("report", *asked, "--figures", "s3://b/figures"), "is an address")
+    assert not list(tmp_path.glob("*:"))
+
+
 def test_init_does_not_overwrite(headwater: Cli, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_text("mine")
     refused(headwater("init", "--demo"), "study.yaml", "exists already")

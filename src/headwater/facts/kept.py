@@ -36,7 +36,7 @@ def said(plan: Plan, store: Store, make: Callable[[], dict[str, Any]]) -> dict[s
     """
     if len(plan.cells) < LEAST:
         return make()
-    key = _key_of_all(plan, store)
+    key = _key_when_brought(plan, store)
     known = _known(store, key)
     if known is not None:
         return known
@@ -60,7 +60,7 @@ def said_before(plan: Plan, store: Store) -> dict[str, Any] | None:
     """
     if not (store.cache / "said").is_dir():
         return None
-    return _known(store, _key_of_all(plan, store))
+    return _known(store, _key_when_brought(plan, store))
 
 
 def _known(store: Store, key: str | None) -> dict[str, Any] | None:
@@ -73,8 +73,8 @@ def _known(store: Store, key: str | None) -> dict[str, Any] | None:
     return None
 
 
-def _key_of_all(plan: Plan, store: Store) -> str | None:
-    """The key when all rows are here."""
+def _key_when_brought(plan: Plan, store: Store) -> str | None:
+    """The key once all rows are on this machine: they are brought first."""
     store.bring_rows(cell.id for cell in plan.cells)
     return _key(plan, store)
 

@@ -13,6 +13,7 @@ from headwater.curation import draw_pairs, drawn_pairs
 from headwater.device import resolve
 from headwater.errors import InputError
 from headwater.facts.tasks import write_index
+from headwater.files import make_folder
 from headwater.plan import Plan, PlannedArm
 from headwater.plan.within import own_images
 from headwater.store import Store
@@ -68,7 +69,7 @@ def leaks_facts(
         "told": [*plan.faults, *plan.notes],
     }
     if sheets is not None:
-        sheets.mkdir(parents=True, exist_ok=True)
+        make_folder(sheets)
     for record in (*facts["pairs"], *facts["own"]):
         if record.get("num_pairs"):
             if sheets is not None:

@@ -60,15 +60,17 @@ def _said_of_cells(plan: Plan, store: Store, *, decide: bool) -> dict[str, Any]:
     """What the status says of a study's cells: of their rows, or, where that takes long, of their
     files.
     """
-    known = said_before(plan, store) if store.rows_are_here and not decide else None
+    if decide:
+        return said(plan, store, lambda: _said_of_rows(plan, store))
+    known = said_before(plan, store) if store.rows_are_here else None
     if known is not None:
         return known
     stand = store.standing({cell.id for cell in plan.cells})
-    few_to_read, here = len(stand.unread) <= _MOST_READ, len(stand.finished) + len(stand.failed)
-    if decide or (few_to_read and here <= _MOST_DECIDED):
-        return said(plan, store, lambda: _said_of_rows(plan, store))
-    if few_to_read and not store.rows_are_here:  # its few new rows come here first
-        known = said_before(plan, store)
+    if len(stand.unread) <= _MOST_READ:
+        if len(stand.finished) + len(stand.failed) <= _MOST_DECIDED:
+            return said(plan, store, lambda: _said_of_rows(plan, store))
+        if not store.rows_are_here:  # its few new rows come here first
+            known = said_before(plan, store)
     return _said_of_files(stand, store) if known is None else known
 
 
@@ -76,8 +78,8 @@ def _said_of_files(stand: Standing, store: Store) -> dict[str, Any]:
     """What the status says of a study's cells from the names of their files and a few of their
     rows, and why it was not decided.
     """
-    number = len(stand.unread)
-    read = stand.unread if number <= _MOST_READ else set[str]()
+    too_many = len(stand.unread) > _MOST_READ
+    read = set[str]() if too_many else stand.unread
     failed = sorted(stand.failed)[:_MOST_READ]
     asked = sorted({*read, *failed})
     if asked:
@@ -90,10 +92,10 @@ def _said_of_files(stand: Standing, store: Store) -> dict[str, Any]:
             f"({len(stand.failed) - len(failed):,} cells more, whose reasons are not read)"
         )
     why = f"a decision of {len(stand.finished):,} cells takes seconds"
-    if number > _MOST_READ:
+    if too_many:
         why = (
-            f"the rows of {number:,} cells have to be read first (those of them that diverged are "
-            "counted as done)"
+            f"the rows of {len(stand.unread):,} cells have to be read first (those of "
+            "them that diverged are counted as done)"
         )
     return {
         "cells": stand.asked,

@@ -288,7 +288,6 @@ def write_index(out: Path, text: bytes) -> None:
             f"{out}: exists already and holds another split; name another file, or remove it first"
         )
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(out, text)
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror})") from None

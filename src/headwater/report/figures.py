@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import plain
 from headwater.analysis.order import tuned_protocols
 from headwater.errors import InputError
+from headwater.files import make_folder
 from headwater.report.charts import Panel, charts, panels
 from headwater.report.charts.theme import on_white
 
@@ -80,7 +81,7 @@ def save_figures(
     if unknown:
         raise InputError(f"{unknown[0]!r} is no format of figures; there are {', '.join(FORMATS)}")
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     groups: dict[tuple[str, str, str | None], list[Panel]] = {}
     for panel in panels(rows):
         groups.setdefault((panel.kind, panel.protocol, panel.shots), []).append(panel)

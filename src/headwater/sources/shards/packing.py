@@ -16,7 +16,7 @@ import numpy as np
 
 from headwater import digests
 from headwater.errors import InputError
-from headwater.files import atomic_path, check_place, write_atomic
+from headwater.files import atomic_path, make_folder, write_atomic
 from headwater.sources import BadImage, Positions, Source, Table
 from headwater.sources.shards.fields import FETCHED
 from headwater.sources.shards.manifest import NAME, manifest
@@ -143,8 +143,7 @@ def _begin(out: Path, made_from: dict[str, Any]) -> dict[str, int] | None:
             f"{out}: is not empty, and holds no packing of these images with these options; name a "
             "folder that is not there yet with --out"
         )
-    check_place(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_atomic(out / _PACKING, json.dumps(digests.sealed(made_from)))
     return None
 
